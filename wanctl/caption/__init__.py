@@ -1,0 +1,1 @@
+"""Captioning: give every clip its words."""

@@ -1,0 +1,1 @@
+"""Curation: split footage into clips, measure them, decide, report."""

@@ -1,0 +1,1 @@
+"""Footage, the data set directory, and what training reads from them."""

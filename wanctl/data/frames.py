@@ -1,0 +1,54 @@
+"""What a reader of footage asks for and what it gets. No decoder is imported here."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+
+class Box(NamedTuple):
+    """A rectangle in display pixels (after rotation, square pixels)."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """Frames a filter wants of every clip. Exactly one of `fps` and `count` is set.
+
+    Attributes:
+        fps: sample at this rate from the clip's first frame on; never more than the clip has.
+        count: this many frames, at the centres of equal parts of the clip.
+        max_count: upper bound for `fps`; beyond it the samples are spread evenly.
+        long_side_px: scale down so that the longer side is at most this; never scaled up.
+            None keeps the native size.
+        color: `rgb` gives (N, H, W, 3), `gray` gives (N, H, W) (BT.601 luma, full range).
+    """
+
+    fps: float | None = None
+    count: int | None = None
+    max_count: int | None = None
+    long_side_px: int | None = None
+    color: Literal["rgb", "gray"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if (self.fps is None) == (self.count is None):
+            raise ValueError("FrameSpec: set exactly one of fps and count")
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """Decoded frames of one clip.
+
+    Attributes:
+        frames: (N, H, W, 3) or (N, H, W) uint8, display orientation, square pixels.
+        times_s: (N,) float64, seconds from the clip's first frame.
+        scale: frame width divided by the clip's display width (1.0 at native size).
+    """
+
+    frames: np.ndarray
+    times_s: np.ndarray
+    scale: float

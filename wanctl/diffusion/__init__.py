@@ -1,0 +1,1 @@
+"""Mathematics over a model: noise levels, schedules, solvers, guidance. No files, no recipes."""

@@ -1,0 +1,1 @@
+"""The one model core: VAE, transformer, text encoder and their weights, on a single device."""

@@ -1,0 +1,133 @@
+"""VARIANTS: every model the program knows, by name. Torch-free.
+
+A row holds the frozen shapes of the networks and the run defaults of the official command line.
+To add a model, add a row; tests run over the table.
+"""
+
+from dataclasses import dataclass, field
+
+from wanctl.errors import UserError, unknown
+
+# Per-channel statistics of the published Wan 2.1 VAE's latents.
+WAN21_LATENT_MEAN = (
+    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
+    0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
+)  # fmt: skip
+WAN21_LATENT_STD = (
+    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
+    3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
+)  # fmt: skip
+
+# The negative prompt of the official configuration (data, not our wording).
+WAN_NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+
+@dataclass(frozen=True)
+class DiTShape:
+    """Sizes of the diffusion transformer."""
+
+    dim: int
+    ffn_dim: int
+    num_layers: int
+    num_heads: int
+    in_channels: int = 16
+    out_channels: int = 16
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class VAEShape:
+    """Sizes of the causal video VAE and the statistics its latents are normalised with."""
+
+    dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temporal_downsample: tuple[bool, ...] = (False, True, True)
+    latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
+    latent_std: tuple[float, ...] = WAN21_LATENT_STD
+
+
+@dataclass(frozen=True)
+class RunDefaults:
+    """What the official command line uses for this model."""
+
+    steps: int
+    shift: float
+    guide_scale: float
+    frames: int
+    fps: float
+    height: int
+    width: int
+    solver: str = "unipc"
+    negative_prompt: str = WAN_NEGATIVE_PROMPT
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model: its networks, its text encoder and how it is run."""
+
+    name: str
+    dit: DiTShape
+    defaults: RunDefaults
+    vae: VAEShape = field(default_factory=VAEShape)
+    text_encoder: str = "umt5"
+    hub: str | None = None
+
+
+VARIANTS: dict[str, Variant] = {
+    v.name: v
+    for v in (
+        Variant(
+            name="tiny",
+            dit=DiTShape(
+                dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64
+            ),
+            vae=VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16),
+            text_encoder="minilm",
+            defaults=RunDefaults(
+                steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
+                negative_prompt="",
+            ),
+        ),
+        Variant(
+            name="wan2.1-t2v-1.3b",
+            dit=DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12),
+            defaults=RunDefaults(
+                steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
+            ),
+            hub="Wan-AI/Wan2.1-T2V-1.3B",
+        ),
+        Variant(
+            name="wan2.1-t2v-14b",
+            dit=DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40),
+            defaults=RunDefaults(
+                steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=720, width=1280
+            ),
+            hub="Wan-AI/Wan2.1-T2V-14B",
+        ),
+    )
+}  # fmt: skip
+
+
+def get_variant(name: str) -> Variant:
+    """Look a variant up.
+
+    Raises:
+        UserError: no such row; names the nearest one.
+    """
+    if name not in VARIANTS:
+        raise UserError(f"model.variant: {unknown('variant', name, VARIANTS)}")
+    return VARIANTS[name]

@@ -1,0 +1,264 @@
+"""Every key a recipe may hold, with its default, its bounds and its meaning.
+
+Defaults live here and nowhere else. Names (variant, solver, task, backend, filter) are plain
+strings, resolved by their table when a command starts, so that a new row needs no edit here.
+The descriptions are the reference manual: `wanctl recipe schema` prints them.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+
+
+class Section(BaseModel):
+    """Frozen; a key that is not listed is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Bucket(Section):
+    """One training shape and how often it is drawn."""
+
+    frames: PositiveInt = Field(description="frames per sample; 1 (an image) or 4n+1")
+    height: PositiveInt = Field(description="pixels, a multiple of 16")
+    width: PositiveInt = Field(description="pixels, a multiple of 16")
+    batch_size: PositiveInt = Field(default=1, description="samples per step in this bucket")
+    probability: PositiveFloat = Field(
+        default=1.0, description="relative chance that a step draws from this bucket"
+    )
+
+    @field_validator("frames")
+    @classmethod
+    def _four_n_plus_one(cls, frames: int) -> int:
+        if frames % 4 != 1:
+            low = max(1, (frames - 1) // 4 * 4 + 1)
+            raise ValueError(f"got {frames}; frames must be 4n+1, e.g. {low} or {low + 4}")
+        return frames
+
+    @field_validator("height", "width")
+    @classmethod
+    def _multiple_of_16(cls, side: int) -> int:
+        if side % 16:
+            raise ValueError(
+                f"got {side}; must be a multiple of 16, e.g. {max(16, side // 16 * 16)}"
+            )
+        return side
+
+
+class DatasetSection(Section):
+    """Which data set directory the commands share."""
+
+    path: Path | None = Field(
+        default=None,
+        description="the data set directory; default is `dataset` in the output folder",
+    )
+    selection: str = Field(
+        default="default", description="name of the selection that is trained on"
+    )
+
+
+class SplitSection(Section):
+    """How footage is cut into shots."""
+
+    detector: str = Field(
+        default="auto",
+        description="`transnetv2`, `adaptive`, `none`, or `auto`: TransNetV2 where it is installed",
+    )
+    threshold: float = Field(
+        default=0.4, gt=0, lt=1, description="TransNetV2 probability that counts as a transition"
+    )
+    adaptive_threshold: PositiveFloat = Field(
+        default=3.0, description="adaptive detector: ratio to the neighbourhood's mean change"
+    )
+    max_fps: PositiveFloat = Field(
+        default=30.0, description="frames per second the detector sees at most"
+    )
+    trim_frames: int = Field(
+        default=2, ge=0, description="source frames cut away on both sides of a transition"
+    )
+    min_clip_s: float = Field(default=0.5, ge=0, description="shots shorter than this make no clip")
+    max_clip_s: PositiveFloat | None = Field(
+        default=None, description="longer shots are cut into equal pieces of at most this length"
+    )
+
+
+class DecodeSection(Section):
+    """The guard around footage: it is decoded in processes that may be killed."""
+
+    workers: PositiveInt = Field(default=2, description="decoding processes")
+    timeout_s: PositiveFloat = Field(default=120.0, description="seconds one file or clip may take")
+    memory_gb: PositiveFloat = Field(default=4.0, description="memory one worker may map")
+
+
+class CurateSection(Section):
+    """From a folder of footage to a table of clips, measured and decided."""
+
+    split: SplitSection = SplitSection()
+    decode: DecodeSection = DecodeSection()
+    filters: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict,
+        description="filter name -> its own keys (see `wanctl filters list`); order is the funnel's",
+    )
+    shard_sources: PositiveInt = Field(default=16, description="source files per part of `clips/`")
+    max_crop_loss: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="a crop that removes more of the picture drops the clip",
+    )
+
+
+class CaptionSection(Section):
+    """Who writes the captions."""
+
+    backends: tuple[str, ...] = Field(
+        default=("sidecar", "template"),
+        description="tried in order for each clip: `sidecar`, `template`, or an installed plug-in",
+    )
+    sidecar_dir: Path | None = Field(
+        default=None,
+        description="folder with NAME.txt or NAME.json for footage NAME.*; default: beside the file",
+    )
+
+
+class ModelSection(Section):
+    """Which network, and where its weights come from."""
+
+    variant: str = Field(default="wan2.1-t2v-1.3b", description="a row of VARIANTS")
+    weights: str | None = Field(
+        default=None,
+        description="folder or hub id in official or diffusers layout; training starts from it, "
+        "sampling uses it where the run folder holds nothing trained; null: train from nothing",
+    )
+    vae_weights: str | None = Field(
+        default=None, description="another folder or file for the VAE alone"
+    )
+    text_weights: str | None = Field(
+        default=None, description="another folder for the text encoder and its tokenizer alone"
+    )
+    precision: Literal["reference", "fast"] = Field(
+        default="fast", description="`reference` follows the official numbers exactly"
+    )
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="number format of the transformer; auto: bf16 on CUDA, else fp32",
+    )
+
+
+class TimestepsSection(Section):
+    """How training draws its noise levels."""
+
+    law: str = Field(default="logit_normal", description="`logit_normal` or `uniform`")
+    mean: float = Field(default=0.0, description="mean of the normal before the sigmoid")
+    std: PositiveFloat = Field(default=1.0, description="its standard deviation")
+    shift: PositiveFloat = Field(
+        default=3.0, description="sigma' = s*sigma / (1 + (s-1)*sigma); larger for larger videos"
+    )
+
+
+class OptimizerSection(Section):
+    """AdamW and its learning-rate schedule."""
+
+    lr: PositiveFloat = Field(default=1e-4, description="peak learning rate")
+    warmup_steps: int = Field(default=100, ge=0, description="linear warm-up")
+    decay: Literal["constant", "cosine"] = Field(
+        default="constant", description="what follows the warm-up, to 5 % of `lr` at the last step"
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, description="on matrices only, not on norms")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Adam's moments")
+    clip_norm: PositiveFloat = Field(default=1.0, description="gradient norm is clipped to this")
+
+
+class TrainSection(Section):
+    """What `train-vae` and `train-dit` share: one loop."""
+
+    steps: PositiveInt = Field(default=10_000, description="optimizer steps")
+    buckets: tuple[Bucket, ...] = Field(
+        default=(Bucket(frames=17, height=256, width=256),), min_length=1
+    )
+    clip_fps: PositiveFloat = Field(default=16.0, description="frame rate clips are resampled to")
+    optimizer: OptimizerSection = OptimizerSection()
+    accumulate: PositiveInt = Field(default=1, description="micro-batches per optimizer step")
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="0 turns the average off")
+    holdout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of clips kept for the held-out loss"
+    )
+    log_every: PositiveInt = 10
+    eval_every: PositiveInt = 500
+    preview_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 500
+    keep_checkpoints: PositiveInt = 2
+    trackers: tuple[str, ...] = Field(
+        default=("tensorboard",),
+        description="any tracker accelerate knows, e.g. tensorboard, wandb",
+    )
+
+
+class VAELossSection(Section):
+    """Weights of the reconstruction objective (Wan report 2.2: 3, 3e-6, 3)."""
+
+    l1: float = Field(default=3.0, ge=0)
+    kl: float = Field(default=3e-6, ge=0)
+    perceptual: float = Field(default=3.0, ge=0, description="ST-LPIPS, from its package")
+
+
+class TrainVAESection(TrainSection):
+    """`wanctl train-vae`."""
+
+    loss: VAELossSection = VAELossSection()
+
+
+class TrainDiTSection(TrainSection):
+    """`wanctl train-dit`."""
+
+    timesteps: TimestepsSection = TimestepsSection()
+    text_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of captions replaced by the empty prompt"
+    )
+    windows_per_clip: PositiveInt = Field(
+        default=4, description="evenly spaced windows of each clip that are encoded and cached"
+    )
+    preview_prompts: tuple[str, ...] = Field(
+        default=(), description="prompts sampled during training; empty: captions of held-out clips"
+    )
+    preview_steps: PositiveInt = 20
+
+
+class SampleSection(Section):
+    """`wanctl sample`. What is null comes from the variant's run defaults."""
+
+    task: str = Field(default="t2v", description="a row of TASKS")
+    height: PositiveInt | None = None
+    width: PositiveInt | None = None
+    frames: PositiveInt | None = Field(default=None, description="4n+1; 1 makes a PNG")
+    fps: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    shift: PositiveFloat | None = None
+    guide_scale: float | None = Field(default=None, ge=0)
+    solver: str | None = Field(default=None, description="a row of SOLVERS")
+    negative_prompt: str | None = Field(
+        default=None, description="null: the variant's own; '' is really empty"
+    )
+    seed: int = Field(default=0, description="below 0: a random one, which is printed")
+    noise_device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="where noise is drawn; the official code draws on cuda"
+    )
+    save_latents: bool = Field(default=False, description="also write NAME.safetensors")
+    crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
+
+
+class Recipe(Section):
+    """One file for all commands."""
+
+    base: str | None = Field(default=None, description="recipe this one starts from")
+    seed: int = Field(default=0, ge=0, description="of everything random in training")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    dataset: DatasetSection = DatasetSection()
+    curate: CurateSection = CurateSection()
+    caption: CaptionSection = CaptionSection()
+    model: ModelSection = ModelSection()
+    train_vae: TrainVAESection = TrainVAESection()
+    train_dit: TrainDiTSection = TrainDiTSection()
+    sample: SampleSection = SampleSection()
