@@ -125,7 +125,7 @@ class Filter(BaseModel):
         """Make sure that the filter can run here, without loading a model.
 
         Raises:
-            FilterUnavailableError: a package or a weight file is missing; says which and where from.
+            FilterUnavailableError: a package or a weight file is missing; says which.
         """
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:

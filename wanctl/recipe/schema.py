@@ -98,7 +98,7 @@ class CurateSection(Section):
     decode: DecodeSection = DecodeSection()
     filters: dict[str, dict[str, Any] | None] = Field(
         default_factory=dict,
-        description="filter name -> its own keys (see `wanctl filters list`); order is the funnel's",
+        description="filter name -> its own keys (`wanctl filters list`); the order is the funnel",
     )
     shard_sources: PositiveInt = Field(default=16, description="source files per part of `clips/`")
     max_crop_loss: float = Field(
@@ -118,7 +118,7 @@ class CaptionSection(Section):
     )
     sidecar_dir: Path | None = Field(
         default=None,
-        description="folder with NAME.txt or NAME.json for footage NAME.*; default: beside the file",
+        description="folder with NAME.txt or NAME.json per footage file; default: beside it",
     )
 
 
@@ -142,7 +142,7 @@ class ModelSection(Section):
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="number format of the transformer; auto: bf16 on CUDA, else fp32",
+        description="number format of the transformer; auto: bf16 on CUDA else fp32",
     )
 
 
@@ -192,7 +192,7 @@ class TrainSection(Section):
     keep_checkpoints: PositiveInt = 2
     trackers: tuple[str, ...] = Field(
         default=("tensorboard",),
-        description="any tracker accelerate knows, e.g. tensorboard, wandb",
+        description="any tracker accelerate knows: tensorboard, wandb",
     )
 
 
