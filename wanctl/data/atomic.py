@@ -1,0 +1,91 @@
+"""Files that are either there whole or not there: written aside, flushed, then renamed."""
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wanctl.errors import UserError
+
+_TEMP = re.compile(r"^\.(?P<name>.+)\.tmp-(?P<pid>\d+)-[0-9a-f]{8}(?P<suffix>\.\w+)?$")
+_WHY = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another folder with --out",
+    errno.EACCES: "no permission to write there; choose another folder with --out",
+    errno.EPERM: "no permission to write there; choose another folder with --out",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
+    errno.EEXIST: "a part of the path is a file; choose another folder with --out",
+}
+
+
+class WriteError(UserError):
+    """A file could not be written; the line says which and why."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    The file and its folder are flushed to disk before and after the rename, so that a power cut
+    leaves the old file or the new one. The temporary keeps `path`'s suffix, because muxers and
+    image writers choose their format by it.
+
+    Raises:
+        WriteError: the disk is full, read-only or forbidden; the temporary is removed.
+    """
+    temp = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temp
+        _flush(temp)
+        temp.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by a file that holds `data`."""
+    with replacing(path) as temp:
+        temp.write_bytes(data)
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """The one-line form of a failed write."""
+    why = _WHY.get(error.errno or 0, error.strerror or str(error))
+    return WriteError(f"{path}: cannot write: {why}")
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Delete temporaries of processes that are gone; returns how many."""
+    removed = 0
+    for path in folder.rglob(".*.tmp-*"):
+        match = _TEMP.match(path.name)
+        if match and not _alive(int(match["pid"])):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

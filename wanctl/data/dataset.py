@@ -1,0 +1,279 @@
+"""The data set directory: which file lies where, and how tables are read and written.
+
+    DATASET/
+      dataset.json                          format version, sources and their parts, recipe
+      clips/part-00000.parquet              one row per clip
+      evidence/NAME@HASH/part-*.parquet     raw measurements
+      captions/NAME@HASH/, embeddings/NAME@HASH/
+      selections/NAME.parquet               verdicts
+      quarantine/part-*.parquet             what could not be read, and why
+      latents/, text/                       caches of training (see cache.py)
+
+A unit of work is done when its part file exists. Parts are written aside and renamed, and equal
+rows give equal bytes, so that a run that was killed and started again ends with the same files.
+"""
+
+import hashlib
+import json
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wanctl.data.atomic import remove_leftovers, replacing, write_bytes, write_error
+from wanctl.data.lock import take_lock
+from wanctl.data.schemas import table_schema
+from wanctl.errors import UserError
+
+FORMAT = 1
+
+Rows = Sequence[Mapping[str, Any]] | pa.Table
+
+
+class DatasetError(UserError):
+    """The data set directory is missing, damaged, in use, or of another version."""
+
+
+def clip_id(content_hash: str, start_pts: int, end_pts: int) -> str:
+    """Sixteen hex digits naming a span of a source by what it holds, not by where it lies."""
+    return hashlib.sha256(f"{content_hash}:{start_pts}:{end_pts}".encode()).hexdigest()[:16]
+
+
+class DatasetDir:
+    """One data set directory. Make it with `create_or_open` or `open`.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+        self.path = path
+        self._description = description
+
+    @classmethod
+    def create_or_open(cls, path: Path, *, recipe: str = "") -> "DatasetDir":
+        """Open a data set for writing, making it first where there is none.
+
+        The directory is locked against other processes for as long as the returned object lives.
+
+        Args:
+            path: the directory.
+            recipe: the resolved recipe as YAML text; recorded in dataset.json.
+
+        Raises:
+            DatasetError: another process writes there, or the folder holds something else.
+            WriteError: the folder cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        release = take_lock(path)
+        if (path / "dataset.json").exists():
+            description = _load(path)
+        elif any(child.name != ".lock" and ".tmp-" not in child.name for child in path.iterdir()):
+            release()
+            raise DatasetError(
+                f"{path}: the folder is not empty and holds no dataset.json; "
+                "name an empty or new folder"
+            )
+        else:
+            description = {"format": FORMAT, "sources": [], "recipe": ""}
+        dataset = cls(path, description)
+        weakref.finalize(dataset, release)
+        remove_leftovers(path)
+        if not (path / "dataset.json").exists() or (recipe and recipe != dataset.recipe):
+            description["recipe"] = recipe or description["recipe"]
+            dataset._save()
+        return dataset
+
+    @classmethod
+    def open(cls, path: Path, *, lock: bool = False) -> "DatasetDir":
+        """Open an existing data set.
+
+        Args:
+            path: the directory.
+            lock: keep other writers out for as long as the returned object lives.
+
+        Raises:
+            DatasetError: there is no data set, or another process writes there (with `lock`).
+        """
+        if not (path / "dataset.json").exists():
+            raise DatasetError(
+                f"{path}: no data set there (no dataset.json); `wanctl curate FOLDER` makes one"
+            )
+        if lock:
+            return cls.create_or_open(path)
+        return cls(path, _load(path))
+
+    @property
+    def recipe(self) -> str:
+        """The resolved recipe that made this data set, as YAML text."""
+        return self._description["recipe"]
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Known source files: uri, size, mtime_ns, part; in the order they were added."""
+        return list(self._description["sources"])
+
+    def assign_sources(self, paths: Sequence[Path], per_part: int) -> list[tuple[str, list[Path]]]:
+        """Give every source file a part of `clips/` and record it in dataset.json.
+
+        A known source keeps its part for ever; new ones are appended in new parts, so that a
+        part never changes once it is written.
+
+        Args:
+            paths: source files; their order decides the order of new ones.
+            per_part: new sources per part.
+
+        Returns:
+            (part name, all sources of that part) for the parts that `paths` touch.
+
+        Raises:
+            DatasetError: a known source's size or time of change differs from the record.
+        """
+        known = {source["uri"]: source for source in self._description["sources"]}
+        wanted, fresh = [], []
+        for path in dict.fromkeys(Path(p).absolute() for p in paths):
+            stat = path.stat()
+            record = {"uri": str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            if (old := known.get(record["uri"])) is None:
+                fresh.append(record)
+            elif (old["size"], old["mtime_ns"]) != (record["size"], record["mtime_ns"]):
+                raise DatasetError(
+                    f"{path}: the file changed since this data set was begun; put the old file "
+                    f"back, or curate into a new folder (--out)"
+                )
+            wanted.append(record["uri"])
+        if fresh:
+            first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
+            for index, record in enumerate(fresh):
+                record["part"] = f"part-{first + index // per_part:05d}"
+            self._description["sources"] += fresh
+            self._save()
+        return self._parts_of(wanted)
+
+    def _parts_of(self, uris: Sequence[str]) -> list[tuple[str, list[Path]]]:
+        sources = self._description["sources"]
+        wanted = set(uris)
+        touched = sorted({s["part"] for s in sources if s["uri"] in wanted})
+        return [(p, [Path(s["uri"]) for s in sources if s["part"] == p]) for p in touched]
+
+    def parts(self, table: str) -> list[str]:
+        """Names of the finished parts of a table, sorted."""
+        if _single(table):
+            return [""] if self._file(table, "").exists() else []
+        return sorted(path.stem for path in (self.path / table).glob("part-*.parquet"))
+
+    def has_part(self, table: str, part: str) -> bool:
+        """Whether this unit of work is done."""
+        return self._file(table, part).exists()
+
+    def write_part(
+        self, table: str, part: str, rows: Rows, *, schema: pa.Schema | None = None
+    ) -> None:
+        """Write a part whole, in place of an older one. Equal rows give equal bytes.
+
+        Args:
+            table: `clips`, `quarantine`, `evidence/NAME@HASH`, `captions/NAME@HASH`,
+                `embeddings/NAME@HASH` or `selections/NAME`.
+            part: `part-00000` ...; not used for selections, which are one file.
+            rows: a table, or one mapping per row; missing keys become nulls.
+            schema: columns of an evidence table (`schemas.evidence_schema`); the others have
+                theirs.
+        """
+        schema = table_schema(table) or schema
+        if isinstance(rows, pa.Table):
+            arrow = rows.select(schema.names).cast(schema) if schema else rows
+        else:
+            arrow = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        with replacing(self._file(table, part)) as temp:
+            pq.write_table(
+                arrow.replace_schema_metadata(None),
+                temp,
+                compression="zstd",
+                compression_level=3,
+                version="2.6",
+                data_page_version="1.0",
+                store_schema=False,
+                row_group_size=65536,
+            )
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        *,
+        parts: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """All rows of a table, in the order of its parts; no rows where nothing is written yet.
+
+        Args:
+            table: name of the table.
+            columns: only these.
+            parts: only these parts.
+
+        Raises:
+            DatasetError: a part is damaged; says which file to delete.
+        """
+        names = self.parts(table) if parts is None else parts
+        tables = [self._read_file(self._file(table, name), columns) for name in names]
+        if tables:
+            return pa.concat_tables(tables)
+        schema = table_schema(table) or pa.schema({"id": pa.string()})
+        empty = schema.empty_table()
+        return empty.select(columns) if columns else empty
+
+    def tables(self, kind: str) -> list[str]:
+        """Names of the tables of a kind: `tables("evidence")` -> `["evidence/blur@1f2e3d4c"]`."""
+        folder = self.path / kind
+        if kind == "selections":
+            return sorted(f"{kind}/{path.stem}" for path in folder.glob("[!.]*.parquet"))
+        return sorted(f"{kind}/{path.name}" for path in folder.glob("*@*") if path.is_dir())
+
+    def _file(self, table: str, part: str) -> Path:
+        name = f"{table}.parquet" if _single(table) else f"{table}/{part}.parquet"
+        return self.path / name
+
+    def _read_file(self, path: Path, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            # without a file object pyarrow would read `evidence/x@y/` as a partitioned data set
+            with path.open("rb") as file:
+                return pq.read_table(file, columns=list(columns) if columns else None)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(
+                f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
+                "command again"
+            ) from error
+
+    def _save(self) -> None:
+        text = json.dumps(self._description, indent=1, ensure_ascii=False)
+        write_bytes(self.path / "dataset.json", text.encode())
+
+
+def _single(table: str) -> bool:
+    return table.startswith("selections/")
+
+
+def _part_number(part: str) -> int:
+    return int(part.removeprefix("part-"))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    file = path / "dataset.json"
+    try:
+        description = json.loads(file.read_bytes())
+        found = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{file}: not a data set description ({error}); restore it or curate into a new folder"
+        ) from error
+    if found != FORMAT:
+        raise DatasetError(
+            f"{file}: format {found}, but this wanctl reads format {FORMAT}; "
+            "use the wanctl that made it or curate again"
+        )
+    return description

@@ -1,0 +1,114 @@
+"""The columns of every table in a data set directory, written down once.
+
+PTS are integers in the source's time base; seconds are PTS times the time base. Sizes are display
+pixels (rotation applied, pixels square) unless the name says `coded`.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+CLIPS = pa.schema(
+    {
+        "id": pa.string(),
+        "source": pa.string(),
+        "content_hash": pa.string(),
+        "shot": pa.int32(),
+        "start_pts": pa.int64(),
+        "end_pts": pa.int64(),  # exclusive
+        "time_base_num": pa.int64(),
+        "time_base_den": pa.int64(),
+        "start_s": pa.float64(),
+        "end_s": pa.float64(),
+        "num_frames": pa.int32(),
+        "fps": pa.float64(),
+        "vfr": pa.bool_(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "coded_width": pa.int32(),
+        "coded_height": pa.int32(),
+        "rotation": pa.int32(),  # degrees clockwise that bring the stored picture upright
+        "sar_num": pa.int32(),
+        "sar_den": pa.int32(),
+        "codec": pa.string(),
+        "pix_fmt": pa.string(),
+        "has_audio": pa.bool_(),
+        "audio_rate": pa.int32(),
+        "corrupt_share": pa.float64(),
+    }
+)
+
+SELECTION = pa.schema(
+    {
+        "id": pa.string(),
+        "kept": pa.bool_(),
+        "reasons": pa.list_(pa.string()),  # each "filter: reason"
+        "scores": pa.list_(pa.struct({"filter": pa.string(), "score": pa.float64()})),
+        "crop_x": pa.int32(),
+        "crop_y": pa.int32(),
+        "crop_w": pa.int32(),
+        "crop_h": pa.int32(),
+        "weight": pa.float64(),
+        "tier": pa.string(),
+        "bucket": pa.string(),
+        "recipe_hash": pa.string(),
+    }
+)
+
+CAPTIONS = pa.schema(
+    {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
+)
+
+EMBEDDINGS = pa.schema({"id": pa.string(), "vector": pa.list_(pa.float16())})
+
+QUARANTINE = pa.schema(
+    {
+        "source": pa.string(),
+        "clip_id": pa.string(),  # "" when the whole file is set aside
+        "stage": pa.string(),
+        "kind": pa.string(),
+        "error": pa.string(),
+    }
+)
+
+_FIXED = {
+    "clips": CLIPS,
+    "selections": SELECTION,
+    "captions": CAPTIONS,
+    "embeddings": EMBEDDINGS,
+    "quarantine": QUARANTINE,
+}
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "floats": pa.list_(pa.float64()),
+    "ints": pa.list_(pa.int64()),
+    "strings": pa.list_(pa.string()),
+    # per sampled frame, a list of flat [x0, y0, x1, y1, ...] lists
+    "polygons": pa.list_(pa.list_(pa.list_(pa.float64()))),
+}
+
+
+def evidence_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Schema of one filter's evidence: the clip's id, then the columns that it declares.
+
+    Args:
+        columns: column name -> type word (`Filter.evidence`).
+    """
+    for name, word in columns.items():
+        if word not in _COLUMNS:
+            raise ValueError(f"evidence column {name!r}: type {word!r} is not one of {[*_COLUMNS]}")
+    return pa.schema({"id": pa.string(), **{n: _COLUMNS[word] for n, word in columns.items()}})
+
+
+def table_schema(table: str) -> pa.Schema | None:
+    """Schema of a table by its name; None for evidence, whose columns the filter declares."""
+    kind = table.split("/", 1)[0]
+    if kind == "evidence":
+        return None
+    if kind not in _FIXED:
+        raise ValueError(f"no table named {table!r}; there are {[*_FIXED, 'evidence']}")
+    return _FIXED[kind]
