@@ -1,0 +1,274 @@
+"""From a recipe's name or file to a checked `Recipe`, with every mistake at its file and line.
+
+`base:` names the recipe that this one starts from: a shipped one, or a file relative to the file
+that says it. Mappings are merged key by key; everything else, lists included, is replaced. What
+`--set a.b=c` gives is assigned last and replaces even a mapping.
+
+Relative paths: `caption.sidecar_dir` starts from the folder of the file that says it, since
+sidecars lie beside recipes. `dataset.path` and the weights start from the working directory, as
+`--out` and everything else on the command line does.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.recipe import yaml
+from wanctl.recipe.explain import explain
+from wanctl.recipe.schema import Recipe
+
+_BESIDE_THE_RECIPE = (("caption", "sidecar_dir"),)
+
+
+class Place(NamedTuple):
+    """Where something is said. `line` 0: in the file as a whole, or on the command line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class Problem(NamedTuple):
+    """One mistake; sorts by file and line."""
+
+    place: Place
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in self if str(part))
+
+
+class RecipeError(UserError):
+    """All mistakes of a recipe, one per line: `file:line: path: message`."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(dict.fromkeys(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe and where each of its values was said.
+
+    Attributes:
+        recipe: the values, defaults filled in.
+        name: stem of the file's name; names the output folder.
+        path: the file.
+        places: path of keys -> the place that said it; defaults have none.
+    """
+
+    recipe: Recipe
+    name: str
+    path: Path
+    places: Mapping[yaml.Path, Place] = field(default_factory=dict, repr=False)
+
+    def locate(self, problems: ProblemsError) -> RecipeError:
+        """Give mistakes that were found later (by a table of names) their file and line."""
+        return RecipeError(
+            [
+                Problem(_place(self.places, tuple(path.split(".")), self.path), path, message)
+                for path, message in problems.problems
+            ]
+        )
+
+    def dump(self) -> str:
+        """The resolved recipe as YAML: every key, no base. Loading it gives the same recipe."""
+        values = self.recipe.model_dump(mode="json", exclude={"base"})
+        return yaml.dump(values)
+
+    def out_dir(self, out: Path | None) -> Path:
+        """Where outputs go: `out`, or `runs/NAME` in the working directory."""
+        return out if out is not None else Path("runs") / self.name
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Recipes that come with the program: name -> file."""
+    packaged = Path(__file__).parents[1] / "_recipes"  # in a wheel
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read, merge and check a recipe.
+
+    Args:
+        name_or_path: a file, or the name of a shipped recipe.
+        overrides: `a.b=c` each; c is YAML.
+
+    Raises:
+        RecipeError: with every mistake in the file, its bases and the overrides.
+    """
+    draft = _Draft()
+    path = _find(name_or_path)
+    if path is None:
+        raise RecipeError([Problem(Place("--recipe", 0), "", _not_found(name_or_path))])
+    draft.add_file(path, ())
+    for override in overrides:
+        draft.override(override)
+    draft.settle_paths()
+    try:
+        recipe = Recipe.model_validate(draft.data)
+    except ValidationError as error:
+        for keys, message in explain(error, Recipe):
+            draft.problem(_place(draft.places, keys, path), keys, message)
+        raise RecipeError(draft.problems) from None
+    if draft.problems:
+        raise RecipeError(draft.problems)
+    return LoadedRecipe(recipe, path.stem, path, draft.places)
+
+
+class _Draft:
+    """The values read so far, where each was said, and what was wrong."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.places: dict[yaml.Path, Place] = {}
+        self.problems: list[Problem] = []
+        self.folders: dict[str, Path] = {}
+
+    def problem(self, place: Place, keys: yaml.Path, message: str) -> None:
+        self.problems.append(Problem(place, ".".join(keys), message))
+
+    def add_file(self, path: Path, children: tuple[Path, ...]) -> None:
+        """Merge a file over what its bases say."""
+        shown = _shown(path)
+        self.folders[shown] = path.parent
+        try:
+            document = yaml.parse(path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self.problem(Place(shown, 0), (), f"cannot be read: {reason}")
+            return
+        for mistake in document.mistakes:
+            self.problem(Place(shown, mistake.line), mistake.path, mistake.message)
+        data = document.data
+        if not isinstance(data, dict):
+            if not document.mistakes:
+                got = "nothing" if data is None else f"a {type(data).__name__}"
+                message = f"holds {got}; a recipe is a mapping of sections, e.g. `model: ...`"
+                self.problem(Place(shown, 0), (), message)
+            return
+        places = {keys: Place(shown, line) for keys, line in document.lines.items()}
+        base = data.pop("base", None)
+        if base is not None:
+            self._add_base(base, places[("base",)], (*children, path.resolve()))
+        self._merge(self.data, data, (), places)
+
+    def _add_base(self, base: Any, place: Place, children: tuple[Path, ...]) -> None:
+        if not isinstance(base, str):
+            self.problem(place, ("base",), f"got {base!r}; must be a recipe's name or file")
+            return
+        path = _find(base, children[-1].parent)
+        if path is None:
+            self.problem(place, ("base",), _not_found(base))
+        elif path.resolve() in children:
+            ring = " -> ".join(each.name for each in (*children, path))
+            self.problem(place, ("base",), f"a recipe cannot start from itself: {ring}")
+        else:
+            self.add_file(path, children)
+
+    def _merge(
+        self,
+        into: dict[str, Any],
+        new: dict[str, Any],
+        keys: yaml.Path,
+        places: Mapping[yaml.Path, Place],
+    ) -> None:
+        for key, value in new.items():
+            here = (*keys, key)
+            old = into.get(key)
+            if isinstance(old, dict) and isinstance(value, dict):
+                self.places[here] = places[here]
+                self._merge(old, value, here, places)
+            else:
+                into[key] = value
+                self._put(here, places)
+
+    def _put(self, keys: yaml.Path, places: Mapping[yaml.Path, Place]) -> None:
+        """The places of everything at and below `keys` are now those of `places`."""
+        n = len(keys)
+        for stale in [at for at in self.places if at[:n] == keys]:
+            del self.places[stale]
+        self.places.update({at: place for at, place in places.items() if at[:n] == keys})
+
+    def override(self, text: str) -> None:
+        """Assign `a.b=c`."""
+        place = Place("--set", 0)
+        dotted, equals, value = text.partition("=")
+        keys = tuple(dotted.strip().split("."))
+        if not equals or not all(keys):
+            self.problem(place, (), f"got {text!r}; write a.b=value, e.g. sample.steps=30")
+            return
+        if keys[0] == "base":
+            self.problem(place, keys, "only a file has a base; name another --recipe")
+            return
+        document = yaml.parse(value)
+        for mistake in document.mistakes:
+            self.problem(place, keys + mistake.path, mistake.message)
+        self.data = self._assigned(self.data, keys, 0, document.data)
+        self._put(keys, {keys + at: place for at in document.lines} | {keys: place})
+        for depth in range(1, len(keys)):
+            self.places.setdefault(keys[:depth], place)
+
+    def _assigned(self, at: Any, keys: yaml.Path, depth: int, value: Any) -> Any:
+        """`at`, which lies at the first `depth` keys, with `value` put where the rest point."""
+        if depth == len(keys):
+            return value
+        key = keys[depth]
+        if isinstance(at, list):
+            if not key.isdecimal() or int(key) >= len(at):
+                message = f"no item {key!r}; the list has {len(at)}, counted from 0"
+                self.problem(Place("--set", 0), keys[: depth + 1], message)
+                return at
+            i = int(key)
+            return [*at[:i], self._assigned(at[i], keys, depth + 1, value), *at[i + 1 :]]
+        if at is not None and not isinstance(at, dict):
+            message = f"is {at!r}, not a section; nothing can be set inside it"
+            self.problem(Place("--set", 0), keys[:depth], message)
+            return at
+        inside = at or {}
+        return {**inside, key: self._assigned(inside.get(key), keys, depth + 1, value)}
+
+    def settle_paths(self) -> None:
+        """Make the paths that start from a recipe's folder absolute."""
+        for section, key in _BESIDE_THE_RECIPE:
+            inside = self.data.get(section)
+            if isinstance(inside, dict) and isinstance(inside.get(key), str):
+                folder = self.folders.get(self.places[section, key].file, Path.cwd())
+                inside[key] = str((folder / Path(inside[key]).expanduser()).resolve())
+
+
+def _find(name: str, folder: Path | None = None) -> Path | None:
+    """A file as given (from `folder`, the working directory by default), else a shipped name."""
+    path = (folder or Path()) / Path(name).expanduser()
+    if path.is_file():
+        return path
+    return shipped_recipes().get(name)
+
+
+def _not_found(name: str) -> str:
+    if Path(name).suffix in (".yaml", ".yml") or os.sep in name:
+        kind = "is a folder" if Path(name).is_dir() else "no such file"
+        return f"{name}: {kind}; give a recipe file or one of {', '.join(shipped_recipes())}"
+    return unknown("recipe", name, shipped_recipes())
+
+
+def _shown(path: Path) -> str:
+    """The path as given, shortened where it lies below the working directory."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _place(places: Mapping[yaml.Path, Place], keys: yaml.Path, path: Path) -> Place:
+    """The place of a key, or of the section around it where the key itself is not said."""
+    for length in range(len(keys), 0, -1):
+        if keys[:length] in places:
+            return places[keys[:length]]
+    return Place(_shown(path), 0)
