@@ -1,0 +1,159 @@
+"""Where the parts of a model lie: transformer, VAE, text encoder and tokenizer of one reference.
+
+A reference is a folder in the official, the diffusers or our own layout, one weight file, or a hub
+id. Nothing is loaded here.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub import constants, snapshot_download
+
+from wanctl.model.tensors import WEIGHT_SUFFIXES, WeightsError, read_config, tensor_names
+
+Layout = Literal["official", "diffusers", "wanctl"]
+
+STEM = "diffusion_pytorch_model"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Documentation pictures and videos in the published repositories.
+NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """The files of one model; None where the reference holds no such part."""
+
+    root: Path
+    layout: Layout
+    dit: tuple[Path, ...] | None = None
+    dit_config: Path | None = None
+    vae: Path | None = None
+    vae_config: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+
+
+def find_components(ref: str | Path) -> Components:
+    """Find what a folder, a weight file or a hub id holds.
+
+    Raises:
+        WeightsError: there is nothing of that name, or nothing in it that is known; says where it
+            looked and how to get the weights.
+    """
+    path = Path(ref).expanduser()
+    if not path.exists():
+        path = _from_hub(str(ref))
+    found = _in_file(path) if path.is_file() else _in_folder(path)
+    if found is None:
+        raise WeightsError(
+            f"{path}: holds no weights known here; need {STEM}*.safetensors with config.json, "
+            "a diffusers pipeline folder (model_index.json), a run folder (dit/, vae/), or a "
+            f"{' or '.join(WEIGHT_SUFFIXES)} file"
+        )
+    return found
+
+
+def _from_hub(ref: str) -> Path:
+    """Local snapshot of a hub model: from the cache if it is there, else downloaded."""
+    looked = f"no file or folder {ref!r} in {Path.cwd()}"
+    if not HUB_ID.fullmatch(ref):
+        raise WeightsError(f"weights: {looked}, and it is no hub id (OWNER/NAME)")
+    for local_only in (True, False):
+        try:
+            return Path(
+                snapshot_download(ref, ignore_patterns=NOT_WEIGHTS, local_files_only=local_only)
+            )
+        # The hub client raises a dozen unrelated types for "not cached", "no network", "no such
+        # model" and "not allowed"; to the user they are one case.
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    raise WeightsError(
+        f"weights: {looked}, not in the hub cache {constants.HF_HUB_CACHE}, and no download "
+        f"({reason}); get it with `hf download {ref} --local-dir DIR`, then "
+        "`--set model.weights=DIR`"
+    )
+
+
+def _in_file(path: Path) -> Components | None:
+    """One weight file: which part it is shows in its tensor names."""
+    if path.suffix not in WEIGHT_SUFFIXES:
+        return None
+    here = Components(path.parent, "official")
+    names = set(tensor_names(path))
+    if any(name.endswith("patch_embedding.weight") for name in names):
+        return replace(here, dit=(path,))
+    if "token_embedding.weight" in names or "shared.weight" in names:
+        return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
+    if any(name.startswith(("decoder.", "encoder.")) for name in names):
+        return replace(here, vae=path)
+    return None
+
+
+def _in_folder(folder: Path) -> Components | None:
+    if (folder / "model_index.json").is_file() or (folder / "transformer").is_dir():
+        return _pipeline(folder, "diffusers", dit="transformer")
+    if any((folder / part / "config.json").is_file() for part in ("dit", "vae")):
+        return _pipeline(folder, "wanctl", dit="dit")
+    here = Components(
+        folder, "official", text_encoder=_text_encoder(folder), tokenizer=_tokenizer(folder)
+    )
+    files, config = _weight_files(folder), _config(folder)
+    if files and config and "VAE" in read_config(config).get("_class_name", "").upper():
+        return replace(here, vae=files[0], vae_config=config)
+    vae = next((p for p in sorted(folder.glob("*VAE*")) if p.suffix in WEIGHT_SUFFIXES), None)
+    if files or vae or here.text_encoder:
+        return replace(here, dit=files, dit_config=config if files else None, vae=vae)
+    return None
+
+
+def _pipeline(folder: Path, layout: Layout, *, dit: str) -> Components:
+    """A folder with one subfolder per part."""
+    vae_files = _weight_files(folder / "vae")
+    return Components(
+        root=folder,
+        layout=layout,
+        dit=_weight_files(folder / dit),
+        dit_config=_config(folder / dit),
+        vae=vae_files[0] if vae_files else None,
+        vae_config=_config(folder / "vae"),
+        text_encoder=_text_encoder(folder),
+        tokenizer=_tokenizer(folder),
+    )
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...] | None:
+    """The shards an index names, or the one file there is."""
+    index = folder / f"{STEM}.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(read_config(index)["weight_map"].values()))
+        missing = [name for name in shards if not (folder / name).is_file()]
+        if missing:
+            raise WeightsError(
+                f"{index}: {len(missing)} of {len(shards)} files are missing, e.g. {missing[0]}"
+            )
+        return tuple(folder / name for name in shards)
+    for name in (f"{STEM}.safetensors", f"{STEM}.fp16.safetensors", f"{STEM}.bf16.safetensors"):
+        if (folder / name).is_file():
+            return (folder / name,)
+    return None
+
+
+def _config(folder: Path) -> Path | None:
+    path = folder / "config.json"
+    return path if path.is_file() else None
+
+
+def _text_encoder(folder: Path) -> Path | None:
+    """A folder as transformers writes it, or the published single file."""
+    if (folder / "text_encoder").is_dir():
+        return folder / "text_encoder"
+    return next(iter(sorted(folder.glob("models_t5*.pth"))), None)
+
+
+def _tokenizer(folder: Path) -> Path | None:
+    for name in ("tokenizer", "google/umt5-xxl"):
+        if (folder / name).is_dir():
+            return folder / name
+    return None

@@ -1,0 +1,135 @@
+"""Key tables: the published parameter names beside the names other libraries store.
+
+A row stands for a parameter or a layer (whose `.weight`, `.bias` and `.gamma` go along); N is a
+block number. Nothing is reshaped or transposed anywhere, so a rename both ways is the whole
+conversion.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+KeyTable = tuple[tuple[str, str], ...]
+
+# Community single files put the transformer below this name.
+COMMUNITY_PREFIX = "model.diffusion_model."
+
+_ATTENTION = (
+    ("q", "to_q"),
+    ("k", "to_k"),
+    ("v", "to_v"),
+    ("o", "to_out.0"),
+    ("norm_q", "norm_q"),
+    ("norm_k", "norm_k"),
+)
+
+DIT_KEYS: KeyTable = (
+    ("patch_embedding", "patch_embedding"),
+    ("text_embedding.0", "condition_embedder.text_embedder.linear_1"),
+    ("text_embedding.2", "condition_embedder.text_embedder.linear_2"),
+    ("time_embedding.0", "condition_embedder.time_embedder.linear_1"),
+    ("time_embedding.2", "condition_embedder.time_embedder.linear_2"),
+    ("time_projection.1", "condition_embedder.time_proj"),
+    ("head.modulation", "scale_shift_table"),
+    ("head.head", "proj_out"),
+    ("blocks.N.modulation", "blocks.N.scale_shift_table"),
+    ("blocks.N.norm3", "blocks.N.norm2"),
+    ("blocks.N.ffn.0", "blocks.N.ffn.net.0.proj"),
+    ("blocks.N.ffn.2", "blocks.N.ffn.net.2"),
+    *((f"blocks.N.self_attn.{ours}", f"blocks.N.attn1.{theirs}") for ours, theirs in _ATTENTION),
+    *((f"blocks.N.cross_attn.{ours}", f"blocks.N.attn2.{theirs}") for ours, theirs in _ATTENTION),
+)
+
+# umT5: published `.pth` beside transformers' UMT5EncoderModel.
+TEXT_KEYS: KeyTable = (
+    ("token_embedding", "shared"),
+    ("norm", "encoder.final_layer_norm"),
+    ("blocks.N.norm1", "encoder.block.N.layer.0.layer_norm"),
+    ("blocks.N.norm2", "encoder.block.N.layer.1.layer_norm"),
+    *(
+        (f"blocks.N.attn.{name}", f"encoder.block.N.layer.0.SelfAttention.{name}")
+        for name in ("q", "k", "v", "o")
+    ),
+    (
+        "blocks.N.pos_embedding.embedding",
+        "encoder.block.N.layer.0.SelfAttention.relative_attention_bias",
+    ),
+    ("blocks.N.ffn.gate.0", "encoder.block.N.layer.1.DenseReluDense.wi_0"),
+    ("blocks.N.ffn.fc1", "encoder.block.N.layer.1.DenseReluDense.wi_1"),
+    ("blocks.N.ffn.fc2", "encoder.block.N.layer.1.DenseReluDense.wo"),
+)
+
+_RESIDUAL = (
+    ("residual.0", "norm1"),
+    ("residual.2", "conv1"),
+    ("residual.3", "norm2"),
+    ("residual.6", "conv2"),
+    ("shortcut", "conv_shortcut"),
+)
+_RESAMPLE = (("resample.1", "resample.1"), ("time_conv", "time_conv"))
+_SPATIAL_ATTENTION = (("norm", "norm"), ("to_qkv", "to_qkv"), ("proj", "proj"))
+
+
+def vae_keys(num_levels: int, num_res_blocks: int) -> KeyTable:
+    """Rows of the causal VAE.
+
+    The published encoder and diffusers' both number their layers flat; of the decoders only the
+    published one does, hence the dependence on the sizes.
+    """
+    rows = [("conv1", "quant_conv"), ("conv2", "post_quant_conv")]
+    for half in ("encoder", "decoder"):
+        rows += _below(f"{half}", half, (("conv1", "conv_in"), ("head.0", "norm_out")))
+        rows += _below(f"{half}", half, (("head.2", "conv_out"),))
+        rows += _below(f"{half}.middle.0", f"{half}.mid_block.resnets.0", _RESIDUAL)
+        rows += _below(f"{half}.middle.1", f"{half}.mid_block.attentions.0", _SPATIAL_ATTENTION)
+        rows += _below(f"{half}.middle.2", f"{half}.mid_block.resnets.1", _RESIDUAL)
+    rows += _below("encoder.downsamples.N", "encoder.down_blocks.N", (*_RESIDUAL, *_RESAMPLE))
+    flat = 0
+    for level in range(num_levels):
+        for block in range(num_res_blocks + 1):
+            name = f"decoder.up_blocks.{level}.resnets.{block}"
+            rows += _below(f"decoder.upsamples.{flat}", name, _RESIDUAL)
+            flat += 1
+        if level < num_levels - 1:
+            name = f"decoder.up_blocks.{level}.upsamplers.0"
+            rows += _below(f"decoder.upsamples.{flat}", name, _RESAMPLE)
+            flat += 1
+    return tuple(rows)
+
+
+def _below(ours: str, theirs: str, rows: Iterable[tuple[str, str]]) -> KeyTable:
+    return tuple((f"{ours}.{a}", f"{theirs}.{b}") for a, b in rows)
+
+
+def to_diffusers(names: Iterable[str], table: KeyTable) -> dict[str, str]:
+    """Official name -> the other library's; a name that is in no row stays as it is."""
+    return {name: _rename(name, _patterns(table)) for name in names}
+
+
+def to_official(names: Iterable[str], table: KeyTable) -> dict[str, str]:
+    """The other library's name -> official; a name that is in no row stays as it is."""
+    backwards = _patterns(tuple((theirs, ours) for ours, theirs in table))
+    return {name: _rename(name, backwards) for name in names}
+
+
+def without_prefix(names: Iterable[str]) -> dict[str, str]:
+    """Stored name -> name without the community prefix."""
+    return {name: name.removeprefix(COMMUNITY_PREFIX) for name in names}
+
+
+def _rename(name: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, replacement in patterns:
+        match = pattern.fullmatch(name)
+        if match:
+            number = match.groupdict().get("number") or ""
+            return replacement.replace(".N.", f".{number}.") + (match["leaf"] or "")
+    return name
+
+
+@cache
+def _patterns(table: KeyTable) -> tuple[tuple[re.Pattern[str], str], ...]:
+    leaf = r"(?P<leaf>\.weight|\.bias|\.gamma)?"
+    return tuple(
+        (re.compile(re.escape(old).replace(r"\.N\.", r"\.(?P<number>\d+)\.") + leaf), new)
+        for old, new in table
+    )

@@ -1,0 +1,136 @@
+"""The transformer's pointwise mathematics, spelt twice.
+
+`Reference` rounds where the official code rounds (fp32 residual stream and norms, fp64 rotation).
+`Fast` computes the same in fewer passes over memory; tests bound the distance between the two.
+Matrix products are not here: they run in the dtype of their weights in both.
+
+Shapes: B batch, L tokens, N heads, K head width, D width. Shifts, scales and gates are (B, 1, D)
+for one timestep per item, or (1, 1, D) for one timestep in all.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wanctl.model.rope import RopeTable, rotate
+
+
+class Numerics(Protocol):
+    """What a block needs besides matrix products."""
+
+    rope_dtype: torch.dtype
+
+    def residual(self, x_BLD: Tensor) -> Tensor:
+        """The patch tokens as the beginning of the residual stream."""
+        ...
+
+    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+        """LayerNorm with learned weight and bias."""
+        ...
+
+    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+        """LayerNorm(x) * (1 + scale) + shift, fp32."""
+        ...
+
+    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+        """Sum x + gate * y, fp32; without a gate x + y. May overwrite x while sampling."""
+        ...
+
+    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        """Quotient x / rms(x) over the full width, times the weight."""
+        ...
+
+    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
+        """Rotary positions; may overwrite x where no gradient is kept."""
+        ...
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """GELU in its tanh form; may overwrite x where no gradient is kept."""
+        ...
+
+
+class Reference:
+    """Official rounding, step by step."""
+
+    rope_dtype = torch.float64
+
+    def residual(self, x_BLD: Tensor) -> Tensor:
+        """As the patch embedding left them: rounded to its dtype until the first gated add."""
+        return x_BLD
+
+    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+        """In fp32, then back to the dtype of x."""
+        normed = F.layer_norm(
+            x_BLD.float(), x_BLD.shape[-1:], weight_D.float(), bias_D.float(), eps
+        )
+        return normed.type_as(x_BLD)
+
+    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+        """The norm is rounded to the dtype of x before the fp32 modulation."""
+        normed = F.layer_norm(x_BLD.float(), x_BLD.shape[-1:], eps=eps).type_as(x_BLD)
+        return normed.float() * (1 + scale) + shift
+
+    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+        """In fp32; this is where the residual stream becomes fp32."""
+        y_BLD = y_BLD.float()
+        return x_BLD.float() + (y_BLD if gate is None else y_BLD * gate)
+
+    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        """Statistics in fp32; the quotient is rounded to the dtype of x before the weight."""
+        wide = x_BLD.float()
+        normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
+        return normed.type_as(x_BLD) * weight_D
+
+    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
+        """In fp64, result fp32."""
+        return rotate(x_BLNK, table).float()
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """In the dtype of x."""
+        return F.gelu(x, approximate="tanh")
+
+
+class Fast:
+    """Fewer passes over memory; fp32 tables instead of fp64, no rounding in the middle."""
+
+    rope_dtype = torch.float32
+
+    def residual(self, x_BLD: Tensor) -> Tensor:
+        """fp32 from the start: one cast here saves one in every norm and add of the first block."""
+        return x_BLD.float()
+
+    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+        """One kernel."""
+        return F.layer_norm(x_BLD, x_BLD.shape[-1:], weight_D.float(), bias_D.float(), eps)
+
+    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+        """One kernel where one timestep rules: the modulation is the norm's weight and bias."""
+        if shift.shape[:2] == (1, 1):
+            return F.layer_norm(x_BLD, x_BLD.shape[-1:], 1 + scale[0, 0], shift[0, 0], eps)
+        normed = F.layer_norm(x_BLD, x_BLD.shape[-1:], eps=eps)
+        return torch.addcmul(shift, normed, 1 + scale)
+
+    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+        """One kernel, in place while sampling."""
+        if torch.is_grad_enabled():
+            return x_BLD + y_BLD if gate is None else torch.addcmul(x_BLD, y_BLD.float(), gate)
+        return x_BLD.add_(y_BLD) if gate is None else x_BLD.addcmul_(y_BLD.float(), gate)
+
+    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        """One kernel with fp32 statistics inside."""
+        return F.rms_norm(x_BLD, x_BLD.shape[-1:], weight_D.to(x_BLD.dtype), eps)
+
+    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
+        """In fp32, rounded once."""
+        return rotate(x_BLNK, table).type_as(x_BLNK)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """In place while sampling: the widest activation of the model is not doubled."""
+        if torch.is_grad_enabled():
+            return F.gelu(x, approximate="tanh")
+        return torch.ops.aten.gelu_(x, approximate="tanh")
+
+
+NUMERICS: dict[str, type[Reference] | type[Fast]] = {"reference": Reference, "fast": Fast}

@@ -1,0 +1,71 @@
+"""Rotary positions over three axes: latent frame, row, column.
+
+Each head's channels are split between the axes; channels 2j and 2j+1 of an axis are one point that
+is turned by position * 10000^(-2j/width of the axis).
+
+Shapes: B batch, L tokens, N heads, K head width, P = K/2 pairs.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+THETA = 10_000.0
+
+
+class RopeTable(NamedTuple):
+    """Cosines and sines of every token's angles, (L, 1, P) each; the 1 stands for the heads."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def axis_widths(head_dim: int) -> tuple[int, int, int]:
+    """Channels of one head given to (frame, row, column): 128 -> 44, 42, 42."""
+    side = 2 * (head_dim // 6)
+    return head_dim - 2 * side, side, side
+
+
+def rope_table(
+    grid: tuple[int, int, int], head_dim: int, dtype: torch.dtype, device: torch.device
+) -> RopeTable:
+    """Angles for a token grid (frames, rows, columns) in row-major order.
+
+    Computed in fp64 whatever `dtype` is: an fp32 angle of position 1000 is off by up to 6e-5.
+    """
+    axes = []
+    for axis, (size, width) in enumerate(zip(grid, axis_widths(head_dim), strict=True)):
+        pairs = torch.arange(0, width, 2, dtype=torch.float64)
+        positions = torch.arange(size, dtype=torch.float64)
+        angles = torch.outer(positions, THETA ** (-pairs / max(width, 1)))
+        view = [1, 1, 1, len(pairs)]
+        view[axis] = size
+        axes.append(angles.view(view).expand(*grid, len(pairs)))
+    angles_LP = torch.cat(axes, dim=-1).flatten(0, 2)[:, None]
+    return RopeTable(angles_LP.cos().to(device, dtype), angles_LP.sin().to(device, dtype))
+
+
+def rotate(x_BLNK: Tensor, table: RopeTable) -> Tensor:
+    """Turn queries or keys by their positions; computed and returned in the table's dtype."""
+    cos, sin = table
+    even, odd = x_BLNK.to(cos.dtype).unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+    return turned.flatten(-2)
+
+
+class RopeCache:
+    """Keeps the table of the last grid: every step and layer of one video asks for the same one."""
+
+    def __init__(self, head_dim: int, dtype: torch.dtype) -> None:
+        self._head_dim = head_dim
+        self._dtype = dtype
+        self._key: tuple[tuple[int, int, int], torch.device] | None = None
+        self._table: RopeTable | None = None
+
+    def get(self, grid: tuple[int, int, int], device: torch.device) -> RopeTable:
+        """The table for this grid on this device."""
+        if self._table is None or self._key != (grid, device):
+            self._table = rope_table(grid, self._head_dim, self._dtype, device)
+            self._key = (grid, device)
+        return self._table

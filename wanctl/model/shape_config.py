@@ -1,0 +1,202 @@
+"""Sizes of a network <-> its config.json, in the official and the diffusers spelling.
+
+Files without a config tell their sizes by their tensors.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wanctl.model.shapes import PATCH
+from wanctl.model.tensors import WeightsError
+from wanctl.model.variants import DiTShape, VAEShape
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Head width of every published model; tensors do not tell it.
+PUBLISHED_HEAD_DIM = 128
+PUBLISHED_Z_DIM = 16
+
+
+def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
+    """Read either spelling.
+
+    Raises:
+        WeightsError: a key is missing, or the network is of a kind that is not built here.
+    """
+    kind = config.get("model_type", "t2v")
+    patch = tuple(config.get("patch_size", PATCH))
+    if kind != "t2v" or patch != PATCH or config.get("image_dim") or config.get("vace_layers"):
+        raise WeightsError(f"{where}: a {kind} model with patch {patch}; only t2v is built here")
+    try:
+        if "num_attention_heads" in config:
+            return _from_diffusers(config)
+        return DiTShape(
+            dim=config["dim"],
+            ffn_dim=config["ffn_dim"],
+            num_layers=config["num_layers"],
+            num_heads=config["num_heads"],
+            in_channels=config["in_dim"],
+            out_channels=config["out_dim"],
+            text_dim=config.get("text_dim", DiTShape.text_dim),
+            text_len=config.get("text_len", DiTShape.text_len),
+            freq_dim=config.get("freq_dim", DiTShape.freq_dim),
+            eps=config.get("eps", DiTShape.eps),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{where}: no key {error} that says how large the model is") from None
+
+
+def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
+    heads = config["num_attention_heads"]
+    return DiTShape(
+        dim=heads * config["attention_head_dim"],
+        ffn_dim=config["ffn_dim"],
+        num_layers=config["num_layers"],
+        num_heads=heads,
+        in_channels=config["in_channels"],
+        out_channels=config.get("out_channels") or config["in_channels"],
+        text_dim=config["text_dim"],
+        freq_dim=config["freq_dim"],
+        eps=config["eps"],
+    )
+
+
+def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
+    """The config.json that describes a transformer."""
+    if layout == "diffusers":
+        return {
+            "_class_name": "WanTransformer3DModel",
+            "num_attention_heads": shape.num_heads,
+            "attention_head_dim": shape.head_dim,
+            "in_channels": shape.in_channels,
+            "out_channels": shape.out_channels,
+            "ffn_dim": shape.ffn_dim,
+            "num_layers": shape.num_layers,
+            "text_dim": shape.text_dim,
+            "freq_dim": shape.freq_dim,
+            "eps": shape.eps,
+            "patch_size": list(PATCH),
+            "cross_attn_norm": True,
+            "qk_norm": "rms_norm_across_heads",
+            "rope_max_seq_len": 1024,
+        }
+    return {
+        "_class_name": "WanModel",
+        "model_type": "t2v",
+        "dim": shape.dim,
+        "ffn_dim": shape.ffn_dim,
+        "num_heads": shape.num_heads,
+        "num_layers": shape.num_layers,
+        "in_dim": shape.in_channels,
+        "out_dim": shape.out_channels,
+        "text_len": shape.text_len,
+        "text_dim": shape.text_dim,
+        "freq_dim": shape.freq_dim,
+        "eps": shape.eps,
+    }
+
+
+def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
+    """Sizes by official names; the head width is taken to be the published 128.
+
+    Raises:
+        WeightsError: a telling tensor is missing, or the width is no multiple of 128.
+    """
+    try:
+        dim, in_channels = shapes["patch_embedding.weight"][:2]
+        ffn_dim = shapes["blocks.0.ffn.0.weight"][0]
+        out_channels = shapes["head.head.weight"][0] // (PATCH[0] * PATCH[1] * PATCH[2])
+        text_dim = shapes["text_embedding.0.weight"][1]
+        freq_dim = shapes["time_embedding.0.weight"][1]
+    except KeyError as error:
+        raise WeightsError(f"{where}: no tensor {error}; not a Wan transformer") from None
+    if dim % PUBLISHED_HEAD_DIM:
+        raise WeightsError(
+            f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
+            "is unknown; put the model's config.json beside the file"
+        )
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
+    return DiTShape(
+        dim=dim,
+        ffn_dim=ffn_dim,
+        num_layers=len(blocks),
+        num_heads=dim // PUBLISHED_HEAD_DIM,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        text_dim=text_dim,
+        freq_dim=freq_dim,
+    )
+
+
+def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
+    """Read the diffusers spelling, which is ours too.
+
+    Raises:
+        WeightsError: a key is missing, or it is the Wan 2.2 VAE.
+    """
+    if config.get("is_residual") or config.get("patch_size"):
+        raise WeightsError(f"{where}: a Wan 2.2 VAE; only the Wan 2.1 VAE is built here")
+    try:
+        return VAEShape(
+            dim=config["base_dim"],
+            z_dim=config["z_dim"],
+            dim_mult=tuple(config["dim_mult"]),
+            num_res_blocks=config["num_res_blocks"],
+            temporal_downsample=tuple(config["temperal_downsample"]),
+            latent_mean=tuple(config["latents_mean"]),
+            latent_std=tuple(config["latents_std"]),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{where}: no key {error} that says how large the VAE is") from None
+
+
+def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
+    """The config.json that describes a VAE."""
+    return {
+        "_class_name": "AutoencoderKLWan" if layout == "diffusers" else "WanVAE",
+        "base_dim": shape.dim,
+        "z_dim": shape.z_dim,
+        "dim_mult": list(shape.dim_mult),
+        "num_res_blocks": shape.num_res_blocks,
+        # The spelling other programs read.
+        "temperal_downsample": list(shape.temporal_downsample),
+        "latents_mean": list(shape.latent_mean),
+        "latents_std": list(shape.latent_std),
+    }
+
+
+def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
+    """Sizes by official names: the encoder's layers in order are residuals, then a resampler.
+
+    Latent statistics are the published ones at 16 channels, else none (mean 0, std 1).
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    try:
+        dim, z_dim = shapes["encoder.conv1.weight"][0], shapes["conv2.weight"][0]
+    except KeyError as error:
+        raise WeightsError(f"{where}: no tensor {error}; not a Wan VAE") from None
+    numbers = {int(m[1]) for n in shapes if (m := re.match(r"encoder\.downsamples\.(\d+)\.", n))}
+    levels: list[list[int]] = [[]]
+    temporal: list[bool] = []
+    for number in sorted(numbers):
+        layer = f"encoder.downsamples.{number}"
+        if f"{layer}.residual.2.weight" in shapes:
+            levels[-1].append(shapes[f"{layer}.residual.2.weight"][0])
+        else:
+            temporal.append(f"{layer}.time_conv.weight" in shapes)
+            levels.append([])
+    if not all(levels):
+        raise WeightsError(f"{where}: its encoder's layers are not those of the Wan 2.1 VAE")
+    shape = VAEShape(
+        dim=dim,
+        z_dim=z_dim,
+        dim_mult=tuple(widths[0] // dim for widths in levels),
+        num_res_blocks=len(levels[0]),
+        temporal_downsample=tuple(temporal),
+    )
+    if z_dim == PUBLISHED_Z_DIM:
+        return shape
+    return VAEShape(**{**vars(shape), "latent_mean": (0.0,) * z_dim, "latent_std": (1.0,) * z_dim})

@@ -1,0 +1,125 @@
+"""Reading and writing files of tensors: safetensors, and `.pth` without running its pickle.
+
+Reading maps files into memory: a tensor costs nothing until it is touched, and on the CPU in its
+own dtype it is never copied.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wanctl.errors import UserError
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth")
+# A file is mapped anew for each run of tensors of this size, so that pages already converted to
+# another dtype or copied to a GPU do not pile up in memory.
+RUN_BYTES = 512 * 2**20
+
+
+class WeightsError(UserError):
+    """Weights that are not there, cannot be read, or are not what they should be."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        WeightsError: not JSON, or not an object.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path}: got {type(config).__name__}; need a JSON object")
+    return config
+
+
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors in a file."""
+    return list(tensor_shapes(path))
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape, from the header alone.
+
+    Raises:
+        WeightsError: truncated, of another format, or a pickle that holds more than tensors.
+    """
+    if path.suffix == ".pth":
+        return {name: tuple(tensor.shape) for name, tensor in _load_pth(path).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """(name, memory-mapped tensor) of one file."""
+    if path.suffix == ".pth":
+        yield from _load_pth(path).items()
+        return
+    for run in _runs(path):
+        with safe_open(path, framework="pt") as file:
+            for name in run:
+                yield name, file.get_tensor(name)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write one safetensors file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, partial, metadata=dict(metadata))
+    partial.replace(path)
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(config, indent=2) + os.linesep, encoding="utf-8")
+    partial.replace(path)
+
+
+def shards(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
+    """Split names into consecutive groups of at most `max_bytes` (or one tensor)."""
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if groups[-1] and filled + size > max_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += size
+    return groups
+
+
+def _runs(path: Path) -> Sequence[Sequence[str]]:
+    with safe_open(path, framework="pt") as file:
+        sizes = {}
+        for name in file.keys():  # noqa: SIM118
+            count = 4
+            for side in file.get_slice(name).get_shape():
+                count *= side
+            sizes[name] = count
+    return shards(sizes, RUN_BYTES)
+
+
+def _load_pth(path: Path) -> dict[str, Tensor]:
+    """A flat name -> tensor dict; pickles that would run code are refused."""
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: not a file of tensors ({reason})") from None
+    if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise WeightsError(f"{path}: holds more than a flat dict of tensors")
+    return loaded

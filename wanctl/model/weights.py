@@ -1,0 +1,263 @@
+"""Loading and saving networks: any size, either layout, every tensor accounted for.
+
+Models are built on the meta device and filled with tensors mapped from the file.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.model.components import STEM, Components, find_components
+from wanctl.model.dit import WanModel, keeps_fp32
+from wanctl.model.layouts import (
+    DIT_KEYS,
+    KeyTable,
+    to_diffusers,
+    to_official,
+    vae_keys,
+    without_prefix,
+)
+from wanctl.model.shape_config import (
+    dit_config,
+    dit_shape_from_config,
+    dit_shape_from_tensors,
+    vae_config,
+    vae_shape_from_config,
+    vae_shape_from_tensors,
+)
+from wanctl.model.tensors import (
+    WEIGHT_SUFFIXES,
+    WeightsError,
+    iterate_tensors,
+    read_config,
+    shards,
+    tensor_shapes,
+    write_config,
+    write_tensors,
+)
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VAEShape
+
+Network = TypeVar("Network", bound=nn.Module)
+SaveLayout = Literal["official", "diffusers"]
+
+# Some releases carry this norm; no code path uses it.
+UNUSED = "norm_added_q"
+NAMES_SHOWN = 3
+
+
+def load_dit(
+    ref: str | Path | Components,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    precision: str = "fast",
+) -> WanModel:
+    """Build and fill a transformer of whatever size the reference says.
+
+    Args:
+        ref: folder, weight file or hub id; or what `find_components` made of one.
+        device: where the parameters go.
+        dtype: of the large matrices; norms, modulation, time embedding and head stay fp32.
+        precision: see `WanModel`.
+
+    Raises:
+        WeightsError: no transformer there, or its tensors are not those of its config.
+    """
+    parts = _components(ref)
+    if not parts.dit:
+        raise WeightsError(f"{parts.root}: holds no transformer")
+    names, shapes = _official_names(parts.dit, lambda _: DIT_KEYS)
+    if parts.dit_config:
+        where = str(parts.dit_config)
+        shape = dit_shape_from_config(read_config(parts.dit_config), where)
+    else:
+        shape = dit_shape_from_tensors(shapes, str(parts.dit[0]))
+    with torch.device("meta"):
+        model = WanModel(shape, precision)
+
+    def target(name: str) -> torch.dtype:
+        return torch.float32 if keeps_fp32(name) else dtype
+
+    return _fill(model, parts.dit, names, torch.device(device), target).eval()
+
+
+def load_vae(
+    ref: str | Path | Components,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> WanVAE:
+    """Build and fill a VAE of whatever size the reference says.
+
+    Raises:
+        WeightsError: no VAE there, or its tensors are not those of its config.
+    """
+    parts = _components(ref)
+    if not parts.vae:
+        raise WeightsError(f"{parts.root}: holds no VAE")
+    names, shapes = _official_names((parts.vae,), _vae_keys_of)
+    if parts.vae_config:
+        shape = vae_shape_from_config(read_config(parts.vae_config), str(parts.vae_config))
+    else:
+        shape = vae_shape_from_tensors(shapes, str(parts.vae))
+    with torch.device("meta"):
+        vae = WanVAE(shape)
+    return _fill(vae, (parts.vae,), names, torch.device(device), lambda _: dtype).eval()
+
+
+def save_dit(
+    model: WanModel,
+    folder: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
+    layout: SaveLayout = "official",
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Write config.json and the weights of a transformer.
+
+    Args:
+        model: gives the sizes, and the weights unless `tensors` does.
+        folder: made if it is not there; files of an earlier save are replaced.
+        metadata: goes into every file's header.
+        tensors: other values under the same names, e.g. an average over training.
+        layout: names and config as published, or as diffusers reads them.
+        max_shard_bytes: larger models are split and get an index; None never splits.
+    """
+    tensors = model.state_dict() if tensors is None else tensors
+    names = to_diffusers(tensors, DIT_KEYS) if layout == "diffusers" else None
+    _save(folder, _renamed(tensors, names), metadata or {}, max_shard_bytes)
+    write_config(folder / "config.json", dit_config(model.shape, layout))
+
+
+def save_vae(
+    vae: WanVAE,
+    folder: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
+    layout: SaveLayout = "official",
+) -> None:
+    """Write config.json and the weights of a VAE; arguments as in `save_dit`."""
+    tensors = vae.state_dict() if tensors is None else tensors
+    names = to_diffusers(tensors, _vae_keys(vae.shape)) if layout == "diffusers" else None
+    _save(folder, _renamed(tensors, names), metadata or {}, None)
+    write_config(folder / "config.json", vae_config(vae.shape, layout))
+
+
+def _components(ref: str | Path | Components) -> Components:
+    return ref if isinstance(ref, Components) else find_components(ref)
+
+
+def _vae_keys(shape: VAEShape) -> KeyTable:
+    return vae_keys(len(shape.dim_mult), shape.num_res_blocks)
+
+
+def _vae_keys_of(names: Iterable[str]) -> KeyTable:
+    """The table for a diffusers VAE, whose decoder's numbering tells the sizes."""
+    resnets = {tuple(n.split(".")[2:5:2]) for n in names if n.startswith("decoder.up_blocks.")}
+    levels = {int(level) for level, _ in resnets}
+    blocks = {int(block) for _, block in resnets}
+    return vae_keys(len(levels), max(blocks, default=0))
+
+
+def _official_names(
+    files: Sequence[Path], keys: Callable[[Iterable[str]], KeyTable]
+) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Stored name -> official name, and official name -> shape, over all files."""
+    stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
+    plain = without_prefix(name for name in stored if UNUSED not in name)
+    foreign = any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values())
+    if foreign:
+        table = keys(plain.values())
+        plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))
+    return plain, {official: stored[name] for name, official in plain.items()}
+
+
+def _fill(
+    model: Network,
+    files: Sequence[Path],
+    names: Mapping[str, str],
+    device: torch.device,
+    dtype: Callable[[str], torch.dtype],
+) -> Network:
+    """Replace a meta model's parameters by the files' tensors, after checking every name."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    stored = {n: s for path in files for n, s in tensor_shapes(path).items() if n in names}
+    check_tensors({names[n]: s for n, s in stored.items()}, expected, str(files[0]))
+    tensors = {}
+    for path in files:
+        for name, tensor in iterate_tensors(path):
+            if name in names:
+                official = names[name]
+                tensors[official] = tensor.to(device, dtype(official))
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model
+
+
+def check_tensors(
+    got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        WeightsError: counts and first names of what is missing, too much, or of another shape.
+    """
+    missing = [name for name in expected if name not in got]
+    unexpected = [name for name in got if name not in expected]
+    other = [
+        f"{name} {got[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if name in got and got[name] != shape
+    ]
+
+    def more(names: list[str]) -> str:
+        return ", ..." if len(names) > NAMES_SHOWN else ""
+
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+    problems = [
+        f"{len(names)} {kind} ({', '.join(names[:NAMES_SHOWN])}{more(names)})"
+        for kind, names in kinds.items()
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{where}: tensors do not fit the model: {'; '.join(problems)}")
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:
+    return {names[name] if names else name: tensor for name, tensor in tensors.items()}
+
+
+def _save(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    max_shard_bytes: int | None,
+) -> None:
+    """Write one file, or shards and their index; then drop files of an earlier save."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    groups = shards(sizes, max_shard_bytes or sum(sizes.values()))
+    index = folder / f"{STEM}.safetensors.index.json"
+    written = [f"{STEM}.safetensors"]
+    if len(groups) > 1:
+        written = [f"{STEM}-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))]
+    for name, group in zip(written, groups, strict=True):
+        # "format" is what transformers and diffusers look for in a header.
+        header = {"format": "pt", **metadata}
+        write_tensors(folder / name, {key: tensors[key] for key in group}, header)
+    if len(groups) > 1:
+        weight_map = {
+            key: name for name, group in zip(written, groups, strict=True) for key in group
+        }
+        total = {"total_size": sum(sizes.values())}
+        write_config(index, {"metadata": total, "weight_map": weight_map})
+    else:
+        index.unlink(missing_ok=True)
+    for path in folder.glob(f"{STEM}*"):
+        if path.suffix in WEIGHT_SUFFIXES and path.name not in written:
+            path.unlink()
