@@ -1,0 +1,67 @@
+"""What a caption must not be. Two public data sets shipped one caption thousands of times."""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+# umT5 reads 512 tokens, some 2,000 characters of English; a model that goes on is rambling.
+MAX_CHARACTERS = 3000
+MANY_SOURCES = 3
+
+_OPENER = re.compile(
+    r"^(?:in )?(?:this|the) (?:short )?(?:video|clip|footage|scene|shot)(?: clip)?"
+    r"(?:,| (?:shows|depicts|features|captures|displays|presents|illustrates|opens with"
+    r"|begins with)(?: that)?|,? (?:we|you) (?:can )?see)[:,]? *",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"^(?:i['’]?m (?:sorry|unable|not able)|sorry\b|i (?:cannot|can['’]?t|can not|am unable)"
+    r"|as an ai\b|unable to\b|unfortunately\b|抱歉|对不起|作为(?:一个)?(?:ai|人工智能))",
+    re.IGNORECASE,
+)
+
+
+def tidy(text: str, *, strip_opener: bool = False) -> str:
+    """White space made single; with `strip_opener`, "The video shows a dog" becomes "A dog"."""
+    text = " ".join(text.split())
+    if not strip_opener:
+        return text
+    rest = _OPENER.sub("", text, count=1)
+    return rest[:1].upper() + rest[1:] if rest else text
+
+
+def problem(text: str, author: Literal["person", "rule", "model"]) -> str:
+    """Why a tidy caption cannot be used; empty where it can.
+
+    People may write at any length and begin as they like; models may not.
+    """
+    if not any(character.isalnum() for character in text):
+        return "is empty"
+    if author == "model" and len(text) > MAX_CHARACTERS:
+        return f"has {len(text)} characters, at most {MAX_CHARACTERS} allowed"
+    if author == "model" and _REFUSAL.match(text):
+        return f"is a refusal: {text[:40]!r}"
+    return ""
+
+
+class DuplicateWatch:
+    """Notices captions that come back for many different sources.
+
+    Shots of one source may share a caption (a sidecar belongs to the whole file); unrelated
+    footage with the same words means that captions were mixed up or written by a stuck model.
+    """
+
+    def __init__(self) -> None:
+        self._sources: dict[str, set[str]] = {}
+
+    def add(self, text: str, source: str) -> None:
+        """Note that a clip of `source` got `text`."""
+        self._sources.setdefault(text.casefold(), set()).add(source)
+
+    def repeated(self) -> Iterable[tuple[str, int]]:
+        """(caption, number of sources) of each one that MANY_SOURCES or more share."""
+        return [
+            (text, len(sources))
+            for text, sources in sorted(self._sources.items())
+            if len(sources) >= MANY_SOURCES
+        ]

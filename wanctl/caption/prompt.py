@@ -1,0 +1,96 @@
+"""Measurements in words: the template's sentence, and hints for models that look at frames."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+Evidence = Mapping[str, Mapping[str, Any]]
+
+# A longer list of words is a page of text, not something to read out.
+_MAX_WORDS_SEEN = 12
+
+CAPTION_PROMPT = (
+    "Describe this video for somebody who cannot see it: who or what is in it and how many, what "
+    "happens in which order, where it is, the light and the colours, how the camera is placed and "
+    "how it moves, and the style. Quote text that can be read. Say only what can be seen. "
+    "Do not begin with words such as 'The video shows'."
+)
+"""Instruction for a vision-language model; `with_hints` appends what has been measured."""
+
+
+def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> str:
+    """One sentence of facts. What was not measured is left out.
+
+    Args:
+        duration_s: seconds.
+        width: display pixels.
+        height: display pixels.
+        evidence: filter name -> its measurements.
+    """
+    facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
+    looks = f", {_listed(facts)}" if facts else ""
+    text = _text_seen(evidence)
+    return (
+        f"A {_seconds(duration_s)} {_orientation(width, height)} video of {width} by {height} "
+        f"pixels{looks}{f', {text}' if text else ''}."
+    )
+
+
+def with_hints(prompt: str, evidence: Evidence) -> str:
+    """The prompt for a model, followed by measured facts it should agree with."""
+    facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
+    hints = [*facts, *([text] if (text := _text_seen(evidence)) else [])]
+    return f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
+
+
+def _seconds(duration_s: float) -> str:
+    return f"{max(duration_s, 0.1):.1f}-second" if duration_s < 10 else f"{duration_s:.0f}-second"
+
+
+def _orientation(width: int, height: int) -> str:
+    if width > 1.1 * height:
+        return "landscape"
+    return "portrait" if height > 1.1 * width else "square"
+
+
+def _light(evidence: Evidence) -> list[str]:
+    """From the mean luma, 0 to 255; the bounds halve and double a mid-grey exposure."""
+    luma = _middle(evidence, "exposure", "luma")
+    if luma is None:
+        return []
+    return ["dark" if luma < 64 else "bright" if luma > 176 else "evenly lit"]
+
+
+def _focus(evidence: Evidence) -> list[str]:
+    """From the re-blur ratio: 0 is crisp, 1 is smooth."""
+    reblur = _middle(evidence, "blur", "reblur")
+    if reblur is None:
+        return []
+    return ["in soft focus" if reblur > 0.5 else "in sharp focus"]
+
+
+def _motion(evidence: Evidence) -> list[str]:
+    tier = evidence.get("motion", {}).get("tier")
+    return [f"with {tier.replace('_', ' ')} motion"] if isinstance(tier, str) else []
+
+
+def _text_seen(evidence: Evidence) -> str:
+    measured = evidence.get("ocr", {})
+    words = [word for word in measured.get("texts") or () if word.strip()]
+    if words:
+        quoted = ", ".join(f'"{word}"' for word in list(dict.fromkeys(words))[:_MAX_WORDS_SEEN])
+        return f"with the text {quoted}"
+    coverage = _middle(evidence, "ocr", "coverage")
+    return "with some text in the picture" if coverage is not None and coverage > 0.01 else ""
+
+
+def _middle(evidence: Evidence, name: str, column: str) -> float | None:
+    """Median of a measurement over frames; None where it was not taken."""
+    values = evidence.get(name, {}).get(column)
+    if isinstance(values, int | float):
+        return float(values)
+    return median(values) if values else None
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

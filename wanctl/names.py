@@ -1,0 +1,129 @@
+"""Looks up every name a recipe says in the table it is resolved by, before any work starts.
+
+The recipe itself knows no tables (wanctl/recipe imports none of them); each command asks for the
+sections it is going to use, `wanctl recipe check` for all of them.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from wanctl.caption.backends import captioner_names
+from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
+from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.model.shapes import PixelShape, latent_shape
+from wanctl.model.variants import VARIANTS
+from wanctl.recipe.schema import Recipe, SampleSection
+
+Problem = tuple[str, str]
+
+DETECTORS = ("auto", "transnetv2", "adaptive", "none")
+
+
+def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
+    """Check names, and sizes that only a table can judge.
+
+    Args:
+        recipe: the recipe.
+        sections: keys of CHECKS; all of them by default.
+
+    Raises:
+        ProblemsError: every name that is in no table, with its recipe path.
+    """
+    problems = [
+        problem
+        for section in (CHECKS if sections is None else sections)
+        for problem in CHECKS[section](recipe)
+    ]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _curate(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.curate.split.detector not in DETECTORS:
+        message = unknown("detector", recipe.curate.split.detector, DETECTORS)
+        yield "curate.split.detector", message
+    try:
+        build_filters(recipe.curate.filters)
+    except ProblemsError as error:
+        yield from error.problems
+
+
+def _caption(recipe: Recipe) -> Iterator[Problem]:
+    names = captioner_names()
+    for index, backend in enumerate(recipe.caption.backends):
+        if backend not in names:
+            yield f"caption.backends.{index}", unknown("caption backend", backend, names)
+
+
+def _model(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.model.variant not in VARIANTS:
+        yield "model.variant", unknown("variant", recipe.model.variant, VARIANTS)
+
+
+def _train_dit(recipe: Recipe) -> Iterator[Problem]:
+    law = recipe.train_dit.timesteps.law
+    if law != _default(type(recipe.train_dit.timesteps), "law"):
+        from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
+
+        if law not in LAWS:
+            yield "train_dit.timesteps.law", unknown("law", law, LAWS)
+
+
+def _sample(recipe: Recipe) -> Iterator[Problem]:
+    section = recipe.sample
+    # Only what differs from the defaults is looked up: those tables import torch (two seconds).
+    if section.solver is not None:
+        from wanctl.diffusion.solvers import SOLVERS  # noqa: PLC0415
+
+        if section.solver not in SOLVERS:
+            yield "sample.solver", unknown("solver", section.solver, SOLVERS)
+    if section.task != _default(SampleSection, "task"):
+        from wanctl.tasks import TASKS  # noqa: PLC0415
+
+        if section.task not in TASKS:
+            yield "sample.task", unknown("task", section.task, TASKS)
+    # the sizes obey the rules that buckets obey
+    for key in ("frames", "height", "width"):
+        value = getattr(section, key)
+        message = _size_problem(key, value) if value is not None else ""
+        if message:
+            yield f"sample.{key}", message
+
+
+def _size_problem(key: str, value: int) -> str:
+    try:
+        latent_shape(PixelShape(**{"frames": 1, "height": 16, "width": 16, key: value}))
+    except UserError as error:
+        return str(error).removeprefix(f"{key}: ")
+    return ""
+
+
+def _default(section: type[Any], key: str) -> Any:
+    return section.model_fields[key].default
+
+
+CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
+    "curate": _curate,
+    "caption": _caption,
+    "model": _model,
+    "train_dit": _train_dit,
+    "sample": _sample,
+}
+
+
+def schema_text() -> str:
+    """The JSON schema of recipes as text, with the keys of every built-in filter."""
+    schema = Recipe.model_json_schema()
+    keys: dict[str, Any] = {}
+    for name in filter_names():
+        cls = filter_class(name)
+        # plug-ins differ from machine to machine; the shipped schema must not
+        if not cls.__module__.startswith(f"{PACK}."):
+            continue
+        one = cls.model_json_schema(ref_template="#/$defs/{model}")
+        schema["$defs"] |= one.pop("$defs", {})
+        schema["$defs"][f"filters.{name}"] = one
+        keys[name] = {"anyOf": [{"$ref": f"#/$defs/filters.{name}"}, {"type": "null"}]}
+    schema["$defs"]["CurateSection"]["properties"]["filters"]["properties"] = keys
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
