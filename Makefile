@@ -1,0 +1,65 @@
+# Every target makes the environment it needs; `make demo` and `make test` work right after a clone.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+# targets share one environment and one machine; running them side by side only slows them down
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# PyTorch and OpenMP would start as many threads as a large machine has cores in every process
+THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+
+.PHONY: help setup demo test test-slow lint types layers bench schema build clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with everything in it
+
+# Installed anew when what is wanted changes. uv resolves the pins in seconds where pip takes
+# minutes; it comes from the package index like everything else.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## curate, caption, train and sample three real clips on this machine
+	$(BIN)/python -m wanctl.demo
+
+test: $(STAMP) ## all tests but the slow ones and those that need a GPU
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q
+
+test-slow: $(STAMP) ## the tests that take minutes
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -m slow --timeout 3600
+
+lint: $(STAMP) ## style and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell wanctl filters recipes tests docs *.md
+
+types: $(STAMP) ## pyright
+	$(BIN)/pyright
+
+layers: $(STAMP) ## who may import whom
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## speed and memory against diffusers, into bench.json
+	$(BIN)/python tests/bench/run.py
+
+schema: $(STAMP) ## recipes/schema.json, which gives editors completion
+	$(BIN)/wanctl recipe schema > recipes/schema.json
+
+build: $(STAMP) ## sdist and wheel, then the wheel tried outside of the checkout
+	rm -rf dist
+	$(BIN)/python -m build --installer uv --outdir dist .
+	$(BIN)/python tests/wheel.py dist/*.whl
+
+clean: ## remove what the targets made, but for runs/
+	rm -rf .venv dist build bench.json .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,223 @@
+"""`wanctl caption`: the backends of the recipe, in order, until every kept clip has its words.
+
+One part of `captions/NAME@KEY/` per part of `clips/`. What a model wrote is kept: only clips that
+it has not captioned yet are asked for again. Sidecars and templates cost nothing, so they are
+read anew each time and an edited file takes effect.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from wanctl.caption.backends import (
+    Caption,
+    CaptionClip,
+    Captioner,
+    CaptionOptions,
+    build_captioner,
+)
+from wanctl.caption.checks import DuplicateWatch, problem, tidy
+from wanctl.data.dataset import DatasetDir
+from wanctl.data.frames import FrameBatch, FrameSpec
+from wanctl.data.reads import read_clip
+from wanctl.data.worker import DecodePool, Failure
+from wanctl.errors import UserError
+from wanctl.log import Bar, log, progress
+from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.schema import Recipe
+
+BATCH = 16
+"""Clips a captioner gets at a time."""
+
+Row = dict[str, Any]
+
+
+def caption(loaded: LoadedRecipe, out: Path) -> None:
+    """Caption the kept clips of a data set; prints counts per backend.
+
+    Args:
+        loaded: the recipe; its `caption`, `dataset` and `curate.decode` sections are used.
+        out: output folder; the data set is `dataset` in it unless the recipe says otherwise.
+
+    Raises:
+        UserError: no data set, no such selection, or a backend that cannot run.
+    """
+    recipe = loaded.recipe
+    options = CaptionOptions(sidecar_dir=recipe.caption.sidecar_dir)
+    captioners = {name: build_captioner(name, options) for name in recipe.caption.backends}
+    for captioner in captioners.values():
+        captioner.check()
+    dataset = DatasetDir.open(recipe.dataset.path or out / "dataset", lock=True)
+    kept = _kept(dataset, recipe.dataset.selection)
+    run = _Run(dataset, captioners, recipe)
+    total = len(kept) if kept is not None else _count(dataset)
+    with progress(total, "caption") as bar:
+        for part in dataset.parts("clips"):
+            rows = dataset.read("clips", parts=[part]).to_pylist()
+            run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
+    run.tell()
+
+
+class _Run:
+    """One pass over the data set, and what came of it."""
+
+    def __init__(
+        self, dataset: DatasetDir, captioners: dict[str, Captioner], recipe: Recipe
+    ) -> None:
+        self.dataset = dataset
+        self.captioners = captioners
+        self.decode = recipe.curate.decode
+        self.counts: Counter[str] = Counter()
+        self.without: list[str] = []
+        self.duplicates = DuplicateWatch()
+
+    def part(self, part: str, rows: Sequence[Row], bar: Bar) -> None:
+        """Caption the clips of one part."""
+        left = list(rows)
+        for name, captioner in self.captioners.items():
+            table = f"captions/{name}@{captioner.key}"
+            old = self._kept_rows(table, part) if captioner.author == "model" else []
+            done = {row["id"] for row in old}
+            asked = [row for row in left if row["id"] not in done]
+            given = old
+            for new in self._ask(name, captioner, part, asked) if asked else ():
+                given = sorted(given + new, key=_order)
+                if captioner.author == "model":  # killed now, the run loses one batch at most
+                    self.dataset.write_part(table, part, given)
+            if given or self.dataset.has_part(table, part):
+                self.dataset.write_part(table, part, given)
+            done |= {row["id"] for row in given}
+            self._count(name, captioner, left, given)
+            bar.advance(sum(row["id"] in done for row in left), name)
+            left = [row for row in left if row["id"] not in done]
+        bar.advance(len(left))
+        self.without += [row["id"] for row in left]
+
+    def _kept_rows(self, table: str, part: str) -> list[Row]:
+        if not self.dataset.has_part(table, part):
+            return []
+        return self.dataset.read(table, parts=[part]).to_pylist()
+
+    def _ask(
+        self, name: str, captioner: Captioner, part: str, rows: Sequence[Row]
+    ) -> Iterator[list[Row]]:
+        """Captions that a backend gives and that pass the checks, batch by batch."""
+        evidence = {each: self._evidence(each, part) for each in captioner.evidence}
+        clips = [_clip(row, evidence) for row in rows]
+        spec = captioner.frames()
+        frames: Iterable[FrameBatch | None]
+        frames = [None] * len(rows) if spec is None else self._frames(rows, spec)
+        pairs = zip(clips, frames, strict=True)
+        seen = (pair for pair in pairs if spec is None or pair[1] is not None)
+        while batch := list(islice(seen, BATCH)):
+            answers = captioner.caption([clip for clip, _ in batch], [frame for _, frame in batch])
+            # a captioner that drops an answer would shift all later ones to the wrong clips
+            yield [
+                row
+                for (clip, _), captions in zip(batch, answers, strict=True)
+                for row in _checked(name, captioner, clip, captions)
+            ]
+
+    def _frames(self, rows: Sequence[Row], spec: FrameSpec) -> Iterator[FrameBatch | None]:
+        """Decoded frames of each clip; None, with a warning, where that fails."""
+        tasks = (
+            (
+                Path(row["source"]), row["start_pts"], row["end_pts"], [spec],
+                row["width"], row["height"],
+            )
+            for row in rows
+        )  # fmt: skip
+        memory = int(self.decode.memory_gb * 2**30)
+        with DecodePool(self.decode.workers, self.decode.timeout_s, memory) as pool:
+            for index, result in pool.map(read_clip, tasks):
+                if isinstance(result, Failure):
+                    row = rows[index]
+                    log.warning("%s (%s): %s", row["source"], row["id"], result.message)
+                    yield None
+                else:
+                    yield result[0]
+
+    def _evidence(self, name: str, part: str) -> dict[str, Row]:
+        """A filter's measurements by clip; the youngest where it ran with several settings."""
+        tables = [t for t in self.dataset.tables("evidence") if t.startswith(f"evidence/{name}@")]
+        tables = [table for table in tables if self.dataset.has_part(table, part)]
+        if not tables:
+            return {}
+        youngest = max(tables, key=lambda table: (self.dataset.path / table).stat().st_mtime_ns)
+        return {row["id"]: row for row in self.dataset.read(youngest, parts=[part]).to_pylist()}
+
+    def _count(
+        self, name: str, captioner: Captioner, asked: Sequence[Row], given: Sequence[Row]
+    ) -> None:
+        sources = {row["id"]: row["source"] for row in asked}
+        self.counts[name] += len({row["id"] for row in given} & set(sources))
+        if captioner.author != "rule":
+            for row in given:
+                if row["id"] in sources:
+                    self.duplicates.add(row["text"], sources[row["id"]])
+
+    def tell(self) -> None:
+        """Say how many clips each backend captioned and what looks wrong."""
+        counts = ", ".join(f"{name} {self.counts[name]}" for name in self.captioners)
+        log.info("captioned %d clips: %s", sum(self.counts.values()), counts)
+        for text, sources in self.duplicates.repeated():
+            log.warning("%d different sources share one caption: %.60r", sources, text)
+        if self.without:
+            some = ", ".join(self.without[:5]) + (", ..." if len(self.without) > 5 else "")
+            log.warning(
+                "%d clips have no caption and will not be trained on (%s); "
+                "add sidecar files or `template` to caption.backends",
+                len(self.without),
+                some,
+            )
+
+
+def _kept(dataset: DatasetDir, selection: str) -> set[str] | None:
+    """Ids of the kept clips; None, meaning all, where nothing has been selected yet."""
+    table = f"selections/{selection}"
+    names = dataset.tables("selections")
+    if table not in names:
+        if names:
+            there = ", ".join(name.removeprefix("selections/") for name in names)
+            raise UserError(
+                f"dataset.selection: no selection named {selection!r} in {dataset.path} "
+                f"(there are: {there}); `wanctl data select` makes one"
+            )
+        log.info("nothing is selected yet; captioning all clips")
+        return None
+    chosen = dataset.read(table, ["id", "kept"]).to_pylist()
+    return {row["id"] for row in chosen if row["kept"]}
+
+
+def _count(dataset: DatasetDir) -> int:
+    return dataset.read("clips", ["id"]).num_rows
+
+
+def _clip(row: Row, evidence: dict[str, dict[str, Row]]) -> CaptionClip:
+    return CaptionClip(
+        id=row["id"],
+        source=Path(row["source"]),
+        shot=row["shot"],
+        duration_s=row["end_s"] - row["start_s"],
+        width=row["width"],
+        height=row["height"],
+        has_audio=row["has_audio"],
+        evidence={name: rows[row["id"]] for name, rows in evidence.items() if row["id"] in rows},
+    )
+
+
+def _checked(
+    name: str, captioner: Captioner, clip: CaptionClip, captions: Sequence[Caption]
+) -> Iterator[Row]:
+    for each in captions:
+        text = tidy(each.text, strip_opener=captioner.author == "model")
+        if why := problem(text, captioner.author):
+            log.warning("%s (%s): the caption from %s %s", clip.source, clip.id, name, why)
+            continue
+        yield {"id": clip.id, "text": text, "variant": each.variant, "backend": name}
+
+
+def _order(row: Row) -> tuple[str, str]:
+    return row["id"], row["variant"]
