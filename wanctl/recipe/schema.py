@@ -202,6 +202,10 @@ class VAELossSection(Section):
     l1: float = Field(default=3.0, ge=0)
     kl: float = Field(default=3e-6, ge=0)
     perceptual: float = Field(default=3.0, ge=0, description="ST-LPIPS, from its package")
+    perceptual_frames: PositiveInt | None = Field(
+        default=None,
+        description="frames per sample and step that ST-LPIPS looks at, drawn anew; null: all",
+    )
 
 
 class TrainVAESection(TrainSection):

@@ -1,0 +1,190 @@
+import json
+import signal
+
+import pytest
+import torch
+
+from wanctl.train.loop import LoopOptions, TrainingError, train
+from wanctl.train.optim import OptimizerOptions
+
+CPU = torch.device("cpu")
+
+
+def options(**changes):
+    given = {
+        "steps": 12,
+        "optimizer": OptimizerOptions(lr=0.02, warmup_steps=3, decay="cosine"),
+        "ema_decay": 0.9,
+        "log_every": 2,
+        "eval_every": 4,
+        "preview_every": 6,
+        "checkpoint_every": 4,
+    }
+    return LoopOptions(**{**given, **changes})
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_loss_falls_and_outcome_says_how_it_went(toy, tmp_path):
+    outcome = train(toy(), tmp_path, options(steps=150), device=CPU)
+    losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    assert outcome.step == outcome.trained == 150
+    assert outcome.loss < 0.6 * losses[0]
+    assert outcome.figures.keys() == {"mse"}
+    assert outcome.steps_per_s > 0
+
+
+def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path):
+    train(toy(), tmp_path, options(), device=CPU)
+    training = [line for line in lines(tmp_path) if "eval" not in line]
+    assert [line["step"] for line in training] == list(range(1, 13))
+    assert training[0].keys() == {"step", "loss", "largest", "grad_norm", "lr"}
+    assert [line["step"] for line in lines(tmp_path) if "eval" in line] == [4, 8, 12]
+    assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == [
+        "step-000006.txt",
+        "step-000012.txt",
+    ]
+
+
+def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy, tmp_path):
+    state = torch.get_rng_state()
+    for name in ("a", "b"):
+        train(toy(), tmp_path / name, options(), device=CPU)
+    assert (tmp_path / "a/metrics.jsonl").read_bytes() == (
+        tmp_path / "b/metrics.jsonl"
+    ).read_bytes()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("stop_at", [2, 5, 8])
+def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at):
+    train(toy(), tmp_path / "whole", options(), device=CPU)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy(stop_at=stop_at), tmp_path / "cut", options(), device=CPU)
+    assert lines(tmp_path / "cut")[-1]["step"] == stop_at + 1
+    resumed = toy()
+    outcome = train(resumed, tmp_path / "cut", options(), device=CPU)
+    assert resumed.trained_steps[0] == stop_at + 1
+    assert outcome.trained == 12 - stop_at - 1
+    for name in ("metrics.jsonl", "checkpoints/step-000012/manifest.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path):
+    class DiedError(Exception):
+        pass
+
+    class Dies(toy):
+        def batch(self, draw):
+            if draw.step == 7:
+                raise DiedError
+            return super().batch(draw)
+
+    train(toy(), tmp_path / "whole", options(), device=CPU)
+    with pytest.raises(DiedError):
+        train(Dies(), tmp_path / "cut", options(), device=CPU)
+    assert lines(tmp_path / "cut")[-1]["step"] == 7
+    with (tmp_path / "cut/metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "lo')
+    train(toy(), tmp_path / "cut", options(), device=CPU)
+    whole, cut = (tmp_path / name / "metrics.jsonl" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog):
+    train(toy(), tmp_path / "whole", options(), device=CPU)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy(stop_at=8), tmp_path / "cut", options(keep_checkpoints=3), device=CPU)
+    newest = tmp_path / "cut/checkpoints/step-000009/model.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-1] ^= 1
+    newest.write_bytes(bytes(data))
+    resumed = toy()
+    train(resumed, tmp_path / "cut", options(), device=CPU)
+    assert resumed.trained_steps[0] == 8
+    assert "step-000009 is damaged (model.safetensors has another checksum)" in caplog.text
+    whole, cut = (tmp_path / name / "metrics.jsonl" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog):
+    caplog.set_level("INFO", "wanctl")
+    train(toy(), tmp_path, options(), device=CPU)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again = toy()
+    assert train(again, tmp_path, options(), device=CPU).trained == 0
+    assert again.trained_steps == []
+    assert "finished before" in caplog.text
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert train(toy(), tmp_path, options(steps=14), device=CPU).trained == 2
+
+
+def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path):
+    train(toy(), tmp_path, options(), device=CPU)
+    (tmp_path / "saved.json").unlink()
+    again = toy()
+    assert train(again, tmp_path, options(), device=CPU).step == 12
+    assert again.trained_steps == []
+    assert (tmp_path / "saved.json").exists()
+
+
+def test_another_model_is_refused_in_one_line(toy, tmp_path):
+    train(toy(), tmp_path, options(), device=CPU, identity={"dim": 5})
+    with pytest.raises(
+        TrainingError, match=r"trained with dim 5, this run has 6; .*--out"
+    ) as error:
+        train(toy(), tmp_path, options(steps=20), device=CPU, identity={"dim": 6})
+    assert "\n" not in str(error.value)
+
+
+def test_one_bad_step_is_skipped(toy, tmp_path, caplog):
+    train(toy(poison={3}), tmp_path, options(), device=CPU)
+    assert "step 4 skipped" in caplog.text
+    assert lines(tmp_path)[3]["loss"] is None
+    assert all(line["loss"] is not None for line in lines(tmp_path)[4:] if "eval" not in line)
+
+
+def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path):
+    with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
+        train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
+    with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
+        train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
+
+
+def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path):
+    whole, parts = toy(batch_size=4), toy(batch_size=1)
+    train(whole, tmp_path / "whole", options(), device=CPU)
+    train(parts, tmp_path / "parts", options(accumulate=4), device=CPU)
+    for a, b in zip(whole.module.parameters(), parts.module.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-6)  # measured 2.4e-7
+
+
+def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path):
+    objective = toy()
+    outcome = train(objective, tmp_path, options(mixed_precision="bf16"), device=CPU)
+    assert outcome.trained == 12
+    assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
+
+
+def test_signal_handlers_are_put_back(toy, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    train(toy(), tmp_path, options(), device=CPU)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_tensorboard_gets_the_figures(toy, tmp_path):
+    train(toy(), tmp_path, options(trackers=("tensorboard",)), device=CPU)
+    events = list((tmp_path / "tracker").rglob("events.out.tfevents.*"))
+    assert [path.stat().st_size > 500 for path in events] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("tensorbord", "did you mean 'tensorboard'"), ("wandb", "pip install wandb")],
+)
+def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=line):
+        train(toy(), tmp_path, options(trackers=(name,)), device=CPU)

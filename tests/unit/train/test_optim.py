@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch import nn
+
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.train.optim import (
+    OptimizerOptions,
+    decays,
+    learning_rate,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
+
+
+def test_warm_up_rises_in_equal_steps_then_stays():
+    options = OptimizerOptions(lr=1.0, warmup_steps=4)
+    rates = [learning_rate(options, step, 10) for step in range(10)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_cosine_starts_at_the_peak_and_ends_at_five_percent():
+    options = OptimizerOptions(lr=1.0, warmup_steps=2, decay="cosine")
+    rates = [learning_rate(options, step, 12) for step in range(12)]
+    assert rates[2] == 1.0
+    assert rates[-1] == pytest.approx(0.05)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[6] == pytest.approx(0.05 + 0.95 * 0.5 * (1 + 0.17364818), rel=1e-6)
+
+
+def test_a_run_of_only_warm_up_is_fine():
+    options = OptimizerOptions(lr=1.0, warmup_steps=10, decay="cosine")
+    assert learning_rate(options, 4, 5) == 0.5
+
+
+def test_only_matrices_and_kernels_decay():
+    shape = DiTShape(dim=48, ffn_dim=32, num_layers=1, num_heads=2, text_dim=8, text_len=4)
+    plain = {n for n, p in WanModel(shape).named_parameters() if not decays(n, p)}
+    assert all(n.endswith(("bias", "modulation")) or "norm" in n for n in plain)
+    assert "blocks.0.modulation" in plain
+    assert "blocks.0.self_attn.norm_q.weight" in plain
+    vae = WanVAE(VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1))
+    plain = {n for n, p in vae.named_parameters() if not decays(n, p)}
+    assert plain == {n for n, _ in vae.named_parameters() if n.endswith(("bias", "gamma"))}
+
+
+def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none():
+    module = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 1))
+    module[0].requires_grad_(False)
+    groups = make_optimizer(module, OptimizerOptions(weight_decay=0.1)).param_groups
+    assert [len(group["params"]) for group in groups] == [1, 3]
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+
+
+def test_state_travels_by_parameter_name():
+    def trained(steps, state=None, start=None):
+        torch.manual_seed(0)
+        module = nn.Linear(3, 2)
+        if start is not None:
+            module.load_state_dict(start)
+        optimizer = make_optimizer(module, OptimizerOptions(lr=0.1))
+        if state is not None:
+            load_optimizer_tensors(optimizer, module, state)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            module(torch.ones(1, 3)).pow(2).sum().backward()
+            optimizer.step()
+        return module, optimizer_tensors(optimizer, module)
+
+    module, state = trained(3)
+    assert state.keys() == {
+        f"{moment}/{name}" for moment in ("step", "exp_avg", "exp_avg_sq")
+        for name in ("weight", "bias")
+    }  # fmt: skip
+    continued, _ = trained(2, state, module.state_dict())
+    whole, _ = trained(5)
+    assert torch.equal(continued.weight, whole.weight)

@@ -1,0 +1,56 @@
+"""accelerate, set up for one run: device, precision, processes, trackers."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration
+
+from wanctl.errors import UserError, unknown
+
+TRACKER_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+class TrackerError(UserError):
+    """A tracker that is not known or not installed."""
+
+
+def make_accelerator(
+    device: torch.device, mixed_precision: str, trackers: Sequence[str], tracker_dir: Path
+) -> Accelerator:
+    """An accelerator for this run. Accumulation stays with the loop, which keys noise by it.
+
+    Raises:
+        TrackerError: names the tracker and how to get it.
+    """
+    _check_trackers(trackers)
+    # Accelerator's state is a process-wide singleton: without this, training a transformer in
+    # bf16 after a VAE in fp32 in one process is refused.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=mixed_precision,
+        log_with=list(trackers) or None,
+        project_config=ProjectConfiguration(logging_dir=str(tracker_dir)),
+    )
+
+
+def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None:
+    """Open the trackers; TensorBoard forgets what a killed run logged beyond the checkpoint."""
+    init = {"tensorboard": {"purge_step": first_step}} if first_step else {}
+    accelerator.init_trackers(name, init_kwargs=init)
+
+
+def _check_trackers(trackers: Sequence[str]) -> None:
+    for name in trackers:
+        if name not in TRACKER_MODULES:
+            raise TrackerError(f"trackers: {unknown('tracker', name, TRACKER_MODULES)}")
+        if importlib.util.find_spec(TRACKER_MODULES[name]) is None:
+            raise TrackerError(
+                f"trackers: {name} is not installed; `pip install {name}`, or leave it out"
+            )

@@ -1,0 +1,145 @@
+"""Checkpoints that are either whole or not there.
+
+A checkpoint is written into a folder of another name, its manifest (sizes and checksums) last,
+everything is forced to disk, then the folder is renamed. A reader believes only a folder whose
+manifest fits its files; a damaged newest one costs a warning and the steps since the one before.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wanctl.log import log
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class CheckpointDamagedError(Exception):
+    """The folder does not hold what its manifest says."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One verified checkpoint on disk.
+
+    Attributes:
+        path: its folder, `step-000500`.
+        step: optimizer steps that were done.
+        identity: what must not differ between the runs (model sizes, variant, ...).
+        state: small values beside the tensors.
+    """
+
+    path: Path
+    step: int
+    identity: dict[str, Any]
+    state: dict[str, Any]
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Tensors of `name.safetensors` on the CPU; empty where there is no such file."""
+        path = self.path / f"{name}.safetensors"
+        return load_file(path) if path.exists() else {}
+
+
+def write_checkpoint(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    identity: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> Path:
+    """Write `folder/step-NNNNNN` with one safetensors file per entry of `tensors`."""
+    final = folder / f"step-{step:06d}"
+    aside = folder / f".tmp-{final.name}"
+    for leftover in folder.glob(".tmp-*"):
+        shutil.rmtree(leftover)
+    aside.mkdir(parents=True)
+    for name, values in tensors.items():
+        save_file(
+            {k: v.detach().contiguous() for k, v in values.items()}, aside / f"{name}.safetensors"
+        )
+    files = {
+        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(aside.iterdir())
+    }
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "identity": identity,
+        "state": state,
+        "files": files,
+    }
+    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    for path in aside.iterdir():
+        _fsync(path)
+    _fsync(aside)
+    if final.exists():
+        shutil.rmtree(final)
+    aside.replace(final)
+    _fsync(folder)
+    return final
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; warns about every damaged one it passes over."""
+    for path in reversed(_by_step(folder)):
+        try:
+            return read_checkpoint(path)
+        except CheckpointDamagedError as error:
+            log.warning("%s is damaged (%s); going back to the one before", path, error)
+    return None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the manifest and hold every file against it.
+
+    Raises:
+        CheckpointDamagedError: names the first thing that does not fit.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        step, files = int(manifest["step"]), manifest["files"]
+        identity, state, version = manifest["identity"], manifest["state"], manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointDamagedError(f"{MANIFEST} is missing or unreadable") from None
+    if version != FORMAT:
+        raise CheckpointDamagedError(f"format {version}, this version reads {FORMAT}")
+    for name, expected in files.items():
+        file = path / name
+        if not file.exists() or file.stat().st_size != expected["bytes"]:
+            raise CheckpointDamagedError(f"{name} is missing or has another size")
+        if _sha256(file) != expected["sha256"]:
+            raise CheckpointDamagedError(f"{name} has another checksum")
+    return Checkpoint(path, step, identity, state)
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep`."""
+    for path in _by_step(folder)[:-keep]:
+        shutil.rmtree(path)
+
+
+def _by_step(folder: Path) -> list[Path]:
+    """Checkpoint folders, oldest first; names of a million steps and more are longer."""
+    return sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,234 @@
+"""`train-dit`: learn the velocity from video to noise (flow matching).
+
+    x = (1 - sigma) * x0 + sigma * noise;  target = noise - x0;  the model is told 1000 * sigma
+
+Latents and text embeddings come ready-made (encode.py): neither the VAE's encoder nor the text
+encoder runs while training.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.diffusion.flow import add_noise, timesteps, velocity
+from wanctl.diffusion.generate import generate
+from wanctl.diffusion.schedules import make_schedule
+from wanctl.diffusion.timesteps import sample_sigmas
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.weights import save_dit
+from wanctl.train.draws import keyed_generator
+from wanctl.train.footage import Footage, Window
+from wanctl.train.losses import velocity_error
+from wanctl.train.objective import Draw, Losses
+from wanctl.train.previews import to_pictures, write_preview
+from wanctl.train.result import saved_step
+
+# Middle of each quarter of the noise levels; held-out losses are measured there.
+EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
+    """How noise levels are drawn; the fields are those of `train_dit.timesteps`."""
+
+    law: str = "logit_normal"
+    mean: float = 0.0
+    std: float = 1.0
+    shift: float = 3.0
+
+
+@dataclass(frozen=True)
+class PreviewOptions:
+    """What is sampled while training.
+
+    Attributes:
+        prompts: what to sample, one video each.
+        negative_prompt: what guidance leads away from.
+        latent_shape: (C, T, Y, X) of one preview.
+        steps: solver steps.
+        shift: of the sampling schedule.
+        guide_scale: classifier-free guidance.
+        solver: a row of SOLVERS.
+        fps: of the mp4 files.
+    """
+
+    prompts: tuple[str, ...]
+    negative_prompt: str
+    latent_shape: tuple[int, int, int, int]
+    steps: int
+    shift: float
+    guide_scale: float
+    solver: str
+    fps: float
+
+
+@dataclass(frozen=True)
+class DiTOptions:
+    """How the transformer is trained.
+
+    Attributes:
+        noise: law of the noise levels.
+        text_dropout: share of captions that is replaced by the empty prompt.
+        preview: what is sampled while training.
+        seed: of evaluation noise and previews.
+    """
+
+    noise: NoiseLaw
+    text_dropout: float
+    preview: PreviewOptions
+    seed: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Looks up what was encoded before training.
+
+    Attributes:
+        latents: normalised latents (C, T, Y, X) fp32 of a window.
+        texts: embedding (S, E) fp32 of a caption, zero rows after its last token.
+        captions: clip id -> its captions; one of them is drawn each time.
+    """
+
+    latents: Callable[[Window], Tensor]
+    texts: Callable[[str], Tensor]
+    captions: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class DiTBatch:
+    """Clean latents (B, C, T, Y, X) and text embeddings (B, S, E), fp32 on the CPU."""
+
+    latents: Tensor
+    context: Tensor
+
+
+class DiTObjective:
+    """Flow matching on latents; an `Objective`.
+
+    Args:
+        model: trained in place.
+        vae: decodes previews.
+        footage: where windows come from.
+        encoded: their latents and embeddings.
+        options: noise law, text dropout, previews, seed.
+        metadata: strings saved in the header of the weights.
+    """
+
+    name = "train-dit"
+
+    def __init__(
+        self,
+        model: WanModel,
+        vae: WanVAE,
+        footage: Footage,
+        encoded: Encoded,
+        options: DiTOptions,
+        *,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self.module = model
+        self.vae = vae.requires_grad_(False).eval()
+        self.footage = footage
+        self.encoded = encoded
+        self.options = options
+        self.metadata = dict(metadata)
+        self.eval_split = "held-out" if footage.held_out else "training"
+
+    def batch(self, draw: Draw) -> DiTBatch:
+        """Windows, and for each one of its captions or the empty prompt."""
+        windows = self.footage.draw(draw)
+        generator = keyed_generator(draw.seed, "captions", draw.step, draw.micro)
+        dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
+        chosen = torch.rand(len(windows), generator=generator)
+        texts = []
+        for window, drop, share in zip(windows, dropped.tolist(), chosen.tolist(), strict=True):
+            captions = self.encoded.captions[window.clip]
+            text = "" if drop else captions[int(share * len(captions))]
+            texts.append(self.encoded.texts(text))
+        latents = torch.stack([self.encoded.latents(window) for window in windows])
+        return DiTBatch(latents, torch.stack(texts))
+
+    def loss(self, model: nn.Module, batch: DiTBatch, draw: Draw, device: torch.device) -> Losses:
+        """Squared error of the velocity at one noise level per sample."""
+        where = (draw.step, draw.micro)
+        sigma = sample_sigmas(
+            self.options.noise.law,
+            len(batch.latents),
+            shift=self.options.noise.shift,
+            mean=self.options.noise.mean,
+            std=self.options.noise.std,
+            generator=keyed_generator(draw.seed, "sigma", *where),
+        )
+        generator = keyed_generator(draw.seed, "noise", *where)
+        noise = torch.randn(batch.latents.shape, generator=generator)
+        error = self._error(model, batch.latents, noise, sigma, batch.context, device)
+        return Losses(error, {"sigma": sigma})
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Loss at four fixed noise levels with fixed noise, and their mean."""
+        windows = self.footage.eval_windows()
+        sigma = torch.tensor(EVAL_SIGMAS)
+        errors = torch.zeros(len(EVAL_SIGMAS))
+        for window in windows:
+            x0 = self.encoded.latents(window).expand(len(EVAL_SIGMAS), -1, -1, -1, -1)
+            noise = torch.randn(
+                x0.shape, generator=keyed_generator(self.options.seed, "eval", window.key)
+            )
+            text = self.encoded.texts(self.encoded.captions[window.clip][0])
+            context = text.expand(len(EVAL_SIGMAS), -1, -1)
+            errors += self._error(self.module, x0, noise, sigma, context, device).cpu()
+        errors /= len(windows)
+        by_level = zip(EVAL_SIGMAS, errors.tolist(), strict=True)
+        levels = {f"loss_sigma_{level}": error for level, error in by_level}
+        return {"loss": errors.mean().item(), **levels}
+
+    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
+        """Sample every preview prompt from its own fixed noise."""
+        options = self.options.preview
+        schedule = make_schedule(options.solver, options.steps, options.shift)
+        negative = self.encoded.texts(options.negative_prompt)[None].to(device)
+        vae = self.vae.to(device)
+        videos = []
+        for index, prompt in enumerate(options.prompts):
+            generator = keyed_generator(self.options.seed, "preview", index)
+            noise = torch.randn((1, *options.latent_shape), generator=generator)
+            latents = generate(
+                self.module,
+                noise=noise.to(device),
+                context=self.encoded.texts(prompt)[None].to(device),
+                negative_context=negative,
+                guide_scale=options.guide_scale,
+                schedule=schedule,
+                solver=options.solver,
+            )
+            video = torch.cat(list(vae.decode_frames(latents)), dim=2)
+            videos.append(to_pictures(video[0]))
+        self.vae.to("cpu")
+        return write_preview(folder, step, videos, options.fps, options.prompts)
+
+    def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
+        """Write the transformer."""
+        (folder / "config.json").unlink(missing_ok=True)  # whole again only when all is written
+        save_dit(self.module, folder, metadata={**self.metadata, "step": str(step)})
+
+    def saved_step(self, folder: Path) -> int | None:
+        """Step of the transformer in `folder`."""
+        return saved_step(folder)
+
+    def _error(
+        self,
+        model: nn.Module,
+        x0: Tensor,
+        noise: Tensor,
+        sigma: Tensor,
+        context: Tensor,
+        device: torch.device,
+    ) -> Tensor:
+        """(B,) squared error of the model's velocity on the path from `x0` to `noise`."""
+        x0, noise, sigma = x0.to(device), noise.to(device), sigma.to(device)
+        predicted = model(add_noise(x0, noise, sigma), timesteps(sigma), context.to(device))
+        return velocity_error(predicted, velocity(x0, noise))

@@ -1,0 +1,24 @@
+"""Random numbers keyed by what they are for, so that no generator state has to be saved.
+
+Every noise, timestep or dropout draw names its own stream: (seed, stream, step, micro-batch). A run
+that resumes at step k draws what the uninterrupted run drew at step k, on any device and with
+any number of processes, as long as steps x micro-batches are the same.
+"""
+
+import hashlib
+
+import torch
+
+
+def keyed_seed(*key: int | str) -> int:
+    """A seed in [0, 2**63) that depends on every part of the key, the same in every process."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def keyed_generator(*key: int | str) -> torch.Generator:
+    """A CPU generator seeded by the key; the global generator is not touched.
+
+    Draws are made on the CPU and moved, so a run on a GPU sees the numbers of a run on a CPU.
+    """
+    return torch.Generator().manual_seed(keyed_seed(*key))

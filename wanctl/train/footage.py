@@ -1,0 +1,76 @@
+"""What the objectives need of the training clips: windows of buckets, drawn, listed and read."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanctl.train.objective import Draw
+
+
+class Shape(NamedTuple):
+    """Size of a window in frames and pixels."""
+
+    frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some frames of a clip at a training size.
+
+    Attributes:
+        clip: the clip's id in the data set.
+        shape: frames, height, width.
+        start: first frame, counted at the training frame rate.
+        source: identifies the pixels (clip, crop, frame rate) beyond clip, shape and start.
+    """
+
+    clip: str
+    shape: Shape
+    start: int
+    source: str = ""
+
+    @property
+    def key(self) -> str:
+        """A name for these pixels; the latent cache uses it."""
+        frames, height, width = self.shape
+        return f"{self.clip}/{frames}x{height}x{width}/{self.source}/{self.start}"
+
+
+class Footage(Protocol):
+    """Clips of a data set, cut into windows."""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether some clips are kept from training; `eval_windows` are then theirs."""
+        ...
+
+    def draw(self, draw: Draw) -> list[Window]:
+        """Windows of one micro-batch, all of one shape; a pure function of `draw`."""
+        ...
+
+    def training_windows(self) -> list[Window]:
+        """Every window that `draw` may give where windows are listed, else a spread of them."""
+        ...
+
+    def eval_windows(self) -> list[Window]:
+        """A few fixed windows, of held-out clips where there are any."""
+        ...
+
+    def read(self, window: Window) -> np.ndarray:
+        """(T, H, W, 3) uint8 RGB."""
+        ...
+
+
+def read_video(footage: Footage, window: Window) -> Tensor:
+    """(3, T, H, W) float32 in [-1, 1]."""
+    return to_video(torch.from_numpy(footage.read(window)))
+
+
+def to_video(pictures: Tensor) -> Tensor:
+    """(..., T, H, W, 3) uint8 -> (..., 3, T, H, W) float32 in [-1, 1]."""
+    return pictures.movedim(-1, -4).to(torch.float32).div(127.5).sub(1)

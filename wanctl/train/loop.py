@@ -1,0 +1,333 @@
+"""The one training loop. It never learns whether it trains a VAE or a transformer.
+
+A step is a pure function of the weights, the optimizer's state and the step number: batches and
+noise are keyed (draws.py), the learning rate is computed, so a checkpoint needs no generator and
+no loader position, and a run that was killed continues as if it had not been.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wanctl.errors import UserError
+from wanctl.log import log, progress
+from wanctl.train.accelerator import make_accelerator, start_trackers
+from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
+from wanctl.train.ema import EMA
+from wanctl.train.metrics import MetricsFile
+from wanctl.train.objective import Draw, Objective
+from wanctl.train.optim import (
+    OptimizerOptions,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from wanctl.train.pace import Pace
+from wanctl.train.prefetch import prefetch
+from wanctl.train.signals import StopRequest
+from wanctl.train.state import TrainState
+
+MAX_BAD_STEPS = 5
+# fp16 starts with a loss scale of 65,536 and halves it at every overflow.
+MAX_BAD_STEPS_FP16 = 25
+
+
+class TrainingError(UserError):
+    """Training cannot begin or cannot go on."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What the loop is told; the fields are those of the recipe's `train_*` sections."""
+
+    steps: int
+    seed: int = 0
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    accumulate: int = 1
+    mixed_precision: str = "no"
+    ema_decay: float = 0.999
+    log_every: int = 10
+    eval_every: int = 500
+    preview_every: int = 1000
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    trackers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: optimizer steps the model has seen in all runs together.
+        trained: steps done by this run; 0 where the model was finished before.
+        loss: mean training loss of this run's last `log_every` steps; None without steps.
+        steps_per_s: of this run, evaluations and previews not counted; None without steps.
+        figures: the last evaluation; empty without steps.
+    """
+
+    step: int
+    trained: int = 0
+    loss: float | None = None
+    steps_per_s: float | None = None
+    figures: Mapping[str, float] | None = None
+
+
+def train(
+    objective: Objective[Any],
+    folder: Path,
+    options: LoopOptions,
+    *,
+    device: torch.device,
+    identity: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Train to `options.steps`, continuing whatever `folder` holds.
+
+    Args:
+        objective: model, batches and loss.
+        folder: receives metrics.jsonl, checkpoints/, previews/, tracker/ and the model.
+        options: steps, precision, rhythm.
+        device: where to train; under `accelerate launch`, accelerate decides.
+        identity: JSON values; a checkpoint with others is refused (another model, say).
+
+    Raises:
+        TrainingError: the checkpoint belongs to another model, or the loss was not finite
+            several times in a row.
+        KeyboardInterrupt: a signal came; the checkpoint is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = dict(identity or {})
+    checkpoint = newest_checkpoint(folder / "checkpoints")
+    if checkpoint is not None:
+        _check_identity(objective.name, checkpoint, identity)
+    finished = objective.saved_step(folder)
+    if finished is not None and finished >= options.steps:
+        log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
+                 objective.name, folder, finished)  # fmt: skip
+        return Outcome(finished)
+    run = _Run(objective, folder, options, device, identity)
+    with StopRequest() as stop:
+        return run.go(checkpoint, stop)
+
+
+def _check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+    for key in sorted({*identity, *checkpoint.identity}):
+        before, now = checkpoint.identity.get(key), identity.get(key)
+        if before != now:
+            raise TrainingError(
+                f"{name}: {checkpoint.path} was trained with {key} {before}, this run has {now}; "
+                "go back to that, or give another --out"
+            )
+
+
+class _Run:
+    """One call of `train`: everything that lives as long as the process."""
+
+    def __init__(
+        self,
+        objective: Objective[Any],
+        folder: Path,
+        options: LoopOptions,
+        device: torch.device,
+        identity: dict[str, Any],
+    ) -> None:
+        self.objective = objective
+        self.folder = folder
+        self.options = options
+        self.identity = identity
+        self.accelerator = make_accelerator(
+            device, options.mixed_precision, options.trackers, folder / "tracker"
+        )
+        self.device = self.accelerator.device
+        self.module = objective.module.to(self.device).train()
+        optimizer = make_optimizer(self.module, options.optimizer)
+        self.model, self.stepper = self.accelerator.prepare(self.module, optimizer)
+        ema = EMA(self.module, options.ema_decay)
+        self.state = TrainState(self.module, optimizer, ema, self.accelerator.scaler)
+        self.metrics = MetricsFile(folder / "metrics.jsonl")
+        self.pace = Pace(objective.name, 0, options.steps, options.log_every)
+        self.figures: dict[str, float] = {}
+
+    def go(self, checkpoint: Checkpoint | None, stop: StopRequest) -> Outcome:
+        """Restore, run the steps that are left, save the model."""
+        name, steps = self.objective.name, self.options.steps
+        if checkpoint is not None:
+            self.state.restore(checkpoint)
+            log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
+        first = self.state.step
+        self.pace = Pace(name, first, steps, self.options.log_every)
+        if self.accelerator.is_main_process:
+            self.metrics.truncate_after(first)
+        start_trackers(self.accelerator, name, first)
+        batches = prefetch(self.objective.batch, self._draws(first))
+        with progress(steps, name) as bar, contextlib.closing(batches):
+            bar.advance(first)
+            while self.state.step < steps:
+                lr = self._step(batches)
+                self.pace.speak(bar, lr, aloud=self.accelerator.is_main_process)
+                self._evaluate_and_write()
+                if self._should_stop(stop):
+                    self._interrupt()
+        self._finish()
+        return Outcome(
+            step=self.state.step,
+            trained=self.state.step - first,
+            loss=self.pace.loss,
+            steps_per_s=self.pace.steps_per_s,
+            figures=self.figures,
+        )
+
+    def _draws(self, first: int) -> Iterator[Draw]:
+        for step in range(first, self.options.steps):
+            for index in range(self.options.accumulate):
+                yield self._draw(step, index)
+
+    def _draw(self, step: int, index: int) -> Draw:
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        return Draw(self.options.seed, step, index * processes + rank)
+
+    def _step(self, batches: Iterator[Any]) -> float:
+        """Do one optimizer step: every micro-batch, clip, apply. Returns its learning rate."""
+        started_s = time.monotonic()
+        lr = learning_rate(self.options.optimizer, self.state.step, self.options.steps)
+        set_learning_rate(self.state.optimizer, lr)
+        totals: dict[str, Tensor] = {}
+        for index in range(self.options.accumulate):
+            for name, part in self._micro_batch(next(batches), index).items():
+                totals[name] = totals[name] + part if name in totals else part
+        norm = self.accelerator.clip_grad_norm_(
+            self.module.parameters(), self.options.optimizer.clip_norm
+        )
+        values = self._mean_over_processes({**totals, "grad_norm": torch.as_tensor(norm)})
+        self._apply(values)
+        self.state.step += 1
+        self.pace.add(values["loss"], time.monotonic() - started_s)
+        self._record({"step": self.state.step, **values, "lr": lr})
+        return lr
+
+    def _micro_batch(self, batch: Any, index: int) -> dict[str, Tensor]:
+        """Add this micro-batch's gradients; gradients travel between processes on the last."""
+        share = 1.0 / self.options.accumulate
+        last = index == self.options.accumulate - 1
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            draw = self._draw(self.state.step, index)
+            losses = self.objective.loss(self.model, batch, draw, self.device)
+            self.accelerator.backward(losses.per_sample.mean() * share)
+        values = {"loss": losses.per_sample, **losses.parts}
+        return {name: value.detach().float().mean() * share for name, value in values.items()}
+
+    def _apply(self, values: Mapping[str, float]) -> None:
+        """Let the optimizer step, unless the loss or its gradient is not finite."""
+        finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
+        scaled = self.state.scaler is not None
+        if finite or scaled:  # the scaler skips overflows itself, and must see them
+            self.stepper.step()
+        self.stepper.zero_grad()
+        if finite:
+            self.state.ema.update(self.module, self.state.updates)
+            self.state.updates += 1
+            self.state.bad_in_a_row = 0
+            return
+        self.state.bad_in_a_row += 1
+        name, step = self.objective.name, self.state.step + 1
+        if not scaled:
+            log.warning("%s: step %d skipped, its loss or gradient is not finite", name, step)
+        if self.state.bad_in_a_row >= (MAX_BAD_STEPS_FP16 if scaled else MAX_BAD_STEPS):
+            raise TrainingError(
+                f"{name}: {self.state.bad_in_a_row} steps in a row up to step {step} had a loss or "
+                "gradient that is not finite; lower optimizer.lr, or set mixed_precision to bf16 "
+                "or no; the same command then continues from the last checkpoint"
+            )
+
+    def _mean_over_processes(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """All figures of a step in one transfer from the device."""
+        stacked = torch.stack([value.detach().float().to(self.device) for value in values.values()])
+        if self.accelerator.num_processes > 1:
+            stacked = self.accelerator.reduce(stacked, "mean")
+        assert isinstance(stacked, Tensor)
+        return dict(zip(values, stacked.tolist(), strict=True))
+
+    def _record(self, line: Mapping[str, float | str]) -> None:
+        if self.accelerator.is_main_process:
+            self.metrics.append(line)
+        if self.state.step % self.options.log_every == 0 or "eval" in line:
+            group = "eval" if "eval" in line else "train"
+            numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
+            self.accelerator.log(numbers, step=self.state.step)
+
+    def _due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.options.steps
+
+    def _evaluate_and_write(self) -> None:
+        """Held-out figures, previews, then the checkpoint, each at its own rhythm."""
+        evaluates, previews = (
+            self._due(self.options.eval_every),
+            self._due(self.options.preview_every),
+        )
+        if (evaluates or previews) and self.accelerator.is_main_process:
+            with self._averaged():
+                if evaluates:
+                    self._evaluate()
+                if previews:
+                    folder = self.folder / "previews"
+                    folder.mkdir(exist_ok=True)
+                    self.objective.preview(folder, self.state.step, self.device)
+        if self._due(self.options.checkpoint_every):
+            self._checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _evaluate(self) -> None:
+        split = self.objective.eval_split
+        self.figures = self.objective.evaluate(self.device)
+        self._record({"step": self.state.step, "eval": split, **self.figures})
+        text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
+        log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the module, in evaluation mode, without gradients."""
+        self.module.eval()
+        try:
+            with self.state.ema.swapped(self.module), torch.no_grad(), self.accelerator.autocast():
+                yield
+        finally:
+            self.module.train()
+
+    def _checkpoint(self) -> None:
+        if self.accelerator.is_main_process and self.state.saved_step != self.state.step:
+            self.metrics.sync()
+            folder = self.folder / "checkpoints"
+            self.state.write(folder, self.identity, self.options.keep_checkpoints)
+
+    def _should_stop(self, stop: StopRequest) -> bool:
+        """Whether any process got a signal; they must leave at the same step."""
+        if self.accelerator.num_processes == 1:
+            return stop.requested
+        flag = torch.tensor(float(stop.requested), device=self.device)
+        reduced = self.accelerator.reduce(flag, "sum")
+        assert isinstance(reduced, Tensor)
+        return bool(reduced.item())
+
+    def _interrupt(self) -> None:
+        if self.state.step == self.options.steps:
+            return
+        self._checkpoint()
+        log.info("%s: stopped at step %d of %d; the same command continues from there",
+                 self.objective.name, self.state.step, self.options.steps)  # fmt: skip
+        self.accelerator.end_training()
+        raise KeyboardInterrupt
+
+    def _finish(self) -> None:
+        """Write the model with the averaged weights."""
+        if self.accelerator.is_main_process:
+            with self._averaged():
+                self.objective.save(self.folder, self.state.step, self.device)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()

@@ -1,0 +1,65 @@
+"""Loss terms, each per sample: (B,) fp32, so that the loop can average and bins can be told apart.
+
+Videos are (B, 3, T, H, W) in [-1, 1].
+"""
+
+import torch
+from torch import Tensor
+
+from wanctl.train.perceptual import PerceptualDistance
+
+# Peak-to-peak range of a video in [-1, 1].
+PEAK = 2.0
+# ST-LPIPS keeps five activations per frame; more frames at once only cost memory.
+FRAMES_AT_ONCE = 32
+
+
+def per_sample_mean(values: Tensor) -> Tensor:
+    """(B, ...) -> (B,) fp32."""
+    return values.float().flatten(1).mean(dim=1)
+
+
+def l1(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Mean absolute difference."""
+    return per_sample_mean((reconstruction - video).abs())
+
+
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL divergence to the standard normal, in nats per latent position.
+
+    Summed over channels and averaged over positions, so that the weight means the same for
+    every clip size (arXiv 1312.6114, appendix B).
+    """
+    divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+    return per_sample_mean(divergence) * mean.shape[1]
+
+
+def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, of pictures that are clamped as they would be shown."""
+    error = per_sample_mean((reconstruction.clamp(-1, 1) - video).square())
+    return 10 * torch.log10(PEAK**2 / error.clamp(min=1e-10))
+
+
+def perceptual(
+    distance: PerceptualDistance, reconstruction: Tensor, video: Tensor, frames: Tensor | None
+) -> Tensor:
+    """ST-LPIPS averaged over frames.
+
+    Args:
+        distance: the frozen network.
+        reconstruction: (B, 3, T, H, W); gradients flow here.
+        video: the same shape.
+        frames: indices of the frames that are looked at; None takes all.
+    """
+    if frames is not None:
+        frames = frames.to(video.device)
+        reconstruction, video = reconstruction[:, :, frames], video[:, :, frames]
+    batch = video.shape[0]
+    pictures = [x.transpose(1, 2).flatten(0, 1) for x in (reconstruction, video)]
+    chunks = zip(*(x.split(FRAMES_AT_ONCE) for x in pictures), strict=True)
+    return torch.cat([distance(x, y) for x, y in chunks]).view(batch, -1).mean(dim=1)
+
+
+def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the predicted velocity."""
+    return per_sample_mean((predicted.float() - target.float()).square())

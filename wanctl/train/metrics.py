@@ -1,0 +1,59 @@
+"""metrics.jsonl: one line per optimizer step, the same bytes whether or not the run was cut.
+
+Lines carry no times, so that an interrupted and an uninterrupted run can be compared with `cmp`.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class MetricsFile:
+    """Appends lines; each reaches the operating system before `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, values: Mapping[str, float | int | str]) -> None:
+        """Write one line. Floats keep every bit; what is not finite becomes null."""
+        line = json.dumps({k: _json_safe(v) for k, v in values.items()}, allow_nan=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def sync(self) -> None:
+        """Force the lines to disk; called before the checkpoint that relies on them."""
+        if self.path.exists():
+            with self.path.open("a") as file:
+                os.fsync(file.fileno())
+
+    def truncate_after(self, step: int) -> None:
+        """Drop lines of later steps, and a last line that was cut in the middle."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            if (number := _step_of(line)) is None or number > step:
+                break
+            kept.append(line + "\n")
+        aside = self.path.with_suffix(".tmp")
+        aside.write_text("".join(kept), encoding="utf-8")
+        aside.replace(self.path)
+
+    def read(self) -> list[dict[str, float | int | str | None]]:
+        """All lines, as dictionaries."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+def _step_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _json_safe(value: float | int | str) -> float | int | str | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

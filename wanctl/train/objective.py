@@ -1,0 +1,86 @@
+"""What the loop trains: the one interface between the loop and the two commands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one micro-batch came to.
+
+    Attributes:
+        per_sample: (B,) fp32, with gradient; the loop takes the mean.
+        parts: name -> detached scalar or (B,) tensor, for the log.
+    """
+
+    per_sample: Tensor
+    parts: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where in the run a micro-batch stands; with `seed` it decides all that is random in it.
+
+    Attributes:
+        seed: the recipe's seed.
+        step: optimizer step, from 0.
+        micro: micro-batch within the step over all processes: accumulation index x processes
+            + rank.
+    """
+
+    seed: int
+    step: int
+    micro: int
+
+
+class Objective(Protocol, Generic[BatchT]):
+    """A model, where its batches come from and what is minimised.
+
+    The loop never learns whether it trains a VAE or a transformer.
+    """
+
+    @property
+    def name(self) -> str:
+        """The command, e.g. `train-vae`; opens every line that is printed."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained; `loss` reaches it through its `forward` only (DDP hooks sit there)."""
+        ...
+
+    @property
+    def eval_split(self) -> str:
+        """What `evaluate` measures on: `held-out`, or `training` where nothing is held out."""
+        ...
+
+    def batch(self, draw: Draw) -> BatchT:
+        """Samples of one micro-batch; a pure function of `draw`, called in a background thread."""
+        ...
+
+    def loss(self, model: nn.Module, batch: BatchT, draw: Draw, device: torch.device) -> Losses:
+        """Per-sample losses. `model` is `module`, wrapped by accelerate."""
+        ...
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Figures on fixed samples with fixed noise; the averaged weights are in `module`."""
+        ...
+
+    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
+        """Write pictures of what the model does now; the averaged weights are in `module`."""
+        ...
+
+    def save(self, folder: Path, step: int, device: torch.device) -> None:
+        """Write the finished model; the averaged weights are in `module`."""
+        ...
+
+    def saved_step(self, folder: Path) -> int | None:
+        """Step of the finished model in `folder`; None where there is none."""
+        ...

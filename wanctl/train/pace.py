@@ -1,0 +1,55 @@
+"""How fast a run is and what is said about it while it goes."""
+
+import time
+from collections import deque
+
+from wanctl.log import Bar, console, log
+
+LINE_EVERY_S = 10.0
+
+
+class Pace:
+    """Counts the time steps take and speaks: a moving bar, or a line now and then.
+
+    Args:
+        name: the command, e.g. `train-vae`.
+        first: steps that were done before this run.
+        steps: where the run ends.
+        window: steps the reported loss is averaged over.
+    """
+
+    def __init__(self, name: str, first: int, steps: int, window: int) -> None:
+        self.name = name
+        self.first = first
+        self.steps = steps
+        self.window = window
+        self._losses: deque[float] = deque(maxlen=window)
+        self._busy_s = 0.0
+        self._done = 0
+        self._spoken_s = time.monotonic()
+
+    @property
+    def loss(self) -> float | None:
+        """Mean loss of the last `window` steps of this run."""
+        return sum(self._losses) / len(self._losses) if self._losses else None
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Over this run; evaluations, previews and checkpoints are not counted."""
+        return self._done / self._busy_s if self._done else None
+
+    def add(self, loss: float, duration_s: float) -> None:
+        """Note one step."""
+        self._losses.append(loss)
+        self._busy_s += duration_s
+        self._done += 1
+
+    def speak(self, bar: Bar, lr: float, *, aloud: bool) -> None:
+        """Move the bar; where there is no terminal, print a line at most every ten seconds."""
+        note = f"loss {self.loss:.4f}, lr {lr:.2e}, {self.steps_per_s:.2f} steps/s"
+        bar.advance(1, note)
+        step = self.first + self._done
+        late = time.monotonic() - self._spoken_s >= LINE_EVERY_S
+        if aloud and late and step % self.window == 0 and not console.is_terminal:
+            self._spoken_s = time.monotonic()
+            log.info("%s: step %d of %d, %s", self.name, step, self.steps, note)

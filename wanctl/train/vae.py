@@ -1,0 +1,195 @@
+"""`train-vae`: reconstruct clips through a narrow latent.
+
+Loss: l1 * L1 + kl * KL + perceptual * ST-LPIPS (Wan report, arXiv 2503.20314, section 4.1.2,
+with weights 3, 3e-6 and 3).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.log import progress
+from wanctl.model.vae import WanVAE
+from wanctl.model.weights import save_vae
+from wanctl.train import losses
+from wanctl.train.draws import keyed_generator
+from wanctl.train.footage import Footage, Window, read_video, to_video
+from wanctl.train.objective import Draw, Losses
+from wanctl.train.perceptual import PerceptualDistance
+from wanctl.train.previews import to_pictures, write_preview
+from wanctl.train.result import saved_step
+
+# As the published code clamps it; keeps exp() finite early on.
+LOGVAR_RANGE = (-30.0, 20.0)
+# A channel that never varies must not be blown up into noise by dividing by its deviation.
+MIN_LATENT_STD = 1e-3
+PREVIEWED = 4
+
+
+@dataclass(frozen=True)
+class VAELossWeights:
+    """Weights of the terms; the fields are those of the recipe's `train_vae.loss` section."""
+
+    l1: float = 3.0
+    kl: float = 3e-6
+    perceptual: float = 3.0
+    perceptual_frames: int | None = None
+
+
+class Reconstruction(nn.Module):
+    """The VAE as one function of a video and the noise of its posterior."""
+
+    def __init__(self, vae: WanVAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, video: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction (not clamped), posterior mean and log-variance."""
+        mean, logvar = self.vae.moments(video)
+        logvar = logvar.clamp(*LOGVAR_RANGE)
+        sample = mean + torch.exp(0.5 * logvar) * noise
+        return self.vae.decode(self.vae.normalise(sample), clamp=False), mean, logvar
+
+
+class VAEObjective:
+    """Reconstruction of windows; an `Objective`.
+
+    Args:
+        vae: trained in place.
+        footage: where windows come from.
+        weights: of the loss terms.
+        fps: of the preview videos.
+        metadata: strings saved in the header of the weights.
+        keep_statistics: leave the latents' mean and deviation as they are (published weights);
+            otherwise they are measured when training ends.
+    """
+
+    name = "train-vae"
+
+    def __init__(
+        self,
+        vae: WanVAE,
+        footage: Footage,
+        weights: VAELossWeights,
+        *,
+        fps: float,
+        metadata: Mapping[str, str],
+        keep_statistics: bool,
+    ) -> None:
+        self.module = Reconstruction(vae)
+        self.footage = footage
+        self.weights = weights
+        self.fps = fps
+        self.metadata = dict(metadata)
+        self.keep_statistics = keep_statistics
+        self.eval_split = "held-out" if footage.held_out else "training"
+        self.distance = PerceptualDistance() if weights.perceptual > 0 else None
+
+    @property
+    def vae(self) -> WanVAE:
+        """The network that is trained."""
+        return self.module.vae
+
+    def batch(self, draw: Draw) -> Tensor:
+        """(B, T, H, W, 3) uint8; a quarter of the memory that floats would wait in."""
+        windows = self.footage.draw(draw)
+        return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
+
+    def loss(self, model: nn.Module, batch: Tensor, draw: Draw, device: torch.device) -> Losses:
+        """Weighted sum of the terms, and each of them."""
+        video = to_video(batch.to(device))
+        generator = keyed_generator(draw.seed, "posterior", draw.step, draw.micro)
+        noise = torch.randn(self._latent_shape(video), generator=generator).to(device)
+        reconstruction, mean, logvar = model(video, noise)
+        parts = {
+            "l1": losses.l1(reconstruction, video),
+            "kl": losses.kl(mean.float(), logvar.float()),
+        }
+        total = self.weights.l1 * parts["l1"] + self.weights.kl * parts["kl"]
+        if self.distance is not None:
+            frames = self._looked_at(video.shape[2], draw)
+            distance = self.distance.to(device)
+            parts["perceptual"] = losses.perceptual(distance, reconstruction, video, frames)
+            total = total + self.weights.perceptual * parts["perceptual"]
+        with torch.no_grad():
+            parts["psnr"] = losses.psnr(reconstruction, video)
+        return Losses(total, {name: value.detach() for name, value in parts.items()})
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """L1, PSNR and ST-LPIPS of the posterior's mean, averaged over windows."""
+        sums: dict[str, float] = defaultdict(float)
+        windows = self.footage.eval_windows()
+        for window in windows:
+            video = read_video(self.footage, window)[None].to(device)
+            reconstruction = self._reconstruct(video)
+            sums["l1"] += losses.l1(reconstruction, video).item()
+            sums["psnr"] += losses.psnr(reconstruction, video).item()
+            if self.distance is not None:
+                distance = self.distance.to(device)
+                sums["perceptual"] += losses.perceptual(
+                    distance, reconstruction, video, None
+                ).item()
+        return {name: value / len(windows) for name, value in sums.items()}
+
+    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
+        """Originals over their reconstructions, of the largest evaluation shape."""
+        windows = self.footage.eval_windows()
+        shape = max(window.shape for window in windows)
+        videos = []
+        for window in [w for w in windows if w.shape == shape][:PREVIEWED]:
+            video = read_video(self.footage, window)[None].to(device)
+            both = torch.cat((video[0], self._reconstruct(video)[0]), dim=2)
+            videos.append((to_pictures(both), window.clip))
+        pictures, clips = zip(*videos, strict=True)
+        return write_preview(folder, step, pictures, self.fps, clips)
+
+    def save(self, folder: Path, step: int, device: torch.device) -> None:
+        """Measure the latents' statistics, then write the VAE."""
+        (folder / "config.json").unlink(missing_ok=True)  # whole again only when all is written
+        if not self.keep_statistics:
+            mean, std = self._measure(self.footage.training_windows(), device)
+            self.vae.shape = replace(self.vae.shape, latent_mean=mean, latent_std=std)
+        save_vae(self.vae, folder, metadata={**self.metadata, "step": str(step)})
+
+    def saved_step(self, folder: Path) -> int | None:
+        """Step of the VAE in `folder`."""
+        return saved_step(folder)
+
+    def _reconstruct(self, video: Tensor) -> Tensor:
+        return self.vae.decode(self.vae.encode(video)).float()
+
+    def _latent_shape(self, video: Tensor) -> tuple[int, ...]:
+        batch, _, frames, height, width = video.shape
+        time, space = self.vae.temporal_stride, self.vae.spatial_stride
+        z_dim = self.vae.shape.z_dim
+        return (batch, z_dim, (frames - 1) // time + 1, height // space, width // space)
+
+    def _looked_at(self, frames: int, draw: Draw) -> Tensor | None:
+        """Indices of the frames that ST-LPIPS sees in this step."""
+        wanted = self.weights.perceptual_frames
+        if wanted is None or wanted >= frames:
+            return None
+        generator = keyed_generator(draw.seed, "perceptual frames", draw.step, draw.micro)
+        return torch.randperm(frames, generator=generator)[:wanted]
+
+    def _measure(
+        self, windows: list[Window], device: torch.device
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each latent channel over windows, in float64."""
+        total = torch.zeros(self.vae.shape.z_dim, dtype=torch.float64)
+        squares, count = torch.zeros_like(total), 0
+        with progress(len(windows), "latent statistics") as bar:
+            for window in windows:
+                mean, _ = self.vae.moments(read_video(self.footage, window)[None].to(device))
+                values = mean.double().cpu().transpose(0, 1).flatten(1)
+                total += values.sum(dim=1)
+                squares += values.square().sum(dim=1)
+                count += values.shape[1]
+                bar.advance()
+        average = total / count
+        deviation = (squares / count - average.square()).clamp(min=0).sqrt()
+        return tuple(average.tolist()), tuple(deviation.clamp(min=MIN_LATENT_STD).tolist())
