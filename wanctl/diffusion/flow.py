@@ -1,0 +1,43 @@
+"""The straight path between video and noise, and which way its velocity points.
+
+    x_sigma = (1 - sigma) * x0 + sigma * noise        sigma 0 is video, 1 is noise
+    velocity = d x_sigma / d sigma = noise - x0       what the model predicts
+
+(Rectified flow, arXiv 2209.03003; the Wan report, arXiv 2503.20314, section 4.2, counts time the
+other way round, which only flips the sign.)
+"""
+
+from torch import Tensor
+
+NUM_TIMESTEPS = 1000
+
+
+def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The point at noise level `sigma` on the path.
+
+    Args:
+        x0: (B, ...) clean latents.
+        noise: same shape, standard normal.
+        sigma: (B,) in [0, 1].
+    """
+    sigma = _per_item(sigma, x0)
+    return (1 - sigma) * x0 + sigma * noise
+
+
+def velocity(x0: Tensor, noise: Tensor) -> Tensor:
+    """The training target: the derivative of `add_noise` by sigma, the same at every sigma."""
+    return noise - x0
+
+
+def denoised(x: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
+    """The clean latents that velocity `v` at `x` points away from; sigma is (B,)."""
+    return x - _per_item(sigma, x) * v
+
+
+def timesteps(sigma: Tensor) -> Tensor:
+    """Noise levels in the unit the model is told them in: 0 to 1000, same shape, not rounded."""
+    return sigma * NUM_TIMESTEPS
+
+
+def _per_item(sigma: Tensor, like: Tensor) -> Tensor:
+    return sigma.to(like).view(-1, *(1,) * (like.ndim - 1))

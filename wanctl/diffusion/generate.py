@@ -1,0 +1,55 @@
+"""Noise and text to latents: what `wanctl sample` and the previews of training share."""
+
+import torch
+from torch import Tensor
+
+from wanctl.diffusion.guidance import Model, guided_velocity
+from wanctl.diffusion.schedules import Schedule
+from wanctl.diffusion.solvers import OnStep, get_solver
+
+
+# Not inference_mode: tables that a model caches in it could not be used by a training step later.
+@torch.no_grad()
+def generate(
+    model: Model,
+    *,
+    noise: Tensor,
+    context: Tensor,
+    negative_context: Tensor | None = None,
+    guide_scale: float,
+    schedule: Schedule,
+    solver: str,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Follow the model's velocity from noise to clean latents.
+
+    The solver and the guidance compute in fp32 outside autocast; the model sees the autocast
+    state of the caller.
+
+    Args:
+        model: velocity of (latents (B, C, T, Y, X), timesteps (B,), context (B, S, E)).
+        noise: (B, C, T, Y, X) standard normal, on the model's device; drawn by the caller.
+        context: (B, S, E) embeddings of the prompts, zero rows after the last token.
+        negative_context: same shape; may be None where guide_scale is 1.
+        guide_scale: see `guided_velocity`.
+        schedule: noise levels, from `make_schedule`.
+        solver: a row of SOLVERS.
+        on_step: called with the number of finished steps and the latents they led to.
+
+    Returns:
+        (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them.
+
+    Raises:
+        UserError: no such solver.
+    """
+    device = noise.device.type
+    autocast, autocast_dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    timesteps = schedule.timesteps.to(noise.device)
+
+    def velocity(x: Tensor, i: int) -> Tensor:
+        with torch.autocast(device, dtype=autocast_dtype, enabled=autocast):
+            return guided_velocity(model, x, timesteps[i], context, negative_context, guide_scale)
+
+    solve = get_solver(solver)
+    with torch.autocast(device, enabled=False):
+        return solve(velocity, noise.float(), schedule.sigmas, on_step)

@@ -1,0 +1,60 @@
+"""Which noise levels a sampler visits: the official schedules, bit for bit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanctl.diffusion.flow import NUM_TIMESTEPS
+from wanctl.diffusion.solvers import get_solver
+from wanctl.errors import UserError
+
+# The official UniPC starts at the float32 neighbour of 0.999, the official DPM++ at 1 exactly.
+_FIRST_SIGMA = {"dpmpp_2m": 1.0}
+_DEFAULT_FIRST_SIGMA = float(np.float32(0.999))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise levels of a run.
+
+    Attributes:
+        sigmas: (N+1,) fp32, falling; the last is 0. The solver uses these.
+        timesteps: (N,) int64; what the model is told, 1000 * sigma cut off to an integer.
+    """
+
+    sigmas: Tensor
+    timesteps: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Number of solver steps N."""
+        return len(self.timesteps)
+
+
+def make_schedule(solver: str, steps: int, shift: float) -> Schedule:
+    """The schedule the official code pairs with a solver; Euler takes UniPC's.
+
+    Args:
+        solver: a row of SOLVERS.
+        steps: model evaluations (twice as many with guidance).
+        shift: moves the levels towards noise; applied once, here.
+
+    Raises:
+        UserError: no such solver, no steps, or a shift that is not positive or far too large.
+    """
+    get_solver(solver)
+    if steps < 1:
+        raise UserError(f"steps: got {steps}; must be at least 1")
+    if not shift > 0:
+        raise UserError(f"shift: got {shift}; must be above 0")
+    first = _FIRST_SIGMA.get(solver, _DEFAULT_FIRST_SIGMA)
+    u = np.linspace(first, 0, steps + 1, dtype=np.float64)[:-1]
+    sigmas = shift * u / (1 + (shift - 1) * u)
+    # Timesteps are cut off from the float64 values: rounding to float32 first would lift some.
+    timesteps = torch.from_numpy((sigmas * NUM_TIMESTEPS).astype(np.int64))
+    sigmas = np.append(sigmas, 0).astype(np.float32)
+    if (np.diff(sigmas) >= 0).any():
+        raise UserError(f"shift: got {shift}; it crowds {steps} steps into one noise level")
+    return Schedule(torch.from_numpy(sigmas), timesteps)

@@ -1,0 +1,135 @@
+"""SOLVERS: ways to follow the velocity from noise to video.
+
+Every solver is one function `solver(velocity, x, sigmas, on_step)`:
+
+    velocity: called with x and the step number i, returns the velocity at sigmas[i], x's shape
+    x:        fp32 noise at sigmas[0], any shape
+    sigmas:   (N+1,) falling, ending in 0; may start at 1
+    on_step:  called with the number of finished steps and the x they led to
+
+and returns x at the last sigma. To add one, write the function and name it in SOLVERS; the
+contract test measures its order. In the formulas m is the predicted clean video x - sigma * v,
+alpha is 1 - sigma and lambda is log(alpha / sigma).
+"""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+from wanctl.errors import UserError, unknown
+
+Velocity = Callable[[Tensor, int], Tensor]
+OnStep = Callable[[int, Tensor], None]
+Solver = Callable[[Velocity, Tensor, Tensor, OnStep | None], Tensor]
+
+
+def euler(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None) -> Tensor:
+    """Euler's method, order 1: follow the tangent."""
+    sigma = sigmas.tolist()
+    for i in range(len(sigma) - 1):
+        x = x + (sigma[i + 1] - sigma[i]) * velocity(x, i)
+        _report(on_step, i, x)
+    return x
+
+
+def dpmpp_2m(
+    velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None
+) -> Tensor:
+    """DPM-Solver++(2M), order 2 (arXiv 2211.01095, algorithm 2), for the flow's alpha and sigma.
+
+    The first step has no history and the last one has infinite length: both are first order.
+    """
+    sigma, lam = sigmas.tolist(), _log_snr(sigmas)
+    last = len(sigma) - 2
+    m_before = None
+    for i in range(last + 1):
+        m = x - sigma[i] * velocity(x, i)
+        h = lam[i + 1] - lam[i]
+        alpha_phi = (1 - sigma[i + 1]) * math.expm1(-h)
+        d = m
+        if m_before is not None and i < last:
+            r = (lam[i] - lam[i - 1]) / h
+            d = m + (m - m_before) / (2 * r)
+        x = (sigma[i + 1] / sigma[i]) * x - alpha_phi * d
+        m_before = m
+        _report(on_step, i, x)
+    return x
+
+
+def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None) -> Tensor:
+    """UniPC-2 with B2(h) = e^h - 1, predicting data (arXiv 2302.04867, section 3).
+
+    Each step first corrects x by the velocity just found, without asking the model again, and
+    then predicts the next x from the corrected one.
+    """
+    sigma, lam = sigmas.tolist(), _log_snr(sigmas)
+    steps = len(sigma) - 1
+    ms: list[Tensor] = []  # m of the last two steps, the newest last
+    x_before, order = x, 0
+    for i in range(steps):
+        m = x - sigma[i] * velocity(x, i)
+        if order:
+            x = _unipc_correct(x_before, (*ms, m), sigma[: i + 1], lam[: i + 1], order)
+        ms = [*ms[-1:], m]
+        order = min(2, i + 1, steps - i)
+
+        h = lam[i + 1] - lam[i]
+        d = m
+        if order == 2:
+            r = (lam[i - 1] - lam[i]) / h
+            d = m + (ms[0] - m) / (2 * r)
+        x_before = x
+        x = (sigma[i + 1] / sigma[i]) * x - (1 - sigma[i + 1]) * math.expm1(-h) * d
+        _report(on_step, i, x)
+    return x
+
+
+def _unipc_correct(
+    x: Tensor, ms: tuple[Tensor, ...], sigma: list[float], lam: list[float], order: int
+) -> Tensor:
+    """Redo the step into sigma[-1] from its corrected start `x`, now that m there is known."""
+    m, m_new = ms[-2], ms[-1]
+    h = lam[-1] - lam[-2]
+    e = math.expm1(-h)
+    if order == 1:
+        d = (m_new - m) / 2
+    else:
+        r = (lam[-3] - lam[-2]) / h
+        k = e / -h - 1
+        b1, b2 = k / e, 2 * (k / -h - 0.5) / e
+        # Solves [[1, 1], [r, 1]] rho = [b1, b2]; written so that r = -inf gives (0, b1).
+        rho1 = (b1 - b2) / (1 - r)
+        d = rho1 * (ms[-3] - m) / r + (b1 - rho1) * (m_new - m)
+    return (sigma[-1] / sigma[-2]) * x - (1 - sigma[-1]) * e * (m + d)
+
+
+def _log_snr(sigmas: Tensor) -> list[float]:
+    """log(alpha / sigma) as Python floats: +-inf at the ends turn into the formulas' limits.
+
+    expm1(-inf) is -1 and a difference divided by an infinite r is 0, so no NaN can arise and no
+    end needs a special case.
+    """
+    return [
+        math.inf if s <= 0 else -math.inf if s >= 1 else math.log((1 - s) / s)
+        for s in sigmas.tolist()
+    ]
+
+
+def _report(on_step: OnStep | None, i: int, x: Tensor) -> None:
+    if on_step is not None:
+        on_step(i + 1, x)
+
+
+SOLVERS: dict[str, Solver] = {solver.__name__: solver for solver in (euler, unipc, dpmpp_2m)}
+
+
+def get_solver(name: str) -> Solver:
+    """Look a solver up.
+
+    Raises:
+        UserError: no such row; names the nearest one.
+    """
+    if name not in SOLVERS:
+        raise UserError(f"solver: {unknown('solver', name, SOLVERS)}")
+    return SOLVERS[name]

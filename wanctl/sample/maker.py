@@ -1,0 +1,182 @@
+"""Prompts to latents to files, with one large network in memory at a time."""
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wanctl.data.atomic import replacing
+from wanctl.data.encode import write_png, write_video
+from wanctl.diffusion.generate import generate
+from wanctl.diffusion.schedules import make_schedule
+from wanctl.log import progress
+from wanctl.model.dit import WanModel
+from wanctl.model.shape_config import dit_shape_from_config
+from wanctl.model.tensors import WeightsError, read_config
+from wanctl.model.text import load_text_encoder
+from wanctl.model.variants import DiTShape
+from wanctl.model.weights import load_dit, load_vae
+from wanctl.sample.pixels import to_frames, to_picture
+from wanctl.sample.settings import Settings
+from wanctl.sample.weights import SampleWeights
+from wanctl.tasks import get_task, trim_text
+
+NOTE_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output that is still to be made."""
+
+    prompt: str
+    path: Path
+    metadata: Mapping[str, str]
+
+    @property
+    def latents_path(self) -> Path:
+        """Where the latents go if they are wanted."""
+        return self.path.with_suffix(".safetensors")
+
+
+class Maker:
+    """Makes outputs of one kind.
+
+    Args:
+        settings: how.
+        weights: with what.
+        dit_shape: sizes to assume where the weights have no config.json.
+        device: where.
+        dtype: of the transformer's large matrices.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        weights: SampleWeights,
+        dit_shape: DiTShape,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.settings = settings
+        self.weights = weights
+        self.device = device
+        self.dtype = dtype
+        self.task = get_task(settings.task)
+        self.vae = load_vae(weights.vae, device=device)
+        config = weights.dit.dit_config
+        shape = dit_shape_from_config(read_config(config), str(config)) if config else dit_shape
+        if shape.out_channels != self.vae.shape.z_dim:
+            raise WeightsError(
+                f"the transformer ({weights.dit.root}) makes {shape.out_channels} channels and the "
+                f"VAE ({weights.vae.root}) takes {self.vae.shape.z_dim}; they are not of one model"
+            )
+        self.dit_shape = shape
+
+    @torch.inference_mode()
+    def latents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Tensor]]:
+        """Denoise one prompt after another; yields (1, C, T, Y, X) fp32."""
+        settings = self.settings
+        guided = settings.guide_scale != 1
+        negative = [settings.negative_prompt] if guided else []
+        texts = self._embed([job.prompt for job in jobs] + negative)
+        negative_context = self._context(texts[-1]) if guided else None
+        schedule = make_schedule(settings.solver, settings.steps, settings.shift)
+        noise = self._noise()
+        model = self._load_dit()
+        for job, text in zip(jobs, texts, strict=False):
+            with progress(settings.steps, job.prompt[:NOTE_LENGTH]) as bar:
+                latents = generate(
+                    model,
+                    noise=noise,
+                    context=self._context(text),
+                    negative_context=negative_context,
+                    guide_scale=settings.guide_scale,
+                    schedule=schedule,
+                    solver=settings.solver,
+                    on_step=lambda step, x, bar=bar: bar.advance(),  # noqa: ARG005
+                )
+            yield job, latents
+
+    @torch.inference_mode()
+    def write(self, job: Job, latents: Tensor) -> None:
+        """Decode piece by piece into the file, so that memory does not grow with the video."""
+        pieces = self.vae.decode_frames(latents)
+        metadata = {"prompt": job.prompt, **job.metadata}
+        if job.path.suffix == ".png":
+            write_png(job.path, to_picture(next(pieces)[0]), metadata)
+            return
+        settings = self.settings
+        with progress(settings.frames, "decoding") as bar:
+
+            def frames() -> Iterator[np.ndarray]:
+                for piece in pieces:
+                    for frame in to_frames(piece[0]):
+                        yield frame
+                        bar.advance()
+
+            write_video(job.path, frames(), settings.fps, crf=settings.crf, metadata=metadata)
+
+    def _embed(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Embeddings (tokens, E) on the CPU; the encoder is gone afterwards."""
+        encoder = load_text_encoder(
+            self.weights.text_kind,
+            self.weights.text,
+            text_len=self.dit_shape.text_len,
+            device=self.device,
+            # Official: bf16, however the transformer runs; fp32 where bf16 is slow.
+            dtype=torch.bfloat16 if self.device.type == "cuda" else torch.float32,
+        )
+        if encoder.dim != self.dit_shape.text_dim:
+            raise WeightsError(
+                f"the transformer ({self.weights.dit.root}) takes text of width "
+                f"{self.dit_shape.text_dim} and the text encoder ({self.weights.text_kind}) makes "
+                f"{encoder.dim}; set model.text_weights to the one it was trained with"
+            )
+        with progress(len(prompts), "reading prompts") as bar:
+            texts = []
+            for prompt in prompts:
+                texts.append(trim_text(encoder.encode([prompt])[0]).cpu())
+                bar.advance()
+        del encoder
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return texts
+
+    def _context(self, text: Tensor) -> Tensor:
+        return self.task.conditions([text], self.dit_shape.text_len).to(self.device).context
+
+    def _noise(self) -> Tensor:
+        """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""
+        settings = self.settings
+        shape = self.task.latent_shape(
+            self.vae.shape, settings.frames, settings.height, settings.width
+        )
+        generator = torch.Generator(settings.noise_device).manual_seed(settings.seed)
+        noise = torch.randn(
+            shape, generator=generator, device=settings.noise_device, dtype=torch.float32
+        )
+        return noise[None].to(self.device)
+
+    def _load_dit(self) -> WanModel:
+        return load_dit(
+            self.weights.dit,
+            device=self.device,
+            dtype=self.dtype,
+            precision=self.settings.precision,
+        )
+
+
+def write_latents(job: Job, latents: Tensor) -> None:
+    """Save (1, C, T, Y, X) normalised latents under the key `latents`."""
+    with replacing(job.latents_path) as temp:
+        save_file(
+            {"latents": latents.cpu().contiguous()},
+            temp,
+            metadata={"prompt": job.prompt, **job.metadata},
+        )

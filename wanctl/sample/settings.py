@@ -1,0 +1,72 @@
+"""What decides the content of one output: everything the file's name is hashed over."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from wanctl.sample.prompts import slug
+
+KEY_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a video is made; all defaults filled in.
+
+    Attributes:
+        task: a row of TASKS.
+        frames: 4n+1; 1 makes a PNG.
+        height: pixels.
+        width: pixels.
+        fps: of the mp4.
+        steps: solver steps.
+        shift: of the schedule.
+        guide_scale: classifier-free guidance.
+        solver: a row of SOLVERS.
+        negative_prompt: what guidance leads away from.
+        seed: of the noise; not negative.
+        noise_device: where the noise is drawn; the two give different numbers.
+        crf: H.264 quality.
+        precision: of the transformer, `reference` or `fast`.
+        dtype: its number format.
+    """
+
+    task: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+    steps: int
+    shift: float
+    guide_scale: float
+    solver: str
+    negative_prompt: str
+    seed: int
+    noise_device: str
+    crf: int
+    precision: str
+    dtype: str
+
+    @property
+    def suffix(self) -> str:
+        """Kind of file that comes out."""
+        return ".png" if self.frames == 1 else ".mp4"
+
+    def key(self, prompt: str, weights: str) -> str:
+        """Hash over all that the content depends on; equal keys mean equal content.
+
+        Args:
+            prompt: what is shown.
+            weights: fingerprint of the weights.
+        """
+        content = json.dumps([asdict(self), prompt, weights], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def file_name(self, prompt: str, weights: str) -> str:
+        """`<slug>-s<seed>-<hash>.mp4` or `.png`."""
+        key = self.key(prompt, weights)[:KEY_DIGITS]
+        return f"{slug(prompt)}-s{self.seed}-{key}{self.suffix}"
+
+    def metadata(self) -> dict[str, str]:
+        """For the file's header."""
+        return {name: str(value) for name, value in asdict(self).items()}

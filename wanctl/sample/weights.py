@@ -1,0 +1,161 @@
+"""Which weights a sample is made with: what was trained here, else what the recipe names."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from wanctl.model.components import Components, find_components
+from wanctl.model.tensors import WeightsError
+from wanctl.model.variants import Variant
+
+# A fingerprint reads this many blocks of a file, evenly spaced: files reach 57 GB.
+_BLOCKS = 64
+_BLOCK_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class SampleWeights:
+    """The parts of a model and where each comes from.
+
+    Attributes:
+        dit: holds the transformer.
+        vae: holds the VAE.
+        text: holds the text encoder; None where a package carries it.
+        text_kind: `umt5` or `minilm`.
+        fingerprint: 16 hex digits over the contents of all files.
+    """
+
+    dit: Components
+    vae: Components
+    text: Components | None
+    text_kind: str
+    fingerprint: str
+
+    def metadata(self) -> dict[str, str]:
+        """For an output's header."""
+        text = str(self.text.text_encoder) if self.text else f"{self.text_kind} (packaged)"
+        return {
+            "dit_weights": str((self.dit.dit or ("",))[0]),
+            "vae_weights": str(self.vae.vae),
+            "text_weights": text,
+            "weights_fingerprint": self.fingerprint,
+        }
+
+
+@dataclass(frozen=True)
+class WeightsSearch:
+    """Where weights may lie, in the order they are tried.
+
+    Attributes:
+        out: the output folder; `out/dit` and `out/vae` hold what was trained.
+        weights: `model.weights`.
+        vae_weights: `model.vae_weights`.
+        text_weights: `model.text_weights`.
+        variant: its hub id is looked up in the local cache only, never downloaded unasked.
+    """
+
+    out: Path
+    weights: str | None
+    vae_weights: str | None
+    text_weights: str | None
+    variant: Variant
+
+    def find(self) -> SampleWeights:
+        """Find every part.
+
+        Raises:
+            WeightsError: a part is nowhere; says where it looked and what to do.
+        """
+        trained = self._trained()
+        given = find_components(self.weights) if self.weights else None
+        cached = None if given else _cached(self.variant.hub)
+        vae_given = find_components(self.vae_weights) if self.vae_weights else None
+        text_given = find_components(self.text_weights) if self.text_weights else None
+
+        dit = _first("dit", trained, given, cached)
+        if dit is None:
+            raise WeightsError(f"no transformer weights: {self._looked('dit')}; {self._advice()}")
+        vae = _first("vae", trained, vae_given, given, cached)
+        if vae is None:
+            raise WeightsError(f"no VAE weights: {self._looked('vae')}; {self._advice()}")
+        # The demo's encoder comes with a package; a folder that has one of its own goes first.
+        text = _first("text_encoder", text_given, given, cached)
+        kind = "umt5" if text else self.variant.text_encoder
+        if text is None and kind != "minilm":
+            raise WeightsError(
+                f"no text encoder: {self._looked('text_encoder')}; {self._advice()}, or name its "
+                "folder with `--set model.text_weights=DIR`"
+            )
+        return SampleWeights(dit, vae, text, kind, _fingerprint(dit, vae, text))
+
+    def _trained(self) -> Components | None:
+        parts = (self.out / part / "config.json" for part in ("dit", "vae"))
+        return find_components(self.out) if any(path.is_file() for path in parts) else None
+
+    def _looked(self, part: str) -> str:
+        """Every place that was tried."""
+        places = {
+            "dit": [str(self.out / "dit"), self._said("weights")],
+            "vae": [str(self.out / "vae"), self._said("vae_weights"), self._said("weights")],
+            "text_encoder": [self._said("text_weights"), self._said("weights")],
+        }[part]
+        if self.variant.hub and not self.weights:
+            places.append(f"{self.variant.hub} in the hub cache {constants.HF_HUB_CACHE}")
+        return f"looked in {', '.join(places)}"
+
+    def _said(self, key: str) -> str:
+        return f"model.{key} ({getattr(self, key) or 'not set'})"
+
+    def _advice(self) -> str:
+        if self.variant.hub is None:
+            return "train them (`make demo`, or `wanctl train-vae` and `train-dit`)"
+        return (
+            f"get them with `hf download {self.variant.hub}`, or set model.weights to a folder, "
+            "or take `--recipe tiny`, which samples from what `make demo` trained"
+        )
+
+
+def _cached(hub: str | None) -> Components | None:
+    """A whole or partial snapshot in the local hub cache."""
+    if hub is None:
+        return None
+    try:
+        folder = snapshot_download(hub, local_files_only=True)
+    except (LocalEntryNotFoundError, OSError):
+        return None
+    try:
+        return find_components(folder)
+    except WeightsError:
+        return None
+
+
+def _first(part: str, *places: Components | None) -> Components | None:
+    return next((place for place in places if place is not None and getattr(place, part)), None)
+
+
+def _fingerprint(dit: Components, vae: Components, text: Components | None) -> str:
+    """Size, first bytes and evenly spaced blocks of every file: quick, and training moves all."""
+    total = hashlib.sha256()
+    for path in _files(dit, vae, text):
+        size = path.stat().st_size
+        total.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for i in range(_BLOCKS):
+                file.seek(i * max(0, size - _BLOCK_BYTES) // (_BLOCKS - 1))
+                total.update(file.read(_BLOCK_BYTES))
+    return total.hexdigest()[:16]
+
+
+def _files(dit: Components, vae: Components, text: Components | None) -> Iterator[Path]:
+    yield from dit.dit or ()
+    if vae.vae:
+        yield vae.vae
+    for path in (text.text_encoder, text.tokenizer) if text else ():
+        if path and path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.is_file())
+        elif path:
+            yield path
