@@ -30,7 +30,7 @@ from wanctl.errors import UserError
 
 FORMAT = 1
 
-Rows = Sequence[Mapping[str, Any]] | pa.Table
+Rows = pa.Table | Sequence[Mapping[str, Any]]
 
 
 class DatasetError(UserError):
@@ -185,11 +185,7 @@ class DatasetDir:
             schema: columns of an evidence table (`schemas.evidence_schema`); the others have
                 theirs.
         """
-        schema = table_schema(table) or schema
-        if isinstance(rows, pa.Table):
-            arrow = rows.select(schema.names).cast(schema) if schema else rows
-        else:
-            arrow = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        arrow = _table(rows, table_schema(table) or schema)
         with replacing(self._file(table, part)) as temp:
             pq.write_table(
                 arrow.replace_schema_metadata(None),
@@ -252,6 +248,12 @@ class DatasetDir:
     def _save(self) -> None:
         text = json.dumps(self._description, indent=1, ensure_ascii=False)
         write_bytes(self.path / "dataset.json", text.encode())
+
+
+def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:
+    if isinstance(rows, pa.Table):
+        return rows if schema is None else rows.select(schema.names).cast(schema)
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
 def _single(table: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, PngImagePlugin
 
 from wanctl.data.atomic import replacing
@@ -71,7 +71,10 @@ def _encode(
         while picture is not None:
             frame = av.VideoFrame.from_ndarray(_even(picture, height, width), format="rgb24")
             frame = reformatter.reformat(
-                frame, format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+                frame,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
             )
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
@@ -107,7 +110,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     if path.suffix.lower() == ".png":
         try:
             with Image.open(path) as image:
-                return {k: v for k, v in image.info.items() if isinstance(v, str)}
+                return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
         except OSError as error:
             raise VideoError(f"{path}: not a readable picture: {error}") from error
     try:

@@ -12,6 +12,7 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -93,20 +94,15 @@ def decoded(
     """
     tally = tally or Tally()
     last = None
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream, tally):
         try:
-            packet = next(packets, None)
-            if packet is None:
-                return
             frames = packet.decode()
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
             tally.errors += 1
-            if packet is None:  # the container itself cannot be read any further
-                return
             continue
+        tally.errors += packet.is_corrupt
         for frame in frames:
             assert isinstance(frame, VideoFrame)
             tally.frames += 1
@@ -116,6 +112,16 @@ def decoded(
                 continue
             last = frame.pts
             yield frame
+
+
+def _packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet]:
+    """Packets until the end, or until the container cannot be read any further."""
+    try:
+        yield from container.demux(stream)
+    except av.error.EOFError:
+        return
+    except av.error.FFmpegError:
+        tally.errors += 1
 
 
 def display_size(width: int, height: int, sar: tuple[int, int], rotation: int) -> tuple[int, int]:

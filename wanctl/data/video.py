@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from wanctl.data.encode import read_metadata, write_png, write_video
-from wanctl.data.spans import read_clip, read_window
+from wanctl.data.reads import read_clip, read_window
 from wanctl.data.stream import (
     Painter,
     Tally,
@@ -24,6 +24,7 @@ from wanctl.data.stream import (
     rotation_of,
     sample_aspect,
 )
+from wanctl.data.whole import cut_off
 
 __all__ = [
     "Scan",
@@ -175,8 +176,9 @@ def _check_whole(path: Path, container: InputContainer, stream: VideoStream, tra
     if damaged:
         share = damaged / (tally.frames + tally.errors)
         raise VideoError(f"{path}: corrupt: {damaged} pictures damaged ({share:.1%})")
-    if stream.frames and tally.frames < stream.frames:
-        raise VideoError(f"{path}: truncated: {tally.frames} of {stream.frames} pictures are there")
+    end_s = float((track.pts[-1] + track.final_duration) * (stream.time_base or 1))
+    if reason := cut_off(path, container, stream, frames=tally.frames, end_s=end_s):
+        raise VideoError(f"{path}: truncated: {reason}")
     if len(track.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(track.sizes))
         raise VideoError(f"{path}: the picture size changes within the file ({sizes})")

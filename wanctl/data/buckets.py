@@ -1,0 +1,202 @@
+"""Which training shape a clip is good for, and what each training step draws.
+
+Everything here is a pure function of its arguments: step k of a resumed run draws what step k of
+an uninterrupted one draws, without any saved state.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class BucketLike(Protocol):
+    """One training shape; a recipe's bucket is one."""
+
+    @property
+    def frames(self) -> int: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def probability(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """What the plan must know of a clip.
+
+    Attributes:
+        num_frames: at the frame rate of training.
+        height: pixels, after cropping.
+        width: pixels, after cropping.
+        weight: relative chance to be drawn within its bucket.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    weight: float = 1.0
+
+
+class Window(NamedTuple):
+    """A run of frames: `bucket.frames` of them from `start` on."""
+
+    clip: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one micro-step draws.
+
+    Attributes:
+        index: of the bucket in the plan's list.
+        bucket: the shape.
+        windows: one per sample.
+    """
+
+    index: int
+    bucket: BucketLike
+    windows: list[Window]
+
+
+def bucket_name(bucket: BucketLike) -> str:
+    """Frames, height and width, as selections record it: `17x256x256`."""
+    return f"{bucket.frames}x{bucket.height}x{bucket.width}"
+
+
+def clip_buckets(
+    buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
+) -> list[int]:
+    """Indices of the buckets a clip serves: for every frame count the best shape that it fills.
+
+    A clip fills a shape when it has the frames and covers height and width without being
+    enlarged. The best shape is the one that crops least away, then the largest.
+    """
+    best: dict[int, tuple[float, int, int]] = {}
+    for index, bucket in enumerate(buckets):
+        if bucket.frames > num_frames or bucket.height > height or bucket.width > width:
+            continue
+        scale = max(bucket.height / height, bucket.width / width)
+        kept = bucket.height * bucket.width / (height * width * scale**2)
+        rank = (round(kept, 6), bucket.height * bucket.width, -index)
+        best[bucket.frames] = max(best.get(bucket.frames, rank), rank)
+    return sorted(-rank[2] for rank in best.values())
+
+
+def clip_bucket(
+    buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
+) -> BucketLike | None:
+    """The longest bucket a clip serves; None where it serves none (`why_no_bucket` says why)."""
+    indices = clip_buckets(buckets, num_frames, height, width)
+    return max((buckets[i] for i in indices), key=lambda b: b.frames, default=None)
+
+
+def why_no_bucket(buckets: Sequence[BucketLike], num_frames: int, height: int, width: int) -> str:
+    """Why a clip serves no bucket: the number it has and the least that is needed."""
+    shortest = min(bucket.frames for bucket in buckets)
+    if num_frames < shortest:
+        return f"{num_frames} frames, the shortest bucket needs {shortest}"
+    lasting = [bucket for bucket in buckets if bucket.frames <= num_frames]
+    small = min(lasting, key=lambda bucket: bucket.height * bucket.width)
+    return (
+        f"{width}x{height} pixels with {num_frames} frames, the smallest bucket of that length "
+        f"needs {small.width}x{small.height}"
+    )
+
+
+class BatchPlan:
+    """What every micro-step of a run draws, as a function of (seed, step, micro).
+
+    Args:
+        buckets: the shapes; those that no clip fills are never drawn.
+        clips: the training clips.
+        seed: of the run.
+
+    Attributes:
+        members: per bucket, indices of the clips that serve it.
+
+    Raises:
+        ValueError: no clip serves any bucket.
+    """
+
+    def __init__(
+        self, buckets: Sequence[BucketLike], clips: Sequence[ClipShape], *, seed: int
+    ) -> None:
+        self._buckets = list(buckets)
+        self._clips = list(clips)
+        self._seed = seed
+        self.members: list[list[int]] = [[] for _ in buckets]
+        for number, clip in enumerate(clips):
+            for index in clip_buckets(buckets, clip.num_frames, clip.height, clip.width):
+                if clip.weight > 0:
+                    self.members[index].append(number)
+        chances = np.array(
+            [b.probability if m else 0.0 for b, m in zip(buckets, self.members, strict=True)]
+        )
+        if not chances.sum():
+            raise ValueError("no clip serves any bucket")
+        self._chances = chances / chances.sum()
+
+    def batch(self, step: int, micro: int = 0) -> Batch:
+        """The bucket, clips and window starts of one micro-step.
+
+        A clip comes at most once in a batch where the bucket has enough of them.
+        """
+        random = np.random.Generator(
+            np.random.Philox(np.random.SeedSequence((self._seed, step, micro)))
+        )
+        index = int(random.choice(len(self._buckets), p=self._chances))
+        bucket, members = self._buckets[index], self.members[index]
+        weights = np.array([self._clips[m].weight for m in members], dtype=np.float64)
+        chosen = random.choice(
+            len(members),
+            size=bucket.batch_size,
+            replace=bucket.batch_size > len(members),
+            p=weights / weights.sum(),
+        )
+        windows = []
+        for member in chosen:
+            clip = members[int(member)]
+            last = self._clips[clip].num_frames - bucket.frames
+            windows.append(Window(clip, int(random.integers(0, last + 1))))
+        return Batch(index, bucket, windows)
+
+
+def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:
+    """At most `count` distinct starts, evenly spaced over a clip, both ends included."""
+    last = num_frames - frames
+    if count == 1:
+        return [last // 2]
+    return sorted({round(i * last / (count - 1)) for i in range(count)})
+
+
+def holdout(ids: Sequence[str], sources: Sequence[str], share: float) -> list[bool]:
+    """Which clips are held out of training.
+
+    The choice hangs on the clip's id alone, so it stays when the set grows; but a source does
+    not lose its last clip, and one clip is always held out where `share` is positive and there
+    are clips to spare.
+
+    Args:
+        ids: clip ids.
+        sources: source of each clip.
+        share: expected share of held-out clips, 0 to 1.
+    """
+    if share <= 0:
+        return [False] * len(ids)
+    draws = [int(hashlib.sha256(i.encode()).hexdigest()[:8], 16) / 2**32 for i in ids]
+    count = {source: sources.count(source) for source in set(sources)}
+    held = [False] * len(ids)
+    for index in sorted(range(len(ids)), key=lambda i: (draws[i], ids[i])):
+        wanted = draws[index] < share or not any(held)
+        if wanted and count[sources[index]] > 1:
+            count[sources[index]] -= 1
+            held[index] = True
+    return held

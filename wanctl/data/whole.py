@@ -1,0 +1,75 @@
+"""Tells a file that was cut off from one that is whole, by what its container promises.
+
+A decoder alone cannot: the pictures before the cut are healthy.
+"""
+
+import struct
+from pathlib import Path
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+# Streams of one file rarely end together; a quarter of a second, or one picture at 1 fps or so,
+# is no cut.
+_SLACK_S = 0.25
+
+
+def cut_off(
+    path: Path, container: InputContainer, stream: VideoStream, *, frames: int, end_s: float
+) -> str:
+    """Why the file seems to be cut off; empty where it does not.
+
+    Args:
+        path: the file.
+        container: the same, open.
+        stream: its video stream.
+        frames: pictures that were decoded, damaged ones included.
+        end_s: end of the last one, on the container's clock.
+    """
+    size = path.stat().st_size
+    name = container.format.name
+    if "mp4" in name:
+        promised = _boxes_end(path)
+        return f"{size} of {promised} bytes are there" if promised > size else ""
+    if name == "mpegts":
+        return "" if any(size % packet == 0 for packet in (188, 192, 204)) else "ends in mid-packet"
+    if stream.frames and frames < stream.frames:
+        return f"{frames} of {stream.frames} pictures are there"
+    promised_s = _duration_s(container, stream)
+    if promised_s is not None and end_s + max(_SLACK_S, 1.5 * end_s / frames) < promised_s:
+        return f"ends after {end_s:.2f} of {promised_s:.2f} s"
+    return ""
+
+
+def _boxes_end(path: Path) -> int:
+    """Where the last top-level box of an mp4 or mov claims to end, in bytes."""
+    size = path.stat().st_size
+    offset = 0
+    with path.open("rb") as file:
+        while offset + 8 <= size:
+            file.seek(offset)
+            header = file.read(16)
+            length = struct.unpack(">I", header[:4])[0]
+            if length == 1 and len(header) == 16:
+                length = struct.unpack(">Q", header[8:])[0]
+            if length < 8:  # 0 means "to the end"; the rest is padding
+                return size
+            offset += length
+    return offset
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """End of the video stream as the header has it, in seconds; None where it does not say.
+
+    The container's own duration counts only where there is nothing but video: sound often runs
+    longer.
+    """
+    if text := stream.metadata.get("DURATION"):  # Matroska's statistics tag, HH:MM:SS.nnnnnnnnn
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    # estimates from the bit rate are made for these, not promises
+    if container.format.name in ("mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu"):
+        return None
+    if len(container.streams) > 1 or not container.duration:
+        return None
+    return container.duration / 1e6
