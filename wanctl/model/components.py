@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import constants, snapshot_download
-
 from wanctl.model.tensors import WEIGHT_SUFFIXES, WeightsError, read_config, tensor_names
 
 Layout = Literal["official", "diffusers", "wanctl"]
@@ -60,6 +58,9 @@ def _from_hub(ref: str) -> Path:
     looked = f"no file or folder {ref!r} in {Path.cwd()}"
     if not HUB_ID.fullmatch(ref):
         raise WeightsError(f"weights: {looked}, and it is no hub id (OWNER/NAME)")
+    # Half a second that a local model need not pay.
+    from huggingface_hub import constants, snapshot_download  # noqa: PLC0415
+
     for local_only in (True, False):
         try:
             return Path(
@@ -83,11 +84,11 @@ def _in_file(path: Path) -> Components | None:
     here = Components(path.parent, "official")
     names = set(tensor_names(path))
     if any(name.endswith("patch_embedding.weight") for name in names):
-        return replace(here, dit=(path,))
+        return replace(here, dit=(path,), dit_config=_config(path.parent, "num_layers"))
     if "token_embedding.weight" in names or "shared.weight" in names:
         return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
     if any(name.startswith(("decoder.", "encoder.")) for name in names):
-        return replace(here, vae=path)
+        return replace(here, vae=path, vae_config=_config(path.parent, "z_dim"))
     return None
 
 
@@ -99,8 +100,10 @@ def _in_folder(folder: Path) -> Components | None:
     here = Components(
         folder, "official", text_encoder=_text_encoder(folder), tokenizer=_tokenizer(folder)
     )
-    files, config = _weight_files(folder), _config(folder)
-    if files and config and "VAE" in read_config(config).get("_class_name", "").upper():
+    files, config = weight_files(folder), _config(folder)
+    if config and read_config(config).get("model_type") == "umt5":
+        return replace(here, text_encoder=folder, tokenizer=_tokenizer(folder.parent) or folder)
+    if files and _config(folder, "z_dim"):
         return replace(here, vae=files[0], vae_config=config)
     vae = next((p for p in sorted(folder.glob("*VAE*")) if p.suffix in WEIGHT_SUFFIXES), None)
     if files or vae or here.text_encoder:
@@ -110,11 +113,11 @@ def _in_folder(folder: Path) -> Components | None:
 
 def _pipeline(folder: Path, layout: Layout, *, dit: str) -> Components:
     """A folder with one subfolder per part."""
-    vae_files = _weight_files(folder / "vae")
+    vae_files = weight_files(folder / "vae")
     return Components(
         root=folder,
         layout=layout,
-        dit=_weight_files(folder / dit),
+        dit=weight_files(folder / dit),
         dit_config=_config(folder / dit),
         vae=vae_files[0] if vae_files else None,
         vae_config=_config(folder / "vae"),
@@ -123,26 +126,31 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str) -> Components:
     )
 
 
-def _weight_files(folder: Path) -> tuple[Path, ...] | None:
-    """The shards an index names, or the one file there is."""
-    index = folder / f"{STEM}.safetensors.index.json"
+def weight_files(folder: Path, stem: str = STEM) -> tuple[Path, ...] | None:
+    """The shards an index names, or the one file there is.
+
+    Raises:
+        WeightsError: the index names a file that is not there.
+    """
+    index = folder / f"{stem}.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(read_config(index)["weight_map"].values()))
-        missing = [name for name in shards if not (folder / name).is_file()]
+        names = sorted(set(read_config(index).get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise WeightsError(
-                f"{index}: {len(missing)} of {len(shards)} files are missing, e.g. {missing[0]}"
+                f"{index}: {len(missing)} of {len(names)} files are missing, e.g. {missing[0]}"
             )
-        return tuple(folder / name for name in shards)
-    for name in (f"{STEM}.safetensors", f"{STEM}.fp16.safetensors", f"{STEM}.bf16.safetensors"):
+        return tuple(folder / name for name in names)
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{stem}.bf16.safetensors"):
         if (folder / name).is_file():
             return (folder / name,)
     return None
 
 
-def _config(folder: Path) -> Path | None:
+def _config(folder: Path, key: str | None = None) -> Path | None:
+    """The folder's config.json, if it is there and has this key."""
     path = folder / "config.json"
-    return path if path.is_file() else None
+    return path if path.is_file() and (key is None or key in read_config(path)) else None
 
 
 def _text_encoder(folder: Path) -> Path | None:

@@ -22,6 +22,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth")
 # A file is mapped anew for each run of tensors of this size, so that pages already converted to
 # another dtype or copied to a GPU do not pile up in memory.
 RUN_BYTES = 512 * 2**20
+# Tensor names spelt out in an error, per kind of mistake.
+NAMES_SHOWN = 3
 
 
 class WeightsError(UserError):
@@ -61,6 +63,35 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def check_tensors(
+    got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        WeightsError: counts and first names of what is missing, too much, or of another shape.
+    """
+    missing = [name for name in expected if name not in got]
+    unexpected = [name for name in got if name not in expected]
+    other = [
+        f"{name} {got[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if name in got and got[name] != shape
+    ]
+
+    def more(names: list[str]) -> str:
+        return ", ..." if len(names) > NAMES_SHOWN else ""
+
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+    problems = [
+        f"{len(names)} {kind} ({', '.join(names[:NAMES_SHOWN])}{more(names)})"
+        for kind, names in kinds.items()
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{where}: tensors do not fit the model: {'; '.join(problems)}")
 
 
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:

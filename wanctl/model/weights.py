@@ -31,6 +31,7 @@ from wanctl.model.shape_config import (
 from wanctl.model.tensors import (
     WEIGHT_SUFFIXES,
     WeightsError,
+    check_tensors,
     iterate_tensors,
     read_config,
     shards,
@@ -46,7 +47,6 @@ SaveLayout = Literal["official", "diffusers"]
 
 # Some releases carry this norm; no code path uses it.
 UNUSED = "norm_added_q"
-NAMES_SHOWN = 3
 
 
 def load_dit(
@@ -197,35 +197,6 @@ def _fill(
                 tensors[official] = tensor.to(device, dtype(official))
     model.load_state_dict(tensors, strict=True, assign=True)
     return model
-
-
-def check_tensors(
-    got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str
-) -> None:
-    """Compare names and shapes.
-
-    Raises:
-        WeightsError: counts and first names of what is missing, too much, or of another shape.
-    """
-    missing = [name for name in expected if name not in got]
-    unexpected = [name for name in got if name not in expected]
-    other = [
-        f"{name} {got[name]} instead of {shape}"
-        for name, shape in expected.items()
-        if name in got and got[name] != shape
-    ]
-
-    def more(names: list[str]) -> str:
-        return ", ..." if len(names) > NAMES_SHOWN else ""
-
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-    problems = [
-        f"{len(names)} {kind} ({', '.join(names[:NAMES_SHOWN])}{more(names)})"
-        for kind, names in kinds.items()
-        if names
-    ]
-    if problems:
-        raise WeightsError(f"{where}: tensors do not fit the model: {'; '.join(problems)}")
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:
