@@ -213,6 +213,8 @@ class _Draft:
         document = yaml.parse(value)
         for mistake in document.mistakes:
             self.problem(place, keys + mistake.path, mistake.message)
+        if document.mistakes:
+            return
         self.data = self._assigned(self.data, keys, 0, document.data)
         self._put(keys, {keys + at: place for at in document.lines} | {keys: place})
         for depth in range(1, len(keys)):

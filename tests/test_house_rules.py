@@ -1,0 +1,122 @@
+"""Rules of the house that no linter knows."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from wanctl.cli import app
+from wanctl.names import schema_text
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path
+    for folder in ("wanctl", "filters/wanctl_filters")
+    for path in (ROOT / folder).rglob("*.py")
+)
+MAX_LINES = 350
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_one_idea(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    assert path.stem not in {"utils", "helpers", "common"}
+    assert text.startswith('"""') or not text, "a module opens by saying what it is for"
+
+
+SURFACE = {
+    "": {"--debug", "--version"},
+    "curate": {"folder", "--recipe", "--set", "--out"},
+    "caption": {"--recipe", "--set", "--out"},
+    "train-vae": {"--recipe", "--set", "--out"},
+    "train-dit": {"--recipe", "--set", "--out"},
+    "sample": {"prompt", "--recipe", "--set", "--out"},
+    "doctor": set(),
+    "recipe list": set(),
+    "recipe show": {"recipe", "--set"},
+    "recipe check": {"recipes", "--set"},
+    "recipe schema": set(),
+    "data select": {"--recipe", "--set", "--out"},
+    "data report": {"--recipe", "--set", "--out"},
+    "data export": {"to", "--recipe", "--set", "--out"},
+    "filters list": set(),
+}
+"""Command -> its arguments and options. What can be said in a recipe gets no flag."""
+
+
+def test_the_command_line_holds_no_more_than_this():
+    found = {"": _parameters(typer.main.get_command(app))}
+
+    def walk(command, name: str) -> None:
+        for key, child in getattr(command, "commands", {}).items():
+            path = f"{name} {key}".strip()
+            if hasattr(child, "commands"):
+                walk(child, path)
+            else:
+                found[path] = _parameters(child)
+
+    walk(typer.main.get_command(app), "")
+    assert found == SURFACE
+
+
+def _parameters(command) -> set[str]:
+    names = set()
+    for each in command.params:
+        longest = max(each.opts, key=len)
+        if longest != "--help":
+            names.add(longest if each.param_type_name == "option" else each.name)
+    return names
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from wanctl import cli\n"
+        "try:\n    cli.main(['--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    modules = set(re.findall(r"'(\w+)'", done.stdout.splitlines()[-1]))
+    heavy = {"torch", "numpy", "pyarrow", "pydantic", "transformers", "cv2", "av", "yaml"}
+    assert "typer" in modules
+    assert modules & heavy == set()
+
+
+def test_recipe_mistakes_do_not_import_torch():
+    code = (
+        "import sys\n"
+        "from wanctl import cli\n"
+        "try:\n    cli.main(['curate', '.', '--recipe', 'tiny', '--set', 'seed=x'])\n"
+        "except SystemExit:\n    pass\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n"
+
+
+def test_help_is_quick():
+    """Best of five, so that a busy machine does not decide; half a second is the promise."""
+    durations = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "wanctl", "--help"], capture_output=True, check=True)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 0.5 * 2, durations
+
+
+def test_the_schema_for_editors_is_current():
+    written = (ROOT / "recipes" / "schema.json").read_text(encoding="utf-8")
+    assert json.loads(written) == json.loads(schema_text()), "run `make schema`"
+
+
+@pytest.mark.parametrize("package", ["wanctl", "filters/wanctl_filters"])
+def test_packages_re_export_nothing(package):
+    for path in (ROOT / package).rglob("__init__.py"):
+        assert not re.search(r"^(from|import) ", path.read_text(encoding="utf-8"), re.M), path

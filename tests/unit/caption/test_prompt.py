@@ -1,0 +1,30 @@
+from wanctl.caption.prompt import sentence, with_hints
+
+
+def test_a_sentence_without_measurements():
+    assert sentence(5.2, 1280, 720, {}) == "A 5.2-second landscape video of 1280 by 720 pixels."
+    assert "12-second portrait" in sentence(12.4, 720, 1280, {})
+    assert "square" in sentence(1, 512, 512, {})
+
+
+def test_a_sentence_says_what_was_measured():
+    evidence = {
+        "exposure": {"luma": [20.0, 30.0, 200.0]},
+        "blur": {"reblur": [0.2, 0.3]},
+        "ocr": {"texts": ["SALE", "SALE", "50 %", " "]},
+    }
+    assert sentence(4.0, 640, 360, evidence) == (
+        "A 4.0-second landscape video of 640 by 360 pixels, dark and in sharp focus, "
+        'with the text "SALE", "50 %".'
+    )
+
+
+def test_measurements_that_are_missing_or_empty_are_left_out():
+    evidence = {"exposure": {"luma": []}, "blur": {}, "ocr": {"coverage": [0.0, 0.0]}}
+    assert sentence(4.0, 640, 360, evidence) == sentence(4.0, 640, 360, {})
+
+
+def test_models_get_the_measurements_as_hints():
+    assert with_hints("Describe.", {}) == "Describe."
+    hinted = with_hints("Describe.", {"exposure": {"luma": [250.0]}})
+    assert hinted == "Describe.\nMeasured: bright."

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import pytest
+
+from wanctl.errors import ProblemsError
+from wanctl.recipe.load import RecipeError, load_recipe, shipped_recipes
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def mistakes(name: str, *overrides: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(name, overrides)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_load_by_name_and_their_dump_loads_equal(name, folder):
+    loaded = load_recipe(name)
+    (folder / "again.yaml").write_text(loaded.dump(), encoding="utf-8")
+    again = load_recipe("again.yaml")
+    assert again.recipe == loaded.recipe.model_copy(update={"base": None})
+    assert again.dump() == loaded.dump()
+    assert loaded.name == name
+    assert loaded.out_dir(None) == Path("runs") / name
+    assert loaded.out_dir(Path("x")) == Path("x")
+
+
+def test_children_merge_mappings_and_replace_the_rest(folder):
+    write(
+        folder,
+        base="seed: 1\nsample: {steps: 9, crf: 20}\ncurate: {filters: {blur: {}, ocr: {}}}\n"
+        "caption: {backends: [sidecar, template]}",
+        child="base: base.yaml\nsample: {steps: 5}\ncurate: {filters: {blur: {x: 1}}}\n"
+        "caption: {backends: [template]}",
+    )
+    recipe = load_recipe("child.yaml").recipe
+    assert (recipe.seed, recipe.sample.steps, recipe.sample.crf) == (1, 5, 20)
+    assert recipe.curate.filters == {"blur": {"x": 1}, "ocr": {}}
+    assert recipe.caption.backends == ("template",)
+
+
+def test_set_assigns_last_reads_yaml_and_reaches_into_lists(folder):
+    write(folder, r="train_dit: {buckets: [{frames: 1, height: 64, width: 64}]}")
+    recipe = load_recipe(
+        "r.yaml",
+        ["sample.steps=7", "train_dit.buckets.0.frames=5", "curate.filters={blur: {}}",
+         "sample.negative_prompt='no'", "train_vae.optimizer.lr=1e-3"],
+    ).recipe  # fmt: skip
+    assert recipe.sample.steps == 7
+    assert recipe.train_dit.buckets[0].frames == 5
+    assert recipe.curate.filters == {"blur": {}}
+    assert recipe.sample.negative_prompt == "no"
+    assert recipe.train_vae.optimizer.lr == 1e-3
+
+
+def test_set_replaces_a_mapping_whole(folder):
+    write(folder, r="curate: {filters: {blur: {}, ocr: {}}}")
+    recipe = load_recipe("r.yaml", ["curate.filters={nsfw: {}}"]).recipe
+    assert recipe.curate.filters == {"nsfw": {}}
+
+
+def test_all_mistakes_come_at_once_sorted_with_file_and_line(folder):
+    write(
+        folder,
+        base="train_vae:\n  mixed_precison: bf16\n",
+        child="base: base.yaml\nsample:\n  steps: 3.5\n  stepss: 1\nseed: -1\nseed: 2\n",
+    )
+    assert mistakes("child.yaml", "device=0") == [
+        "--set: device: got 0; must be text (put quotes around it)",
+        "base.yaml:2: train_vae.mixed_precison: unknown key; did you mean 'mixed_precision'?",
+        "child.yaml:3: sample.steps: got 3.5; must be a whole number",
+        "child.yaml:4: sample.stepss: unknown key; did you mean 'steps'?",
+        "child.yaml:5: seed: got -1; must be greater than or equal to 0",
+        "child.yaml:6: seed: key is given twice, first in line 5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", "bad.yaml: holds nothing; a recipe is a mapping of sections"),
+        ("- 1", "bad.yaml: holds a list; a recipe is a mapping"),
+        ("seed: [", "bad.yaml:1: not YAML"),
+        ("base: bad.yaml", "bad.yaml:1: base: a recipe cannot start from itself: bad.yaml -> bad"),
+        ("base: tyny", "bad.yaml:1: base: no recipe named 'tyny'; did you mean 'tiny'?"),
+        ("base: [a]", "bad.yaml:1: base: got ['a']; must be a recipe's name or file"),
+        ("base: no/such.yaml", "bad.yaml:1: base: no/such.yaml: no such file"),
+        ("model: 3", "bad.yaml:1: model: got 3; must be a section"),
+        ("\nmodels: {}", "bad.yaml:2: models: unknown key; did you mean 'model'?"),
+        ("sample: {steps: yes}", "got 'yes'; must be a whole number"),
+        ("sample: {noise_device: gpu}", "allowed are 'cpu' or 'cuda'; did you mean 'cpu'?"),
+        ("caption: {backends: sidecar}", "got 'sidecar'; must be a list, e.g. [sidecar]"),
+        ("train_dit: {buckets: []}", "got []; must hold 1 or more"),
+        ("train_dit: {buckets: [{frames: 1}]}", "buckets.0.height: this key is missing"),
+        (
+            "train_dit: {buckets: [{frames: 16, height: 64, width: 64}]}",
+            "bad.yaml:1: train_dit.buckets.0.frames: got 16; frames must be 4n+1, e.g. 13 or 17",
+        ),
+    ],
+)
+def test_a_mistake_gets_a_line_of_its_own(folder, text, wanted):
+    write(folder, bad=text)
+    assert wanted in mistakes("bad.yaml")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("tiney", "--recipe: no recipe named 'tiney'; did you mean 'tiny'?"),
+        ("no/such.yaml", "--recipe: no/such.yaml: no such file; give a recipe file or one of tiny"),
+        ("sub/", "--recipe: sub/: is a folder"),
+    ],
+)
+def test_a_recipe_that_is_nowhere(folder, name, wanted):
+    (folder / "sub").mkdir()
+    (line,) = mistakes(name)
+    assert wanted in line
+
+
+def test_bytes_that_are_no_text(folder):
+    (folder / "bad.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    assert mistakes("bad.yaml") == ["bad.yaml: cannot be read: it is not UTF-8 text"]
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("foo", "--set: got 'foo'; write a.b=value, e.g. sample.steps=30"),
+        ("a..b=1", "--set: got 'a..b=1'; write a.b=value"),
+        ("seed.x=1", "--set: seed: is 3, not a section"),
+        ("sample.guide=1", "--set: sample.guide: unknown key"),
+        ("samples.steps=1", "--set: samples: unknown key; did you mean 'sample'?"),
+        ("train_dit.buckets.4.frames=1", "--set: train_dit.buckets.4: no item '4'; the list has 1"),
+        ("base=tiny", "--set: base: only a file has a base"),
+        ("seed=[1", "--set: seed: not YAML"),
+    ],
+)
+def test_mistakes_in_set(folder, override, wanted):
+    write(folder, r="seed: 3\ntrain_dit: {buckets: [{frames: 1, height: 64, width: 64}]}")
+    assert wanted in mistakes("r.yaml", override)[0]
+
+
+def test_sidecars_lie_beside_the_recipe_that_names_them(folder):
+    (folder / "shared").mkdir()
+    write(folder / "shared", base="caption: {sidecar_dir: texts}\ndataset: {path: data}")
+    write(folder, child="base: shared/base.yaml")
+    recipe = load_recipe("child.yaml").recipe
+    assert recipe.caption.sidecar_dir == folder / "shared" / "texts"
+    assert recipe.dataset.path == Path("data")
+    moved = load_recipe("child.yaml", ["caption.sidecar_dir=mine"]).recipe
+    assert moved.caption.sidecar_dir == folder / "mine"
+
+
+def test_later_mistakes_are_located(folder):
+    write(folder, r="curate:\n  filters:\n    ocr:\n      max: 3\n")
+    loaded = load_recipe("r.yaml", ["sample.solver=x"])
+    found = loaded.locate(
+        ProblemsError(
+            [("sample.solver", "s"), ("curate.filters.ocr.max", "m"), ("curate.filters.ocr.y", "n"),
+             ("model.variant", "v")]
+        )
+    )  # fmt: skip
+    assert str(found).splitlines() == [
+        "--set: sample.solver: s",
+        "r.yaml: model.variant: v",
+        "r.yaml:3: curate.filters.ocr.y: n",
+        "r.yaml:4: curate.filters.ocr.max: m",
+    ]
+
+
+def test_a_file_wins_over_a_shipped_name(folder):
+    (folder / "tiny").write_text("seed: 77", encoding="utf-8")
+    assert load_recipe("tiny").recipe.seed == 77
