@@ -41,7 +41,6 @@ def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
         luma: (N, H, W) uint8.
         tolerance: luma levels; compression noise in a flat bar has a deviation of 1 to 2.
     """
-    _, height, width = luma.shape
     widths = dict.fromkeys(SIDES, 0)
     # Twice, each time inside what was found: bars of two colours meet in the corners, where
     # neither is flat over its whole length.

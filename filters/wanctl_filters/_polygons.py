@@ -1,0 +1,128 @@
+"""Polygons around text: how much they cover, and which of them were laid over the picture."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+Polygon: TypeAlias = Sequence[float]
+"""Flat [x0, y0, x1, y1, ...]."""
+
+_RASTER_PX = 512  # long side of the mask; coverage of 1 % is then exact to about 0.02 %
+
+
+class Bounds(NamedTuple):
+    """Axis-aligned bounds of a polygon."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def bounds(polygon: Polygon) -> Bounds:
+    """Smallest upright rectangle around a polygon."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    return Bounds(min(xs), min(ys), max(xs), max(ys))
+
+
+def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
+    """Share of a frame under the union of polygons, 0..1; overlaps count once."""
+    import cv2
+
+    if not polygons:
+        return 0.0
+    scale = _RASTER_PX / max(width, height)
+    mask = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
+    for polygon in polygons:
+        points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * scale
+        cv2.fillPoly(mask, [np.floor(points).astype(np.int32)], 1)
+    return float(mask.mean())
+
+
+def overlap(one: Bounds, other: Bounds) -> float:
+    """Intersection over union, 0..1."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def repeated(frames: Sequence[Sequence[Polygon]], *, min_overlap: float) -> list[list[float]]:
+    """For each polygon of each frame: the share of frames that have one in the same place."""
+    boxes = [[bounds(polygon) for polygon in frame] for frame in frames]
+    return [
+        [
+            sum(any(overlap(box, other) >= min_overlap for other in row) for row in boxes)
+            / len(boxes)
+            for box in frame
+        ]
+        for frame in boxes
+    ]
+
+
+def captioned(
+    frames: Sequence[Sequence[Polygon]], *, width: float, height: float
+) -> list[list[float]]:
+    """For each polygon that belongs to a subtitle line: the share of frames with that line.
+
+    Subtitles change their words and so their width, but stay centred in the lower part of the
+    frame, on one line. Detectors split a line at wide gaps, so the line's parts are joined first.
+    Polygons elsewhere get 0.
+    """
+    boxes = [[bounds(polygon) for polygon in frame] for frame in frames]
+    lines = [
+        [line for line in _lines(frame) if _sits_like_caption(line, width, height)]
+        for frame in boxes
+    ]
+    return [
+        [
+            sum(any(_same_line(box, line) for line in row) for row in lines) / len(lines)
+            if any(_same_line(box, line) for line in own)
+            else 0.0
+            for box in frame
+        ]
+        for frame, own in zip(boxes, lines, strict=True)
+    ]
+
+
+def plausible(
+    frames: Sequence[Sequence[Polygon]], *, width: float, height: float, max_share: float
+) -> list[list[Polygon]]:
+    """The polygons that cover at most `max_share` of the frame."""
+    limit = max_share * width * height
+    return [[polygon for polygon in frame if _area(bounds(polygon)) <= limit] for frame in frames]
+
+
+def _area(box: Bounds) -> float:
+    return (box.right - box.left) * (box.bottom - box.top)
+
+
+def _sits_like_caption(box: Bounds, width: float, height: float) -> bool:
+    centred = abs((box.left + box.right) / 2 - width / 2) <= 0.1 * width
+    return centred and (box.top + box.bottom) / 2 >= 0.6 * height
+
+
+def _lines(boxes: Sequence[Bounds]) -> list[Bounds]:
+    """Boxes of one line joined into one."""
+    lines: list[Bounds] = []
+    for box in sorted(boxes, key=lambda box: box.left):
+        for index, line in enumerate(lines):
+            if _same_line(box, line):
+                lines[index] = Bounds(
+                    line.left,
+                    min(line.top, box.top),
+                    max(line.right, box.right),
+                    max(line.bottom, box.bottom),
+                )
+                break
+        else:
+            lines.append(box)
+    return lines
+
+
+def _same_line(one: Bounds, other: Bounds) -> bool:
+    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return shared >= 0.5 * min(one.bottom - one.top, other.bottom - other.top)
