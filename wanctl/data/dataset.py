@@ -251,9 +251,10 @@ class DatasetDir:
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:
-    if isinstance(rows, pa.Table):
-        return rows if schema is None else rows.select(schema.names).cast(schema)
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    if not isinstance(rows, pa.Table):
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table: pa.Table = rows
+    return table if schema is None else table.select(schema.names).cast(schema)
 
 
 def _single(table: str) -> bool:

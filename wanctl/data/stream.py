@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import av.error
+import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -61,7 +62,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     except OSError as error:
         raise VideoError(f"{path}: cannot be opened as a video: {_why(error)}") from error
     except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(f"{path}: not a readable video: {_why(error)}") from error
+        why = _why(error)
+        raise VideoError(f"{path}: not a video, or cut off before its index: {why}") from error
     with container:
         stream = _main_stream(container)
         if stream is None:
@@ -74,9 +76,33 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
+@contextmanager
+def complaints(stream: VideoStream) -> Iterator[list[str]]:
+    """Collect the errors that the stream's decoder logs inside the block.
+
+    Some decoders (FFV1's checksums, HEVC) notice damage without marking the picture. Only for
+    single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
+    """
+    lines: list[str] = []
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=True) as entries:
+            yield lines
+        name = stream.codec_context.codec.name
+        lines += [text.strip() for _, source, text in entries if source == name]
+    finally:
+        av.logging.set_level(level)
+
+
 def _main_stream(container: InputContainer) -> VideoStream | None:
-    streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-    return max(streams, key=lambda s: (s.width or 0) * (s.height or 0), default=None)
+    streams = [
+        s
+        for s in container.streams.video
+        # a stream of an unknown codec has no context; a cover picture is no video
+        if s.codec_context and not s.disposition & s.disposition.attached_pic
+    ]
+    return max(streams, key=lambda s: s.codec_context.width, default=None)
 
 
 def _why(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from wanctl.data.stream import (
     Painter,
     Tally,
     VideoError,
+    complaints,
     decoded,
     display_size,
     open_video,
@@ -118,7 +119,9 @@ def scan(path: Path, *, max_fps: float = 30) -> Scan:
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     with open_video(path) as (container, stream):
-        track = _watch(container, stream, max_fps)
+        with complaints(stream) as lines:
+            track = _watch(container, stream, max_fps)
+        track.complaints = lines
         pts = np.array(track.pts, dtype=np.int64)
         _check_whole(path, container, stream, track)
         durations = np.diff(pts, append=pts[-1] + track.last_duration(pts))
@@ -139,6 +142,7 @@ class _Track:
         self.sizes: set[tuple[int, int]] = set()
         self.pix_fmt = ""
         self.final_duration = 0
+        self.complaints: list[str] = []
 
     def last_duration(self, pts: np.ndarray) -> int:
         """PTS units the last picture is shown: as stored, else as long as is usual."""
@@ -172,13 +176,15 @@ def _check_whole(path: Path, container: InputContainer, stream: VideoStream, tra
     if not track.pts:
         raise VideoError(f"{path}: no picture could be decoded")
     tally = track.tally
+    end_s = float((track.pts[-1] + track.final_duration) * (stream.time_base or 1))
+    if reason := cut_off(path, container, stream, frames=tally.frames, end_s=end_s):
+        raise VideoError(f"{path}: truncated: {reason}")
     damaged = tally.corrupt + tally.errors
     if damaged:
         share = damaged / (tally.frames + tally.errors)
         raise VideoError(f"{path}: corrupt: {damaged} pictures damaged ({share:.1%})")
-    end_s = float((track.pts[-1] + track.final_duration) * (stream.time_base or 1))
-    if reason := cut_off(path, container, stream, frames=tally.frames, end_s=end_s):
-        raise VideoError(f"{path}: truncated: {reason}")
+    if track.complaints:
+        raise VideoError(f"{path}: corrupt: the decoder says: {track.complaints[0]}")
     if len(track.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(track.sizes))
         raise VideoError(f"{path}: the picture size changes within the file ({sizes})")

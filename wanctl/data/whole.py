@@ -28,9 +28,11 @@ def cut_off(
     """
     size = path.stat().st_size
     name = container.format.name
-    if "mp4" in name:
-        promised = _boxes_end(path)
-        return f"{size} of {promised} bytes are there" if promised > size else ""
+    promised = next((end(path) for key, end in _ENDS.items() if key in name), 0)
+    if promised > size:
+        return f"{size} of {promised} bytes are there"
+    if "mp4" in name:  # the index may list more pictures than its edit list shows
+        return ""
     if name == "mpegts":
         return "" if any(size % packet == 0 for packet in (188, 192, 204)) else "ends in mid-packet"
     if stream.frames and frames < stream.frames:
@@ -56,6 +58,34 @@ def _boxes_end(path: Path) -> int:
                 return size
             offset += length
     return offset
+
+
+def _segment_end(path: Path) -> int:
+    """Where the segment of a Matroska or WebM file claims to end; 0 where it does not say."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    header_size, start = _vint(head, 4)
+    segment = start + header_size
+    if head[segment : segment + 4] != b"\x18\x53\x80\x67":
+        return 0
+    segment_size, start = _vint(head, segment + 4)
+    return start + segment_size if segment_size >= 0 else 0
+
+
+def _vint(data: bytes, offset: int) -> tuple[int, int]:
+    """An EBML size and the offset behind it; -1 for "unknown", as live recordings have it."""
+    length = 9 - data[offset].bit_length()
+    value = int.from_bytes(data[offset : offset + length], "big") & ((1 << 7 * length) - 1)
+    return (-1 if value == (1 << 7 * length) - 1 else value), offset + length
+
+
+def _riff_end(path: Path) -> int:
+    """Where the first RIFF chunk of an AVI claims to end."""
+    with path.open("rb") as file:
+        return 8 + struct.unpack("<I", file.read(8)[4:])[0]
+
+
+_ENDS = {"mp4": _boxes_end, "matroska": _segment_end, "avi": _riff_end}
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
