@@ -8,10 +8,12 @@ from typing import Literal
 MAX_CHARACTERS = 3000
 MANY_SOURCES = 3
 
+_FOOTAGE = r"(?:video|clip|footage|scene|shot)(?: clip)?"
+_SHOWS = r"(?:shows|depicts|features|captures|displays|presents|illustrates|opens with|begins with)"
+_WE_SEE = r"(?:we|you) (?:can )?see "
 _OPENER = re.compile(
-    r"^(?:in )?(?:this|the) (?:short )?(?:video|clip|footage|scene|shot)(?: clip)?"
-    r"(?:,| (?:shows|depicts|features|captures|displays|presents|illustrates|opens with"
-    r"|begins with)(?: that)?|,? (?:we|you) (?:can )?see)[:,]? *",
+    rf"^(?:this|the) (?:short )?{_FOOTAGE} {_SHOWS}(?: that)?[:,]? +"
+    rf"|^in (?:this|the) (?:short )?{_FOOTAGE}(?:, *(?:{_WE_SEE})?| {_WE_SEE})",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(

@@ -80,8 +80,8 @@ def _text_seen(evidence: Evidence) -> str:
     if words:
         quoted = ", ".join(f'"{word}"' for word in list(dict.fromkeys(words))[:_MAX_WORDS_SEEN])
         return f"with the text {quoted}"
-    coverage = _middle(evidence, "ocr", "coverage")
-    return "with some text in the picture" if coverage is not None and coverage > 0.01 else ""
+    frames = measured.get("polygons") or ()
+    return "with text in the picture" if 2 * sum(map(bool, frames)) > len(frames) else ""
 
 
 def _middle(evidence: Evidence, name: str, column: str) -> float | None:

@@ -13,6 +13,7 @@ from wanctl.caption.checks import MAX_CHARACTERS, DuplicateWatch, problem, tidy
         ("This footage captures that a door opens.", "A door opens."),
         ("The video camera on the table is red.", "The video camera on the table is red."),
         ("A scene of war.", "A scene of war."),
+        ("In this scene of war, men run.", "In this scene of war, men run."),
         ("The shot putter turns.", "The shot putter turns."),
         ("The scene shows", "The scene shows"),
     ],

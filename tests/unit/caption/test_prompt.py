@@ -20,8 +20,14 @@ def test_a_sentence_says_what_was_measured():
 
 
 def test_measurements_that_are_missing_or_empty_are_left_out():
-    evidence = {"exposure": {"luma": []}, "blur": {}, "ocr": {"coverage": [0.0, 0.0]}}
+    evidence = {"exposure": {"luma": []}, "blur": {}, "ocr": {"polygons": [[], []], "texts": None}}
     assert sentence(4.0, 640, 360, evidence) == sentence(4.0, 640, 360, {})
+
+
+def test_regions_of_text_count_where_most_frames_have_them():
+    box = [0.0, 0.0, 9.0, 0.0, 9.0, 9.0]
+    most = {"ocr": {"polygons": [[box], [box], []], "texts": []}}
+    assert sentence(4.0, 640, 360, most).endswith("pixels, with text in the picture.")
 
 
 def test_models_get_the_measurements_as_hints():

@@ -1,0 +1,200 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanctl.caption import backends
+from wanctl.caption.backends import Caption, CaptionError, build_captioner
+from wanctl.caption.run import caption
+from wanctl.data.dataset import DatasetDir
+from wanctl.data.encode import write_video
+from wanctl.data.frames import FrameSpec
+from wanctl.data.schemas import evidence_schema
+from wanctl.data.video import scan
+from wanctl.errors import UserError
+from wanctl.recipe.load import LoadedRecipe, load_recipe
+
+
+def clip(number: int, source: Path, **more) -> dict:
+    row = {
+        "id": f"{number:016x}", "source": str(source), "shot": number, "start_pts": 0,
+        "end_pts": 10, "start_s": 0.0, "end_s": 2.0, "width": 64, "height": 48,
+        "has_audio": False,
+    }  # fmt: skip
+    return row | more
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A data set of two sources with two shots each; the last shot is not kept."""
+    dataset = DatasetDir.create_or_open(tmp_path / "out" / "dataset")
+    for part, name in enumerate(("one", "two")):
+        rows = [clip(2 * part + shot, tmp_path / f"{name}.mp4", shot=shot) for shot in range(2)]
+        dataset.write_part("clips", f"part-{part:05d}", rows)
+    kept = [{"id": f"{number:016x}", "kept": number != 3} for number in range(4)]
+    dataset.write_part("selections/default", "", kept)
+    return tmp_path
+
+
+def recipe(folder: Path, *overrides: str) -> LoadedRecipe:
+    path = folder / "r.yaml"
+    path.write_text("seed: 0\n", encoding="utf-8")
+    return load_recipe(str(path), overrides)
+
+
+def captions(folder: Path) -> dict[str, list[tuple[str, str, str]]]:
+    dataset = DatasetDir.open(folder / "out" / "dataset")
+    return {
+        table.removeprefix("captions/").partition("@")[0]: [
+            (row["id"][-1], row["variant"], row["text"]) for row in dataset.read(table).to_pylist()
+        ]
+        for table in dataset.tables("captions")
+    }
+
+
+def test_sidecars_first_and_a_sentence_for_the_rest(made, caplog):
+    (made / "one.txt").write_text("Two cats\n on a roof.\n", encoding="utf-8")
+    with caplog.at_level(logging.INFO, "wanctl"):
+        caption(recipe(made), made / "out")
+    found = captions(made)
+    assert found["sidecar"] == [
+        ("0", "default", "Two cats on a roof."),
+        ("1", "default", "Two cats on a roof."),
+    ]
+    assert [row[0] for row in found["template"]] == ["2"], "clip 3 is not kept"
+    assert "captioned 3 clips: sidecar 2, template 1" in caplog.text
+
+
+def test_an_edited_sidecar_takes_effect_and_same_input_gives_same_bytes(made):
+    (made / "one.txt").write_text("Old.", encoding="utf-8")
+    caption(recipe(made), made / "out")
+    files = sorted((made / "out/dataset/captions").rglob("*.parquet"))
+    before = [file.read_bytes() for file in files]
+    caption(recipe(made), made / "out")
+    assert [file.read_bytes() for file in files] == before
+    (made / "one.txt").unlink()
+    (made / "two.txt").write_text("New.", encoding="utf-8")
+    caption(recipe(made), made / "out")
+    found = captions(made)
+    assert found["sidecar"] == [("2", "default", "New.")]
+    assert [row[0] for row in found["template"]] == ["0", "1"]
+
+
+def test_json_sidecars_hold_variants_and_single_shots(made):
+    text = {"captions": {"long": "A long one.", "short": "Short."}, "shots": {"1": "The second."}}
+    (made / "one.json").write_text(json.dumps(text), encoding="utf-8")
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert captions(made)["sidecar"] == [
+        ("0", "long", "A long one."),
+        ("0", "short", "Short."),
+        ("1", "default", "The second."),
+    ]
+
+
+def test_what_is_left_without_a_caption_is_told(made, caplog):
+    (made / "one.json").write_text("{broken", encoding="utf-8")
+    (made / "two.txt").write_text(" ... ", encoding="utf-8")
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert "one.json: not used as a caption" in caplog.text
+    assert "the caption from sidecar is empty" in caplog.text
+    assert "3 clips have no caption and will not be trained on" in caplog.text
+
+
+def test_the_sentence_uses_what_curation_measured(made):
+    dataset = DatasetDir.open(made / "out" / "dataset", lock=True)
+    schema = evidence_schema({"luma": "floats"})
+    rows = [{"id": f"{0:016x}", "luma": [10.0, 12.0]}]
+    dataset.write_part("evidence/exposure@0", "part-00000", rows, schema=schema)
+    del dataset
+    caption(recipe(made, "caption.backends=[template]"), made / "out")
+    texts = {row[0]: row[2] for row in captions(made)["template"]}
+    assert texts["0"].endswith("pixels, dark.")
+    assert texts["1"].endswith("pixels.")
+
+
+class Model:
+    """Stands in for a vision-language model."""
+
+    key = "0"
+    author = "model"
+    evidence = ()
+
+    def __init__(self, answers: dict[str, str], spec: FrameSpec | None = None) -> None:
+        self.answers = answers
+        self.spec = spec
+        self.asked: list[str] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, options) -> "Model":
+        return self
+
+    def frames(self) -> FrameSpec | None:
+        return self.spec
+
+    def check(self) -> None:
+        pass
+
+    def caption(self, clips, frames) -> list[list[Caption]]:
+        self.asked += [each.id[-1] for each in clips]
+        self.shapes += [each.frames.shape for each in frames if each is not None]
+        return [
+            [Caption(self.answers[each.id[-1]])] if each.id[-1] in self.answers else []
+            for each in clips
+        ]
+
+
+def test_a_model_is_never_asked_twice_and_its_refusals_fall_through(made, monkeypatch):
+    model = Model({"0": "The video shows a dog.", "1": "I'm sorry, I cannot."})
+    monkeypatch.setitem(backends.CAPTIONERS, "model", model)
+    loaded = recipe(made, "caption.backends=[model, template]")
+    caption(loaded, made / "out")
+    assert model.asked == ["0", "1", "2"]
+    assert captions(made)["model"] == [("0", "default", "A dog.")]
+    assert [row[0] for row in captions(made)["template"]] == ["1", "2"]
+    model.answers["1"] = "A cat."
+    caption(loaded, made / "out")
+    assert model.asked[3:] == ["1", "2"]
+    assert [row[0] for row in captions(made)["model"]] == ["0", "1"]
+    assert [row[0] for row in captions(made)["template"]] == ["2"]
+
+
+def test_a_model_sees_the_frames_it_asks_for(tmp_path, monkeypatch, caplog):
+    video = tmp_path / "v.mp4"
+    write_video(video, np.zeros((12, 48, 64, 3), np.uint8), 12)
+    pts = scan(video).pts
+    dataset = DatasetDir.create_or_open(tmp_path / "out" / "dataset")
+    span = {"start_pts": int(pts[0]), "end_pts": int(pts[-1]) + 1}
+    rows = [clip(0, video, **span), clip(1, tmp_path / "gone.mp4", **span)]
+    dataset.write_part("clips", "part-00000", rows)
+    del dataset
+    model = Model({"0": "Black.", "1": "Never."}, FrameSpec(count=3, long_side_px=32))
+    monkeypatch.setitem(backends.CAPTIONERS, "model", model)
+    caption(recipe(tmp_path, "caption.backends=[model]"), tmp_path / "out")
+    assert model.asked == ["0"]
+    assert model.shapes == [(3, 24, 32, 3)]
+    assert "gone.mp4" in caplog.text
+    assert "1 clips have no caption" in caplog.text
+
+
+def test_one_caption_on_many_sources_is_a_warning(made, monkeypatch, caplog):
+    dataset = DatasetDir.open(made / "out" / "dataset", lock=True)
+    dataset.write_part("clips", "part-00002", [clip(4, made / "three.mp4")])
+    kept = [{"id": f"{number:016x}", "kept": True} for number in range(5)]
+    dataset.write_part("selections/default", "", kept)
+    del dataset
+    stuck = Model(dict.fromkeys("01234", "A person."))
+    monkeypatch.setitem(backends.CAPTIONERS, "stuck", stuck)
+    caption(recipe(made, "caption.backends=[stuck]"), made / "out")
+    assert "3 different sources share one caption: 'a person.'" in caplog.text
+
+
+def test_mistakes_are_told_before_any_work(made):
+    with pytest.raises(CaptionError, match="did you mean 'sidecar'"):
+        build_captioner("sidecars", backends.CaptionOptions())
+    with pytest.raises(UserError, match=r"no selection named 'best'.*there are: default"):
+        caption(recipe(made, "dataset.selection=best"), made / "out")
+    with pytest.raises(UserError, match="no data set there"):
+        caption(recipe(made), made / "nowhere")
+    assert not (made / "nowhere").exists()
