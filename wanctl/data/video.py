@@ -116,8 +116,6 @@ def scan(path: Path, *, max_fps: float = 30) -> Scan:
     Raises:
         VideoError: not a video, or a damaged one: truncated, with corrupt pictures, or empty.
     """
-    with path.open("rb") as file:
-        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     with open_video(path) as (container, stream):
         with complaints(stream) as lines:
             track = _watch(container, stream, max_fps)
@@ -125,7 +123,7 @@ def scan(path: Path, *, max_fps: float = 30) -> Scan:
         pts = np.array(track.pts, dtype=np.int64)
         _check_whole(path, container, stream, track)
         durations = np.diff(pts, append=pts[-1] + track.last_duration(pts))
-        info = _describe(path, container, stream, track, durations, content_hash)
+        info = _describe(path, container, stream, track, durations)
     strip = np.stack(track.strip)
     return Scan(info, pts, durations, strip, np.array(track.strip_index, dtype=np.int64))
 
@@ -196,7 +194,6 @@ def _describe(
     stream: VideoStream,
     track: _Track,
     durations: np.ndarray,
-    content_hash: str,
 ) -> VideoInfo:
     ((coded_width, coded_height),) = track.sizes
     sar = sample_aspect(stream)
@@ -224,8 +221,14 @@ def _describe(
         has_audio=bool(audio),
         audio_rate=audio[0].rate if audio else 0,
         corrupt_share=(tally.corrupt + tally.errors) / (tally.frames + tally.errors),
-        content_hash=content_hash,
+        content_hash=content_hash(path),
     )
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _varies(durations: np.ndarray, tick_s: float) -> bool:

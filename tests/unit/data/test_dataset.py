@@ -1,0 +1,208 @@
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from wanctl.data.atomic import WriteError, replacing
+from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
+from wanctl.data.lock import LockedError
+from wanctl.data.schemas import CLIPS, evidence_schema
+
+ROWS = [
+    {"id": "b", "source": "/x.mp4", "start_pts": 0, "end_pts": 5},
+    {"id": "a", "source": "/x.mp4", "start_pts": 5, "end_pts": 9, "vfr": True},
+]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return DatasetDir.create_or_open(tmp_path / "set", recipe="seed: 0\n")
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_parts_come_back_in_order_and_in_the_tables_schema(dataset):
+    dataset.write_part("clips", "part-00001", ROWS[1:])
+    dataset.write_part("clips", "part-00000", ROWS[:1])
+    table = dataset.read("clips")
+    assert table.schema.equals(CLIPS)
+    assert table["id"].to_pylist() == ["b", "a"]
+    assert dataset.read("clips", ["end_pts"]).to_pylist() == [{"end_pts": 5}, {"end_pts": 9}]
+    assert dataset.has_part("clips", "part-00001")
+    assert not dataset.has_part("clips", "part-00002")
+
+
+def test_equal_rows_give_equal_bytes(dataset):
+    file = dataset.path / "clips" / "part-00000.parquet"
+    dataset.write_part("clips", "part-00000", ROWS)
+    first = digest(file)
+    dataset.write_part("clips", "part-00000", pa.Table.from_pylist(ROWS, schema=CLIPS))
+    assert digest(file) == first
+
+
+def test_other_tools_read_the_tables(dataset):
+    dataset.write_part("clips", "part-00000", ROWS)
+    frame = pd.read_parquet(dataset.path / "clips")
+    assert frame["end_pts"].tolist() == [5, 9]
+
+
+def test_evidence_keeps_nested_lists_even_when_they_are_empty(dataset):
+    schema = evidence_schema({"boxes": "polygons", "share": "floats"})
+    row = {"id": "a", "boxes": [[[0.0, 1.0, 2.0]], []], "share": []}
+    dataset.write_part("evidence/ocr@1234", "part-00000", [row], schema=schema)
+    dataset.write_part("evidence/ocr@1234", "part-00001", [], schema=schema)
+    assert dataset.read("evidence/ocr@1234").to_pylist() == [row]
+    assert dataset.tables("evidence") == ["evidence/ocr@1234"]
+
+
+def test_a_selection_is_one_file_that_is_replaced(dataset):
+    for kept in (True, False):
+        row = {"id": "a", "kept": kept, "scores": [{"filter": "blur", "score": 0.5}]}
+        dataset.write_part("selections/default", "", [row])
+    (row,) = dataset.read("selections/default").to_pylist()
+    assert (row["kept"], row["scores"][0]["score"]) == (False, 0.5)
+    assert dataset.tables("selections") == ["selections/default"]
+
+
+def test_a_table_that_is_not_there_yet_is_empty(dataset):
+    assert dataset.read("clips", ["id"]).num_rows == 0
+    assert dataset.parts("quarantine") == []
+
+
+def test_sources_keep_their_parts_when_more_come(dataset, tmp_path):
+    files = [tmp_path / f"{name}.mp4" for name in "abcde"]
+    for file in files:
+        file.write_bytes(b"x")
+    first = dataset.assign_sources(files[:3], 2)
+    assert first == [("part-00000", files[:2]), ("part-00001", files[2:3])]
+    again = DatasetDir.open(dataset.path)
+    assert again.assign_sources(files, 2) == [*first, ("part-00002", files[3:])]
+    assert again.assign_sources(files[:1], 2) == first[:1]
+
+
+def test_a_source_that_changed_is_refused(dataset, tmp_path):
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"x")
+    dataset.assign_sources([file], 2)
+    file.write_bytes(b"longer")
+    with pytest.raises(DatasetError, match="the file changed since this data set was begun"):
+        dataset.assign_sources([file], 2)
+
+
+def test_folders_that_are_no_data_set_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="`wanctl curate FOLDER` makes one"):
+        DatasetDir.open(tmp_path)
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(DatasetError, match="not empty and holds no dataset"):
+        DatasetDir.create_or_open(tmp_path)
+    (tmp_path / "dataset.json").write_text('{"format": 9}')
+    with pytest.raises(DatasetError, match="format 9, but this wanctl reads format 1"):
+        DatasetDir.open(tmp_path)
+
+
+def test_a_damaged_part_names_the_file_to_delete(dataset):
+    dataset.write_part("clips", "part-00000", ROWS)
+    file = dataset.path / "clips" / "part-00000.parquet"
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(DatasetError, match=r"part-00000.parquet: not readable .* delete it"):
+        dataset.read("clips")
+
+
+def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from wanctl.data.dataset import DatasetDir\n"
+        "held = DatasetDir.create_or_open(Path(sys.argv[1])); print('held', flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    folder = tmp_path / "set"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LockedError, match=f"in use by another wanctl .process {holder.pid}."):
+        DatasetDir.create_or_open(folder)
+    DatasetDir.open(folder)  # reading is free
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    DatasetDir.create_or_open(folder)
+
+
+def test_a_run_killed_while_writing_ends_with_the_same_files(tmp_path):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from wanctl.data.dataset import DatasetDir\n"
+        "data = DatasetDir.create_or_open(Path(sys.argv[1]), recipe='seed: 0')\n"
+        "for part in range(int(sys.argv[2])):\n"
+        "    name = f'part-{part:05d}'\n"
+        "    rows = [{'id': f'{part}-{i}', 'source': 'x' * 50} for i in range(500)]\n"
+        "    if not data.has_part('clips', name):\n"
+        "        data.write_part('clips', name, rows)\n"
+    )
+
+    def start(folder, parts):
+        return subprocess.Popen([sys.executable, "-c", script, str(folder), str(parts)])
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for _ in range(2):
+        run = start(killed, 10)
+        done = len(list((killed / "clips").glob("part-*"))) if killed.exists() else 0
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and run.poll() is None:
+            if len(list((killed / "clips").glob("part-*"))) > done + 1:
+                break
+            time.sleep(0.002)
+        run.kill()
+        run.wait()
+    (killed / "clips" / ".part-00099.parquet.tmp-999999-0badcafe.parquet").write_bytes(b"half")
+    assert start(killed, 10).wait() == 0
+    assert start(whole, 10).wait() == 0
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*.parquet"))
+    assert files == sorted(path.relative_to(killed) for path in killed.rglob("*.parquet"))
+    assert all(digest(whole / file) == digest(killed / file) for file in files)
+    assert digest(whole / "dataset.json") == digest(killed / "dataset.json")
+    assert not list(killed.rglob(".*tmp*"))
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rest(dataset, monkeypatch):
+    dataset.write_part("clips", "part-00000", ROWS)
+    before = digest(dataset.path / "clips" / "part-00000.parquet")
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("wanctl.data.dataset.pq.write_table", full)
+    with pytest.raises(WriteError, match="the disk is full; free some space"):
+        dataset.write_part("clips", "part-00000", ROWS[:1])
+    assert digest(dataset.path / "clips" / "part-00000.parquet") == before
+    assert not list(dataset.path.rglob(".*tmp*"))
+
+
+def test_a_block_that_fails_writes_nothing(tmp_path):
+    target = tmp_path / "file.txt"
+
+    def write():
+        with replacing(target) as temp:
+            temp.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clip_ids_hang_on_content_and_span():
+    assert clip_id("ab", 0, 5) == clip_id("ab", 0, 5)
+    assert len({clip_id("ab", 0, 5), clip_id("ab", 0, 6), clip_id("ac", 0, 5)}) == 3
+    assert len(clip_id("ab", 0, 5)) == 16

@@ -1,0 +1,142 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wanctl.data.clips import ClipReader
+from wanctl.data.dataset import DatasetDir, DatasetError
+from wanctl.data.encode import read_metadata, write_png, write_video
+from wanctl.data.export import ExportFormat, export_clips
+from wanctl.data.frames import FrameSpec
+from wanctl.data.stream import VideoError
+from wanctl.data.video import read_clip, read_window, scan
+from wanctl.data.worker import DecodePool
+
+STORY = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
+COLOURS = np.array(
+    [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 100, 50]], np.uint8
+)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with DecodePool(1, 60, 2**31) as made:
+        yield made
+
+
+@pytest.fixture
+def dataset(tmp_path, video):
+    """Two clips of the plain video: frames 0-12 cropped, frames 13-24 whole."""
+    made = DatasetDir.create_or_open(tmp_path / "set")
+    clip = {"source": str(video), "time_base_num": 1, "time_base_den": 12800}
+    clip |= {"width": 96, "height": 64}
+    spans = {"one": (0, 13 * 512), "two": (13 * 512, 25 * 512), "not": (0, 512)}
+    rows = [{**clip, "id": i, "start_pts": a, "end_pts": b} for i, (a, b) in spans.items()]
+    made.write_part("clips", "part-00000", rows)
+    crop = {"crop_x": 0, "crop_y": 0, "crop_w": 51, "crop_h": 33}
+    chosen = [{"id": "one", "kept": True, **crop}, {"id": "two", "kept": True}]
+    made.write_part("selections/default", "", [*chosen, {"id": "not", "kept": False}])
+    made.write_part("captions/sidecar@1", "part-00000", [{"id": "one", "text": "a, b"}])
+    return made
+
+
+def test_colours_and_story_survive_a_video(tmp_path):
+    path = tmp_path / "out.mp4"
+    picture = np.tile(COLOURS.repeat(32, 0)[None], (64, 1, 1))
+    write_video(path, iter([picture] * 5), 12.5, crf=8, metadata=STORY)
+    result = scan(path)
+    assert (result.info.num_frames, result.info.fps) == (5, 12.5)
+    (batch,) = read_clip(path, 0, int(result.pts[4]), [FrameSpec(count=1)], 192, 64)
+    seen = batch.frames[0][32, 16::32].astype(int)
+    assert np.abs(seen - COLOURS).max() <= 3
+    assert {key: read_metadata(path)[key] for key in STORY} == STORY
+    boxes = path.read_bytes()
+    assert boxes.index(b"moov") < boxes.index(b"mdat")
+
+
+def test_odd_sides_are_raised_to_even(tmp_path):
+    write_video(tmp_path / "odd.mp4", np.full((3, 33, 47, 3), 90, np.uint8), 25)
+    info = scan(tmp_path / "odd.mp4").info
+    assert (info.width, info.height) == (48, 34)
+
+
+def test_frames_that_fail_leave_no_file(tmp_path):
+    def frames():
+        yield np.zeros((32, 32, 3), np.uint8)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_video(tmp_path / "out.mp4", frames(), 25)
+    with pytest.raises(ValueError, match="no frames to write"):
+        write_video(tmp_path / "out.mp4", iter([]), 25)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_carry_their_story(tmp_path):
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    write_png(tmp_path / "a.png", picture, STORY)
+    assert read_metadata(tmp_path / "a.png") == STORY
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(np.asarray(image), picture)
+
+
+def test_kept_clips_become_files(dataset, pool, tmp_path, video):
+    form = ExportFormat(fps=25, crf=10, whole_latents=True)
+    one, two = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
+    assert (one.id, one.num_frames, one.width, one.height, one.caption) == (
+        "one",
+        13,
+        50,
+        32,
+        "a, b",
+    )
+    assert (two.id, two.num_frames, two.width, two.height, two.caption) == ("two", 9, 96, 64, "")
+    made = ClipReader([one, two]).read(1, 0, 9)
+    source = read_window(video, 13 * 512, 25 * 512, fps=25, frames=9)
+    assert np.abs(made.astype(int) - source).mean() < 2
+    with (tmp_path / "out" / "clips.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["caption"]) for row in rows] == [("one.mp4", "a, b"), ("two.mp4", "")]
+
+
+def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path):
+    out = tmp_path / "out"
+
+    def export(**form):
+        files = export_clips(dataset, "default", out, form=ExportFormat(**form), pool=pool)
+        return [file.path.stat().st_mtime_ns for file in files]
+
+    first = export(fps=25, height=32, width=32)
+    assert export(fps=25, height=32, width=32) == first
+    (out / "one.mp4").unlink()
+    again = export(fps=25, height=32, width=32)
+    assert again[0] != first[0]
+    assert again[1] == first[1]
+    assert export(fps=12, height=32, width=32)[1] != first[1]
+
+
+def test_a_clip_that_cannot_be_read_is_left_out(dataset, pool, tmp_path):
+    row = {"id": "gone", "source": "/nowhere.mp4", "start_pts": 0, "end_pts": 512}
+    row |= {"time_base_num": 1, "time_base_den": 12800, "width": 96, "height": 64}
+    dataset.write_part("clips", "part-00001", [row])
+    dataset.write_part("selections/all", "", [{"id": i, "kept": True} for i in ("two", "gone")])
+    form = ExportFormat(fps=25, height=32, width=32)
+    files = export_clips(dataset, "all", tmp_path / "out", form=form, pool=pool)
+    assert [file.id for file in files] == ["two"]
+    with pytest.raises(DatasetError, match=r"no selection named 'best' .there are: all, default."):
+        export_clips(dataset, "best", tmp_path / "out", form=form, pool=pool)
+
+
+def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path):
+    form = ExportFormat(fps=25, crf=10)
+    files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
+    reader = ClipReader(files)
+    path = files[0].path
+    result = scan(path)
+    end = int(result.pts[-1] + result.durations[-1])
+    (whole,) = read_clip(path, 0, end, [FrameSpec(fps=1000)], result.info.width, result.info.height)
+    assert np.array_equal(reader.read(0, 4, 5), whole.frames[4:9])
+    assert np.array_equal(reader.read(0, 0, 13), whole.frames)
+    with pytest.raises(VideoError, match=r"frames 9\.\.14 asked for, it has 13"):
+        reader.read(0, 9, 5)
