@@ -234,14 +234,13 @@ def recipe_check(
     overrides: SetOption = None,
 ) -> None:
     """Check recipes: every key, every value, every name. Prints all mistakes at once."""
-    from wanctl.recipe.load import RecipeError, load_recipe, shipped_recipes
+    from wanctl.names import load_checked
+    from wanctl.recipe.load import RecipeError, shipped_recipes
 
     problems = []
     for name in recipes or list(shipped_recipes()):
         try:
-            loaded = load_recipe(name, overrides or ())
-            _check_names(loaded)
-            typer.echo(f"{loaded.path}: ok")
+            typer.echo(f"{load_checked(name, overrides or ()).path}: ok")
         except RecipeError as error:
             problems += error.problems
     if problems:
@@ -293,25 +292,14 @@ def _begin(
     """Start logging, read the recipe and look up the names that the command will use."""
     from wanctl.errors import UserError
     from wanctl.log import setup_logging
-    from wanctl.recipe.load import load_recipe, shipped_recipes
+    from wanctl.names import load_checked
+    from wanctl.recipe.load import shipped_recipes
 
     setup_logging(verbose=ctx.ensure_object(Session).debug)
     if recipe is None:
         names = ", ".join(shipped_recipes())
         raise UserError(f"{ctx.command_path}: say which recipe: --recipe FILE or NAME ({names})")
-    loaded = load_recipe(recipe, overrides or ())
-    _check_names(loaded, sections)
-    return loaded
-
-
-def _check_names(loaded: "LoadedRecipe", sections: Sequence[str] | None = None) -> None:
-    from wanctl.errors import ProblemsError
-    from wanctl.names import check_names
-
-    try:
-        check_names(loaded.recipe, sections)
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
+    return load_checked(recipe, overrides or (), sections)
 
 
 def _first_comment(path: Path) -> str:

@@ -13,11 +13,42 @@ from wanctl.curate.registry import PACK, build_filters, filter_class, filter_nam
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.model.shapes import PixelShape, latent_shape
 from wanctl.model.variants import VARIANTS
+from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
+from wanctl.recipe.load import Problem as Mistake
 from wanctl.recipe.schema import Recipe, SampleSection
 
 Problem = tuple[str, str]
 
 DETECTORS = ("auto", "transnetv2", "adaptive", "none")
+
+
+def load_checked(
+    name_or_path: str, overrides: Sequence[str] = (), sections: Sequence[str] | None = None
+) -> LoadedRecipe:
+    """Read a recipe and look up its names; mistakes of both kinds are told together.
+
+    Args:
+        name_or_path: a recipe file or the name of a shipped one.
+        overrides: `a.b=c` each.
+        sections: keys of CHECKS; all of them by default.
+
+    Raises:
+        RecipeError: with every mistake at its file and line.
+    """
+    problems: list[Mistake] = []
+    try:
+        loaded = load_recipe(name_or_path, overrides)
+    except RecipeError as error:
+        if error.rest is None:
+            raise
+        problems, loaded = error.problems, error.rest
+    try:
+        check_names(loaded.recipe, sections)
+    except ProblemsError as error:
+        problems = problems + loaded.locate(error).problems
+    if problems:
+        raise RecipeError(problems)
+    return loaded
 
 
 def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:

@@ -110,6 +110,21 @@ def test_several_mistakes_are_told_together(folder, capsys):
     assert len(err.splitlines()) == 3
 
 
+def test_wrong_values_and_wrong_names_are_told_together(folder, capsys):
+    (folder / "both.yaml").write_text(
+        "curate:\n  filters:\n    ocrr: {}\n    blur: {}\ntrain_dit:\n  optimizer: {lr: 0}\n"
+        "  buckets: [{frames: 2}]\n",
+        encoding="utf-8",
+    )
+    _, _, err = run(capsys, "curate", "footage", "--recipe", "both.yaml")
+    first, *_, last = err.splitlines()
+    assert first.startswith(
+        "both.yaml:3: curate.filters.ocrr: no filter named 'ocrr'; did you mean"
+    )
+    assert last.startswith("both.yaml:7: train_dit.buckets.0.width: ")
+    assert "both.yaml:6: train_dit.optimizer.lr: got 0; must be greater than 0" in err
+
+
 def test_mistakes_in_a_process_of_its_own(folder):
     command = [sys.executable, "-m", "wanctl", "recipe", "check", "bad.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)

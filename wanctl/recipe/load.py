@@ -47,10 +47,17 @@ class Problem(NamedTuple):
 
 
 class RecipeError(UserError):
-    """All mistakes of a recipe, one per line: `file:line: path: message`."""
+    """All mistakes of a recipe, one per line: `file:line: path: message`.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    Attributes:
+        problems: the mistakes, sorted.
+        rest: the recipe without what is wrong in it, so that its names can be checked as well and
+            all mistakes be told at once; None where too little is left.
+    """
+
+    def __init__(self, problems: Sequence[Problem], rest: "LoadedRecipe | None" = None) -> None:
         self.problems = sorted(dict.fromkeys(problems))
+        self.rest = rest
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -114,15 +121,11 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
     for override in overrides:
         draft.override(override)
     draft.settle_paths()
-    try:
-        recipe = Recipe.model_validate(draft.data)
-    except ValidationError as error:
-        for keys, message in explain(error, Recipe):
-            draft.problem(_place(draft.places, keys, path), keys, message)
-        raise RecipeError(draft.problems) from None
-    if draft.problems:
-        raise RecipeError(draft.problems)
-    return LoadedRecipe(recipe, path.stem, path, draft.places)
+    recipe = draft.validate(path)
+    loaded = LoadedRecipe(recipe, path.stem, path, draft.places) if recipe else None
+    if draft.problems or loaded is None:
+        raise RecipeError(draft.problems, loaded)
+    return loaded
 
 
 class _Draft:
@@ -246,6 +249,29 @@ class _Draft:
             if isinstance(inside, dict) and isinstance(inside.get(key), str):
                 folder = self.folders.get(self.places[section, key].file, Path.cwd())
                 inside[key] = str((folder / Path(inside[key]).expanduser()).resolve())
+
+    def validate(self, path: Path) -> Recipe | None:
+        """The recipe; its mistakes are noted and left out, None where even that does not help."""
+        data: Any = self.data
+        for _ in range(2):
+            try:
+                return Recipe.model_validate(data)
+            except ValidationError as error:
+                for keys, message in explain(error, Recipe):
+                    self.problem(_place(self.places, keys, path), keys, message)
+                    data = _without(data, keys)
+        return None
+
+
+def _without(data: Any, keys: yaml.Path) -> Any:
+    """A copy without what lies at `keys`; of a list in the way nothing is left."""
+    if not isinstance(data, dict) or keys[0] not in data:
+        return data
+    rest = {key: value for key, value in data.items() if key != keys[0]}
+    inside = data[keys[0]]
+    if len(keys) == 1 or not isinstance(inside, dict):
+        return rest
+    return rest | {keys[0]: _without(inside, keys[1:])}
 
 
 def _find(name: str, folder: Path | None = None) -> Path | None:
