@@ -45,10 +45,12 @@ def show_filters() -> None:
     """Print every filter with its keys."""
     rows: list[Row] = []
     for info in list_filters():
-        rows.append((info.name, "", "", info.summary, info.why_not or "can run"))
+        note = "cannot run here: `wanctl doctor`" if info.why_not else ""
+        rows.append((info.name, "", "", info.summary, note))
         for key in info.keys:
             again = "" if key.decides else "measures again"
-            rows.append((info.name, key.name, key.default, key.description, again))
+            description = " ".join(key.description.split())
+            rows.append((info.name, key.name, key.default, description, again))
     show(("filter", "key", "default", "meaning", "note"), rows)
 
 

@@ -21,12 +21,14 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = 
         for row in rows:
             sys.stdout.write("\t".join([*lead, *row]) + "\n")
         return
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", header_style="dim")
     for row in rows:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console().print(table)
+    Console().print(table, "", sep="\n")
 
 
 def _style(cell: str) -> str:
