@@ -106,7 +106,7 @@ class Scan:
     strip_index: np.ndarray
 
 
-def scan(path: Path, *, max_fps: float = 30) -> Scan:
+def scan(path: Path, max_fps: float = 30) -> Scan:
     """Decode a file once: probe it, check that it is whole, and make the shot detector's strip.
 
     Args:

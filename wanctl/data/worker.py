@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -205,7 +206,7 @@ class _Seat:
 
     def _worker(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-m", "wanctl.data.serve", str(os.getpid())]
+            command = [sys.executable, "-P", "-m", "wanctl.data.serve", str(os.getpid())]
             with self._lock:
                 if self._closed:
                     raise ChannelClosedError("the pool is closed")
@@ -236,8 +237,11 @@ class _Seat:
 
 
 def _environment() -> dict[str, str]:
+    # -P keeps the working folder, which may hold a stray random.py, out of the import path; a
+    # checkout that is not installed is found through PYTHONPATH.
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     # BLAS reserves address space per core, which would eat the cap on machines with many cores
-    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _exit_word(code: int) -> str:

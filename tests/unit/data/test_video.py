@@ -160,7 +160,9 @@ def test_window_is_cropped_and_covers_the_wanted_size(video):
 
 
 def test_window_that_is_too_short_says_what_there_is(video):
-    with pytest.raises(VideoError, match="40 frames at 25 fps asked for, the span of 1.00 s hol"):
+    with pytest.raises(
+        VideoError, match=r"40 frames at 25 fps asked for, the span of 1\.00 s holds 25"
+    ):
         read_window(video, 0, 12800, fps=25, frames=40)
 
 
