@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
 from wanctl.errors import UserError, unknown
 
@@ -32,10 +32,13 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    # A batch of single images leaves the VAE's temporal layers without a gradient.
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=mixed_precision,
         log_with=list(trackers) or None,
+        kwargs_handlers=[ddp],
         project_config=ProjectConfiguration(logging_dir=str(tracker_dir)),
     )
 

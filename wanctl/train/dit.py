@@ -20,6 +20,7 @@ from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit import WanModel
 from wanctl.model.vae import WanVAE
 from wanctl.model.weights import save_dit
+from wanctl.tasks import Conditions, Task
 from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Footage, Window
 from wanctl.train.losses import velocity_error
@@ -89,7 +90,7 @@ class Encoded:
 
     Attributes:
         latents: normalised latents (C, T, Y, X) fp32 of a window.
-        texts: embedding (S, E) fp32 of a caption, zero rows after its last token.
+        texts: embedding (tokens, E) fp32 of a caption.
         captions: clip id -> its captions; one of them is drawn each time.
     """
 
@@ -100,10 +101,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class DiTBatch:
-    """Clean latents (B, C, T, Y, X) and text embeddings (B, S, E), fp32 on the CPU."""
+    """Clean latents (B, C, T, Y, X) fp32 and what the model is told; on the CPU."""
 
     latents: Tensor
-    context: Tensor
+    conditions: Conditions
 
 
 class DiTObjective:
@@ -114,6 +115,7 @@ class DiTObjective:
         vae: decodes previews.
         footage: where windows come from.
         encoded: their latents and embeddings.
+        task: builds what the model is told.
         options: noise law, text dropout, previews, seed.
         metadata: strings saved in the header of the weights.
     """
@@ -126,6 +128,7 @@ class DiTObjective:
         vae: WanVAE,
         footage: Footage,
         encoded: Encoded,
+        task: Task,
         options: DiTOptions,
         *,
         metadata: Mapping[str, str],
@@ -134,6 +137,7 @@ class DiTObjective:
         self.vae = vae.requires_grad_(False).eval()
         self.footage = footage
         self.encoded = encoded
+        self.task = task
         self.options = options
         self.metadata = dict(metadata)
         self.eval_split = "held-out" if footage.held_out else "training"
@@ -150,7 +154,7 @@ class DiTObjective:
             text = "" if drop else captions[int(share * len(captions))]
             texts.append(self.encoded.texts(text))
         latents = torch.stack([self.encoded.latents(window) for window in windows])
-        return DiTBatch(latents, torch.stack(texts))
+        return DiTBatch(latents, self._conditions(texts))
 
     def loss(self, model: nn.Module, batch: DiTBatch, draw: Draw, device: torch.device) -> Losses:
         """Squared error of the velocity at one noise level per sample."""
@@ -165,7 +169,7 @@ class DiTObjective:
         )
         generator = keyed_generator(draw.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
-        error = self._error(model, batch.latents, noise, sigma, batch.context, device)
+        error = self._error(model, batch.latents, noise, sigma, batch.conditions, device)
         return Losses(error, {"sigma": sigma})
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
@@ -179,8 +183,8 @@ class DiTObjective:
                 x0.shape, generator=keyed_generator(self.options.seed, "eval", window.key)
             )
             text = self.encoded.texts(self.encoded.captions[window.clip][0])
-            context = text.expand(len(EVAL_SIGMAS), -1, -1)
-            errors += self._error(self.module, x0, noise, sigma, context, device).cpu()
+            conditions = self._conditions([text] * len(EVAL_SIGMAS))
+            errors += self._error(self.module, x0, noise, sigma, conditions, device).cpu()
         errors /= len(windows)
         by_level = zip(EVAL_SIGMAS, errors.tolist(), strict=True)
         levels = {f"loss_sigma_{level}": error for level, error in by_level}
@@ -190,7 +194,7 @@ class DiTObjective:
         """Sample every preview prompt from its own fixed noise."""
         options = self.options.preview
         schedule = make_schedule(options.solver, options.steps, options.shift)
-        negative = self.encoded.texts(options.negative_prompt)[None].to(device)
+        negative = self._context(options.negative_prompt, device)
         vae = self.vae.to(device)
         videos = []
         for index, prompt in enumerate(options.prompts):
@@ -199,7 +203,7 @@ class DiTObjective:
             latents = generate(
                 self.module,
                 noise=noise.to(device),
-                context=self.encoded.texts(prompt)[None].to(device),
+                context=self._context(prompt, device),
                 negative_context=negative,
                 guide_scale=options.guide_scale,
                 schedule=schedule,
@@ -219,16 +223,23 @@ class DiTObjective:
         """Step of the transformer in `folder`."""
         return saved_step(folder)
 
+    def _conditions(self, texts: Sequence[Tensor]) -> Conditions:
+        return self.task.conditions(texts, self.module.shape.text_len)
+
+    def _context(self, prompt: str, device: torch.device) -> Tensor:
+        return self._conditions([self.encoded.texts(prompt)]).to(device).context
+
     def _error(
         self,
         model: nn.Module,
         x0: Tensor,
         noise: Tensor,
         sigma: Tensor,
-        context: Tensor,
+        conditions: Conditions,
         device: torch.device,
     ) -> Tensor:
         """(B,) squared error of the model's velocity on the path from `x0` to `noise`."""
         x0, noise, sigma = x0.to(device), noise.to(device), sigma.to(device)
-        predicted = model(add_noise(x0, noise, sigma), timesteps(sigma), context.to(device))
+        context = conditions.to(device).context
+        predicted = model(add_noise(x0, noise, sigma), timesteps(sigma), context)
         return velocity_error(predicted, velocity(x0, noise))

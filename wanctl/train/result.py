@@ -1,6 +1,5 @@
 """The finished model in a training folder: which step it is of."""
 
-import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -24,12 +23,3 @@ def saved_step(folder: Path) -> int | None:
     except SafetensorError:
         return None
     return int(step) if step is not None and step.isdigit() else None
-
-
-def weights_hash(files: list[Path]) -> str:
-    """Twelve hex digits over the files' contents; latents are filed under it."""
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:12]

@@ -28,6 +28,8 @@ LOGVAR_RANGE = (-30.0, 20.0)
 # A channel that never varies must not be blown up into noise by dividing by its deviation.
 MIN_LATENT_STD = 1e-3
 PREVIEWED = 4
+# Enough for three digits of a mean; a large set need not be encoded whole.
+MEASURED_WINDOWS = 256
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class VAEObjective:
         """Mean and standard deviation of each latent channel over windows, in float64."""
         total = torch.zeros(self.vae.shape.z_dim, dtype=torch.float64)
         squares, count = torch.zeros_like(total), 0
+        windows = windows[:: -(-len(windows) // MEASURED_WINDOWS)]
         with progress(len(windows), "latent statistics") as bar:
             for window in windows:
                 mean, _ = self.vae.moments(read_video(self.footage, window)[None].to(device))

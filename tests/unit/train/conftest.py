@@ -1,11 +1,15 @@
 import json
+import os
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from wanctl.train.draws import keyed_generator
+from wanctl.train.footage import Shape, Window
 from wanctl.train.objective import Draw, Losses
 
 
@@ -32,9 +36,6 @@ class ToyObjective:
     def loss(self, model, batch, draw, device) -> Losses:
         self.trained_steps.append(draw.step)
         if draw.step == self.stop_at:
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGTERM)
         target = batch.to(device)[:, :2] * 2 - 1
         error = (model(batch.to(device)) - target).pow(2).mean(1)
@@ -62,3 +63,41 @@ class ToyObjective:
 @pytest.fixture
 def toy():
     return ToyObjective
+
+
+class MemoryFootage:
+    """Three clips of a moving square in memory; the last one is held out on demand."""
+
+    def __init__(self, shape=None, batch_size=2, held_out=False):
+        shape = shape or Shape(5, 32, 32)
+        self.held_out = held_out
+        self.shape = shape
+        self.batch_size = batch_size
+        self.reads = 0
+        clips = 3
+        length = shape.frames + 4
+        self.clips = np.full((clips, length, shape.height, shape.width, 3), 40, dtype=np.uint8)
+        for clip in range(clips):
+            for t in range(length):
+                self.clips[clip, t, 4 + t : 16 + t, 6 * clip : 12 + 6 * clip, clip] = 230
+
+    def draw(self, draw):
+        generator = keyed_generator(draw.seed, "windows", draw.step, draw.micro)
+        picks = torch.randint(2 if self.held_out else 3, (self.batch_size,), generator=generator)
+        return [Window(str(int(p)), self.shape, 0) for p in picks]
+
+    def training_windows(self):
+        clips = range(2 if self.held_out else 3)
+        return [Window(str(clip), self.shape, start) for clip in clips for start in (0, 4)]
+
+    def eval_windows(self):
+        return [Window("2" if self.held_out else "0", self.shape, 0)]
+
+    def read(self, window):
+        self.reads += 1
+        return self.clips[int(window.clip), window.start : window.start + window.shape.frames]
+
+
+@pytest.fixture
+def memory_footage():
+    return MemoryFootage

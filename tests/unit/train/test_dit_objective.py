@@ -1,0 +1,177 @@
+import pytest
+import torch
+from torch import nn
+
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.model.weights import load_dit
+from wanctl.tasks import get_task
+from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
+from wanctl.train.encode import LatentStore, TextStore, encode_window
+from wanctl.train.footage import Shape
+from wanctl.train.loop import LoopOptions, train
+from wanctl.train.objective import Draw
+from wanctl.train.optim import OptimizerOptions
+
+CPU = torch.device("cpu")
+VAE_SHAPE = VAEShape(
+    dim=8, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1,
+    latent_mean=(0.0,) * 4, latent_std=(0.1,) * 4,
+)  # fmt: skip
+DIT_SHAPE = DiTShape(
+    dim=48, ffn_dim=96, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
+    text_dim=6, text_len=5, freq_dim=32,
+)  # fmt: skip
+
+
+class LetterEncoder:
+    """Three rows per prompt, made of its letters."""
+
+    key = "letters-1"
+    text_len = 5
+    dim = 6
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, prompts):
+        self.asked += prompts
+        rows = torch.zeros(len(prompts), 5, 6)
+        for row, prompt in zip(rows, prompts, strict=True):
+            row[:3] = torch.tensor([len(prompt), *map(ord, (prompt + "     ")[:5])]) / 100
+        return rows
+
+
+@pytest.fixture
+def make(memory_footage, tmp_path):
+    def build(text_dropout=0.1, captions=None, **footage):
+        torch.manual_seed(0)
+        clips = memory_footage(**footage)
+        latents = LatentStore(tmp_path / "latents", WanVAE(VAE_SHAPE).eval(), "toy")
+        latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], CPU)
+        texts = TextStore(tmp_path / "text", LetterEncoder())
+        captions = captions or {str(clip): [f"clip {clip}"] for clip in range(3)}
+        texts.encode(["", "a prompt", "worse", *(t for v in captions.values() for t in v)])
+        shape = clips.shape
+        preview = PreviewOptions(
+            ("a prompt",), "worse", (4, (shape.frames + 3) // 4, 4, 4), 2, 3.0, 2.0, "euler", 8.0
+        )
+        return DiTObjective(
+            WanModel(DIT_SHAPE),
+            latents.vae,
+            clips,
+            Encoded(latents.get, texts.get, captions),
+            get_task("t2v"),
+            DiTOptions(NoiseLaw(), text_dropout, preview, seed=0),
+            metadata={"recipe": "x"},
+        )
+
+    return build
+
+
+def test_held_out_loss_falls_and_the_average_is_saved(make, tmp_path):
+    objective = make(held_out=True, batch_size=4)
+    before = objective.evaluate(CPU)
+    options = LoopOptions(
+        steps=60, optimizer=OptimizerOptions(lr=3e-3), ema_decay=0.9, eval_every=30
+    )
+    outcome = train(objective, tmp_path / "dit", options, device=CPU)
+    assert outcome.figures["loss"] < 0.8 * before["loss"]
+    levels = {f"loss_sigma_{sigma}" for sigma in (0.125, 0.375, 0.625, 0.875)}
+    assert outcome.figures.keys() == {"loss", *levels}
+    assert objective.saved_step(tmp_path / "dit") == 60
+    objective.module = load_dit(tmp_path / "dit")
+    assert objective.evaluate(CPU) == outcome.figures
+    names = {path.name for path in (tmp_path / "dit/previews").iterdir()}
+    assert names == {"step-000060.png", "step-000060-1.mp4"}
+
+
+class Knows(nn.Module):
+    """Answers with the true velocity of a constant video at any noise level."""
+
+    def forward(self, x, times, context):
+        assert times.dtype == torch.float32
+        sigma = (times / 1000).view(-1, 1, 1, 1, 1)
+        noise = (x - (1 - sigma) * 0.5) / sigma
+        return noise - 0.5
+
+
+def test_the_target_points_from_video_to_noise(make):
+    objective = make()
+    draw = Draw(0, 0, 0)
+    batch = objective.batch(draw)
+    batch.latents.fill_(0.5)
+    losses = objective.loss(Knows(), batch, draw, CPU)
+    assert losses.per_sample.max() < 1e-6
+    assert 0 < losses.parts["sigma"].min() < losses.parts["sigma"].max() < 1
+
+
+def test_cached_latents_equal_those_made_on_the_fly(make):
+    objective = make(shape=Shape(9, 32, 32))
+    vae = WanVAE(VAE_SHAPE).eval()
+    vae.load_state_dict(objective.vae.state_dict())
+    for window in objective.footage.training_windows():
+        fresh = encode_window(vae, objective.footage, window, CPU)
+        assert fresh.shape == (4, 3, 4, 4)
+        assert torch.equal(objective.encoded.latents(window), fresh)
+
+
+def test_what_is_encoded_is_never_encoded_again(memory_footage, tmp_path):
+    torch.manual_seed(0)
+    clips, vae, encoder = memory_footage(), WanVAE(VAE_SHAPE), LetterEncoder()
+    for _ in range(2):
+        store = LatentStore(tmp_path / "latents", vae, "toy")
+        store.encode(clips, clips.training_windows(), CPU)
+        texts = TextStore(tmp_path / "text", encoder)
+        texts.encode(["a  prompt", "a prompt", ""])
+    assert clips.reads == len(clips.training_windows())
+    assert encoder.asked == ["a prompt", ""]
+    assert texts.get("a prompt ").shape == (3, 6)
+    with torch.no_grad():
+        vae.conv1.bias[0] += 1
+    assert LatentStore(tmp_path / "latents", vae, "toy").key != store.key
+
+
+def test_captions_are_drawn_and_dropped_at_their_share(make):
+    captions = {str(clip): ["first", "second"] for clip in range(3)}
+    objective = make(text_dropout=0.3, captions=captions, batch_size=1)
+    counts = dict.fromkeys(("first", "second", ""), 0)
+    padded = {
+        text: objective._conditions([objective.encoded.texts(text)]).context for text in counts
+    }
+    for step in range(300):
+        context = objective.batch(Draw(0, step, 0)).conditions.context
+        counts[next(t for t, value in padded.items() if torch.equal(value, context))] += 1
+    assert 60 <= counts[""] <= 120
+    assert abs(counts["first"] - counts["second"]) < 50
+
+
+def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp_path):
+    objective = make()
+    written = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        written.append(objective.evaluate(CPU))
+        (tmp_path / str(seed)).mkdir()
+        paths = objective.preview(tmp_path / str(seed), 3, CPU)
+        written.append([path.read_bytes() for path in paths])
+    assert written[:2] == written[2:]
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames):
+    objective = make(shape=Shape(frames, 32, 32))
+    options = LoopOptions(steps=2, mixed_precision="bf16", ema_decay=0.9)
+    assert train(objective, tmp_path / "dit", options, device=CPU).trained == 2
+    assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
+
+
+def test_accumulated_micro_batches_have_their_own_noise(make):
+    objective = make()
+    batch = objective.batch(Draw(0, 0, 0))
+    sigmas = [
+        objective.loss(objective.module, batch, Draw(0, 0, micro), CPU).parts["sigma"]
+        for micro in (0, 1)
+    ]
+    assert not torch.equal(*sigmas)

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VAEShape
+from wanctl.model.weights import load_vae, save_vae
+from wanctl.train.footage import Shape, read_video
+from wanctl.train.loop import LoopOptions, train
+from wanctl.train.objective import Draw
+from wanctl.train.optim import OptimizerOptions
+from wanctl.train.start import start_vae
+from wanctl.train.vae import VAELossWeights, VAEObjective
+
+CPU = torch.device("cpu")
+SHAPE = VAEShape(
+    dim=8, z_dim=4, dim_mult=(1, 1, 2, 2), num_res_blocks=1,
+    latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4,
+)  # fmt: skip
+
+
+def objective(footage, **weights):
+    torch.manual_seed(0)
+    given = VAELossWeights(**{"l1": 1.0, "kl": 1e-6, "perceptual": 0.0, **weights})
+    return VAEObjective(
+        WanVAE(SHAPE),
+        footage,
+        given,
+        fps=8,
+        metadata={"recipe": "x"},
+        keep_statistics=keep_statistics,
+    )
+
+
+def options(steps, **changes):
+    return LoopOptions(steps=steps, optimizer=OptimizerOptions(lr=3e-3), ema_decay=0.9, **changes)
+
+
+def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(memory_footage, tmp_path):
+    footage = memory_footage()
+    trained = objective(footage)
+    before = trained.evaluate(CPU)
+    outcome = train(trained, tmp_path, options(25), device=CPU)
+    assert outcome.figures["l1"] < 0.7 * before["l1"]
+    assert outcome.figures["psnr"] > before["psnr"] + 2
+    vae = load_vae(tmp_path)
+    with torch.no_grad():
+        windows = [read_video(footage, w)[None] for w in footage.training_windows()]
+        latents = torch.cat([vae.encode(video) for video in windows])
+    channels = latents.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(channels.mean(1), torch.zeros(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(channels.std(1, correction=0), torch.ones(4), rtol=1e-3, atol=0)
+    assert trained.saved_step(tmp_path) == 25
+    names = {path.name for path in (tmp_path / "previews").iterdir()}
+    assert names == {"step-000025.png", "step-000025-1.mp4"}
+
+
+def test_given_weights_keep_their_statistics(memory_footage, tmp_path):
+    mean, std = (0.5, -0.25, 0.0, 1.0), (2.0, 1.0, 0.5, 4.0)
+    published = WanVAE(replace(SHAPE, latent_mean=mean, latent_std=std))
+    save_vae(published, tmp_path / "published")
+    vae, given = start_vae(None, str(tmp_path / "published"), 0)
+    assert given
+    trained = VAEObjective(
+        vae,
+        memory_footage(),
+        VAELossWeights(perceptual=0),
+        fps=8,
+        metadata={},
+        keep_statistics=given,
+    )
+    train(trained, tmp_path / "out", options(1), device=CPU)
+    saved = load_vae(tmp_path / "out").shape
+    assert (saved.latent_mean, saved.latent_std) == (mean, std)
+
+
+def test_training_does_not_depend_on_the_statistics_in_use(memory_footage):
+    footage = memory_footage()
+    plain, scaled = objective(footage), objective(footage)
+    scaled.vae.shape = VAEShape(
+        **{**vars(SHAPE), "latent_mean": (1.0,) * 4, "latent_std": (3.0,) * 4}
+    )
+    draw = Draw(0, 0, 0)
+    losses = [o.loss(o.module, o.batch(draw), draw, CPU).per_sample for o in (plain, scaled)]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(memory_footage):
+    given = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
+    trained = objective(memory_footage(), **given)
+    draw = Draw(0, 4, 1)
+    torch.manual_seed(1)
+    first = trained.loss(trained.module, trained.batch(draw), draw, CPU)
+    torch.manual_seed(2)
+    again = trained.loss(trained.module, trained.batch(draw), draw, CPU)
+    other = trained.loss(trained.module, trained.batch(draw), Draw(0, 5, 1), CPU)
+    parts = first.parts
+    total = 3 * parts["l1"] + 0.5 * parts["kl"] + 2 * parts["perceptual"]
+    torch.testing.assert_close(first.per_sample.detach(), total)
+    assert first.per_sample.shape == parts["psnr"].shape == (2,)
+    assert torch.equal(first.per_sample, again.per_sample)
+    assert not torch.equal(first.per_sample, other.per_sample)
+
+
+def test_held_out_figures_are_the_same_every_time(memory_footage):
+    trained = objective(memory_footage(held_out=True))
+    assert trained.eval_split == "held-out"
+    assert trained.evaluate(CPU) == trained.evaluate(CPU)
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_bf16_trains_images_and_videos_on_cpu(memory_footage, tmp_path, frames):
+    trained = objective(memory_footage(Shape(frames, 32, 32)))
+    outcome = train(trained, tmp_path, options(2, mixed_precision="bf16"), device=CPU)
+    assert outcome.trained == 2
+    assert {p.dtype for p in trained.module.parameters()} == {torch.float32}
