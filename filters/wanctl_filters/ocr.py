@@ -1,8 +1,6 @@
 """Drops clips covered by text; tells burned-in overlays from text in the scene."""
 
 from functools import cached_property
-from itertools import pairwise
-from statistics import median
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,24 +15,24 @@ from wanctl.curate.api import (
     Verdict,
     threshold,
 )
-from wanctl_filters._polygons import Polygon, bounds, captioned, coverage, plausible, repeated
+from wanctl_filters._overlay import stillness
+from wanctl_filters._polygons import Polygon, bounds, captioned, coverage, plausible
 from wanctl_filters._text_engines import Detector, LineReader, load_detector, require
-
-_MOTION_PX = (64, 36)  # size at which two samples are compared
 
 
 class Ocr(Filter):
     """Share of the frame under text, as the union of the detector's polygons.
 
-    Overlay is what stays in one place while the picture moves (logos with letters, titles,
+    Overlay is what stands still while the picture around it moves (logos with letters, titles,
     credits) and what comes back on the line where subtitles sit. The rest belongs to the scene: a
     shop sign is worth learning. In a still picture the two look alike, so that all of it counts as
-    scene. Polygons are stored, so that every number below can change without looking again.
+    scene. Polygons are stored, so that every threshold can change without looking again.
     """
 
     evidence: ClassVar[dict[str, str]] = {
         "polygons": "polygons",
-        "motion": "floats",
+        "steady": "floats",
+        "around": "floats",
         "texts": "strings",
     }
     unit: ClassVar[str] = "%"
@@ -62,13 +60,13 @@ class Ocr(Filter):
         default=0.15, ge=0, le=1, description="largest share under any text, mean over frames"
     )
     max_overlay: float = threshold(
-        default=0.02, ge=0, le=1, description="largest share under overlaid text, mean over frames"
+        default=0.04, ge=0, le=1, description="largest share under overlaid text in any frame"
     )
     overlay_share: float = threshold(
-        default=0.6, gt=0, le=1, description="overlay is present in this share of the frames"
-    )
-    overlay_overlap: float = threshold(
-        default=0.7, gt=0, le=1, description="intersection over union of boxes in the same place"
+        default=0.6,
+        gt=0,
+        le=1,
+        description="share of the other frames with the same strokes in place, for an overlay",
     )
     caption_share: float = threshold(
         default=0.4,
@@ -84,10 +82,11 @@ class Ocr(Filter):
         description="a polygon over more of the frame is a mistake: PP-OCR takes whole soft "
         "pictures (fog, a studio wall) for a line of text",
     )
-    min_motion: float = threshold(
+    min_around: float = threshold(
         default=2.0,
         ge=0,
-        description="mean luma change between samples below which the picture counts as still",
+        description="luma change (0..255) around a text below which the picture stands still, so "
+        "that overlay and scene cannot be told apart",
     )
 
     def frames(self) -> FrameSpec:
@@ -103,45 +102,53 @@ class Ocr(Filter):
             require("rapidocr")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Polygons per frame in display pixels, luma change between frames, words."""
+        """Polygons per frame in display pixels, how still each of them stands, words."""
+        import cv2
+
         assert frames is not None
         found = [self._detector(frame) for frame in frames.frames]
+        luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames.frames])
+        steady, around = stillness(luma, found)
         return {
             "polygons": [
                 [[round(value / frames.scale, 1) for value in polygon] for polygon in frame]
                 for frame in found
             ],
-            "motion": _changes(frames.frames),
+            "steady": steady,
+            "around": around,
             "texts": self._read(frames.frames, found) if self.read else [],
         }
 
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The score is the mean share of the frame under any text, in %."""
-        text = _mean_coverage(self._lines(clip, evidence), clip)
-        overlay = _mean_coverage(self.overlays(clip, evidence), clip)
+        """The score is the share under overlaid text in the fullest frame, in %."""
+        text = _shares(self._lines(clip, evidence), clip)
+        overlay = max(_shares(self.overlays(clip, evidence), clip))
+        mean = sum(text) / len(text)
         reason = ""
         if overlay > self.max_overlay:
             reason = f"overlaid text covers {overlay:.1%}, allowed {self.max_overlay:.1%}"
-        elif text > self.max_text:
-            reason = f"text covers {text:.1%}, allowed {self.max_text:.1%}"
-        return Verdict(keep=not reason, reason=reason, score=100 * text)
+        elif mean > self.max_text:
+            reason = f"text covers {mean:.1%} on average, allowed {self.max_text:.1%}"
+        return Verdict(keep=not reason, reason=reason, score=100 * overlay)
 
     def overlays(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
         """The polygons of each frame that were laid over the picture."""
-        frames = self._lines(clip, evidence)
-        moves = evidence["motion"] and median(evidence["motion"]) >= self.min_motion
-        if not moves:
-            return [[] for _ in frames]
-        stays = repeated(frames, min_overlap=self.overlay_overlap)
-        returns = captioned(frames, width=clip.width, height=clip.height)
-        return [
+        frames = evidence["polygons"]
+        subtitles = captioned(frames, width=clip.width, height=clip.height)
+        steady, around = iter(evidence["steady"]), iter(evidence["around"])
+        chosen = [
             [
                 polygon
-                for polygon, stay, back in zip(*columns, strict=True)
-                if stay >= self.overlay_share or back >= self.caption_share
+                for polygon, back in zip(polygons, shares, strict=True)
+                if self._is_overlay(next(steady), next(around), back)
             ]
-            for columns in zip(frames, stays, returns, strict=True)
+            for polygons, shares in zip(frames, subtitles, strict=True)
         ]
+        return plausible(chosen, width=clip.width, height=clip.height, max_share=self.max_line)
+
+    def _is_overlay(self, steady: float, around: float, subtitle: float) -> bool:
+        stays = steady >= self.overlay_share or subtitle >= self.caption_share
+        return stays and around >= self.min_around
 
     def _lines(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
         return plausible(
@@ -170,19 +177,6 @@ class Ocr(Filter):
         return LineReader()
 
 
-def _mean_coverage(frames: list[list[Polygon]], clip: Clip) -> float:
-    shares = [coverage(polygons, clip.width, clip.height) for polygons in frames]
-    return sum(shares) / len(shares)
-
-
-def _changes(frames: np.ndarray) -> list[float]:
-    """Mean absolute luma change (0..255) from each sample to the next."""
-    import cv2
-
-    small = [
-        cv2.resize(
-            cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), _MOTION_PX, interpolation=cv2.INTER_AREA
-        )
-        for frame in frames
-    ]
-    return [round(float(cv2.absdiff(a, b).mean()), 3) for a, b in pairwise(small)]
+def _shares(frames: list[list[Polygon]], clip: Clip) -> list[float]:
+    """Share of each frame under its polygons."""
+    return [coverage(polygons, clip.width, clip.height) for polygons in frames]

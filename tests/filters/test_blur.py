@@ -1,0 +1,64 @@
+"""Focus: real clips pass, the same clips behind a soft lens do not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from wanctl.curate.api import FrameBatch
+from wanctl_filters.blur import Blur
+
+
+def _soften(frames, sigma):
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+
+
+def test_blur_raises_the_score_and_drops(judge, texture):
+    scores = [judge(Blur(), texture)[1].score]
+    scores += [judge(Blur(), _soften(texture, sigma))[1].score for sigma in (1, 2, 4)]
+    assert scores == sorted(scores)
+    assert judge(Blur(), texture)[1].keep
+    assert "blurred" in judge(Blur(), _soften(texture, 4))[1].reason
+
+
+def test_a_sharp_subject_before_a_soft_background_passes(judge, texture):
+    frames = _soften(texture, 6)
+    frames[:, 50:130, 100:220] = texture[:, 50:130, 100:220]
+    assert judge(Blur(), frames)[1].keep
+
+
+def test_fog_is_not_blur(judge, texture):
+    fog = (200 + (texture.astype(float) - 128) * 0.12).astype(np.uint8)
+    assert judge(Blur(), fog)[1].keep
+
+
+def test_a_moment_of_shake_is_forgiven(judge, texture):
+    frames = texture.copy()
+    frames[:8] = _soften(frames[:8], 8)
+    assert judge(Blur(), frames)[1].keep
+
+
+def test_bars_do_not_hide_blur(judge, texture):
+    frames = _soften(texture, 4)
+    frames[:, :30] = frames[:, -30:] = 0
+    assert not judge(Blur(), frames)[1].keep
+
+
+@pytest.fixture(scope="module")
+def spread():
+    """Scores of real clips, (sharp, blurred by sigma 4), collected by the test below."""
+    return [], []
+
+
+def test_real_clips_pass_and_fail_when_blurred(real, spread):
+    _, clip, batches = real
+    filter_ = Blur()
+    batch = batches["blur"]
+    sharp = filter_.decide(clip, filter_.measure(clip, batch))
+    assert sharp.keep
+    soft = FrameBatch(_soften(batch.frames, 4), batch.times_s, batch.scale)
+    blurred = filter_.decide(clip, filter_.measure(clip, soft))
+    assert not blurred.keep
+    for scores, verdict in zip(spread, (sharp, blurred), strict=True):
+        scores.append(verdict.score)
+    # Measured on 19 clips: sharp 0.24 to 0.47, blurred 0.67 to 0.81.
+    assert max(spread[0]) < min(spread[1])

@@ -1,0 +1,135 @@
+"""What every filter promises, checked on each one that the registry can find."""
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import wanctl_filters
+from wanctl.curate.api import COLUMN_TYPES, Filter, FrameSpec, Verdict
+from wanctl.curate.registry import filter_class, filter_names
+
+BUILT_IN = sorted(name for name in filter_names())
+HEAVY = ("torch", "cv2", "easyocr", "rapidocr", "onnxruntime", "open_clip", "PIL", "av")
+POLYGONS = pa.list_(pa.list_(pa.list_(pa.float64())))
+ARROW = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "floats": pa.list_(pa.float64()),
+    "ints": pa.list_(pa.int64()),
+    "strings": pa.list_(pa.string()),
+    "polygons": POLYGONS,
+}
+
+
+@pytest.fixture(scope="session")
+def light_filters(tmp_path_factory, clip_folder) -> dict[str, Filter]:
+    """Each filter in its cheapest form; CLIP is a small random one."""
+    clip, head = clip_folder(tmp_path_factory.mktemp("clip"))
+    settings: dict[str, dict[str, Any]] = {
+        "ocr": {"engine": "rapidocr", "max_samples": 2, "long_side_px": 320},
+        "aesthetic": {"clip_weights": str(clip), "head_weights": str(head), "device": "cpu"},
+    }
+    return {name: filter_class(name)(**settings.get(name, {})) for name in BUILT_IN}
+
+
+def test_the_pack_is_complete():
+    assert set(BUILT_IN) >= {
+        "aesthetic", "blur", "border", "duration", "exposure", "nsfw", "ocr", "resolution",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_it_describes_itself(name):
+    cls = filter_class(name)
+    summary = (inspect.getdoc(inspect.getmodule(cls)) or "").splitlines()[0]
+    assert summary.endswith(".")
+    assert len(summary) <= 100
+    assert set(cls.evidence.values()) <= set(COLUMN_TYPES)
+    missing = [key for key, info in cls.model_fields.items() if not info.description]
+    assert not missing
+    spec = cls().frames()
+    assert spec is None or isinstance(spec, FrameSpec)
+
+
+def test_modules_are_light():
+    """Checking a recipe imports filters; no model library may come along."""
+    modules = [f"wanctl_filters.{name}" for name in BUILT_IN]
+    code = (
+        "import importlib, sys\n"
+        f"for module in {modules!r}:\n"
+        "    importlib.import_module(module)\n"
+        f"    print(module, [m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{module} []" for module in modules]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_thresholds_do_not_change_what_is_measured(name):
+    cls = filter_class(name)
+    base = cls()
+    for key, info in cls.model_fields.items():
+        changed = base.model_copy(update={key: _other(getattr(base, key))})
+        extra = info.json_schema_extra
+        decides = isinstance(extra, dict) and extra.get("decides", False)
+        assert (changed.config_hash() == base.config_hash()) == decides, key
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_evidence_is_repeatable_typed_and_survives_parquet(
+    name, light_filters, footage, texture, tmp_path
+):
+    filter_ = light_filters[name]
+    clip, batch = footage(filter_, texture)
+    before = None if batch is None else batch.frames.copy()
+    evidence = filter_.measure(clip, batch)
+    again = light_filters[name].model_copy().measure(clip, batch)
+    assert again == evidence
+    if before is not None:
+        np.testing.assert_array_equal(before, batch.frames)
+    assert list(evidence) == list(filter_.evidence)
+    schema = pa.schema([(key, ARROW[kind]) for key, kind in filter_.evidence.items()])
+    table = pa.Table.from_pylist([dict(evidence)], schema=schema)
+    pq.write_table(table, tmp_path / "part.parquet")
+    stored = pq.read_table(tmp_path / "part.parquet").to_pylist()[0]
+    assert stored == evidence
+    verdict = filter_.decide(clip, stored)
+    assert isinstance(verdict, Verdict)
+    assert verdict == filter_.decide(clip, evidence)
+    assert stored == evidence  # deciding changed nothing
+    assert verdict.keep or "\n" not in verdict.reason
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_it_measures_the_odd_clips(name, light_filters, footage):
+    filter_ = light_filters[name]
+    for frames in (
+        np.zeros((1, 16, 16, 3), np.uint8),
+        np.full((3, 90, 34, 3), 255, np.uint8),
+        np.random.default_rng(0).integers(0, 255, (2, 17, 301, 3), dtype=np.uint8),
+    ):
+        clip, batch = footage(filter_, frames)
+        verdict = filter_.decide(clip, filter_.measure(clip, batch))
+        assert verdict.keep or verdict.reason
+
+
+def test_underscore_modules_are_no_filters():
+    assert not [name for name in BUILT_IN if name.startswith("_")]
+    assert wanctl_filters.__doc__
+
+
+def _other(value: Any) -> Any:
+    """A different value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return "other" if isinstance(value, str) else 1.0
