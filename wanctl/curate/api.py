@@ -136,6 +136,10 @@ class Filter(BaseModel):
         """The verdict under the current thresholds. Pure and quick."""
         raise NotImplementedError
 
+    def bounds(self) -> tuple[float, ...]:
+        """Values of `Verdict.score` at which the verdict flips; drawn in the report."""
+        return ()
+
     @classmethod
     def measure_fields(cls) -> tuple[str, ...]:
         """Names of the fields that change the evidence."""

@@ -1,0 +1,200 @@
+"""Filter names: which there are, what keys they take, whether they can run here.
+
+A built-in filter is a module of `wanctl_filters`; its file name is its recipe name. A filter from
+elsewhere is an entry point in the group `wanctl.filters`. Looking one up imports that module and
+no other.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from wanctl.curate.api import Filter, FilterUnavailableError
+from wanctl.errors import ProblemsError, UserError, unknown
+
+PACK = "wanctl_filters"
+GROUP = "wanctl.filters"
+
+
+class FilterError(UserError):
+    """A filter's module or its entry point is not made as the API asks."""
+
+
+@dataclass(frozen=True)
+class NamedFilter:
+    """A filter with its settings under the name that the recipe gave it."""
+
+    name: str
+    filter: Filter
+
+    @property
+    def key(self) -> str:
+        """`name@confighash`: names what was measured, not what is decided."""
+        return f"{self.name}@{self.filter.config_hash()}"
+
+    @property
+    def table(self) -> str:
+        """Table of the data set directory that holds its measurements."""
+        return f"evidence/{self.key}"
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """One recipe key of a filter. `decides`: changing it never measures again."""
+
+    name: str
+    default: str
+    description: str
+    decides: bool
+
+
+@dataclass(frozen=True)
+class FilterInfo:
+    """One row of `wanctl filters list`. `why_not` is empty where the filter can run."""
+
+    name: str
+    summary: str
+    keys: tuple[KeyInfo, ...]
+    why_not: str
+
+
+def filter_names() -> tuple[str, ...]:
+    """Every name a recipe may use, sorted; nothing is imported but the package of built-ins."""
+    return tuple(sorted({*_builtin_names(), *_plugins()}))
+
+
+def filter_class(name: str) -> type[Filter]:
+    """Import the one filter called `name`.
+
+    Raises:
+        FilterError: there is none, two packages claim the name, or the module holds none or two.
+    """
+    builtin, plugins = name in _builtin_names(), _plugins()
+    if name in plugins:
+        owners = [PACK] * builtin + [point.value for point in plugins[name]]
+        if len(owners) > 1:
+            raise FilterError(f"filter {name!r} comes from {', '.join(owners)}; remove all but one")
+        return _plugin_class(plugins[name][0])
+    if not builtin:
+        raise FilterError(unknown("filter", name, filter_names()))
+    return _only_filter(importlib.import_module(f"{PACK}.{name}"))
+
+
+def build_filters(entries: Mapping[str, Mapping[str, Any] | None]) -> list[NamedFilter]:
+    """Filters of a recipe, in its order.
+
+    Args:
+        entries: the recipe's `curate.filters`: name -> its keys (None: all defaults).
+
+    Raises:
+        ProblemsError: every unknown name, unknown key and bad value, with its recipe path.
+    """
+    built: list[NamedFilter] = []
+    problems: list[tuple[str, str]] = []
+    for name, keys in entries.items():
+        path = f"curate.filters.{name}"
+        try:
+            built.append(NamedFilter(name, filter_class(name)(**(keys or {}))))
+        except ValidationError as error:
+            allowed = filter_class(name).model_fields
+            problems += [_problem(path, detail, list(allowed)) for detail in error.errors()]
+        except FilterError as error:
+            problems.append((path, str(error)))
+    if problems:
+        raise ProblemsError(problems)
+    return built
+
+
+def list_filters() -> list[FilterInfo]:
+    """All filters with their keys; one that cannot even be imported says so in `why_not`."""
+    return [_describe(name) for name in filter_names()]
+
+
+def _builtin_names() -> tuple[str, ...]:
+    pack = importlib.import_module(PACK)
+    modules = (module.name for module in pkgutil.iter_modules(pack.__path__))
+    return tuple(sorted(name for name in modules if not name.startswith("_")))
+
+
+def _plugins() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    # An editable install can list the same entry point twice; that is one filter.
+    for point in dict.fromkeys(entry_points(group=GROUP)):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _plugin_class(point: EntryPoint) -> type[Filter]:
+    loaded = point.load()
+    if isinstance(loaded, ModuleType):
+        return _only_filter(loaded)
+    if inspect.isclass(loaded) and issubclass(loaded, Filter):
+        return loaded
+    raise FilterError(f"entry point {point.name} = {point.value}: is not a Filter class or module")
+
+
+def _only_filter(module: ModuleType) -> type[Filter]:
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Filter)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    ]
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes) or "none"
+        raise FilterError(f"{module.__name__}: must define one public Filter class, has {names}")
+    return classes[0]
+
+
+def _problem(path: str, detail: ErrorDetails, allowed: list[str]) -> tuple[str, str]:
+    where = ".".join([path, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        return where, unknown("key", str(detail["loc"][-1]), allowed)
+    if detail["type"] == "missing":
+        return where, "this key has no default; give it a value"
+    message = detail["msg"]
+    return where, f"got {detail['input']!r}; {message[:1].lower()}{message[1:]}"
+
+
+def _describe(name: str) -> FilterInfo:
+    try:
+        cls = filter_class(name)
+    except (FilterError, ImportError) as error:
+        return FilterInfo(name, "", (), " ".join(str(error).split()))
+    keys = tuple(
+        KeyInfo(
+            key,
+            "required" if info.default is PydanticUndefined else _shown(info.default),
+            info.description or "",
+            key not in cls.measure_fields(),
+        )
+        for key, info in cls.model_fields.items()
+    )
+    summary = (inspect.getdoc(cls) or "").strip().partition("\n")[0]
+    return FilterInfo(name, summary, keys, _why_not(cls))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool) or default is None:
+        return {True: "true", False: "false", None: "null"}[default]
+    return str(default)
+
+
+def _why_not(cls: type[Filter]) -> str:
+    try:
+        cls().check()
+    except ValidationError as error:
+        return "needs keys: " + ", ".join(str(detail["loc"][0]) for detail in error.errors())
+    except FilterUnavailableError as error:
+        return str(error)
+    return ""

