@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -23,9 +22,9 @@ from wanctl.model.vae_blocks import (
     Attention,
     Downsample,
     Residual,
-    RMSNorm,
     Upsample,
 )
+from wanctl.model.vae_norm import NormSiLU
 from wanctl.model.variants import VAEShape
 
 RGB = 3
@@ -59,7 +58,7 @@ class Encoder(nn.Module):
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in (*self.downsamples, *self.middle):
             x_BCTHW = _run(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](F.silu(self.head["0"](x_BCTHW)), stream)
+        return self.head["2"](self.head["0"](x_BCTHW), stream)
 
 
 class Decoder(nn.Module):
@@ -88,7 +87,7 @@ class Decoder(nn.Module):
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in (*self.middle, *self.upsamples):
             x_BCTHW = _run(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](F.silu(self.head["0"](x_BCTHW)), stream)
+        return self.head["2"](self.head["0"](x_BCTHW), stream)
 
 
 class WanVAE(nn.Module):
@@ -223,7 +222,7 @@ def _middle(width: int) -> nn.ModuleList:
 
 
 def _head(width: int, out_channels: int) -> nn.ModuleDict:
-    return nn.ModuleDict({"0": RMSNorm(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
+    return nn.ModuleDict({"0": NormSiLU(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
 
 
 def _run(

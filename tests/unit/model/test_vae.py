@@ -49,7 +49,7 @@ def random_vae(shape=TINY, seed=0):
     return vae
 
 
-def random_video(frames, height=32, width=48, batch=1):
+def random_video(frames, height=16, width=24, batch=1):
     return torch.rand(batch, 3, frames, height, width) * 2 - 1
 
 
