@@ -82,7 +82,8 @@ def sample(loaded: LoadedRecipe, prompt: str, out: Path) -> list[Path]:
             if recipe.sample.save_latents:
                 write_latents(job, latents)
             maker.write(job, latents)
-            log.info("%s", job.path)
+            if len(todo) > 1:
+                log.info("%s", job.path)
     return [job.path for job in jobs]
 
 
