@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanctl.model.rope import RopeTable, rotate
+from wanctl.model.rope import RopeTable, rotate, rotate_complex
 
 
 class Numerics(Protocol):
@@ -119,18 +119,29 @@ class Fast:
         return x_BLD.add_(y_BLD) if gate is None else x_BLD.addcmul_(y_BLD.float(), gate)
 
     def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
-        """One kernel with fp32 statistics inside."""
-        return F.rms_norm(x_BLD, x_BLD.shape[-1:], weight_D.to(x_BLD.dtype), eps)
+        """One kernel on CUDA; in place on the CPU, where torch takes five passes."""
+        if not _overwritable(x_BLD):
+            return F.rms_norm(x_BLD, x_BLD.shape[-1:], weight_D.to(x_BLD.dtype), eps)
+        length = torch.linalg.vector_norm(x_BLD, dim=-1, keepdim=True)
+        inverse = length.square_().div_(x_BLD.shape[-1]).add_(eps).rsqrt_()
+        return x_BLD.mul_(inverse).mul_(weight_D)
 
     def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
         """In fp32, rounded once."""
-        return rotate(x_BLNK, table).type_as(x_BLNK)
+        if x_BLNK.is_cuda:
+            return rotate(x_BLNK, table).type_as(x_BLNK)
+        return rotate_complex(x_BLNK, table, in_place=_overwritable(x_BLNK)).type_as(x_BLNK)
 
     def gelu(self, x: Tensor) -> Tensor:
         """In place while sampling: the widest activation of the model is not doubled."""
         if torch.is_grad_enabled():
             return F.gelu(x, approximate="tanh")
         return torch.ops.aten.gelu_(x, approximate="tanh")
+
+
+def _overwritable(x: Tensor) -> bool:
+    """Whether a fresh fp32 tensor on the CPU may be reused: no gradient will ask for it."""
+    return not torch.is_grad_enabled() and x.dtype == torch.float32 and not x.is_cuda
 
 
 NUMERICS: dict[str, type[Reference] | type[Fast]] = {"reference": Reference, "fast": Fast}

@@ -189,12 +189,14 @@ def _fill(
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     stored = {n: s for path in files for n, s in tensor_shapes(path).items() if n in names}
     check_tensors({names[n]: s for n, s in stored.items()}, expected, str(files[0]))
+    # One tensor that stays a view of the file would keep every page read from it in memory.
+    copy = len({dtype(name) for name in expected} | {torch.float32}) > 1
     tensors = {}
     for path in files:
         for name, tensor in iterate_tensors(path):
             if name in names:
                 official = names[name]
-                tensors[official] = tensor.to(device, dtype(official))
+                tensors[official] = tensor.to(device, dtype(official), copy=copy)
     model.load_state_dict(tensors, strict=True, assign=True)
     return model
 
