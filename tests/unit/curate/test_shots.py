@@ -1,0 +1,77 @@
+import random
+
+import cv2
+import numpy as np
+import pytest
+
+from wanctl.curate import shots
+from wanctl.curate.shots import DETECTORS, DetectorError, DetectorSettings, Transition
+
+
+def scenes(lengths, *, dissolve=0, seed=0):
+    """A strip of slowly moving blurs; consecutive scenes are cut hard or dissolved."""
+    rng = np.random.default_rng(seed)
+    clips = []
+    for length in lengths:
+        small = rng.integers(0, 256, (4, 6, 3)).astype(np.float32)
+        base = cv2.resize(small, (48, 27), interpolation=cv2.INTER_LINEAR)
+        drift = [np.roll(base, shift // 6, axis=1) for shift in range(length)]
+        clips.append(np.stack(drift))
+    strip = clips[0]
+    for clip in clips[1:]:
+        if dissolve:
+            mix = np.linspace(0, 1, dissolve + 2)[1:-1, None, None, None]
+            joint = strip[-1] * (1 - mix) + clip[0] * mix
+            strip = np.concatenate([strip, joint, clip])
+        else:
+            strip = np.concatenate([strip, clip])
+    return strip.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "transnetv2"])
+def test_hard_cuts_are_found_where_they_are(name):
+    found = DETECTORS[name](scenes([40, 30, 50]), DetectorSettings())
+    assert [t.first for t in found] == [39, 69]
+
+
+def test_a_single_shot_has_no_cut():
+    for name in ("adaptive", "transnetv2", "none"):
+        assert DETECTORS[name](scenes([120]), DetectorSettings()) == []
+
+
+def test_a_dissolve_is_cut_out_whole():
+    (found,) = DETECTORS["transnetv2"](scenes([60, 60], dissolve=12), DetectorSettings())
+    # the middle of the dissolve must be gone; its faint ends may stay
+    assert found.first <= 62
+    assert found.last >= 69
+
+
+def test_the_network_leaves_the_process_as_it_was():
+    import torch
+
+    shots._network.cache_clear()
+    random.seed(5)
+    torch.manual_seed(5)
+    before = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
+    random.seed(5)
+    torch.manual_seed(5)
+    shots._network("cpu")
+    after = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
+    assert before == after
+
+
+def test_touching_transitions_become_one():
+    inside = np.array([0, 1, 1, 1, 1, 0, 0], dtype=bool)
+    assert shots._grow([Transition(2, 2), Transition(4, 4)], inside) == [Transition(1, 4)]
+
+
+def test_an_unknown_detector_names_the_nearest():
+    with pytest.raises(DetectorError, match="did you mean 'adaptive'"):
+        shots.get_detector("adaptative")
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 49, 50, 51, 101])
+def test_every_length_of_footage_is_taken(frames):
+    strip = scenes([frames])
+    for detect in DETECTORS.values():
+        assert detect(strip, DetectorSettings()) == []
