@@ -10,6 +10,7 @@ from typing import Any
 
 from wanctl.caption.backends import captioner_names
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
+from wanctl.curate.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.model.shapes import PixelShape, latent_shape
 from wanctl.model.variants import VARIANTS
@@ -18,8 +19,6 @@ from wanctl.recipe.load import Problem as Mistake
 from wanctl.recipe.schema import Recipe, SampleSection
 
 Problem = tuple[str, str]
-
-DETECTORS = ("auto", "transnetv2", "adaptive", "none")
 
 
 def load_checked(
@@ -71,8 +70,8 @@ def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
 
 
 def _curate(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.curate.split.detector not in DETECTORS:
-        message = unknown("detector", recipe.curate.split.detector, DETECTORS)
+    if recipe.curate.split.detector not in (AUTO, *DETECTORS):
+        message = unknown("detector", recipe.curate.split.detector, (AUTO, *DETECTORS))
         yield "curate.split.detector", message
     try:
         build_filters(recipe.curate.filters)

@@ -43,11 +43,11 @@ def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
             data set that was split by other rules.
     """
     started = time.monotonic()
-    filters = runnable(_filters(loaded))
-    splitter = _splitter(loaded)
     videos, others = find_footage(folder)
     path = _dataset_path(loaded, out)
     _check_split_unchanged(loaded, path)
+    filters = runnable(_filters(loaded))
+    splitter = _splitter(loaded)
     dataset = DatasetDir.create_or_open(path, recipe=loaded.dump())
     write_bytes(path / "recipe.yaml", loaded.dump().encode())
     parts = dataset.assign_sources(videos, loaded.recipe.curate.shard_sources)
@@ -66,8 +66,8 @@ def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
 
 def select(loaded: LoadedRecipe, out: Path) -> None:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
-    filters = runnable(_filters(loaded))
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
+    filters = runnable(_filters(loaded))
     selection = _select(loaded, dataset, filters)
     _summary(dataset, selection, filters)
     log.info("`wanctl data report` draws it")
@@ -75,8 +75,8 @@ def select(loaded: LoadedRecipe, out: Path) -> None:
 
 def report(loaded: LoadedRecipe, out: Path) -> None:
     """Write report.html for the selection as it is."""
-    filters = runnable(_filters(loaded))
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
+    filters = runnable(_filters(loaded))
     selection = _read_selection(loaded, dataset)
     with _pool(loaded) as pool:
         page = _report(dataset, selection, filters, pool)

