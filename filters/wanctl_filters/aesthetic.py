@@ -65,7 +65,8 @@ class Aesthetic(Filter):
                 *(head_places if head is None else ()),
             ]
             raise FilterUnavailableError(
-                f"filter aesthetic: wants {self.clip_weights} (`hf download {CLIP_REPO}`) and "
+                f"filter aesthetic: wants {self.clip_weights} (`hf download {CLIP_REPO} "
+                f"open_clip_model.safetensors`) and "
                 f"{self.head_weights} (from github.com/christophschuhmann/"
                 f"improved-aesthetic-predictor); looked for {' and '.join(places)}; set "
                 "`clip_weights`/`head_weights` to the files, or `optional: true` to go on without"

@@ -60,7 +60,7 @@ class Ocr(Filter):
         default=0.15, ge=0, le=1, description="largest share under any text, mean over frames"
     )
     max_overlay: float = threshold(
-        default=0.04, ge=0, le=1, description="largest share under overlaid text in any frame"
+        default=0.035, ge=0, le=1, description="largest share under overlaid text in any frame"
     )
     overlay_share: float = threshold(
         default=0.6,

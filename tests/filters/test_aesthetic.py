@@ -90,7 +90,7 @@ def test_head_and_model_must_belong_together(files, footage, texture, tmp_path):
     wrong = tmp_path / "wrong.pth"
     torch.save({"weight": torch.zeros(1, 768), "bias": torch.zeros(1)}, wrong)
     filter_ = Aesthetic(clip_weights=str(files[0]), head_weights=str(wrong), device="cpu")
-    with pytest.raises(FilterUnavailableError, match="768 numbers.* makes 24"):
+    with pytest.raises(FilterUnavailableError, match=r"768 numbers.* makes 24"):
         filter_.measure(*footage(filter_, texture))
     torch.save({"weight": torch.zeros(2, 24), "bias": torch.zeros(2)}, wrong)
     filter_ = Aesthetic(clip_weights=str(files[0]), head_weights=str(wrong), device="cpu")
