@@ -1,0 +1,60 @@
+"""All benchmarks, one table, one bench.json.
+
+`make bench`, or `python tests/bench/run.py vae dit` for some of them.
+"""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+MODULES = ("vae", "dit", "weights_memory", "sample_cold")
+RESULT = Path("bench.json")
+
+
+def main(names: list[str]) -> None:
+    from harness import machine
+
+    console = Console()
+    results: dict[str, dict] = {"machine": machine()}
+    for name in names or [name for name in MODULES if (HERE / f"{name}.py").exists()]:
+        console.print(f"[bold]{name}[/] ...")
+        start = time.perf_counter()
+        results[name] = importlib.import_module(name).run()
+        console.print(f"  {time.perf_counter() - start:.0f} s")
+        # Written after each module: a benchmark that fails late does not lose the others.
+        RESULT.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(table(results))
+    console.print(f"written to {RESULT.resolve()}")
+
+
+def table(results: dict[str, dict]) -> Table:
+    machine = results["machine"]
+    title = f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}"
+    rows = Table("benchmark", "figure", "value", title=title)
+    for name, figures in results.items():
+        if name != "machine":
+            for figure, value in flat(figures):
+                rows.add_row(name, figure, f"{value:,}" if isinstance(value, int) else str(value))
+            rows.add_section()
+    return rows
+
+
+def flat(figures: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested figures as (dotted name, value)."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
