@@ -48,6 +48,8 @@ def sample(loaded: LoadedRecipe, prompt: str, out: Path) -> list[Path]:
         UserError: a bad prompt, size, name or device, or weights that are nowhere.
     """
     prompts = read_prompts(prompt)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
     recipe = loaded.recipe
     variant = get_variant(recipe.model.variant)
     device = pick_device(recipe.device)

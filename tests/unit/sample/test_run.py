@@ -58,7 +58,13 @@ def random_model(tmp_path):
     return tmp_path
 
 
-def test_an_output_path_that_is_a_file(random_model):
+def test_an_output_folder_that_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="out: is a file; outputs need a folder"):
+        sample(load_recipe("tiny"), "a fox", tmp_path / "out")
+
+
+def test_a_samples_folder_that_is_a_file(random_model):
     (random_model / "samples").write_text("")
     with pytest.raises(UserError, match="samples: cannot write: a part of the path is a file"):
         sample(load_recipe("tiny"), "a fox", random_model)
