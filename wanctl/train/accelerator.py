@@ -19,9 +19,21 @@ class TrackerError(UserError):
 
 
 def make_accelerator(
-    device: torch.device, mixed_precision: str, trackers: Sequence[str], tracker_dir: Path
+    device: torch.device,
+    mixed_precision: str,
+    trackers: Sequence[str],
+    tracker_dir: Path,
+    *,
+    skips_parameters: bool = False,
 ) -> Accelerator:
     """An accelerator for this run. Accumulation stays with the loop, which keys noise by it.
+
+    Args:
+        device: where to train when there is one process.
+        mixed_precision: `no`, `bf16` or `fp16`.
+        trackers: rows of TRACKER_MODULES.
+        tracker_dir: where TensorBoard writes.
+        skips_parameters: some batches leave parameters without a gradient; processes must know.
 
     Raises:
         TrackerError: names the tracker and how to get it.
@@ -32,8 +44,7 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    # A batch of single images leaves the VAE's temporal layers without a gradient.
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=mixed_precision,

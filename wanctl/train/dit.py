@@ -121,6 +121,7 @@ class DiTObjective:
     """
 
     name = "train-dit"
+    skips_parameters = False
 
     def __init__(
         self,

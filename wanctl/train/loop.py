@@ -143,7 +143,11 @@ class _Run:
         self.options = options
         self.identity = identity
         self.accelerator = make_accelerator(
-            device, options.mixed_precision, options.trackers, folder / "tracker"
+            device,
+            options.mixed_precision,
+            options.trackers,
+            folder / "tracker",
+            skips_parameters=objective.skips_parameters,
         )
         self.device = self.accelerator.device
         self.module = objective.module.to(self.device).train()

@@ -57,6 +57,11 @@ class Objective(Protocol, Generic[BatchT]):
         ...
 
     @property
+    def skips_parameters(self) -> bool:
+        """Whether some batches leave parameters without a gradient."""
+        ...
+
+    @property
     def eval_split(self) -> str:
         """What `evaluate` measures on: `held-out`, or `training` where nothing is held out."""
         ...

@@ -71,6 +71,7 @@ class VAEObjective:
     """
 
     name = "train-vae"
+    skips_parameters = True  # single images pass by the layers that work over time
 
     def __init__(
         self,

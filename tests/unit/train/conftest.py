@@ -18,6 +18,7 @@ class ToyObjective:
 
     name = "train-toy"
     eval_split = "held-out"
+    skips_parameters = False
 
     def __init__(self, batch_size=4, poison=(), stop_at=None):
         with torch.random.fork_rng(devices=[]):

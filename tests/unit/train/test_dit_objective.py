@@ -82,7 +82,8 @@ def test_held_out_loss_falls_and_the_average_is_saved(make, tmp_path):
     assert outcome.figures.keys() == {"loss", *levels}
     assert objective.saved_step(tmp_path / "dit") == 60
     objective.module = load_dit(tmp_path / "dit")
-    assert objective.evaluate(CPU) == outcome.figures
+    # measured 1e-7: weights in a mapped file lie at other addresses
+    assert objective.evaluate(CPU) == pytest.approx(outcome.figures, rel=1e-5)
     names = {path.name for path in (tmp_path / "dit/previews").iterdir()}
     assert names == {"step-000060.png", "step-000060-1.mp4"}
 

@@ -29,7 +29,7 @@ def objective(footage, **weights):
         given,
         fps=8,
         metadata={"recipe": "x"},
-        keep_statistics=keep_statistics,
+        keep_statistics=False,
     )
 
 

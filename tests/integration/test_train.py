@@ -1,0 +1,223 @@
+"""Both trainers from a data set on disk, killed in the middle and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
+from wanctl.data.encode import read_metadata, write_video
+from wanctl.data.video import scan
+from wanctl.errors import UserError
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VAEShape
+from wanctl.model.weights import load_vae, save_vae
+from wanctl.recipe.load import load_recipe
+from wanctl.train.run import train_dit, train_vae
+
+RECIPE = """
+curate: {{decode: {{workers: 1}}}}
+caption: {{backends: [sidecar]}}
+model: {{variant: tiny{weights}}}
+train_vae:
+  steps: 14
+  clip_fps: 8
+  buckets:
+    - {{frames: 5, height: 32, width: 32, batch_size: 1}}
+    - {{frames: 1, height: 32, width: 64, batch_size: 2}}
+  optimizer: {{lr: 0.001, warmup_steps: 4, decay: cosine}}
+  holdout: 0.3
+  eval_every: 7
+  preview_every: 7
+  checkpoint_every: 4
+  trackers: []
+  loss: {{perceptual_frames: 1}}
+train_dit:
+  steps: 16
+  clip_fps: 8
+  buckets:
+    - {{frames: 5, height: 32, width: 32, batch_size: 2}}
+    - {{frames: 1, height: 32, width: 64, batch_size: 2}}
+  optimizer: {{lr: 0.001, warmup_steps: 4, decay: cosine}}
+  holdout: 0.3
+  eval_every: 8
+  preview_every: 16
+  preview_steps: 2
+  checkpoint_every: 4
+  trackers: []
+  windows_per_clip: 2
+"""
+SMALL_VAE = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
+
+
+def moving_square(number, frames, height=40, width=72):
+    video = np.full((frames, height, width, 3), 30, dtype=np.uint8)
+    for t in range(frames):
+        video[t, 4 + t : 20 + t, 3 * number : 18 + 3 * number, number % 3] = 120 + 4 * t
+    return video
+
+
+def add_clip(folder, number, frames):
+    path = folder / f"clip{number // 2}.mp4"
+    if not path.exists():
+        write_video(path, moving_square(number, 24), 8)
+    found = scan(path)
+    info, first = found.info, number % 2 * 12
+    start, end = int(found.pts[first]), int(found.pts[first + frames - 1] + found.durations[0])
+    name = clip_id(info.content_hash, start, end)
+    clip = {
+        "id": name, "source": str(path), "content_hash": info.content_hash, "shot": number % 2,
+        "start_pts": start, "end_pts": end, "time_base_num": info.time_base[0],
+        "time_base_den": info.time_base[1], "num_frames": frames, "fps": info.fps,
+        "width": info.width, "height": info.height, "rotation": 0, "sar_num": 1, "sar_den": 1,
+    }  # fmt: skip
+    verdict = {"id": name, "kept": True, "reasons": [], "scores": [], "weight": 1.0}
+    text = f"a square, number {number}"
+    return clip, verdict, {"id": name, "text": text, "variant": "default", "backend": "sidecar"}
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """A data set of four clips of two sources; the last one has three frames only."""
+    folder = tmp_path_factory.mktemp("footage")
+    dataset = DatasetDir.create_or_open(folder / "dataset")
+    rows = [add_clip(folder, number, 12 if number < 3 else 3) for number in range(4)]
+    clips, verdicts, captions = zip(*rows, strict=True)
+    dataset.write_part("clips", "part-00000", clips)
+    dataset.write_part("selections/default", "", verdicts)
+    dataset.write_part("captions/sidecar@1", "part-00000", captions)
+    return folder / "dataset"
+
+
+@pytest.fixture
+def loaded(tmp_path, footage):
+    def load(*overrides, weights=""):
+        path = tmp_path / "small.yaml"
+        path.write_text(RECIPE.format(weights=weights))
+        return load_recipe(str(path), [f"dataset.path={footage}", *overrides])
+
+    return load
+
+
+def give_vae(folder):
+    torch.manual_seed(0)
+    save_vae(WanVAE(SMALL_VAE), folder, metadata={"step": "1"})
+
+
+def kill_in_the_middle(command, loaded, out, after_steps):
+    """Run the real command and kill it without warning once it has done some steps."""
+    arguments = [sys.executable, "-m", "wanctl", command, "--recipe", str(loaded.path)]
+    arguments += ["--set", f"dataset.path={loaded.recipe.dataset.path}", "--out", str(out)]
+    metrics = out / command.removeprefix("train-") / "metrics.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while process.poll() is None:
+        if metrics.exists() and metrics.read_bytes().count(b"\n") >= after_steps:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    return metrics
+
+
+@pytest.mark.parametrize(("command", "train"), [("train-vae", train_vae), ("train-dit", train_dit)])
+def test_killed_and_started_again_equals_uninterrupted(loaded, tmp_path, caplog, command, train):
+    part = command.removeprefix("train-")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    give_vae(tmp_path / "given")
+    recipe = loaded(weights=f", vae_weights: {tmp_path / 'given'}")
+    train(recipe, whole)
+    steps = getattr(recipe.recipe, f"train_{part}").steps
+    metrics = kill_in_the_middle(command, recipe, cut, after_steps=6)
+    assert not (cut / part / "config.json").exists()
+    caplog.set_level("INFO", "wanctl")
+    train(recipe, cut)
+    assert f"{command}: continuing at step" in caplog.text
+    assert metrics.read_bytes() == (whole / part / "metrics.jsonl").read_bytes()
+    for name in ("config.json", "recipe.yaml"):
+        assert (cut / part / name).read_bytes() == (whole / part / name).read_bytes(), name
+    # not byte for byte: the library writes the header's metadata in any order
+    weights = [
+        load_file(out / part / "diffusion_pytorch_model.safetensors") for out in (cut, whole)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    preview = f"previews/step-{steps:06d}.png"
+    assert (cut / part / preview).read_bytes() == (whole / part / preview).read_bytes()
+
+
+def test_every_clip_is_trained_on_or_named(loaded, tmp_path, caplog):
+    caplog.set_level("INFO", "wanctl")
+    buckets = "[{frames: 9, height: 32, width: 32}, {frames: 49, height: 32, width: 32}]"
+    train_vae(loaded("train_vae.steps=1", f"train_vae.buckets={buckets}"), tmp_path)
+    assert "3 frames, the shortest bucket needs 9" in caplog.text
+    assert "1 of 4 clips serve no bucket" in caplog.text
+    assert "bucket 9x32x32: 2 clips, 1 held out" in caplog.text
+    assert "bucket 49x32x32: 0 clips, 0 held out; never drawn" in caplog.text
+    assert "next: wanctl train-dit --recipe" in caplog.text
+
+
+def test_the_trained_vae_is_what_train_dit_takes(loaded, tmp_path, caplog, footage):
+    caplog.set_level("INFO", "wanctl")
+    short = ("train_vae.steps=2", "train_dit.steps=2", "train_vae.loss.perceptual=0")
+    train_vae(loaded(*short), tmp_path)
+    config = json.loads((tmp_path / "vae/config.json").read_text())
+    assert config["latents_std"] != [1.0] * 16
+    train_dit(loaded(*short), tmp_path)
+    latents = sorted(path.name for path in (footage / "latents").iterdir())
+    assert any(name.startswith("tiny@") for name in latents)
+    preview = tmp_path / "dit/previews/step-000002.png"
+    assert "a square, number" in read_metadata(preview)["captions"]
+    caplog.clear()
+    train_dit(loaded(*short), tmp_path)
+    assert "train-dit: finished before" in caplog.text
+    assert "encoding" not in caplog.text
+    other = WanVAE(load_vae(tmp_path / "vae").shape)
+    save_vae(other, tmp_path / "vae", metadata={"step": "2"})
+    with pytest.raises(UserError, match="was trained with VAE tiny@"):
+        train_dit(loaded(*short, "train_dit.steps=4"), tmp_path)
+
+
+def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage):
+    big = "train_vae.buckets=[{frames: 49, height: 32, width: 32}]"
+    cases = [
+        (train_vae, (f"dataset.path={tmp_path / 'none'}",), DatasetError, "wanctl curate FOLDER"),
+        (train_vae, ("dataset.selection=best",), UserError, "wanctl data select --recipe"),
+        (train_vae, (big,), UserError, "none of the 4 clips serves a bucket"),
+        (train_dit, (), UserError, r"run `wanctl train-vae --recipe .*--out"),
+    ]
+    for train, overrides, kind, line in cases:
+        with pytest.raises(kind, match=line) as error:
+            train(loaded(*overrides), tmp_path / "out")
+        assert "\n" not in str(error.value)
+    bare = tmp_path / "bare"
+    dataset = DatasetDir.create_or_open(bare)
+    for table, part in (("clips", "part-00000"), ("selections/default", "")):
+        dataset.write_part(table, part, DatasetDir.open(footage).read(table))
+    with pytest.raises(UserError, match="wanctl caption --recipe"):
+        train_dit(loaded(f"dataset.path={bare}"), tmp_path / "out")
+
+
+def test_newest_table_of_the_first_backend_gives_the_captions(tmp_path, footage):
+    from wanctl.train.collect import read_captions
+
+    dataset = DatasetDir.create_or_open(tmp_path / "captions")
+    tables = {
+        "captions/template@1": [("a", "from evidence"), ("b", "from evidence")],
+        "captions/sidecar@old": [("a", "old words")],
+        "captions/sidecar@new": [("a", "new words"), ("a", "other words")],
+    }
+    for age, (table, rows) in enumerate(tables.items()):
+        dataset.write_part(table, "part-00000", [{"id": i, "text": t} for i, t in rows])
+        os.utime(dataset.path / table / "part-00000.parquet", ns=(age, age))
+    found = read_captions(dataset, ["a", "b"], ["sidecar", "template"])
+    assert found == {"a": ["new words", "other words"], "b": ["from evidence"]}
