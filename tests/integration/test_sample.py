@@ -218,10 +218,21 @@ def test_a_cold_sample_of_the_demo_imports_no_large_library(trained):
     assert heavy == "[]"
 
 
-def test_trained_weights_go_before_those_of_the_recipe(trained, saved):
+def test_trained_weights_and_their_encoder_go_before_those_of_the_recipe(trained, saved):
     _, folder = saved
     loaded = load_recipe(
         "tiny", [f"model.weights={folder}", "sample.steps=1", "sample.frames=1", "device=cpu"]
     )
+    [path] = sample(loaded, PROMPT, trained)
+    said = read_metadata(path)
+    assert str(trained) in said["dit_weights"]
+    assert said["text_weights"] == "minilm (packaged)"
+
+
+def test_a_text_encoder_of_another_model_is_refused(saved, trained, tmp_path):
+    _, folder = saved
+    loaded = load_recipe(
+        "wan2.1-t2v-1.3b", [f"model.weights={trained}", f"model.text_weights={folder}"]
+    )
     with pytest.raises(ValueError, match=r"takes text of width 384 .* makes 16"):
-        sample(loaded, PROMPT, trained)
+        sample(loaded, PROMPT, tmp_path)

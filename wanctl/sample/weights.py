@@ -82,8 +82,10 @@ class WeightsSearch:
         vae = _first("vae", trained, vae_given, given, cached)
         if vae is None:
             raise WeightsError(f"no VAE weights: {self._looked('vae')}; {self._advice()}")
-        # The demo's encoder comes with a package; a folder that has one of its own goes first.
-        text = _first("text_encoder", text_given, given, cached)
+        # What was trained here for the packaged encoder stays with it; a saved model that brings an
+        # encoder of its own is sampled with that.
+        packaged = self.variant.text_encoder == "minilm" and dit is trained
+        text = None if packaged else _first("text_encoder", text_given, given, cached)
         kind = "umt5" if text else self.variant.text_encoder
         if text is None and kind != "minilm":
             raise WeightsError(
