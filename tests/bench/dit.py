@@ -1,4 +1,4 @@
-"""One transformer step at 1.3B widths (4 layers, 2,080 tokens) against diffusers: time and memory."""
+"""One transformer step at 1.3B widths (4 layers, 2,080 tokens) beside diffusers: time, memory."""
 
 import json
 from collections.abc import Callable

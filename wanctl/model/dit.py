@@ -108,6 +108,8 @@ class WanModel(nn.Module):
         Raises:
             ValueError: a shape does not fit the model.
         """
+        if timesteps_B.stride() == (0,):  # an expanded scalar: one timestep, so one modulation
+            timesteps_B = timesteps_B[:1]
         grid = self._check(latents_BCTYX, timesteps_B, context_BSE)
         x_BLD = self._numerics.residual(self._embed_patches(latents_BCTYX))
         e_B1D, e6_B16D = self._embed_time(timesteps_B)

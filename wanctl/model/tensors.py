@@ -5,7 +5,6 @@ own dtype it is never copied.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -116,7 +115,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(config, indent=2) + os.linesep, encoding="utf-8")
+    partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 

@@ -85,7 +85,9 @@ def test_one_timestep_serves_a_batch():
     with torch.no_grad():
         shared = model(latents, torch.tensor([500.0]), context)
         each = model(latents, torch.tensor([500.0, 500.0]), context)
+        expanded = model(latents, torch.tensor(500.0).expand(2), context)
     torch.testing.assert_close(shared, each, atol=2e-6, rtol=0)
+    assert torch.equal(shared, expanded)
 
 
 def gradients(model: WanModel, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
