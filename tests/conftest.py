@@ -35,6 +35,8 @@ def _random_numbers() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(dtype)
-    torch.use_deterministic_algorithms(deterministic)
+    # imports the compiler (seconds), so only where a test changed it
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
     torch.set_grad_enabled(grad)

@@ -135,13 +135,14 @@ def _undisturbed() -> Iterator[None]:
     import torch  # noqa: PLC0415
 
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     python, numbers = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(deterministic)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
             random.setstate(python)
             np.random.set_state(numbers)
