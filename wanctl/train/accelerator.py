@@ -14,8 +14,8 @@ from wanctl.errors import UserError, unknown
 TRACKER_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
-class TrackerError(UserError):
-    """A tracker that is not known or not installed."""
+class PlatformError(UserError):
+    """This machine cannot train the way the recipe says."""
 
 
 def make_accelerator(
@@ -36,9 +36,11 @@ def make_accelerator(
         skips_parameters: some batches leave parameters without a gradient; processes must know.
 
     Raises:
-        TrackerError: names the tracker and how to get it.
+        PlatformError: a tracker is not known or not installed, or fp16 without a GPU.
     """
     _check_trackers(trackers)
+    if mixed_precision == "fp16" and device.type == "cpu":
+        raise PlatformError("mixed_precision: fp16 needs a GPU; say bf16 or no on the CPU")
     # Accelerator's state is a process-wide singleton: without this, training a transformer in
     # bf16 after a VAE in fp32 in one process is refused.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
@@ -56,15 +58,15 @@ def make_accelerator(
 
 def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None:
     """Open the trackers; TensorBoard forgets what a killed run logged beyond the checkpoint."""
-    init = {"tensorboard": {"purge_step": first_step}} if first_step else {}
+    init = {"tensorboard": {"purge_step": first_step + 1}}
     accelerator.init_trackers(name, init_kwargs=init)
 
 
 def _check_trackers(trackers: Sequence[str]) -> None:
     for name in trackers:
         if name not in TRACKER_MODULES:
-            raise TrackerError(f"trackers: {unknown('tracker', name, TRACKER_MODULES)}")
+            raise PlatformError(f"trackers: {unknown('tracker', name, TRACKER_MODULES)}")
         if importlib.util.find_spec(TRACKER_MODULES[name]) is None:
-            raise TrackerError(
+            raise PlatformError(
                 f"trackers: {name} is not installed; `pip install {name}`, or leave it out"
             )

@@ -77,14 +77,16 @@ def write_checkpoint(
         "state": state,
         "files": files,
     }
+    # Last: a folder without a manifest is no checkpoint, whatever else it holds.
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     for path in aside.iterdir():
         _fsync(path)
     _fsync(aside)
+    # A rename cannot replace a folder that is not empty; only a damaged one can be here.
     if final.exists():
         shutil.rmtree(final)
     aside.replace(final)
-    _fsync(folder)
+    _fsync(folder)  # the rename itself
     return final
 
 

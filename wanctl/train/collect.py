@@ -157,7 +157,7 @@ def _export(
     pool: DecodePool,
 ) -> dict[tuple[int, int], dict[str, ClipFile]]:
     """Files by frame size and clip id."""
-    files = {}
+    files = {}  # one folder per size, so that another run with this size finds them done
     with progress(sum(map(len, served.values())), "clips to training size") as bar:
         for (height, width), ids in sorted(served.items()):
             form = ExportFormat(wanted.fps, height, width, crf=TRAINING_CRF)

@@ -199,6 +199,7 @@ class DiTObjective:
         vae = self.vae.to(device)
         videos = []
         for index, prompt in enumerate(options.prompts):
+            # Keyed by the prompt's place alone: every preview of a run starts from equal noise.
             generator = keyed_generator(self.options.seed, "preview", index)
             noise = torch.randn((1, *options.latent_shape), generator=generator)
             latents = generate(
@@ -212,7 +213,7 @@ class DiTObjective:
             )
             video = torch.cat(list(vae.decode_frames(latents)), dim=2)
             videos.append(to_pictures(video[0]))
-        self.vae.to("cpu")
+        self.vae.to("cpu")  # training needs the memory
         return write_preview(folder, step, videos, options.fps, options.prompts)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002

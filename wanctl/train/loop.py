@@ -179,7 +179,7 @@ class _Run:
                 self._evaluate_and_write()
                 if self._should_stop(stop):
                     self._interrupt()
-        self._finish()
+        self._finish()  # also where all steps were done but the model was not written
         return Outcome(
             step=self.state.step,
             trained=self.state.step - first,
@@ -252,6 +252,7 @@ class _Run:
 
     def _mean_over_processes(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """All figures of a step in one transfer from the device."""
+        # One transfer: reading each figure alone would stop a GPU once per figure.
         stacked = torch.stack([value.detach().float().to(self.device) for value in values.values()])
         if self.accelerator.num_processes > 1:
             stacked = self.accelerator.reduce(stacked, "mean")

@@ -16,6 +16,7 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    # Opened for each line: a rename by `truncate_after` must not leave a stale handle behind.
     def append(self, values: Mapping[str, float | int | str]) -> None:
         """Write one line. Floats keep every bit; what is not finite becomes null."""
         line = json.dumps({k: _json_safe(v) for k, v in values.items()}, allow_nan=False)

@@ -66,11 +66,12 @@ def parameter_groups(
 def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; fused, which is one call per step on CPU and CUDA."""
     groups = parameter_groups(module.named_parameters(), options.weight_decay)
+    # torch imports its compiler the first time an optimizer is made: two seconds, once.
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Put `lr` into every group."""
+    """Put `lr` into every group. No scheduler object, so there is no state to save."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 

@@ -27,5 +27,6 @@ def prefetch(
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            # A run that stops must not wait for clips it will never use.
             for future in waiting:
                 future.cancel()

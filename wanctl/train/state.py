@@ -53,6 +53,7 @@ class TrainState:
         """Put a checkpoint back. An average switched on since then starts from the weights."""
         self.module.load_state_dict(checkpoint.tensors("model"))
         load_optimizer_tensors(self.optimizer, self.module, checkpoint.tensors("optimizer"))
+        # Copied into the tensors that exist: the optimizer and the averages hold on to them.
         averages = checkpoint.tensors("ema")
         self.ema.load(averages or dict(self.module.named_parameters()))
         if self.scaler is not None and "scaler" in checkpoint.state:

@@ -168,6 +168,11 @@ def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path):
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 
 
+def test_fp16_on_the_cpu_is_refused_in_one_line(toy, tmp_path):
+    with pytest.raises(ValueError, match="fp16 needs a GPU; say bf16 or no"):
+        train(toy(), tmp_path, options(mixed_precision="fp16"), device=CPU)
+
+
 def test_signal_handlers_are_put_back(toy, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     train(toy(), tmp_path, options(), device=CPU)
