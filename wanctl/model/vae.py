@@ -93,7 +93,7 @@ class Decoder(nn.Module):
 class WanVAE(nn.Module):
     """Encoder and decoder with the statistics that normalise the latents.
 
-    Set `checkpointing` to recompute activations in the backward pass: less memory, a third slower.
+    Set `checkpointing` to recompute activations in the backward pass: less memory, one more forward.
     """
 
     def __init__(self, shape: VAEShape) -> None:
@@ -125,6 +125,12 @@ class WanVAE(nn.Module):
     def latent_std(self) -> Tensor:
         """Per-channel standard deviation of the latents, (1, Z, 1, 1, 1) float32."""
         return self._per_channel(self.shape.latent_std)
+
+    @property
+    def log_variance_bias(self) -> Tensor:
+        """(Z,) bias of the log-variance: a view into a parameter, for starting from nothing."""
+        assert self.conv1.bias is not None
+        return self.conv1.bias[self.shape.z_dim :]
 
     def moments(self, video: Tensor, *, chunked: bool = False) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, not normalised (for training).
