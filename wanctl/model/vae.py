@@ -93,7 +93,7 @@ class Decoder(nn.Module):
 class WanVAE(nn.Module):
     """Encoder and decoder with the statistics that normalise the latents.
 
-    Set `checkpointing` to recompute activations in the backward pass: less memory, one more forward.
+    Set `checkpointing` to recompute activations in the backward pass: less memory, slower.
     """
 
     def __init__(self, shape: VAEShape) -> None:
