@@ -25,6 +25,8 @@ class BucketLike(Protocol):
     def batch_size(self) -> int: ...  # noqa: D102
     @property
     def probability(self) -> float: ...  # noqa: D102
+    @property
+    def from_step(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,11 @@ class BatchPlan:
             for index in clip_buckets(buckets, clip.num_frames, clip.height, clip.width):
                 if clip.weight > 0:
                     self.members[index].append(number)
-        chances = np.array(
-            [b.probability if m else 0.0 for b, m in zip(buckets, self.members, strict=True)]
-        )
-        if not chances.sum():
+        if not any(self.members):
             raise ValueError("no clip serves any bucket")
-        self._chances = chances / chances.sum()
+        # where no bucket may be drawn at first, the earliest one is
+        served = [b.from_step for b, m in zip(buckets, self.members, strict=True) if m]
+        self._first_step = min(served)
 
     def batch(self, step: int, micro: int = 0) -> Batch:
         """The bucket, clips and window starts of one micro-step.
@@ -152,7 +153,7 @@ class BatchPlan:
         random = np.random.Generator(
             np.random.Philox(np.random.SeedSequence((self._seed, step, micro)))
         )
-        index = int(random.choice(len(self._buckets), p=self._chances))
+        index = int(random.choice(len(self._buckets), p=self._chances(step)))
         bucket, members = self._buckets[index], self.members[index]
         weights = np.array([self._clips[m].weight for m in members], dtype=np.float64)
         chosen = random.choice(
@@ -167,6 +168,16 @@ class BatchPlan:
             last = self._clips[clip].num_frames - bucket.frames
             windows.append(Window(clip, int(random.integers(0, last + 1))))
         return Batch(index, bucket, windows)
+
+    def _chances(self, step: int) -> np.ndarray:
+        reached = max(step, self._first_step)
+        chances = np.array(
+            [
+                bucket.probability if members and bucket.from_step <= reached else 0.0
+                for bucket, members in zip(self._buckets, self.members, strict=True)
+            ]
+        )
+        return chances / chances.sum()
 
 
 def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:

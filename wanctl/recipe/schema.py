@@ -29,6 +29,11 @@ class Bucket(Section):
     probability: PositiveFloat = Field(
         default=1.0, description="relative chance that a step draws from this bucket"
     )
+    from_step: int = Field(
+        default=0,
+        ge=0,
+        description="not drawn before this step: images first, then short clips, then long ones",
+    )
 
     @field_validator("frames")
     @classmethod
