@@ -10,13 +10,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from wanctl.curate.api import Clip, FilterUnavailableError, FrameBatch, FrameSpec
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.shots import Detector, DetectorSettings
 from wanctl.curate.split import SplitRules, make_clips
+from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_schema
-from wanctl.data.video import read_clip, scan
+from wanctl.data.video import Scan, read_clip, scan
 from wanctl.data.worker import DecodePool, Failure
 from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
@@ -28,6 +31,15 @@ VIDEO_SUFFIXES = frozenset(
         "ts", "webm", "wmv", "y4m",
     )
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run reads and writes."""
+
+    dataset: DatasetDir
+    pool: DecodePool
+    timings: Timings
 
 
 @dataclass(frozen=True)
@@ -83,37 +95,36 @@ def runnable(filters: Sequence[NamedFilter]) -> list[NamedFilter]:
 
 
 def split_footage(
-    dataset: DatasetDir,
-    parts: Sequence[tuple[str, Sequence[Path]]],
-    splitter: Splitter,
-    pool: DecodePool,
+    site: Site, parts: Sequence[tuple[str, Sequence[Path]]], splitter: Splitter
 ) -> int:
     """Write `clips/` and `quarantine/` for every part that lacks them.
 
     Returns:
         The number of parts that an earlier run had finished.
     """
-    todo = [(part, paths) for part, paths in parts if not dataset.has_part("clips", part)]
+    todo = [(part, paths) for part, paths in parts if not site.dataset.has_part("clips", part)]
     first_seen: dict[str, str] = {}
-    for row in dataset.read("clips", ["content_hash", "source"]).to_pylist():
+    for row in site.dataset.read("clips", ["content_hash", "source"]).to_pylist():
         first_seen.setdefault(row["content_hash"], row["source"])
     with progress(sum(len(paths) for _, paths in todo), "scan footage") as bar:
         for part, paths in todo:
-            _split_part(dataset, part, paths, splitter, pool, first_seen, bar)
+            _split_part(site, part, paths, splitter, first_seen, bar)
     return len(parts) - len(todo)
 
 
-def measure(
-    dataset: DatasetDir, parts: Sequence[str], filters: Sequence[NamedFilter], pool: DecodePool
-) -> int:
-    """Write the evidence of every filter for every part that lacks it.
+def measure(site: Site, filters: Sequence[NamedFilter]) -> int:
+    """Write the evidence of every filter for every part of the data set that lacks it.
 
     Returns:
         The number of (part, filter) units that an earlier run had finished.
+
+    Raises:
+        FilterUnavailableError: a filter found only now that it cannot run here.
     """
+    dataset = site.dataset
     todo = {
         part: [named for named in filters if not dataset.has_part(named.table, part)]
-        for part in parts
+        for part in dataset.parts("clips")
     }
     rows = {
         part: dataset.read("clips", parts=[part]).to_pylist()
@@ -122,7 +133,7 @@ def measure(
     }
     with progress(sum(len(clips) for clips in rows.values()), "measure clips") as bar:
         for part, clips in rows.items():
-            _measure_part(dataset, part, clips, todo[part], pool, bar)
+            _measure_part(site, part, clips, todo[part], bar)
     return len(filters) * len(todo) - sum(len(missing) for missing in todo.values())
 
 
@@ -136,65 +147,84 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def _split_part(
-    dataset: DatasetDir,
+    site: Site,
     part: str,
     paths: Sequence[Path],
     splitter: Splitter,
-    pool: DecodePool,
     first_seen: dict[str, str],
     bar: Bar,
 ) -> None:
     clips: list[dict[str, Any]] = []
     aside: list[dict[str, Any]] = []
-    for index, result in pool.map(scan, ((path, splitter.max_fps) for path in paths)):
-        source = str(paths[index])
+    results = site.pool.map(scan, ((path, splitter.max_fps) for path in paths))
+    for path, result in zip(paths, _waited(site, "scan", results), strict=True):
+        source = str(path)
         if isinstance(result, Failure):
             aside.append(_aside(source, "scan", result.kind, result.message))
-        elif (twin := first_seen.setdefault(result.info.content_hash, source)) != source:
+        elif twin := first_seen.get(result.info.content_hash):
             aside.append(_aside(source, "scan", "duplicate", f"same content as {twin}"))
         else:
-            rows = make_clips(
-                result, splitter.detect(result.strip, splitter.settings), splitter.rules
-            )
+            rows, short = _clips_of(site, result, splitter)
             clips += rows
-            if not rows:
-                short = f"no shot of at least {splitter.rules.min_clip_s:g} s"
-                aside.append(_aside(source, "split", "no clips", short))
-        bar.advance(note=paths[index].name)
-    dataset.write_part("quarantine", part, aside)
-    dataset.write_part("clips", part, clips)
+            aside += short
+            # a file without clips is no original, or a resumed run would judge its twin otherwise
+            if rows:
+                first_seen[result.info.content_hash] = source
+        bar.advance(note=path.name)
+    site.dataset.write_part("quarantine", part, aside)
+    site.dataset.write_part("clips", part, clips)
+    site.timings.save()
+
+
+def _clips_of(
+    site: Site, scanned: Scan, splitter: Splitter
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of clips, and a row of quarantine where shots were too short to make one."""
+    with site.timings.timed("shots"):
+        transitions = splitter.detect(scanned.strip, splitter.settings)
+        split = make_clips(scanned, transitions, splitter.rules)
+    for stage in ("scan", "shots"):
+        site.timings.count(stage, scanned.info.duration_s)
+    if split.rows and not split.short_s:
+        return split.rows, []
+    kind = "short shots" if split.rows else "no clips"
+    few = f"{len(split.short_s)}, together {sum(split.short_s):.2f} s"
+    error = f"shots under {splitter.rules.min_clip_s:g} s make no clip: {few}"
+    return split.rows, [_aside(str(scanned.info.path), "split", kind, error)]
 
 
 def _measure_part(
-    dataset: DatasetDir,
+    site: Site,
     part: str,
     rows: Sequence[Mapping[str, Any]],
     filters: Sequence[NamedFilter],
-    pool: DecodePool,
     bar: Bar,
 ) -> None:
+    schemas = {named.name: evidence_schema(named.filter.evidence) for named in filters}
     evidence: dict[str, list[dict[str, Any]]] = {named.name: [] for named in filters}
     aside: dict[str, list[dict[str, Any]]] = {named.name: [] for named in filters}
-    for row, batches in _decoded(rows, filters, pool):
+    for row, batches in _decoded(site, rows, filters):
         clip = as_clip(row)
         for named in filters:
-            found = _measured(named, clip, batches)
+            with site.timings.timed(named.name):
+                found = _measured(named, clip, batches, schemas[named.name])
+            site.timings.count(named.name, clip.duration_s)
             if isinstance(found, Failure):
                 aside[named.name].append(
                     _aside(clip.source, named.name, found.kind, found.message, clip.id)
                 )
             else:
-                evidence[named.name].append({"id": clip.id, **found})
+                evidence[named.name].append(found)
         bar.advance(note=Path(clip.source).name)
     for named in filters:
         if aside[named.name]:
-            dataset.write_part("quarantine", f"{part}-{named.key}", aside[named.name])
-        schema = evidence_schema(named.filter.evidence)
-        dataset.write_part(named.table, part, evidence[named.name], schema=schema)
+            site.dataset.write_part("quarantine", f"{part}-{named.key}", aside[named.name])
+        site.dataset.write_part(named.table, part, evidence[named.name], schema=schemas[named.name])
+    site.timings.save()
 
 
 def _decoded(
-    rows: Sequence[Mapping[str, Any]], filters: Sequence[NamedFilter], pool: DecodePool
+    site: Site, rows: Sequence[Mapping[str, Any]], filters: Sequence[NamedFilter]
 ) -> Iterator[tuple[Mapping[str, Any], dict[FrameSpec, FrameBatch] | Failure]]:
     """Each clip with the frames that its filters want, decoded in one pass."""
     wanted = (named.filter.frames() for named in filters)
@@ -206,25 +236,48 @@ def _decoded(
         (Path(row["source"]), row["start_pts"], row["end_pts"], specs, row["width"], row["height"])
         for row in rows
     )
-    for index, result in pool.map(read_clip, tasks):
+    results = _waited(site, "decode", site.pool.map(read_clip, tasks))
+    for row, result in zip(rows, results, strict=True):
+        site.timings.count("decode", row["end_s"] - row["start_s"])
         failed = isinstance(result, Failure)
-        yield rows[index], result if failed else dict(zip(specs, result, strict=True))
+        yield row, result if failed else dict(zip(specs, result, strict=True))
+
+
+def _waited(site: Site, stage: str, results: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """Results of a pool, with the time spent waiting for each put down to a stage."""
+    while True:
+        with site.timings.timed(stage):
+            item = next(results, None)
+        if item is None:
+            return
+        yield item[1]
 
 
 def _measured(
-    named: NamedFilter, clip: Clip, batches: dict[FrameSpec, FrameBatch] | Failure
-) -> Mapping[str, Any] | Failure:
+    named: NamedFilter,
+    clip: Clip,
+    batches: dict[FrameSpec, FrameBatch] | Failure,
+    schema: pa.Schema,
+) -> dict[str, Any] | Failure:
+    """One row of evidence, checked against the columns that the filter declares."""
     spec = named.filter.frames()
     if isinstance(batches, Failure):
         if spec is not None:
             return batches
         batches = {}
     try:
-        return named.filter.measure(clip, batches[spec] if spec else None)
+        row = {"id": clip.id, **named.filter.measure(clip, batches[spec] if spec else None)}
+        if set(row) != set(schema.names):
+            got, wanted = sorted(row), sorted(schema.names)
+            raise TypeError(f"measure gave the columns {got}, the filter declares {wanted}")
+        pa.Table.from_pylist([row], schema=schema)
+    except FilterUnavailableError:
+        raise
     except Exception as error:  # a filter is a plug-in: one clip that it cannot take stops nothing
         log.debug("filter %s, clip %s", named.name, clip.id, exc_info=True)
         message = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Failure(stage=named.name, kind="error", message=message)
+    return row
 
 
 def _aside(source: str, stage: str, kind: str, error: str, clip: str = "") -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 from rich.table import Table
 
 from wanctl.curate import report as report_page
-from wanctl.curate.engine import Splitter, find_footage, measure, runnable, split_footage
+from wanctl.curate.engine import Site, Splitter, find_footage, measure, runnable, split_footage
 from wanctl.curate.registry import NamedFilter, build_filters
-from wanctl.curate.select import SelectRules, decide
+from wanctl.curate.select import SelectRules, decide, measured
 from wanctl.curate.shots import DetectorSettings, get_detector
 from wanctl.curate.split import SplitRules
 from wanctl.curate.thumbs import collect_sprites
+from wanctl.curate.timing import Timings
 from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ExportFormat, export_clips
@@ -54,8 +55,9 @@ def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
     if others:
         log.info("%s: %d files that are no footage are passed over", folder, others)
     with _pool(loaded) as pool:
-        reused = split_footage(dataset, parts, splitter, pool)
-        reused += measure(dataset, [part for part, _ in parts], filters, pool)
+        site = Site(dataset, pool, Timings(path))
+        reused = split_footage(site, parts, splitter)
+        reused += measure(site, filters)
         if reused:
             log.info("%d finished units of work were there already", reused)
         selection = _select(loaded, dataset, filters)
@@ -67,7 +69,7 @@ def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
 def select(loaded: LoadedRecipe, out: Path) -> None:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
-    filters = runnable(_filters(loaded))
+    filters = measured(dataset, _filters(loaded))
     selection = _select(loaded, dataset, filters)
     _summary(dataset, selection, filters)
     log.info("`wanctl data report` draws it")
@@ -76,7 +78,7 @@ def select(loaded: LoadedRecipe, out: Path) -> None:
 def report(loaded: LoadedRecipe, out: Path) -> None:
     """Write report.html for the selection as it is."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
-    filters = runnable(_filters(loaded))
+    filters = measured(dataset, _filters(loaded))
     selection = _read_selection(loaded, dataset)
     with _pool(loaded) as pool:
         page = _report(dataset, selection, filters, pool)

@@ -8,10 +8,11 @@ from typing import Any
 from wanctl.curate.api import Box, Clip, Verdict
 from wanctl.curate.engine import as_clip
 from wanctl.curate.registry import NamedFilter
-from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket
+from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.reads import frames_at
 from wanctl.errors import UserError
+from wanctl.log import log
 
 CROP = "crop"
 
@@ -33,6 +34,21 @@ class SelectRules:
     fingerprint: str
 
 
+def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
+    """The filters that can decide: all but optional ones that never measured this data set.
+
+    Unlike measuring, deciding needs no model, so a set measured on one machine can be decided
+    on another where a filter cannot run.
+    """
+    ready = []
+    for named in filters:
+        if named.filter.optional and _missing(dataset, named):
+            log.warning("filter %s is left out: it is optional and did not measure", named.name)
+        else:
+            ready.append(named)
+    return ready
+
+
 def decide(
     dataset: DatasetDir, filters: Sequence[NamedFilter], rules: SelectRules
 ) -> list[dict[str, Any]]:
@@ -48,6 +64,7 @@ def decide(
         for row in dataset.read("quarantine").to_pylist()
         if row["clip_id"]
     }
+    unfit: list[str] = []
     recipe_hash = hashlib.sha256(rules.fingerprint.encode()).hexdigest()[:16]
     rows = []
     for row in clips:
@@ -56,17 +73,26 @@ def decide(
             named.name: _verdict(named, clip, evidence[named.name], failed) for named in filters
         }
         rows.append({**_row(clip, verdicts, rules), "recipe_hash": recipe_hash})
+        if rows[-1]["kept"] and rows[-1]["bucket"] is None:
+            unfit.append(_why_unfit(clip, rows[-1], rules))
+    if unfit:
+        log.warning(
+            "%d kept clips serve no bucket of train_dit; the first: %s", len(unfit), unfit[0]
+        )
     return rows
 
 
 def _evidence(dataset: DatasetDir, named: NamedFilter) -> dict[str, Mapping[str, Any]]:
-    missing = set(dataset.parts("clips")) - set(dataset.parts(named.table))
-    if missing:
+    if missing := _missing(dataset, named):
         raise UserError(
             f"{dataset.path}: {len(missing)} parts were not measured with filter {named.name!r} "
             f"as it is set now ({named.key}); run `wanctl curate FOLDER` with this recipe"
         )
     return {row["id"]: row for row in dataset.read(named.table).to_pylist()}
+
+
+def _missing(dataset: DatasetDir, named: NamedFilter) -> set[str]:
+    return set(dataset.parts("clips")) - set(dataset.parts(named.table))
 
 
 def _verdict(
@@ -112,10 +138,22 @@ def _row(clip: Clip, verdicts: Mapping[str, Verdict], rules: SelectRules) -> dic
     }
 
 
+def _why_unfit(clip: Clip, row: Mapping[str, Any], rules: SelectRules) -> str:
+    frames = frames_at(rules.clip_fps, clip.duration_s)
+    return why_no_bucket(rules.buckets, frames, row["crop_h"], row["crop_w"])
+
+
 def _intersection(clip: Clip, crops: Sequence[Box]) -> Box:
-    """The part of the picture that all crops leave; no area where they do not overlap."""
-    left, top, right, bottom = 0, 0, clip.width, clip.height
-    for crop in crops:
-        left, top = max(left, crop.x), max(top, crop.y)
-        right, bottom = min(right, crop.x + crop.width), min(bottom, crop.y + crop.height)
+    """The part of the picture that all crops leave; no area where they do not overlap.
+
+    Its edges are even, as chroma is stored for two by two pixels. Without crops it is the whole
+    picture, even or not.
+    """
+    if not crops:
+        return Box(0, 0, clip.width, clip.height)
+    left = max(0, *(crop.x for crop in crops))
+    top = max(0, *(crop.y for crop in crops))
+    right = min(clip.width, *(crop.x + crop.width for crop in crops))
+    bottom = min(clip.height, *(crop.y + crop.height for crop in crops))
+    left, top, right, bottom = left + left % 2, top + top % 2, right // 2 * 2, bottom // 2 * 2
     return Box(left, top, max(0, right - left), max(0, bottom - top))

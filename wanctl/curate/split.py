@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,25 +28,40 @@ class SplitRules:
     max_clip_s: float | None
 
 
-def make_clips(
-    scan: Scan, transitions: Sequence[Transition], rules: SplitRules
-) -> list[dict[str, Any]]:
-    """Rows of the clips table for one file, in order of time; none when all shots are short."""
+class Split(NamedTuple):
+    """Rows of the clips table in order of time, and the seconds of each shot that was too short."""
+
+    rows: list[dict[str, Any]]
+    short_s: list[float]
+
+
+def make_clips(scan: Scan, transitions: Sequence[Transition], rules: SplitRules) -> Split:
+    """Cut one file into clips."""
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     ends = scan.pts + scan.durations
-    rows = []
+    split = Split([], [])
     for shot, (first, last) in enumerate(_shots(scan, transitions, rules.trim_frames)):
-        length_s = (ends[last] - scan.pts[first]) * tick_s
-        pieces = 1
-        if rules.max_clip_s is not None:
-            # a hair of slack, so that 10.000001 s is not cut in two
-            pieces = max(1, int(np.ceil(length_s / rules.max_clip_s - 1e-3)))
-        edges = np.linspace(first, last + 1, pieces + 1).round().astype(int)
-        for a, b in pairwise(edges):
+        for a, b in pairwise(_edges(scan, first, last, rules.max_clip_s)):
             start, end = int(scan.pts[a]), int(ends[b - 1])
-            if (end - start) * tick_s >= rules.min_clip_s and b > a:
-                rows.append(_row(scan, shot, start, end, int(b - a)))
-    return rows
+            seconds = (end - start) * tick_s
+            if seconds >= rules.min_clip_s:
+                split.rows.append(_row(scan, shot, start, end, b - a))
+            else:
+                split.short_s.append(seconds)
+    return split
+
+
+def _edges(scan: Scan, first: int, last: int, max_s: float | None) -> list[int]:
+    """Frames at which the pieces of a shot begin, and the frame after its last."""
+    start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
+    tick_s = scan.info.time_base[0] / scan.info.time_base[1]
+    # a hair of slack, so that 10.000001 s is not cut in two
+    pieces = 1 if max_s is None else max(1, int(np.ceil((end - start) * tick_s / max_s - 1e-3)))
+    # equal in time, not in frames: footage of varying rate would give pieces of any length
+    times = np.linspace(start, end, pieces + 1)[1:-1]
+    middles = scan.pts[first : last + 1] - scan.durations[first : last + 1] / 2
+    inner = np.searchsorted(middles, times, side="right") - 1 + first
+    return sorted({first, *map(int, inner), last + 1})
 
 
 def _shots(scan: Scan, transitions: Sequence[Transition], trim: int) -> list[tuple[int, int]]:

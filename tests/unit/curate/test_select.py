@@ -1,9 +1,9 @@
 import pytest
 
-from wanctl.curate.api import Box, Filter, Verdict, threshold
+from wanctl.curate.api import Box, Filter, FilterUnavailableError, Verdict, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report import funnel
-from wanctl.curate.select import SelectRules, decide
+from wanctl.curate.select import SelectRules, decide, measured
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.errors import UserError
@@ -21,6 +21,12 @@ class Loudness(Filter):
         keep = evidence["level"] <= self.limit
         box = Box(*self.crop) if self.crop else None
         return Verdict(keep, "" if keep else "loud", score=evidence["level"], crop=box, weight=0.5)
+
+
+class Other(Loudness):
+    """Measures something else."""
+
+    window: int = 3
 
 
 RULES = SelectRules(0.5, (Bucket(frames=17, height=64, width=64),), 25.0, "recipe")
@@ -71,6 +77,22 @@ def test_crops_meet_and_too_much_crop_drops(tmp_path):
     assert row["reasons"] == ["crop: crops take 60% of the picture, allowed 50%"]
 
 
+def test_crops_end_on_even_pixels(tmp_path):
+    named = NamedFilter("odd", Loudness(crop=(3, 5, 90, 70)))
+    row = decide(dataset_with(tmp_path, [0.1], named.table), [named], RULES)[0]
+    assert (row["crop_x"], row["crop_y"], row["crop_w"], row["crop_h"]) == (4, 6, 88, 68)
+
+
+def test_deciding_asks_only_for_what_was_measured(tmp_path):
+    class Elsewhere(Loudness):
+        def check(self):
+            raise FilterUnavailableError("no model here")
+
+    loud, lost = NamedFilter("loud", Elsewhere()), NamedFilter("lost", Other(optional=True))
+    dataset = dataset_with(tmp_path, [0.1], loud.table)
+    assert measured(dataset, [loud, lost]) == [loud]
+
+
 def test_a_clip_that_a_filter_could_not_measure_is_dropped_with_its_error(tmp_path):
     named = NamedFilter("loud", Loudness())
     dataset = dataset_with(tmp_path, [0.1, None], named.table)
@@ -82,9 +104,6 @@ def test_a_clip_that_a_filter_could_not_measure_is_dropped_with_its_error(tmp_pa
 
 
 def test_what_was_never_measured_asks_for_curate(tmp_path):
-    class Other(Loudness):
-        window: int = 3
-
     dataset = dataset_with(tmp_path, [0.1], NamedFilter("loud", Loudness()).table)
     with pytest.raises(UserError, match="run `wanctl curate FOLDER`"):
         decide(dataset, [NamedFilter("loud", Other())], RULES)

@@ -75,3 +75,16 @@ def test_every_length_of_footage_is_taken(frames):
     strip = scenes([frames])
     for detect in DETECTORS.values():
         assert detect(strip, DetectorSettings()) == []
+
+
+def test_bars_are_cut_off_and_a_dark_scene_is_no_bar():
+    strip = scenes([20, 20])
+    boxed = np.zeros_like(strip)
+    boxed[:, :, 8:40] = strip[:, :, 8:40]
+    bare = shots.without_bars(boxed)
+    assert bare.shape == strip.shape
+    assert bare.std(axis=0).min() > 0
+    assert shots.without_bars(strip) is strip
+    fading = strip // 2
+    fading[:20] = 0
+    assert shots.without_bars(fading) is fading
