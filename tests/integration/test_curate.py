@@ -160,7 +160,13 @@ def test_a_filter_that_cannot_run_stops_before_any_work(footage, tmp_path, capsy
 
 def test_killed_at_three_moments_the_tables_come_out_the_same(curated, footage, tmp_path):
     command = [sys.executable, "-m", "wanctl", "curate", str(footage), *CHEAP]
-    command += ["--set", "curate.shard_sources=2", "--out"]
+    command += [
+        "--set",
+        "curate.split.detector=adaptive",
+        "--set",
+        "curate.shard_sources=2",
+        "--out",
+    ]
     whole = tmp_path / "whole"
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
     broken = tmp_path / "broken"
