@@ -87,6 +87,10 @@ class Aesthetic(Filter):
                 values = torch.nn.functional.linear(values, weight, bias)
         return {"scores": [round(float(value), 4) for value in values[:, 0]]}
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (self.min_mean,)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the mean over frames."""
         scores = evidence["scores"]

@@ -65,6 +65,10 @@ class Blur(Filter):
             "reblur": [round(_reblur(picture), 5) for picture in pictures],
         }
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (self.max_reblur,)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the re-blur ratio of the sharper half of the frames."""
         pairs = sorted(

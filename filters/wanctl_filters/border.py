@@ -82,6 +82,10 @@ class Border(Filter):
             "bright_frames": len(luma),
         }
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (100 * (1 - self.min_picture_share),)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """Keep and crop; drop where bars leave too little. The score is the area cut off, in %."""
         box = self._picture(evidence)

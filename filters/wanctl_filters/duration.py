@@ -25,6 +25,10 @@ class Duration(Filter):
         """Seconds and frames, from the clip's row."""
         return {"duration_s": clip.duration_s, "num_frames": clip.num_frames}
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (self.min_s,) if self.max_s is None else (self.min_s, self.max_s)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the length in seconds."""
         seconds, count = evidence["duration_s"], evidence["num_frames"]

@@ -65,6 +65,10 @@ class Exposure(Filter):
             "luma": [round(float(frame.mean()), 2) for frame in luma],
         }
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (100 * self.max_blown,)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the median share of blown pixels, in %."""
         blown, dark = median(evidence["blown"]), median(evidence["dark"])

@@ -63,6 +63,10 @@ class Nsfw(Filter):
         images = [Image.fromarray(frame[rows, columns]) for frame in frames.frames]
         return {"scores": [round(float(s), 5) for s in self._classifier.score_images(images)]}
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (self.max_score,)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the highest probability of any frame."""
         worst = max(evidence["scores"])

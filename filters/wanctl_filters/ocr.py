@@ -119,6 +119,10 @@ class Ocr(Filter):
             "texts": self._read(frames.frames, found) if self.read else [],
         }
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (100 * self.max_overlay,)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the share under overlaid text in the fullest frame, in %."""
         text = _shares(self._lines(clip, evidence), clip)

@@ -27,6 +27,10 @@ class Resolution(Filter):
         """Display size in pixels, from the clip's row."""
         return {"width": clip.width, "height": clip.height}
 
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (float(self.min_short_px),)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
         """The score is the shorter side in pixels."""
         width, height = evidence["width"], evidence["height"]
