@@ -1,4 +1,4 @@
-"""The demo's last stage: which training clip is each sample closest to, as numbers and a picture."""
+"""The demo's last stage: which training clip each sample is closest to, in numbers and pictures."""
 
 import csv
 import statistics
