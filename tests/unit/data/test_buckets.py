@@ -21,6 +21,7 @@ class Shape(NamedTuple):
     width: int
     batch_size: int = 1
     probability: float = 1.0
+    from_step: int = 0
 
 
 IMAGE = Shape(1, 64, 96, 8, 3.0)
@@ -106,3 +107,14 @@ def test_no_source_loses_its_last_clip():
     assert sum(holdout(["a", "b", "c"], ["x"] * 3, 0.99)) == 2
     assert sum(holdout(["a", "b"], ["x"] * 2, 0.001)) == 1
     assert holdout(["a", "b"], ["x"] * 2, 0) == [False] * 2
+
+
+def test_a_bucket_waits_for_its_step_and_the_first_one_never_does():
+    late = LONG._replace(from_step=5)
+    clips = [ClipShape(40, 64, 96)] * 4
+    plan = BatchPlan([WIDE, late], clips, seed=0)
+    drawn = [plan.batch(step).index for step in range(60)]
+    assert set(drawn[:5]) == {0}
+    assert set(drawn[5:]) == {0, 1}
+    alone = BatchPlan([late], clips, seed=0)
+    assert alone.batch(0).index == 0
