@@ -55,7 +55,7 @@ def build_and_step(arm: str) -> None:
 
 def run(repeats: int = 5) -> dict[str, float]:
     """Speed as a multiple of diffusers', and what a step adds to the memory of the bare model."""
-    figures = compare("step", {arm: make() for arm, make in ARMS.items()}, repeats).figures()
+    figures = compare("step", {arm: make() for arm, make in ARMS.items()}, repeats)
     added = {
         arm: peak_rss("dit", "build_and_step", arm) - peak_rss("dit", "build", arm) for arm in ARMS
     }
