@@ -18,8 +18,7 @@ def histogram(
     low, high = min(scores), max(scores)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
-    piles = [(_count(kept, low, high), _count(dropped, low, high))]
-    kept_bins, dropped_bins = piles[0]
+    kept_bins, dropped_bins = _count(kept, low, high), _count(dropped, low, high)
     tallest = max(k + d for k, d in zip(kept_bins, dropped_bins, strict=True)) or 1
     step = WIDTH / BINS
     bars = []
