@@ -13,25 +13,32 @@ Heavy libraries are imported inside methods, so that checking a recipe stays qui
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias
 
+import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from wanctl.curate.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Verdicts
 from wanctl.data.frames import Box, FrameBatch, FrameSpec
+from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
 
 __all__ = [
+    "Batch",
     "Box",
     "Clip",
+    "Embedder",
     "Evidence",
     "Field",
     "Filter",
     "FilterUnavailableError",
     "FrameBatch",
     "FrameSpec",
+    "Ragged",
     "Verdict",
+    "Verdicts",
     "threshold",
 ]
 
@@ -46,99 +53,48 @@ class FilterUnavailableError(UserError):
     """A filter cannot run here: says which package or file is missing and how to get it."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One row of `clips/`: a span of a source file, not yet cut out.
-
-    Sizes are display sizes: rotation applied, pixels square.
-    """
-
-    id: str
-    source: str
-    start_s: float
-    end_s: float
-    num_frames: int
-    fps: float
-    width: int
-    height: int
-    vfr: bool
-    rotation: int
-    has_audio: bool
-    corrupt_share: float
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
-        return self.end_s - self.start_s
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a filter makes of a clip.
-
-    Attributes:
-        keep: whether the clip stays.
-        reason: why not, with the number and the bound: "text covers 7.1 %, allowed 2 %".
-        score: the number the threshold was compared with; drawn in the report's histogram.
-        crop: the rectangle to keep, in display pixels; None keeps the whole frame.
-        weight: sampling weight in training.
-        tier: a class name, where the filter sorts rather than drops.
-    """
-
-    keep: bool
-    reason: str = ""
-    score: float | None = None
-    crop: Box | None = None
-    weight: float = 1.0
-    tier: str | None = None
-
-
 def threshold(default: Any, **field: Any) -> Any:
     """A field that takes part in deciding only; changing it never measures again."""
     return Field(default=default, json_schema_extra={"decides": True}, **field)
 
 
-class Filter(BaseModel):
-    """Base of all filters.
+class Measurer(BaseModel):
+    """What filters and embedders share: settings, the frames they want, and measuring.
 
     Class attributes:
         version: raise it when `measure` changes; part of the evidence's hash.
-        evidence: column name -> one of COLUMN_TYPES.
-        unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
+        heavy: it runs a network. Heavy ones see several clips at once, in the engine's process;
+            the others run beside the decoder, where frames need not be copied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     version: ClassVar[int] = 1
-    evidence: ClassVar[dict[str, str]] = {}
-    unit: ClassVar[str] = ""
-
-    optional: bool = threshold(
-        default=False, description="skip this filter, with a warning, where it cannot run"
-    )
+    heavy: ClassVar[bool] = False
 
     def frames(self) -> FrameSpec | None:
         """The frames `measure` wants; None when the clip's row is enough."""
         return None
 
     def check(self) -> None:
-        """Make sure that the filter can run here, without loading a model.
+        """Make sure that it can run here, without loading a model.
 
         Raises:
             FilterUnavailableError: a package or a weight file is missing; says which.
         """
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Raw evidence of one clip, one value per column of `evidence`. Deterministic."""
+        """Raw evidence of one clip, one value per column. Deterministic."""
         raise NotImplementedError
 
-    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The verdict under the current thresholds. Pure and quick."""
-        raise NotImplementedError
+    def measure_many(
+        self, clips: Sequence[Clip], frames: Sequence[FrameBatch | None]
+    ) -> list[Evidence]:
+        """Evidence of several clips; networks take their frames in one batch.
 
-    def bounds(self) -> tuple[float, ...]:
-        """Values of `Verdict.score` at which the verdict flips; drawn in the report."""
-        return ()
+        A clip's numbers may not depend on which other clips it came with.
+        """
+        return [self.measure(clip, batch) for clip, batch in zip(clips, frames, strict=True)]
 
     @classmethod
     def measure_fields(cls) -> tuple[str, ...]:
@@ -155,3 +111,61 @@ class Filter(BaseModel):
         values = self.model_dump(mode="json", include=set(self.measure_fields()))
         text = json.dumps({"version": self.version, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Embedder(Measurer):
+    """Turns frames into vectors that any number of filters share.
+
+    `measure` returns {"frames": int, "vector": (frames * D,) values}; each frame's vector has
+    length one. Filters that return an equal embedder share one table, `embeddings/NAME@HASH`.
+
+    Class attributes:
+        name: of the table.
+    """
+
+    name: ClassVar[str] = ""
+    heavy: ClassVar[bool] = True
+
+
+class Filter(Measurer):
+    """Base of all filters. A filter overrides `decide` (one clip) or `decide_many` (columns).
+
+    Class attributes:
+        evidence: column name -> one of COLUMN_TYPES; empty when an embedder is all it needs.
+        unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
+        scope: which clips `decide_many` must see together: any ("clip"), all of a source file
+            ("source"), or the whole data set ("set").
+    """
+
+    evidence: ClassVar[dict[str, str]] = {}
+    unit: ClassVar[str] = ""
+    scope: ClassVar[Literal["clip", "source", "set"]] = "clip"
+
+    optional: bool = threshold(
+        default=False, description="skip this filter, with a warning, where it cannot run"
+    )
+
+    def embedder(self) -> Embedder | None:
+        """The embedder whose vectors `decide_many` wants in `Batch.vectors`."""
+        return None
+
+    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
+        """The verdict on one clip under the current thresholds. Pure and quick."""
+        if type(self).decide_many is Filter.decide_many:
+            raise NotImplementedError(f"{type(self).__name__} overrides neither decide")
+        row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
+        box = clip.view or (0, 0, clip.width, clip.height)
+        batch = Batch(
+            clips=pa.Table.from_pylist([row]),
+            evidence=pa.Table.from_pylist([dict(evidence)], schema=evidence_columns(self.evidence)),
+            views=np.array([box], dtype=np.int32),
+        )
+        return self.decide_many(batch)[0]
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Verdicts on many clips. Override it where deciding one by one would be slow."""
+        return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
+
+    def bounds(self) -> tuple[float, ...]:
+        """Values of `Verdict.score` at which the verdict flips; drawn in the report."""
+        return ()

@@ -6,13 +6,14 @@ a run that is killed anywhere and started again ends with the same tables.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from wanctl.curate.api import Clip, FilterUnavailableError, FrameBatch, FrameSpec
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.shots import Detector, DetectorSettings
 from wanctl.curate.split import SplitRules, make_clips
@@ -139,7 +140,7 @@ def measure(site: Site, filters: Sequence[NamedFilter]) -> int:
 
 def as_clip(row: Mapping[str, Any]) -> Clip:
     """What a filter sees of a row of the clips table."""
-    return Clip(**{field.name: row[field.name] for field in fields(Clip)})
+    return Clip(**{name: row[name] for name in CLIP_COLUMNS})
 
 
 def _hidden(path: Path, root: Path) -> bool:

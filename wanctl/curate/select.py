@@ -133,7 +133,11 @@ def _row(clip: Clip, verdicts: Mapping[str, Verdict], rules: SelectRules) -> dic
         "crop_w": crop.width,
         "crop_h": crop.height,
         "weight": weight,
-        "tier": next((v.tier for v in verdicts.values() if v.tier), None),
+        "labels": [
+            {"filter": name, "label": v.label}
+            for name, v in verdicts.items()
+            if v.label is not None
+        ],
         "bucket": bucket_name(bucket) if bucket else None,
     }
 

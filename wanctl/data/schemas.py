@@ -49,7 +49,8 @@ SELECTION = pa.schema(
         "crop_w": pa.int32(),
         "crop_h": pa.int32(),
         "weight": pa.float64(),
-        "tier": pa.string(),
+        # what filters sort clips into: motion tier, category, group of duplicates
+        "labels": pa.list_(pa.struct({"filter": pa.string(), "label": pa.string()})),
         "bucket": pa.string(),
         "recipe_hash": pa.string(),
     }
@@ -59,7 +60,13 @@ CAPTIONS = pa.schema(
     {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
 )
 
-EMBEDDINGS = pa.schema({"id": pa.string(), "vector": pa.list_(pa.float16())})
+EMBEDDINGS = pa.schema(
+    {
+        "id": pa.string(),
+        "frames": pa.int32(),
+        "vector": pa.list_(pa.float16()),  # one unit vector per frame, one after the other
+    }
+)
 
 QUARANTINE = pa.schema(
     {
@@ -98,10 +105,15 @@ def evidence_schema(columns: Mapping[str, str]) -> pa.Schema:
     Args:
         columns: column name -> type word (`Filter.evidence`).
     """
+    return pa.schema([pa.field("id", pa.string()), *evidence_columns(columns)])
+
+
+def evidence_columns(columns: Mapping[str, str]) -> pa.Schema:
+    """The same without the id."""
     for name, word in columns.items():
         if word not in _COLUMNS:
             raise ValueError(f"evidence column {name!r}: type {word!r} is not one of {[*_COLUMNS]}")
-    return pa.schema({"id": pa.string(), **{n: _COLUMNS[word] for n, word in columns.items()}})
+    return pa.schema({name: _COLUMNS[word] for name, word in columns.items()})
 
 
 def table_schema(table: str) -> pa.Schema | None:
