@@ -4,8 +4,9 @@ Reading maps files into memory: a tensor costs nothing until it is touched, and 
 own dtype it is never copied.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,6 +22,9 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth")
 # A file is mapped anew for each run of tensors of this size, so that pages already converted to
 # another dtype or copied to a GPU do not pile up in memory.
 RUN_BYTES = 512 * 2**20
+# A fingerprint reads this much of a file, not the gigabytes between.
+PROBES = 64
+PROBE_BYTES = 4096
 # Tensor names spelt out in an error, per kind of mistake.
 NAMES_SHOWN = 3
 
@@ -117,6 +121,27 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def fingerprint(files: Iterable[Path], *, about: str = "") -> str:
+    """Hex digits that change with the names, sizes or contents of files, not with their place.
+
+    Reads evenly spaced probes of each file, first and last bytes included: training moves all
+    tensors, so that one of them shows it.
+
+    Args:
+        files: weights and what goes with them, in a fixed order.
+        about: text that counts as well.
+    """
+    digest = hashlib.sha256(about.encode())
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for probe in range(PROBES):
+                file.seek(probe * max(size - PROBE_BYTES, 0) // (PROBES - 1))
+                digest.update(file.read(PROBE_BYTES))
+    return digest.hexdigest()
 
 
 def shards(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:

@@ -7,7 +7,6 @@ encoder makes of padding.
 Shapes: B prompts, S text rows, E text width.
 """
 
-import hashlib
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -22,16 +21,13 @@ from torch import Tensor
 from wanctl.errors import unknown
 from wanctl.model.components import Components, find_components
 from wanctl.model.minilm import load_minilm, minilm_folder
-from wanctl.model.tensors import WeightsError
+from wanctl.model.tensors import WeightsError, fingerprint
 
 Kind = Literal["umt5", "minilm"]
 KINDS = ("umt5", "minilm")
 
 # Part of every key: raise it when `clean_prompt` changes, so that no stale cache is read.
 CLEANING_VERSION = "1"
-# Bytes read at each of the places of a weight file that go into its key.
-PROBE_BYTES = 4096
-PROBES = 64
 
 
 class TextEncoder(Protocol):
@@ -161,16 +157,6 @@ def load_tokenizer(path: Path, text_len: int) -> tuple[Callable[[str], list[int]
 
 
 def encoder_key(kind: str, files: Iterable[Path], text_len: int, dtype: torch.dtype) -> str:
-    """A short name for these weights and this cleaning.
-
-    Reads sizes and 64 evenly spaced probes of each file, not the gigabytes between them.
-    """
-    digest = hashlib.sha256(f"{kind} {text_len} {dtype} {CLEANING_VERSION}".encode())
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            for probe in range(PROBES):
-                file.seek(probe * max(size - PROBE_BYTES, 0) // (PROBES - 1))
-                digest.update(file.read(PROBE_BYTES))
-    return f"{kind}-{digest.hexdigest()[:12]}"
+    """A short name for these weights and this cleaning."""
+    about = f"{kind} {text_len} {dtype} {CLEANING_VERSION}"
+    return f"{kind}-{fingerprint(files, about=about)[:12]}"

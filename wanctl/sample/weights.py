@@ -1,6 +1,5 @@
 """Which weights a sample is made with: what was trained here, else what the recipe names."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,8 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from wanctl.model.components import Components, find_components
-from wanctl.model.tensors import WeightsError
+from wanctl.model.tensors import WeightsError, fingerprint
 from wanctl.model.variants import Variant
-
-# A fingerprint reads this many blocks of a file, evenly spaced: files reach 57 GB.
-_BLOCKS = 64
-_BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -92,7 +87,7 @@ class WeightsSearch:
                 f"no text encoder: {self._looked('text_encoder')}; {self._advice()}, or name its "
                 "folder with `--set model.text_weights=DIR`"
             )
-        return SampleWeights(dit, vae, text, kind, _fingerprint(dit, vae, text))
+        return SampleWeights(dit, vae, text, kind, fingerprint(_files(dit, vae, text))[:16])
 
     def _trained(self) -> Components | None:
         parts = (self.out / part / "config.json" for part in ("dit", "vae"))
@@ -137,19 +132,6 @@ def _cached(hub: str | None) -> Components | None:
 
 def _first(part: str, *places: Components | None) -> Components | None:
     return next((place for place in places if place is not None and getattr(place, part)), None)
-
-
-def _fingerprint(dit: Components, vae: Components, text: Components | None) -> str:
-    """Size, first bytes and evenly spaced blocks of every file: quick, and training moves all."""
-    total = hashlib.sha256()
-    for path in _files(dit, vae, text):
-        size = path.stat().st_size
-        total.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            for i in range(_BLOCKS):
-                file.seek(i * max(0, size - _BLOCK_BYTES) // (_BLOCKS - 1))
-                total.update(file.read(_BLOCK_BYTES))
-    return total.hexdigest()[:16]
 
 
 def _files(dit: Components, vae: Components, text: Components | None) -> Iterator[Path]:
