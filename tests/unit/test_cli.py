@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from wanctl import cli
+from wanctl.cli.program import Interruptible
 from wanctl.exits import InterruptedByUserError, lines
 
 
@@ -189,7 +190,7 @@ def test_debug_shows_the_traceback_of_mistakes_too(folder):
 
 
 def test_interrupt_reaches_main_through_typer():
-    app = typer.Typer(cls=cli._Interruptible)
+    app = typer.Typer(cls=Interruptible)
 
     @app.command()
     def first() -> None:

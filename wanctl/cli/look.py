@@ -1,0 +1,82 @@
+"""Commands that only look: recipes, filters, and what this machine can do."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wanctl.cli.options import SetOption
+from wanctl.cli.program import app, filters_app, recipe_app
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="recipe file or shipped name")
+]
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """The recipes that come with the program."""
+    from wanctl.listing import show
+    from wanctl.recipe.load import shipped_recipes
+
+    rows = [(name, _first_comment(path), str(path)) for name, path in shipped_recipes().items()]
+    show(("recipe", "what for", "file"), rows)
+
+
+@recipe_app.command("show")
+def recipe_show(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Print a recipe with its base and all defaults filled in."""
+    from wanctl.recipe.load import load_recipe
+
+    typer.echo(load_recipe(recipe, overrides or ()).dump(), nl=False)
+
+
+@recipe_app.command("check")
+def recipe_check(
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE]...", help="files or names; default: all shipped ones"),
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Check recipes: every key, every value, every name. Prints all mistakes at once."""
+    from wanctl.names import load_checked
+    from wanctl.recipe.load import RecipeError, shipped_recipes
+
+    problems = []
+    for name in recipes or list(shipped_recipes()):
+        try:
+            typer.echo(f"{load_checked(name, overrides or ()).path}: ok")
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+
+
+@recipe_app.command("schema")
+def recipe_schema() -> None:
+    """Print the JSON schema, which gives editors completion and help."""
+    from wanctl.names import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@filters_app.command("list")
+def filters_list() -> None:
+    """Every filter with its keys and whether it can run here."""
+    from wanctl.doctor import show_filters
+
+    show_filters()
+
+
+@app.command(rich_help_panel="Look and rework")
+def doctor() -> None:
+    """Say what is installed, which models can be found and which filters can run."""
+    from wanctl.doctor import examine
+
+    examine()
+
+
+def _first_comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

@@ -1,0 +1,60 @@
+"""The five commands that make something: curate, caption, train-vae, train-dit, sample."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wanctl.cli.options import recipe_command
+from wanctl.cli.program import app
+
+if TYPE_CHECKING:
+    from wanctl.recipe.load import LoadedRecipe
+
+DEFAULT_SAMPLE_RECIPE = "wan2.1-t2v-1.3b"
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of raw footage")]
+PromptArgument = Annotated[
+    str, typer.Argument(metavar="PROMPT", help="what to show, or a .txt file with one per line")
+]
+
+
+@recipe_command(app, sections=("curate",))
+def curate(loaded: "LoadedRecipe", out: Path, folder: FolderArgument) -> None:
+    """Find the shots in raw footage, measure them, decide which to keep."""
+    from wanctl.curate.run import curate as run
+
+    run(loaded, folder, out)
+
+
+@recipe_command(app, sections=("caption",))
+def caption(loaded: "LoadedRecipe", out: Path) -> None:
+    """Give every kept clip its words."""
+    from wanctl.caption.run import caption as run
+
+    run(loaded, out)
+
+
+@recipe_command(app, sections=("model",))
+def train_vae(loaded: "LoadedRecipe", out: Path) -> None:
+    """Train the video VAE on the kept clips."""
+    from wanctl.train.run import train_vae as run
+
+    run(loaded, out)
+
+
+@recipe_command(app, sections=("model", "train_dit"))
+def train_dit(loaded: "LoadedRecipe", out: Path) -> None:
+    """Train the diffusion transformer on the VAE's latents and the captions."""
+    from wanctl.train.run import train_dit as run
+
+    run(loaded, out)
+
+
+@recipe_command(app, sections=("model", "sample"), default=DEFAULT_SAMPLE_RECIPE)
+def sample(loaded: "LoadedRecipe", out: Path, prompt: PromptArgument) -> None:
+    """Make a video from words. Without --recipe: Wan 2.1 T2V 1.3B."""
+    from wanctl.sample.run import sample as run
+
+    for path in run(loaded, prompt, out):
+        typer.echo(path)

@@ -1,0 +1,56 @@
+"""The program and its groups of commands. Nothing heavy is imported before a command runs."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from wanctl.cli.options import Session
+from wanctl.exits import InterruptedByUserError
+
+
+class Interruptible(TyperGroup):
+    """Turns Ctrl-C into one line before Typer makes of it what its version sees fit."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedByUserError from None
+
+
+app = typer.Typer(
+    name="wanctl",
+    cls=Interruptible,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes and check them.")
+data_app = typer.Typer(no_args_is_help=True, help="Rework a data set after curation.")
+filters_app = typer.Typer(no_args_is_help=True, help="Look at the filters of curation.")
+app.add_typer(recipe_app, name="recipe", rich_help_panel="Look and rework")
+app.add_typer(data_app, name="data", rich_help_panel="Look and rework")
+app.add_typer(filters_app, name="filters", rich_help_panel="Look and rework")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"wanctl {version('wanctl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="log more, show every traceback")] = False,
+    version: Annotated[  # noqa: ARG001  (its callback has printed it by now)
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """Curate and caption raw footage, train a Wan-style VAE and transformer on it, sample."""
+    ctx.ensure_object(Session).debug = debug
