@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from wanctl.cli import app
+from wanctl.cli.main import app
 from wanctl.names import schema_text
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,5 @@
 """`python -m wanctl`, which is also what `accelerate launch -m wanctl` runs."""
 
-from wanctl.cli import main
+from wanctl.cli.main import main
 
 main()

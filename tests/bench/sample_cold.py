@@ -68,7 +68,7 @@ def _timed(command: list[str]) -> tuple[float, float]:
 def _imported(out: Path) -> set[str]:
     code = (
         "import json, sys\n"
-        "from wanctl.cli import main\n"
+        "from wanctl.cli.main import main\n"
         "try:\n"
         f"    main(['sample', 'a red bike', '--recipe', 'tiny', '--out', {str(out)!r}])\n"
         "finally:\n"

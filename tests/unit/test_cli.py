@@ -7,7 +7,7 @@ import sys
 import pytest
 import typer
 
-from wanctl import cli
+from wanctl.cli import main as cli
 from wanctl.cli.program import Interruptible
 from wanctl.exits import InterruptedByUserError, lines
 

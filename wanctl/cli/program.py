@@ -13,6 +13,7 @@ class Interruptible(TyperGroup):
     """Turns Ctrl-C into one line before Typer makes of it what its version sees fit."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -1,0 +1,35 @@
+"""The way in: runs the program and turns every mistake into one line and exit code 2."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from wanctl.cli import data, look, make  # noqa: F401  (importing them adds their commands)
+from wanctl.cli.options import Session
+from wanctl.cli.program import app
+from wanctl.exits import lines
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 something the user can mend."""
+    session = Session()
+    program = typer.main.get_command(app)
+    try:
+        code = program.main(args, prog_name="wanctl", standalone_mode=False, obj=session)
+    except Exception as error:
+        told = lines(error)
+        if told is None or session.debug:
+            raise
+        _print_errors(told)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_errors(told: Sequence[str]) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    for line in told:
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
