@@ -77,8 +77,8 @@ def _parameters(command) -> set[str]:
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from wanctl import cli\n"
-        "try:\n    cli.main(['--help'])\n"
+        "from wanctl.cli.main import main\n"
+        "try:\n    main(['--help'])\n"
         "except SystemExit:\n    pass\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )
@@ -92,8 +92,8 @@ def test_help_imports_nothing_heavy():
 def test_recipe_mistakes_do_not_import_torch():
     code = (
         "import sys\n"
-        "from wanctl import cli\n"
-        "try:\n    cli.main(['curate', '.', '--recipe', 'tiny', '--set', 'seed=x'])\n"
+        "from wanctl.cli.main import main\n"
+        "try:\n    main(['curate', '.', '--recipe', 'tiny', '--set', 'seed=x'])\n"
         "except SystemExit:\n    pass\n"
         "print('torch' in sys.modules)"
     )
