@@ -76,13 +76,7 @@ def vae_keys(num_levels: int, num_res_blocks: int) -> KeyTable:
     The published encoder and diffusers' both number their layers flat; of the decoders only the
     published one does, hence the dependence on the sizes.
     """
-    rows = [("conv1", "quant_conv"), ("conv2", "post_quant_conv")]
-    for half in ("encoder", "decoder"):
-        rows += _below(f"{half}", half, (("conv1", "conv_in"), ("head.0", "norm_out")))
-        rows += _below(f"{half}", half, (("head.2", "conv_out"),))
-        rows += _below(f"{half}.middle.0", f"{half}.mid_block.resnets.0", _RESIDUAL)
-        rows += _below(f"{half}.middle.1", f"{half}.mid_block.attentions.0", _SPATIAL_ATTENTION)
-        rows += _below(f"{half}.middle.2", f"{half}.mid_block.resnets.1", _RESIDUAL)
+    rows = _vae_ends()
     rows += _below("encoder.downsamples.N", "encoder.down_blocks.N", (*_RESIDUAL, *_RESAMPLE))
     flat = 0
     for level in range(num_levels):
@@ -95,6 +89,33 @@ def vae_keys(num_levels: int, num_res_blocks: int) -> KeyTable:
             rows += _below(f"decoder.upsamples.{flat}", name, _RESAMPLE)
             flat += 1
     return tuple(rows)
+
+
+def vae22_keys(num_levels: int, num_res_blocks: int) -> KeyTable:
+    """Rows of the Wan 2.2 VAE, whose levels are modules of their own in both layouts."""
+    rows = _vae_ends()
+    for level in range(num_levels):
+        for half, layers, blocks, resampler, count in (
+            ("encoder", "downsamples", "down_blocks", "downsampler", num_res_blocks),
+            ("decoder", "upsamples", "up_blocks", "upsampler", num_res_blocks + 1),
+        ):
+            ours, theirs = f"{half}.{layers}.{level}.{layers}", f"{half}.{blocks}.{level}"
+            for block in range(count):
+                rows += _below(f"{ours}.{block}", f"{theirs}.resnets.{block}", _RESIDUAL)
+            rows += _below(f"{ours}.{count}", f"{theirs}.{resampler}", _RESAMPLE)
+    return tuple(rows)
+
+
+def _vae_ends() -> list[tuple[str, str]]:
+    """What comes before the levels and after them, alike in both VAEs."""
+    rows = [("conv1", "quant_conv"), ("conv2", "post_quant_conv")]
+    for half in ("encoder", "decoder"):
+        rows += _below(half, half, (("conv1", "conv_in"), ("head.0", "norm_out")))
+        rows += _below(half, half, (("head.2", "conv_out"),))
+        rows += _below(f"{half}.middle.0", f"{half}.mid_block.resnets.0", _RESIDUAL)
+        rows += _below(f"{half}.middle.1", f"{half}.mid_block.attentions.0", _SPATIAL_ATTENTION)
+        rows += _below(f"{half}.middle.2", f"{half}.mid_block.resnets.1", _RESIDUAL)
+    return rows
 
 
 def _below(ours: str, theirs: str, rows: Iterable[tuple[str, str]]) -> KeyTable:

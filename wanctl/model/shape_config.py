@@ -3,19 +3,31 @@
 Files without a config tell their sizes by their tensors.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
-from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.model.variants import (
+    WAN21_LATENT_MEAN,
+    WAN21_LATENT_STD,
+    WAN22_LATENT_MEAN,
+    WAN22_LATENT_STD,
+    DiTShape,
+    VAEShape,
+)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # Head width of every published model; tensors do not tell it.
 PUBLISHED_HEAD_DIM = 128
-PUBLISHED_Z_DIM = 16
+PUBLISHED_STATISTICS = {
+    16: (WAN21_LATENT_MEAN, WAN21_LATENT_STD),
+    48: (WAN22_LATENT_MEAN, WAN22_LATENT_STD),
+}
+RGB = 3
 
 
 def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
@@ -133,10 +145,8 @@ def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
     """Read the diffusers spelling, which is ours too.
 
     Raises:
-        WeightsError: a key is missing, or it is the Wan 2.2 VAE.
+        WeightsError: a key is missing.
     """
-    if config.get("is_residual") or config.get("patch_size"):
-        raise WeightsError(f"{where}: a Wan 2.2 VAE; only the Wan 2.1 VAE is built here")
     try:
         return VAEShape(
             dim=config["base_dim"],
@@ -146,6 +156,9 @@ def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
             temporal_downsample=tuple(config["temperal_downsample"]),
             latent_mean=tuple(config["latents_mean"]),
             latent_std=tuple(config["latents_std"]),
+            decoder_dim=config.get("decoder_base_dim"),
+            residual=bool(config.get("is_residual")),
+            patch=config.get("patch_size") or 1,
         )
     except KeyError as error:
         raise WeightsError(f"{where}: no key {error} that says how large the VAE is") from None
@@ -153,7 +166,7 @@ def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
 
 def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a VAE."""
-    return {
+    config = {
         "_class_name": "AutoencoderKLWan" if layout == "diffusers" else "WanVAE",
         "base_dim": shape.dim,
         "z_dim": shape.z_dim,
@@ -164,39 +177,64 @@ def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
         "latents_mean": list(shape.latent_mean),
         "latents_std": list(shape.latent_std),
     }
+    if shape.residual:
+        channels = RGB * shape.patch**2
+        config |= {
+            "decoder_base_dim": shape.decoder_dim,
+            "is_residual": True,
+            "patch_size": shape.patch,
+            "in_channels": channels,
+            "out_channels": channels,
+            "scale_factor_spatial": shape.spatial_stride,
+            "scale_factor_temporal": shape.temporal_stride,
+        }
+    return config
 
 
 def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
     """Sizes by official names: the encoder's layers in order are residuals, then a resampler.
 
-    Latent statistics are the published ones at 16 channels, else none (mean 0, std 1).
+    Latent statistics are the published ones at 16 (2.1) and 48 (2.2) channels, else none (mean 0,
+    std 1).
 
     Raises:
         WeightsError: a telling tensor is missing.
     """
     try:
-        dim, z_dim = shapes["encoder.conv1.weight"][0], shapes["conv2.weight"][0]
+        dim, in_channels = shapes["encoder.conv1.weight"][:2]
+        z_dim, top = shapes["conv2.weight"][0], shapes["decoder.conv1.weight"][0]
     except KeyError as error:
         raise WeightsError(f"{where}: no tensor {error}; not a Wan VAE") from None
-    numbers = {int(m[1]) for n in shapes if (m := re.match(r"encoder\.downsamples\.(\d+)\.", n))}
+    layers = _encoder_layers(shapes)
+    residual = any(name.startswith("encoder.downsamples.0.downsamples.") for name in shapes)
     levels: list[list[int]] = [[]]
     temporal: list[bool] = []
-    for number in sorted(numbers):
-        layer = f"encoder.downsamples.{number}"
+    for layer in layers:
         if f"{layer}.residual.2.weight" in shapes:
             levels[-1].append(shapes[f"{layer}.residual.2.weight"][0])
         else:
             temporal.append(f"{layer}.time_conv.weight" in shapes)
             levels.append([])
     if not all(levels):
-        raise WeightsError(f"{where}: its encoder's layers are not those of the Wan 2.1 VAE")
-    shape = VAEShape(
+        raise WeightsError(f"{where}: its encoder's layers are not those of a Wan VAE")
+    dim_mult = tuple(widths[0] // dim for widths in levels)
+    mean, std = PUBLISHED_STATISTICS.get(z_dim, ((0.0,) * z_dim, (1.0,) * z_dim))
+    return VAEShape(
         dim=dim,
         z_dim=z_dim,
-        dim_mult=tuple(widths[0] // dim for widths in levels),
+        dim_mult=dim_mult,
         num_res_blocks=len(levels[0]),
         temporal_downsample=tuple(temporal),
+        latent_mean=mean,
+        latent_std=std,
+        decoder_dim=top // dim_mult[-1] if residual else None,
+        residual=residual,
+        patch=math.isqrt(in_channels // RGB),
     )
-    if z_dim == PUBLISHED_Z_DIM:
-        return shape
-    return VAEShape(**{**vars(shape), "latent_mean": (0.0,) * z_dim, "latent_std": (1.0,) * z_dim})
+
+
+def _encoder_layers(shapes: Shapes) -> list[str]:
+    """Names of the encoder's residuals and resamplers, in order; a level may be a module."""
+    pattern = re.compile(r"(encoder\.downsamples\.(\d+)(?:\.downsamples\.(\d+))?)\.[a-z]")
+    found = {(int(m[2]), int(m[3] or 0)): m[1] for name in shapes if (m := pattern.match(name))}
+    return [found[place] for place in sorted(found)]

@@ -1,6 +1,7 @@
-"""The Wan 2.1 video VAE: a causal 3-D autoencoder, 4x in time and 8x in space.
+"""The Wan video VAE: a causal 3-D autoencoder, 4x in time, 8x (2.1) or 16x (2.2) in space.
 
-Parameter names and module indices are those of the published `Wan2.1_VAE.pth`. The same layers
+Parameter names and module indices are those of the published `Wan2.1_VAE.pth`; the 2.2 encoder and
+decoder are in vae22.py. The same layers
 run a whole clip at once (training) or chunk by chunk with a `Stream` (constant memory); the two
 agree to rounding, because every layer is causal and the stream holds what it would have seen.
 
@@ -9,22 +10,23 @@ columns. Videos are float in [-1, 1].
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from wanctl.errors import UserError
 from wanctl.model.conv import CausalConv3d, Stream
+from wanctl.model.vae22 import Decoder22, Encoder22, from_patches, to_patches
 from wanctl.model.vae_blocks import (
     KERNEL_3D,
-    Attention,
     Downsample,
     Residual,
     Upsample,
+    middle,
+    output_head,
+    run_layer,
 )
-from wanctl.model.vae_norm import NormSiLU
 from wanctl.model.variants import VAEShape
 
 RGB = 3
@@ -48,8 +50,8 @@ class Encoder(nn.Module):
             if level < len(shape.dim_mult) - 1:
                 layers.append(Downsample(width, temporal=shape.temporal_downsample[level]))
         self.downsamples = nn.ModuleList(layers)
-        self.middle = _middle(widths[-1])
-        self.head = _head(widths[-1], 2 * shape.z_dim)
+        self.middle = middle(widths[-1])
+        self.head = output_head(widths[-1], 2 * shape.z_dim)
         self.checkpointing = False
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
@@ -57,7 +59,7 @@ class Encoder(nn.Module):
         x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in (*self.downsamples, *self.middle):
-            x_BCTHW = _run(layer, x_BCTHW, stream, self.checkpointing)
+            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
         return self.head["2"](self.head["0"](x_BCTHW), stream)
 
 
@@ -68,7 +70,7 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [shape.dim * mult for mult in (shape.dim_mult[-1], *reversed(shape.dim_mult))]
         self.conv1 = CausalConv3d(shape.z_dim, widths[0], KERNEL_3D)
-        self.middle = _middle(widths[0])
+        self.middle = middle(widths[0])
         temporal = shape.temporal_downsample[::-1]
         layers: list[nn.Module] = []
         for level, (width_in, width) in enumerate(itertools.pairwise(widths)):
@@ -76,9 +78,9 @@ class Decoder(nn.Module):
             layers.append(Residual(width_in // 2 if level else width_in, width))
             layers.extend(Residual(width, width) for _ in range(shape.num_res_blocks))
             if level < len(shape.dim_mult) - 1:
-                layers.append(Upsample(width, temporal=temporal[level]))
+                layers.append(Upsample(width, width // 2, temporal=temporal[level]))
         self.upsamples = nn.ModuleList(layers)
-        self.head = _head(widths[-1], RGB)
+        self.head = output_head(widths[-1], RGB)
         self.checkpointing = False
 
     def forward(self, x_BZTYX: Tensor, stream: Stream | None = None) -> Tensor:
@@ -86,7 +88,7 @@ class Decoder(nn.Module):
         x_BCTHW = x_BZTYX.contiguous(memory_format=torch.channels_last_3d)
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in (*self.middle, *self.upsamples):
-            x_BCTHW = _run(layer, x_BCTHW, stream, self.checkpointing)
+            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
         return self.head["2"](self.head["0"](x_BCTHW), stream)
 
 
@@ -99,12 +101,12 @@ class WanVAE(nn.Module):
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
         self.shape = shape
-        self.temporal_stride = 2 ** sum(shape.temporal_downsample)
-        self.spatial_stride = 2 ** (len(shape.dim_mult) - 1)
-        self.encoder = Encoder(shape)
+        self.temporal_stride = shape.temporal_stride
+        self.spatial_stride = shape.spatial_stride
+        self.encoder = Encoder22(shape) if shape.residual else Encoder(shape)
         self.conv1 = CausalConv3d(2 * shape.z_dim, 2 * shape.z_dim, (1, 1, 1))
         self.conv2 = CausalConv3d(shape.z_dim, shape.z_dim, (1, 1, 1))
-        self.decoder = Decoder(shape)
+        self.decoder = Decoder22(shape) if shape.residual else Decoder(shape)
 
     @property
     def checkpointing(self) -> bool:
@@ -136,17 +138,19 @@ class WanVAE(nn.Module):
         """Mean and log-variance of the posterior, not normalised (for training).
 
         Args:
-            video: (B, 3, T, H, W) in [-1, 1]; T is 4n+1, H and W are multiples of 8.
+            video: (B, 3, T, H, W) in [-1, 1]; T is 4n+1, H and W are multiples of 8 (2.2: 16).
             chunked: encode 4 frames at a time, so that memory does not grow with T.
 
         Returns:
-            Two tensors (B, Z, (T-1)/4+1, H/8, W/8).
+            Two tensors (B, Z, (T-1)/4+1, H/8, W/8); for 2.2 a sixteenth.
 
         Raises:
             VideoSizeError: the video would lose frames or pixels.
         """
         self._check_video(video)
         video = video.to(self.conv1.weight.dtype)
+        if self.shape.patch > 1:
+            video = to_patches(video, self.shape.patch)
         encoded = self._encode_chunks(video) if chunked else self.encoder(video)
         mean, logvar = self.conv1(encoded).chunk(2, dim=1)
         return mean, logvar
@@ -203,6 +207,8 @@ class WanVAE(nn.Module):
         stream = Stream() if size < z.shape[2] else None
         for chunk in z.split(size, dim=2):
             video = self.decoder(chunk, stream)
+            if self.shape.patch > 1:
+                video = from_patches(video, self.shape.patch)
             yield video.clamp(-1, 1) if clamp else video
 
     def _per_channel(self, values: tuple[float, ...]) -> Tensor:
@@ -221,21 +227,3 @@ class WanVAE(nn.Module):
                 f"video: got {width}x{height} pixels; the VAE takes multiples of "
                 f"{self.spatial_stride}"
             )
-
-
-def _middle(width: int) -> nn.ModuleList:
-    return nn.ModuleList([Residual(width, width), Attention(width), Residual(width, width)])
-
-
-def _head(width: int, out_channels: int) -> nn.ModuleDict:
-    return nn.ModuleDict({"0": NormSiLU(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
-
-
-def _run(
-    layer: Callable[..., Tensor], x_BCTHW: Tensor, stream: Stream | None, recompute: bool
-) -> Tensor:
-    """Call a layer; with `recompute` keep only its input for the backward pass."""
-    # Recomputing would advance the stream a second time.
-    if recompute and stream is None and torch.is_grad_enabled():
-        return checkpoint(layer, x_BCTHW, use_reentrant=False)  # pyright: ignore[reportReturnType]
-    return layer(x_BCTHW, stream)

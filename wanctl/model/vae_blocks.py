@@ -6,9 +6,12 @@ holds the layers that have parameters under their index; activations need no ent
 Shape suffixes: B batch, C channels, T frames, H rows, W columns, N = B * T images, L = H * W.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wanctl.model.conv import (
     CausalConv3d,
@@ -94,15 +97,15 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width, halve C; with `temporal` also double all frames but the first."""
+    """Double height and width; with `temporal` also double all frames but the first."""
 
-    def __init__(self, channels: int, *, temporal: bool) -> None:
+    def __init__(self, channels: int, out_channels: int, *, temporal: bool) -> None:
         super().__init__()
-        self.resample = nn.ModuleDict({"1": UpsampleConv2d(channels, channels // 2)})
+        self.resample = nn.ModuleDict({"1": UpsampleConv2d(channels, out_channels)})
         self.time_conv = CausalConv3d(channels, 2 * channels, KERNEL_TIME) if temporal else None
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
-        """Return (B, C/2, T or 2T-1, 2H, 2W); a later chunk gives 2T frames."""
+        """Return (B, out_channels, T or 2T-1, 2H, 2W); a later chunk gives 2T frames."""
         if self.time_conv is not None:
             x_BCTHW = self._double_frames(x_BCTHW, self.time_conv, stream)
         y_NCHW = self.resample["1"](frames_to_images(x_BCTHW))
@@ -124,3 +127,23 @@ def _interleave(x_BCTHW: Tensor) -> Tensor:
     """Turn channel halves into neighbouring frames: (B, 2C, T, H, W) -> (B, C, 2T, H, W)."""
     x_BTHWpC = x_BCTHW.permute(0, 2, 3, 4, 1).unflatten(4, (2, -1))
     return x_BTHWpC.permute(0, 1, 4, 2, 3, 5).flatten(1, 2).permute(0, 4, 1, 2, 3)
+
+
+def middle(width: int) -> nn.ModuleList:
+    """The layers between encoder levels and latents, and between latents and decoder levels."""
+    return nn.ModuleList([Residual(width, width), Attention(width), Residual(width, width)])
+
+
+def output_head(width: int, out_channels: int) -> nn.ModuleDict:
+    """The last norm and convolution of an encoder or decoder."""
+    return nn.ModuleDict({"0": NormSiLU(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
+
+
+def run_layer(
+    layer: Callable[..., Tensor], x_BCTHW: Tensor, stream: Stream | None, recompute: bool
+) -> Tensor:
+    """Call a layer; with `recompute` keep only its input for the backward pass."""
+    # Recomputing would advance the stream a second time.
+    if recompute and stream is None and torch.is_grad_enabled():
+        return checkpoint(layer, x_BCTHW, use_reentrant=False)  # pyright: ignore[reportReturnType]
+    return layer(x_BCTHW, stream)

@@ -18,6 +18,24 @@ WAN21_LATENT_STD = (
     3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
 )  # fmt: skip
 
+# Those of the Wan 2.2 VAE.
+WAN22_LATENT_MEAN = (
+    -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557,
+    -0.1382, 0.0542, 0.2813, 0.0891, 0.1570, -0.0098, 0.0375, -0.1825,
+    -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502,
+    -0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.1230,
+    -0.0313, -0.1649, 0.0117, 0.0723, -0.2839, -0.2083, -0.0520, 0.3748,
+    0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667,
+)  # fmt: skip
+WAN22_LATENT_STD = (
+    0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.4990, 0.4818, 0.5013,
+    0.8158, 1.0344, 0.5894, 1.0901, 0.6885, 0.6165, 0.8454, 0.4978,
+    0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659,
+    0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093,
+    0.5709, 0.6065, 0.6415, 0.4944, 0.5726, 1.2042, 0.5458, 1.6887,
+    0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744,
+)  # fmt: skip
+
 # The negative prompt of the official configuration (data, not our wording).
 WAN_NEGATIVE_PROMPT = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
@@ -49,7 +67,13 @@ class DiTShape:
 
 @dataclass(frozen=True)
 class VAEShape:
-    """Sizes of the causal video VAE and the statistics its latents are normalised with."""
+    """Sizes of the causal video VAE and the statistics its latents are normalised with.
+
+    Attributes:
+        decoder_dim: base width of the decoder where it is not the encoder's (Wan 2.2).
+        residual: levels have a path without parameters beside their layers (Wan 2.2).
+        patch: pixels per side that enter as channels (Wan 2.2).
+    """
 
     dim: int = 96
     z_dim: int = 16
@@ -58,6 +82,30 @@ class VAEShape:
     temporal_downsample: tuple[bool, ...] = (False, True, True)
     latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
     latent_std: tuple[float, ...] = WAN21_LATENT_STD
+    decoder_dim: int | None = None
+    residual: bool = False
+    patch: int = 1
+
+    @property
+    def temporal_stride(self) -> int:
+        """Frames per latent frame, but for the first."""
+        return 2 ** sum(self.temporal_downsample)
+
+    @property
+    def spatial_stride(self) -> int:
+        """Pixels per latent side."""
+        return self.patch * 2 ** (len(self.dim_mult) - 1)
+
+
+WAN22_VAE = VAEShape(
+    dim=160,
+    decoder_dim=256,
+    z_dim=48,
+    latent_mean=WAN22_LATENT_MEAN,
+    latent_std=WAN22_LATENT_STD,
+    residual=True,
+    patch=2,
+)
 
 
 @dataclass(frozen=True)

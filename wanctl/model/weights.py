@@ -3,6 +3,7 @@
 Models are built on the meta device and filled with tensors mapped from the file.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -17,6 +18,7 @@ from wanctl.model.layouts import (
     KeyTable,
     to_diffusers,
     to_official,
+    vae22_keys,
     vae_keys,
     without_prefix,
 )
@@ -154,15 +156,18 @@ def _components(ref: str | Path | Components) -> Components:
 
 
 def _vae_keys(shape: VAEShape) -> KeyTable:
-    return vae_keys(len(shape.dim_mult), shape.num_res_blocks)
+    table = vae22_keys if shape.residual else vae_keys
+    return table(len(shape.dim_mult), shape.num_res_blocks)
 
 
 def _vae_keys_of(names: Iterable[str]) -> KeyTable:
     """The table for a diffusers VAE, whose decoder's numbering tells the sizes."""
-    resnets = {tuple(n.split(".")[2:5:2]) for n in names if n.startswith("decoder.up_blocks.")}
-    levels = {int(level) for level, _ in resnets}
-    blocks = {int(block) for _, block in resnets}
-    return vae_keys(len(levels), max(blocks, default=0))
+    names = list(names)
+    resnets = [n.split(".") for n in names if re.match(r"decoder\.up_blocks\.\d+\.resnets\.", n)]
+    levels = {int(parts[2]) for parts in resnets}
+    blocks = max((int(parts[4]) for parts in resnets), default=0)
+    nested = any(name.startswith("encoder.down_blocks.0.resnets.") for name in names)
+    return (vae22_keys if nested else vae_keys)(len(levels), blocks)
 
 
 def _official_names(
