@@ -1,0 +1,1 @@
+"""`wanctl filters bench`: how well each filter finds what was put in on purpose."""

@@ -1,0 +1,1 @@
+"""Public labelled sets, read in the layout in which they are published."""
