@@ -1,9 +1,13 @@
 """One logger, one console, one look of progress bar for every command."""
 
+import datetime
+import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -11,11 +15,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 log = logging.getLogger("wanctl")
 console = Console(stderr=True)
@@ -49,14 +56,32 @@ def setup_logging(*, verbose: bool = False) -> None:
     log.propagate = False
 
 
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
+
+
+class Board:
+    """Several progress bars at once, one per stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def bar(self, total: float | None, description: str) -> Bar:
+        """One more bar."""
+        return _RichBar(self._progress, self._progress.add_task(description, total=total, note=""))
+
+
 @contextmanager
-def progress(total: float | None, description: str) -> Iterator[Bar]:
-    """A progress bar with rate and time left; silent when stderr is not a terminal."""
-    bar = Progress(
+def board() -> Iterator[Board]:
+    """A place for progress bars with rate and time left; silent when stderr is no terminal."""
+    bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
@@ -64,5 +89,41 @@ def progress(total: float | None, description: str) -> Iterator[Bar]:
         transient=True,
         disable=not console.is_terminal,
     )
-    with bar:
-        yield _RichBar(bar, bar.add_task(description, total=total, note=""))
+    with bars:
+        yield Board(bars)
+
+
+@contextmanager
+def progress(total: float | None, description: str) -> Iterator[Bar]:
+    """A progress bar with rate and time left; silent when stderr is not a terminal."""
+    with board() as bars:
+        yield bars.bar(total, description)
+
+
+class EventLog:
+    """One JSON object per line, for machines to read: `{"time": ..., "event": ..., ...}`.
+
+    Each line is one write to a file opened for appending, so that lines of several processes do
+    not mix, and a run that is killed leaves whole lines.
+
+    Args:
+        path: the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one event."""
+        if self._path is None:
+            return
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **fields}, ensure_ascii=False)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        descriptor = os.open(self._path, flags, 0o644)
+        try:
+            os.write(descriptor, line.encode(errors="backslashreplace") + b"\n")
+        finally:
+            os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wanctl.caption.backends import captioner_names
+from wanctl.curate.engines import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, UserError, unknown
@@ -70,6 +71,8 @@ def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
 
 
 def _curate(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.curate.engine not in ENGINES:
+        yield "curate.engine", unknown("engine", recipe.curate.engine, ENGINES)
     if recipe.curate.split.detector not in (AUTO, *DETECTORS):
         message = unknown("detector", recipe.curate.split.detector, (AUTO, *DETECTORS))
         yield "curate.split.detector", message

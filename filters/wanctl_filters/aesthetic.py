@@ -27,6 +27,7 @@ class Aesthetic(Filter):
     Neither file is downloaded here: 1.7 GB should not start moving because a recipe names a filter.
     """
 
+    heavy: ClassVar[bool] = True
     evidence: ClassVar[dict[str, str]] = {"scores": "floats"}
 
     samples: int = Field(default=4, ge=1, description="frames scored, spread over the clip")

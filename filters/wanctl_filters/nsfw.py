@@ -29,6 +29,7 @@ class Nsfw(Filter):
     nothing about violence.
     """
 
+    heavy: ClassVar[bool] = True
     evidence: ClassVar[dict[str, str]] = {"scores": "floats"}
 
     samples: int = Field(default=8, ge=1, description="frames scored, spread over the clip")

@@ -29,6 +29,7 @@ class Ocr(Filter):
     scene. Polygons are stored, so that every threshold can change without looking again.
     """
 
+    heavy: ClassVar[bool] = True
     evidence: ClassVar[dict[str, str]] = {
         "polygons": "polygons",
         "steady": "floats",

@@ -54,8 +54,8 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
     run = _Run(dataset, captioners, recipe)
     total = len(kept) if kept is not None else _count(dataset)
     with progress(total, "caption") as bar:
-        for part in dataset.parts("clips"):
-            rows = dataset.read("clips", parts=[part]).to_pylist()
+        for part, clips in dataset.clips_by_part():
+            rows = clips.to_pylist()
             run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
     run.tell()
 
@@ -192,7 +192,7 @@ def _kept(dataset: DatasetDir, selection: str) -> set[str] | None:
 
 
 def _count(dataset: DatasetDir) -> int:
-    return dataset.read("clips", ["id"]).num_rows
+    return dataset.clips(["id"]).num_rows
 
 
 def _clip(row: Row, evidence: dict[str, dict[str, Row]]) -> CaptionClip:

@@ -13,18 +13,27 @@ if TYPE_CHECKING:
 
 DEFAULT_SAMPLE_RECIPE = "wan2.1-t2v-1.3b"
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of raw footage")]
+FolderArgument = Annotated[
+    str,
+    typer.Argument(metavar="FOLDER", help="folder of raw footage, or its URL (s3://, https://)"),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="work on every N-th part, beside N-1 others"),
+]
 PromptArgument = Annotated[
     str, typer.Argument(metavar="PROMPT", help="what to show, or a .txt file with one per line")
 ]
 
 
 @recipe_command(app, sections=("curate",))
-def curate(loaded: "LoadedRecipe", out: Path, folder: FolderArgument) -> None:
+def curate(
+    loaded: "LoadedRecipe", out: Path, folder: FolderArgument, shard: ShardOption = None
+) -> None:
     """Find the shots in raw footage, measure them, decide which to keep."""
     from wanctl.curate.run import curate as run
 
-    run(loaded, folder, out)
+    run(loaded, folder, out, shard)
 
 
 @recipe_command(app, sections=("caption",))

@@ -8,16 +8,18 @@ no other.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from wanctl.curate.api import Filter, FilterUnavailableError
+from wanctl.curate.api import Embedder, Filter, FilterUnavailableError, Measurer
+from wanctl.data.schemas import EMBEDDINGS, evidence_schema
 from wanctl.errors import ProblemsError, UserError, unknown
 
 PACK = "wanctl_filters"
@@ -44,6 +46,36 @@ class NamedFilter:
     def table(self) -> str:
         """Table of the data set directory that holds its measurements."""
         return f"evidence/{self.key}"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """What is measured once and stored in one table: a filter's evidence or an embedder's vectors.
+
+    Two units are the same when they fill the same table.
+
+    Attributes:
+        name: of the filter or the embedder; the `stage` of its failures.
+        measurer: its settings.
+        schema: columns of its table, the clip's id first.
+        table: of the data set directory.
+    """
+
+    name: str
+    measurer: Measurer
+    schema: pa.Schema
+    table: str
+
+    @property
+    def key(self) -> str:
+        """`name@confighash`."""
+        return self.table.partition("/")[2]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unit) and other.table == self.table
+
+    def __hash__(self) -> int:
+        return hash(self.table)
 
 
 @dataclass(frozen=True)
@@ -111,6 +143,27 @@ def build_filters(entries: Mapping[str, Mapping[str, Any] | None]) -> list[Named
     if problems:
         raise ProblemsError(problems)
     return built
+
+
+def measured_units(filters: Iterable[NamedFilter]) -> list[Unit]:
+    """Everything that these filters need measured, each once.
+
+    An embedder that several filters share is one unit; a filter that declares no evidence is none.
+    """
+    units = []
+    for named in filters:
+        embedder = named.filter.embedder()
+        if embedder is not None:
+            units.append(_embedder_unit(embedder))
+        if named.filter.evidence:
+            schema = evidence_schema(named.filter.evidence)
+            units.append(Unit(named.name, named.filter, schema, named.table))
+    return list(dict.fromkeys(units))
+
+
+def _embedder_unit(embedder: Embedder) -> Unit:
+    key = f"{embedder.name}@{embedder.config_hash()}"
+    return Unit(embedder.name, embedder, EMBEDDINGS, f"embeddings/{key}")
 
 
 def list_filters() -> list[FilterInfo]:

@@ -10,25 +10,34 @@ from typing import Any
 from rich.table import Table
 
 from wanctl.curate import report as report_page
-from wanctl.curate.engine import Site, Splitter, find_footage, measure, runnable, split_footage
-from wanctl.curate.registry import NamedFilter, build_filters
+from wanctl.curate.engine import Job, RayResources, runnable
+from wanctl.curate.engines import ENGINES
+from wanctl.curate.registry import NamedFilter, build_filters, measured_units
+from wanctl.curate.scanning import Splitter
 from wanctl.curate.select import SelectRules, decide, measured
+from wanctl.curate.shard import belongs, parse_shard, unfinished
 from wanctl.curate.shots import DetectorSettings, get_detector
+from wanctl.curate.site import Limits, Watch
 from wanctl.curate.split import SplitRules
 from wanctl.curate.thumbs import collect_sprites
-from wanctl.curate.timing import Timings
+from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ExportFormat, export_clips
+from wanctl.data.footage import Listing, list_footage
+from wanctl.data.lock import try_alone
 from wanctl.data.worker import DecodePool
 from wanctl.errors import ProblemsError, UserError
-from wanctl.log import console, log, progress
+from wanctl.log import EventLog, board, console, log, progress
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SplitSection
 
+LISTING = "part-listing"
+"""Part of the quarantine for what the folder of footage holds and nobody can read."""
 
-def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
+
+def curate(loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | None = None) -> None:
     """Split footage into clips, measure them, decide, and write the report.
 
     Stopped at any moment and started again, it goes on where it was and ends with the same
@@ -36,34 +45,41 @@ def curate(loaded: LoadedRecipe, folder: Path, out: Path) -> None:
 
     Args:
         loaded: the recipe.
-        folder: raw footage; searched with its subfolders.
+        folder: raw footage on a disk or behind a URL; searched with its subfolders.
         out: the run folder; the data set goes to `out/dataset`.
+        shard: "i/n": only the parts whose number leaves i when divided by n. Whichever of the n
+            processes finds all parts done decides and draws the report.
 
     Raises:
         UserError: no footage, a filter that cannot run, a detector that is not installed, or a
             data set that was split by other rules.
     """
     started = time.monotonic()
-    videos, others = find_footage(folder)
+    share = parse_shard(shard) if shard else None
+    listing = list_footage(folder)
     path = _dataset_path(loaded, out)
     _check_split_unchanged(loaded, path)
     filters = runnable(_filters(loaded))
-    splitter = _splitter(loaded)
-    dataset = DatasetDir.create_or_open(path, recipe=loaded.dump())
+    job = _job(loaded, filters)
+    dataset = DatasetDir.create_or_open(path, recipe=loaded.dump(), share=share)
     write_bytes(path / "recipe.yaml", loaded.dump().encode())
-    parts = dataset.assign_sources(videos, loaded.recipe.curate.shard_sources)
-    if others:
-        log.info("%s: %d files that are no footage are passed over", folder, others)
-    with _pool(loaded) as pool:
-        site = Site(dataset, pool, Timings(path))
-        reused = split_footage(site, parts, splitter)
-        reused += measure(site, filters)
-        if reused:
-            log.info("%d finished units of work were there already", reused)
-        selection = _select(loaded, dataset, filters)
-        page = _report(dataset, selection, filters, pool)
-    _summary(dataset, selection, filters)
-    log.info("%.0f s; look at %s", time.monotonic() - started, page)
+    parts = _parts(dataset, listing, loaded.recipe.curate.shard_sources)
+    _tell_listing(dataset, folder, listing)
+    name = f"{share[0]}-of-{share[1]}" if share else ""
+    with board() as bars:
+        events = EventLog(out / (f"log-{name}.jsonl" if name else "log.jsonl"))
+        watch = Watch(Timings(path, name), events, bars)
+        events.write("start", footage=str(folder), files=len(listing.videos), parts=len(parts))
+        mine = [part for part in parts if share is None or belongs(part[0], share)]
+        reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, watch)
+        events.write("end", seconds=round(time.monotonic() - started, 3))
+    if reused:
+        log.info("%d finished units of work were there already", reused)
+    if share is None:
+        page = _finish(loaded, dataset, filters)
+    else:
+        page = _finish_last(loaded, dataset, filters, job)
+    log.info("%.0f s%s", time.monotonic() - started, f"; look at {page}" if page else "")
 
 
 def select(loaded: LoadedRecipe, out: Path) -> None:
@@ -96,6 +112,70 @@ def export(loaded: LoadedRecipe, out: Path, to: Path) -> None:
         name = loaded.recipe.dataset.selection
         files = export_clips(dataset, name, to, form=form, pool=pool, progress=bar)
     log.info("%d clips in %s, listed in clips.csv", len(files), to)
+
+
+def _parts(dataset: DatasetDir, listing: Listing, per_part: int) -> list[tuple[str, list[str]]]:
+    """The parts that this footage belongs to, and those that earlier runs split."""
+    named = {part for part, _ in dataset.assign_sources(listing.videos, per_part)}
+    named |= set(dataset.parts("clips"))
+    return [(part, sources) for part, sources in dataset.source_parts() if part in named]
+
+
+def _tell_listing(dataset: DatasetDir, folder: str | Path, listing: Listing) -> None:
+    """Account for what the folder holds beside footage that can be read."""
+    if listing.others:
+        log.info("%s: %d files that are no footage are passed over", folder, listing.others)
+    rows = [
+        {"source": source, "clip_id": "", "stage": "listing", "kind": kind, "error": why}
+        for source, kind, why in listing.problems
+    ]
+    if rows:
+        first = f"{rows[0]['source']}: {rows[0]['error']}"
+        log.warning("%s: %d entries are set aside; the first: %s", folder, len(rows), first)
+    if rows or dataset.has_part("quarantine", LISTING):
+        dataset.write_part("quarantine", LISTING, rows)
+
+
+def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> Job:
+    ray = loaded.recipe.curate.ray
+    return Job(
+        splitter=_splitter(loaded),
+        units=tuple(measured_units(filters)),
+        limits=_limits(loaded),
+        ray=RayResources(ray.address, ray.cpus, ray.gpus, ray.actors, ray.retries),
+    )
+
+
+def _finish(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> Path:
+    """Decide, draw, and say what came of it."""
+    selection = _select(loaded, dataset, filters)
+    with _pool(loaded) as pool:
+        page = _report(dataset, selection, filters, pool)
+    console.print(throughput_table(all_stages(dataset.path)))
+    _summary(dataset, selection, filters)
+    return page
+
+
+def _finish_last(
+    loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter], job: Job
+) -> Path | None:
+    """The same by one of several processes: the one that finds everything done."""
+    missing = unfinished(dataset, job.units)
+    if missing:
+        log.info(
+            "this shard is done; %d parts are other shards' (the last one decides, or "
+            "`wanctl data select` and `wanctl data report`)",
+            len(missing),
+        )
+        return None
+    release = try_alone(dataset.path, "finish")
+    if release is None:
+        log.info("this shard is done; another one decides and draws the report")
+        return None
+    try:
+        return _finish(loaded, dataset, filters)
+    finally:
+        release()
 
 
 def _filters(loaded: LoadedRecipe) -> list[NamedFilter]:
@@ -132,9 +212,19 @@ def _dataset_path(loaded: LoadedRecipe, out: Path) -> Path:
     return loaded.recipe.dataset.path or out / "dataset"
 
 
-def _pool(loaded: LoadedRecipe) -> DecodePool:
+def _limits(loaded: LoadedRecipe) -> Limits:
     section = loaded.recipe.curate.decode
-    return DecodePool(section.workers, section.timeout_s, int(section.memory_gb * 2**30))
+    return Limits(
+        workers=section.workers,
+        timeout_s=section.timeout_s,
+        memory_bytes=int(section.memory_gb * 2**30),
+        timeout_per_gb_s=section.timeout_per_gb_s,
+        batch_clips=loaded.recipe.curate.batch_clips,
+    )
+
+
+def _pool(loaded: LoadedRecipe) -> DecodePool:
+    return _limits(loaded).pool()
 
 
 def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
@@ -186,7 +276,7 @@ def _report(
 ) -> Path:
     sheets = report_page.pick_clips(selection, [named.name for named in filters])
     shown = {name for ids in sheets.values() for name in ids}
-    clips = [clip for clip in dataset.read("clips").to_pylist() if clip["id"] in shown]
+    clips = [clip for clip in dataset.clips().to_pylist() if clip["id"] in shown]
     sprites = collect_sprites(dataset.path, clips, pool)
     return report_page.write_report(dataset, selection, filters, sprites)
 
@@ -202,6 +292,8 @@ def _summary(
         table.add_row(row.name, str(row.left), str(row.drops), str(row.alone))
     console.print(table)
     kinds = Counter(row["kind"] for row in dataset.read("quarantine").to_pylist())
+    if copies := dataset.copies():
+        log.info("%d clips are copies of others in files of the same content", copies)
     aside = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     kept = sum(row["kept"] for row in selection)
     log.info("%d of %d clips kept; quarantined: %s", kept, len(selection), aside)

@@ -35,8 +35,10 @@ class Split(NamedTuple):
     short_s: list[float]
 
 
-def make_clips(scan: Scan, transitions: Sequence[Transition], rules: SplitRules) -> Split:
-    """Cut one file into clips."""
+def make_clips(
+    scan: Scan, source: str, transitions: Sequence[Transition], rules: SplitRules
+) -> Split:
+    """Cut one file, named `source` in the table, into clips."""
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     ends = scan.pts + scan.durations
     split = Split([], [])
@@ -45,7 +47,7 @@ def make_clips(scan: Scan, transitions: Sequence[Transition], rules: SplitRules)
             start, end = int(scan.pts[a]), int(ends[b - 1])
             seconds = (end - start) * tick_s
             if seconds >= rules.min_clip_s:
-                split.rows.append(_row(scan, shot, start, end, b - a))
+                split.rows.append(_row(scan, source, shot, (start, end), b - a))
             else:
                 split.short_s.append(seconds)
     return split
@@ -84,13 +86,14 @@ def _covers_end(scan: Scan, transitions: Sequence[Transition]) -> bool:
     return bool(transitions) and transitions[-1].last >= len(scan.strip_index) - 1
 
 
-def _row(scan: Scan, shot: int, start: int, end: int, frames: int) -> dict[str, Any]:
+def _row(scan: Scan, source: str, shot: int, span: tuple[int, int], frames: int) -> dict[str, Any]:
     info = scan.info
+    start, end = span
     num, den = info.time_base
     tick_s = num / den
     return {
         "id": clip_id(info.content_hash, start, end),
-        "source": str(info.path),
+        "source": source,
         "content_hash": info.content_hash,
         "shot": shot,
         "start_pts": start,

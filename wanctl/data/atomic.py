@@ -1,16 +1,24 @@
 """Files that are either there whole or not there: written aside, flushed, then renamed."""
 
 import errno
+import hashlib
 import os
 import re
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from wanctl.errors import UserError
 
-_TEMP = re.compile(r"^\.(?P<name>.+)\.tmp-(?P<pid>\d+)-[0-9a-f]{8}(?P<suffix>\.\w+)?$")
+# what another machine left on shared storage can only be told from its work by its age
+_STALE_S = 24 * 3600
+_TEMP = re.compile(
+    r"^\.(?P<name>.+)\.tmp-(?:(?P<host>[0-9a-f]{6})-)?(?P<pid>\d+)-[0-9a-f]{8}(?P<suffix>\.\w+)?$"
+)
 _WHY = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -37,7 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, read-only or forbidden; the temporary is removed.
     """
-    temp = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    mark = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temp = path.with_name(f".{path.name}.tmp-{mark}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temp
@@ -67,10 +76,25 @@ def remove_leftovers(folder: Path) -> int:
     removed = 0
     for path in folder.rglob(".*.tmp-*"):
         match = _TEMP.match(path.name)
-        if match and not _alive(int(match["pid"])):
+        if match and _abandoned(path, match["host"] or _host(), int(match["pid"])):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _abandoned(path: Path, host: str, pid: int) -> bool:
+    if host == _host():
+        return not _alive(pid)
+    try:
+        return time.time() - path.stat().st_mtime > _STALE_S
+    except FileNotFoundError:
+        return False
+
+
+@cache
+def _host() -> str:
+    """Six hex digits naming this machine."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
 def _flush(path: Path) -> None:

@@ -16,16 +16,18 @@ rows give equal bytes, so that a run that was killed and started again ends with
 import hashlib
 import json
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wanctl.data.atomic import remove_leftovers, replacing, write_bytes, write_error
-from wanctl.data.lock import take_lock
+from wanctl.data.lock import moment, share_lock, take_lock
 from wanctl.data.schemas import table_schema
+from wanctl.data.sources import SourceFile
 from wanctl.errors import UserError
 
 FORMAT = 1
@@ -54,7 +56,9 @@ class DatasetDir:
         self._description = description
 
     @classmethod
-    def create_or_open(cls, path: Path, *, recipe: str = "") -> "DatasetDir":
+    def create_or_open(
+        cls, path: Path, *, recipe: str = "", share: tuple[int, int] | None = None
+    ) -> "DatasetDir":
         """Open a data set for writing, making it first where there is none.
 
         The directory is locked against other processes for as long as the returned object lives.
@@ -62,32 +66,26 @@ class DatasetDir:
         Args:
             path: the directory.
             recipe: the resolved recipe as YAML text; recorded in dataset.json.
+            share: (index, count) of several processes that work here at once; None: alone.
 
         Raises:
-            DatasetError: another process writes there, or the folder holds something else.
+            LockedError: another process writes there.
+            DatasetError: the folder holds something else.
             WriteError: the folder cannot be written.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(path, error) from error
-        release = take_lock(path)
-        if (path / "dataset.json").exists():
-            description = _load(path)
-        elif any(child.name != ".lock" and ".tmp-" not in child.name for child in path.iterdir()):
+        release = share_lock(path, *share) if share else take_lock(path)
+        try:
+            with moment(path):
+                dataset = cls(path, _begin(path, recipe))
+        except BaseException:
             release()
-            raise DatasetError(
-                f"{path}: the folder is not empty and holds no dataset.json; "
-                "name an empty or new folder"
-            )
-        else:
-            description = {"format": FORMAT, "sources": [], "recipe": ""}
-        dataset = cls(path, description)
+            raise
         weakref.finalize(dataset, release)
         remove_leftovers(path)
-        if not (path / "dataset.json").exists() or (recipe and recipe != dataset.recipe):
-            description["recipe"] = recipe or description["recipe"]
-            dataset._save()
         return dataset
 
     @classmethod
@@ -119,48 +117,88 @@ class DatasetDir:
         """Known source files: uri, size, mtime_ns, part; in the order they were added."""
         return list(self._description["sources"])
 
-    def assign_sources(self, paths: Sequence[Path], per_part: int) -> list[tuple[str, list[Path]]]:
+    def assign_sources(
+        self, files: Sequence[SourceFile], per_part: int
+    ) -> list[tuple[str, list[str]]]:
         """Give every source file a part of `clips/` and record it in dataset.json.
 
         A known source keeps its part for ever; new ones are appended in new parts, so that a
-        part never changes once it is written.
+        part never changes once it is written. Processes that work here at once and list the same
+        files get the same parts.
 
         Args:
-            paths: source files; their order decides the order of new ones.
+            files: source files; their order decides the order of new ones.
             per_part: new sources per part.
 
         Returns:
-            (part name, all sources of that part) for the parts that `paths` touch.
+            (part name, all sources of that part) for the parts that `files` touch.
 
         Raises:
             DatasetError: a known source's size or time of change differs from the record.
         """
-        known = {source["uri"]: source for source in self._description["sources"]}
-        wanted, fresh = [], []
-        for path in dict.fromkeys(Path(p).absolute() for p in paths):
-            stat = path.stat()
-            record = {"uri": str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-            if (old := known.get(record["uri"])) is None:
-                fresh.append(record)
-            elif (old["size"], old["mtime_ns"]) != (record["size"], record["mtime_ns"]):
-                raise DatasetError(
-                    f"{path}: the file changed since this data set was begun; put the old file "
-                    f"back, or curate into a new folder (--out)"
-                )
-            wanted.append(record["uri"])
-        if fresh:
-            first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
-            for index, record in enumerate(fresh):
-                record["part"] = f"part-{first + index // per_part:05d}"
-            self._description["sources"] += fresh
-            self._save()
-        return self._parts_of(wanted)
+        with moment(self.path):
+            self._description = _load(self.path)
+            known = {source["uri"]: source for source in self._description["sources"]}
+            fresh = [vars(file) for file in files if not _is_known(file, known)]
+            if fresh:
+                first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
+                self._description["sources"] += [
+                    {**record, "part": f"part-{first + index // per_part:05d}"}
+                    for index, record in enumerate(fresh)
+                ]
+                _save(self.path, self._description)
+        wanted = {file.uri for file in files}
+        return [each for each in self.source_parts() if not wanted.isdisjoint(each[1])]
 
-    def _parts_of(self, uris: Sequence[str]) -> list[tuple[str, list[Path]]]:
-        sources = self._description["sources"]
-        wanted = set(uris)
-        touched = sorted({s["part"] for s in sources if s["uri"] in wanted})
-        return [(p, [Path(s["uri"]) for s in sources if s["part"] == p]) for p in touched]
+    def source_parts(self) -> list[tuple[str, list[str]]]:
+        """(part name, its sources) for all parts."""
+        parts: dict[str, list[str]] = {}
+        for source in self._description["sources"]:
+            parts.setdefault(source["part"], []).append(source["uri"])
+        return sorted(parts.items())
+
+    def clips(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Every clip once, in the order of the parts.
+
+        Parts hang not on each other, so a file that was copied has its clips in each part that
+        holds a copy; the first one counts.
+        """
+        return pa.concat_tables(
+            [table for _, table in self.clips_by_part(columns)] or [self.read("clips", columns)]
+        )
+
+    def clips_by_part(self, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """The same part by part: (part, the clips that are first met there)."""
+        for part, rows in self._firsts():
+            table = self.read("clips", columns, parts=[part])
+            yield part, table if len(rows) == table.num_rows else table.take(rows)
+
+    def copies(self) -> int:
+        """How many rows of the clips table are copies of earlier ones."""
+        return sum(self.count("clips", part) - len(rows) for part, rows in self._firsts())
+
+    def _firsts(self) -> list[tuple[str, np.ndarray]]:
+        """Per part, the rows whose clip no earlier row has."""
+        parts = self.parts("clips")
+        ids = [self.read("clips", ["id"], parts=[part])["id"].combine_chunks() for part in parts]
+        if not ids:
+            return []
+        codes = pa.chunked_array(ids).combine_chunks().dictionary_encode().indices.to_numpy()
+        first = np.zeros(len(codes), dtype=bool)
+        first[np.unique(codes, return_index=True)[1]] = True
+        ends = np.cumsum([len(each) for each in ids])[:-1]
+        return [
+            (part, np.flatnonzero(mask))
+            for part, mask in zip(parts, np.split(first, ends), strict=True)
+        ]
+
+    def count(self, table: str, part: str) -> int:
+        """Rows of a part, from its footer."""
+        file = self._file(table, part)
+        try:
+            return pq.read_metadata(file).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(file, error) from error
 
     def parts(self, table: str) -> list[str]:
         """Names of the finished parts of a table, sorted."""
@@ -241,14 +279,50 @@ class DatasetDir:
             with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
                 return parquet.read(columns=list(columns) if columns else None, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise DatasetError(
-                f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
-                "command again"
-            ) from error
+            raise _damaged(path, error) from error
 
-    def _save(self) -> None:
-        text = json.dumps(self._description, indent=1, ensure_ascii=False)
-        write_bytes(self.path / "dataset.json", text.encode())
+
+def _begin(path: Path, recipe: str) -> dict[str, Any]:
+    """The description of a data set that is there or is made now."""
+    if (path / "dataset.json").exists():
+        description = _load(path)
+    elif any(not _is_ours(child.name) for child in path.iterdir()):
+        raise DatasetError(
+            f"{path}: the folder is not empty and holds no dataset.json; "
+            "name an empty or new folder"
+        )
+    else:
+        description = {"format": FORMAT, "sources": [], "recipe": None}
+    if description["recipe"] is None or (recipe and recipe != description["recipe"]):
+        description["recipe"] = recipe or description["recipe"] or ""
+        _save(path, description)
+    return description
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(".lock") or ".tmp-" in name
+
+
+def _save(path: Path, description: Mapping[str, Any]) -> None:
+    text = json.dumps(description, indent=1, ensure_ascii=False)
+    write_bytes(path / "dataset.json", text.encode())
+
+
+def _is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    old = known.get(file.uri)
+    if old is not None and (old["size"], old["mtime_ns"]) != (file.size, file.mtime_ns):
+        raise DatasetError(
+            f"{file.uri}: the file changed since this data set was begun; put the old file "
+            f"back, or curate into a new folder (--out)"
+        )
+    return old is not None
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
+        "command again"
+    )
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:

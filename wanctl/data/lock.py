@@ -1,52 +1,144 @@
-"""One writer per data set directory."""
+"""Who may write to a data set directory: one process, or several that share the work.
+
+Locks are the kernel's (`flock` on small files in the directory): they go away with their process
+however that ends, so that a `kill -9` leaves nothing to clean up. On shared storage they hold
+between machines where the file system supports it (NFS 4, Lustre with -o flock, GPFS).
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wanctl.errors import UserError
+
+Release = Callable[[], None]
+
+WHOLE = ".lock"
 
 
 class LockedError(UserError):
     """Another process writes to this data set."""
 
 
-def take_lock(folder: Path) -> Callable[[], None]:
-    """Lock `folder` for this process; returns the function that releases it.
+def take_lock(folder: Path) -> Release:
+    """Lock `folder` for this process alone; returns the function that releases it.
 
-    The lock is the kernel's (`flock` on `folder/.lock`): it goes away with the process however
-    that ends, so a `kill -9` leaves nothing to clean up. A second lock from the same process is
-    granted, because commands may run one after the other in one interpreter.
+    A second lock from the same process is granted, because commands may run one after the other
+    in one interpreter.
 
     Raises:
         LockedError: another process holds it; names its process id.
     """
-    try:
-        import fcntl  # noqa: PLC0415  not on Windows, where runs are not guarded
-    except ImportError:
-        return lambda: None
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip()
-        os.close(descriptor)
+    lock = _try(folder / WHOLE, shared=False)
+    if lock is None:
+        holder = _holder(folder / WHOLE)
         if holder == str(os.getpid()):
             return lambda: None
         raise LockedError(
             f"{folder}: in use by another wanctl (process {holder or 'unknown'}); "
             "wait for it to end, or choose another folder with --out"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return _Release(descriptor)
+        )
+    lock.sign()
+    return lock
 
 
-class _Release:
+def share_lock(folder: Path, index: int, count: int) -> Release:
+    """Lock one of `count` shares of the work on `folder`; the others may be worked on meanwhile.
+
+    Raises:
+        LockedError: this share is being worked on, or the work as a whole, or the work in another
+            number of shares.
+    """
+    whole = _try(folder / WHOLE, shared=True)
+    if whole is None:
+        raise LockedError(f"{folder}: in use by a wanctl that works on all of it; wait for it")
+    own = f".lock-{index}-of-{count}"
+    for file in sorted(folder.glob(".lock-*-of-*")):
+        if not file.name.endswith(f"-of-{count}"):
+            other = _try(file, shared=False)
+            if other is None:
+                whole()
+                words = file.name.removeprefix(".lock-").replace("-of-", "/")
+                raise LockedError(
+                    f"{folder}: --shard {index}/{count} while shard {words} is running; split "
+                    "the work into the same number everywhere, or wait"
+                )
+            other()
+    share = _try(folder / own, shared=False)
+    if share is None:
+        whole()
+        raise LockedError(
+            f"{folder}: shard {index}/{count} is being worked on (process "
+            f"{_holder(folder / own) or 'unknown'}); give every process a number of its own"
+        )
+    share.sign()
+    return _Both(share, whole)
+
+
+@contextmanager
+def moment(folder: Path) -> Iterator[None]:
+    """Wait for a moment in which no other process changes dataset.json."""
+    lock = _wait(folder / ".lock-description")
+    try:
+        yield
+    finally:
+        lock()
+
+
+def try_alone(folder: Path, what: str) -> Release | None:
+    """The right to do `what`, which one of several processes does; None where another has it."""
+    return _try(folder / f".lock-{what}", shared=False)
+
+
+class _Lock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def sign(self) -> None:
+        """Write this process's id into the file, for the message of those who come too late."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def __call__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class _Both:
+    def __init__(self, *locks: _Lock) -> None:
+        self._locks = locks
+
+    def __call__(self) -> None:
+        for lock in self._locks:
+            lock()
+
+
+def _try(path: Path, *, shared: bool) -> _Lock | None:
+    try:
+        import fcntl  # noqa: PLC0415  not on Windows, where runs are not guarded
+    except ImportError:
+        return _Lock(-1)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return _Lock(descriptor)
+
+
+def _wait(path: Path) -> _Lock:
+    try:
+        import fcntl  # noqa: PLC0415  see _try
+    except ImportError:
+        return _Lock(-1)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return _Lock(descriptor)
+
+
+def _holder(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[:32].strip()

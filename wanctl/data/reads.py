@@ -12,7 +12,7 @@ from wanctl.data.stream import VideoError, fit_long_side
 
 
 def read_clip(
-    path: Path,
+    path: str | Path,
     start_pts: int,
     end_pts: int,
     specs: Sequence[FrameSpec],
@@ -51,7 +51,7 @@ def read_clip(
 
 
 def read_window(
-    path: Path,
+    path: str | Path,
     start_pts: int,
     end_pts: int,
     *,
@@ -91,7 +91,7 @@ def read_window(
 
 
 def iter_window(
-    path: Path,
+    path: str | Path,
     start_pts: int,
     end_pts: int,
     *,
@@ -114,7 +114,7 @@ def frames_at(fps: float, duration_s: float) -> int:
     return max(1, math.ceil((duration_s - SLACK_S) * fps))
 
 
-def _count(path: Path, span: Span, fps: float, frames: int | None) -> int:
+def _count(path: str | Path, span: Span, fps: float, frames: int | None) -> int:
     available = frames_at(fps, span.duration_s)
     if frames is not None and frames > available:
         raise VideoError(

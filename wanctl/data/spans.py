@@ -28,7 +28,11 @@ class Span:
     """The pictures of an open file between two PTS."""
 
     def __init__(
-        self, path: Path, container: InputContainer, stream: VideoStream, bounds: tuple[int, int]
+        self,
+        path: str | Path,
+        container: InputContainer,
+        stream: VideoStream,
+        bounds: tuple[int, int],
     ) -> None:
         self._path = path
         self._container = container
@@ -94,7 +98,7 @@ class Span:
 
 
 @contextmanager
-def open_span(path: Path, start_pts: int, end_pts: int) -> Iterator[Span]:
+def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[Span]:
     """Open a file for reading the pictures with `start_pts` <= PTS < `end_pts`.
 
     Raises:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.error
@@ -18,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from wanctl.data.sources import opened
 from wanctl.errors import UserError
 
 # Playlists and `concat` files may name other files and hosts; footage is one local file.
@@ -49,22 +51,16 @@ class Tally:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its main video stream, for single-threaded decoding.
+
+    Args:
+        path: on a disk, or a URL that fsspec reads.
 
     Raises:
         VideoError: there is no such file, it is empty, not a video, or has no video stream.
     """
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path}: the file is empty")
-        container = av.open(str(path), options=_OPEN_OPTIONS)
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be opened as a video: {_why(error)}") from error
-    except (av.error.FFmpegError, ValueError) as error:
-        why = _why(error)
-        raise VideoError(f"{path}: not a video, or cut off before its index: {why}") from error
-    with container:
+    with opened(path) as place, _open(path, place) as container:
         stream = _main_stream(container)
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
@@ -74,6 +70,20 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream.codec_context.thread_count = 1
         stream.codec_context.options = _CHECKS
         yield container, stream
+
+
+def _open(path: str | Path, place: Path | BinaryIO) -> InputContainer:
+    try:
+        if not isinstance(place, Path):
+            return av.open(place)
+        if place.stat().st_size == 0:
+            raise VideoError(f"{path}: the file is empty")
+        return av.open(str(place), options=_OPEN_OPTIONS)
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be opened as a video: {_why(error)}") from error
+    except (av.error.FFmpegError, ValueError) as error:
+        why = _why(error)
+        raise VideoError(f"{path}: not a video, or cut off before its index: {why}") from error
 
 
 @contextmanager

@@ -29,25 +29,40 @@ class Failure:
 
     Attributes:
         stage: name of the function that failed, e.g. `scan`.
-        kind: `error` (it raised), `timeout`, `memory` (the cap was hit) or `crash` (the process
-            died).
+        kind: `error` (it raised), `timeout`, `memory` (the cap was hit), `crash` (the process
+            died) or `unavailable` (a model or package is missing).
         message: one line.
     """
 
     stage: str
-    kind: Literal["error", "timeout", "crash", "memory"]
+    kind: Literal["error", "timeout", "crash", "memory", "unavailable"]
     message: str
 
 
 class _Job:
     """One task on its way; `done` is set once `result` holds."""
 
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        limit_s: float,
+        index: int,
+        finished: "queue.SimpleQueue[int]",
+    ) -> None:
         self.function = function
         self.arguments = arguments
+        self.limit_s = limit_s
+        self._index = index
+        self._finished = finished
         self.done = threading.Event()
         self.cancelled = False
         self.result: Any = None
+
+    def finish(self, result: Any) -> None:
+        self.result = result
+        self.done.set()
+        self._finished.put(self._index)
 
 
 class DecodePool:
@@ -55,7 +70,8 @@ class DecodePool:
 
     Args:
         workers: processes; each also takes a thread of this one.
-        timeout_s: wall-clock seconds a task may take before its worker is killed.
+        timeout_s: wall-clock seconds a task may take before its worker is killed, where `map` is
+            not told otherwise.
         memory_bytes: address space a worker may map.
         tasks_per_worker: a worker is retired after this many tasks.
     """
@@ -69,7 +85,8 @@ class DecodePool:
         tasks_per_worker: int = TASKS_PER_WORKER,
     ) -> None:
         self.workers = workers
-        self._limits = _Limits(timeout_s, memory_bytes, tasks_per_worker)
+        self._timeout_s = timeout_s
+        self._limits = _Limits(memory_bytes, tasks_per_worker)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._seats = [_Seat(self._limits) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
@@ -96,7 +113,12 @@ class DecodePool:
         self._threads.clear()
 
     def map(
-        self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]
+        self,
+        function: Callable[..., Any],
+        tasks: Iterable[tuple[Any, ...]],
+        *,
+        limit_s: Callable[..., float] | None = None,
+        ordered: bool = True,
     ) -> Iterator[tuple[int, Any]]:
         """Call `function(*task)` for every task; results come in the order of the tasks.
 
@@ -106,6 +128,8 @@ class DecodePool:
         Args:
             function: a module-level function of an importable module; it is sent by name.
             tasks: its positional arguments, picklable; taken lazily.
+            limit_s: `limit_s(*task)` is the time limit of a task; default: the pool's.
+            ordered: False gives results as they are done, so that a long task holds up no other.
 
         Yields:
             (index of the task, its result or a `Failure`).
@@ -113,20 +137,24 @@ class DecodePool:
         if function.__module__ == "__main__":
             raise ValueError(f"{function.__name__} is in __main__, which workers cannot import")
         self._start()
-        pending: list[_Job] = []
-        source = iter(tasks)
+        pending: dict[int, _Job] = {}
+        finished: queue.SimpleQueue[int] = queue.SimpleQueue()
+        source = enumerate(tasks)
         try:
-            for index in itertools.count():
-                for task in itertools.islice(source, 2 * self.workers - len(pending)):
-                    pending.append(_Job(function, task))
-                    self._jobs.put(pending[-1])
+            while True:
+                for index, task in itertools.islice(source, 2 * self.workers - len(pending)):
+                    limit = limit_s(*task) if limit_s else self._timeout_s
+                    pending[index] = _Job(function, task, limit, index, finished)
+                    self._jobs.put(pending[index])
                 if not pending:
                     return
-                job = pending.pop(0)
+                index = next(iter(pending)) if ordered else finished.get()
+                job = pending[index]
                 job.done.wait()
+                del pending[index]
                 yield index, job.result
         finally:
-            for job in pending:
+            for job in pending.values():
                 job.cancelled = True
 
     def _start(self) -> None:
@@ -140,7 +168,6 @@ class DecodePool:
 
 @dataclass(frozen=True)
 class _Limits:
-    timeout_s: float
     memory_bytes: int
     tasks_per_worker: int
 
@@ -158,9 +185,7 @@ class _Seat:
     def serve(self, jobs: "queue.SimpleQueue[_Job | None]") -> None:
         """Work through the queue until None comes."""
         while (job := jobs.get()) is not None:
-            if not job.cancelled:
-                job.result = self._run(job)
-            job.done.set()
+            job.finish(None if job.cancelled else self._run(job))
         self._retire()
 
     def close(self) -> None:
@@ -183,14 +208,14 @@ class _Seat:
             expired.set()
             process.kill()
 
-        timer = threading.Timer(self._limits.timeout_s, expire)
+        timer = threading.Timer(job.limit_s, expire)
         timer.daemon = True
         timer.start()
         try:
             send(process.stdin, (job.function, job.arguments))
             outcome, value = receive(process.stdout)
         except ChannelClosedError:
-            return self._died(stage, timed_out=expired.is_set())
+            return self._died(stage, job.limit_s if expired.is_set() else None)
         finally:
             timer.cancel()
         self._tasks_done += 1
@@ -198,10 +223,10 @@ class _Seat:
             self._retire()
         return value if outcome == "ok" else Failure(stage, outcome, value)
 
-    def _died(self, stage: str, *, timed_out: bool) -> Failure:
+    def _died(self, stage: str, limit_s: float | None) -> Failure:
         code = self._retire()
-        if timed_out:
-            return Failure(stage, "timeout", f"no result after {self._limits.timeout_s:g} s")
+        if limit_s is not None:
+            return Failure(stage, "timeout", f"no result after {limit_s:g} s")
         return Failure(stage, "crash", f"the decoder process died ({_exit_word(code)})")
 
     def _worker(self) -> subprocess.Popen[bytes]:

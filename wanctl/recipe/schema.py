@@ -94,13 +94,44 @@ class DecodeSection(Section):
     """The guard around footage: it is decoded in processes that may be killed."""
 
     workers: PositiveInt = Field(default=2, description="decoding processes")
-    timeout_s: PositiveFloat = Field(default=120.0, description="seconds one file or clip may take")
+    timeout_s: PositiveFloat = Field(
+        default=120.0, description="seconds that work on one file or one clip of it may take"
+    )
+    timeout_per_gb_s: float = Field(
+        default=1200.0, ge=0, description="seconds more for each gigabyte of the file: films"
+    )
     memory_gb: PositiveFloat = Field(default=4.0, description="memory one worker may map")
+
+
+class RaySection(Section):
+    """What `engine: ray` asks the cluster for."""
+
+    address: str | None = Field(
+        default=None,
+        description="of a running cluster (`auto`, `ray://HOST:10001`); null: this machine alone",
+    )
+    cpus: PositiveInt = Field(default=2, description="cores of one actor: as many decode workers")
+    gpus: float = Field(
+        default=0.0, ge=0, description="share of a GPU of one actor; 0.25 puts four on one GPU"
+    )
+    actors: PositiveInt | None = Field(
+        default=None, description="how many; null: as many as the cluster has room for"
+    )
+    retries: int = Field(
+        default=3, ge=0, description="how often a part is begun again after its actor was lost"
+    )
 
 
 class CurateSection(Section):
     """From a folder of footage to a table of clips, measured and decided."""
 
+    engine: str = Field(
+        default="local", description="`local` or `ray`; the tables come out the same"
+    )
+    ray: RaySection = RaySection()
+    batch_clips: PositiveInt = Field(
+        default=8, description="clips that a network sees at once; frames of so many are held"
+    )
     split: SplitSection = SplitSection()
     decode: DecodeSection = DecodeSection()
     filters: dict[str, dict[str, Any] | None] = Field(

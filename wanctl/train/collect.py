@@ -106,7 +106,7 @@ def _kept(dataset: DatasetDir, selection: str, next_to: str) -> list[dict[str, A
             f"`wanctl data select {next_to}` makes it"
         )
     verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
-    rows = dataset.read("clips").to_pylist()
+    rows = dataset.clips().to_pylist()
     kept = [{**row, **verdicts[row["id"]]} for row in rows if row["id"] in verdicts]
     if not kept:
         raise ClipsError(

@@ -8,6 +8,8 @@ from wanctl.curate.shots import Transition
 from wanctl.curate.split import SplitRules, make_clips
 from wanctl.data.video import Scan, VideoInfo
 
+SOURCE = "/footage/a.mp4"
+
 
 def scan_of(num_frames, *, strip_step=1, tick=512, fps=25):
     info = VideoInfo(
@@ -31,32 +33,32 @@ def frames_of(rows, tick=512):
 
 
 def test_without_transitions_the_file_is_one_clip():
-    (row,) = make_clips(scan_of(100), [], SplitRules(2, 0.5, None)).rows
+    (row,) = make_clips(scan_of(100), SOURCE, [], SplitRules(2, 0.5, None)).rows
     assert (row["start_pts"], row["end_pts"], row["num_frames"]) == (0, 100 * 512, 100)
     assert row["start_s"] == 0
     assert row["end_s"] == pytest.approx(4.0)
 
 
 def test_trimming_touches_transitions_and_not_the_ends_of_the_file():
-    rows = make_clips(scan_of(100), [Transition(39, 39)], SplitRules(2, 0.1, None)).rows
+    rows = make_clips(scan_of(100), SOURCE, [Transition(39, 39)], SplitRules(2, 0.1, None)).rows
     assert frames_of(rows) == [(0, 38), (42, 100)]
 
 
 def test_gradual_transitions_belong_to_no_clip():
-    rows = make_clips(scan_of(100), [Transition(40, 60)], SplitRules(0, 0.1, None)).rows
+    rows = make_clips(scan_of(100), SOURCE, [Transition(40, 60)], SplitRules(0, 0.1, None)).rows
     assert frames_of(rows) == [(0, 41), (61, 100)]
 
 
 def test_a_strip_of_half_the_frames_maps_back_to_source_frames():
     rows = make_clips(
-        scan_of(100, strip_step=2), [Transition(19, 19)], SplitRules(2, 0.1, None)
+        scan_of(100, strip_step=2), SOURCE, [Transition(19, 19)], SplitRules(2, 0.1, None)
     ).rows
     # strip frames 19 and 20 are source frames 38 and 40
     assert frames_of(rows) == [(0, 37), (42, 100)]
 
 
 def test_short_shots_make_no_clip_and_are_reported():
-    split = make_clips(scan_of(100), [Transition(9, 9)], SplitRules(0, 1.0, None))
+    split = make_clips(scan_of(100), SOURCE, [Transition(9, 9)], SplitRules(0, 1.0, None))
     assert frames_of(split.rows) == [(10, 100)]
     assert split.short_s == [pytest.approx(0.4)]
 
@@ -67,12 +69,12 @@ def test_pieces_of_footage_of_varying_rate_are_equal_in_time():
         pts=np.concatenate([np.arange(50) * 1536, 50 * 1536 + np.arange(50) * 512]),
         durations=np.repeat([1536, 512], 50),
     )
-    rows = make_clips(slow_then_quick, [], SplitRules(0, 0.1, 4.0)).rows
+    rows = make_clips(slow_then_quick, SOURCE, [], SplitRules(0, 0.1, 4.0)).rows
     assert [row["end_s"] - row["start_s"] for row in rows] == pytest.approx([4.0, 4.0], abs=0.12)
 
 
 def test_long_shots_are_cut_into_equal_pieces():
-    rows = make_clips(scan_of(100), [], SplitRules(0, 0.5, 1.5)).rows
+    rows = make_clips(scan_of(100), SOURCE, [], SplitRules(0, 0.5, 1.5)).rows
     assert frames_of(rows) == [(0, 33), (33, 67), (67, 100)]
     assert len({row["id"] for row in rows}) == 3
     assert {row["shot"] for row in rows} == {0}
@@ -80,4 +82,6 @@ def test_long_shots_are_cut_into_equal_pieces():
 
 def test_transitions_at_the_ends_leave_no_empty_clip():
     ends = [Transition(0, 4), Transition(95, 99)]
-    assert frames_of(make_clips(scan_of(100), ends, SplitRules(0, 0.1, None)).rows) == [(5, 96)]
+    assert frames_of(make_clips(scan_of(100), SOURCE, ends, SplitRules(0, 0.1, None)).rows) == [
+        (5, 96)
+    ]

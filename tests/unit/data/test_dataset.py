@@ -14,6 +14,7 @@ from wanctl.data.atomic import WriteError, replacing
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
 from wanctl.data.lock import LockedError
 from wanctl.data.schemas import CLIPS, evidence_schema
+from wanctl.data.sources import SourceFile
 
 ROWS = [
     {"id": "b", "source": "/x.mp4", "start_pts": 0, "end_pts": 5},
@@ -78,24 +79,33 @@ def test_a_table_that_is_not_there_yet_is_empty(dataset):
     assert dataset.parts("quarantine") == []
 
 
+def sources(files):
+    stats = [file.stat() for file in files]
+    return [
+        SourceFile(str(file), stat.st_size, stat.st_mtime_ns)
+        for file, stat in zip(files, stats, strict=True)
+    ]
+
+
 def test_sources_keep_their_parts_when_more_come(dataset, tmp_path):
     files = [tmp_path / f"{name}.mp4" for name in "abcde"]
     for file in files:
         file.write_bytes(b"x")
-    first = dataset.assign_sources(files[:3], 2)
-    assert first == [("part-00000", files[:2]), ("part-00001", files[2:3])]
+    names = [str(file) for file in files]
+    first = dataset.assign_sources(sources(files[:3]), 2)
+    assert first == [("part-00000", names[:2]), ("part-00001", names[2:3])]
     again = DatasetDir.open(dataset.path)
-    assert again.assign_sources(files, 2) == [*first, ("part-00002", files[3:])]
-    assert again.assign_sources(files[:1], 2) == first[:1]
+    assert again.assign_sources(sources(files), 2) == [*first, ("part-00002", names[3:])]
+    assert again.assign_sources(sources(files[:1]), 2) == first[:1]
 
 
 def test_a_source_that_changed_is_refused(dataset, tmp_path):
     file = tmp_path / "a.mp4"
     file.write_bytes(b"x")
-    dataset.assign_sources([file], 2)
+    dataset.assign_sources(sources([file]), 2)
     file.write_bytes(b"longer")
     with pytest.raises(DatasetError, match="the file changed since this data set was begun"):
-        dataset.assign_sources([file], 2)
+        dataset.assign_sources(sources([file]), 2)
 
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path):

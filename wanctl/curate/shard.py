@@ -1,0 +1,44 @@
+"""Shares of one run of curation among processes that know nothing of each other.
+
+Every process lists the footage and gives it the same parts (`DatasetDir.assign_sources`); part
+number p belongs to share i of n where p leaves i when divided by n.
+"""
+
+import re
+from collections.abc import Sequence
+
+from wanctl.curate.registry import Unit
+from wanctl.data.dataset import DatasetDir
+from wanctl.errors import UserError
+
+_SHARD = re.compile(r"^(\d+)/(\d+)$")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n".
+
+    Raises:
+        UserError: it is not of that form, or i is not below n.
+    """
+    match = _SHARD.match(text)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if index >= count:
+        raise UserError(
+            f"--shard {text}: want i/n with 0 <= i < n, e.g. 0/8 (in a Slurm array job: "
+            "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
+        )
+    return index, count
+
+
+def belongs(part: str, share: tuple[int, int]) -> bool:
+    """Whether a part is one of this share's."""
+    index, count = share
+    return int(part.rpartition("-")[2]) % count == index
+
+
+def unfinished(dataset: DatasetDir, units: Sequence[Unit]) -> list[str]:
+    """Parts that are not split or not measured yet, of whichever share."""
+    tables = ["clips", *(unit.table for unit in units)]
+    parts = {source["part"] for source in DatasetDir.open(dataset.path).sources}
+    done = set.intersection(*(set(dataset.parts(table)) for table in tables))
+    return sorted(parts - done)

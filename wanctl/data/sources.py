@@ -1,0 +1,126 @@
+"""Where footage lies: on a disk, or behind any URL that fsspec can read.
+
+A source is named by one text: an absolute path, or a URL. Tables hold it as it is.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wanctl.errors import UserError
+
+# `https:/host` too: pathlib makes one slash of two. One letter before the colon is a drive.
+_URL = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+(?:::[a-zA-Z0-9+.-]+)*):/{1,2}(?P<rest>.+)$")
+_LOCAL = ("file", "local")
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of footage. `mtime_ns` is 0 where its file system does not say."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+
+
+class SourceError(UserError):
+    """A URL cannot be read: no such scheme, a package that is missing, or the server's answer."""
+
+
+def url_of(source: str | os.PathLike[str]) -> str | None:
+    """The URL that a source is; None where it is a path on a disk."""
+    match = _URL.match(os.fspath(source))
+    if match is None or match["scheme"] in _LOCAL:
+        return None
+    return f"{match['scheme']}://{match['rest']}"
+
+
+def disk_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a source that is on a disk; `file://` is taken off."""
+    match = _URL.match(os.fspath(source))
+    if match is not None and match["scheme"] in _LOCAL:
+        from urllib.parse import unquote  # noqa: PLC0415  a leaf that workers import
+
+        return Path("/" + unquote(match["rest"]).lstrip("/"))
+    return Path(source)
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it.
+
+    Raises:
+        SourceError: there is none for its scheme, or the package for it is missing.
+    """
+    import fsspec  # noqa: PLC0415  0.2 s that footage on disks does without
+
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ValueError as error:
+        raise SourceError(f"{url}: {_line(error)}") from error
+    except ImportError as error:
+        raise SourceError(f"{url}: {_line(error)}; install it beside wanctl") from error
+
+
+@contextmanager
+def opened(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
+    """A source for reading in any order: its path, or a file object that fetches what is read.
+
+    Servers that give a file only from its beginning are copied to a temporary file.
+
+    Raises:
+        SourceError: the URL cannot be read.
+    """
+    if (url := url_of(source)) is None:
+        yield disk_path(source)
+        return
+    fs, path = file_system(url)
+    with _telling(url):
+        file = fs.open(path, "rb", block_size=_BLOCK_BYTES)
+    if file.seekable() and getattr(file, "size", None):
+        with file:
+            yield file
+        return
+    file.close()
+    with local_copy(source) as copy:
+        yield copy
+
+
+@contextmanager
+def local_copy(source: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path on a disk with a source's bytes; what had to be fetched is deleted afterwards.
+
+    Raises:
+        SourceError: the URL cannot be read.
+    """
+    if (url := url_of(source)) is None:
+        yield disk_path(source)
+        return
+    fs, path = file_system(url)
+    with tempfile.TemporaryDirectory(prefix="wanctl-source-") as folder:
+        copy = Path(folder) / ("source" + Path(path).suffix)
+        with _telling(url), fs.open(path, "rb") as file, copy.open("wb") as target:
+            shutil.copyfileobj(file, target, 1 << 22)
+        yield copy
+
+
+@contextmanager
+def _telling(url: str) -> Iterator[None]:
+    """What goes wrong on the way to a server, as one line."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:  # every file system has exceptions of its own
+        raise SourceError(f"{url}: cannot be read: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
