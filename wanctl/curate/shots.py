@@ -78,8 +78,13 @@ def get_detector(name: str) -> Detector:
 
 def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
-    cuts, spans = _probabilities(without_bars(strip), settings.device)
-    return _grow(_runs(cuts > settings.threshold), spans > settings.threshold)
+    cuts, spans = probabilities(strip, settings.device)
+    return transitions(cuts, spans, settings.threshold)
+
+
+def transitions(cuts: np.ndarray, spans: np.ndarray, threshold: float) -> list[Transition]:
+    """What TransNetV2's two heads say at a threshold."""
+    return _grow(_runs(cuts > threshold), spans > threshold)
 
 
 def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
@@ -131,9 +136,11 @@ def _picture(strip: np.ndarray, axes: tuple[int, int]) -> slice:
     return slice(first, last + 1) if last - first >= len(spread) // 2 else slice(0, len(spread))
 
 
-def _probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
     import torch  # noqa: PLC0415  (two seconds; the adaptive detector does without)
+
+    strip = without_bars(strip)
 
     model = _network(device)
     step = WINDOW - 2 * MARGIN

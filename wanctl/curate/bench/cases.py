@@ -160,6 +160,7 @@ class Family:
         make: cases from clean footage; few of them where the second argument is true.
         grade: what the outcomes are worth.
         split: keys of `curate.split`; files are single clips unless it says otherwise.
+        one_scale: whether the doses of all variants are on one scale.
         judge: stands in for `judge.judge`, where a filter's verdict is not what is measured.
     """
 
@@ -170,6 +171,7 @@ class Family:
     make: Callable[[Material, bool], Sequence[Case]]
     grade: Callable[[Sequence[Outcome]], Graded]
     split: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_SPLIT)
+    one_scale: bool = True
     judge: Callable[..., list["Outcome"]] | None = None
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from wanctl.curate.bench.cases import Case, Family, Graded, Outcome, first_clips, judged
 from wanctl.curate.bench.material import Material, Shot
 
-# Standard deviation of the blur in pixels at 480 lines, whatever its shape.
+# Standard deviation of the blur in pixels of a picture 854 wide, whatever its shape.
 SPREADS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
-SOFT, SHARP = 2.0, 0.5
+SOFT, SHARP = 2.5, 0.5
 SHAPES = ("gaussian", "disk", "motion")
-FRAMES, HEIGHT = 36, 480
+FRAMES, WIDTH = 36, 854
 
 
 def make(material: Material, quick: bool) -> list[Case]:
@@ -67,17 +67,19 @@ def kernel(shape: str, spread: float, angle: float = 25.0) -> np.ndarray:
 
 
 def _blurred(shot: Shot, shape: str, spread: float) -> np.ndarray:
-    weights = kernel(shape, spread)
-    return np.stack([cv2.filter2D(frame, -1, weights) for frame in shot.frames(HEIGHT, FRAMES)])
+    frames = _clean(shot)
+    weights = kernel(shape, spread * frames.shape[2] / WIDTH)
+    return np.stack([cv2.filter2D(frame, -1, weights) for frame in frames])
 
 
 def _clean(shot: Shot) -> np.ndarray:
-    return shot.frames(HEIGHT, FRAMES)
+    """At most 480 lines, and never enlarged: that would be a blur of its own."""
+    return shot.frames(min(480, shot.size[1] // 2 * 2), FRAMES)
 
 
 def _bokeh(shot: Shot) -> np.ndarray:
     """A sharp subject in the middle third before a background far out of focus."""
-    frames = shot.frames(HEIGHT, FRAMES)
+    frames = _clean(shot)
     _, height, width, _ = frames.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     inside = np.clip((0.42 - np.sqrt((1.6 * x) ** 2 + y**2) / 1.7) * 20, 0, 1)[..., None]
@@ -88,7 +90,7 @@ def _bokeh(shot: Shot) -> np.ndarray:
 
 def _fog(shot: Shot) -> np.ndarray:
     """Little contrast, every edge as sharp as before, and the sensor's grain."""
-    frames = shot.frames(HEIGHT, FRAMES).astype(np.float32)
+    frames = _clean(shot).astype(np.float32)
     noise = np.random.default_rng(3).normal(0, 1.2, (6, *frames.shape[1:3], 1))
     return np.clip(0.28 * frames + 150 + noise[np.arange(len(frames)) % 6], 0, 255).astype(np.uint8)
 
@@ -96,9 +98,9 @@ def _fog(shot: Shot) -> np.ndarray:
 def _cartoon(shot: Shot) -> np.ndarray:
     """Flat areas with hard outlines: hardly any texture."""
     out = []
-    for frame in shot.frames(HEIGHT, FRAMES):
+    for frame in _clean(shot):
         smooth = cv2.medianBlur(cv2.bilateralFilter(frame, 9, 60, 9), 7)
-        flat = (smooth // 40) * 40 + 20
+        flat = (smooth // 32) * 32 + 12
         edges = cv2.Canny(cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY), 40, 90)
         out.append(np.where(cv2.dilate(edges, np.ones((2, 2)))[..., None] > 0, 10, flat))
     return np.stack(out).astype(np.uint8)
@@ -106,7 +108,7 @@ def _cartoon(shot: Shot) -> np.ndarray:
 
 def _moment(shot: Shot) -> np.ndarray:
     """A jolt smears every fourth second of an otherwise sharp shot."""
-    frames = shot.frames(HEIGHT, FRAMES).copy()
+    frames = _clean(shot).copy()
     weights = kernel("motion", 6.0)
     for index in range(len(frames) // 2, len(frames) // 2 + len(frames) // 4):
         frames[index] = cv2.filter2D(frames[index], -1, weights)
@@ -116,8 +118,8 @@ def _moment(shot: Shot) -> np.ndarray:
 FAMILY = Family(
     name="blur",
     filter="blur",
-    summary="Gaussian, lens and motion blur at 480 lines; bokeh, fog, animation, one jolt",
-    dose="standard deviation of the blur in px at 480 lines",
+    summary="Gaussian, lens and motion blur; bokeh, fog, animation, one jolt",
+    dose="standard deviation of the blur in px at a width of 854",
     make=make,
     grade=grade,
 )

@@ -159,4 +159,5 @@ FAMILY = Family(
     dose="% of the picture clipped, or 10 x stops too dark",
     make=make,
     grade=grade,
+    one_scale=False,
 )

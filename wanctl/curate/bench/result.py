@@ -44,7 +44,7 @@ def summarise(
         "counts": {"true": true, "false": false, "missed": missed, "of": len(counted)},
         "ap": ap,
         "curve": curve,
-        "dose": _dose(family.dose, graded.points),
+        "dose": _dose(family, graded.points),
         "figures": figures,
         "wrong": _wrong(counted),
     }
@@ -63,11 +63,11 @@ def _curve(points: Sequence[Point]) -> list[tuple[float, float, float]]:
     )
 
 
-def _dose(name: str, points: Sequence[Point]) -> dict[str, Any]:
+def _dose(family: Family, points: Sequence[Point]) -> dict[str, Any]:
     """Share found by dose: over all variants, and for each."""
     dosed = [point for point in points if point.dose is not None]
     if not dosed:
-        return {"name": name, "half": None, "curves": {}, "halves": {}}
+        return {"name": family.dose, "half": None, "curves": {}, "halves": {}}
     curves, halves = {}, {}
     for variant in dict.fromkeys(point.variant for point in dosed):
         own = [point for point in dosed if point.variant == variant]
@@ -78,7 +78,8 @@ def _dose(name: str, points: Sequence[Point]) -> dict[str, Any]:
     overall = recall_by_dose(
         [point.dose or 0.0 for point in dosed], [point.fired for point in dosed]
     )
-    return {"name": name, "half": half_dose(overall), "curves": curves, "halves": halves}
+    half = half_dose(overall) if family.one_scale else None
+    return {"name": family.dose, "half": half, "curves": curves, "halves": halves}
 
 
 def _wrong(points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -153,8 +153,10 @@ def _fitting(words: str, pixels: int, face: str, width: int) -> Line:
 def _worded(shot: Shot, block: Block, seed: int) -> np.ndarray:
     frames = _looped(shot).copy()
     colour = ((255, 255, 255), (250, 220, 60), (20, 20, 20))[seed % 3]
+    if seed % 3 == 2 and frames[::9].mean() < 128:  # nobody writes black on dark
+        colour = (255, 255, 255)
     for line, (x, y) in zip(block.lines, block.corners, strict=True):
-        if seed % 3 != 2:  # light words carry a shadow, as players draw them
+        if max(colour) > 128:  # light words carry a shadow, as players draw them
             stamp(frames, line.mask, (x + 1, y + 1), (0, 0, 0), 0.8)
         stamp(frames, line.mask, (x, y), colour, 1.0)
     return frames
