@@ -119,11 +119,15 @@ class EventLog:
         """Append one event."""
         if self._path is None:
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "event": event, **fields}, ensure_ascii=False)
+        line = json.dumps({"time": timestamp(), "event": event, **fields}, ensure_ascii=False)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         descriptor = os.open(self._path, flags, 0o644)
         try:
             os.write(descriptor, line.encode(errors="backslashreplace") + b"\n")
         finally:
             os.close(descriptor)
+
+
+def timestamp() -> str:
+    """Now, in UTC, as ISO 8601 has it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -41,7 +41,7 @@ class Transition(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What the recipe says about detection."""
+    """What the recipe says about detection. `device` may be auto: the one of whoever detects."""
 
     threshold: float = 0.4
     adaptive_threshold: float = 3.0
@@ -140,8 +140,10 @@ def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarra
     """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
     import torch  # noqa: PLC0415  (two seconds; the adaptive detector does without)
 
-    strip = without_bars(strip)
+    from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
 
+    strip = without_bars(strip)
+    device = str(pick_device(device))
     model = _network(device)
     step = WINDOW - 2 * MARGIN
     tail = MARGIN + (-len(strip)) % step

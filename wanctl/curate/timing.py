@@ -52,13 +52,14 @@ class Timings:
     """Stage name -> `Stage`, in the order the stages were first met; added up over all runs.
 
     Args:
-        folder: the data set directory.
+        folder: the data set directory; None keeps nothing.
         name: of the process among several that work there at once, e.g. `0-of-4`.
     """
 
-    def __init__(self, folder: Path, name: str = "") -> None:
-        self._file = folder / (f"timings-{name}.json" if name else FILE)
-        self.stages = _load(self._file)
+    def __init__(self, folder: Path | None, name: str = "") -> None:
+        file = f"timings-{name}.json" if name else FILE
+        self._file = folder / file if folder else None
+        self.stages = _load(self._file) if self._file else {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -86,8 +87,9 @@ class Timings:
 
     def save(self) -> None:
         """Write the file; called when a unit of work is done: killed work is not counted."""
-        text = json.dumps({name: asdict(stage) for name, stage in self.stages.items()}, indent=1)
-        write_bytes(self._file, text.encode())
+        if self._file:
+            stages = {name: asdict(stage) for name, stage in self.stages.items()}
+            write_bytes(self._file, json.dumps(stages, indent=1).encode())
 
 
 def all_stages(folder: Path) -> dict[str, Stage]:
