@@ -46,6 +46,7 @@ SURFACE = {
     "data report": {"--recipe", "--set", "--out"},
     "data export": {"to", "--recipe", "--set", "--out"},
     "filters list": set(),
+    "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
 }
 """Command -> its arguments and options. What can be said in a recipe gets no flag."""
 

@@ -211,12 +211,11 @@ def _subject(seed: int, height: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
     high = int(height * SIZE[1])
     wide = int(high * rng.uniform(0.6, 0.9))
-    coarse = rng.uniform(20, 235, (max(3, high // 14), max(3, wide // 14), 3)).astype(np.float32)
-    texture = cv2.resize(coarse, (wide, high), interpolation=cv2.INTER_CUBIC)
-    texture += cv2.resize(
-        rng.normal(0, 22, (max(4, high // 4), max(4, wide // 4), 3)).astype(np.float32),
-        (wide, high),
-    )
+    # one colour of cloth, folds and a fine pattern
+    texture = np.full((high, wide, 3), rng.uniform(50, 200, 3), np.float32)
+    for step, depth in ((14, 34), (4, 20)):
+        light = rng.normal(0, depth, (max(3, high // step), max(3, wide // step)))
+        texture += cv2.resize(light.astype(np.float32), (wide, high))[..., None]
     y, x = np.mgrid[-1 : 1 : high * 1j, -1 : 1 : wide * 1j]
     head = (x / 0.45) ** 2 + ((y + 0.68) / 0.32) ** 2
     body = (x / 0.92) ** 4 + ((y - 0.28) / 0.72) ** 4

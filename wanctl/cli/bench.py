@@ -1,0 +1,49 @@
+"""`wanctl filters bench`: measures filters against defects of known strength."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wanctl.cli.options import Session, begin
+from wanctl.cli.program import filters_app
+
+
+@filters_app.command("bench")
+def filters_bench(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="shots, border, ocr, ...; default: all of them"),
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option("--clips", metavar="FOLDER", help="your own clean footage to put defects in"),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=FOLDER", help="a labelled set: bbc, shot, konvid, camerabench"
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="FILE|NAME", help="thresholds; default: the filters' own"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a few cases of each kind, half a minute instead of ten")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="figures, curves and the clips made")
+    ] = Path("runs/bench"),
+) -> None:
+    """Put known defects into clean clips and measure what the filters make of them."""
+    from wanctl.curate.bench.run import bench, rows
+    from wanctl.listing import show
+    from wanctl.log import setup_logging
+
+    loaded = begin(ctx, recipe, None, ("curate",)) if recipe else None
+    if loaded is None:
+        setup_logging(verbose=ctx.ensure_object(Session).debug)
+    results = bench(names or (), out, clips=clips, sets=sets or (), quick=quick, recipe=loaded)
+    show(("family", "", "", "", "", ""), rows(results))
