@@ -185,7 +185,7 @@ class _Seat:
     def serve(self, jobs: "queue.SimpleQueue[_Job | None]") -> None:
         """Work through the queue until None comes."""
         while (job := jobs.get()) is not None:
-            job.finish(None if job.cancelled else self._run(job))
+            job.finish(None if job.cancelled else self._result(job))
         self._retire()
 
     def close(self) -> None:
@@ -194,6 +194,13 @@ class _Seat:
             self._closed = True
             if self._process:
                 self._process.kill()
+
+    def _result(self, job: _Job) -> Any:
+        result = self._run(job)
+        if isinstance(result, Failure) and result.kind == "crash" and not self._closed:
+            # it may have been the machine, short of memory, and not the task: ask once more
+            return self._run(job)
+        return result
 
     def _run(self, job: _Job) -> Any:
         stage = job.function.__name__

@@ -212,3 +212,92 @@ def test_clip_ids_hang_on_content_and_span():
     assert clip_id("ab", 0, 5) == clip_id("ab", 0, 5)
     assert len({clip_id("ab", 0, 5), clip_id("ab", 0, 6), clip_id("ac", 0, 5)}) == 3
     assert len(clip_id("ab", 0, 5)) == 16
+
+
+def test_copies_in_other_parts_count_once(dataset):
+    dataset.write_part("clips", "part-00000", ROWS)
+    dataset.write_part("clips", "part-00001", [{"id": "c"}, {**ROWS[0], "source": "/copy.mp4"}])
+    dataset.write_part("clips", "part-00002", ROWS)
+    assert dataset.clips(["id", "source"]).to_pylist() == [
+        {"id": "b", "source": "/x.mp4"}, {"id": "a", "source": "/x.mp4"},
+        {"id": "c", "source": None},
+    ]  # fmt: skip
+    assert [(p, t["id"].to_pylist()) for p, t in dataset.clips_by_part(["id"])] == [
+        ("part-00000", ["b", "a"]), ("part-00001", ["c"]), ("part-00002", []),
+    ]  # fmt: skip
+    assert dataset.copies() == 3
+    assert dataset.clips().schema.equals(CLIPS)
+
+
+def test_a_set_without_clips_has_none(dataset):
+    assert dataset.clips(["id"]).num_rows == 0
+    assert dataset.copies() == 0
+
+
+HOLDER = (
+    "import sys; from pathlib import Path\n"
+    "from wanctl.data.dataset import DatasetDir\n"
+    "share = (int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 2 else None\n"
+    "held = DatasetDir.create_or_open(Path(sys.argv[1]), share=share); print('held', flush=True)\n"
+    "sys.stdin.read()\n"
+)
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """hold(*share) -> a process that works on the folder, or on a share of the work."""
+    started = []
+
+    def start(*share):
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / "set"), *map(str, share)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_shares_work_side_by_side_and_the_whole_alone(hold, tmp_path):
+    folder = tmp_path / "set"
+    first = hold(0, 2)
+    other = DatasetDir.create_or_open(folder, share=(1, 2))
+    with pytest.raises(LockedError, match=f"shard 0/2 is being worked on .process {first.pid}."):
+        DatasetDir.create_or_open(folder, share=(0, 2))
+    with pytest.raises(LockedError, match="--shard 0/3 while shard 0/2 is running"):
+        DatasetDir.create_or_open(folder, share=(0, 3))
+    with pytest.raises(LockedError, match="in use by another wanctl"):
+        DatasetDir.create_or_open(folder)
+    first.kill()
+    first.wait()
+    del other
+    alone = DatasetDir.create_or_open(folder)
+    assert alone.path == folder
+
+
+def test_shares_wait_for_a_process_that_works_on_all(hold, tmp_path):
+    hold()
+    with pytest.raises(LockedError, match="works on all of it"):
+        DatasetDir.create_or_open(tmp_path / "set", share=(0, 2))
+
+
+def test_processes_that_list_the_same_files_give_them_the_same_parts(tmp_path):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from wanctl.data.dataset import DatasetDir\n"
+        "from wanctl.data.sources import SourceFile\n"
+        "data = DatasetDir.create_or_open(Path(sys.argv[1]), share=(int(sys.argv[2]), 4))\n"
+        "files = [SourceFile(f'/f/{i}.mp4', i, 0) for i in range(2000)]\n"
+        "data.assign_sources(files, 16)\n"
+    )
+    folder = tmp_path / "set"
+    runs = [subprocess.Popen([sys.executable, "-c", script, str(folder), str(i)]) for i in range(4)]
+    assert [run.wait() for run in runs] == [0] * 4
+    parts = DatasetDir.open(folder).source_parts()
+    assert len(parts) == 125
+    assert [uri for _, uris in parts for uri in uris] == [f"/f/{i}.mp4" for i in range(2000)]

@@ -83,6 +83,31 @@ def test_a_crashing_task_is_reported_and_its_worker_replaced(pool):
     assert results[1] == b"fine"
 
 
+def test_a_worker_that_was_shot_is_no_crash_of_the_task(pool, tmp_path):
+    """Killed from outside, say by a machine short of memory: the task is asked for once more."""
+    mark = tmp_path / "first"
+    once = (
+        f"__import__('os').kill(__import__('os').getpid(), 9) "
+        f"if not __import__('os').path.exists({str(mark)!r}) "
+        f"and not open({str(mark)!r}, 'w').close() else 'fine'"
+    )
+    assert [r for _, r in pool.map(eval, [(once,)])] == ["fine"]
+
+
+def test_results_may_come_as_they_are_done():
+    with DecodePool(2, 20, GIGABYTE) as pool:
+        waits = [(time.sleep, 1.5), (time.sleep, 0), (time.sleep, 0), (time.sleep, 0)]
+        order = [i for i, _ in pool.map(operator.call, waits, ordered=False)]
+    assert sorted(order) == [0, 1, 2, 3]
+    assert order[-1] == 0
+
+
+def test_a_task_may_have_a_time_limit_of_its_own():
+    with DecodePool(1, 20, GIGABYTE) as pool:
+        results = [r for _, r in pool.map(time.sleep, [(30,), (0,)], limit_s=lambda s: 0.8)]
+    assert results == [Failure("sleep", "timeout", "no result after 0.8 s"), None]
+
+
 def test_memory_is_capped(pool):
     results = [r for _, r in pool.map(bytearray, [(4 * GIGABYTE,), (3,)])]
     assert results == [Failure("bytearray", "memory", "ran into the memory cap"), bytearray(3)]

