@@ -1,37 +1,39 @@
-"""Drops clips that are out of focus or smeared throughout."""
+"""Drops clips that are out of focus or smeared throughout, and says which."""
 
-from statistics import median
 from typing import ClassVar
 
 import numpy as np
 
 from wanctl.curate.api import (
+    Batch,
     Clip,
     Evidence,
     Field,
     Filter,
     FrameBatch,
     FrameSpec,
-    Verdict,
+    Ragged,
+    Verdicts,
     threshold,
 )
 from wanctl_filters._bars import picture_area
-
-_TILES = 8  # per side
-_REBLUR_PX = 9  # window of the second blur, as in the paper
-_MIN_TEXTURE = 0.25  # mean luma step between neighbours; flatter frames have no focus to judge
+from wanctl_filters._edge_width import edge_widths
+from wanctl_filters._ragged import equal_lengths, labels
 
 
 class Blur(Filter):
-    """Two measures must agree: no tile is sharp, and blurring the picture again changes little.
+    """Width of the sharpest edges in pixels: whatever is in focus anywhere has narrow ones.
 
-    The variance of the Laplacian finds sharp detail anywhere, so that a sharp subject before a
-    soft background passes; it depends on content, so that fog would fail. The re-blur ratio
-    (Crete et al. 2007, "The blur effect") is normalised by content and rescues such pictures.
+    It is measured in tiles and along four directions. The few sharpest tiles count, so that a
+    sharp subject before a soft background passes; a width does not depend on contrast, so that
+    fog passes. Defocus widens edges along every direction; motion along one, which is why the
+    widest direction decides and the narrowest tells the two apart (label `defocus` or `motion`).
     Only the sharper half of the frames counts: a moment of shake is no reason to drop a clip.
     """
 
-    evidence: ClassVar[dict[str, str]] = {"sharpness": "floats", "reblur": "floats"}
+    version: ClassVar[int] = 2
+    evidence: ClassVar[dict[str, str]] = {"width": "floats", "narrow": "floats"}
+    unit: ClassVar[str] = "px"
 
     samples: int = Field(default=8, ge=1, description="frames looked at, spread over the clip")
     long_side_px: int = Field(
@@ -39,16 +41,23 @@ class Blur(Filter):
         ge=64,
         description="frames are scaled down to this (480 lines at 16:9) and judged there",
     )
-    max_reblur: float = threshold(
-        default=0.6,
+    max_width: float = threshold(
+        default=0.85,
         ge=0,
-        le=1,
-        description="a higher re-blur ratio is blurred (0 crisp, 1 smooth)",
+        description="wider edges are blurred; 0.3 to 0.6 px in sharp footage, 1 px after a blur "
+        "of sigma 1, 2 px after a disk of radius 8",
     )
-    min_sharpness: float = threshold(
-        default=60.0,
+    motion_width: float = threshold(
+        default=0.65,
         ge=0,
-        description="variance of the Laplacian below this is blurred (luma levels squared)",
+        description="a blurred clip whose edges are narrower than this along some direction is "
+        "smeared by motion",
+    )
+    motion_ratio: float = threshold(
+        default=1.6,
+        ge=1,
+        description="so is one whose edges are this many times wider along one direction than "
+        "along another",
     )
 
     def frames(self) -> FrameSpec:
@@ -56,64 +65,43 @@ class Blur(Filter):
         return FrameSpec(count=self.samples, long_side_px=self.long_side_px, color="gray")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Per frame: 90th percentile over tiles of the Laplacian's variance; re-blur ratio."""
+        """Per frame: width of the sharpest edges along the widest and the narrowest direction.
+
+        In pixels; 0 where the picture has no edges to judge.
+        """
         assert frames is not None
         rows, columns = picture_area(frames.frames)
-        pictures = [frame[rows, columns].astype(np.float32) for frame in frames.frames]
+        widths = [edge_widths(frame[rows, columns]) for frame in frames.frames]
         return {
-            "sharpness": [round(_sharpness(picture), 3) for picture in pictures],
-            "reblur": [round(_reblur(picture), 5) for picture in pictures],
+            "width": [round(max(each, default=0.0), 3) for each in widths],
+            "narrow": [round(min(each, default=0.0), 3) for each in widths],
         }
 
     def bounds(self) -> tuple[float, ...]:
         """Where the score flips the verdict."""
-        return (self.max_reblur,)
+        return (self.max_width,)
 
-    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The score is the re-blur ratio of the sharper half of the frames."""
-        pairs = sorted(
-            zip(evidence["sharpness"], evidence["reblur"], strict=True), key=lambda pair: -pair[0]
-        )
-        sharper = pairs[: (len(pairs) + 1) // 2]
-        sharpness = median(pair[0] for pair in sharper)
-        reblur = median(pair[1] for pair in sharper)
-        if reblur > self.max_reblur and sharpness < self.min_sharpness:
-            return Verdict(
-                keep=False,
-                reason=f"blurred: re-blur ratio {reblur:.2f}, allowed {self.max_reblur:g}; "
-                f"sharpness {sharpness:.0f}, at least {self.min_sharpness:g} wanted",
-                score=reblur,
-            )
-        return Verdict(keep=True, score=reblur)
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """The score is the width of the edges in the sharper half of the frames, in pixels."""
+        width, narrow = _sharper(batch.lists("width")), _sharper(batch.lists("narrow"))
+        blurred = width > self.max_width
+        moved = (narrow <= self.motion_width) | (width >= self.motion_ratio * narrow)
+
+        def why(row: int) -> str:
+            how = "smeared by motion" if moved[row] else "out of focus"
+            return f"{how}: edges are {width[row]:.2f} px wide, allowed {self.max_width:g} px"
+
+        sorts = labels(len(batch), motion=blurred & moved, defocus=blurred)
+        return Verdicts.judge(width, (blurred, why), label=sorts)
 
 
-def _sharpness(picture: np.ndarray) -> float:
-    import cv2
-
-    edges = cv2.Laplacian(picture, cv2.CV_32F)
-    tiles = [
-        float(tile.var())
-        for band in np.array_split(edges, _TILES, axis=0)
-        for tile in np.array_split(band, _TILES, axis=1)
-        if tile.size
-    ]
-    return float(np.percentile(tiles, 90))
-
-
-def _reblur(picture: np.ndarray) -> float:
-    """Share of the neighbour differences of (H, W) float32 that survives another blur, 0..1.
-
-    The larger of the two directions, so that motion blur along one axis shows. 0 where there is
-    no texture to judge.
-    """
-    import cv2
-
-    ratios = [0.0]
-    for axis, window in ((0, (1, _REBLUR_PX)), (1, (_REBLUR_PX, 1))):
-        steps = np.abs(np.diff(picture, axis=axis))
-        blurred = np.abs(np.diff(cv2.blur(picture, window), axis=axis))
-        total = float(steps.sum())
-        if total > _MIN_TEXTURE * steps.size:
-            lost = float(np.maximum(0.0, steps - blurred).sum())
-            ratios.append((total - lost) / total)
-    return max(ratios)
+def _sharper(widths: Ragged) -> np.ndarray:
+    """(N,) median of the smaller half of each row's positive values; 0 where there are none."""
+    result = np.zeros(len(widths.starts) - 1)
+    for _, rows, values in equal_lengths(widths):
+        ordered = np.sort(np.where(values > 0, values, np.inf), axis=1)
+        half = (np.isfinite(ordered).sum(axis=1) + 1) // 2
+        every = np.arange(len(ordered))
+        middle = ordered[every, np.maximum(half - 1, 0) // 2] + ordered[every, half // 2]
+        result[rows] = np.where(half > 0, middle / 2, 0.0)
+    return result

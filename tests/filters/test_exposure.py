@@ -20,14 +20,47 @@ def test_measures_the_blown_share(judge, texture, share):
     evidence, verdict = judge(Exposure(), frames)
     # The outermost pixels of a blown area are not flat.
     assert np.median(evidence["blown"]) == pytest.approx(share, abs=0.02)
-    assert verdict.keep == (share < 0.25)
+    assert verdict.keep == (share < 0.2)
+
+
+def _gain(frames, stops):
+    """Exposure by `stops` in linear light, clipped."""
+    linear = np.where(
+        (code := np.arange(256) / 255) <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4
+    )
+    linear = np.clip(linear * 2.0**stops, 0, 1)
+    coded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(255 * coded).astype(np.uint8)[frames]
 
 
 def test_gain_blows_out_and_darkens(judge, texture):
-    bright = np.clip(texture.astype(float) * 3 + 60, 0, 255).astype(np.uint8)
-    dark = (texture * 0.06).astype(np.uint8)
-    assert "blown out" in judge(Exposure(), bright)[1].reason
-    assert "dark" in judge(Exposure(), dark)[1].reason
+    verdicts = [judge(Exposure(), _gain(texture, stops))[1] for stops in (-5, -4, -1, 0, 1, 3, 4)]
+    scores = [verdict.score for verdict in verdicts]
+    assert scores == sorted(scores)
+    assert [verdict.label for verdict in verdicts] == ["under"] * 2 + [None] * 3 + ["over"] * 2
+    assert "blown out" in verdicts[-1].reason
+    assert "too dark" in verdicts[0].reason
+    low, high = Exposure().bounds()
+    assert [low <= score <= high for score in scores] == [verdict.keep for verdict in verdicts]
+
+
+def test_a_night_with_lamps_is_not_under_exposed(judge, texture):
+    night = _gain(texture, -4)
+    for column in range(10, 310, 30):
+        night[:, 60:70, column : column + 10] = (255, 240, 200)
+    assert judge(Exposure(), night)[1].keep
+    assert not judge(Exposure(), _gain(texture, -4))[1].keep
+
+
+def test_a_white_studio_is_not_over_exposed(judge, texture):
+    yy, xx = np.mgrid[:180, :320]
+    subject = ((xx - 160) / 90) ** 2 + ((yy - 95) / 70) ** 2 < 1
+    studio = np.full_like(texture, 255)
+    studio[:, subject] = texture[:, subject]
+    assert judge(Exposure(), studio)[1].keep
+    # the same wall behind a subject that is itself blown
+    studio[:, subject] = _gain(texture, 4)[:, subject]
+    assert not judge(Exposure(), studio)[1].keep
 
 
 def test_saturated_colour_and_bright_noise_are_not_blown(judge):
@@ -41,9 +74,10 @@ def test_bars_do_not_count(judge, texture):
     for level in (0, 255):
         frames = texture.copy()
         frames[:, :60] = frames[:, -60:] = level
-        evidence, verdict = judge(Exposure(max_dark=0.5), frames)
+        evidence, verdict = judge(Exposure(), frames)
         assert verdict.keep
-        assert max(evidence["dark"]) < 0.2
+        assert max(evidence["blown"]) < 0.05
+        assert min(evidence["level"]) > 100
 
 
 def test_real_clips_pass(real):

@@ -37,4 +37,4 @@ def test_filters_are_listed_with_their_keys(capsys):
     by_key = {(row[0], row[1]): row for row in rows}
     assert by_key["duration", "min_s"][2] == "4.0"
     assert by_key["blur", "samples"][4] == "measures again"
-    assert by_key["blur", "max_reblur"][4] == ""
+    assert by_key["blur", "max_width"][4] == ""

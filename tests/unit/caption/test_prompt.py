@@ -10,7 +10,7 @@ def test_a_sentence_without_measurements():
 def test_a_sentence_says_what_was_measured():
     evidence = {
         "exposure": {"luma": [20.0, 30.0, 200.0]},
-        "blur": {"reblur": [0.2, 0.3]},
+        "blur": {"width": [0.4, 0.5]},
         "ocr": {"texts": ["SALE", "SALE", "50 %", " "]},
     }
     assert sentence(4.0, 640, 360, evidence) == (
