@@ -72,6 +72,25 @@ def curated(section: Mapping[str, Any], folder: Path, out: Path) -> tuple[Datase
     return DatasetDir.open(out / "dataset"), loaded
 
 
+def scores_of(dataset: DatasetDir, name: str) -> dict[str, float]:
+    """File stem -> score of a filter, of the file's first clip; those without one are left out."""
+    return {stem: row for stem, row in _first(dataset, "scores", name, "score") if row is not None}
+
+
+def labels_of(dataset: DatasetDir, name: str) -> dict[str, str | None]:
+    """File stem -> label of a filter, of the file's first clip."""
+    return dict(_first(dataset, "labels", name, "label"))
+
+
+def _first(dataset: DatasetDir, column: str, name: str, key: str) -> Iterator[tuple[str, Any]]:
+    verdicts = {row["id"]: row for row in dataset.read("selections/default").to_pylist()}
+    seen: set[str] = set()
+    for clip in sorted(dataset.read("clips").to_pylist(), key=lambda row: row["start_pts"]):
+        if clip["source"] not in seen:
+            seen.add(clip["source"])
+            yield Path(clip["source"]).stem, _named(verdicts[clip["id"]][column], name, key)
+
+
 def settings(family: Family, recipe: LoadedRecipe | None) -> dict[str, Any]:
     """Keys of the family's filter that are not its defaults."""
     filters = recipe.recipe.curate.filters if recipe else {}

@@ -15,6 +15,34 @@ def summarise(
     family: Family, outcomes: Sequence[Outcome], graded: Graded, settings: dict[str, Any]
 ) -> Result:
     """Everything that bench.json, the page and the screen show of a family."""
+    result = _numbers(graded, family)
+    return {
+        "family": family.name,
+        "filter": family.filter,
+        "summary": family.summary,
+        "settings": settings,
+        "cases": len(outcomes),
+        "unread": [o.case.name for o in outcomes if not o.clips],
+        "kinds": dict(Counter(o.case.variant for o in outcomes)),
+        **result,
+    }
+
+
+def summarise_points(name: str, filters: str, summary: str, graded: Graded) -> Result:
+    """The same of a labelled set, which knows no cases."""
+    return {
+        "family": name,
+        "filter": filters,
+        "summary": summary,
+        "settings": {},
+        "cases": len({point.case for point in graded.points}),
+        "unread": [],
+        "kinds": dict(Counter(point.variant for point in graded.points if point.truth)),
+        **_numbers(graded, None),
+    }
+
+
+def _numbers(graded: Graded, family: Family | None) -> Result:
     counted = [point for point in graded.points if point.truth is not None]
     true = sum(point.fired and bool(point.truth) for point in counted)
     false = sum(point.fired and not point.truth for point in counted)
@@ -31,13 +59,6 @@ def summarise(
     if graded.precision_bar is not None:
         figures.append(_figure("precision as set", precision, graded.precision_bar))
     return {
-        "family": family.name,
-        "filter": family.filter,
-        "summary": family.summary,
-        "settings": settings,
-        "cases": len(outcomes),
-        "unread": [o.case.name for o in outcomes if not o.clips],
-        "kinds": dict(Counter(o.case.variant for o in outcomes)),
         "precision": precision,
         "recall": true / (true + missed) if true + missed else 1.0,
         "f1": f1(true, false, missed),
@@ -63,11 +84,12 @@ def _curve(points: Sequence[Point]) -> list[tuple[float, float, float]]:
     )
 
 
-def _dose(family: Family, points: Sequence[Point]) -> dict[str, Any]:
+def _dose(family: Family | None, points: Sequence[Point]) -> dict[str, Any]:
     """Share found by dose: over all variants, and for each."""
     dosed = [point for point in points if point.dose is not None]
+    name = family.dose if family else "frames"
     if not dosed:
-        return {"name": family.dose, "half": None, "curves": {}, "halves": {}}
+        return {"name": name, "half": None, "curves": {}, "halves": {}}
     curves, halves = {}, {}
     for variant in dict.fromkeys(point.variant for point in dosed):
         own = [point for point in dosed if point.variant == variant]
@@ -78,8 +100,8 @@ def _dose(family: Family, points: Sequence[Point]) -> dict[str, Any]:
     overall = recall_by_dose(
         [point.dose or 0.0 for point in dosed], [point.fired for point in dosed]
     )
-    half = half_dose(overall) if family.one_scale else None
-    return {"name": family.dose, "half": half, "curves": curves, "halves": halves}
+    half = half_dose(overall) if family is None or family.one_scale else None
+    return {"name": name, "half": half, "curves": curves, "halves": halves}
 
 
 def _wrong(points: Sequence[Point]) -> list[dict[str, Any]]:

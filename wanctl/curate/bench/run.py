@@ -53,7 +53,8 @@ def bench(
     if families:
         material = of_folder(clips) if clips else packaged()
         results = [_run(family, material, out, quick, recipe) for family in families]
-    results += [SETS[name].run(folder, out / name, recipe) for name, folder in labelled]
+    for name, folder in labelled:
+        results.append({**SETS[name].run(folder, out / name, recipe), "family": name})
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_bytes(out / "bench.json", text.encode())
     page.write(results, out)

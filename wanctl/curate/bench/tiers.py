@@ -62,7 +62,7 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     """One decision per clip and tier: is it this one?"""
     pairs = first_clips(outcomes)
     truth = [case.truth["tier"] for case, _ in pairs]
-    said = [_tier(found.label) for _, found in pairs]
+    said = [tier_of(found.label) for _, found in pairs]
     by_tier = macro_f1(truth, said)
     points = [
         Point(case.name, case.variant, case.dose, True, tier == want, note=f"called {tier}")
@@ -78,7 +78,7 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     return Graded(points, figures + [Figure(f"{tier}, F1", v) for tier, v in by_tier.items()])
 
 
-def _tier(label: str | None) -> str:
+def tier_of(label: str | None) -> str:
     """The filter's label as one of TIERS, however it is written."""
     word = (label or "none").replace("-", "_").replace(" ", "_")
     return "camera" if word.startswith("camera") else word

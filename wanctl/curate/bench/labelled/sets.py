@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from wanctl.curate.bench.labelled import cameras, quality, shots
 from wanctl.curate.bench.result import Result
 from wanctl.recipe.load import LoadedRecipe
 
@@ -20,4 +21,9 @@ class LabelledSet(NamedTuple):
     run: Callable[[Path, Path, LoadedRecipe | None], Result]
 
 
-SETS: dict[str, LabelledSet] = {}
+SETS: dict[str, LabelledSet] = {
+    "bbc": LabelledSet("videos/bbc_NN.mp4, fixed/NN-scenes.txt", shots.run),
+    "shot": LabelledSet("videos/ID.mp4, annotations/ID.txt", shots.run),
+    "konvid": LabelledSet("KoNViD_1k_videos/, KoNViD_1k_attributes.csv", quality.run),
+    "camerabench": LabelledSet("videos/, test.jsonl", cameras.run),
+}
