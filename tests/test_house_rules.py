@@ -32,7 +32,7 @@ def test_a_file_is_one_idea(path):
 
 SURFACE = {
     "": {"--debug", "--version"},
-    "curate": {"folder", "--recipe", "--set", "--out"},
+    "curate": {"folder", "--shard", "--recipe", "--set", "--out"},
     "caption": {"--recipe", "--set", "--out"},
     "train-vae": {"--recipe", "--set", "--out"},
     "train-dit": {"--recipe", "--set", "--out"},
