@@ -9,17 +9,17 @@ from typing import Any
 
 from rich.table import Table
 
-from wanctl.curate import report as report_page
 from wanctl.curate.engine import Job, RayResources, runnable
 from wanctl.curate.engines import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
+from wanctl.curate.report.page import write_report
+from wanctl.curate.report.tally import funnel
 from wanctl.curate.scanning import Splitter
 from wanctl.curate.select import SelectRules, decide, measured
 from wanctl.curate.shard import belongs, parse_shard, unfinished
 from wanctl.curate.shots import DetectorSettings, get_detector
 from wanctl.curate.site import Limits, Watch
 from wanctl.curate.split import SplitRules
-from wanctl.curate.thumbs import collect_sprites
 from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
@@ -95,9 +95,9 @@ def report(loaded: LoadedRecipe, out: Path) -> None:
     """Write report.html for the selection as it is."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
     filters = measured(dataset, _filters(loaded))
-    selection = _read_selection(loaded, dataset)
+    _read_selection(loaded, dataset)
     with _pool(loaded) as pool:
-        page = _report(dataset, selection, filters, pool)
+        page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
     log.info("look at %s", page)
 
 
@@ -150,7 +150,7 @@ def _finish(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFi
     """Decide, draw, and say what came of it."""
     selection = _select(loaded, dataset, filters)
     with _pool(loaded) as pool:
-        page = _report(dataset, selection, filters, pool)
+        page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
     console.print(throughput_table(all_stages(dataset.path)))
     _summary(dataset, selection, filters)
     return page
@@ -193,19 +193,11 @@ def _splitter(loaded: LoadedRecipe) -> Splitter:
         settings=DetectorSettings(
             threshold=section.threshold,
             adaptive_threshold=section.adaptive_threshold,
-            device=_detector_device(loaded.recipe.device, detect.__name__),
+            device=loaded.recipe.device,
         ),
         rules=SplitRules(section.trim_frames, section.min_clip_s, section.max_clip_s),
         max_fps=section.max_fps,
     )
-
-
-def _detector_device(device: str, detector: str) -> str:
-    if detector != "transnetv2":
-        return "cpu"
-    from wanctl.device import pick_device  # noqa: PLC0415  (torch; other detectors do without)
-
-    return str(pick_device(device))
 
 
 def _dataset_path(loaded: LoadedRecipe, out: Path) -> Path:
@@ -268,19 +260,6 @@ def _read_selection(loaded: LoadedRecipe, dataset: DatasetDir) -> list[dict[str,
     return dataset.read(table).to_pylist()
 
 
-def _report(
-    dataset: DatasetDir,
-    selection: Sequence[dict[str, Any]],
-    filters: Sequence[NamedFilter],
-    pool: DecodePool,
-) -> Path:
-    sheets = report_page.pick_clips(selection, [named.name for named in filters])
-    shown = {name for ids in sheets.values() for name in ids}
-    clips = [clip for clip in dataset.clips().to_pylist() if clip["id"] in shown]
-    sprites = collect_sprites(dataset.path, clips, pool)
-    return report_page.write_report(dataset, selection, filters, sprites)
-
-
 def _summary(
     dataset: DatasetDir, selection: Sequence[dict[str, Any]], filters: Sequence[NamedFilter]
 ) -> None:
@@ -288,7 +267,7 @@ def _summary(
     for column in ("filter", "left", "drops", "alone"):
         table.add_column(column, justify="left" if column == "filter" else "right")
     table.add_row("all clips", str(len(selection)), "", "")
-    for row in report_page.funnel(selection, [*(named.name for named in filters), "crop"]):
+    for row in funnel(selection, [*(named.name for named in filters), "crop"]):
         table.add_row(row.name, str(row.left), str(row.drops), str(row.alone))
     console.print(table)
     kinds = Counter(row["kind"] for row in dataset.read("quarantine").to_pylist())

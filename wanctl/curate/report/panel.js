@@ -1,0 +1,169 @@
+// Everything known on one clip, in a dialog that the arrow keys lead on from.
+
+const panel = document.getElementById("panel");
+let shown = { index: -1, list: [] };
+
+function openPanel(index, list) {
+  shown = { index, list };
+  const clip = data.clips[index];
+  const left = make("div", "", stage(index), under(index), tags(clip), reasons(clip), ...captions(clip));
+  const right = make("div", "", scores(clip), make("h4", "", "Clip"), facts(clip));
+  panel.replaceChildren(make("div", "panel", tools(clip), left, right));
+  if (!panel.open) panel.showModal();
+}
+
+function step(by) {
+  const place = shown.list.indexOf(shown.index) + by;
+  if (place >= 0 && place < shown.list.length) openPanel(shown.list[place], shown.list);
+}
+
+function tools(clip) {
+  const title = make("h3", "", shortName(clip.source));
+  title.id = "panel-title";
+  const place = shown.list.indexOf(shown.index);
+  const row = make("div", "tools", title);
+  const ends = { "←": [-1, place > 0, "previous clip"], "→": [1, place < shown.list.length - 1, "next clip"] };
+  for (const [sign, [by, can, label]] of Object.entries(ends)) {
+    row.append(action(sign, () => step(by), label, !can));
+  }
+  row.append(action("✕", () => panel.close(), "close"));
+  return row;
+}
+
+function action(text, run, label = text, disabled = false) {
+  const button = make("button", "", text);
+  button.type = "button";
+  button.disabled = disabled;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", run);
+  return button;
+}
+
+function stage(index) {
+  const moving = film(index, 1.5);
+  moving.classList.add("plays");
+  return make("div", "stage", moving);
+}
+
+/** The slider that stops at a frame, and the way to the file itself. */
+function under(index) {
+  const clip = data.clips[index];
+  const row = make("div", "under");
+  if (stripOf(index)) {
+    const slider = make("input");
+    Object.assign(slider, { type: "range", min: 0, max: data.frames - 1, value: 0 });
+    slider.setAttribute("aria-label", "frame");
+    slider.addEventListener("input", () => {
+      const moving = panel.querySelector(".stage .film");
+      if (!moving) return;
+      moving.classList.remove("plays");
+      moving.style.backgroundPosition = `${(100 * slider.value) / (data.frames - 1)}% 0`;
+    });
+    row.append(slider);
+  }
+  row.append(action("Play the file", () => playFile(clip)));
+  return row;
+}
+
+/** Plays the clip out of its own file, where the browser can reach it and knows its codec. */
+function playFile(clip) {
+  const remote = /^[a-z][a-z0-9+.-]+:\/\//i.test(clip.source);
+  const path = clip.source.split("/").map(encodeURIComponent).join("/");
+  const video = make("video");
+  Object.assign(video, { controls: true, autoplay: true, muted: true });
+  video.addEventListener("timeupdate", () => {
+    if (video.currentTime >= clip.end) video.currentTime = clip.start;
+  });
+  video.addEventListener("error", () => {
+    const why = make("p", "soft small", `this browser cannot play ${clip.source}`);
+    video.replaceWith(make("div", "", film(shown.index, 1.5)));
+    panel.querySelector(".under").after(why);
+  });
+  video.src = `${remote ? clip.source : `file://${path}`}#t=${clip.start},${clip.end}`;
+  panel.querySelector(".stage").replaceChildren(video);
+}
+
+function tags(clip) {
+  const row = make("div", "tags", make("span", clip.kept ? "tag keep" : "tag drop", clip.kept ? "kept" : "dropped"));
+  for (const [name, label] of Object.entries(clip.labels)) row.append(make("span", "tag", `${name}: ${label}`));
+  if (clip.crop) row.append(make("span", "tag", `cropped to ${clip.crop[2]}×${clip.crop[3]}`));
+  if (clip.bucket) row.append(make("span", "tag", `bucket ${clip.bucket}`));
+  if (clip.weight !== 1) row.append(make("span", "tag", `weight ${brief(clip.weight)}`));
+  return row;
+}
+
+function reasons(clip) {
+  return make("ul", "reasons", ...clip.reasons.map(([name, text]) => make("li", "", `${name}: ${text}`)));
+}
+
+function captions(clip) {
+  return (clip.captions ?? []).map(([variant, backend, text]) =>
+    make("blockquote", "", text, make("cite", "", [variant, backend].filter(Boolean).join(", by "))),
+  );
+}
+
+function scores(clip) {
+  const body = make("tbody");
+  for (const { name, bounds } of data.filters) {
+    if (!(name in clip.scores)) continue;
+    const value = clip.scores[name];
+    const cells = [make("td", "n", score(name, value)), make("td", "", track(name, value, clip))];
+    cells.push(make("td", "n soft", bounds.map(brief).join(" … ")));
+    body.append(make("tr", "", make("th", "", name), ...cells));
+  }
+  const head = make("tr", "", ...["score", "", "", "bound"].map((text) => make("th", text === "bound" ? "n" : "", text)));
+  return make("table", "", make("thead", "", head), body);
+}
+
+const ranges = new Map();
+
+/** Smallest and largest score of a filter among the clips in this file. */
+function range(name) {
+  if (!ranges.has(name)) {
+    const values = data.clips.map((clip) => clip.scores[name]).filter(Number.isFinite);
+    values.push(...filters.get(name).bounds);
+    ranges.set(name, [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]);
+  }
+  return ranges.get(name);
+}
+
+function track(name, value, clip) {
+  const [low, high] = range(name);
+  const line = make("div", "track");
+  const at = (number) => `${high > low ? (100 * (number - low)) / (high - low) : 50}%`;
+  for (const bound of filters.get(name).bounds) {
+    const mark = make("i");
+    mark.style.left = at(bound);
+    line.append(mark);
+  }
+  if (value !== null) {
+    const dot = make("b", clip.reasons.some(([other]) => other === name) ? "drop" : "");
+    dot.style.left = at(value);
+    line.append(dot);
+  }
+  return line;
+}
+
+function facts(clip) {
+  const rows = {
+    file: clip.source,
+    time: `${clock(clip.start)} + ${seconds(clip.end - clip.start)}, ${clip.num_frames} frames at ${brief(clip.fps)} fps`,
+    picture: `${clip.width}×${clip.height}` + (clip.rotation ? `, turned by ${clip.rotation}°` : ""),
+    coding: [clip.codec, clip.pix_fmt, clip.vfr && "variable rate", clip.has_audio && "sound"].filter(Boolean).join(", "),
+    damaged: clip.corrupt ? `${brief(100 * clip.corrupt)} % of the frames` : "",
+    crop: clip.crop ? `${clip.crop[2]}×${clip.crop[3]} at ${clip.crop[0]}, ${clip.crop[1]}` : "",
+    id: clip.id,
+  };
+  const list = make("dl", "facts");
+  for (const [name, text] of Object.entries(rows)) {
+    if (text) list.append(make("dt", "", name), make("dd", "", text));
+  }
+  return list;
+}
+
+panel.addEventListener("click", (event) => event.target === panel && panel.close());
+panel.addEventListener("keydown", (event) => {
+  if (["INPUT", "VIDEO"].includes(event.target.tagName)) return;
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
+});

@@ -1,0 +1,98 @@
+"""Axes of the report's charts: where values lie, and which round numbers stand under them."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# A linear axis would squeeze the lower half of the values into a tenth of its length.
+_SQUEEZED = 0.1
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values to 0..1.
+
+    Attributes:
+        low: value at 0.
+        high: value at 1.
+        knee: None for a linear axis; else values are spread by log(1 + value / knee), which takes
+            zero as well.
+    """
+
+    low: float
+    high: float
+    knee: float | None = None
+
+    @property
+    def is_log(self) -> bool:
+        """Whether equal lengths are equal ratios."""
+        return self.knee is not None
+
+    @classmethod
+    def over(cls, values: np.ndarray, bounds: tuple[float, ...] = ()) -> "Scale":
+        """An axis on which all values and bounds have their place.
+
+        Args:
+            values: (N,) float, at least one; finite.
+            bounds: finite.
+        """
+        low, high = (
+            float(min(values.min(), *bounds, np.inf)),
+            float(max(values.max(), *bounds, -np.inf)),
+        )
+        if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):
+            half = abs(high) / 10 or 0.5
+            return cls(low - half, high + half)
+        typical = float(np.quantile(values, 0.75))
+        positive = values[values > 0]
+        if low < 0 or not len(positive) or (typical - low) > _SQUEEZED * (high - low):
+            return cls(low, high)
+        knee = max(float(np.quantile(positive, 0.1)), high * 1e-6)
+        return cls(low, high, knee)
+
+    def place(self, value: np.ndarray | float) -> np.ndarray:
+        """0..1, beyond that for values beyond the axis."""
+        low, high = self._bent(self.low), self._bent(self.high)
+        return (self._bent(value) - low) / (high - low)
+
+    def value(self, place: np.ndarray | float) -> np.ndarray:
+        """What lies at 0..1."""
+        low, high = self._bent(self.low), self._bent(self.high)
+        bent = low + np.asarray(place) * (high - low)
+        return bent if self.knee is None else self.knee * np.expm1(bent)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Round numbers on the axis."""
+        if self.knee is None:
+            return _even_ticks(self.low, self.high, count)
+        first = math.ceil(math.log10(max(self.low, self.knee)))
+        last = math.floor(math.log10(self.high))
+        step = max(1, math.ceil((last - first + 1) / count))
+        tens = [10.0**power for power in range(first, last + 1, step)]
+        near = [0.0] if self.low < self.knee else []
+        return (
+            [*near, *tens] if len(tens) > 1 else [*near, *_even_ticks(self.low, self.high, 3)[1:]]
+        )
+
+    def _bent(self, value: np.ndarray | float) -> np.ndarray:
+        array = np.asarray(value, dtype=np.float64)
+        return array if self.knee is None else np.log1p(np.maximum(array, 0) / self.knee)
+
+
+def _even_ticks(low: float, high: float, count: int) -> list[float]:
+    rough = (high - low) / count
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * each for each in (1, 2, 2.5, 5, 10) if power * each >= rough)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def brief(value: float) -> str:
+    """A number in four digits: 0.35, 12.5, 1,240, 3.2M."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
