@@ -1,14 +1,16 @@
 """What filters, captioners and exports read of a clip, each in one sequential pass."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wanctl.data.frames import Box, FrameBatch, FrameSpec
-from wanctl.data.spans import SLACK_S, Span, open_span
+from wanctl.data.moments import SLACK_S, Moments, frames_at, frames_at_many
+from wanctl.data.spans import Span, open_span
 from wanctl.data.stream import VideoError, fit_long_side
+
+__all__ = ["frames_at", "frames_at_many", "iter_window", "read_clip", "read_window"]
 
 
 def read_clip(
@@ -43,7 +45,7 @@ def read_clip(
         for frame, time_s, until_s in span.pictures():
             painted: dict[tuple[int, int], np.ndarray] = {}
             for taker in takers:
-                if taker.wants(until_s):
+                if taker.wants(time_s, until_s):
                     if taker.size not in painted:
                         painted[taker.size] = span.painter(frame).paint(frame, *taker.size)
                     taker.take(painted[taker.size], time_s)
@@ -109,11 +111,6 @@ def iter_window(
         yield from _resample(span, fps, count, size or (None, None), crop)
 
 
-def frames_at(fps: float, duration_s: float) -> int:
-    """How many pictures a span gives when it is resampled to `fps`; at least one."""
-    return max(1, math.ceil((duration_s - SLACK_S) * fps))
-
-
 def _count(path: str | Path, span: Span, fps: float, frames: int | None) -> int:
     available = frames_at(fps, span.duration_s)
     if frames is not None and frames > available:
@@ -150,17 +147,13 @@ class _Taker:
     def __init__(self, spec: FrameSpec, duration_s: float, width: int, height: int) -> None:
         self.size = fit_long_side(width, height, spec.long_side_px)
         self._gray = spec.color == "gray"
-        self._moments = _moments(spec, duration_s)
-        self._next = 0
+        self._moments = Moments(spec, duration_s)
         self._frames: list[np.ndarray] = []
         self._times: list[float] = []
 
-    def wants(self, until_s: float) -> bool:
-        """Whether a sample falls before `until_s`; passes over all that do."""
-        before = self._next
-        while self._next < len(self._moments) and self._moments[self._next] + SLACK_S < until_s:
-            self._next += 1
-        return self._next > before
+    def wants(self, time_s: float, until_s: float) -> bool:
+        """Whether the reader gets the picture on screen between these times."""
+        return self._moments.wants(time_s, until_s)
 
     def take(self, picture: np.ndarray, time_s: float) -> None:
         self._frames.append(_luma(picture) if self._gray else picture)
@@ -170,18 +163,6 @@ class _Taker:
         return FrameBatch(
             np.stack(self._frames), np.array(self._times), self.size[0] / display_width
         )
-
-
-def _moments(spec: FrameSpec, duration_s: float) -> np.ndarray:
-    """Seconds from the clip's start at which a spec samples."""
-    count = spec.count
-    if spec.fps is not None:
-        fitting = frames_at(spec.fps, duration_s)
-        if spec.max_count is None or fitting <= spec.max_count:
-            return np.arange(fitting) / spec.fps
-        count = spec.max_count
-    assert count is not None
-    return (np.arange(count) + 0.5) / count * duration_s
 
 
 def _luma(picture: np.ndarray) -> np.ndarray:

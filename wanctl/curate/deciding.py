@@ -1,0 +1,162 @@
+"""Runs the filters of a recipe over a run of clips, as columns, in the order of the funnel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.curate.columns import Batch, Verdicts
+from wanctl.curate.evidence import Failures, Measured
+from wanctl.curate.registry import NamedFilter
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why clips are dropped: row numbers, rising, and a text for each."""
+
+    rows: np.ndarray
+    texts: list[str]
+
+    def __call__(self, row: int) -> str:
+        """The text of one row."""
+        at = int(np.searchsorted(self.rows, row))
+        return self.texts[at] if at < len(self.rows) and self.rows[at] == row else ""
+
+
+@dataclass
+class Decisions:
+    """Some clips on their way through the funnel.
+
+    Attributes:
+        clips: columns of the clips table.
+        views: (N, 4) int32, what the crops so far leave of each picture.
+        verdicts: by filter, one row per clip, with every reason written out.
+    """
+
+    clips: pa.Table
+    views: np.ndarray
+    verdicts: dict[str, Verdicts] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, clips: pa.Table) -> "Decisions":
+        """Before the first filter."""
+        return cls(clips, whole_views(clips))
+
+    def decide(self, named: NamedFilter, measured: Measured, failures: Failures) -> None:
+        """Let one filter decide; what it did not measure is dropped."""
+        batch = self.batch(measured)
+        verdicts = named.filter.decide_many(batch)
+        self.add(named.name, settled(verdicts, measured.rows, self._lost(named, failures)))
+
+    def batch(self, measured: Measured) -> Batch:
+        """What a filter sees: the clips that it measured."""
+        rows = measured.rows
+        if rows is None:
+            return Batch(self.clips, measured.evidence, self.views, self.verdicts, measured.vectors)
+        verdicts = {name: _take(verdict, rows) for name, verdict in self.verdicts.items()}
+        return Batch(
+            self.clips.take(rows), measured.evidence, self.views[rows], verdicts, measured.vectors
+        )
+
+    def add(self, name: str, verdicts: Verdicts) -> None:
+        """Take in a filter's verdicts, one row per clip."""
+        self.verdicts[name] = verdicts
+        if verdicts.crops is not None:
+            self.views = intersect(self.views, verdicts.crops)
+
+    def _lost(self, named: NamedFilter, failures: Failures) -> "_Lost":
+        embedder = named.filter.embedder()
+        stages = (named.name, *([embedder.name] if embedder else []))
+        return _Lost(self.clips["id"], stages, failures)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Row -> why the clip was not measured."""
+
+    ids: pa.ChunkedArray
+    stages: Sequence[str]
+    failures: Failures
+
+    def __call__(self, row: int) -> str:
+        """The text of one row."""
+        name = self.ids[row].as_py()
+        found = (self.failures.get((name, stage)) for stage in self.stages)
+        return f"not measured: {next(filter(None, found), 'lost')}"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def settled(verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost) -> Verdicts:
+    """Verdicts on measured clips, spread over all clips, with reasons written out.
+
+    A filter's own `why` looks into its evidence; this one lets go of it.
+    """
+    dropped = np.flatnonzero(~verdicts.keep)
+    texts = [verdicts.why(int(row)) for row in dropped]
+    if rows is None:
+        return Verdicts(
+            keep=np.asarray(verdicts.keep, dtype=bool),
+            why=Reasons(dropped, texts),
+            score=verdicts.score,
+            crops=verdicts.crops,
+            weight=verdicts.weight,
+            label=verdicts.label,
+        )
+    keep = _spread(np.asarray(verdicts.keep, dtype=bool), rows, len(lost), fill=False)
+    why = dict(zip(rows[dropped].tolist(), texts, strict=True))
+    all_dropped = np.flatnonzero(~keep)
+    return Verdicts(
+        keep=keep,
+        why=Reasons(all_dropped, [why.get(row) or lost(row) for row in all_dropped.tolist()]),
+        score=_spread(verdicts.score, rows, len(lost), fill=np.nan),
+        crops=_spread(verdicts.crops, rows, len(lost), fill=0),
+        weight=_spread(verdicts.weight, rows, len(lost), fill=1.0),
+        label=_spread(verdicts.label, rows, len(lost), fill=None),
+    )
+
+
+def whole_views(clips: pa.Table) -> np.ndarray:
+    """(N, 4) int32: all of each picture."""
+    views = np.zeros((clips.num_rows, 4), dtype=np.int32)
+    views[:, 2], views[:, 3] = clips["width"].to_numpy(), clips["height"].to_numpy()
+    return views
+
+
+def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """The part of each picture that its view and its crop share; no area where they do not meet.
+
+    A crop of width 0 asks for nothing. Where one asks, the edges become even, as chroma is stored
+    for two by two pixels; a whole picture stays whole, even or not.
+    """
+    low = np.maximum(np.maximum(views[:, :2], crops[:, :2]), 0)
+    high = np.minimum(views[:, :2] + views[:, 2:], crops[:, :2] + crops[:, 2:])
+    low, high = low + low % 2, high // 2 * 2
+    both = np.concatenate([low, np.maximum(high - low, 0)], axis=1).astype(np.int32)
+    return np.where(crops[:, 2:3] > 0, both, views)
+
+
+def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+    def of(column: np.ndarray | None) -> np.ndarray | None:
+        return None if column is None else column[rows]
+
+    return Verdicts(
+        keep=verdicts.keep[rows],
+        why=lambda row: verdicts.why(int(rows[row])),
+        score=of(verdicts.score),
+        crops=of(verdicts.crops),
+        weight=of(verdicts.weight),
+        label=of(verdicts.label),
+    )
+
+
+def _spread(
+    column: np.ndarray | None, rows: np.ndarray, count: int, *, fill: object
+) -> np.ndarray | None:
+    if column is None:
+        return None
+    whole = np.full((count, *column.shape[1:]), fill, dtype=column.dtype)
+    whole[rows] = column
+    return whole

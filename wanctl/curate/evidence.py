@@ -1,0 +1,111 @@
+"""Reads what was measured, in the order of the clips that are decided."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wanctl.curate.api import Embedder
+from wanctl.curate.columns import Ragged
+from wanctl.curate.registry import NamedFilter, measured_units
+from wanctl.data.dataset import DatasetDir
+from wanctl.errors import UserError
+
+_NO_VECTORS = pa.array([], type=pa.float16())
+
+Failures = Mapping[tuple[str, str], str]
+"""(clip id, stage) -> why it could not be measured."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is stored of some clips for one filter.
+
+    Attributes:
+        rows: which of the clips were measured; None is all of them.
+        evidence: one row per measured clip.
+        vectors: the same for filters with an embedder.
+    """
+
+    rows: np.ndarray | None
+    evidence: pa.Table
+    vectors: Ragged | None = None
+
+
+def read_measured(
+    dataset: DatasetDir,
+    named: NamedFilter,
+    ids: pa.ChunkedArray,
+    parts: Sequence[str] | None = None,
+) -> Measured:
+    """What is stored for one filter, in the order of `ids`.
+
+    Args:
+        dataset: the data set.
+        named: the filter.
+        ids: of the clips that are decided.
+        parts: where they are; None: anywhere.
+    """
+    units = measured_units([named])
+    tables = [dataset.read(unit.table, parts=parts) for unit in units]
+    places = [_places(ids, table["id"]) for table in tables]
+    there = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
+    rows = None if np.all(there) else np.flatnonzero(there)
+    evidence = pa.table({"id": ids if rows is None else ids.take(rows)})
+    vectors = None
+    for unit, table, place in zip(units, tables, places, strict=True):
+        if place is not None:
+            table = table.take(place if rows is None else place[rows])
+        elif rows is not None:
+            table = table.take(rows)
+        if isinstance(unit.measurer, Embedder):
+            vectors = vectors_of(table)
+        else:
+            evidence = table
+    return Measured(rows, evidence, vectors)
+
+
+def failures_of(dataset: DatasetDir) -> Failures:
+    """Why clips lack evidence."""
+    table = dataset.read("quarantine", ["clip_id", "stage", "error"])
+    table = table.filter(pc.not_equal(table["clip_id"], ""))
+    clips, stages, errors = (column.to_pylist() for column in table.columns)
+    return dict(zip(zip(clips, stages, strict=True), errors, strict=True))
+
+
+def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
+    """Parts of the clips table that a filter was never run on with its present settings."""
+    parts = set(dataset.parts("clips"))
+    tables = [unit.table for unit in measured_units([named])]
+    return {part for table in tables for part in parts - set(dataset.parts(table))}
+
+
+def check_measured(dataset: DatasetDir, named: NamedFilter) -> None:
+    """Make sure that a filter can decide.
+
+    Raises:
+        UserError: some clips were never measured; says what to run.
+    """
+    if missing := missing_parts(dataset, named):
+        raise UserError(
+            f"{dataset.path}: {len(missing)} parts were not measured with filter {named.name!r} "
+            f"as it is set now ({named.key}); run `wanctl curate FOLDER` with this recipe"
+        )
+
+
+def vectors_of(table: pa.Table) -> Ragged:
+    """The vectors of a table of embeddings, a row for each frame."""
+    starts = np.concatenate([[0], np.cumsum(table["frames"].to_numpy(), dtype=np.int64)])
+    chunks = [chunk.flatten() for chunk in table["vector"].chunks]
+    flat = pa.concat_arrays(chunks or [_NO_VECTORS]).to_numpy(zero_copy_only=False)
+    return Ragged(flat.reshape(starts[-1], -1) if len(flat) else flat[:, None], starts)
+
+
+def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:
+    """(N,) where each id stands, -1 where it does not; None where both are the same."""
+    if among.equals(ids):
+        return None
+    at = pc.index_in(ids, value_set=among.combine_chunks())
+    return at.fill_null(-1).to_numpy()
