@@ -14,7 +14,6 @@ rows give equal bytes, so that a run that was killed and started again ends with
 """
 
 import hashlib
-import json
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,19 +23,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wanctl.data.atomic import remove_leftovers, replacing, write_bytes, write_error
+from wanctl.data.atomic import remove_leftovers, replacing, write_error
+from wanctl.data.description import DatasetError, begin, is_known, load, save
 from wanctl.data.lock import moment, share_lock, take_lock
 from wanctl.data.schemas import table_schema
 from wanctl.data.sources import SourceFile
-from wanctl.errors import UserError
-
-FORMAT = 1
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
-
-
-class DatasetError(UserError):
-    """The data set directory is missing, damaged, in use, or of another version."""
 
 
 def clip_id(content_hash: str, start_pts: int, end_pts: int) -> str:
@@ -80,7 +73,7 @@ class DatasetDir:
         release = share_lock(path, *share) if share else take_lock(path)
         try:
             with moment(path):
-                dataset = cls(path, _begin(path, recipe))
+                dataset = cls(path, begin(path, recipe))
         except BaseException:
             release()
             raise
@@ -105,7 +98,7 @@ class DatasetDir:
             )
         if lock:
             return cls.create_or_open(path)
-        return cls(path, _load(path))
+        return cls(path, load(path))
 
     @property
     def recipe(self) -> str:
@@ -137,16 +130,16 @@ class DatasetDir:
             DatasetError: a known source's size or time of change differs from the record.
         """
         with moment(self.path):
-            self._description = _load(self.path)
+            self._description = load(self.path)
             known = {source["uri"]: source for source in self._description["sources"]}
-            fresh = [vars(file) for file in files if not _is_known(file, known)]
+            fresh = [vars(file) for file in files if not is_known(file, known)]
             if fresh:
                 first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
                 self._description["sources"] += [
                     {**record, "part": f"part-{first + index // per_part:05d}"}
                     for index, record in enumerate(fresh)
                 ]
-                _save(self.path, self._description)
+                save(self.path, self._description)
         wanted = {file.uri for file in files}
         return [each for each in self.source_parts() if not wanted.isdisjoint(each[1])]
 
@@ -282,42 +275,6 @@ class DatasetDir:
             raise _damaged(path, error) from error
 
 
-def _begin(path: Path, recipe: str) -> dict[str, Any]:
-    """The description of a data set that is there or is made now."""
-    if (path / "dataset.json").exists():
-        description = _load(path)
-    elif any(not _is_ours(child.name) for child in path.iterdir()):
-        raise DatasetError(
-            f"{path}: the folder is not empty and holds no dataset.json; "
-            "name an empty or new folder"
-        )
-    else:
-        description = {"format": FORMAT, "sources": [], "recipe": None}
-    if description["recipe"] is None or (recipe and recipe != description["recipe"]):
-        description["recipe"] = recipe or description["recipe"] or ""
-        _save(path, description)
-    return description
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(".lock") or ".tmp-" in name
-
-
-def _save(path: Path, description: Mapping[str, Any]) -> None:
-    text = json.dumps(description, indent=1, ensure_ascii=False)
-    write_bytes(path / "dataset.json", text.encode())
-
-
-def _is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
-    old = known.get(file.uri)
-    if old is not None and (old["size"], old["mtime_ns"]) != (file.size, file.mtime_ns):
-        raise DatasetError(
-            f"{file.uri}: the file changed since this data set was begun; put the old file "
-            f"back, or curate into a new folder (--out)"
-        )
-    return old is not None
-
-
 def _damaged(path: Path, error: Exception) -> DatasetError:
     return DatasetError(
         f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
@@ -338,20 +295,3 @@ def _single(table: str) -> bool:
 
 def _part_number(part: str) -> int:
     return int(part.removeprefix("part-"))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    file = path / "dataset.json"
-    try:
-        description = json.loads(file.read_bytes())
-        found = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{file}: not a data set description ({error}); restore it or curate into a new folder"
-        ) from error
-    if found != FORMAT:
-        raise DatasetError(
-            f"{file}: format {found}, but this wanctl reads format {FORMAT}; "
-            "use the wanctl that made it or curate again"
-        )
-    return description

@@ -56,10 +56,11 @@ def list_footage(folder: str | Path) -> Listing:
     listing = _list_url(url) if url else _list_disk(disk_path(folder))
     listing.videos.sort(key=lambda file: file.uri)
     listing.problems.sort()
-    if not listing.videos and not listing.problems:
+    if not listing.videos:
+        rest = "".join(f"; {path}: {why}" for path, _, why in listing.problems[:1])
         raise UserError(
             f"{folder}: no video among its {listing.others} files; footage ends in "
-            f"{', '.join(sorted(VIDEO_SUFFIXES))}"
+            f"{', '.join(sorted(VIDEO_SUFFIXES))}{rest}"
         )
     return listing
 

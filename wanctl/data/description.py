@@ -1,0 +1,81 @@
+"""dataset.json: format version, recipe, and which sources belong to which part."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wanctl.data.atomic import write_bytes
+from wanctl.data.sources import SourceFile
+from wanctl.errors import UserError
+
+FORMAT = 1
+FILE = "dataset.json"
+
+
+class DatasetError(UserError):
+    """The data set directory is missing, damaged, in use, or of another version."""
+
+
+def begin(path: Path, recipe: str) -> dict[str, Any]:
+    """The description of a data set that is there or is made now."""
+    if (path / FILE).exists():
+        description = load(path)
+    elif any(not _is_ours(child.name) for child in path.iterdir()):
+        raise DatasetError(
+            f"{path}: the folder is not empty and holds no dataset.json; "
+            "name an empty or new folder"
+        )
+    else:
+        description = {"format": FORMAT, "sources": [], "recipe": None}
+    if description["recipe"] is None or (recipe and recipe != description["recipe"]):
+        description["recipe"] = recipe or description["recipe"] or ""
+        save(path, description)
+    return description
+
+
+def save(path: Path, description: Mapping[str, Any]) -> None:
+    """Write the description in place of the older one."""
+    text = json.dumps(description, indent=1, ensure_ascii=False)
+    write_bytes(path / FILE, text.encode())
+
+
+def is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a source is in the description.
+
+    Raises:
+        DatasetError: it is, and has changed since.
+    """
+    old = known.get(file.uri)
+    if old is not None and (old["size"], old["mtime_ns"]) != (file.size, file.mtime_ns):
+        raise DatasetError(
+            f"{file.uri}: the file changed since this data set was begun; put the old file "
+            f"back, or curate into a new folder (--out)"
+        )
+    return old is not None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The description of the data set at `path`.
+
+    Raises:
+        DatasetError: it is damaged, or of another version.
+    """
+    file = path / FILE
+    try:
+        description = json.loads(file.read_bytes())
+        found = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{file}: not a data set description ({error}); restore it or curate into a new folder"
+        ) from error
+    if found != FORMAT:
+        raise DatasetError(
+            f"{file}: format {found}, but this wanctl reads format {FORMAT}; "
+            "use the wanctl that made it or curate again"
+        )
+    return description
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(".lock") or ".tmp-" in name
