@@ -1,14 +1,14 @@
-"""The Wan diffusion transformer (text to video and text to image).
+"""The Wan diffusion transformer.
 
 Latents are cut into patches of 1x2x2, pass through blocks of self-attention, cross-attention to
 the text and a feed-forward layer, and come out as a velocity of the same shape. Timesteps enter as
-shifts, scales and gates. Parameter names are the published ones, so official files load by name.
+shifts, scales and gates. What a model is conditioned on besides text comes in three ways: as more
+input channels, as image tokens beside the text, and (VACE) as hints from a second row of blocks.
+Parameter names are the published ones, so official files load by name.
 
-Shapes: B batch, C channels, T frames, Y/X latent rows/columns, L tokens, S text tokens,
-E text width, D width, N heads, K head width.
+Shapes: B batch, C channels, T frames, Y/X latent rows/columns, L tokens in G groups of M that
+share a timestep, S text tokens, E text width, I image tokens, D width.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +16,23 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wanctl.errors import unknown
-from wanctl.model.attention import attention
-from wanctl.model.numerics import NUMERICS, Numerics
-from wanctl.model.rope import RopeCache, RopeTable
+from wanctl.model.dit_blocks import Block, Context, Head, ImageEmbedding, run_in_weight_dtype
+from wanctl.model.numerics import NUMERICS
+from wanctl.model.rope import RopeCache
 from wanctl.model.shapes import PATCH
+from wanctl.model.vace import VaceBlock, hints
 from wanctl.model.variants import DiTShape
 
 # Parameters that keep fp32 when the model runs in bf16: everything that is not a large product.
-FP32_PARTS = ("time_embedding", "time_projection", "modulation", "norm", "head")
+FP32_PARTS = ("time_embedding", "time_projection", "modulation", "norm", "head", "emb_pos")
+FP32_LAYERS = ("img_emb.proj.0.", "img_emb.proj.4.")  # norms without the word in their name
 
 
 def keeps_fp32(name: str) -> bool:
     """Whether the parameter of this name stays fp32 in a half-precision model."""
-    return any(part.startswith(FP32_PARTS) for part in name.split("."))
+    return name.startswith(FP32_LAYERS) or any(
+        part.startswith(FP32_PARTS) for part in name.split(".")
+    )
 
 
 class WanModel(nn.Module):
@@ -64,6 +68,12 @@ class WanModel(nn.Module):
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(shape, numerics) for _ in range(shape.num_layers))
         self.head = Head(shape, numerics)
+        self.img_emb = ImageEmbedding(shape) if shape.image_dim else None
+        if shape.vace_layers:
+            self.vace_patch_embedding = nn.Conv3d(shape.vace_channels, dim, PATCH, stride=PATCH)
+            self.vace_blocks = nn.ModuleList(
+                VaceBlock(shape, numerics, first=i == 0) for i in range(len(shape.vace_layers))
+            )
         self._numerics = numerics
         self._rope = RopeCache(shape.head_dim, numerics.rope_dtype)
         # Drawing a normal on the meta device imports torch's compiler: 7 s for values nobody sees.
@@ -94,168 +104,123 @@ class WanModel(nn.Module):
                 parameter.data = parameter.data.to(dtype)
         return self
 
-    def forward(self, latents_BCTYX: Tensor, timesteps_B: Tensor, context_BSE: Tensor) -> Tensor:
+    def forward(
+        self,
+        latents_BCTYX: Tensor,
+        timesteps: Tensor,
+        context_BSE: Tensor,
+        *,
+        image_BIE: Tensor | None = None,
+        control_BCTYX: Tensor | None = None,
+        control_scale: float = 1.0,
+    ) -> Tensor:
         """Velocity of noisy latents.
 
         Args:
-            latents_BCTYX: normalised latents; rows and columns even.
-            timesteps_B: 0 (clean) to 1000 (noise) per item; a single value serves the whole batch.
+            latents_BCTYX: normalised latents, followed by the channels of the condition where the
+                model takes some; rows and columns even.
+            timesteps: 0 (clean) to 1000 (noise): (B,) per item, or (B, T) per latent frame; a
+                single value serves the whole batch.
             context_BSE: text embeddings, zero rows after the last token.
+            image_BIE: CLIP's hidden states, for models with image tokens.
+            control_BCTYX: VACE's context, for models with control blocks.
+            control_scale: strength of the control.
 
         Returns:
-            (B, C, T, Y, X) fp32.
+            (B, C, T, Y, X) fp32, C being the channels that come out.
 
         Raises:
             ValueError: a shape does not fit the model.
         """
-        if timesteps_B.stride() == (0,):  # an expanded scalar: one timestep, so one modulation
-            timesteps_B = timesteps_B[:1]
-        grid = self._check(latents_BCTYX, timesteps_B, context_BSE)
-        x_BLD = self._numerics.residual(self._embed_patches(latents_BCTYX))
-        e_B1D, e6_B16D = self._embed_time(timesteps_B)
-        context_BSD = run_in_weight_dtype(self.text_embedding, context_BSE)
+        if timesteps.ndim == 1 and timesteps.stride() == (0,):
+            timesteps = timesteps[:1]  # an expanded scalar: one timestep, so one modulation
+        grid = self._check(latents_BCTYX, timesteps, context_BSE, image_BIE, control_BCTYX)
+        e_BGD, e6_BG6D = self._embed_time(timesteps)
+        groups = e_BGD.shape[1]
+        x_BLD = self._numerics.residual(embed_patches(latents_BCTYX, self.patch_embedding))
+        x_BGMD = x_BLD.unflatten(1, (groups, -1))
+        context = Context(
+            run_in_weight_dtype(self.text_embedding, context_BSE),
+            None if self.img_emb is None or image_BIE is None else self.img_emb(image_BIE),
+        )
         rope = self._rope.get(grid, x_BLD.device)
-        for block in self.blocks:
+        control: dict[int, Tensor] = {}
+        if control_BCTYX is not None:
+            c_BLD = embed_patches(control_BCTYX, self.vace_patch_embedding)
+            # The first control block reads x before the main blocks change it.
+            c_BGMD = self._numerics.residual(c_BLD).unflatten(1, (groups, -1))
+            found = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, context, rope)
+            control = dict(zip(self.shape.vace_layers, found, strict=True))
+        for number, block in enumerate(self.blocks):
             if self.checkpoint_blocks and torch.is_grad_enabled():
-                x_BLD = checkpoint(block, x_BLD, e6_B16D, context_BSD, rope, use_reentrant=False)
+                x_BGMD = checkpoint(block, x_BGMD, e6_BG6D, context, rope, use_reentrant=False)
             else:
-                x_BLD = block(x_BLD, e6_B16D, context_BSD, rope)
-        return self._unpatchify(self.head(x_BLD, e_B1D), grid)
+                x_BGMD = block(x_BGMD, e6_BG6D, context, rope)
+            if number in control:
+                x_BGMD = x_BGMD + control_scale * control[number]
+        return self._unpatchify(self.head(x_BGMD, e_BGD), grid)
 
-    def _check(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> tuple[int, int, int]:
+    def _check(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        image: Tensor | None,
+        control: Tensor | None,
+    ) -> tuple[int, int, int]:
         """Token grid (frames, rows, columns) of well-formed inputs."""
-        if latents.ndim != 5 or latents.shape[1] != self.shape.in_channels:
+        shape = self.shape
+        if latents.ndim != 5 or latents.shape[1] != shape.in_channels:
             raise ValueError(
-                f"latents: got {tuple(latents.shape)}; need (B, {self.shape.in_channels}, T, Y, X)"
+                f"latents: got {tuple(latents.shape)}; need (B, {shape.in_channels}, T, Y, X)"
             )
         batch, _, frames, rows, columns = latents.shape
         if rows % PATCH[1] or columns % PATCH[2]:
             raise ValueError(f"latents: got {rows}x{columns}; rows and columns must be even")
-        if timesteps.ndim != 1 or len(timesteps) not in (1, batch):
-            raise ValueError(f"timesteps: got {tuple(timesteps.shape)}; need ({batch},) or (1,)")
-        if context.ndim != 3 or (context.shape[0], context.shape[2]) != (
-            batch,
-            self.shape.text_dim,
-        ):
+        if timesteps.shape not in ((1,), (batch,), (batch, frames), (1, frames)):
             raise ValueError(
-                f"context: got {tuple(context.shape)}; need ({batch}, S, {self.shape.text_dim})"
+                f"timesteps: got {tuple(timesteps.shape)}; need ({batch},), (1,) or "
+                f"({batch}, {frames})"
             )
+        if context.ndim != 3 or (context.shape[0], context.shape[2]) != (batch, shape.text_dim):
+            raise ValueError(
+                f"context: got {tuple(context.shape)}; need ({batch}, S, {shape.text_dim})"
+            )
+        self._check_conditions(image, control, latents)
         return frames // PATCH[0], rows // PATCH[1], columns // PATCH[2]
 
-    def _embed_patches(self, latents_BCTYX: Tensor) -> Tensor:
-        """The strided convolution as one matrix product over flattened patches."""
-        _, dy, dx = PATCH
-        patches = latents_BCTYX.unflatten(4, (-1, dx)).unflatten(3, (-1, dy))  # B C T h dy w dx
-        patches_BLP = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
-        conv = self.patch_embedding
-        return F.linear(patches_BLP.to(conv.weight.dtype), conv.weight.flatten(1), conv.bias)
+    def _check_conditions(
+        self, image: Tensor | None, control: Tensor | None, latents: Tensor
+    ) -> None:
+        shape, batch = self.shape, len(latents)
+        if (image is None) != (shape.image_dim is None):
+            has = "takes no image tokens" if shape.image_dim is None else "needs image tokens"
+            raise ValueError(f"image: this model {has}")
+        if image is not None and (image.ndim != 3 or image.shape[::2] != (batch, shape.image_dim)):
+            raise ValueError(
+                f"image: got {tuple(image.shape)}; need ({batch}, I, {shape.image_dim})"
+            )
+        if (control is None) != (not shape.vace_layers):
+            has = "needs a control" if shape.vace_layers else "takes no control"
+            raise ValueError(f"control: this model {has}")
+        wanted = (batch, shape.vace_channels, *latents.shape[2:])
+        if control is not None and control.shape != wanted:
+            raise ValueError(f"control: got {tuple(control.shape)}; need {wanted}")
 
-    def _embed_time(self, timesteps_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Time embedding (B, 1, D) for the head and its projection (B, 1, 6, D) for the blocks."""
-        waves = sinusoid(timesteps_B, self.shape.freq_dim)
+    def _embed_time(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Time embedding (B, G, D) for the head and its projection (B, G, 6, D) for the blocks."""
+        groups = timesteps.shape[1] if timesteps.ndim == 2 else 1
+        waves = sinusoid(timesteps.flatten(), self.shape.freq_dim)
         with torch.autocast(waves.device.type, enabled=False):
-            e_BD = run_in_weight_dtype(self.time_embedding, waves)
-            e6_B6D = self.time_projection(e_BD).float().unflatten(1, (6, -1))
-        return e_BD.float()[:, None], e6_B6D[:, None]
+            e = run_in_weight_dtype(self.time_embedding, waves)
+            e6 = self.time_projection(e).float().unflatten(1, (6, -1))
+        return e.float().unflatten(0, (-1, groups)), e6.unflatten(0, (-1, groups))
 
     def _unpatchify(self, x_BLP: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Tokens back to latents; inside a token the channel runs fastest."""
         _, dy, dx = PATCH
         x = x_BLP.unflatten(2, (dy, dx, -1)).unflatten(1, grid)  # B T h w dy dx C
         return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
-
-
-class Block(nn.Module):
-    """Self-attention, cross-attention to the text, feed-forward."""
-
-    def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
-        super().__init__()
-        dim = shape.dim
-        self.self_attn = Attention(shape, numerics)
-        self.norm3 = nn.LayerNorm(dim, eps=shape.eps)
-        self.cross_attn = Attention(shape, numerics)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, shape.ffn_dim),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(shape.ffn_dim, dim),
-        )
-        self.modulation = nn.Parameter(torch.empty(1, 6, dim))
-        self.eps = shape.eps
-        self._numerics = numerics
-
-    def forward(
-        self, x_BLD: Tensor, e6_B16D: Tensor, context_BSD: Tensor, rope: RopeTable
-    ) -> Tensor:
-        """One block of the residual stream."""
-        ops = self._numerics
-        modulation = (self.modulation.float() + e6_B16D).unbind(2)
-        shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = modulation
-
-        u_BLD = ops.modulated_norm(x_BLD, shift_attn, scale_attn, self.eps)
-        x_BLD = ops.gated_add(x_BLD, self.self_attn(u_BLD, rope=rope), gate_attn)
-
-        u_BLD = ops.norm(x_BLD, self.norm3.weight, self.norm3.bias, self.eps)
-        x_BLD = ops.gated_add(x_BLD, self.cross_attn(u_BLD, context_BSD), None)
-
-        u_BLD = ops.modulated_norm(x_BLD, shift_ffn, scale_ffn, self.eps)
-        return ops.gated_add(x_BLD, self._feed_forward(u_BLD), gate_ffn)
-
-    def _feed_forward(self, x_BLD: Tensor) -> Tensor:
-        hidden = run_in_weight_dtype(self.ffn[0], x_BLD)
-        return self.ffn[2](self._numerics.gelu(hidden))
-
-
-class Attention(nn.Module):
-    """Attention with RMS-normed queries and keys; to itself, or to a context if one is given."""
-
-    def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
-        super().__init__()
-        dim = shape.dim
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
-        self.o = nn.Linear(dim, dim)
-        self.norm_q = nn.RMSNorm(dim, eps=shape.eps)
-        self.norm_k = nn.RMSNorm(dim, eps=shape.eps)
-        self.num_heads = shape.num_heads
-        self.eps = shape.eps
-        self._numerics = numerics
-
-    def forward(
-        self, x_BLD: Tensor, context_BSD: Tensor | None = None, rope: RopeTable | None = None
-    ) -> Tensor:
-        """(B, L, D) in the dtype of the products."""
-        x_BLD = x_BLD.to(self.q.weight.dtype)
-        source = x_BLD if context_BSD is None else context_BSD
-        q_BLD = self._numerics.rms_norm(self.q(x_BLD), self.norm_q.weight, self.eps)
-        k_BSD = self._numerics.rms_norm(self.k(source), self.norm_k.weight, self.eps)
-        q, k, v = (y.unflatten(2, (self.num_heads, -1)) for y in (q_BLD, k_BSD, self.v(source)))
-        if rope is not None:
-            q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
-        return self.o(attention(q, k, v).flatten(2))
-
-
-class Head(nn.Module):
-    """Modulated norm and projection to patches, fp32 whatever the rest runs in."""
-
-    def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
-        super().__init__()
-        self.head = nn.Linear(shape.dim, shape.out_channels * math.prod(PATCH))
-        self.modulation = nn.Parameter(torch.empty(1, 2, shape.dim))
-        self.eps = shape.eps
-        self._numerics = numerics
-
-    def forward(self, x_BLD: Tensor, e_B1D: Tensor) -> Tensor:
-        """(B, L, patch values * channels) fp32."""
-        shift, scale = (self.modulation.float() + e_B1D[:, :, None]).unbind(2)
-        u_BLD = self._numerics.modulated_norm(x_BLD, shift, scale, self.eps)
-        with torch.autocast(x_BLD.device.type, enabled=False):
-            return run_in_weight_dtype(self.head, u_BLD).float()
-
-
-def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a linear layer or an MLP to a tensor of another dtype; autocast still has its say."""
-    return layer(x.to(next(layer.parameters()).dtype))
 
 
 def sinusoid(timesteps_B: Tensor, width: int) -> Tensor:
@@ -267,3 +232,11 @@ def sinusoid(timesteps_B: Tensor, width: int) -> Tensor:
     exponents = torch.arange(half, dtype=torch.float64, device=timesteps_B.device) / half
     angles = torch.outer(timesteps_B.double(), 10_000.0**-exponents)
     return torch.cat((angles.cos(), angles.sin()), dim=1).float()
+
+
+def embed_patches(latents_BCTYX: Tensor, conv: nn.Conv3d) -> Tensor:
+    """The strided convolution as one matrix product over flattened patches: (B, L, D)."""
+    _, dy, dx = PATCH
+    patches = latents_BCTYX.unflatten(4, (-1, dx)).unflatten(3, (-1, dy))  # B C T h dy w dx
+    patches_BLP = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
+    return F.linear(patches_BLP.to(conv.weight.dtype), conv.weight.flatten(1), conv.bias)

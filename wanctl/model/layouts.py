@@ -23,6 +23,18 @@ _ATTENTION = (
     ("norm_k", "norm_k"),
 )
 
+_BLOCK = (
+    ("modulation", "scale_shift_table"),
+    ("norm3", "norm2"),
+    ("ffn.0", "ffn.net.0.proj"),
+    ("ffn.2", "ffn.net.2"),
+    *((f"self_attn.{ours}", f"attn1.{theirs}") for ours, theirs in _ATTENTION),
+    *((f"cross_attn.{ours}", f"attn2.{theirs}") for ours, theirs in _ATTENTION),
+    ("cross_attn.k_img", "attn2.add_k_proj"),
+    ("cross_attn.v_img", "attn2.add_v_proj"),
+    ("cross_attn.norm_k_img", "attn2.norm_added_k"),
+)
+
 DIT_KEYS: KeyTable = (
     ("patch_embedding", "patch_embedding"),
     ("text_embedding.0", "condition_embedder.text_embedder.linear_1"),
@@ -32,12 +44,19 @@ DIT_KEYS: KeyTable = (
     ("time_projection.1", "condition_embedder.time_proj"),
     ("head.modulation", "scale_shift_table"),
     ("head.head", "proj_out"),
-    ("blocks.N.modulation", "blocks.N.scale_shift_table"),
-    ("blocks.N.norm3", "blocks.N.norm2"),
-    ("blocks.N.ffn.0", "blocks.N.ffn.net.0.proj"),
-    ("blocks.N.ffn.2", "blocks.N.ffn.net.2"),
-    *((f"blocks.N.self_attn.{ours}", f"blocks.N.attn1.{theirs}") for ours, theirs in _ATTENTION),
-    *((f"blocks.N.cross_attn.{ours}", f"blocks.N.attn2.{theirs}") for ours, theirs in _ATTENTION),
+    ("img_emb.proj.0", "condition_embedder.image_embedder.norm1"),
+    ("img_emb.proj.1", "condition_embedder.image_embedder.ff.net.0.proj"),
+    ("img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"),
+    ("img_emb.proj.4", "condition_embedder.image_embedder.norm2"),
+    ("img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"),
+    ("vace_patch_embedding", "vace_patch_embedding"),
+    ("vace_blocks.N.before_proj", "vace_blocks.N.proj_in"),
+    ("vace_blocks.N.after_proj", "vace_blocks.N.proj_out"),
+    *(
+        (f"{row}.N.{ours}", f"{row}.N.{theirs}")
+        for row in ("blocks", "vace_blocks")
+        for ours, theirs in _BLOCK
+    ),
 )
 
 # umT5: published `.pth` beside transformers' UMT5EncoderModel.

@@ -4,8 +4,8 @@
 `Fast` computes the same in fewer passes over memory; tests bound the distance between the two.
 Matrix products are not here: they run in the dtype of their weights in both.
 
-Shapes: B batch, L tokens, N heads, K head width, D width. Shifts, scales and gates are (B, 1, D)
-for one timestep per item, or (1, 1, D) for one timestep in all.
+Shapes: B batch, L tokens, N heads, K head width, D width. The residual stream is (B, G, M, D), see
+dit_blocks.py; shifts, scales and gates are (B, G, 1, D), or (1, 1, 1, D) for one timestep in all.
 """
 
 from typing import Protocol
@@ -22,23 +22,23 @@ class Numerics(Protocol):
 
     rope_dtype: torch.dtype
 
-    def residual(self, x_BLD: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
         """The patch tokens as the beginning of the residual stream."""
         ...
 
-    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+    def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
         """LayerNorm with learned weight and bias."""
         ...
 
-    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    def modulated_norm(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
         """LayerNorm(x) * (1 + scale) + shift, fp32."""
         ...
 
-    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
         """Sum x + gate * y, fp32; without a gate x + y. May overwrite x while sampling."""
         ...
 
-    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
         """Quotient x / rms(x) over the full width, times the weight."""
         ...
 
@@ -56,32 +56,30 @@ class Reference:
 
     rope_dtype = torch.float64
 
-    def residual(self, x_BLD: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
         """As the patch embedding left them: rounded to its dtype until the first gated add."""
-        return x_BLD
+        return x
 
-    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+    def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
         """In fp32, then back to the dtype of x."""
-        normed = F.layer_norm(
-            x_BLD.float(), x_BLD.shape[-1:], weight_D.float(), bias_D.float(), eps
-        )
-        return normed.type_as(x_BLD)
+        normed = F.layer_norm(x.float(), x.shape[-1:], weight_D.float(), bias_D.float(), eps)
+        return normed.type_as(x)
 
-    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    def modulated_norm(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
         """The norm is rounded to the dtype of x before the fp32 modulation."""
-        normed = F.layer_norm(x_BLD.float(), x_BLD.shape[-1:], eps=eps).type_as(x_BLD)
+        normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps).type_as(x)
         return normed.float() * (1 + scale) + shift
 
-    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
         """In fp32; this is where the residual stream becomes fp32."""
-        y_BLD = y_BLD.float()
-        return x_BLD.float() + (y_BLD if gate is None else y_BLD * gate)
+        y = y.float()
+        return x.float() + (y if gate is None else y * gate)
 
-    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
         """Statistics in fp32; the quotient is rounded to the dtype of x before the weight."""
-        wide = x_BLD.float()
+        wide = x.float()
         normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
-        return normed.type_as(x_BLD) * weight_D
+        return normed.type_as(x) * weight_D
 
     def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
         """In fp64, result fp32."""
@@ -97,34 +95,34 @@ class Fast:
 
     rope_dtype = torch.float32
 
-    def residual(self, x_BLD: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
         """fp32 from the start: one cast here saves one in every norm and add of the first block."""
-        return x_BLD.float()
+        return x.float()
 
-    def norm(self, x_BLD: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
+    def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
         """One kernel."""
-        return F.layer_norm(x_BLD, x_BLD.shape[-1:], weight_D.float(), bias_D.float(), eps)
+        return F.layer_norm(x, x.shape[-1:], weight_D.float(), bias_D.float(), eps)
 
-    def modulated_norm(self, x_BLD: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    def modulated_norm(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
         """One kernel where one timestep rules: the modulation is the norm's weight and bias."""
-        if shift.shape[:2] == (1, 1):
-            return F.layer_norm(x_BLD, x_BLD.shape[-1:], 1 + scale[0, 0], shift[0, 0], eps)
-        normed = F.layer_norm(x_BLD, x_BLD.shape[-1:], eps=eps)
+        if shift.numel() == shift.shape[-1]:
+            return F.layer_norm(x, x.shape[-1:], 1 + scale.flatten(), shift.flatten(), eps)
+        normed = F.layer_norm(x, x.shape[-1:], eps=eps)
         return torch.addcmul(shift, normed, 1 + scale)
 
-    def gated_add(self, x_BLD: Tensor, y_BLD: Tensor, gate: Tensor | None) -> Tensor:
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
         """One kernel, in place while sampling."""
         if torch.is_grad_enabled():
-            return x_BLD + y_BLD if gate is None else torch.addcmul(x_BLD, y_BLD.float(), gate)
-        return x_BLD.add_(y_BLD) if gate is None else x_BLD.addcmul_(y_BLD.float(), gate)
+            return x + y if gate is None else torch.addcmul(x, y.float(), gate)
+        return x.add_(y) if gate is None else x.addcmul_(y.float(), gate)
 
-    def rms_norm(self, x_BLD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
         """One kernel on CUDA; in place on the CPU, where torch takes five passes."""
-        if not _overwritable(x_BLD):
-            return F.rms_norm(x_BLD, x_BLD.shape[-1:], weight_D.to(x_BLD.dtype), eps)
-        length = torch.linalg.vector_norm(x_BLD, dim=-1, keepdim=True)
-        inverse = length.square_().div_(x_BLD.shape[-1]).add_(eps).rsqrt_()
-        return x_BLD.mul_(inverse).mul_(weight_D)
+        if not _overwritable(x):
+            return F.rms_norm(x, x.shape[-1:], weight_D.to(x.dtype), eps)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        return x.mul_(inverse).mul_(weight_D)
 
     def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
         """In fp32, rounded once."""

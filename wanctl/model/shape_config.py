@@ -6,6 +6,7 @@ Files without a config tell their sizes by their tensors.
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from wanctl.model.shapes import PATCH
@@ -23,6 +24,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 # Head width of every published model; tensors do not tell it.
 PUBLISHED_HEAD_DIM = 128
+KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
+TI2V_CHANNELS = 48
 PUBLISHED_STATISTICS = {
     16: (WAN21_LATENT_MEAN, WAN21_LATENT_STD),
     48: (WAN22_LATENT_MEAN, WAN22_LATENT_STD),
@@ -38,11 +41,16 @@ def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
     """
     kind = config.get("model_type", "t2v")
     patch = tuple(config.get("patch_size", PATCH))
-    if kind != "t2v" or patch != PATCH or config.get("image_dim") or config.get("vace_layers"):
-        raise WeightsError(f"{where}: a {kind} model with patch {patch}; only t2v is built here")
+    if kind not in KINDS or patch != PATCH:
+        raise WeightsError(
+            f"{where}: a {kind} model with patch {patch}; built here are {', '.join(KINDS)} with "
+            f"patch {PATCH}"
+        )
     try:
         if "num_attention_heads" in config:
             return _from_diffusers(config)
+        # the official spelling does not say that there is a CLIP branch: 2.1's i2v has one, and
+        # 2.2's has not; a file's tensors tell (`dit_shape_from_tensors`)
         return DiTShape(
             dim=config["dim"],
             ffn_dim=config["ffn_dim"],
@@ -54,6 +62,8 @@ def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
             text_len=config.get("text_len", DiTShape.text_len),
             freq_dim=config.get("freq_dim", DiTShape.freq_dim),
             eps=config.get("eps", DiTShape.eps),
+            vace_layers=tuple(config.get("vace_layers") or ()),
+            vace_channels=config.get("vace_in_dim", DiTShape.vace_channels),
         )
     except KeyError as error:
         raise WeightsError(f"{where}: no key {error} that says how large the model is") from None
@@ -71,14 +81,29 @@ def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
         text_dim=config["text_dim"],
         freq_dim=config["freq_dim"],
         eps=config["eps"],
+        image_dim=config.get("image_dim"),
+        image_tokens=config.get("pos_embed_seq_len"),
+        vace_layers=tuple(config.get("vace_layers") or ()),
+        vace_channels=config.get("vace_in_channels", DiTShape.vace_channels),
+    )
+
+
+def with_image_branch(shape: DiTShape, tensors: Shapes) -> DiTShape:
+    """The shape with what only the tensors tell: CLIP's width and the positions of two images."""
+    norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
+    return replace(
+        shape,
+        image_dim=norm[0] if norm else None,
+        image_tokens=positions[1] if positions else None,
     )
 
 
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
     if layout == "diffusers":
-        return {
-            "_class_name": "WanTransformer3DModel",
+        kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
+        config: dict[str, Any] = {
+            "_class_name": kind,
             "num_attention_heads": shape.num_heads,
             "attention_head_dim": shape.head_dim,
             "in_channels": shape.in_channels,
@@ -93,9 +118,19 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
             "qk_norm": "rms_norm_across_heads",
             "rope_max_seq_len": 1024,
         }
-    return {
-        "_class_name": "WanModel",
-        "model_type": "t2v",
+        if shape.image_dim:
+            config |= {
+                "image_dim": shape.image_dim,
+                "added_kv_proj_dim": shape.dim,
+                "pos_embed_seq_len": shape.image_tokens,
+            }
+        if shape.vace_layers:
+            config["vace_layers"] = list(shape.vace_layers)
+            config["vace_in_channels"] = shape.vace_channels
+        return config
+    config = {
+        "_class_name": "VaceWanModel" if shape.vace_layers else "WanModel",
+        "model_type": _kind(shape),
         "dim": shape.dim,
         "ffn_dim": shape.ffn_dim,
         "num_heads": shape.num_heads,
@@ -107,6 +142,19 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
         "freq_dim": shape.freq_dim,
         "eps": shape.eps,
     }
+    if shape.vace_layers:
+        config["vace_layers"] = list(shape.vace_layers)
+        config["vace_in_dim"] = shape.vace_channels
+    return config
+
+
+def _kind(shape: DiTShape) -> str:
+    """`model_type` of the official spelling."""
+    if shape.vace_layers:
+        return "vace"
+    if shape.in_channels == shape.out_channels:
+        return "ti2v" if shape.out_channels == TI2V_CHANNELS else "t2v"
+    return "flf2v" if shape.image_tokens else "i2v"
 
 
 def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
@@ -128,17 +176,28 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
             f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
             "is unknown; put the model's config.json beside the file"
         )
-    blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
-    return DiTShape(
+    blocks = _numbered(shapes, "blocks")
+    control = _numbered(shapes, "vace_blocks")
+    # hints go to evenly spaced blocks from the first on, in every published model
+    every = -(-blocks // control) if control else 1
+    shape = DiTShape(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_layers=len(blocks),
+        num_layers=blocks,
         num_heads=dim // PUBLISHED_HEAD_DIM,
         in_channels=in_channels,
         out_channels=out_channels,
         text_dim=text_dim,
         freq_dim=freq_dim,
+        vace_layers=tuple(range(0, blocks, every)) if control else (),
+        vace_channels=shapes.get("vace_patch_embedding.weight", (0, DiTShape.vace_channels))[1],
     )
+    return with_image_branch(shape, shapes)
+
+
+def _numbered(shapes: Shapes, row: str) -> int:
+    """How many blocks a row has."""
+    return len({name.split(".")[1] for name in shapes if name.startswith(f"{row}.")})
 
 
 def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:

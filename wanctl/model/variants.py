@@ -4,7 +4,7 @@ A row holds the frozen shapes of the networks and the run defaults of the offici
 To add a model, add a row; tests run over the table.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wanctl.errors import UserError, unknown
 
@@ -46,7 +46,14 @@ WAN_NEGATIVE_PROMPT = (
 
 @dataclass(frozen=True)
 class DiTShape:
-    """Sizes of the diffusion transformer."""
+    """Sizes of the diffusion transformer.
+
+    Attributes:
+        image_dim: width of CLIP's hidden states, for models with image tokens.
+        image_tokens: of two images, which then have learned positions; None for one image.
+        vace_layers: main blocks that get a hint from a control block.
+        vace_channels: channels of the control.
+    """
 
     dim: int
     ffn_dim: int
@@ -58,6 +65,10 @@ class DiTShape:
     text_len: int = 512
     freq_dim: int = 256
     eps: float = 1e-6
+    image_dim: int | None = None
+    image_tokens: int | None = None
+    vace_layers: tuple[int, ...] = ()
+    vace_channels: int = 96
 
     @property
     def head_dim(self) -> int:
@@ -135,6 +146,18 @@ class Variant:
     hub: str | None = None
 
 
+_1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
+_14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
+_5B = DiTShape(
+    dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
+)
+# noise, 4 channels that say which frames are known, and the known frames' latents
+_WITH_FRAMES = 16 + 4 + 16
+_480P = RunDefaults(
+    steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
+)
+_720P = replace(_480P, height=720, width=1280)
+
 VARIANTS: dict[str, Variant] = {
     v.name: v
     for v in (
@@ -151,21 +174,9 @@ VARIANTS: dict[str, Variant] = {
             ),
         ),
         Variant(
-            name="wan2.1-t2v-1.3b",
-            dit=DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12),
-            defaults=RunDefaults(
-                steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
-            ),
-            hub="Wan-AI/Wan2.1-T2V-1.3B",
+            name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
         ),
-        Variant(
-            name="wan2.1-t2v-14b",
-            dit=DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40),
-            defaults=RunDefaults(
-                steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=720, width=1280
-            ),
-            hub="Wan-AI/Wan2.1-T2V-14B",
-        ),
+        Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
     )
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ from wanctl.model.shape_config import (
     vae_config,
     vae_shape_from_config,
     vae_shape_from_tensors,
+    with_image_branch,
 )
 from wanctl.model.tensors import (
     WEIGHT_SUFFIXES,
@@ -76,6 +77,7 @@ def load_dit(
     if parts.dit_config:
         where = str(parts.dit_config)
         shape = dit_shape_from_config(read_config(parts.dit_config), where)
+        shape = with_image_branch(shape, shapes)
     else:
         shape = dit_shape_from_tensors(shapes, str(parts.dit[0]))
     with torch.device("meta"):

@@ -161,8 +161,8 @@ def edit_config(folder, **changes) -> None:
 
 def test_other_kinds_of_model_are_refused(tmp_path):
     save_dit(tiny_model(), tmp_path)
-    edit_config(tmp_path, model_type="i2v")
-    with pytest.raises(WeightsError, match="only t2v"):
+    edit_config(tmp_path, model_type="s2v")
+    with pytest.raises(WeightsError, match="a s2v model with patch"):
         load_dit(tmp_path)
 
 
