@@ -9,11 +9,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Clip, FrameBatch, FrameSpec
-from wanctl.curate.registry import filter_class
+from wanctl.curate.api import Batch, Clip, FrameBatch, FrameSpec
+from wanctl.curate.columns import CLIP_COLUMNS
+from wanctl.curate.evidence import vectors_of
+from wanctl.curate.registry import NamedFilter, filter_class, measured_units
+from wanctl.data.moments import Moments
 from wanctl.data.reads import read_clip
+from wanctl.data.schemas import evidence_columns
 from wanctl.data.video import scan
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
@@ -43,15 +48,8 @@ def sample(frames: np.ndarray, spec: FrameSpec | None, fps: float = 24.0) -> Fra
     """What the reader of footage would hand a filter that asked for `spec`."""
     if spec is None:
         return None
-    total = len(frames)
-    if spec.count:
-        count = min(spec.count, total)
-        index = ((np.arange(count) + 0.5) * total / count).astype(int)
-    else:
-        assert spec.fps is not None
-        index = np.arange(0, total, max(1.0, fps / spec.fps)).astype(int)
-        if spec.max_count and len(index) > spec.max_count:
-            index = np.linspace(0, index[-1], spec.max_count).astype(int)
+    moments = Moments(spec, len(frames) / fps)
+    index = np.array([i for i in range(len(frames)) if moments.wants(i / fps, (i + 1) / fps)])
     picked = frames[index]
     height, width = picked.shape[1:3]
     scale = min(1.0, (spec.long_side_px or max(height, width)) / max(height, width))
@@ -88,6 +86,38 @@ def judge() -> Callable:
         return evidence, filter_.decide(clip, evidence)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable:
+    """batch_of(filter, [(clip, frames), ...]) -> what `decide_many` gets, all measured."""
+
+    def make(filter_, pairs, verdicts=None):
+        clips = [clip for clip, _ in pairs]
+        frames = [sample(each, filter_.frames(), clip.fps) for clip, each in pairs]
+        evidence = filter_.measure_many(clips, frames) if filter_.evidence else [{} for _ in pairs]
+        vectors, embedder = None, filter_.embedder()
+        if embedder is not None:
+            seen = [sample(each, embedder.frames(), clip.fps) for clip, each in pairs]
+            rows = embedder.measure_many(clips, seen)
+            unit = next(
+                u for u in measured_units([NamedFilter("x", filter_)]) if u.measurer is embedder
+            )
+            vectors = vectors_of(pa.Table.from_pylist(
+                [{"id": clip.id, **row} for clip, row in zip(clips, rows, strict=True)], unit.schema
+            ))  # fmt: skip
+        columns = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
+        return Batch(
+            clips=pa.Table.from_pylist(columns),
+            evidence=pa.Table.from_pylist(
+                [dict(row) for row in evidence], schema=evidence_columns(filter_.evidence)
+            ),
+            views=np.array([(0, 0, clip.width, clip.height) for clip in clips], dtype=np.int32),
+            verdicts=verdicts or {},
+            vectors=vectors,
+        )
+
+    return make
 
 
 def moving_texture(count: int = 24, height: int = 180, width: int = 320) -> np.ndarray:

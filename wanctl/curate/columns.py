@@ -17,7 +17,8 @@ from wanctl.data.frames import Box
 class Clip:
     """One row of `clips/`: a span of a source file, not yet cut out.
 
-    Sizes are display sizes: rotation applied, pixels square.
+    Sizes are display sizes: rotation applied, pixels square. The other columns are explained in
+    `wanctl.data.schemas`.
 
     Attributes:
         view: when deciding, the part of the picture that the crops of earlier filters leave;
@@ -36,6 +37,17 @@ class Clip:
     rotation: int
     has_audio: bool
     corrupt_share: float
+    content_hash: str = ""
+    coded_width: int = 0
+    coded_height: int = 0
+    sar_num: int = 1
+    sar_den: int = 1
+    bit_rate: float = 0.0
+    transfer: str = ""
+    interlaced: bool = False
+    comb_share: float = 0.0
+    repeat_share: float = 0.0
+    frozen_share: float = 0.0
     view: Box | None = None
 
     @property

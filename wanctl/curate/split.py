@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wanctl.curate.shots import Transition
+from wanctl.data.cadence import frozen, repeats
 from wanctl.data.dataset import clip_id
 from wanctl.data.video import Scan
 
@@ -47,7 +48,7 @@ def make_clips(
             start, end = int(scan.pts[a]), int(ends[b - 1])
             seconds = (end - start) * tick_s
             if seconds >= rules.min_clip_s:
-                split.rows.append(_row(scan, source, shot, (start, end), b - a))
+                split.rows.append(_row(scan, source, shot, (start, end), (a, b)))
             else:
                 split.short_s.append(seconds)
     return split
@@ -86,9 +87,12 @@ def _covers_end(scan: Scan, transitions: Sequence[Transition]) -> bool:
     return bool(transitions) and transitions[-1].last >= len(scan.strip_index) - 1
 
 
-def _row(scan: Scan, source: str, shot: int, span: tuple[int, int], frames: int) -> dict[str, Any]:
+def _row(
+    scan: Scan, source: str, shot: int, span: tuple[int, int], pictures: tuple[int, int]
+) -> dict[str, Any]:
     info = scan.info
     start, end = span
+    frames = pictures[1] - pictures[0]
     num, den = info.time_base
     tick_s = num / den
     return {
@@ -117,4 +121,22 @@ def _row(scan: Scan, source: str, shot: int, span: tuple[int, int], frames: int)
         "has_audio": info.has_audio,
         "audio_rate": info.audio_rate,
         "corrupt_share": info.corrupt_share,
+        "bit_rate": info.bit_rate,
+        "transfer": info.transfer,
+        "interlaced": info.interlaced,
+        **_cadence(scan, *pictures),
+    }
+
+
+def _cadence(scan: Scan, first: int, end: int) -> dict[str, float]:
+    """Shares of the clip's pictures: woven of two fields, repeated, standing still."""
+    tick_s = scan.info.time_base[0] / scan.info.time_base[1]
+    looked = scan.combed[first:end]
+    looked = looked[looked >= 0]
+    same = repeats(scan.change[first:end])
+    still = frozen(same, scan.durations[first:end] * tick_s)
+    return {
+        "comb_share": float(looked.mean()) if len(looked) else 0.0,
+        "repeat_share": float(same.mean()),
+        "frozen_share": float(still.mean()),
     }

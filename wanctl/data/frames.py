@@ -26,6 +26,9 @@ class FrameSpec:
         long_side_px: scale down so that the longer side is at most this; never scaled up.
             None keeps the native size.
         color: `rgb` gives (N, H, W, 3), `gray` gives (N, H, W) (BT.601 luma, full range).
+        burst: pictures per sample: the one on screen at the moment and those that follow it.
+            With `count`, the bursts lie around the centres.
+        burst_gap_s: seconds between the pictures of a burst at least; 0 takes neighbours.
     """
 
     fps: float | None = None
@@ -33,6 +36,8 @@ class FrameSpec:
     max_count: int | None = None
     long_side_px: int | None = None
     color: Literal["rgb", "gray"] = "rgb"
+    burst: int = 1
+    burst_gap_s: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.fps is None) == (self.count is None):

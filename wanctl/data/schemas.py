@@ -35,6 +35,12 @@ CLIPS = pa.schema(
         "has_audio": pa.bool_(),
         "audio_rate": pa.int32(),
         "corrupt_share": pa.float64(),
+        "bit_rate": pa.float64(),  # of the file's video stream, bits per second
+        "transfer": pa.string(),  # transfer curve; "" where the file does not say
+        "interlaced": pa.bool_(),  # the file says so
+        "comb_share": pa.float64(),  # of the pictures looked at, those woven of two fields
+        "repeat_share": pa.float64(),  # pictures that show what the one before them shows
+        "frozen_share": pa.float64(),  # of these, the ones in standstills of half a second or more
     }
 )
 

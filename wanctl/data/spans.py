@@ -9,6 +9,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from wanctl.data.moments import SLACK_S
 from wanctl.data.stream import (
     Painter,
     VideoError,
@@ -18,10 +19,6 @@ from wanctl.data.stream import (
     rotation_of,
     sample_aspect,
 )
-
-# Containers with millisecond ticks round PTS by up to half a millisecond; without the slack a
-# picture that is 0.3 ms late would lose its place to the one before it.
-SLACK_S = 1e-3
 
 
 class Span:

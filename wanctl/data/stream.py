@@ -16,7 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from wanctl.data.sources import opened
@@ -41,6 +41,7 @@ class Tally:
         corrupt: of these, the ones the decoder marked as damaged.
         errors: packets that could not be read or decoded at all.
         disordered: pictures left out because their PTS did not come after the last one's.
+        coded_bytes: of all packets.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Tally:
         self.corrupt = 0
         self.errors = 0
         self.disordered = 0
+        self.coded_bytes = 0
 
 
 @contextmanager
@@ -139,6 +141,7 @@ def decoded(
             tally.errors += 1
             continue
         tally.errors += packet.is_corrupt
+        tally.coded_bytes += packet.size
         for frame in frames:
             assert isinstance(frame, VideoFrame)
             tally.frames += 1
@@ -180,10 +183,21 @@ def sample_aspect(stream: VideoStream) -> tuple[int, int]:
     return ratio.numerator, ratio.denominator
 
 
+def transfer_of(frame: VideoFrame) -> str:
+    """Name of the transfer curve, as in `ColorTrc`; "" where the file does not say."""
+    try:
+        curve = ColorTrc(frame.color_trc)
+    except ValueError:
+        return ""
+    return "" if curve is ColorTrc.UNSPECIFIED else curve.name.lower()
+
+
 class Painter:
     """Turns decoded pictures into upright RGB arrays of a given size.
 
-    The stream's colour matrix and range are honoured (limited range becomes full range).
+    The stream's colour matrix and range are honoured (limited range becomes full range); its
+    transfer curve is not: HDR footage (PQ, HLG) keeps its curve and looks pale, which is why the
+    clips table names the curve and the `container` filter drops it.
     """
 
     def __init__(self, rotation: int) -> None:

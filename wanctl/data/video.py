@@ -12,6 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from wanctl.data.cadence import Cadence
 from wanctl.data.encode import read_metadata, write_png, write_video
 from wanctl.data.reads import read_clip, read_window
 from wanctl.data.stream import (
@@ -24,6 +25,7 @@ from wanctl.data.stream import (
     open_video,
     rotation_of,
     sample_aspect,
+    transfer_of,
 )
 from wanctl.data.whole import cut_off
 
@@ -65,6 +67,10 @@ class VideoInfo:
         audio_rate: its samples per second; 0 without audio.
         corrupt_share: damaged pictures and packets, as a share of all.
         content_hash: sha256 of the file, in hex.
+        bit_rate: bits per second of the video stream.
+        interlaced: whether the file says so of most pictures.
+        transfer: name of the transfer curve (`smpte2084` is PQ, `arib_std_b67` HLG); "" where
+            the file does not say.
     """
 
     path: Path
@@ -85,6 +91,9 @@ class VideoInfo:
     audio_rate: int
     corrupt_share: float
     content_hash: str
+    bit_rate: float = 0.0
+    interlaced: bool = False
+    transfer: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Scan:
         durations: (N,) int64, time to the next picture, in PTS units.
         strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` pictures per second.
         strip_index: (M,) int64, index into `pts` of each strip picture.
+        change: (N,) float64, how much each picture differs from the one before (see `cadence`).
+        combed: (N,) int8, 1 woven of two fields, 0 not, -1 not looked at.
     """
 
     info: VideoInfo
@@ -104,6 +115,8 @@ class Scan:
     durations: np.ndarray
     strip: np.ndarray
     strip_index: np.ndarray
+    change: np.ndarray
+    combed: np.ndarray
 
 
 def scan(path: Path, max_fps: float = 30) -> Scan:
@@ -125,7 +138,15 @@ def scan(path: Path, max_fps: float = 30) -> Scan:
         durations = np.diff(pts, append=pts[-1] + track.last_duration(pts))
         info = _describe(path, container, stream, track, durations)
     strip = np.stack(track.strip)
-    return Scan(info, pts, durations, strip, np.array(track.strip_index, dtype=np.int64))
+    return Scan(
+        info,
+        pts,
+        durations,
+        strip,
+        np.array(track.strip_index, dtype=np.int64),
+        np.array(track.cadence.change),
+        np.array(track.cadence.combed, dtype=np.int8),
+    )
 
 
 class _Track:
@@ -136,6 +157,9 @@ class _Track:
         self.strip: list[np.ndarray] = []
         self.strip_index: list[int] = []
         self.tally = Tally()
+        self.cadence = Cadence()
+        self.interlaced = 0
+        self.transfer = ""
         self.rotation = 0
         self.sizes: set[tuple[int, int]] = set()
         self.pix_fmt = ""
@@ -156,11 +180,14 @@ def _watch(container: InputContainer, stream: VideoStream, max_fps: float) -> _T
     for frame in decoded(container, stream, track.tally):
         if painter is None:
             track.rotation, track.pix_fmt = rotation_of(frame), frame.format.name
+            track.transfer = transfer_of(frame)
             painter = Painter(track.rotation)
         assert frame.pts is not None
         track.pts.append(frame.pts)
         track.sizes.add((frame.width, frame.height))
         track.final_duration = frame.duration or 0
+        track.interlaced += frame.interlaced_frame
+        track.cadence.look(frame, float(frame.pts * (stream.time_base or 1)))
         # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
         slot = int((frame.pts - track.pts[0]) / slot_pts + 0.25)
         if slot > last_slot:
@@ -222,6 +249,9 @@ def _describe(
         audio_rate=audio[0].rate if audio else 0,
         corrupt_share=(tally.corrupt + tally.errors) / (tally.frames + tally.errors),
         content_hash=content_hash(path),
+        bit_rate=8 * tally.coded_bytes / seconds,
+        interlaced=2 * track.interlaced > len(track.pts),
+        transfer=track.transfer,
     )
 
 

@@ -25,6 +25,8 @@ def scan_of(num_frames, *, strip_step=1, tick=512, fps=25):
         durations=np.full(num_frames, tick),
         strip=np.zeros((len(index), 27, 48, 3), np.uint8),
         strip_index=index,
+        change=np.full(num_frames, 9.0),
+        combed=np.zeros(num_frames, np.int8),
     )
 
 
