@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -45,8 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, read-only or forbidden; the temporary is removed.
     """
-    mark = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
-    temp = path.with_name(f".{path.name}.tmp-{mark}{path.suffix}")
+    temp = _aside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temp
@@ -77,9 +77,31 @@ def remove_leftovers(folder: Path) -> int:
     for path in folder.rglob(".*.tmp-*"):
         match = _TEMP.match(path.name)
         if match and _abandoned(path, match["host"] or _host(), int(match["pid"])):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is needed while it is made; gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = _aside(path)
+    try:
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    mark = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.tmp-{mark}{path.suffix}")
 
 
 def _abandoned(path: Path, host: str, pid: int) -> bool:

@@ -15,7 +15,7 @@ rows give equal bytes, so that a run that was killed and started again ends with
 
 import hashlib
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wanctl.data.atomic import remove_leftovers, replacing, write_error
+from wanctl.data.atomic import remove_leftovers, write_error
 from wanctl.data.description import DatasetError, begin, is_known, load, save
 from wanctl.data.lock import moment, share_lock, take_lock
-from wanctl.data.schemas import table_schema
+from wanctl.data.rowgroups import write_rows
+from wanctl.data.schemas import SELECTION, table_schema
 from wanctl.data.sources import SourceFile
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
@@ -162,28 +163,51 @@ class DatasetDir:
 
     def clips_by_part(self, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
         """The same part by part: (part, the clips that are first met there)."""
-        for part, rows in self._firsts():
+        for part, rows in self.first_rows():
             table = self.read("clips", columns, parts=[part])
-            yield part, table if len(rows) == table.num_rows else table.take(rows)
+            yield part, table if rows is None else table.take(rows)
 
     def copies(self) -> int:
         """How many rows of the clips table are copies of earlier ones."""
-        return sum(self.count("clips", part) - len(rows) for part, rows in self._firsts())
+        return sum(
+            self.count("clips", part) - len(rows)
+            for part, rows in self.first_rows()
+            if rows is not None
+        )
 
-    def _firsts(self) -> list[tuple[str, np.ndarray]]:
-        """Per part, the rows whose clip no earlier row has."""
-        parts = self.parts("clips")
-        ids = [self.read("clips", ["id"], parts=[part])["id"].combine_chunks() for part in parts]
-        if not ids:
-            return []
-        codes = pa.chunked_array(ids).combine_chunks().dictionary_encode().indices.to_numpy()
-        first = np.zeros(len(codes), dtype=bool)
-        first[np.unique(codes, return_index=True)[1]] = True
-        ends = np.cumsum([len(each) for each in ids])[:-1]
-        return [
-            (part, np.flatnonzero(mask))
-            for part, mask in zip(parts, np.split(first, ends), strict=True)
-        ]
+    def first_rows(self) -> list[tuple[str, np.ndarray | None]]:
+        """Per part, the rows whose clip no earlier row has; None where it is all of them."""
+        shared = self._shared_content()
+        known: set[str] = set()
+        found: list[tuple[str, np.ndarray | None]] = []
+        for part in self.parts("clips"):
+            first = self._fresh_rows(part, shared[part], known) if part in shared else None
+            found.append((part, first))
+        return found
+
+    def _fresh_rows(self, part: str, shared: set[str], known: set[str]) -> np.ndarray | None:
+        """The rows of a part that are not among `known`, which takes them in."""
+        table = self.read("clips", ["id", "content_hash"], parts=[part])
+        names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
+        fresh = np.ones(len(names), dtype=bool)
+        for row, (name, content) in enumerate(zip(names, contents, strict=True)):
+            if content in shared:
+                fresh[row] = name not in known
+                known.add(name)
+        return None if fresh.all() else np.flatnonzero(fresh)
+
+    def _shared_content(self) -> dict[str, set[str]]:
+        """Part -> contents there that more than one source file holds: only these have copies."""
+        holders: dict[str, set[tuple[str, str]]] = {}
+        for part in self.parts("clips"):
+            table = self.read("clips", ["content_hash", "source"], parts=[part], coded=True)
+            for content, source in _pairs(table):
+                holders.setdefault(content, set()).add((part, source))
+        shared: dict[str, set[str]] = {}
+        for content, places in holders.items():
+            for part, _ in places if len(places) > 1 else ():
+                shared.setdefault(part, set()).add(content)
+        return shared
 
     def count(self, table: str, part: str) -> int:
         """Rows of a part, from its footer."""
@@ -216,18 +240,16 @@ class DatasetDir:
             schema: columns of an evidence table (`schemas.evidence_schema`); the others have
                 theirs.
         """
-        arrow = _table(rows, table_schema(table) or schema)
-        with replacing(self._file(table, part)) as temp:
-            pq.write_table(
-                arrow.replace_schema_metadata(None),
-                temp,
-                compression="zstd",
-                compression_level=3,
-                version="2.6",
-                data_page_version="1.0",
-                store_schema=False,
-                row_group_size=65536,
-            )
+        arrow = _table(rows, table_schema(table) or schema).replace_schema_metadata(None)
+        write_rows(self._file(table, part), arrow.schema, [arrow])
+
+    def write_selection(self, name: str, tables: Iterable[pa.Table]) -> int:
+        """Write a selection whole, from tables that come one after the other.
+
+        Returns:
+            The number of rows.
+        """
+        return write_rows(self._file(f"selections/{name}", ""), SELECTION, tables)
 
     def read(
         self,
@@ -235,6 +257,7 @@ class DatasetDir:
         columns: Sequence[str] | None = None,
         *,
         parts: Sequence[str] | None = None,
+        coded: bool = False,
     ) -> pa.Table:
         """All rows of a table, in the order of its parts; no rows where nothing is written yet.
 
@@ -242,12 +265,14 @@ class DatasetDir:
             table: name of the table.
             columns: only these.
             parts: only these parts.
+            coded: texts as codes into a dictionary of each part; takes less memory where they
+                repeat.
 
         Raises:
             DatasetError: a part is damaged; says which file to delete.
         """
         names = self.parts(table) if parts is None else parts
-        tables = [self._read_file(self._file(table, name), columns) for name in names]
+        tables = [self._read_file(self._file(table, name), columns, coded) for name in names]
         if tables:
             return pa.concat_tables(tables)
         schema = table_schema(table) or pa.schema({"id": pa.string()})
@@ -265,11 +290,17 @@ class DatasetDir:
         name = f"{table}.parquet" if _single(table) else f"{table}/{part}.parquet"
         return self.path / name
 
-    def _read_file(self, path: Path, columns: Sequence[str] | None) -> pa.Table:
+    def _read_file(
+        self, path: Path, columns: Sequence[str] | None, coded: bool = False
+    ) -> pa.Table:
         try:
             # One thread, no read-ahead: the parts are small, and pyarrow 26 sometimes aborts the
             # process at exit while its pools wind down (1 run in 10 measured).
-            with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+            texts = columns if coded else None
+            with (
+                path.open("rb") as file,
+                pq.ParquetFile(file, pre_buffer=False, read_dictionary=texts) as parquet,
+            ):
                 return parquet.read(columns=list(columns) if columns else None, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
@@ -280,6 +311,17 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
         f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
         "command again"
     )
+
+
+def _pairs(table: pa.Table) -> list[tuple[str, str]]:
+    """The distinct (content_hash, source) of some clips."""
+    columns = [table[name].unify_dictionaries().combine_chunks() for name in table.column_names]
+    pairs = np.unique(np.stack([column.indices.to_numpy() for column in columns]), axis=1)
+    contents, sources = (
+        column.dictionary.take(pa.array(codes)).to_pylist()
+        for column, codes in zip(columns, pairs, strict=True)
+    )
+    return list(zip(contents, sources, strict=True))
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:

@@ -1,0 +1,53 @@
+"""Parquet files written piece by piece: memory holds one row group, not the table."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wanctl.data.atomic import replacing
+
+ROW_GROUP = 65536
+"""Rows that a part holds per row group, however they came."""
+
+# Nothing that hangs on the machine or the moment goes into the file.
+_OPTIONS = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "store_schema": False,
+}
+
+
+def write_rows(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write tables one after the other as one file, whole or not at all.
+
+    Equal rows give equal bytes, in however many tables they come.
+
+    Returns:
+        The number of rows.
+    """
+    count = 0
+    waiting: list[pa.Table] = []
+    with replacing(path) as temp, pq.ParquetWriter(temp, schema, **_OPTIONS) as writer:
+        for table in tables:
+            count += table.num_rows
+            waiting.append(table.select(schema.names).cast(schema))
+            waiting = _write_full(writer, waiting)
+        rest = pa.concat_tables(waiting) if waiting else schema.empty_table()
+        if rest.num_rows or not count:
+            writer.write_table(rest.combine_chunks(), row_group_size=ROW_GROUP)
+    return count
+
+
+def _write_full(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> list[pa.Table]:
+    """Write all full row groups; returns what is left."""
+    if sum(table.num_rows for table in waiting) < ROW_GROUP:
+        return waiting
+    rows = pa.concat_tables(waiting)
+    full = rows.num_rows // ROW_GROUP * ROW_GROUP
+    for start in range(0, full, ROW_GROUP):
+        writer.write_table(rows.slice(start, ROW_GROUP).combine_chunks())
+    return [rows.slice(full)] if full < rows.num_rows else []
