@@ -105,7 +105,7 @@ def _figures(figures: Sequence[dict[str, Any]]) -> str:
 
 def _halves(dose: dict[str, Any]) -> str:
     lines = "".join(
-        f'<tr><td>{escape(name)}<td class="n">{_number(value)}</tr>'
+        f'<tr><td>{escape(name)}<td class="n">{_crossing(dose["curves"][name], value)}</tr>'
         for name, value in dose["halves"].items()
     )
     if not lines:
@@ -126,6 +126,12 @@ def _wrong(result: Result) -> str:
         return note
     head = f"<summary>{len(result['wrong'])} decisions that went wrong</summary>"
     return f"{note}<details>{head}<table>{lines}</table></details>"
+
+
+def _crossing(curve: Sequence[Sequence[float]], value: float | None) -> str:
+    if value is not None:
+        return f"{value:.3g}"
+    return "at every dose" if all(share >= 0.5 for _, share, _ in curve) else "at none"
 
 
 def _number(value: float | None) -> str:

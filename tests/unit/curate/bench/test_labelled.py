@@ -2,10 +2,12 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from wanctl.curate.bench.cases import Point
+from wanctl.curate.bench.drawing import lookalike
 from wanctl.curate.bench.labelled import cameras, quality, shots
 from wanctl.curate.bench.run import bench
 from wanctl.data.encode import write_video
@@ -83,16 +85,12 @@ def test_a_table_of_something_else(tmp_path, text, message):
 def test_konvid_is_correlated_with_blur(tmp_path):
     videos = tmp_path / "set" / "KoNViD_1k_videos"
     videos.mkdir(parents=True)
-    import cv2
-
-    rng = np.random.default_rng(0)
+    sharp = lookalike("windows", 270, 480)
     rows = ["flickr_id,mos"]
-    for index, sigma in enumerate((0.4, 1.0, 2.0, 4.0)):
-        still = cv2.GaussianBlur(
-            rng.integers(0, 255, (180, 320, 3)).astype(np.uint8), (0, 0), sigma
-        )
+    for index, sigma in enumerate((0.5, 1.5, 3.0, 5.0)):
+        still = cv2.GaussianBlur(sharp, (0, 0), sigma)
         write_video(videos / f"{index}.mp4", np.repeat(still[None], 6, axis=0), 12)
-        rows.append(f"{index},{5 - sigma}")
+        rows.append(f"{index},{5 - sigma / 2}")
     (tmp_path / "set/KoNViD_1k_mos.csv").write_text("\n".join(rows))
     (result,) = bench([], tmp_path / "out", sets=[f"konvid={tmp_path / 'set'}"])
     figures = {figure["what"]: figure["value"] for figure in result["figures"]}
