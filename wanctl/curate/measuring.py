@@ -55,7 +55,8 @@ def measure_parts(site: Site, parts: Sequence[str], units: Sequence[Unit]) -> in
             for row in rows:
                 yield current.task(row)
 
-    for _, result in site.pool.map(look, tasks(), limit_s=_limit_of(site)):
+    # not again: what a worker died of is looked into unit by unit
+    for _, result in site.pool.map(look, tasks(), limit_s=_limit_of(site), again=False):
         _write_finished(waiting)
         waiting[0].take(result, bar)
         _write_finished(waiting)
@@ -154,7 +155,8 @@ class _Part:
         return Look(found, frames, whole.failure, whole.cpu_s)
 
     def _looks(self, tasks: Sequence[tuple[Any, ...]]) -> list[Look | Failure]:
-        results = self._site.pool.map(look, tasks, limit_s=_limit_of(self._site))
+        limit = _limit_of(self._site)
+        results = self._site.pool.map(look, tasks, limit_s=limit, again=False)
         return [result for _, result in results]
 
     def _count_workers(self, clip: Clip, result: Look) -> None:

@@ -47,12 +47,14 @@ class _Job:
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         limit_s: float,
+        again: bool,
         index: int,
         finished: "queue.SimpleQueue[int]",
     ) -> None:
         self.function = function
         self.arguments = arguments
         self.limit_s = limit_s
+        self.again = again
         self._index = index
         self._finished = finished
         self.done = threading.Event()
@@ -119,6 +121,7 @@ class DecodePool:
         *,
         limit_s: Callable[..., float] | None = None,
         ordered: bool = True,
+        again: bool = True,
     ) -> Iterator[tuple[int, Any]]:
         """Call `function(*task)` for every task; results come in the order of the tasks.
 
@@ -130,6 +133,8 @@ class DecodePool:
             tasks: its positional arguments, picklable; taken lazily.
             limit_s: `limit_s(*task)` is the time limit of a task; default: the pool's.
             ordered: False gives results as they are done, so that a long task holds up no other.
+            again: whether a task whose worker died is tried once more; it may have been the
+                machine, short of memory, and not the task.
 
         Yields:
             (index of the task, its result or a `Failure`).
@@ -144,7 +149,7 @@ class DecodePool:
             while True:
                 for index, task in itertools.islice(source, 2 * self.workers - len(pending)):
                     limit = limit_s(*task) if limit_s else self._timeout_s
-                    pending[index] = _Job(function, task, limit, index, finished)
+                    pending[index] = _Job(function, task, limit, again, index, finished)
                     self._jobs.put(pending[index])
                 if not pending:
                     return
@@ -197,8 +202,7 @@ class _Seat:
 
     def _result(self, job: _Job) -> Any:
         result = self._run(job)
-        if isinstance(result, Failure) and result.kind == "crash" and not self._closed:
-            # it may have been the machine, short of memory, and not the task: ask once more
+        if job.again and isinstance(result, Failure) and result.kind == "crash":
             return self._run(job)
         return result
 

@@ -59,7 +59,9 @@ PLUGIN = textwrap.dedent(
         def frames(self):
             return FrameSpec(count=3, long_side_px=32)
         def measure(self, clip, frames):
-            ctypes.string_at(0)
+            if clip.start_s < 0.3:
+                ctypes.string_at(0)
+            return {"level": 1.0}
 
     class Wrong(Filter):
         """Other columns than declared on one clip, values that do not fit on another."""
@@ -202,10 +204,9 @@ def test_a_filter_that_takes_the_worker_down_takes_no_other_filter_along(run, pl
     dataset = run(light=light, crash=crash, network=network)
     assert len(table(dataset, light, "light")) == 10
     assert len(table(dataset, network, "network")) == 10
-    assert table(dataset, crash, "crash") == []
+    assert len(table(dataset, crash, "crash")) == 8
     aside = dataset.read("quarantine").to_pylist()
-    assert {(row["stage"], row["kind"]) for row in aside} == {("crash", "crash")}
-    assert len(aside) == 10
+    assert [(row["stage"], row["kind"]) for row in aside] == [("crash", "crash")] * 2
 
 
 def test_rows_that_do_not_fit_their_columns_fail_one_by_one(run, plugin):
