@@ -123,8 +123,8 @@ class Runner:
             command += ["--set", setting]
         if shard:
             command += ["--shard", shard]
-        errors = self.out.with_suffix(".err").open("ab")
-        return subprocess.Popen(command, env=self._env, stdout=errors, stderr=errors)
+        with self.out.with_suffix(".err").open("ab") as errors:
+            return subprocess.Popen(command, env=self._env, stdout=errors, stderr=errors)
 
     def run(self, *settings):
         process = self.start(*settings)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from wanctl.errors import UserError
 _URL = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+(?:::[a-zA-Z0-9+.-]+)*):/{1,2}(?P<rest>.+)$")
 _LOCAL = ("file", "local")
 _BLOCK_BYTES = 1 << 20
+# a file that is set aside stays aside, which is too much for a server's bad moment
+_PAUSES_S = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,23 @@ def local_copy(source: str | os.PathLike[str]) -> Iterator[Path]:
     fs, path = file_system(url)
     with tempfile.TemporaryDirectory(prefix="wanctl-source-") as folder:
         copy = Path(folder) / ("source" + Path(path).suffix)
-        with _telling(url), fs.open(path, "rb") as file, copy.open("wb") as target:
-            shutil.copyfileobj(file, target, 1 << 22)
+        with _telling(url):
+            _fetch(fs, path, copy)
         yield copy
+
+
+def _fetch(fs: Any, path: str, copy: Path) -> None:
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            with fs.open(path, "rb") as file, copy.open("wb") as target:
+                shutil.copyfileobj(file, target, 1 << 22)
+            return
+        except FileNotFoundError:
+            raise
+        except Exception:  # every file system has exceptions of its own
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
 
 
 @contextmanager

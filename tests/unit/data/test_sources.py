@@ -185,6 +185,31 @@ def test_what_a_server_does_not_have_is_one_line(tmp_path, serve):
         list_footage("ftq://host/folder")
 
 
+class Moody(Plain):
+    """Breaks off in the middle of the first answer."""
+
+    asked = 0
+
+    def do_GET(self):
+        Moody.asked += 1
+        if Moody.asked > 1:
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"half")
+        return None
+
+
+def test_a_server_s_bad_moment_costs_no_file(tmp_path, video, serve, monkeypatch):
+    monkeypatch.setattr("wanctl.data.sources._PAUSES_S", (0.0, 0.0))
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    url = serve(tmp_path, Moody)
+    with local_copy(f"{url}/a.mp4") as copy:
+        assert copy.read_bytes() == video.read_bytes()
+    assert Moody.asked == 2
+
+
 def test_a_copy_is_deleted_and_errors_name_the_source(tmp_path, serve):
     (tmp_path / "bad.mp4").write_text("words\n" * 100)
     url = f"{serve(tmp_path)}/bad.mp4"
