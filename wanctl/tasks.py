@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wanctl.errors import UserError, unknown
-from wanctl.model.shapes import SPATIAL_STRIDE, TEMPORAL_STRIDE, PixelShape, latent_shape
+from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, latent_shape
 from wanctl.model.variants import VAEShape
 
 
@@ -43,18 +43,14 @@ class Task(Protocol):
         """Frames where the recipe says none; `variant_frames` is what the variant is run with."""
         ...
 
-    def check(self, frames: int, height: int, width: int) -> None:
-        """Judge a size in pixels before any work.
+    def latent_shape(
+        self, vae: VAEShape, frames: int, height: int, width: int
+    ) -> tuple[int, int, int, int]:
+        """(C, T, Y, X) of the noise for a size in pixels; asked before any work.
 
         Raises:
             UserError: `KEY: got ...; must be ...`.
         """
-        ...
-
-    def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int
-    ) -> tuple[int, int, int, int]:
-        """(C, T, Y, X) of the noise for a size that `check` lets pass."""
         ...
 
     def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
@@ -76,14 +72,10 @@ class T2V:
         """What the variant is run with."""
         return variant_frames
 
-    def check(self, frames: int, height: int, width: int) -> None:
-        """4n+1 frames, sides a multiple of 16."""
-        latent_shape(PixelShape(frames, height, width))
-
     def latent_shape(
         self, vae: VAEShape, frames: int, height: int, width: int
     ) -> tuple[int, int, int, int]:
-        """(C, T, Y, X) of the noise."""
+        """(C, T, Y, X) of the noise: 4n+1 frames, sides a multiple of 16 (Wan 2.2 5B: 32)."""
         return _latent_shape(vae, frames, height, width)
 
     def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
@@ -100,16 +92,12 @@ class T2I:
         """One."""
         return 1
 
-    def check(self, frames: int, height: int, width: int) -> None:
-        """One frame, sides a multiple of 16."""
-        if frames != 1:
-            raise UserError(f"frames: got {frames}; task t2i makes 1 (t2v makes videos)")
-        latent_shape(PixelShape(frames, height, width))
-
     def latent_shape(
         self, vae: VAEShape, frames: int, height: int, width: int
     ) -> tuple[int, int, int, int]:
-        """(C, 1, Y, X) of the noise."""
+        """(C, 1, Y, X) of the noise: one frame, sides as for videos."""
+        if frames != 1:
+            raise UserError(f"frames: got {frames}; task t2i makes 1 (t2v makes videos)")
         return _latent_shape(vae, frames, height, width)
 
     def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
@@ -149,11 +137,9 @@ def trim_text(text: Tensor) -> Tensor:
 
 
 def _latent_shape(vae: VAEShape, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-    strides = 2 ** sum(vae.temporal_downsample), 2 ** (len(vae.dim_mult) - 1)
-    if strides != (TEMPORAL_STRIDE, SPATIAL_STRIDE):
+    if vae.temporal_stride != TEMPORAL_STRIDE:
         raise UserError(
-            f"vae: shrinks {strides[0]}x in time and {strides[1]}x in space; tasks here know "
-            f"{TEMPORAL_STRIDE}x and {SPATIAL_STRIDE}x"
+            f"vae: shrinks {vae.temporal_stride}x in time; tasks here know {TEMPORAL_STRIDE}x"
         )
-    shape = latent_shape(PixelShape(frames, height, width))
+    shape = latent_shape(PixelShape(frames, height, width), vae.spatial_stride)
     return vae.z_dim, shape.frames, shape.height, shape.width

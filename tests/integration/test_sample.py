@@ -40,7 +40,14 @@ def small_tokenizer():
     )
 
 
-def small_pipeline():
+VAE_21 = {"dim_mult": [1, 2, 2, 2], "num_res_blocks": 1}
+VAE_22 = {
+    **VAE_21, "decoder_base_dim": 6, "is_residual": True, "patch_size": 2, "in_channels": 12,
+    "out_channels": 12, "scale_factor_spatial": 16,
+}  # fmt: skip
+
+
+def small_pipeline(vae_keys):
     from diffusers import (
         AutoencoderKLWan,
         UniPCMultistepScheduler,
@@ -51,8 +58,7 @@ def small_pipeline():
 
     tokenizer = small_tokenizer()
     vae = AutoencoderKLWan(
-        base_dim=4, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
-        temperal_downsample=[False, True, True],
+        base_dim=4, z_dim=4, temperal_downsample=[False, True, True], **vae_keys,
         latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[1.5, 0.8, 1.1, 2.0],
     )  # fmt: skip
     transformer = WanTransformer3DModel(
@@ -76,7 +82,7 @@ def small_pipeline():
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
     )
     parts = (tokenizer, text_encoder.eval(), vae.eval(), scheduler, transformer.eval())
-    pipeline = WanPipeline(*parts)
+    pipeline = WanPipeline(*parts, expand_timesteps="is_residual" in vae_keys)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline, OfficialLevels.from_config(scheduler.config)
 
@@ -84,33 +90,34 @@ def small_pipeline():
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A pipeline and the folder it was saved to."""
-    folder = tmp_path_factory.mktemp("saved")
+    return save_pipeline(tmp_path_factory.mktemp("saved"), VAE_21)
+
+
+def save_pipeline(folder, vae_keys):
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        pipeline, scheduler = small_pipeline()
+        pipeline, scheduler = small_pipeline(vae_keys)
         pipeline.save_pretrained(folder)
     pipeline.scheduler = scheduler
     return pipeline, folder
 
 
-def recipe(folder, *overrides):
+def recipe(folder, *overrides, name="wan2.1-t2v-1.3b"):
     settings = {
         "model.weights": folder, "sample.steps": STEPS, "sample.shift": SHIFT,
         "sample.guide_scale": GUIDE, "sample.negative_prompt": NEGATIVE, "sample.seed": 3,
         "sample.height": 32, "sample.width": 48, "sample.save_latents": "true", "device": "cpu",
     }  # fmt: skip
-    return load_recipe(
-        "wan2.1-t2v-1.3b", [*(f"{key}={value}" for key, value in settings.items()), *overrides]
-    )
+    return load_recipe(name, [*(f"{key}={value}" for key, value in settings.items()), *overrides])
 
 
-def diffusers_output(pipeline, frames, output_type):
+def diffusers_output(pipeline, frames, output_type, height=32, width=48):
     noise = torch.randn(4, (frames - 1) // 4 + 1, 4, 6, generator=torch.Generator().manual_seed(3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pipeline(
-            prompt=PROMPT, negative_prompt=NEGATIVE, height=32, width=48, num_frames=frames,
+            prompt=PROMPT, negative_prompt=NEGATIVE, height=height, width=width, num_frames=frames,
             num_inference_steps=STEPS, guidance_scale=GUIDE, latents=noise[None],
             output_type=output_type,
         ).frames  # fmt: skip
@@ -124,6 +131,23 @@ def test_latents_are_those_of_the_diffusers_pipeline(saved, tmp_path):
     assert ours.shape == theirs.shape == (1, 4, 3, 4, 6)
     assert theirs.std() > 0.5
     assert (ours - theirs).abs().max() <= 1e-4
+
+
+def test_a_model_with_the_other_vae_gives_the_pictures_of_the_diffusers_pipeline(tmp_path):
+    pipeline, folder = save_pipeline(tmp_path / "saved", VAE_22)
+    sizes = ("sample.height=64", "sample.width=96")
+    loaded = recipe(folder, "sample.task=t2i", *sizes, name="wan2.2-ti2v-5b")
+    [path] = sample(loaded, PROMPT, tmp_path)
+    ours = np.asarray(Image.open(path)).astype(int)
+    theirs = (diffusers_output(pipeline, 1, "np", 64, 96)[0, 0] * 255).round().astype(int)
+    assert ours.shape == (64, 96, 3)
+    assert theirs.std() > 5
+    assert abs(ours - theirs).max() <= 1
+    [path] = sample(
+        recipe(folder, "sample.frames=9", *sizes, name="wan2.2-ti2v-5b"), PROMPT, tmp_path
+    )
+    latents = load_file(path.with_suffix(".safetensors"))["latents"]
+    assert (latents - diffusers_output(pipeline, 9, "latent", 64, 96)).abs().max() <= 1e-4
 
 
 def test_a_picture_is_that_of_the_diffusers_pipeline(saved, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wanctl.errors import UserError
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import WAN22_VAE, VAEShape
 from wanctl.tasks import TASKS, get_task, pad_texts, trim_text
 
 VAE = VAEShape()
@@ -20,7 +20,6 @@ VAE = VAEShape()
     ],
 )
 def test_noise_of_a_video_has_the_published_shape(frames, height, width, expected):
-    TASKS["t2v"].check(frames, height, width)
     assert TASKS["t2v"].latent_shape(VAE, frames, height, width) == expected
 
 
@@ -36,7 +35,7 @@ def test_noise_of_a_video_has_the_published_shape(frames, height, width, expecte
 )
 def test_impossible_sizes_are_refused_in_one_line(task, size, message):
     with pytest.raises(UserError, match=message) as caught:
-        TASKS[task].check(*size)
+        TASKS[task].latent_shape(VAE, *size)
     assert "\n" not in str(caught.value)
 
 
@@ -45,10 +44,16 @@ def test_an_image_is_one_frame_whatever_the_variant_runs_with():
     assert TASKS["t2v"].default_frames(81) == 81
 
 
+def test_a_vae_that_shrinks_16x_wants_multiples_of_32():
+    assert TASKS["t2v"].latent_shape(WAN22_VAE, 121, 704, 1280) == (48, 31, 44, 80)
+    with pytest.raises(UserError, match="height: got 720; must be a multiple of 32"):
+        TASKS["t2v"].latent_shape(WAN22_VAE, 121, 720, 1280)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_vae_of_other_strides_is_refused(name):
     odd = VAEShape(temporal_downsample=(False, False, True))
-    with pytest.raises(UserError, match="shrinks 2x in time and 8x in space"):
+    with pytest.raises(UserError, match="shrinks 2x in time; tasks here know 4x"):
         TASKS[name].latent_shape(odd, 1, 64, 64)
 
 

@@ -10,7 +10,6 @@ from wanctl.errors import UserError
 TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
 PATCH = (1, 2, 2)
-SIDE_MULTIPLE = SPATIAL_STRIDE * PATCH[1]
 
 
 class PixelShape(NamedTuple):
@@ -44,23 +43,27 @@ def floor_frames(frames: int) -> int:
     return max(1, (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1)
 
 
-def latent_shape(video: PixelShape) -> LatentShape:
+def latent_shape(video: PixelShape, spatial_stride: int = SPATIAL_STRIDE) -> LatentShape:
     """Latent size of a video.
 
+    Args:
+        video: its size in pixels.
+        spatial_stride: of the VAE: 8, or 16 (Wan 2.2 5B).
+
     Raises:
-        UserError: frames are not 4n+1, or a side is not a multiple of 16.
+        UserError: frames are not 4n+1, or a side is not a multiple of twice the stride: the
+            transformer takes patches of 2x2 latents.
     """
     if not valid_frames(video.frames):
         low = floor_frames(video.frames)
         raise UserError(f"frames: got {video.frames}; must be 4n+1, e.g. {low} or {low + 4}")
+    multiple = spatial_stride * PATCH[1]
     for name, side in (("height", video.height), ("width", video.width)):
-        if side < SIDE_MULTIPLE or side % SIDE_MULTIPLE:
-            low = max(SIDE_MULTIPLE, side // SIDE_MULTIPLE * SIDE_MULTIPLE)
-            raise UserError(
-                f"{name}: got {side}; must be a multiple of {SIDE_MULTIPLE}, e.g. {low}"
-            )
+        if side < multiple or side % multiple:
+            low = max(multiple, side // multiple * multiple)
+            raise UserError(f"{name}: got {side}; must be a multiple of {multiple}, e.g. {low}")
     return LatentShape(
         (video.frames - 1) // TEMPORAL_STRIDE + 1,
-        video.height // SPATIAL_STRIDE,
-        video.width // SPATIAL_STRIDE,
+        video.height // spatial_stride,
+        video.width // spatial_stride,
     )

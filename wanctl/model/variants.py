@@ -151,8 +151,6 @@ _14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
 _5B = DiTShape(
     dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
 )
-# noise, 4 channels that say which frames are known, and the known frames' latents
-_WITH_FRAMES = 16 + 4 + 16
 _480P = RunDefaults(
     steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
 )
@@ -177,6 +175,13 @@ VARIANTS: dict[str, Variant] = {
             name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
         ),
         Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
+        Variant(
+            name="wan2.2-ti2v-5b",
+            dit=_5B,
+            vae=WAN22_VAE,
+            defaults=replace(_720P, frames=121, fps=24.0, height=704, width=1280),
+            hub="Wan-AI/Wan2.2-TI2V-5B",
+        ),
     )
 }  # fmt: skip
 

@@ -116,7 +116,7 @@ def _settings(loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype) -> Set
         dtype=str(dtype).removeprefix("torch."),
     )
     with _in_section("sample"):
-        task.check(settings.frames, settings.height, settings.width)
+        task.latent_shape(variant.vae, settings.frames, settings.height, settings.width)
         make_schedule(settings.solver, settings.steps, settings.shift)
         if settings.noise_device == "cuda" and not torch.cuda.is_available():
             raise UserError(

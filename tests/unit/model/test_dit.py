@@ -45,6 +45,7 @@ def fingerprint(model: WanModel) -> tuple[str, int]:
     [
         ("wan2.1-t2v-1.3b", "9269f8db9040a9d860eaca435be61814", 825),
         ("wan2.1-t2v-14b", "aafcfd9672c3a2456dc46e1cb6e52c70", 1095),
+        ("wan2.2-ti2v-5b", "1f5ab7703c6fc803fdded85ff040c316", 825),
     ],
 )
 def test_parameters_are_those_of_the_published_files(variant, md5, count):
