@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wanctl import cli
+from wanctl.cli.main import main
 from wanctl.data import worker
 
 CHEAP = ["--recipe", "tiny", "--set", "curate.filters={duration: {min_s: 1}, border: {}, blur: {}}"]
@@ -56,7 +56,7 @@ def curated(footage, tmp_path_factory):
 
 def run_in_process(arguments):
     with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
+        main(arguments)
     assert stop.value.code in (0, None)
 
 
@@ -122,7 +122,7 @@ def test_thresholds_are_decided_again_without_footage(curated, monkeypatch):
 
 def test_clips_cut_by_other_rules_are_not_mixed(curated, footage, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(
+        main(
             [
                 "curate",
                 str(footage),
@@ -139,7 +139,7 @@ def test_clips_cut_by_other_rules_are_not_mixed(curated, footage, capsys):
 
 def test_a_filter_that_cannot_run_stops_before_any_work(footage, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(
+        main(
             [
                 "curate",
                 str(footage),

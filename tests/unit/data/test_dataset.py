@@ -17,8 +17,8 @@ from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.data.sources import SourceFile
 
 ROWS = [
-    {"id": "b", "source": "/x.mp4", "start_pts": 0, "end_pts": 5},
-    {"id": "a", "source": "/x.mp4", "start_pts": 5, "end_pts": 9, "vfr": True},
+    {"id": "b", "source": "/x.mp4", "content_hash": "h", "start_pts": 0, "end_pts": 5},
+    {"id": "a", "source": "/x.mp4", "content_hash": "h", "start_pts": 5, "end_pts": 9, "vfr": True},
 ]
 
 
