@@ -185,7 +185,7 @@ class DatasetDir:
             found.append((part, first))
         return found
 
-    def _fresh_rows(self, part: str, shared: set[str], known: set[str]) -> np.ndarray | None:
+    def _fresh_rows(self, part: str, shared: set[str | None], known: set[str]) -> np.ndarray | None:
         """The rows of a part that are not among `known`, which takes them in."""
         table = self.read("clips", ["id", "content_hash"], parts=[part])
         names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
@@ -196,14 +196,14 @@ class DatasetDir:
                 known.add(name)
         return None if fresh.all() else np.flatnonzero(fresh)
 
-    def _shared_content(self) -> dict[str, set[str]]:
+    def _shared_content(self) -> dict[str, set[str | None]]:
         """Part -> contents there that more than one source file holds: only these have copies."""
-        holders: dict[str, set[tuple[str, str]]] = {}
+        holders: dict[str | None, set[tuple[str, str | None]]] = {}
         for part in self.parts("clips"):
             table = self.read("clips", ["content_hash", "source"], parts=[part], coded=True)
             for content, source in _pairs(table):
                 holders.setdefault(content, set()).add((part, source))
-        shared: dict[str, set[str]] = {}
+        shared: dict[str, set[str | None]] = {}
         for content, places in holders.items():
             for part, _ in places if len(places) > 1 else ():
                 shared.setdefault(part, set()).add(content)
@@ -313,15 +313,19 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
     )
 
 
-def _pairs(table: pa.Table) -> list[tuple[str, str]]:
-    """The distinct (content_hash, source) of some clips."""
-    columns = [table[name].unify_dictionaries().combine_chunks() for name in table.column_names]
-    pairs = np.unique(np.stack([column.indices.to_numpy() for column in columns]), axis=1)
-    contents, sources = (
-        column.dictionary.take(pa.array(codes)).to_pylist()
-        for column, codes in zip(columns, pairs, strict=True)
-    )
-    return list(zip(contents, sources, strict=True))
+def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:
+    """The distinct rows of columns of coded text."""
+    columns = [table[name].unify_dictionaries() for name in table.column_names]
+    chunks = zip(*(column.chunks for column in columns), strict=True)
+    return {pair for each in chunks for pair in _distinct(each)}
+
+
+def _distinct(columns: Sequence[Any]) -> list[tuple[str | None, ...]]:
+    # the code after the last one stands for null
+    codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
+    texts = [[*column.dictionary.to_pylist(), None] for column in columns]
+    rows = np.unique(np.stack(codes), axis=1).T.tolist()
+    return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in rows]
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:
