@@ -10,7 +10,7 @@ columns. Videos are float in [-1, 1].
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,11 @@ from wanctl.model.vae22 import Decoder22, Encoder22, from_patches, to_patches
 from wanctl.model.vae_blocks import (
     KERNEL_3D,
     Downsample,
+    Half,
     Residual,
     Upsample,
     middle,
     output_head,
-    run_layer,
 )
 from wanctl.model.variants import VAEShape
 
@@ -36,8 +36,8 @@ class VideoSizeError(UserError):
     """A video the VAE cannot encode without losing frames or pixels."""
 
 
-class Encoder(nn.Module):
-    """Video -> mean and log-variance of the latents, before the last 1x1x1 convolution."""
+class Encoder(Half):
+    """Video (B, 3, T, H, W) -> mean and log-variance (B, 2Z, T', Y, X), before the last 1x1x1."""
 
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
@@ -52,19 +52,14 @@ class Encoder(nn.Module):
         self.downsamples = nn.ModuleList(layers)
         self.middle = middle(widths[-1])
         self.head = output_head(widths[-1], 2 * shape.z_dim)
-        self.checkpointing = False
 
-    def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
-        """Encode a clip or a chunk: (B, 3, T, H, W) -> (B, 2Z, T', Y, X)."""
-        x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
-        x_BCTHW = self.conv1(x_BCTHW, stream)
-        for layer in (*self.downsamples, *self.middle):
-            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](self.head["0"](x_BCTHW), stream)
+    def layers(self) -> Iterable[nn.Module]:
+        """In the order they run."""
+        return (*self.downsamples, *self.middle)
 
 
-class Decoder(nn.Module):
-    """Latents, after the first 1x1x1 convolution, -> video."""
+class Decoder(Half):
+    """Latents (B, Z, T, Y, X), after the first 1x1x1, -> video (B, 3, T', H, W), not clamped."""
 
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
@@ -81,15 +76,10 @@ class Decoder(nn.Module):
                 layers.append(Upsample(width, width // 2, temporal=temporal[level]))
         self.upsamples = nn.ModuleList(layers)
         self.head = output_head(widths[-1], RGB)
-        self.checkpointing = False
 
-    def forward(self, x_BZTYX: Tensor, stream: Stream | None = None) -> Tensor:
-        """Decode a clip or a chunk: (B, Z, T, Y, X) -> (B, 3, T', H, W), not clamped."""
-        x_BCTHW = x_BZTYX.contiguous(memory_format=torch.channels_last_3d)
-        x_BCTHW = self.conv1(x_BCTHW, stream)
-        for layer in (*self.middle, *self.upsamples):
-            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](self.head["0"](x_BCTHW), stream)
+    def layers(self) -> Iterable[nn.Module]:
+        """In the order they run."""
+        return (*self.middle, *self.upsamples)
 
 
 class WanVAE(nn.Module):

@@ -8,8 +8,8 @@ Shape suffixes as in vae.py.
 """
 
 import itertools
+from collections.abc import Iterable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,19 +17,19 @@ from wanctl.model.conv import CausalConv3d, Stream
 from wanctl.model.vae_blocks import (
     KERNEL_3D,
     Downsample,
+    Half,
     Residual,
     Upsample,
     middle,
     output_head,
-    run_layer,
 )
 from wanctl.model.variants import VAEShape
 
 RGB = 3
 
 
-class Encoder22(nn.Module):
-    """Patches of a video -> mean and log-variance of the latents, before the last convolution."""
+class Encoder22(Half):
+    """Patches (B, 12, T, H/2, W/2) -> mean and log-variance (B, 2Z, T', Y, X)."""
 
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
@@ -48,19 +48,14 @@ class Encoder22(nn.Module):
         )
         self.middle = middle(widths[-1])
         self.head = output_head(widths[-1], 2 * shape.z_dim)
-        self.checkpointing = False
 
-    def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
-        """Encode a clip or a chunk: (B, 12, T, H/2, W/2) -> (B, 2Z, T', Y, X)."""
-        x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
-        x_BCTHW = self.conv1(x_BCTHW, stream)
-        for layer in (*self.downsamples, *self.middle):
-            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](self.head["0"](x_BCTHW), stream)
+    def layers(self) -> Iterable[nn.Module]:
+        """In the order they run."""
+        return (*self.downsamples, *self.middle)
 
 
-class Decoder22(nn.Module):
-    """Latents, after the first 1x1x1 convolution, -> patches of a video."""
+class Decoder22(Half):
+    """Latents (B, Z, T, Y, X) -> patches of a video (B, 12, T', H/2, W/2), not clamped."""
 
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
@@ -81,15 +76,10 @@ class Decoder22(nn.Module):
             for level, (width_in, width) in enumerate(itertools.pairwise(widths))
         )
         self.head = output_head(widths[-1], RGB * shape.patch**2)
-        self.checkpointing = False
 
-    def forward(self, x_BZTYX: Tensor, stream: Stream | None = None) -> Tensor:
-        """Decode a clip or a chunk: (B, Z, T, Y, X) -> (B, 12, T', H/2, W/2), not clamped."""
-        x_BCTHW = x_BZTYX.contiguous(memory_format=torch.channels_last_3d)
-        x_BCTHW = self.conv1(x_BCTHW, stream)
-        for layer in (*self.middle, *self.upsamples):
-            x_BCTHW = run_layer(layer, x_BCTHW, stream, self.checkpointing)
-        return self.head["2"](self.head["0"](x_BCTHW), stream)
+    def layers(self) -> Iterable[nn.Module]:
+        """In the order they run."""
+        return (*self.middle, *self.upsamples)
 
 
 class DownLevel(nn.Module):

@@ -6,7 +6,7 @@ holds the layers that have parameters under their index; activations need no ent
 Shape suffixes: B batch, C channels, T frames, H rows, W columns, N = B * T images, L = H * W.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -139,11 +139,30 @@ def output_head(width: int, out_channels: int) -> nn.ModuleDict:
     return nn.ModuleDict({"0": NormSiLU(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
 
 
-def run_layer(
-    layer: Callable[..., Tensor], x_BCTHW: Tensor, stream: Stream | None, recompute: bool
-) -> Tensor:
-    """Call a layer; with `recompute` keep only its input for the backward pass."""
-    # Recomputing would advance the stream a second time.
-    if recompute and stream is None and torch.is_grad_enabled():
-        return checkpoint(layer, x_BCTHW, use_reentrant=False)  # pyright: ignore[reportReturnType]
-    return layer(x_BCTHW, stream)
+class Half(nn.Module):
+    """An encoder or a decoder: a convolution, `layers`, a norm and a convolution.
+
+    Set `checkpointing` to recompute activations in the backward pass: less memory, slower.
+    """
+
+    conv1: CausalConv3d
+    head: nn.ModuleDict
+    checkpointing = False
+
+    def layers(self) -> Iterable[nn.Module]:
+        """What lies between the two convolutions, in order."""
+        raise NotImplementedError
+
+    def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
+        """A whole clip, or a chunk that `stream` joins to the chunks before it."""
+        x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
+        x_BCTHW = self.conv1(x_BCTHW, stream)
+        for layer in self.layers():
+            # Recomputing would advance the stream a second time.
+            if self.checkpointing and stream is None and torch.is_grad_enabled():
+                result = checkpoint(layer, x_BCTHW, use_reentrant=False)
+                assert isinstance(result, Tensor)
+                x_BCTHW = result
+            else:
+                x_BCTHW = layer(x_BCTHW, stream)
+        return self.head["2"](self.head["0"](x_BCTHW), stream)
