@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 # PyTorch and OpenMP would start as many threads as a large machine has cores in every process
 THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: help setup demo test test-slow lint types layers bench schema build clean
+.PHONY: help setup demo test test-slow test-browser lint types layers bench schema build clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ test: $(STAMP) ## all tests but the slow ones and those that need a GPU
 
 test-slow: $(STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -m slow --timeout 3600
+
+test-browser: $(STAMP) ## the report in headless Chromium (CHROMIUM names it)
+	$(BIN)/python -m pytest -q -m browser
 
 lint: $(STAMP) ## style and spelling
 	$(BIN)/ruff check .

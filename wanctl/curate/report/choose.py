@@ -98,11 +98,9 @@ def choose(outcome: Outcome, bounds: dict[str, tuple[float, ...]]) -> Choice:
             choice.groups[name] = _groups(outcome, labels)
         else:
             choice.labels[name] = _label_sheets(outcome, labels)
-    choice.pictures = _in_turn(choice.galleries(), MAX_PICTURES)
-    if len(outcome) <= MAX_PICTURES:
-        choice.pictures = tuple(dict.fromkeys((*choice.pictures, *range(len(outcome)))))
-    rest = np.setdiff1d(np.arange(len(outcome)), choice.pictures)
-    more = spread(rest, MAX_RECORDS - len(choice.pictures))
+    pictures = _in_turn(choice.galleries(), MAX_PICTURES)
+    choice.pictures = (*pictures, *_others(outcome, pictures, MAX_PICTURES))
+    more = _others(outcome, choice.pictures, MAX_RECORDS)
     choice.records = tuple(sorted((*choice.pictures, *more)))
     return choice
 
@@ -182,6 +180,11 @@ def _classes(labels: Labels) -> list[tuple[int, np.ndarray]]:
     starts = np.searchsorted(labels.codes[order], np.arange(len(labels.names) + 1))
     classes = [(code, order[starts[code] : starts[code + 1]]) for code in range(len(labels.names))]
     return sorted(classes, key=lambda each: (-len(each[1]), labels.names[each[0]]))
+
+
+def _others(outcome: Outcome, rows: tuple[int, ...], limit: int) -> tuple[int, ...]:
+    """Clips that are not among `rows`, so many that all together are `limit`."""
+    return spread(np.setdiff1d(np.arange(len(outcome)), rows), limit - len(rows))
 
 
 def _in_turn(galleries: Sequence[tuple[int, ...]], limit: int) -> tuple[int, ...]:

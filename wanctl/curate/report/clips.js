@@ -4,7 +4,14 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const pictures = JSON.parse(document.getElementById("pictures").textContent);
 const filters = new Map(data.filters.map((each) => [each.name, each]));
+
+/** Where a strip stands to show one of its frames. */
+function place(frame) {
+  return `${(100 * frame) / (data.frames - 1)}%`;
+}
+
 document.documentElement.style.setProperty("--frames", data.frames);
+document.documentElement.style.setProperty("--still", place(Math.round(0.4 * data.frames)));
 
 /** An element with classes, text and children. */
 function make(tag, className = "", ...children) {
@@ -49,12 +56,12 @@ function film(index, room = 16 / 9) {
 }
 
 /** A clip as it stands in a contact sheet. `about` names the filter whose word stands under it. */
-function card(index, about = "", list = [index]) {
+function card(index, about = "", list = [index], scoreOnly = false) {
   const clip = data.clips[index];
   const button = make("button", clip.kept ? "clip" : "clip dropped");
   const thumb = make("span", "thumb", film(index), make("span", "time", seconds(clip.end - clip.start)));
   button.type = "button";
-  button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", word(clip, about)));
+  button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", word(clip, about, scoreOnly)));
   button.setAttribute("aria-label", `${shortName(clip.source)}, ${clip.kept ? "kept" : "dropped"}`);
   button.title = clip.source;
   button.addEventListener("click", () => openPanel(index, list));
@@ -62,7 +69,8 @@ function card(index, about = "", list = [index]) {
 }
 
 /** What stands under a clip: why the filter drops it, else its score, else when it is on. */
-function word(clip, about) {
+function word(clip, about, scoreOnly) {
+  if (scoreOnly) return score(about, clip.scores[about] ?? null);
   const reasons = clip.reasons.filter(([name]) => !about || name === about).map(([, text]) => text);
   if (reasons.length) return reasons.join("; ");
   if (about in clip.scores) return score(about, clip.scores[about]);

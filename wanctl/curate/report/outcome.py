@@ -88,6 +88,10 @@ class Outcome:
         table = self.clips if name in self.clips.column_names else self.selection
         return _array(table[name]).to_numpy(zero_copy_only=False)
 
+    def ids(self, rows: Sequence[int]) -> list[str]:
+        """Ids of some clips."""
+        return self.clips["id"].take(indices(rows)).to_pylist()
+
     def cropped(self) -> np.ndarray:
         """(N,) bool, whether part of the picture is taken away."""
         width, height = self.numbers("crop_w"), self.numbers("crop_h")
@@ -97,6 +101,11 @@ class Outcome:
         """(N,) the share of the picture that is left."""
         area = self.numbers("width").astype(np.float64) * self.numbers("height")
         return self.numbers("crop_w") * self.numbers("crop_h") / np.maximum(area, 1)
+
+
+def indices(rows: Sequence[int]) -> pa.Array:
+    """Row numbers in the form that tables take, also where there are none."""
+    return pa.array(rows, pa.int64())
 
 
 def _joined(clips: pa.Table, selection: pa.Table) -> tuple[pa.Table, pa.Table]:

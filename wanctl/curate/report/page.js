@@ -1,7 +1,7 @@
 // Contact sheets that fill when they come into view, the search, the strips of the sources.
 
 const PAGE = 48;
-const HUES = [352, 28, 265, 205, 320, 48, 230, 85, 12, 290];
+const HUES = [25, 300, 70, 255, 350, 110, 280, 45, 325, 225];
 
 /** Runs `fill` once, when an element is about to be seen. */
 const coming = new IntersectionObserver(
@@ -20,8 +20,8 @@ function lazily(element, fill) {
 
 for (const sheet of document.querySelectorAll("[data-clips]")) {
   const list = sheet.dataset.clips.split(" ").map(Number);
-  const about = sheet.dataset.about;
-  lazily(sheet, () => sheet.append(...list.map((index) => card(index, about, list))));
+  const { about, words } = sheet.dataset;
+  lazily(sheet, () => sheet.append(...list.map((index) => card(index, about, list, words === "score"))));
 }
 
 const form = document.getElementById("explorer");
@@ -93,6 +93,7 @@ function search() {
   result = data.clips.map((_, index) => index).filter((index) => list.every((test) => test(data.clips[index])));
   if (key) result.sort((a, b) => sign * (key(data.clips[a]) - key(data.clips[b])) || a - b);
   else if (sign < 0) result.reverse();
+  if (!key) result.sort((a, b) => (a in pictures ? 0 : 1) - (b in pictures ? 0 : 1));
   const [kind, name] = [form.sort.value, form.show.value];
   about = kind.startsWith("score:") ? kind.slice(6) : name.startsWith("by:") ? name.slice(3) : "";
   document.getElementById("count").textContent = `${result.length} ${result.length === 1 ? "clip" : "clips"}`;

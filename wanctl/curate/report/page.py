@@ -16,7 +16,7 @@ from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report import sections
 from wanctl.curate.report.choose import Choice
 from wanctl.curate.report.material import Material
-from wanctl.curate.report.outcome import Outcome
+from wanctl.curate.report.outcome import Outcome, indices
 from wanctl.curate.report.records import captions_of, records, strips
 from wanctl.curate.report.tally import tally
 from wanctl.curate.thumbs import FRAMES, collect_sprites
@@ -47,7 +47,7 @@ def write_report(
         pool: decodes the clips whose pictures were not made before.
     """
     material = Material.of(dataset, selection, filters)
-    shown = material.outcome.clips.take(list(material.choice.pictures)).to_pylist()
+    shown = material.outcome.clips.take(indices(material.choice.pictures)).to_pylist()
     path = dataset.path / "report.html"
     write_bytes(path, draw(material, collect_sprites(dataset.path, shown, pool)).encode())
     return path
@@ -153,7 +153,6 @@ def _notes(outcome: Outcome, choice: Choice) -> dict[str, str]:
 def _data(material: Material) -> dict[str, Any]:
     """What the script works with."""
     outcome, rows = material.outcome, material.choice.records
-    ids = outcome.clips["id"].take(list(rows)).to_pylist()
     return {
         "names": list(outcome.names),
         "filters": [
@@ -164,7 +163,7 @@ def _data(material: Material) -> dict[str, Any]:
             }
             for named in material.filters
         ],
-        "clips": records(outcome, rows, captions_of(material.dataset, ids)),
+        "clips": records(outcome, rows, captions_of(material.dataset, outcome.ids(rows))),
         "strips": strips(outcome, material.places),
         "sources": len(outcome.clips["source"].unique()),
         "frames": FRAMES,
@@ -176,9 +175,7 @@ def _pictures(material: Material, sprites: Mapping[str, bytes]) -> dict[str, str
     rows = material.choice.pictures
     found: dict[str, str] = {}
     total = 0
-    for row, name in zip(
-        rows, material.outcome.clips["id"].take(list(rows)).to_pylist(), strict=True
-    ):
+    for row, name in zip(rows, material.outcome.ids(rows), strict=True):
         data = sprites.get(name, b"")
         total += len(data)
         if data and total <= MAX_PICTURE_BYTES:

@@ -13,16 +13,16 @@ function openPanel(index, list) {
 }
 
 function step(by) {
-  const place = shown.list.indexOf(shown.index) + by;
-  if (place >= 0 && place < shown.list.length) openPanel(shown.list[place], shown.list);
+  const next = shown.list[shown.list.indexOf(shown.index) + by];
+  if (next !== undefined) openPanel(next, shown.list);
 }
 
 function tools(clip) {
   const title = make("h3", "", shortName(clip.source));
   title.id = "panel-title";
-  const place = shown.list.indexOf(shown.index);
+  const at = shown.list.indexOf(shown.index);
   const row = make("div", "tools", title);
-  const ends = { "←": [-1, place > 0, "previous clip"], "→": [1, place < shown.list.length - 1, "next clip"] };
+  const ends = { "←": [-1, at > 0, "previous clip"], "→": [1, at < shown.list.length - 1, "next clip"] };
   for (const [sign, [by, can, label]] of Object.entries(ends)) {
     row.append(action(sign, () => step(by), label, !can));
   }
@@ -57,7 +57,7 @@ function under(index) {
       const moving = panel.querySelector(".stage .film");
       if (!moving) return;
       moving.classList.remove("plays");
-      moving.style.backgroundPosition = `${(100 * slider.value) / (data.frames - 1)}% 0`;
+      moving.style.backgroundPosition = `${place(slider.value)} 0`;
     });
     row.append(slider);
   }
@@ -130,15 +130,15 @@ function range(name) {
 function track(name, value, clip) {
   const [low, high] = range(name);
   const line = make("div", "track");
-  const at = (number) => `${high > low ? (100 * (number - low)) / (high - low) : 50}%`;
+  const where = (number) => `${high > low ? (100 * (number - low)) / (high - low) : 50}%`;
   for (const bound of filters.get(name).bounds) {
     const mark = make("i");
-    mark.style.left = at(bound);
+    mark.style.left = where(bound);
     line.append(mark);
   }
   if (value !== null) {
     const dot = make("b", clip.reasons.some(([other]) => other === name) ? "drop" : "");
-    dot.style.left = at(value);
+    dot.style.left = where(value);
     line.append(dot);
   }
   return line;

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wanctl.curate.report.outcome import Outcome
+from wanctl.curate.report.choose import spread
+from wanctl.curate.report.outcome import Outcome, indices
 from wanctl.data.dataset import DatasetDir
 
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -29,8 +30,8 @@ def records(outcome: Outcome, rows: Sequence[int], captions: Mapping[str, Any]) 
         rows: the clips.
         captions: clip id -> [[variant, backend, text], ...].
     """
-    clips = outcome.clips.take(rows).to_pylist()
-    chosen = outcome.selection.take(rows).to_pylist()
+    clips = outcome.clips.take(indices(rows)).to_pylist()
+    chosen = outcome.selection.take(indices(rows)).to_pylist()
     return [
         _record(clip, row, captions.get(clip["id"], []))
         for clip, row in zip(clips, chosen, strict=True)
@@ -79,7 +80,7 @@ def strips(outcome: Outcome, places: Mapping[int, int]) -> list[dict[str, Any]]:
         places: row -> place among the records.
 
     Returns:
-        The first sources of the set; each clip is [start, length, first reason, record].
+        Sources from all over the set; each clip is [start, length, first reason, record].
     """
     sources = outcome.clips["source"].combine_chunks().dictionary_encode()
     codes = sources.indices.to_numpy()
@@ -87,14 +88,14 @@ def strips(outcome: Outcome, places: Mapping[int, int]) -> list[dict[str, Any]]:
     starts = np.searchsorted(codes[order], np.arange(len(sources.dictionary) + 1))
     begin, seconds = outcome.numbers("start_s"), outcome.seconds()
     found, segments = [], 0
-    for code, source in enumerate(sources.dictionary.to_pylist()[:MAX_STRIPS]):
+    for code in spread(np.arange(len(sources.dictionary)), MAX_STRIPS):
         rows = order[starts[code] : starts[code + 1]]
         segments += len(rows)
         if found and segments > MAX_SEGMENTS:
             break
         found.append(
             {
-                "source": source,
+                "source": sources.dictionary[code].as_py(),
                 "end": round(float((begin[rows] + seconds[rows]).max()), 3),
                 "clips": [
                     [

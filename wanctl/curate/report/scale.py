@@ -7,6 +7,8 @@ import numpy as np
 
 # A linear axis would squeeze the lower half of the values into a tenth of its length.
 _SQUEEZED = 0.1
+# It takes values of different orders of magnitude for another axis to help.
+_WIDE = 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Scale:
         if low < 0 or not len(positive) or (typical - low) > _SQUEEZED * (high - low):
             return cls(low, high)
         knee = max(float(np.quantile(positive, 0.1)), high * 1e-6)
-        return cls(low, high, knee)
+        return cls(low, high, knee if high > _WIDE * max(low, knee) else None)
 
     def place(self, value: np.ndarray | float) -> np.ndarray:
         """0..1, beyond that for values beyond the axis."""
@@ -66,14 +68,15 @@ class Scale:
         """Round numbers on the axis."""
         if self.knee is None:
             return _even_ticks(self.low, self.high, count)
-        first = math.ceil(math.log10(max(self.low, self.knee)))
-        last = math.floor(math.log10(self.high))
-        step = max(1, math.ceil((last - first + 1) / count))
-        tens = [10.0**power for power in range(first, last + 1, step)]
-        near = [0.0] if self.low < self.knee else []
-        return (
-            [*near, *tens] if len(tens) > 1 else [*near, *_even_ticks(self.low, self.high, 3)[1:]]
-        )
+        powers = range(math.floor(math.log10(self.knee)), math.ceil(math.log10(self.high)) + 1)
+        # zero, then powers of ten, then what is between: the first to come has its place
+        rounds = [0.0, *(factor * 10.0**power for factor in (1, 2, 5) for power in powers)]
+        ticks: list[float] = []
+        for tick in rounds:
+            far = all(abs(self.place(tick) - self.place(other)) >= 0.8 / count for other in ticks)
+            if self.low <= tick <= self.high and far:
+                ticks.append(float(f"{tick:.12g}"))
+        return sorted(ticks)
 
     def _bent(self, value: np.ndarray | float) -> np.ndarray:
         array = np.asarray(value, dtype=np.float64)

@@ -4,7 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,14 +26,22 @@ def section(name: str, title: str, body: str, about: str = "") -> str:
     return f'<section id="{escape(name)}"><h2>{escape(title)}</h2>{note}{body}</section>'
 
 
-def sheet(rows: Sequence[int], places: Mapping[int, int], total: int, about: str = "") -> str:
+def sheet(
+    rows: Sequence[int],
+    places: Mapping[int, int],
+    total: int,
+    about: str = "",
+    *,
+    words: Literal["reason", "score"] = "reason",
+) -> str:
     """A contact sheet, which the script fills once it comes into view.
 
     Args:
         rows: the clips.
         places: row -> place among the records.
         total: how many there are of which these are some.
-        about: the filter whose reason and score stand under each clip.
+        about: the filter whose word stands under each clip.
+        words: what that is; clips that are not dropped have their score there anyhow.
     """
     if not rows:
         return '<p class="soft">none</p>'
@@ -42,6 +50,7 @@ def sheet(rows: Sequence[int], places: Mapping[int, int], total: int, about: str
     more = f'<p class="soft small">and {rest:,} more</p>' if rest > 0 else ""
     return (
         f'<div class="sheet" data-clips="{clips}" data-about="{escape(about)}" '
+        f'data-words="{words}" '
         f'style="--n:{len(rows)}"></div>{more}'
     )
 
@@ -132,9 +141,15 @@ def _keys(named: NamedFilter) -> str:
     measured = set(named.filter.measure_fields())
     return " ".join(
         f'<code class="{"" if key in measured else "decides"}">{escape(key)}: '
-        f"{escape(str(value))}</code>"
+        f"{escape(_said(value))}</code>"
         for key, value in settings.items()
     )
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 def _nearest(boundary: Boundary, named: NamedFilter, places: Mapping[int, int]) -> str:
@@ -142,7 +157,8 @@ def _nearest(boundary: Boundary, named: NamedFilter, places: Mapping[int, int]) 
         return ""
     bound = f"{brief(boundary.bound)} {named.filter.unit}".strip()
     sides = "".join(
-        f'<div><h5 class="{kind}">{title}</h5>{sheet(rows, places, len(rows), named.name)}</div>'
+        f'<div><h5 class="{kind}">{title}</h5>'
+        f"{sheet(rows, places, len(rows), named.name, words='score')}</div>"
         for kind, title, rows in (
             ("keep", "just passes", boundary.kept),
             ("drop", "just dropped", boundary.dropped),
@@ -217,18 +233,19 @@ def _aside(kind: str, count: int, lines: Mapping[tuple[str, str, str, str], Sequ
 
 def buckets(outcome: Outcome) -> str:
     """How many kept clips serve each training shape."""
-    kept = [each or "none" for each in outcome.selection.filter(outcome.kept)["bucket"].to_pylist()]
+    none = "fits no bucket"
+    kept = [each or none for each in outcome.selection.filter(outcome.kept)["bucket"].to_pylist()]
     if not kept:
         return ""
     counts = Counter(kept)
     largest = max(counts.values())
     lines = "".join(
         f'<tr><th scope=row>{escape(name)}</th><td class="scale"><div class="bar"><i class="'
-        f'{"drop" if name == "none" else "keep"}" style="width:{100 * count / largest:.2f}%"></i>'
+        f'{"drop" if name == none else "keep"}" style="width:{100 * count / largest:.2f}%"></i>'
         f'</div></td><td class="n">{count:,}</td></tr>'
         for name, count in counts.most_common()
     )
-    return f'<div class="wide"><table><tbody>{lines}</tbody></table></div>'
+    return f'<div class="wide"><table class="shapes"><tbody>{lines}</tbody></table></div>'
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,149 @@
+"""The report in a real browser: what it shows, plays, finds and opens, without a complaint."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CARDS = "#found .clip"
+PLAYING = "document.getAnimations().filter((each) => each.animationName === 'play').length"
+
+
+@pytest.fixture
+def page(browser, make):
+    browser.complaints.clear()
+    browser.resize(1280, 900)
+    browser.theme("light")
+    browser.open(make(clips=120, sources=8).dataset.path / "report.html")
+    yield browser
+    assert browser.complaints == []
+
+
+def count(page, selector):
+    return page.eval(f"document.querySelectorAll({selector!r}).length")
+
+
+def text(page, selector):
+    return page.eval(f"document.querySelector({selector!r}).textContent")
+
+
+def choose(page, name, value):
+    page.eval(
+        f"form.{name}.value = {value!r};"
+        f"form.{name}.dispatchEvent(new Event('input', {{bubbles: true}}))"
+    )
+
+
+def test_nothing_in_a_file_name_runs(page):
+    page.eval("document.querySelectorAll('[data-clips], .line').forEach((each) => each.fill())")
+    page.wait(f"document.querySelectorAll({CARDS!r}).length > 20")
+    assert page.eval("typeof window.hacked") == "undefined"
+    assert count(page, "img, main svg[onload]") == 0
+
+
+def test_text_that_slips_in_as_markup_cannot_run_either(page):
+    page.eval(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\">')"
+    )
+    page.wait("document.querySelector('img').complete")
+    assert page.eval("typeof window.hacked") == "undefined"
+    assert any("Content Security Policy" in each for each in page.complaints)
+    page.complaints.clear()
+
+
+def test_sheets_fill_as_they_come_into_view(page):
+    sheet = "#filter-loud .near .sheet"
+    assert count(page, f"{sheet} .clip") == 0
+    page.eval(f"document.querySelector({sheet!r}).scrollIntoView({{behavior: 'instant'}})")
+    page.wait(f"document.querySelectorAll('{sheet} .clip').length === 6")
+    assert text(page, f"{sheet} .why") == "59.5 dB"
+
+
+def test_a_clip_plays_under_the_mouse_and_with_the_focus(page):
+    assert page.eval(PLAYING) == 0
+    page.hover(f"{CARDS}:nth-child(3)")
+    page.wait(f"{PLAYING} === 1")
+    page.hover("h1")
+    page.wait(f"{PLAYING} === 0")
+    page.eval(f"document.querySelector({CARDS!r}).focus({{focusVisible: true}})")
+    page.wait(f"{PLAYING} === 1")
+
+
+def test_pictures_are_really_drawn(page):
+    shown = (
+        "new Promise((done) => { const image = new Image(); image.onload = () =>"
+        " done([image.width, image.height]); image.onerror = () => done(null);"
+        " image.src = stripOf(0); })"
+    )
+    assert page.eval(shown) == [12 * 64, 36]
+
+
+def test_a_click_opens_everything_known_and_arrows_lead_on(page):
+    page.click(f"{CARDS}:nth-child(2)")
+    page.wait("panel.open")
+    known = text(page, "#panel")
+    for part in ("a <b>fox</b> jumps", "loud", "dB", "640×360", "tier: medium", "kept"):
+        assert part in known
+    before = text(page, "#panel .facts")
+    page.press("ArrowRight")
+    page.wait(f"document.querySelector('#panel .facts').textContent !== {before!r}")
+    page.press("Escape")
+    page.wait("!panel.open")
+
+
+def test_the_keyboard_opens_a_clip_too(page):
+    page.eval(f"document.querySelector({CARDS!r}).focus()")
+    page.press("Enter")
+    page.wait("panel.open")
+
+
+def test_search_filter_and_order(page):
+    choose(page, "show", "by:loud")
+    assert text(page, "#count") == "24 clips"
+    choose(page, "sort", "score:loud")
+    first = float(text(page, f"{CARDS} .why").split()[0])
+    page.click("#explorer button[name=order]")
+    assert float(text(page, f"{CARDS} .why").split()[0]) > first
+    choose(page, "show", "all")
+    choose(page, "label", '["tier","static"]')
+    assert text(page, "#count") == "40 clips"
+    choose(page, "label", "")
+    page.click("#explorer input")
+    page.type("fox jumps")
+    page.wait("document.querySelector('#count').textContent === '1 clip'")
+
+
+def test_a_crop_is_drawn_where_it_is(page):
+    page.eval("openPanel(6, [6])")
+    share = page.eval(
+        "((film, crop) => [crop.offsetTop, crop.offsetHeight].map((px) => px / film.offsetHeight))"
+        "(document.querySelector('.stage .film'), document.querySelector('.stage .crop'))"
+    )
+    assert share == pytest.approx([40 / 360, 280 / 360], abs=0.01)
+
+
+def test_the_strip_of_a_source_shows_its_clips(page):
+    page.eval("document.querySelector('#sources').scrollIntoView({behavior: 'instant'})")
+    page.wait("document.querySelectorAll('.line button').length > 100")
+    assert count(page, ".strip") == 8
+    page.hover(".line button:nth-child(4)")
+    page.wait("!document.querySelector('#peek').hidden")
+    page.click(".line button:nth-child(4)")
+    page.wait("panel.open")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_sticks_out_sideways(page, width):
+    page.resize(width, 800, phone=width < 500)
+    page.eval("document.querySelectorAll('[data-clips], .line').forEach((each) => each.fill())")
+    assert page.eval("document.documentElement.scrollWidth") <= width
+
+
+def test_the_theme_follows_the_system_and_the_button(page):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page.eval(paper)
+    page.theme("dark")
+    dark = page.eval(paper)
+    assert light != dark
+    page.click("#theme")
+    assert page.eval(paper) == light
+    page.eval("localStorage.clear()")
