@@ -44,7 +44,8 @@ SURFACE = {
     "recipe schema": set(),
     "data select": {"--recipe", "--set", "--out"},
     "data report": {"--recipe", "--set", "--out"},
-    "data export": {"to", "--recipe", "--set", "--out"},
+    "data check": {"path", "--csv", "--recipe", "--set", "--out"},
+    "data export": {"to", "--layout", "--recipe", "--set", "--out"},
     "filters list": set(),
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
 }

@@ -13,6 +13,7 @@ from wanctl.curate.engines import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.shapes import PixelShape, latent_shape
 from wanctl.model.variants import VARIANTS
 from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
@@ -89,6 +90,15 @@ def _caption(recipe: Recipe) -> Iterator[Problem]:
             yield f"caption.backends.{index}", unknown("caption backend", backend, names)
 
 
+def _export(recipe: Recipe) -> Iterator[Problem]:
+    section = recipe.export
+    if section.layout not in LAYOUTS:
+        yield "export.layout", unknown("layout", section.layout, LAYOUTS)
+    if (section.height is None) != (section.width is None):
+        missing = "height" if section.height is None else "width"
+        yield f"export.{missing}", "set both height and width, or neither"
+
+
 def _model(recipe: Recipe) -> Iterator[Problem]:
     if recipe.model.variant not in VARIANTS:
         yield "model.variant", unknown("variant", recipe.model.variant, VARIANTS)
@@ -139,6 +149,7 @@ def _default(section: type[Any], key: str) -> Any:
 CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
     "curate": _curate,
     "caption": _caption,
+    "export": _export,
     "model": _model,
     "train_dit": _train_dit,
     "sample": _sample,

@@ -208,7 +208,7 @@ def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage
 
 
 def test_newest_table_of_the_first_backend_gives_the_captions(tmp_path, footage):
-    from wanctl.train.collect import read_captions
+    from wanctl.data.captions import read_captions
 
     dataset = DatasetDir.create_or_open(tmp_path / "captions")
     tables = {
@@ -219,5 +219,7 @@ def test_newest_table_of_the_first_backend_gives_the_captions(tmp_path, footage)
     for age, (table, rows) in enumerate(tables.items()):
         dataset.write_part(table, "part-00000", [{"id": i, "text": t} for i, t in rows])
         os.utime(dataset.path / table / "part-00000.parquet", ns=(age, age))
-    found = read_captions(dataset, ["a", "b"], ["sidecar", "template"])
-    assert found == {"a": ["new words", "other words"], "b": ["from evidence"]}
+    found = read_captions(dataset, ["sidecar", "template"], ["a", "b"])
+    texts = {clip: [words.text for words in several] for clip, several in found.items()}
+    assert texts == {"a": ["new words", "other words"], "b": ["from evidence"]}
+    assert {words.backend for words in found["a"]} == {"sidecar"}

@@ -7,11 +7,25 @@ import typer
 
 from wanctl.cli.options import recipe_command
 from wanctl.cli.program import data_app
+from wanctl.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from wanctl.recipe.load import LoadedRecipe
 
 ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder that gets the clips")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", metavar="NAME", help="for whom, e.g. webdataset; default: the recipe's"
+    ),
+]
+PathArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PATH]", help="data set, or folder or index of another trainer's"),
+]
+CsvOption = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="write every row there")
+]
 
 
 @recipe_command(data_app, "select", sections=("curate",))
@@ -30,9 +44,22 @@ def report(loaded: "LoadedRecipe", out: Path) -> None:
     run(loaded, out)
 
 
-@recipe_command(data_app, "export", sections=("curate",))
-def export(loaded: "LoadedRecipe", out: Path, to: ToArgument) -> None:
-    """Cut the kept clips out as video files, with clips.csv beside them."""
-    from wanctl.curate.run import export as run
+@recipe_command(data_app, "export", sections=("curate", "export"))
+def export(loaded: "LoadedRecipe", out: Path, to: ToArgument, layout: LayoutOption = None) -> None:
+    """Cut the kept clips out as files, laid down as a trainer reads them, with a data card."""
+    from wanctl.exchange.layouts import LAYOUTS
+    from wanctl.exchange.run import export as run
 
-    run(loaded, out, to)
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"--layout: {unknown('layout', layout, LAYOUTS)}")
+    run(loaded, out, to, layout)
+
+
+@recipe_command(data_app, "check", sections=("curate", "train_dit"))
+def check(
+    loaded: "LoadedRecipe", out: Path, path: PathArgument = None, table: CsvOption = None
+) -> None:
+    """Say of every clip whether training takes it, in which bucket, and why not."""
+    from wanctl.exchange.run import check as run
+
+    run(loaded, out, path, table)

@@ -23,12 +23,11 @@ from wanctl.curate.split import SplitRules
 from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.export import ExportFormat, export_clips
 from wanctl.data.footage import Listing, list_footage
 from wanctl.data.lock import try_alone
 from wanctl.data.worker import DecodePool
 from wanctl.errors import ProblemsError, UserError
-from wanctl.log import EventLog, board, console, log, progress
+from wanctl.log import EventLog, board, console, log
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SplitSection
@@ -99,19 +98,6 @@ def report(loaded: LoadedRecipe, out: Path) -> None:
     with _pool(loaded) as pool:
         page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
     log.info("look at %s", page)
-
-
-def export(loaded: LoadedRecipe, out: Path, to: Path) -> None:
-    """Cut the kept clips out as mp4, at their own size and the training frame rate."""
-    dataset = DatasetDir.open(_dataset_path(loaded, out))
-    kept = sum(row["kept"] for row in _read_selection(loaded, dataset))
-    form = ExportFormat(
-        fps=loaded.recipe.train_dit.clip_fps, crf=loaded.recipe.sample.crf, whole_latents=True
-    )
-    with _pool(loaded) as pool, progress(kept, "export clips") as bar:
-        name = loaded.recipe.dataset.selection
-        files = export_clips(dataset, name, to, form=form, pool=pool, progress=bar)
-    log.info("%d clips in %s, listed in clips.csv", len(files), to)
 
 
 def _parts(dataset: DatasetDir, listing: Listing, per_part: int) -> list[tuple[str, list[str]]]:

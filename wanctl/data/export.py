@@ -1,20 +1,18 @@
-"""Clips as files: exact by PTS, cropped, resampled, resumable."""
+"""Clips as files: exact by PTS, cropped, resampled, encoded once, resumable."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.encode import read_metadata, write_video
 from wanctl.data.frames import Box
 from wanctl.data.reads import frames_at, iter_window
+from wanctl.data.stream import VideoError
 from wanctl.data.worker import DecodePool, Failure
 from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
@@ -33,7 +31,6 @@ class ClipFile:
         height: pixels.
         width: pixels.
         fps: frames per second.
-        caption: empty where the clip has none.
     """
 
     id: str
@@ -42,7 +39,6 @@ class ClipFile:
     height: int
     width: int
     fps: float
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -64,69 +60,12 @@ class ExportFormat:
     whole_latents: bool = False
 
 
-def export_clips(
-    dataset: DatasetDir,
-    selection: str,
-    folder: Path,
-    *,
-    form: ExportFormat,
-    pool: DecodePool,
-    captions: Mapping[str, str] | None = None,
-    ids: Iterable[str] | None = None,
-    progress: Bar | None = None,
-) -> list[ClipFile]:
-    """Write the kept clips of a selection as mp4 files, and `clips.csv` beside them.
-
-    Files that an earlier run finished are kept. A clip that cannot be read is left out, with a
-    warning.
-
-    Args:
-        dataset: where the clips are listed.
-        selection: name of the selection.
-        folder: gets `ID.mp4` per clip and `clips.csv`.
-        form: frame rate, size and quality.
-        pool: worker processes that decode.
-        captions: clip id -> text; None takes each clip's first caption in the data set.
-        ids: only these clips.
-        progress: moved on by one per clip.
-
-    Raises:
-        DatasetError: there is no such selection.
-        WriteError: the folder cannot be written.
-    """
-    clips = _kept(dataset, selection, None if ids is None else set(ids))
-    texts = first_captions(dataset) if captions is None else captions
-    plans = [_plan(clip, folder, form) for clip in clips]
-    todo = [plan for plan in plans if not _finished(plan)]
-    failed = {}
-    for index, result in pool.map(write_clip, ((plan,) for plan in todo)):
-        if isinstance(result, Failure):
-            failed[todo[index].id] = result
-            log.warning("%s: clip %s: not exported: %s", selection, todo[index].id, result.message)
-        if progress:
-            progress.advance()
-    if progress:
-        progress.advance(len(plans) - len(todo))
-    files = [plan.file(texts.get(plan.id, "")) for plan in plans if plan.id not in failed]
-    _write_csv(folder, files)
-    return files
-
-
-def first_captions(dataset: DatasetDir) -> dict[str, str]:
-    """Clip id -> its first caption, from the caption tables in the order of their names."""
-    texts: dict[str, str] = {}
-    for table in dataset.tables("captions"):
-        for row in dataset.read(table, ["id", "text"]).to_pylist():
-            texts.setdefault(row["id"], row["text"])
-    return texts
-
-
 @dataclass(frozen=True)
 class ClipPlan:
     """One file to write; sent to a worker."""
 
     id: str
-    source: Path
+    source: str
     span_pts: tuple[int, int]
     crop: Box | None
     form: ExportFormat
@@ -143,10 +82,121 @@ class ClipPlan:
             [self.id, self.crop, form.fps, self.height, self.width, form.crf, self.num_frames]
         )
 
-    def file(self, caption: str) -> ClipFile:
+    @property
+    def file(self) -> ClipFile:
         """The file as it will be."""
-        size = (self.height, self.width, self.form.fps)
-        return ClipFile(self.id, self.path, self.num_frames, *size, caption)
+        return ClipFile(self.id, self.path, self.num_frames, self.height, self.width, self.form.fps)
+
+
+def export_clips(
+    dataset: DatasetDir,
+    selection: str,
+    folder: Path,
+    *,
+    form: ExportFormat,
+    pool: DecodePool,
+    ids: Iterable[str] | None = None,
+    progress: Bar | None = None,
+) -> list[ClipFile]:
+    """Write the kept clips of a selection as `ID.mp4`.
+
+    Files that an earlier run finished are kept. A clip that cannot be read is left out, with a
+    warning.
+
+    Args:
+        dataset: where the clips are listed.
+        selection: name of the selection.
+        folder: gets the files.
+        form: frame rate, size and quality.
+        pool: worker processes that decode.
+        ids: only these clips.
+        progress: moved on by one per clip.
+
+    Raises:
+        DatasetError: there is no such selection.
+        WriteError: the folder cannot be written.
+    """
+    clips = kept_clips(dataset, selection)
+    if ids is not None:
+        wanted = set(ids)
+        clips = [clip for clip in clips if clip["id"] in wanted]
+    plans = [plan_clip(clip, folder, form) for clip in clips]
+    return [plan.file for plan, why in cut_clips(plans, pool, progress) if not why]
+
+
+def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
+    """Rows of the kept clips, each with its verdict; a clip of several parts comes once.
+
+    Raises:
+        DatasetError: there is no such selection.
+    """
+    table = f"selections/{selection}"
+    if not dataset.has_part(table, ""):
+        names = ", ".join(t.split("/")[1] for t in dataset.tables("selections")) or "none"
+        raise DatasetError(
+            f"{dataset.path}: no selection named {selection!r} (there are: {names}); "
+            "`wanctl curate` or `wanctl data select` makes it"
+        )
+    verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
+    return [
+        {**clip, **verdicts[clip["id"]]}
+        for clip in dataset.clips().to_pylist()
+        if clip["id"] in verdicts
+    ]
+
+
+def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:
+    """What will be written of a row of `kept_clips`."""
+    crop = crop_of(clip)
+    width, height = (crop.width, crop.height) if crop else (clip["width"], clip["height"])
+    count = frames_of(clip, form.fps)
+    return ClipPlan(
+        id=clip["id"],
+        source=clip["source"],
+        span_pts=(clip["start_pts"], clip["end_pts"]),
+        crop=crop,
+        form=form,
+        path=folder / f"{clip['id']}.mp4",
+        num_frames=floor_frames(count) if form.whole_latents else count,
+        height=form.height or height // 2 * 2,
+        width=form.width or width // 2 * 2,
+    )
+
+
+def crop_of(clip: Mapping[str, Any]) -> Box | None:
+    """The crop that a selection's row asks for."""
+    if not clip["crop_w"]:
+        return None
+    return Box(clip["crop_x"], clip["crop_y"], clip["crop_w"], clip["crop_h"])
+
+
+def frames_of(clip: Mapping[str, Any], fps: float) -> int:
+    """Frames of a row of the clips table at another frame rate."""
+    tick_s = clip["time_base_num"] / clip["time_base_den"]
+    return frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
+
+
+def cut_clips(
+    plans: Sequence[ClipPlan], pool: DecodePool, progress: Bar | None = None
+) -> Iterator[tuple[ClipPlan, str]]:
+    """Write the files that are not there yet.
+
+    Yields:
+        (plan, why it could not be written, "" where it is there), in the order of `plans`.
+    """
+    todo = [plan for plan in plans if not _finished(plan)]
+    results = pool.map(write_clip, ((plan,) for plan in todo))
+    left = {plan.id for plan in todo}
+    for plan in plans:
+        why = ""
+        if plan.id in left:
+            _, result = next(results)
+            if isinstance(result, Failure):
+                why = result.message
+                log.warning("clip %s: not exported: %s", plan.id, why)
+        if progress:
+            progress.advance()
+        yield plan, why
 
 
 def write_clip(plan: ClipPlan) -> None:
@@ -170,51 +220,8 @@ def _even_sides(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
 
-def _kept(dataset: DatasetDir, selection: str, ids: set[str] | None) -> list[dict[str, Any]]:
-    table = f"selections/{selection}"
-    if not dataset.has_part(table, ""):
-        names = ", ".join(t.split("/")[1] for t in dataset.tables("selections")) or "none"
-        raise DatasetError(
-            f"{dataset.path}: no selection named {selection!r} (there are: {names}); "
-            "`wanctl curate` or `wanctl data select` makes it"
-        )
-    verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
-    return [
-        {**clip, **verdicts[clip["id"]]}
-        for clip in dataset.read("clips").to_pylist()
-        if clip["id"] in verdicts and (ids is None or clip["id"] in ids)
-    ]
-
-
-def _plan(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:
-    crop = None
-    if clip["crop_w"]:
-        crop = Box(clip["crop_x"], clip["crop_y"], clip["crop_w"], clip["crop_h"])
-    width, height = (crop.width, crop.height) if crop else (clip["width"], clip["height"])
-    tick_s = clip["time_base_num"] / clip["time_base_den"]
-    count = frames_at(form.fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
-    return ClipPlan(
-        id=clip["id"],
-        source=Path(clip["source"]),
-        span_pts=(clip["start_pts"], clip["end_pts"]),
-        crop=crop,
-        form=form,
-        path=folder / f"{clip['id']}.mp4",
-        num_frames=floor_frames(count) if form.whole_latents else count,
-        height=form.height or height // 2 * 2,
-        width=form.width or width // 2 * 2,
-    )
-
-
 def _finished(plan: ClipPlan) -> bool:
-    return plan.path.exists() and read_metadata(plan.path).get(_KEY) == plan.key
-
-
-def _write_csv(folder: Path, files: Iterable[ClipFile]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "caption", "id", "num_frames", "height", "width", "fps"])
-    for file in files:
-        row = (file.id, file.num_frames, file.height, file.width, file.fps)
-        writer.writerow([file.path.name, file.caption, *row])
-    write_bytes(folder / "clips.csv", text.getvalue().encode())
+    try:
+        return plan.path.exists() and read_metadata(plan.path).get(_KEY) == plan.key
+    except VideoError:  # something else of that name
+        return False

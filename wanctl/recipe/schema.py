@@ -63,6 +63,9 @@ class DatasetSection(Section):
     selection: str = Field(
         default="default", description="name of the selection that is trained on"
     )
+    license: str = Field(
+        default="not stated", description="of the footage; goes into every data card"
+    )
 
 
 class SplitSection(Section):
@@ -158,6 +161,30 @@ class CaptionSection(Section):
         default=None,
         description="folder with NAME.txt or NAME.json per footage file; default: beside it",
     )
+
+
+class ExportSection(Section):
+    """`wanctl data export`."""
+
+    layout: str = Field(default="mp4", description="a row of LAYOUTS; --layout names another")
+    fps: PositiveFloat | None = Field(
+        default=None, description="frame rate of the files; null: train_dit.clip_fps"
+    )
+    height: PositiveInt | None = Field(
+        default=None, description="with `width`: resized to cover, centre crop; null: as they are"
+    )
+    width: PositiveInt | None = None
+    crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
+    shard_mb: PositiveFloat = Field(
+        default=256.0, description="a shard of `webdataset` is closed before it grows beyond this"
+    )
+
+    @field_validator("height", "width")
+    @classmethod
+    def _even(cls, side: int | None) -> int | None:
+        if side is not None and side % 2:
+            raise ValueError(f"got {side}; must be even, e.g. {side + 1}")
+        return side
 
 
 class ModelSection(Section):
@@ -300,6 +327,7 @@ class Recipe(Section):
     dataset: DatasetSection = DatasetSection()
     curate: CurateSection = CurateSection()
     caption: CaptionSection = CaptionSection()
+    export: ExportSection = ExportSection()
     model: ModelSection = ModelSection()
     train_vae: TrainVAESection = TrainVAESection()
     train_dit: TrainDiTSection = TrainDiTSection()

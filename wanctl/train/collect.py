@@ -7,7 +7,6 @@ silence. Clips are exported once per frame size into `DATASET/training/` and rea
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wanctl.data.buckets import (
@@ -187,30 +186,3 @@ def _member(
         files={size: files[size][row["id"]] for size in sizes},
         pixels=pixels,
     )
-
-
-def read_captions(
-    dataset: DatasetDir, ids: Iterable[str], backends: Sequence[str]
-) -> dict[str, list[str]]:
-    """All captions of each clip, from the first backend that captioned it.
-
-    A backend whose settings changed leaves its older table behind; the newest one counts.
-    """
-
-    def rank(table: str) -> tuple[int, int]:
-        backend = table.partition("/")[2].partition("@")[0]
-        order = backends.index(backend) if backend in backends else len(backends)
-        return order, -_changed_ns(dataset.path / table)
-
-    wanted, texts = set(ids), dict[str, list[str]]()
-    for table in sorted(dataset.tables("captions"), key=rank):
-        found: dict[str, list[str]] = {}
-        for row in dataset.read(table, ["id", "text"]).to_pylist():
-            if row["id"] in wanted and row["id"] not in texts and row["text"]:
-                found.setdefault(row["id"], []).append(row["text"])
-        texts |= found
-    return texts
-
-
-def _changed_ns(folder: Path) -> int:
-    return max((path.stat().st_mtime_ns for path in folder.iterdir()), default=0)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.worker import DecodePool
 from wanctl.device import pick_device
@@ -15,7 +16,7 @@ from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.schema import TrainSection
 from wanctl.tasks import get_task
 from wanctl.train.clipset import ClipSet
-from wanctl.train.collect import ClipsError, Wanted, collect_clips, read_captions
+from wanctl.train.collect import ClipsError, Wanted, collect_clips
 from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
 from wanctl.train.encode import LatentStore, TextStore
 from wanctl.train.loop import LoopOptions, Outcome, train
@@ -144,7 +145,8 @@ def _captions(loaded: LoadedRecipe, dataset: DatasetDir, next_to: str) -> dict[s
     recipe = loaded.recipe
     table = f"selections/{recipe.dataset.selection}"
     kept = [row["id"] for row in dataset.read(table).to_pylist() if row["kept"]]
-    captions = read_captions(dataset, kept, recipe.caption.backends)
+    words = read_captions(dataset, recipe.caption.backends, kept)
+    captions = {clip: [each.text for each in found] for clip, found in words.items()}
     if kept and not captions:
         raise ClipsError(
             f"{dataset.path}: none of {len(kept)} clips has a caption; run "

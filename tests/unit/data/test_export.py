@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,7 +35,6 @@ def dataset(tmp_path, video):
     crop = {"crop_x": 0, "crop_y": 0, "crop_w": 51, "crop_h": 33}
     chosen = [{"id": "one", "kept": True, **crop}, {"id": "two", "kept": True}]
     made.write_part("selections/default", "", [*chosen, {"id": "not", "kept": False}])
-    made.write_part("captions/sidecar@1", "part-00000", [{"id": "one", "text": "a, b"}])
     return made
 
 
@@ -84,20 +81,11 @@ def test_pictures_carry_their_story(tmp_path):
 def test_kept_clips_become_files(dataset, pool, tmp_path, video):
     form = ExportFormat(fps=25, crf=10, whole_latents=True)
     one, two = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
-    assert (one.id, one.num_frames, one.width, one.height, one.caption) == (
-        "one",
-        13,
-        50,
-        32,
-        "a, b",
-    )
-    assert (two.id, two.num_frames, two.width, two.height, two.caption) == ("two", 9, 96, 64, "")
+    assert (one.id, one.num_frames, one.width, one.height) == ("one", 13, 50, 32)
+    assert (two.id, two.num_frames, two.width, two.height) == ("two", 9, 96, 64)
     made = ClipReader([one, two]).read(1, 0, 9)
     source = read_window(video, 13 * 512, 25 * 512, fps=25, frames=9)
     assert np.abs(made.astype(int) - source).mean() < 2
-    with (tmp_path / "out" / "clips.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["path"], row["caption"]) for row in rows] == [("one.mp4", "a, b"), ("two.mp4", "")]
 
 
 def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path):
@@ -114,6 +102,13 @@ def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path):
     assert again[0] != first[0]
     assert again[1] == first[1]
     assert export(fps=12, height=32, width=32)[1] != first[1]
+
+
+def test_a_clip_of_two_parts_is_exported_once(dataset, pool, tmp_path):
+    dataset.write_part("clips", "part-00001", dataset.read("clips"))
+    form = ExportFormat(fps=25)
+    files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
+    assert [file.id for file in files] == ["one", "two"]
 
 
 def test_a_clip_that_cannot_be_read_is_left_out(dataset, pool, tmp_path):

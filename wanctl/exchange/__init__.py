@@ -1,0 +1,1 @@
+"""Data sets on their way out and in: layouts of other trainers, checks, cards."""

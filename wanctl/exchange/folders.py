@@ -1,0 +1,174 @@
+"""Index files of layouts in which every clip is a file. Each function gives name -> text.
+
+Paths inside are relative to the export's folder wherever the reader allows it.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wanctl.exchange.layouts import Sample, Target
+
+
+def nothing(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """No index: everything is inside the shards."""
+    del samples, target
+    return {}
+
+
+def clips_csv(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`clips.csv`: path, caption and facts of every file."""
+    columns = ("path", "caption", "id", "num_frames", "height", "width", "fps")
+    rows = [
+        (_path(s, target), s.caption, s.file.id, s.file.num_frames, s.file.height, s.file.width,
+         s.file.fps)
+        for s in samples
+    ]  # fmt: skip
+    return {"clips.csv": _csv(columns, rows)}
+
+
+def diffsynth(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`metadata.csv` with `video` and `prompt`; paths are joined to --dataset_base_path.
+
+    Its loader keeps the file's own frames (no retiming) and shortens a clip that is below
+    --num_frames to 4n+1. Source: modelscope/DiffSynth-Studio, diffsynth/core/data/
+    unified_dataset.py (commit 030ebe64) and operators.py (006372b3).
+    """
+    rows = [(_path(sample, target), sample.caption) for sample in samples]
+    return {"metadata.csv": _csv(("video", "prompt"), rows)}
+
+
+def musubi(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`dataset.toml`, a .txt beside every video, and the same as `metadata.jsonl`.
+
+    One `[[datasets]]` per picture size, each with a cache folder of its own, as it demands.
+    No `source_fps`: the files have the model's frame rate already. A clip with fewer frames than
+    a target frame count gives no sample there. Source: kohya-ss/musubi-tuner,
+    docs/dataset_config.md (commit 01d5904f); issue 99.
+    """
+    lines = [json.dumps({"video_path": str(s.file.path), "caption": s.caption}, ensure_ascii=False)
+             for s in samples]  # fmt: skip
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for bucket in target.buckets:
+        sizes.setdefault((bucket.width, bucket.height), []).append(bucket.frames)
+    blocks = [
+        "[general]\n"
+        'caption_extension = ".txt"\nbatch_size = 1\n'
+        "enable_bucket = true\nbucket_no_upscale = true\n"
+    ]
+    for (width, height), frames in sorted(sizes.items()):
+        cache = target.folder / "cache" / f"{width}x{height}"
+        blocks.append(
+            "[[datasets]]\n"
+            f"video_directory = {_toml(target.folder / 'videos')}\n"
+            f"cache_directory = {_toml(cache)}\n"
+            f"resolution = [{width}, {height}]\n"
+            f"target_frames = {sorted(set(frames))}\n"
+            'frame_extraction = "chunk"\n'
+        )
+    text = "\n".join(blocks)
+    return {
+        "dataset.toml": text,
+        "metadata.jsonl": "".join(line + "\n" for line in lines),
+        **_sidecars(samples),
+    }
+
+
+def diffusion_pipe(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`dataset.toml` and a .txt beside every video; `captions.json` where a clip has several.
+
+    A video goes to the size bucket of the nearest aspect that is not longer than itself and never
+    to a bucket of one frame; without a caption it is passed over. It retimes files to the model's
+    rate (16 for Wan), so export at that rate. Source: tdrussell/diffusion-pipe,
+    utils/dataset.py (commit 0784ca8b) and examples/dataset.toml (5145971c).
+    """
+    shapes = sorted({(b.width, b.height, b.frames) for b in target.buckets}, key=lambda s: s[::-1])
+    files = {
+        "dataset.toml": f"size_buckets = {[list(shape) for shape in shapes]}\n"
+        f"frame_buckets = {sorted({1, *(shape[2] for shape in shapes)})}\n\n"
+        f"[[directory]]\npath = {_toml(target.folder / 'videos')}\nnum_repeats = 1\n",
+        **_sidecars(samples),
+    }
+    if any(len(sample.captions) > 1 for sample in samples):
+        several = {s.file.path.name: [words.text for words in s.captions] for s in samples}
+        files["videos/captions.json"] = _json(several)
+    return files
+
+
+def finetrainers(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`metadata.jsonl` with `file_name` and `caption`, and `training.json` for --dataset_config.
+
+    Read through Hugging Face's `videofolder`, which wants the column `file_name`. Buckets there
+    are (frames, height, width). Source: a-r-r-o-w/finetrainers, docs/dataset/README.md and
+    finetrainers/data/dataset.py (commit 1483b30d).
+    """
+    rows = [{"file_name": _path(s, target), "caption": s.caption} for s in samples]
+    buckets = sorted({(b.frames, b.height, b.width) for b in target.buckets})
+    config = {
+        "datasets": [
+            {
+                "data_root": str(target.folder),
+                "dataset_type": "video",
+                "id_token": None,
+                "video_resolution_buckets": [list(bucket) for bucket in buckets],
+                "reshape_mode": "bicubic",
+                "remove_common_llm_caption_prefixes": False,
+            }
+        ]
+    }
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return {"metadata.jsonl": text, "training.json": _json(config)}
+
+
+def fastvideo(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+    """`videos2caption.json` beside `videos/`, and `merge.txt` for its older scripts.
+
+    The input of its preprocessing (`dataset_type: merged`), which makes Parquet files of latents;
+    `cap` is a list, and size, rate and seconds spare it a probe. Source: hao-ai-lab/FastVideo,
+    docs/training/data_preprocess.md (commit 4117696a) and the README of its first release.
+    """
+    rows = [
+        {
+            "path": sample.file.path.name,
+            "resolution": {"width": sample.file.width, "height": sample.file.height},
+            "fps": sample.file.fps,
+            "duration": sample.file.num_frames / sample.file.fps,
+            "num_frames": sample.file.num_frames,
+            "cap": [words.text for words in sample.captions] or [""],
+        }
+        for sample in samples
+    ]
+    merge = f"{target.folder / 'videos'},{target.folder / 'videos2caption.json'}\n"
+    return {"videos2caption.json": _json(rows), "merge.txt": merge}
+
+
+def _path(sample: "Sample", target: "Target") -> str:
+    return sample.file.path.relative_to(target.folder).as_posix()
+
+
+def _sidecars(samples: "Sequence[Sample]") -> dict[str, str]:
+    return {
+        f"videos/{sample.file.path.stem}.txt": sample.caption + "\n"
+        for sample in samples
+        if sample.caption
+    }
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _toml(path: object) -> str:
+    # a JSON string is a TOML basic string
+    return json.dumps(str(path))
