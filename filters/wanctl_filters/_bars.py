@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDES: tuple[str, ...] = ("left", "top", "right", "bottom")
-_STEP = 32  # rows looked at in one go; a clip without bars costs one step per side
+_STEPS = (4, 28, 32)  # lines looked at in one go; a clip without bars costs one short step a side
+_BLOCK = 16  # noise is averaged over this many pixels along a line before it is called uneven
+_GRAIN = 3.0  # grain of this many tolerances is allowed in a bar
+_RINGING = 8  # lines before the edge that strong compression may spoil
+_SOFT_LINES = 3  # a scaled or compressed edge may be this soft
+_REACH = 24  # lines behind the edge that tell how much the picture differs from the bar
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Bar:
         width: in pixels of the frames that were looked at; 0 where there is none.
         change: share of positions along the margin's inner edge at which the picture differs from
             the margin in at least one frame. Near 1 for a bar; small for sky or a studio backdrop,
-            which end at the outline of a thing and not at a straight line.
+            which end at the outline of a thing and not at a straight line, and for a shadow, which
+            ends softly.
         luma: mean luma of the margin, 0..255.
     """
 
@@ -27,24 +33,29 @@ class Bar:
 
 def bright_frames(luma: np.ndarray, dark_luma: float) -> np.ndarray:
     """The frames with mean luma of at least `dark_luma`: elsewhere everything looks like a bar."""
-    return luma[[float(frame.mean()) >= dark_luma for frame in luma]]
+    # every fourth line and column is enough for a mean
+    bright = luma[:, ::4, ::4].mean(axis=(1, 2)) >= dark_luma
+    return luma if bright.all() else luma[bright]
 
 
 def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
     """Measure the flat margins, by side, that stay the same over all given frames.
 
-    A row belongs to a bar when in every frame its luma varies by at most `tolerance` (standard
-    deviation) along the row and its mean stays within 2 x `tolerance` of the outermost row's.
-    Columns likewise. Any colour will do; no side is reported when everything is flat.
+    A row belongs to a bar when in every frame its luma, averaged over short stretches, varies by
+    at most `tolerance` (standard deviation) along the row and its mean stays within 2 x
+    `tolerance` of the outermost row's. Columns likewise. Any colour will do; no side is reported
+    when everything is flat.
 
     Args:
         luma: (N, H, W) uint8.
         tolerance: luma levels; compression noise in a flat bar has a deviation of 1 to 2.
     """
     widths = dict.fromkeys(SIDES, 0)
-    # Twice, each time inside what was found: bars of two colours meet in the corners, where
-    # neither is flat over its whole length.
-    for side in SIDES + SIDES:
+    # Again where something was found, inside of it: bars of two colours meet in the corners,
+    # where neither is flat over its whole length.
+    for number, side in enumerate(SIDES + SIDES):
+        if number == len(SIDES) and not any(widths.values()):
+            return {side: Bar() for side in SIDES}
         view = _inward(luma, side, widths)
         widths[side] = _margin(view, tolerance)
         if widths[side] == view.shape[1]:
@@ -77,23 +88,50 @@ def _margin(view: np.ndarray, tolerance: float) -> int:
     """How many of the first rows of (N, depth, length) are flat, constant and of one colour."""
     depth = view.shape[1]
     level = float(view[:, 0].mean())
-    for start in range(0, depth, _STEP):
-        rows = view[:, start : start + _STEP].astype(np.float32)
-        flat = (rows.std(axis=2) <= tolerance) & (
-            np.abs(rows.mean(axis=2) - level) <= 2 * tolerance
-        )
-        broken = np.flatnonzero(~flat.all(axis=0))
+    start = 0
+    for step in (*_STEPS, *[_STEPS[-1]] * (depth // _STEPS[-1])):
+        rows = view[:, start : start + step].astype(np.float32)
+        if not rows.shape[1]:
+            break
+        broken = np.flatnonzero(~_flat(rows, level, tolerance).all(axis=0))
         if len(broken):
             return start + int(broken[0])
+        start += step
     return depth
+
+
+def _flat(rows: np.ndarray, level: float, tolerance: float) -> np.ndarray:
+    """(N, rows) bool: which rows of (N, rows, length) are even and of the given level."""
+    length = rows.shape[2]
+    whole = length // _BLOCK * _BLOCK
+    even = rows.std(axis=2)
+    if whole >= 4 * _BLOCK:
+        blocks = rows[:, :, :whole].reshape(*rows.shape[:2], -1, _BLOCK).mean(axis=3)
+        even = np.maximum(blocks.std(axis=2), even / _GRAIN)
+    return (even <= tolerance) & (np.abs(rows.mean(axis=2) - level) <= 2 * tolerance)
 
 
 def _bar(view: np.ndarray, width: int, tolerance: float) -> Bar:
     if width == 0:
         return Bar()
     level = float(view[:, :width].mean())
-    # A scaled or compressed edge is soft over 2 to 3 pixels; look a little behind it.
-    depth = max(4, view.shape[1] // 100)
-    behind = view[:, width : width + depth].astype(np.float32)
-    differs = (np.abs(behind - level) > 3 * tolerance).any(axis=(0, 1))
-    return Bar(width, round(float(differs.mean()), 4), round(level, 1))
+    # From a little before the edge, as ringing belongs to the bar and a soft line does not to the
+    # picture.
+    first = max(1, width - 4)
+    behind = np.abs(view[:, first : width + _REACH].astype(np.float32) - level)
+    profile = behind.mean(axis=(0, 2))
+    start = width - first
+    full = float(np.median(profile[start + 2 :])) if len(profile) > start + 2 else 0.0
+    edges = (
+        place
+        for place in range(min(start + _RINGING + 1, len(profile) - 1))
+        if profile[place] >= 0.4 * full and profile[place] >= 0.7 * profile[place + 1]
+    )
+    edge = next(edges, None)
+    if edge is None:  # a soft end: shadow, skyline
+        return Bar(width, 0.0, round(level, 1))
+    near = behind[:, edge : edge + 4]
+    rise = float(profile[min(edge + 1, len(profile) - 1)] - profile[max(0, edge - _SOFT_LINES)])
+    sharp = bool(near.size) and (edge == 0 or rise >= 0.6 * full)
+    differs = (near > 3 * tolerance).any(axis=(0, 1)).mean() if sharp else 0.0
+    return Bar(first + edge, round(float(differs), 4), round(level, 1))

@@ -101,7 +101,7 @@ def batch_of() -> Callable:
             seen = [sample(each, embedder.frames(), clip.fps) for clip, each in pairs]
             rows = embedder.measure_many(clips, seen)
             unit = next(
-                u for u in measured_units([NamedFilter("x", filter_)]) if u.measurer is embedder
+                u for u in measured_units([NamedFilter("x", filter_)]) if u.measurer == embedder
             )
             vectors = vectors_of(pa.Table.from_pylist(
                 [{"id": clip.id, **row} for clip, row in zip(clips, rows, strict=True)], unit.schema
@@ -140,6 +140,11 @@ def moving_texture(count: int = 24, height: int = 180, width: int = 320) -> np.n
 @pytest.fixture(scope="session")
 def texture() -> np.ndarray:
     return moving_texture()
+
+
+@pytest.fixture(scope="session")
+def large_texture() -> np.ndarray:
+    return moving_texture(16, 360, 640)
 
 
 def _packaged() -> dict[str, Path]:

@@ -1,10 +1,15 @@
 """Bars of any colour are found to the pixel; pictures without bars are left alone."""
 
+import io
+
+import av
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Box
+from wanctl.curate.api import Batch, Box
+from wanctl.data.schemas import evidence_columns
 from wanctl_filters.border import Border
 
 BLACK, WHITE, GREEN = (0, 0, 0), (255, 255, 255), (20, 160, 60)
@@ -37,7 +42,7 @@ def test_finds_bars_of_any_colour(judge, texture, bars, colour, noise):
     height, width = texture.shape[1:3]
     side = {"left": 0, "top": 0, "right": 0, "bottom": 0, **bars}
     _, verdict = judge(Border(), _bars(texture, **side, colour=colour, noise=noise))
-    inset = {name: value + 2 if value else 0 for name, value in side.items()}
+    inset = {name: value + 1 if value else 0 for name, value in side.items()}
     expected = Box(
         inset["left"],
         inset["top"],
@@ -55,7 +60,108 @@ def test_finds_bars_of_any_colour(judge, texture, bars, colour, noise):
 def test_bars_of_two_colours(judge, texture):
     frames = _bars(_bars(texture, left=40, right=40, colour=WHITE), top=20, bottom=20)
     _, verdict = judge(Border(), frames)
-    np.testing.assert_allclose(verdict.crop, (42, 22, 236, 136), atol=2)
+    np.testing.assert_allclose(verdict.crop, (41, 21, 238, 138), atol=2)
+
+
+def _blurred_bars(frames, left=0, top=0, right=0, bottom=0):
+    """The picture shrunk onto a larger, darker, blurred copy of itself."""
+    height, width = frames.shape[1:3]
+    out = []
+    for frame in frames:
+        large = cv2.resize(frame, (width * 3 // 2, height * 3 // 2))
+        part = large[height // 4 : height // 4 + height, width // 4 : width // 4 + width]
+        whole = (cv2.GaussianBlur(part, (0, 0), 14) * 0.8).astype(np.uint8)
+        size = (width - left - right, height - top - bottom)
+        whole[top : height - bottom, left : width - right] = cv2.resize(
+            frame, size, interpolation=cv2.INTER_AREA
+        )
+        out.append(whole)
+    return np.stack(out)
+
+
+def _compressed(frames, crf):
+    """Through x264 and back."""
+    file = io.BytesIO()
+    _, height, width, _ = frames.shape
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", 24, options={"crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+        for picture in [*pictures, None]:
+            for packet in stream.encode(picture):
+                container.mux(packet)
+    file.seek(0)
+    with av.open(file) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def _iou(one, other):
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(0, wide) * max(0, high)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+
+
+@pytest.mark.parametrize("crf", [18, 35])
+@pytest.mark.parametrize(
+    ("left", "top", "right", "bottom"),
+    [(8, 0, 8, 0), (0, 14, 0, 14), (80, 0, 80, 0), (58, 32, 58, 32)],
+)
+@pytest.mark.parametrize("fill", ["black", "grain", "blurred copy"])
+def test_compressed_bars(judge, large_texture, left, top, right, bottom, crf, fill):
+    frames = large_texture
+    sides = {"left": left, "top": top, "right": right, "bottom": bottom}
+    if fill == "blurred copy":
+        frames = _blurred_bars(frames, **sides)
+    else:
+        frames = _bars(frames, **sides, noise=6.0 if fill == "grain" else 0.0)
+    _, verdict = judge(Border(), _compressed(frames, crf))
+    truth = (left, top, 640 - left - right, 360 - top - bottom)
+    assert verdict.crop is not None
+    assert _iou(verdict.crop, truth) >= 0.98
+
+
+def _evidence(bars=(0, 0, 0, 0), change=(0.0,) * 4, bright=8, soft=(0,) * 4, contrast=0.0):
+    return {
+        "width": 320,
+        "height": 180,
+        "bars": list(bars),
+        "change": list(change),
+        "luma": [0.0] * 4,
+        "soft": list(soft),
+        "soft_contrast": [contrast] * 4,
+        "soft_change": [1.0] * 4,
+        "bright_frames": bright,
+    }
+
+
+def _decide(rows, sources):
+    clips = {"source": sources, "width": [320] * len(rows), "height": [180] * len(rows)}
+    batch = Batch(
+        clips=pa.table(clips),
+        evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Border.evidence)),
+        views=np.zeros((len(rows), 4), np.int32),
+    )
+    verdicts = Border().decide_many(batch)
+    return [verdicts[index].crop for index in range(len(rows))]
+
+
+def test_a_dark_clip_takes_the_crop_of_its_siblings():
+    letterbox = _evidence((0, 20, 0, 20), (0.0, 1.0, 0.0, 1.0))
+    dark = _evidence(bright=0)
+    gloomy = _evidence((4, 31, 0, 36), (0.1, 0.3, 0.0, 0.1))
+    whole = _evidence()
+    boxed = Box(0, 21, 320, 138)
+    rows = [letterbox, dark, letterbox, gloomy, whole, dark, whole, letterbox, whole]
+    sources = ["a", "a", "a", "a", "b", "b", "b", "c", "c"]
+    assert _decide(rows, sources) == [boxed, boxed, boxed, boxed, None, None, None, boxed, None]
+
+
+def test_blurred_bars_stand_in_pairs_and_are_shared():
+    sure = _evidence(soft=(60, 0, 61, 0), contrast=30.0)
+    unsure = _evidence(soft=(61, 0, 60, 0), contrast=5.0)
+    assert _decide([sure, unsure, sure], ["a"] * 3)[1] is not None
+    assert _decide([sure, unsure, sure], ["a", "b", "a"])[1] is None
 
 
 def test_leaves_pictures_without_bars_alone(judge, texture):
@@ -87,7 +193,7 @@ def test_dark_frames_are_left_out(judge, texture):
     faded = frames.copy()
     faded[:12] = 0
     _, verdict = judge(Border(), faded)
-    np.testing.assert_allclose(verdict.crop, (0, 22, 320, 136), atol=2)
+    np.testing.assert_allclose(verdict.crop, (0, 21, 320, 138), atol=2)
     evidence, verdict = judge(Border(), np.zeros_like(frames))
     assert evidence["bright_frames"] == 0
     assert verdict.crop is None
