@@ -112,9 +112,12 @@ class Runner:
         self.out = out
         self.notes = out.with_suffix(".notes")
         self._footage = footage
+        paths = [str(packages), os.environ.get("PYTHONPATH", "")]
         self._env = {
-            **os.environ, "PYTHONPATH": str(packages), "STRANGER_NOTES": str(self.notes)
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "STRANGER_NOTES": str(self.notes),
+        }
 
     def start(self, *settings, shard=None):
         command = [sys.executable, "-m", "wanctl", "curate", str(self._footage)]
