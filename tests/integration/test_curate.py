@@ -1,9 +1,12 @@
 """`wanctl curate` as a user meets it: on real clips, on broken files, killed and run again."""
 
+import base64
 import hashlib
 import importlib.util
 import itertools
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +102,11 @@ def test_the_report_needs_nothing_else(curated):
     assert "http://" not in page
     assert "https://" not in page
     assert "src=" not in page
-    assert page.count("data:image/jpeg;base64") >= 5
+    pictures = re.search(r'id="pictures">(.*?)</script>', page)
+    assert pictures
+    films = [base64.b64decode(text) for text in json.loads(pictures[1]).values()]
+    assert len(films) == len(rows(curated, "clips"))
+    assert all(film[:4] == b"RIFF" and film[8:12] == b"WEBP" for film in films)
     for name in ("truncated.mp4", "Funnel", "blur"):
         assert name in page
 

@@ -31,12 +31,14 @@ def test_a_large_set_is_shown_in_part_and_every_gallery_has_pictures(make):
         assert set(rows[:3]) <= set(choice.pictures)
 
 
-def test_classes_are_galleries_and_copies_stand_side_by_side(make):
-    made = make(clips=1200)
+@pytest.mark.parametrize("clips", [30, 1200])
+def test_classes_are_galleries_and_copies_stand_side_by_side(make, clips):
+    made = make(clips=clips)
     choice, outcome = made.material.choice, made.material.outcome
     assert {sheet.name: sheet.total for sheet in choice.labels["tier"]} == dict.fromkeys(
-        ("static", "medium", "shaky"), 400
+        ("static", "medium", "shaky"), clips // 3
     )
+    assert len(choice.groups["twins"]) == min(16, clips // 10)
     for group in choice.groups["twins"]:
         assert len(group.rows) == group.total == 2
         assert outcome.kept[group.rows[0]]

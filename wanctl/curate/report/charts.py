@@ -18,6 +18,8 @@ def distribution(
 ) -> str:
     """Two histograms over one axis: what a filter lets pass above it, what it drops below it.
 
+    Empty where nothing has a score.
+
     Args:
         passed: (N,) scores, NaN where there is none.
         dropped: (M,) scores.
@@ -28,7 +30,7 @@ def distribution(
     bounds = tuple(bound for bound in bounds if np.isfinite(bound))
     values = np.concatenate([passed, dropped])
     if not len(values):
-        return '<p class="soft">no scores</p>'
+        return ""
     scale = Scale.over(values, bounds)
     piles = _Piles(_count(passed, scale), _count(dropped, scale))
     said = (

@@ -14,8 +14,9 @@ from wanctl.curate.report.outcome import Labels, Outcome
 MAX_PICTURES = 300
 MAX_RECORDS = 1500
 
-KEPT_SIZE, DROPPED_SIZE, CROP_SIZE = 48, 16, 16
-LABEL_SIZE, MAX_LABELS = 8, 40
+# six stand in a row of a wide window
+KEPT_SIZE, DROPPED_SIZE, CROP_SIZE = 48, 18, 18
+MANY_LABELS, MAX_LABELS = 8, 40
 MAX_GROUPS, GROUP_SIZE = 16, 8
 NEAREST_SIZE = 3
 
@@ -94,7 +95,7 @@ def choose(outcome: Outcome, bounds: dict[str, tuple[float, ...]]) -> Choice:
         crops=_crops(outcome),
     )
     for name, labels in outcome.labels.items():
-        if _are_groups(labels):
+        if _are_groups(outcome, name, labels):
             choice.groups[name] = _groups(outcome, labels)
         else:
             choice.labels[name] = _label_sheets(outcome, labels)
@@ -143,15 +144,23 @@ def _crops(outcome: Outcome) -> tuple[int, ...]:
     return spread(rows[np.argsort(outcome.crop_share()[rows], kind="stable")], CROP_SIZE)
 
 
-def _are_groups(labels: Labels) -> bool:
-    """Whether the classes are small ones that belong side by side, as duplicates do."""
-    sizes = np.bincount(labels.codes[labels.codes >= 0], minlength=1)
-    return len(labels.names) > 2 and sizes.mean() < 4 and len(labels.names) > MAX_LABELS
+def _are_groups(outcome: Outcome, name: str, labels: Labels) -> bool:
+    """Whether the classes belong side by side, as duplicates do.
+
+    Then the filter lets one clip of each pass, or there are too many small ones for galleries.
+    """
+    sizes = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.names))
+    passing = (labels.codes >= 0) & ~outcome.dropped[:, outcome.column(name)]
+    left = np.bincount(labels.codes[passing], minlength=len(labels.names))
+    several = sizes > 1
+    one_each = bool(several.any()) and bool((left[several] == 1).all())
+    return one_each or (len(sizes) > MAX_LABELS and sizes.mean() < GROUP_SIZE / 2)
 
 
 def _label_sheets(outcome: Outcome, labels: Labels) -> list[LabelSheet]:
+    size = 12 if len(labels.names) <= MANY_LABELS else 6
     return [
-        _sheet(outcome, labels, code, spread(rows, LABEL_SIZE))
+        _sheet(outcome, labels, code, spread(kept_first(outcome, rows), size))
         for code, rows in _classes(labels)[:MAX_LABELS]
     ]
 

@@ -69,7 +69,7 @@ class Outcome:
             dropped=dropped,
             first=_first(dropped),
             scores=_scores(selection, names),
-            labels=_labels(selection),
+            labels={n: found for n, found in _labels(selection).items() if n in names},
         )
 
     def __len__(self) -> int:

@@ -121,11 +121,12 @@ def _filters(material: Material) -> str:
 
 def _classes(material: Material) -> list[tuple[str, str, str]]:
     """A section for each filter that sorts clips into classes or groups."""
-    kinds = {**material.choice.labels, **material.choice.groups}
-    return [
-        (f"label-{name}", name.capitalize(), sections.label_galleries(sheets, material.places))
-        for name, sheets in kinds.items()
-    ]
+    choice, places = material.choice, material.places
+    drawn = {
+        **{name: sections.classes(sheets, places) for name, sheets in choice.labels.items()},
+        **{name: sections.groups(sheets, places) for name, sheets in choice.groups.items()},
+    }
+    return [(f"label-{name}", name.capitalize(), html) for name, html in drawn.items()]
 
 
 def _notes(outcome: Outcome, choice: Choice) -> dict[str, str]:

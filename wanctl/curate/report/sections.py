@@ -121,16 +121,17 @@ def filter_section(
     dropped = outcome.dropped[:, column]
     scores = outcome.scores[:, column]
     bounds = tuple(each.bound for each in boundaries)
-    chart = distribution(scores[~dropped], scores[dropped], bounds, named.filter.unit)
+    drawn = distribution(scores[~dropped], scores[dropped], bounds, named.filter.unit)
     near = "".join(_nearest(each, named, places) for each in boundaries)
     total = int(dropped.sum())
     what = inspect.getdoc(type(named.filter)) or ""
+    link = f'<p><a href="#label-{escape(named.name)}">what it sorts clips into</a></p>'
     return (
         f'<section id="filter-{escape(named.name)}" class="filter"><h3>{escape(named.name)}'
         f'<span class="count">drops {total:,} of {len(outcome):,}</span></h3>'
         f'<p class="about">{escape(what.partition(chr(10))[0])}</p>'
-        f'<p class="keys">{_keys(named)}</p>'
-        f'<div class="two"><div>{chart}</div><div>{near}</div></div>'
+        f'<p class="keys">{_keys(named)}</p>{link if named.name in outcome.labels else ""}'
+        + (f'<div class="two"><div>{drawn}</div><div>{near}</div></div>' if drawn else "")
         + (f"<h4>Dropped</h4>{sheet(rows, places, total, named.name)}" if total else "")
         + "</section>"
     )
@@ -167,17 +168,31 @@ def _nearest(boundary: Boundary, named: NamedFilter, places: Mapping[int, int]) 
     return f'<h4>Nearest to {escape(bound)}</h4><div class="near">{sides}</div>'
 
 
-def label_galleries(sheets: Sequence[LabelSheet], places: Mapping[int, int]) -> str:
+def classes(sheets: Sequence[LabelSheet], places: Mapping[int, int]) -> str:
     """A row of clips for each class."""
     largest = max((each.total for each in sheets), default=1)
     return "".join(
-        f'<div class="class"><h4>{escape(each.name)}<span class="count">{each.num_kept:,} kept of '
-        f'{each.total:,}</span></h4><div class="bar"><i class="keep" style="width:'
+        f'<div class="class">{_class_title(each)}<div class="bar"><i class="keep" style="width:'
         f'{100 * each.num_kept / largest:.2f}%"></i><i class="drop" style="width:'
         f'{100 * (each.total - each.num_kept) / largest:.2f}%"></i></div>'
         f"{sheet(each.rows, places, each.total)}</div>"
         for each in sheets
     )
+
+
+def groups(sheets: Sequence[LabelSheet], places: Mapping[int, int]) -> str:
+    """Small classes side by side."""
+    boxes = "".join(
+        f'<div class="group" style="--n:{len(each.rows)}">{_class_title(each)}'
+        f"{sheet(each.rows, places, each.total)}</div>"
+        for each in sheets
+    )
+    return f'<div class="groups">{boxes}</div>' if boxes else ""
+
+
+def _class_title(sheet: LabelSheet) -> str:
+    kept = f"{sheet.num_kept:,} kept of {sheet.total:,}"
+    return f'<h4>{escape(sheet.name)}<span class="count">{kept}</span></h4>'
 
 
 def throughput(stages: Mapping[str, Stage]) -> str:
