@@ -2,7 +2,8 @@
 
 Times are processor seconds, of all processes together: seconds on the wall say how many cores were
 free. data-juicer is run where `dj-process` is found on the PATH, best from an environment of its
-own: `pip install py-data-juicer av==13.1.0 opencv-python-headless scenedetect easyocr`.
+own: `pip install py-data-juicer aiohttp av==13.1.0 opencv-python-headless scenedetect easyocr`,
+with an `ffmpeg` on the PATH (imageio-ffmpeg has one).
 """
 
 import json
@@ -35,7 +36,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
 OURS = {"duration": {}, "resolution": {}, "motion": {}, "ocr": {"engine": "rapidocr"}}
 THEIRS = [
     {"video_split_by_scene_mapper": {"detector": "ContentDetector"}},
-    {"video_duration_filter": {"min_duration": 0.5}},
+    {"video_duration_filter": {"min_duration": 0.5, "video_backend": "av"}},
     {"video_resolution_filter": {"min_width": 128, "min_height": 128}},
     {"video_aspect_ratio_filter": {}},
     {"video_motion_score_filter": {"min_score": 0.0, "sampling_fps": 2}},
