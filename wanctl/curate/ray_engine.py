@@ -6,6 +6,7 @@ its part begun again: finished tables of the part are kept. The data set directo
 storage that all nodes share.
 """
 
+import logging
 import os
 import sys
 from collections import Counter, deque
@@ -181,7 +182,7 @@ def _connected(resources: RayResources) -> Any:
                 num_cpus=cores,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 runtime_env={"env_vars": {"PYTHONPATH": paths}},
             )
     except (ConnectionError, RuntimeError, ValueError) as error:

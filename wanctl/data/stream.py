@@ -77,10 +77,10 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
 def _open(path: str | Path, place: Path | BinaryIO) -> InputContainer:
     try:
         if not isinstance(place, Path):
-            return av.open(place)
+            return av.open(place, "r")
         if place.stat().st_size == 0:
             raise VideoError(f"{path}: the file is empty")
-        return av.open(str(place), options=_OPEN_OPTIONS)
+        return av.open(str(place), "r", options=_OPEN_OPTIONS)
     except OSError as error:
         raise VideoError(f"{path}: cannot be opened as a video: {_why(error)}") from error
     except (av.error.FFmpegError, ValueError) as error:
