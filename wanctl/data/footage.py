@@ -196,7 +196,9 @@ def _visible(
 def _described(fs: Any, path: str, facts: Mapping[str, Any]) -> SourceFile:
     if facts.get("size") is None:  # listings of web servers have names only
         facts = fs.info(path)
-    changed: Any = facts.get("mtime") or facts.get("LastModified") or facts.get("last_modified") or 0
+    changed: Any = (
+        facts.get("mtime") or facts.get("LastModified") or facts.get("last_modified") or 0
+    )
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
     mtime_ns = int(seconds * 1e9) if isinstance(seconds, int | float) else 0
     return SourceFile(fs.unstrip_protocol(path), int(facts.get("size") or 0), mtime_ns)
