@@ -14,13 +14,15 @@ Heavy libraries are imported inside methods, so that checking a recipe stays qui
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from wanctl.curate.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Verdicts
+from wanctl.curate.quantiles import or_quantile
 from wanctl.data.frames import Box, FrameBatch, FrameSpec
 from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
@@ -37,6 +39,8 @@ __all__ = [
     "FrameBatch",
     "FrameSpec",
     "Ragged",
+    "Trained",
+    "UserError",
     "Verdict",
     "Verdicts",
     "threshold",
@@ -53,9 +57,36 @@ class FilterUnavailableError(UserError):
     """A filter cannot run here: says which package or file is missing and how to get it."""
 
 
-def threshold(default: Any, **field: Any) -> Any:
-    """A field that takes part in deciding only; changing it never measures again."""
-    return Field(default=default, json_schema_extra={"decides": True}, **field)
+def threshold(default: Any, *, quantile: float = 0, **field: Any) -> Any:
+    """A field that takes part in deciding only; changing it never measures again.
+
+    Args:
+        default: its value where a recipe says nothing.
+        quantile: a recipe may write `p20`, the 20th percentile of the score over the data set.
+            The number says how much of the score one unit of the field is: 1 (or True) where the
+            two are compared as they are, 100 for a share that is compared with a score in %.
+        field: `description` and bounds, as for pydantic's Field.
+    """
+    extra = {"decides": True, "quantile": float(quantile)}
+    made = Field(default=default, json_schema_extra=extra, **field)
+    if quantile:
+        made.metadata.append(WrapValidator(or_quantile))
+    return made
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `Filter.train` made, for `wanctl filters fit` to store and tell.
+
+    Attributes:
+        tensors: numbers of the head's file.
+        metadata: texts of the head's file.
+        report: figures on clips that training did not see.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    metadata: Mapping[str, str]
+    report: Mapping[str, Any]
 
 
 class Measurer(BaseModel):
@@ -82,6 +113,10 @@ class Measurer(BaseModel):
         Raises:
             FilterUnavailableError: a package or a weight file is missing; says which.
         """
+
+    def models(self) -> Mapping[str, str]:
+        """Models that it runs -> their licences, for the data card."""
+        return {}
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
         """Raw evidence of one clip, one value per column. Deterministic."""
@@ -135,11 +170,15 @@ class Filter(Measurer):
         unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
         scope: which clips `decide_many` must see together: any ("clip"), all of a source file
             ("source"), or the whole data set ("set").
+        marks: the marks that people give clips to train it, with what they mean; empty where it
+            cannot be trained.
     """
 
     evidence: ClassVar[dict[str, str]] = {}
     unit: ClassVar[str] = ""
     scope: ClassVar[Literal["clip", "source", "set"]] = "clip"
+
+    marks: ClassVar[Mapping[str, str]] = {}
 
     optional: bool = threshold(
         default=False, description="skip this filter, with a warning, where it cannot run"
@@ -165,6 +204,15 @@ class Filter(Measurer):
     def decide_many(self, batch: Batch) -> Verdicts:
         """Verdicts on many clips. Override it where deciding one by one would be slow."""
         return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
+
+    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+        """A head for this filter, from clips that people marked.
+
+        Args:
+            batch: the marked clips only.
+            marks: one of `marks` for each; None where none were given.
+        """
+        raise NotImplementedError
 
     def bounds(self) -> tuple[float, ...]:
         """Values of `Verdict.score` at which the verdict flips; drawn in the report."""

@@ -1,7 +1,7 @@
 """Runs the filters of a recipe over a run of clips, as columns, in the order of the funnel."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,32 +36,34 @@ class Decisions:
 
     clips: pa.Table
     views: np.ndarray
-    verdicts: dict[str, Verdicts] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, clips: pa.Table) -> "Decisions":
         """Before the first filter."""
         return cls(clips, whole_views(clips))
 
-    def decide(self, named: NamedFilter, measured: Measured, failures: Failures) -> None:
-        """Let one filter decide; what it did not measure is dropped."""
-        batch = self.batch(measured)
-        verdicts = named.filter.decide_many(batch)
-        self.add(named.name, settled(verdicts, measured.rows, self._lost(named, failures)))
+    def decide(self, named: NamedFilter, measured: Measured, failures: Failures) -> Verdicts:
+        """What one filter makes of the clips; what it did not measure is dropped."""
+        verdicts = named.filter.decide_many(self.batch(measured))
+        return settled(verdicts, measured.rows, self._lost(named, failures))
 
     def batch(self, measured: Measured) -> Batch:
         """What a filter sees: the clips that it measured."""
         rows = measured.rows
         if rows is None:
             return Batch(self.clips, measured.evidence, self.views, self.verdicts, measured.vectors)
-        verdicts = {name: _take(verdict, rows) for name, verdict in self.verdicts.items()}
         return Batch(
-            self.clips.take(rows), measured.evidence, self.views[rows], verdicts, measured.vectors
+            self.clips.take(rows),
+            measured.evidence,
+            self.views[rows],
+            _Taken(self.verdicts, rows),
+            measured.vectors,
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:
         """Take in a filter's verdicts, one row per clip."""
-        self.verdicts[name] = verdicts
+        self.verdicts = {**self.verdicts, name: verdicts}
         if verdicts.crops is not None:
             self.views = intersect(self.views, verdicts.crops)
 
@@ -94,23 +96,18 @@ def settled(verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost) -> Verdict
 
     A filter's own `why` looks into its evidence; this one lets go of it.
     """
-    dropped = np.flatnonzero(~verdicts.keep)
-    texts = [verdicts.why(int(row)) for row in dropped]
+    keep = np.asarray(verdicts.keep, dtype=bool)
+    dropped = np.flatnonzero(~keep)
+    texts = [verdicts.why(row) for row in dropped.tolist()]
     if rows is None:
-        return Verdicts(
-            keep=np.asarray(verdicts.keep, dtype=bool),
-            why=Reasons(dropped, texts),
-            score=verdicts.score,
-            crops=verdicts.crops,
-            weight=verdicts.weight,
-            label=verdicts.label,
-        )
-    keep = _spread(np.asarray(verdicts.keep, dtype=bool), rows, len(lost), fill=False)
+        return replace(verdicts, keep=keep, why=Reasons(dropped, texts))
+    all_keep = np.zeros(len(lost), dtype=bool)
+    all_keep[rows] = keep
     why = dict(zip(rows[dropped].tolist(), texts, strict=True))
-    all_dropped = np.flatnonzero(~keep)
+    dropped = np.flatnonzero(~all_keep)
     return Verdicts(
-        keep=keep,
-        why=Reasons(all_dropped, [why.get(row) or lost(row) for row in all_dropped.tolist()]),
+        keep=all_keep,
+        why=Reasons(dropped, [why.get(row) or lost(row) for row in dropped.tolist()]),
         score=_spread(verdicts.score, rows, len(lost), fill=np.nan),
         crops=_spread(verdicts.crops, rows, len(lost), fill=0),
         weight=_spread(verdicts.weight, rows, len(lost), fill=1.0),
@@ -136,6 +133,56 @@ def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
     low, high = low + low % 2, high // 2 * 2
     both = np.concatenate([low, np.maximum(high - low, 0)], axis=1).astype(np.int32)
     return np.where(crops[:, 2:3] > 0, both, views)
+
+
+class _Taken(Mapping[str, Verdicts]):
+    """Some rows of verdicts, taken when they are asked for."""
+
+    def __init__(self, verdicts: Mapping[str, Verdicts], rows: np.ndarray) -> None:
+        self._verdicts = verdicts
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> Verdicts:
+        return _take(self._verdicts[name], self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+
+def joined(several: Sequence[Verdicts]) -> Verdicts:
+    """Verdicts on some clips after those on others; reasons get lost."""
+
+    def column(name: str, fill: object, dtype: type) -> np.ndarray | None:
+        columns = [getattr(each, name) for each in several]
+        shape = next((each.shape[1:] for each in columns if each is not None), None)
+        if shape is None:
+            return None
+        rows = [len(each.keep) for each in several]
+        return np.concatenate([
+            np.full((count, *shape), fill, dtype) if each is None else each
+            for each, count in zip(columns, rows, strict=True)
+        ])  # fmt: skip
+
+    return Verdicts(
+        keep=np.concatenate([each.keep for each in several]),
+        why=Reasons(np.zeros(0, dtype=np.int64), []),
+        score=column("score", np.nan, np.float64),
+        crops=column("crops", 0, np.int32),
+        weight=column("weight", 1.0, np.float64),
+        label=column("label", None, object),
+    )
+
+
+def cut(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
+    """Some rows of verdicts whose reasons are written out."""
+    why = verdicts.why
+    assert isinstance(why, Reasons)
+    low, high = np.searchsorted(why.rows, [start, stop]).tolist()
+    few = _take(verdicts, np.arange(start, stop))
+    return replace(few, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
 
 
 def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:

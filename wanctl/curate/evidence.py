@@ -1,7 +1,9 @@
 """Reads what was measured, in the order of the clips that are decided."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from wanctl.curate.registry import NamedFilter, measured_units
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 
+_pc: Any = pc  # its functions are unknown to type checkers
 _NO_VECTORS = pa.array([], type=pa.float16())
 
 Failures = Mapping[tuple[str, str], str]
@@ -67,10 +70,46 @@ def read_measured(
     return Measured(rows, evidence, vectors)
 
 
+def join_measured(pieces: Iterable[tuple[int, Measured]], file: Path) -> Measured:
+    """What is stored of several runs of clips, one after the other.
+
+    Args:
+        pieces: (clips of the run, what is stored of them).
+        file: takes the vectors and is mapped, as those of millions of clips fit no memory.
+    """
+    rows: list[np.ndarray] = []
+    evidence: list[pa.Table] = []
+    sizes: list[np.ndarray] = []
+    start = width = 0
+    with file.open("wb") as out:
+        for count, piece in pieces:
+            rows.append(start + (np.arange(count) if piece.rows is None else piece.rows))
+            start += count
+            evidence.append(piece.evidence)
+            if piece.vectors is not None:
+                sizes.append(piece.vectors.counts())
+                width = max(width, piece.vectors.values.shape[1])
+                np.asarray(piece.vectors.values, dtype=np.float16).tofile(out)
+    there = np.concatenate(rows)
+    return Measured(
+        None if len(there) == start else there,
+        pa.concat_tables(evidence),
+        _mapped(file, np.concatenate(sizes), width) if sizes else None,
+    )
+
+
+def _mapped(file: Path, sizes: np.ndarray, width: int) -> Ragged:
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    shape = (int(starts[-1]), width)
+    empty = not starts[-1]
+    values = np.empty(shape, np.float16) if empty else np.memmap(file, np.float16, "r", shape=shape)
+    return Ragged(values, starts)
+
+
 def failures_of(dataset: DatasetDir) -> Failures:
     """Why clips lack evidence."""
     table = dataset.read("quarantine", ["clip_id", "stage", "error"])
-    table = table.filter(pc.not_equal(table["clip_id"], ""))
+    table = table.filter(_pc.not_equal(table["clip_id"], ""))
     clips, stages, errors = (column.to_pylist() for column in table.columns)
     return dict(zip(zip(clips, stages, strict=True), errors, strict=True))
 
@@ -107,5 +146,5 @@ def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:
     """(N,) where each id stands, -1 where it does not; None where both are the same."""
     if among.equals(ids):
         return None
-    at = pc.index_in(ids, value_set=among.combine_chunks())
+    at = _pc.index_in(ids, value_set=among.combine_chunks())
     return at.fill_null(-1).to_numpy()

@@ -5,17 +5,18 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 from rich.table import Table
 
+from wanctl.curate.balance import Balance
 from wanctl.curate.engine import Job, RayResources, runnable
 from wanctl.curate.engines import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.report.page import write_report
-from wanctl.curate.report.tally import funnel
 from wanctl.curate.scanning import Splitter
-from wanctl.curate.select import SelectRules, decide, measured
+from wanctl.curate.select import Selected, SelectRules, measured, resolved
+from wanctl.curate.select import select as select_clips
 from wanctl.curate.shard import belongs, parse_shard, unfinished
 from wanctl.curate.shots import DetectorSettings, get_detector
 from wanctl.curate.site import Limits, Watch
@@ -85,16 +86,15 @@ def select(loaded: LoadedRecipe, out: Path) -> None:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
     filters = measured(dataset, _filters(loaded))
-    selection = _select(loaded, dataset, filters)
-    _summary(dataset, selection, filters)
+    _summary(dataset, _select(loaded, dataset, filters))
     log.info("`wanctl data report` draws it")
 
 
 def report(loaded: LoadedRecipe, out: Path) -> None:
     """Write report.html for the selection as it is."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
-    filters = measured(dataset, _filters(loaded))
-    _read_selection(loaded, dataset)
+    chosen = _read_scores(loaded, dataset)
+    filters = resolved(measured(dataset, _filters(loaded)), chosen)
     with _pool(loaded) as pool:
         page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
     log.info("look at %s", page)
@@ -134,11 +134,11 @@ def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> Job:
 
 def _finish(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> Path:
     """Decide, draw, and say what came of it."""
-    selection = _select(loaded, dataset, filters)
+    selected = _select(loaded, dataset, filters)
     with _pool(loaded) as pool:
-        page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
+        page = write_report(dataset, loaded.recipe.dataset.selection, selected.filters, pool)
     console.print(throughput_table(all_stages(dataset.path)))
-    _summary(dataset, selection, filters)
+    _summary(dataset, selected)
     return page
 
 
@@ -224,9 +224,9 @@ def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
 
 def _select(
     loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]
-) -> list[dict[str, Any]]:
+) -> Selected:
     recipe = loaded.recipe
-    section = recipe.curate.model_dump(mode="json", include={"filters", "max_crop_loss"})
+    section = recipe.curate.model_dump(mode="json", include={"filters", "max_crop_loss", "balance"})
     buckets = [bucket.model_dump() for bucket in recipe.train_dit.buckets]
     rules = SelectRules(
         max_crop_loss=recipe.curate.max_crop_loss,
@@ -234,31 +234,30 @@ def _select(
         clip_fps=recipe.train_dit.clip_fps,
         fingerprint=json.dumps([section, buckets, recipe.train_dit.clip_fps], sort_keys=True),
     )
-    rows = decide(dataset, filters, rules)
-    dataset.write_part(f"selections/{recipe.dataset.selection}", "", rows)
-    return rows
+    wanted = recipe.curate.balance
+    balance = Balance(wanted.by, wanted.shares, wanted.power) if wanted else None
+    return select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
 
 
-def _read_selection(loaded: LoadedRecipe, dataset: DatasetDir) -> list[dict[str, Any]]:
+def _read_scores(loaded: LoadedRecipe, dataset: DatasetDir) -> pa.Table:
     table = f"selections/{loaded.recipe.dataset.selection}"
     if not dataset.has_part(table, ""):
         raise UserError(f"{dataset.path}: no {table}; `wanctl data select` makes it")
-    return dataset.read(table).to_pylist()
+    return dataset.read(table, ["scores"])
 
 
-def _summary(
-    dataset: DatasetDir, selection: Sequence[dict[str, Any]], filters: Sequence[NamedFilter]
-) -> None:
+def _summary(dataset: DatasetDir, selected: Selected) -> None:
     table = Table(title=str(dataset.path), title_justify="left")
-    for column in ("filter", "left", "drops", "alone"):
+    for column in ("filter", "left", "drops", "alone", "10 % stricter", "10 % laxer"):
         table.add_column(column, justify="left" if column == "filter" else "right")
-    table.add_row("all clips", str(len(selection)), "", "")
-    for row in funnel(selection, [*(named.name for named in filters), "crop"]):
-        table.add_row(row.name, str(row.left), str(row.drops), str(row.alone))
+    table.add_row("all clips", f"{selected.total:,}", "", "", "", "")
+    for row in selected.funnel:
+        moved = (row.at_strictest(), row.at_laxest()) if row.steps else ()
+        counts = (row.left, row.drops, row.alone, *moved)
+        table.add_row(row.name, *(f"{count:,}" for count in counts))
     console.print(table)
-    kinds = Counter(row["kind"] for row in dataset.read("quarantine").to_pylist())
+    kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
     if copies := dataset.copies():
         log.info("%d clips are copies of others in files of the same content", copies)
     aside = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
-    kept = sum(row["kept"] for row in selection)
-    log.info("%d of %d clips kept; quarantined: %s", kept, len(selection), aside)
+    log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, aside)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from wanctl.curate.balance import apply, weights_of
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.deciding import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
@@ -53,13 +54,32 @@ class Chosen:
     why_unfit: str
 
 
-def choose(decisions: Decisions, rules: SelectRules) -> Chosen:
-    """Rows of a selection, one per clip."""
-    verdicts = {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+def verdicts_with_crop(decisions: Decisions, rules: SelectRules) -> dict[str, Verdicts]:
+    """All filters' verdicts, and last what becomes of clips that crops leave too little of."""
+    return {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+
+
+def choose(
+    decisions: Decisions,
+    verdicts: Mapping[str, Verdicts],
+    rules: SelectRules,
+    factors: tuple[str, Mapping[str | None, float]] | None = None,
+) -> Chosen:
+    """Rows of a selection, one per clip.
+
+    Args:
+        decisions: the clips after the last filter.
+        verdicts: of `verdicts_with_crop`.
+        rules: what is decided beyond the filters.
+        factors: (filter, label -> what the weights of its clips are multiplied with).
+    """
     count = decisions.clips.num_rows
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
     buckets = _Buckets(decisions, rules)
     left, top, width, height = decisions.views.T
+    weight = weights_of(verdicts, count)
+    if factors:
+        weight = apply(weight, verdicts[factors[0]].label, factors[1])
     table = pa.table(
         {
             "id": decisions.clips["id"],
@@ -70,7 +90,7 @@ def choose(decisions: Decisions, rules: SelectRules) -> Chosen:
             "crop_y": top,
             "crop_w": width,
             "crop_h": height,
-            "weight": _weights(verdicts, count),
+            "weight": weight,
             "labels": _labels(verdicts, count),
             "bucket": buckets.names(),
             "recipe_hash": pa.repeat(pa.scalar(rules.recipe_hash), count),
@@ -146,14 +166,6 @@ def _lists(rows: np.ndarray, values: pa.Array, count: int) -> pa.Array:
 
 def _offsets(lengths: np.ndarray) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-
-
-def _weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
-    weight = np.ones(count)
-    for each in verdicts.values():
-        if each.weight is not None:
-            weight *= each.weight
-    return weight
 
 
 class _Buckets:

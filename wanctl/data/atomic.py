@@ -88,13 +88,13 @@ def remove_leftovers(folder: Path) -> int:
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
     """A folder beside `path` for what is needed while it is made; gone when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = _aside(path)
     try:
-        folder.mkdir()
-        yield folder
+        folder.mkdir(parents=True)
     except OSError as error:
         raise write_error(path, error) from error
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

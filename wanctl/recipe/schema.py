@@ -125,6 +125,31 @@ class RaySection(Section):
     )
 
 
+class BalanceSection(Section):
+    """How often each group of clips is drawn in training: a factor in the `weight` column."""
+
+    by: str = Field(description="the filter whose labels are the groups: motion, category ...")
+    shares: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="label -> its share of all draws, together at most 1; groups that are not "
+        "named share the rest by size",
+    )
+    power: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="without `shares`, groups are drawn by their size to this power: 0.5 is the "
+        "square root, 0 draws all groups alike",
+    )
+
+    @field_validator("shares")
+    @classmethod
+    def _at_most_all(cls, shares: dict[str, float]) -> dict[str, float]:
+        if (total := sum(shares.values())) > 1 + 1e-9:
+            raise ValueError(f"got shares that sum to {total:g}; together they are at most 1")
+        return shares
+
+
 class CurateSection(Section):
     """From a folder of footage to a table of clips, measured and decided."""
 
@@ -140,6 +165,9 @@ class CurateSection(Section):
     filters: dict[str, dict[str, Any] | None] = Field(
         default_factory=dict,
         description="filter name -> its own keys (`wanctl filters list`); the order is the funnel",
+    )
+    balance: BalanceSection | None = Field(
+        default=None, description="evens out groups of clips; null: leaves them as they come"
     )
     shard_sources: PositiveInt = Field(default=16, description="source files per part of `clips/`")
     max_crop_loss: float = Field(

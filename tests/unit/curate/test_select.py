@@ -3,7 +3,7 @@ import pytest
 from wanctl.curate.api import Box, Filter, FilterUnavailableError, Verdict, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report.tally import funnel
-from wanctl.curate.select import SelectRules, decide, measured
+from wanctl.curate.select import SelectRules, measured, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.errors import UserError
@@ -34,9 +34,8 @@ RULES = SelectRules(0.5, (Bucket(frames=17, height=64, width=64),), 25.0, "recip
 
 def dataset_with(tmp_path, levels, table):
     dataset = DatasetDir.create_or_open(tmp_path / "set")
-    plain = dict.fromkeys(CLIPS.names, 0) | dict.fromkeys(
-        ("source", "content_hash", "codec", "pix_fmt"), "x"
-    )
+    empty = {"string": "x", "bool": False}
+    plain = {field.name: empty.get(str(field.type), 0) for field in CLIPS}
     plain |= {"vfr": False, "has_audio": False, "end_s": 2.0, "width": 100, "height": 80}
     rows = [{**plain, "id": f"clip{i}", "num_frames": 50} for i in range(len(levels))]
     dataset.write_part("clips", "part-00000", rows)
@@ -45,6 +44,11 @@ def dataset_with(tmp_path, levels, table):
     ]
     dataset.write_part(table, "part-00000", measured, schema=evidence_schema({"level": "float"}))
     return dataset
+
+
+def decide(dataset, filters, rules):
+    select(dataset, filters, rules, "default")
+    return dataset.read("selections/default").to_pylist()
 
 
 def test_a_threshold_is_decided_again_from_the_same_evidence(tmp_path):
@@ -107,10 +111,3 @@ def test_what_was_never_measured_asks_for_curate(tmp_path):
     dataset = dataset_with(tmp_path, [0.1], NamedFilter("loud", Loudness()).table)
     with pytest.raises(UserError, match="run `wanctl curate FOLDER`"):
         decide(dataset, [NamedFilter("loud", Other())], RULES)
-
-
-def test_the_funnel_adds_up():
-    rows = [{"reasons": r} for r in ([], ["a: x"], ["a: x", "b: y"], ["b: y"])]
-    a, b = funnel(rows, ["a", "b"])
-    assert (a.left, a.drops, a.alone) == (2, 2, 1)
-    assert (b.left, b.drops, b.alone) == (1, 2, 1)
