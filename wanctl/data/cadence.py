@@ -106,7 +106,8 @@ def is_combed(luma: np.ndarray, shift: int = 0) -> bool:
     part = (_stripes(luma) >> shift).astype(np.int16)
     rows = part.shape[0] // _BLOCK * _BLOCK
     columns = part.shape[1] // _BLOCK * _BLOCK
-    if not rows or not columns:
+    # with a single row of blocks there are no neighbours to compare it with
+    if rows < 2 * _BLOCK or not columns:
         return False
     part = part[:rows, :columns]
     if not _any_rougher(part):

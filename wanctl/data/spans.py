@@ -61,9 +61,16 @@ class Span:
             # an index that points behind the key frame, or an open group of pictures
             frames = self._seek(self._container.start_time or 0, stream=None)
             first = next(frames, None)
-        if first is not None:
+        if first is not None and first.pts == self._start:
             yield first
             yield from frames
+        else:
+            yield from self._afresh()
+
+    def _afresh(self) -> Iterator[VideoFrame]:
+        """The same from a newly opened file: short streams seek to their end, and stay there."""
+        with open_video(self._path) as (self._container, self._stream):
+            yield from self._inside()
 
     def _seek(self, offset: int, stream: VideoStream | None) -> Iterator[VideoFrame]:
         # a file that cannot be seeked has just been opened, so it stands at its beginning

@@ -179,6 +179,21 @@ def test_transport_streams_are_read_exactly(make_video):
     assert columns(window) == [i % 24 for i in range(30, 40)]
 
 
+def test_a_transport_stream_too_short_to_seek_in_is_read(make_video):
+    """Seeking in it ends behind its last key frame, wherever one wants to go."""
+    path = make_video("short.ts", frames=12, codec="mpeg2video", options={})
+    found = scan(path)
+    end = int(found.pts[-1] + found.durations[-1])
+    (batch,) = read_clip(path, int(found.pts[0]), end, [FrameSpec(count=12)], 96, 64)
+    assert len(batch.frames) == 12
+
+
+@pytest.mark.parametrize("height", [2, 16, 18, 32])
+def test_pictures_of_a_few_lines_are_scanned(make_video, height):
+    found = scan(make_video(f"flat{height}.mp4", frames=4, size=(height, 640)))
+    assert (found.info.height, len(found.strip)) == (height, 4)
+
+
 def test_files_that_are_no_video_say_so(tmp_path):
     empty, text, sound = tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4"
     empty.touch()
