@@ -12,7 +12,7 @@ from wanctl.curate.report.material import Material
 from wanctl.curate.report.page import draw
 from wanctl.curate.thumbs import encode_sprite
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.schemas import CLIPS, SELECTION
+from wanctl.data.schemas import CLIPS, SELECTION, evidence_schema
 
 HOSTILE = (
     "</script><script>window.hacked=1</script>.mp4",
@@ -36,6 +36,8 @@ class Loud(Filter):
 
 class Tier(Filter):
     """Sorts by motion."""
+
+    evidence = {"found": "polygons", "texts": "strings"}  # noqa: RUF012
 
 
 class Twins(Filter):
@@ -113,6 +115,11 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
         {"id": f"{1:016x}", "text": "a <b>fox</b> jumps", "variant": "long", "backend": "vlm"}
     ]
     dataset.write_part("captions/vlm@v1", "part-00000", captions)
+    boxes = [[[0, 0, 9, 0, 9, 9]], [[10.4, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]]
+    found = [{"id": f"{2:016x}", "found": boxes, "texts": ["STOP", "<i>go"]}]
+    tier = FILTERS[1]
+    schema = evidence_schema(tier.filter.evidence)
+    dataset.write_part(tier.table, "part-00000", found, schema=schema)
     dataset.write_part("quarantine", "part-00000", aside())
 
 

@@ -121,6 +121,20 @@ def test_a_crop_is_drawn_where_it_is(page):
     assert share == pytest.approx([40 / 360, 280 / 360], abs=0.01)
 
 
+def test_what_was_found_on_the_picture_is_drawn_on_demand(page):
+    page.eval("openPanel(2, [2])")
+    assert count(page, ".stage polygon") == 0
+    page.click(".under input[type=checkbox]")
+    box = page.eval(
+        "((film, box) => [box.width / film.width, box.height / film.height])"
+        "(...['.stage .film', '.stage polygon'].map((each) =>"
+        " document.querySelector(each).getBoundingClientRect()))"
+    )
+    assert box == pytest.approx([620 / 640, 70 / 360], abs=0.02)
+    page.click(".under input[type=checkbox]")
+    assert count(page, ".stage polygon") == 0
+
+
 def test_the_strip_of_a_source_shows_its_clips(page):
     page.eval("document.querySelector('#sources').scrollIntoView({behavior: 'instant'})")
     page.wait("document.querySelectorAll('.line button').length > 100")

@@ -75,12 +75,15 @@ def test_the_figures_are_those_of_the_set(make):
     assert "dB, allowed 60 &lt;dB&gt;" in loud
 
 
-def test_captions_labels_and_crops_reach_the_script(make):
+def test_captions_labels_crops_and_findings_reach_the_script(make):
     clips = embedded(make().html, "data")["clips"]
     assert clips[1]["captions"] == [["long", "vlm", "a <b>fox</b> jumps"]]
     assert clips[0]["labels"] == {"tier": "static"}
     assert clips[6]["crop"] == [0, 40, 640, 280]
     assert "crop" not in clips[0]
+    # of the frame with most of them
+    assert clips[2]["outlines"] == {"tier": [[10, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]}
+    assert clips[2]["words"] == {"tier": "STOP · <i>go"}
     assert clips[4]["reasons"] == [["loud", "65 dB, allowed 60 <dB>"]]
 
 

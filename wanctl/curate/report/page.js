@@ -76,7 +76,7 @@ function tests() {
 
 function textOf(clip) {
   const labels = Object.entries(clip.labels).flat();
-  return [clip.source, clip.id, ...clip.reasons.flat(), ...labels, ...(clip.captions ?? []).flat()].join(" ").toLowerCase();
+  return [clip.source, clip.id, ...clip.reasons.flat(), ...labels, ...(clip.captions ?? []).flat(), ...Object.values(clip.words ?? {})].join(" ").toLowerCase();
 }
 
 function sortKey() {

@@ -15,9 +15,10 @@ from wanctl import __version__
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report import sections
 from wanctl.curate.report.choose import Choice
+from wanctl.curate.report.findings import captions_of, outlines_of, words_of
 from wanctl.curate.report.material import Material
 from wanctl.curate.report.outcome import Outcome, indices
-from wanctl.curate.report.records import captions_of, records, strips
+from wanctl.curate.report.records import records, strips
 from wanctl.curate.report.tally import tally
 from wanctl.curate.thumbs import FRAMES, collect_sprites
 from wanctl.curate.timing import all_stages
@@ -154,6 +155,12 @@ def _notes(outcome: Outcome, choice: Choice) -> dict[str, str]:
 def _data(material: Material) -> dict[str, Any]:
     """What the script works with."""
     outcome, rows = material.outcome, material.choice.records
+    stored = (material.dataset, material.filters, outcome.ids(rows))
+    findings = {
+        "captions": captions_of(material.dataset, outcome.ids(rows)),
+        "outlines": outlines_of(*stored),
+        "words": words_of(*stored),
+    }
     return {
         "names": list(outcome.names),
         "filters": [
@@ -164,7 +171,7 @@ def _data(material: Material) -> dict[str, Any]:
             }
             for named in material.filters
         ],
-        "clips": records(outcome, rows, captions_of(material.dataset, outcome.ids(rows))),
+        "clips": records(outcome, rows, findings),
         "strips": strips(outcome, material.places),
         "sources": len(outcome.clips["source"].unique()),
         "frames": FRAMES,

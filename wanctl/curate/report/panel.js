@@ -6,7 +6,7 @@ let shown = { index: -1, list: [] };
 function openPanel(index, list) {
   shown = { index, list };
   const clip = data.clips[index];
-  const left = make("div", "", stage(index), under(index), tags(clip), reasons(clip), ...captions(clip));
+  const left = make("div", "", stage(index), under(index), tags(clip), reasons(clip), ...captions(clip), ...words(clip));
   const right = make("div", "", scores(clip), make("h4", "", "Clip"), facts(clip));
   panel.replaceChildren(make("div", "panel", tools(clip), left, right));
   if (!panel.open) panel.showModal();
@@ -62,7 +62,30 @@ function under(index) {
     row.append(slider);
   }
   row.append(action("Play the file", () => playFile(clip)));
+  for (const name of Object.keys(clip.outlines ?? {})) {
+    const box = make("input");
+    box.type = "checkbox";
+    box.addEventListener("change", () => outline(clip, name, box.checked));
+    row.append(make("label", "", box, ` ${name}`));
+  }
   return row;
+}
+
+/** Draws what a filter found on the picture, at the moment where it found most. */
+function outline(clip, name, on) {
+  const moving = panel.querySelector(".stage .film");
+  moving?.querySelectorAll(".outlines").forEach((each) => each.dataset.name === name && each.remove());
+  if (!on || !moving) return;
+  const drawing = document.getElementById("outlines").content.firstElementChild.cloneNode(true);
+  const model = drawing.firstElementChild;
+  drawing.dataset.name = name;
+  drawing.setAttribute("viewBox", `0 0 ${clip.width} ${clip.height}`);
+  drawing.replaceChildren(...clip.outlines[name].map((points) => {
+    const polygon = model.cloneNode();
+    polygon.setAttribute("points", points.join(" "));
+    return polygon;
+  }));
+  moving.append(drawing);
 }
 
 /** Plays the clip out of its own file, where the browser can reach it and knows its codec. */
@@ -99,6 +122,12 @@ function reasons(clip) {
 function captions(clip) {
   return (clip.captions ?? []).map(([variant, backend, text]) =>
     make("blockquote", "", text, make("cite", "", [variant, backend].filter(Boolean).join(", by "))),
+  );
+}
+
+function words(clip) {
+  return Object.entries(clip.words ?? {}).map(([name, text]) =>
+    make("blockquote", "", text, make("cite", "", `found by ${name}`)),
   );
 }
 

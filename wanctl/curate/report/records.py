@@ -6,14 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from wanctl.curate.report.choose import spread
 from wanctl.curate.report.outcome import Outcome, indices
-from wanctl.data.dataset import DatasetDir
-
-_pc: Any = pc  # its functions are unknown to type checkers
 
 MAX_STRIPS = 60
 MAX_SEGMENTS = 6000
@@ -22,23 +17,28 @@ _AS_THEY_ARE = ("id", "width", "height", "num_frames", "codec", "pix_fmt", "has_
                 "rotation", "bucket")  # fmt: skip
 
 
-def records(outcome: Outcome, rows: Sequence[int], captions: Mapping[str, Any]) -> list[Any]:
+def records(
+    outcome: Outcome, rows: Sequence[int], findings: Mapping[str, Mapping[str, Any]]
+) -> list[Any]:
     """One mapping per clip, in the order of `rows`.
 
     Args:
         outcome: the decided set.
         rows: the clips.
-        captions: clip id -> [[variant, backend, text], ...].
+        findings: key -> clip id -> what more is known.
     """
     clips = outcome.clips.take(indices(rows)).to_pylist()
     chosen = outcome.selection.take(indices(rows)).to_pylist()
     return [
-        _record(clip, row, captions.get(clip["id"], []))
+        {
+            **_record(clip, row),
+            **{key: known[clip["id"]] for key, known in findings.items() if clip["id"] in known},
+        }
         for clip, row in zip(clips, chosen, strict=True)
     ]
 
 
-def _record(clip: Mapping[str, Any], row: Mapping[str, Any], captions: list[Any]) -> Any:
+def _record(clip: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     both = {**clip, **row}
     crop = [row[f"crop_{side}"] for side in "xywh"]
     return {
@@ -54,22 +54,7 @@ def _record(clip: Mapping[str, Any], row: Mapping[str, Any], captions: list[Any]
         "labels": {each["filter"]: each["label"] for each in row.get("labels") or ()},
         "weight": number(row["weight"]),
         **({"crop": crop} if crop != [0, 0, clip["width"], clip["height"]] else {}),
-        **({"captions": captions} if captions else {}),
     }
-
-
-def captions_of(dataset: DatasetDir, ids: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Clip id -> its captions, each [variant, backend, text]; none where nothing is captioned."""
-    found: dict[str, list[list[str]]] = {}
-    wanted = pa.array(ids, pa.string())
-    for table in dataset.tables("captions"):
-        for part in dataset.parts(table):
-            rows = dataset.read(table, parts=[part])
-            for row in rows.filter(_pc.is_in(rows["id"], value_set=wanted)).to_pylist():
-                found.setdefault(row["id"], []).append(
-                    [row["variant"], row["backend"], row["text"]]
-                )
-    return found
 
 
 def strips(outcome: Outcome, places: Mapping[int, int]) -> list[dict[str, Any]]:

@@ -249,10 +249,10 @@ def _aside(kind: str, count: int, lines: Mapping[tuple[str, str, str, str], Sequ
 def buckets(outcome: Outcome) -> str:
     """How many kept clips serve each training shape."""
     none = "fits no bucket"
-    kept = [each or none for each in outcome.selection.filter(outcome.kept)["bucket"].to_pylist()]
-    if not kept:
+    found = outcome.selection.filter(outcome.kept)["bucket"].value_counts().to_pylist()
+    counts = Counter({each["values"] or none: each["counts"] for each in found})
+    if not counts:
         return ""
-    counts = Counter(kept)
     largest = max(counts.values())
     lines = "".join(
         f'<tr><th scope=row>{escape(name)}</th><td class="scale"><div class="bar"><i class="'
