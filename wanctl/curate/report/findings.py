@@ -1,4 +1,4 @@
-"""What is stored beside decisions and helps to judge them: captions, outlines, words read."""
+"""What is stored beside decisions and helps to judge them: captions, outlines, words read.
 
 Only the clips that are shown are read from the tables.
 """
