@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
-from wanctl.curate.api import Clip, Evidence, Filter, FrameBatch, Verdict, threshold
+import numpy as np
+
+from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 
 class Duration(Filter):
@@ -11,9 +13,14 @@ class Duration(Filter):
     evidence: ClassVar[dict[str, str]] = {"duration_s": "float", "num_frames": "int"}
     unit: ClassVar[str] = "s"
 
-    min_s: float = threshold(default=4.0, ge=0, description="shortest length kept, in seconds")
+    min_s: float = threshold(
+        default=4.0, quantile=1, ge=0, description="shortest length kept, in seconds"
+    )
     max_s: float | None = threshold(
-        default=None, gt=0, description="longest length kept, in seconds; null sets no bound"
+        default=None,
+        quantile=1,
+        gt=0,
+        description="longest length kept, in seconds; null sets no bound",
     )
     min_frames: int = threshold(
         default=5,
@@ -29,14 +36,22 @@ class Duration(Filter):
         """Where the score flips the verdict."""
         return (self.min_s,) if self.max_s is None else (self.min_s, self.max_s)
 
-    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
+    def decide_many(self, batch: Batch) -> Verdicts:
         """The score is the length in seconds."""
-        seconds, count = evidence["duration_s"], evidence["num_frames"]
-        reason = ""
-        if seconds < self.min_s:
-            reason = f"lasts {seconds:.2f} s, at least {self.min_s:g} s wanted"
-        elif self.max_s is not None and seconds > self.max_s:
-            reason = f"lasts {seconds:.2f} s, at most {self.max_s:g} s allowed"
-        elif count < self.min_frames:
-            reason = f"has {count} frames, at least {self.min_frames} wanted"
-        return Verdict(keep=not reason, reason=reason, score=seconds)
+        seconds, count = batch.numbers("duration_s"), batch.numbers("num_frames")
+        longest = np.inf if self.max_s is None else self.max_s
+        return Verdicts.judge(
+            seconds,
+            (
+                seconds < self.min_s,
+                lambda row: f"lasts {seconds[row]:.2f} s, at least {self.min_s:g} s wanted",
+            ),
+            (
+                seconds > longest,
+                lambda row: f"lasts {seconds[row]:.2f} s, at most {self.max_s:g} s allowed",
+            ),
+            (
+                count < self.min_frames,
+                lambda row: f"has {count[row]:.0f} frames, at least {self.min_frames} wanted",
+            ),
+        )

@@ -1,8 +1,11 @@
 """Drops clips whose picture is too small or too elongated."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
-from wanctl.curate.api import Clip, Evidence, Filter, FrameBatch, Verdict, threshold
+import numpy as np
+
+from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 
 class Resolution(Filter):
@@ -12,7 +15,7 @@ class Resolution(Filter):
     unit: ClassVar[str] = "px"
 
     min_short_px: int = threshold(
-        default=256, ge=1, description="smallest shorter side kept, in pixels"
+        default=256, quantile=1, ge=1, description="smallest shorter side kept, in pixels"
     )
     min_width_px: int = threshold(default=1, ge=1, description="smallest width kept, in pixels")
     min_height_px: int = threshold(default=1, ge=1, description="smallest height kept, in pixels")
@@ -31,21 +34,29 @@ class Resolution(Filter):
         """Where the score flips the verdict."""
         return (float(self.min_short_px),)
 
-    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
+    def decide_many(self, batch: Batch) -> Verdicts:
         """The score is the shorter side in pixels."""
-        width, height = evidence["width"], evidence["height"]
-        aspect = width / height
-        size = f"is {width}x{height} px"
-        reason = ""
-        if min(width, height) < self.min_short_px:
-            reason = f"{size}, the shorter side must be at least {self.min_short_px}"
-        elif width < self.min_width_px:
-            reason = f"{size}, the width must be at least {self.min_width_px}"
-        elif height < self.min_height_px:
-            reason = f"{size}, the height must be at least {self.min_height_px}"
-        elif not self.min_aspect <= aspect <= self.max_aspect:
-            reason = (
-                f"{size} (aspect {aspect:.2f}), "
+        width, height = batch.numbers("width"), batch.numbers("height")
+        shorter, aspect = np.minimum(width, height), width / height
+
+        def rule(broken: np.ndarray, wanted: str) -> tuple[np.ndarray, Callable[[int], str]]:
+            return broken, lambda row: f"is {width[row]:.0f}x{height[row]:.0f} px{wanted}"
+
+        def elongated(row: int) -> str:
+            return (
+                f"is {width[row]:.0f}x{height[row]:.0f} px (aspect {aspect[row]:.2f}), "
                 f"allowed are {self.min_aspect:.2f} to {self.max_aspect:.2f}"
             )
-        return Verdict(keep=not reason, reason=reason, score=float(min(width, height)))
+
+        return Verdicts.judge(
+            shorter,
+            rule(
+                shorter < self.min_short_px,
+                f", the shorter side must be at least {self.min_short_px}",
+            ),
+            rule(width < self.min_width_px, f", the width must be at least {self.min_width_px}"),
+            rule(
+                height < self.min_height_px, f", the height must be at least {self.min_height_px}"
+            ),
+            ((aspect < self.min_aspect) | (aspect > self.max_aspect), elongated),
+        )
