@@ -74,7 +74,7 @@ SETTINGS = [
     "curate.shard_sources=2", f"curate.decode.workers={WORKERS}", "curate.batch_clips=3",
 ]  # fmt: skip
 FEW = ["curate.shard_sources=1"]
-RAY = ["curate.engine=ray", "curate.ray={cpus: 1, actors: 2}", "curate.decode.workers=1"]
+RAY = ["curate.engine=ray", "curate.ray={cpus: 1, actors: 2}"]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import os
 import sys
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Worker:
 
     def __init__(self, path: str, job: Job) -> None:
         self._dataset = DatasetDir.open(Path(path))
-        self._job = job
+        self._job = replace(job, limits=replace(job.limits, workers=job.ray.cpus))
 
     def work(self, part: str, sources: Sequence[str]) -> Done:
         """One part, from footage to evidence."""
