@@ -75,6 +75,15 @@ def test_the_figures_are_those_of_the_set(make):
     assert "dB, allowed 60 &lt;dB&gt;" in loud
 
 
+def test_it_says_what_a_bound_a_tenth_away_would_drop(make):
+    made = make(clips=400)
+    scores = made.material.outcome.scores[:, 0]
+    steps = re.search(r'<table class="steps">.*?</table>', made.html)
+    assert steps
+    lines = re.findall(r"<th scope=row>([\d.]+) dB.*?<td class=n>(\d+)</td>", steps[0])
+    assert lines == [(f"{at}", f"{(scores >= at).sum()}") for at in (54, 66)]
+
+
 def test_captions_labels_crops_and_findings_reach_the_script(make):
     clips = embedded(make().html, "data")["clips"]
     assert clips[1]["captions"] == [["long", "vlm", "a <b>fox</b> jumps"]]

@@ -2,7 +2,6 @@ import pytest
 
 from wanctl.curate.api import Box, Filter, FilterUnavailableError, Verdict, threshold
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.report.tally import funnel
 from wanctl.curate.select import SelectRules, measured, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from wanctl.curate.funnel import FunnelRow
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report.choose import Choice, choose
 from wanctl.curate.report.outcome import Outcome
+from wanctl.curate.report.tally import funnel_rows
 from wanctl.data.dataset import DatasetDir
 
 
@@ -35,6 +37,11 @@ class Material:
         outcome = Outcome.of(dataset.clips(), chosen, [named.name for named in filters])
         choice = choose(outcome, {named.name: named.filter.bounds() for named in filters})
         return cls(dataset, selection, filters, outcome, choice)
+
+    @cached_property
+    def funnel(self) -> list[FunnelRow]:
+        """What each filter does, in the recipe's order."""
+        return funnel_rows(self.outcome, {each.name: each.filter.bounds() for each in self.filters})
 
     @cached_property
     def places(self) -> dict[int, int]:

@@ -19,7 +19,7 @@ from wanctl.curate.report.findings import captions_of, outlines_of, words_of
 from wanctl.curate.report.material import Material
 from wanctl.curate.report.outcome import Outcome, indices
 from wanctl.curate.report.records import records, strips
-from wanctl.curate.report.tally import tally
+from wanctl.curate.report.tally import top_reasons
 from wanctl.curate.thumbs import FRAMES, collect_sprites
 from wanctl.curate.timing import all_stages
 from wanctl.data.atomic import write_bytes
@@ -90,7 +90,11 @@ def _parts(material: Material) -> list[tuple[str, str, str]]:
     crops = sections.sheet(choice.crops, material.places, int(outcome.cropped().sum()))
     found = [
         ("overview", "Overview", sections.overview(outcome, len(dataset.sources), len(aside))),
-        ("funnel", "Funnel", sections.funnel_table(outcome, tally(outcome))),
+        (
+            "funnel",
+            "Funnel",
+            sections.funnel_table(len(outcome), material.funnel, top_reasons(outcome)),
+        ),
         ("clips", "Clips", _asset("explorer.html")),
         ("filters", "Filters", _filters(material)),
         ("sources", "Sources", '<div id="strips"></div>'),
@@ -111,9 +115,10 @@ def _parts(material: Material) -> list[tuple[str, str, str]]:
 
 def _filters(material: Material) -> str:
     choice = material.choice
+    rows = {row.name: row for row in material.funnel}
     return "".join(
         sections.filter_section(
-            named, material.outcome, choice.boundaries.get(named.name, []),
+            named, material.outcome, choice.boundaries.get(named.name, []), rows[named.name],
             choice.dropped.get(named.name, ()), material.places,
         )
         for named in material.filters

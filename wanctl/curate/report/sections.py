@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wanctl.curate.funnel import FunnelRow
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.report.charts import distribution
 from wanctl.curate.report.choose import Boundary, LabelSheet
@@ -75,15 +76,26 @@ def overview(outcome: Outcome, sources: int, aside: int) -> str:
     )
 
 
-def funnel_table(outcome: Outcome, rows: Sequence[Any]) -> str:
-    """One bar per filter: what is left after it, and what it takes away at its place."""
-    total, before = len(outcome), len(outcome)
+def funnel_table(total: int, rows: Sequence[FunnelRow], tops: Mapping[str, str]) -> str:
+    """One bar per filter: what is left after it, and what it takes away at its place.
+
+    Args:
+        total: clips.
+        rows: of the funnel.
+        tops: filter -> its most frequent reason.
+    """
+    before = total
     lines = [_funnel_line(("all clips", ""), (total, 0, total), ("", "", ""), "")]
     for row in rows:
         anchor = f'<a href="#filter-{escape(row.name)}">{escape(row.name)}</a>'
         counts = (f"{row.left:,}", f"{row.drops:,}", f"{row.alone:,}")
         lines.append(
-            _funnel_line((row.name, anchor), (row.left, before - row.left, total), counts, row.top)
+            _funnel_line(
+                (row.name, anchor),
+                (row.left, before - row.left, total),
+                counts,
+                tops.get(row.name, ""),
+            )
         )
         before = row.left
     return (
@@ -113,6 +125,7 @@ def filter_section(
     named: NamedFilter,
     outcome: Outcome,
     boundaries: Sequence[Boundary],
+    funnel: FunnelRow,
     rows: Sequence[int],
     places: Mapping[int, int],
 ) -> str:
@@ -131,9 +144,31 @@ def filter_section(
         f'<span class="count">drops {total:,} of {len(outcome):,}</span></h3>'
         f'<p class="about">{escape(what.partition(chr(10))[0])}</p>'
         f'<p class="keys">{_keys(named)}</p>{link if named.name in outcome.labels else ""}'
-        + (f'<div class="two"><div>{drawn}</div><div>{near}</div></div>' if drawn else "")
+        + (
+            f'<div class="two"><div>{drawn}{_steps(named, funnel)}</div><div>{near}</div></div>'
+            if drawn
+            else ""
+        )
         + (f"<h4>Dropped</h4>{sheet(rows, places, total, named.name)}" if total else "")
         + "</section>"
+    )
+
+
+def _steps(named: NamedFilter, funnel: FunnelRow) -> str:
+    """What moving each bound a little would change."""
+    if not funnel.steps:
+        return ""
+    now = f"<tr><th scope=row>as it is</th><td class=n>{funnel.drops:,}</td>"
+    lines = [f"{now}<td class=n>{funnel.alone:,}</td></tr>"]
+    lines += [
+        f"<tr><th scope=row>{escape(brief(step.moved))} {escape(named.filter.unit)} "
+        f'<span class="soft">instead of {escape(brief(step.bound))}</span></th>'
+        f"<td class=n>{step.drops:,}</td><td class=n>{step.alone:,}</td></tr>"
+        for step in funnel.steps
+    ]
+    return (
+        '<table class="steps"><thead><tr><th>a bound moved by a tenth</th><th class="n">drops</th>'
+        f'<th class="n">alone</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
     )
 
 
