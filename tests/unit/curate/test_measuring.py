@@ -1,10 +1,13 @@
 """The engine's contract with filters: light ones beside the decoder, networks in batches."""
 
+import functools
+import http.server
 import importlib
 import json
 import os
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -141,9 +144,9 @@ def plugin(tmp_path, monkeypatch):
 def run(footage, tmp_path):
     """run(name=filter, ...) -> the data set, measured."""
 
-    def measure(batch_clips=4, **filters):
-        dataset = DatasetDir.create_or_open(tmp_path / "set")
-        parts = dataset.assign_sources(list_footage(footage).videos, 16)
+    def measure(batch_clips=4, folder=footage, out="set", **filters):
+        dataset = DatasetDir.create_or_open(tmp_path / out)
+        parts = dataset.assign_sources(list_footage(folder).videos, 16)
         rules = Splitter(DETECTORS["none"], DetectorSettings(), SplitRules(0, 0.1, 0.4), 30)
         named = [NamedFilter(name, each) for name, each in filters.items()]
         limits = Limits(2, 20, 4 * 2**30, batch_clips=batch_clips)
@@ -234,6 +237,28 @@ def test_an_embedder_that_filters_share_runs_once(run, plugin):
     assert all(row["frames"] == 2 and len(row["vector"]) == 8 for row in rows)
     assert np.linalg.norm(rows[0]["vector"][:4]) == pytest.approx(1, abs=1e-3)
     assert dataset.read(name).schema.field("vector").type.value_type == "halffloat"
+
+
+@pytest.fixture
+def url(footage):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(footage))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_footage_behind_a_url_gives_the_same_tables_but_for_its_name(run, plugin, url):
+    network, rows = plugin.Network(), plugin.Rows()
+    here = run(network=network, rows=rows)
+    there = run(folder=url, out="far", network=network, rows=rows)
+    assert {row["source"] for row in there.clips(["source"]).to_pylist()} == {
+        f"{url}/0.mp4", f"{url}/1.mp4",
+    }  # fmt: skip
+    assert there.clips().drop(["source"]).equals(here.clips().drop(["source"]))
+    for named in (NamedFilter("network", network), NamedFilter("rows", rows)):
+        assert there.read(named.table).equals(here.read(named.table))
 
 
 def test_what_happened_is_in_the_log_and_the_timings(run, plugin, tmp_path):
