@@ -15,6 +15,7 @@ from wanctl.curate.report.choose import Boundary, LabelSheet
 from wanctl.curate.report.outcome import Outcome
 from wanctl.curate.report.records import short_name
 from wanctl.curate.report.scale import brief
+from wanctl.curate.selection import CROP
 from wanctl.curate.timing import Stage
 
 MAX_ASIDE = 400
@@ -87,7 +88,8 @@ def funnel_table(total: int, rows: Sequence[FunnelRow], tops: Mapping[str, str])
     before = total
     lines = [_funnel_line(("all clips", ""), (total, 0, total), ("", "", ""), "")]
     for row in rows:
-        anchor = f'<a href="#filter-{escape(row.name)}">{escape(row.name)}</a>'
+        target = "crops" if row.name == CROP else f"filter-{row.name}"
+        anchor = f'<a href="#{escape(target)}">{escape(row.name)}</a>'
         counts = (f"{row.left:,}", f"{row.drops:,}", f"{row.alone:,}")
         lines.append(
             _funnel_line(
