@@ -1,7 +1,8 @@
 """What a caption must not be. Two public data sets shipped one caption thousands of times."""
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 # umT5 reads 512 tokens, some 2,000 characters of English; a model that goes on is rambling.
@@ -44,6 +45,33 @@ def problem(text: str, author: Literal["person", "rule", "model"]) -> str:
     if author == "model" and _REFUSAL.match(text):
         return f"is a refusal: {text[:40]!r}"
     return ""
+
+
+def unquoted(caption: str, texts: Iterable[str]) -> list[str]:
+    """Strings read in the picture that a caption does not contain.
+
+    Case, spaces, marks, and full or half width do not count; a single letter or digit is too
+    short to ask for, a single Chinese character is not.
+    """
+    said = _bare(caption)
+    return [text for text in texts if _asked_for(bare := _bare(text)) and bare not in said]
+
+
+def with_quotes(caption: str, missing: Sequence[str]) -> str:
+    """The caption, followed by the strings that it left out, in its own language."""
+    if any("\u4e00" <= character <= "\u9fff" for character in caption):
+        return f"{caption}画面中的文字写着{'、'.join(f'“{text}”' for text in missing)}。"
+    quoted = ", ".join(f'"{text}"' for text in missing)
+    return f"{caption} The text in the picture reads {quoted}."
+
+
+def _bare(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def _asked_for(bare: str) -> bool:
+    return len(bare) > 1 or (bool(bare) and not bare.isascii())
 
 
 class DuplicateWatch:

@@ -40,7 +40,14 @@ def with_hints(prompt: str, evidence: Evidence) -> str:
     """The prompt for a model, followed by measured facts it should agree with."""
     facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
     hints = [*facts, *([text] if (text := _text_seen(evidence)) else [])]
-    return f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
+    told = f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
+    return f"{told} Quote the text exactly as it is written." if words_seen(evidence) else told
+
+
+def words_seen(evidence: Evidence) -> list[str]:
+    """Strings that were read in the picture, each once; what a caption has to quote."""
+    texts = evidence.get("ocr", {}).get("texts") or ()
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))[:_MAX_WORDS_SEEN]
 
 
 def _seconds(duration_s: float) -> str:
@@ -75,12 +82,10 @@ def _motion(evidence: Evidence) -> list[str]:
 
 
 def _text_seen(evidence: Evidence) -> str:
-    measured = evidence.get("ocr", {})
-    words = [word for word in measured.get("texts") or () if word.strip()]
-    if words:
-        quoted = ", ".join(f'"{word}"' for word in list(dict.fromkeys(words))[:_MAX_WORDS_SEEN])
+    if words := words_seen(evidence):
+        quoted = ", ".join(f'"{word}"' for word in words)
         return f"with the text {quoted}"
-    frames = measured.get("polygons") or ()
+    frames = evidence.get("ocr", {}).get("polygons") or ()
     return "with text in the picture" if 2 * sum(map(bool, frames)) > len(frames) else ""
 
 

@@ -18,7 +18,8 @@ from wanctl.caption.backends import (
     CaptionOptions,
     build_captioner,
 )
-from wanctl.caption.checks import DuplicateWatch, problem, tidy
+from wanctl.caption.checks import DuplicateWatch, problem, tidy, unquoted, with_quotes
+from wanctl.caption.prompt import words_seen
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.frames import FrameBatch, FrameSpec
 from wanctl.data.reads import read_clip
@@ -72,6 +73,8 @@ class _Run:
         self.counts: Counter[str] = Counter()
         self.without: list[str] = []
         self.duplicates = DuplicateWatch()
+        self.quote_text = recipe.caption.quote_text
+        self.unquoted = 0
 
     def part(self, part: str, rows: Sequence[Row], bar: Bar) -> None:
         """Caption the clips of one part."""
@@ -117,8 +120,24 @@ class _Run:
             yield [
                 row
                 for (clip, _), captions in zip(batch, answers, strict=True)
-                for row in _checked(name, captioner, clip, captions)
+                for row in _checked(name, captioner, clip, self._quoting(captioner, clip, captions))
             ]
+
+    def _quoting(
+        self, captioner: Captioner, clip: CaptionClip, captions: Sequence[Caption]
+    ) -> list[Caption]:
+        """Captions of a model that was shown the OCR's strings, made to contain them."""
+        texts = words_seen(clip.evidence) if captioner.author == "model" else []
+        kept = []
+        for each in captions:
+            missing = unquoted(each.text, texts) if self.quote_text != "ignore" else []
+            self.unquoted += bool(missing)
+            if missing and self.quote_text == "drop":
+                continue
+            if missing:
+                each = Caption(with_quotes(each.text.strip(), missing), each.variant)
+            kept.append(each)
+        return kept
 
     def _frames(self, rows: Sequence[Row], spec: FrameSpec) -> Iterator[FrameBatch | None]:
         """Decoded frames of each clip; None, with a warning, where that fails."""
@@ -162,6 +181,11 @@ class _Run:
         """Say how many clips each backend captioned and what looks wrong."""
         counts = ", ".join(f"{name} {self.counts[name]}" for name in self.captioners)
         log.info("captioned %d clips: %s", sum(self.counts.values()), counts)
+        if self.unquoted:
+            done = {"append": "it was added", "drop": "they were dropped"}[self.quote_text]
+            log.warning(
+                "%d captions did not quote the text in the picture; %s", self.unquoted, done
+            )
         for text, sources in self.duplicates.repeated():
             log.warning("%d different sources share one caption: %.60r", sources, text)
         if self.without:

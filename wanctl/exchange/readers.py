@@ -262,7 +262,7 @@ def _sample(
     yield Item(
         path,
         member=member.name,
-        captions=[words] if words.strip() else [],
+        captions=[words.strip()] if words.strip() else [],
         stated=_stated(facts),
         name=f"{path.name}/{member.name}",
     )

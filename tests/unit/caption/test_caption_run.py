@@ -198,3 +198,28 @@ def test_mistakes_are_told_before_any_work(made):
     with pytest.raises(UserError, match="no data set there"):
         caption(recipe(made), made / "nowhere")
     assert not (made / "nowhere").exists()
+
+
+def test_text_that_ocr_read_is_quoted(made, monkeypatch, caplog):
+    dataset = DatasetDir.open(made / "out" / "dataset", lock=True)
+    schema = evidence_schema({"texts": "strings"})
+    rows = [{"id": f"{number:016x}", "texts": ["SALE", "50 %"]} for number in range(2)]
+    dataset.write_part("evidence/ocr@0", "part-00000", rows, schema=schema)
+    del dataset
+
+    class Reader(Model):
+        evidence = ("ocr",)
+
+    answers = {"0": "A shop.", "1": "A 'Sale' of 50%.", "2": "A dog."}
+    for policy, first in (
+        ("append", ['A shop. The text in the picture reads "SALE", "50 %".']),
+        ("drop", []),
+        ("ignore", ["A shop."]),
+    ):
+        name = f"reader-{policy}"
+        monkeypatch.setitem(backends.CAPTIONERS, name, Reader(answers))
+        told = (f"caption.backends=[{name}, template]", f"caption.quote_text={policy}")
+        caption(recipe(made, *told), made / "out")
+        texts = [row[2] for row in captions(made)[name]]
+        assert texts == [*first, "A 'Sale' of 50%.", "A dog."]
+    assert "1 captions did not quote the text in the picture; it was added" in caplog.text

@@ -1,6 +1,13 @@
 import pytest
 
-from wanctl.caption.checks import MAX_CHARACTERS, DuplicateWatch, problem, tidy
+from wanctl.caption.checks import (
+    MAX_CHARACTERS,
+    DuplicateWatch,
+    problem,
+    tidy,
+    unquoted,
+    with_quotes,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,12 @@ def test_one_caption_on_many_sources_is_noticed():
     for source in ("two.mp4", "three.mp4"):
         watch.add("a DOG.", source)
     assert watch.repeated() == [("a dog.", 3)]
+
+
+def test_text_in_the_picture_has_to_be_quoted():
+    texts = ["EXIT", "Café 24", "出口", "x", "口"]
+    assert unquoted("A door under 'Exit' and “ＣＡＦÉ-24”, 出 口", texts) == []
+    assert unquoted("A door.", texts) == ["EXIT", "Café 24", "出口", "口"]
+    missing = unquoted("A door with exit on it.", ["EXIT", "Way  Out"])
+    assert with_quotes("A door.", missing) == 'A door. The text in the picture reads "Way  Out".'
+    assert with_quotes("一扇门。", ["出口"]) == "一扇门。画面中的文字写着“出口”。"

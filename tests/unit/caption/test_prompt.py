@@ -34,3 +34,5 @@ def test_models_get_the_measurements_as_hints():
     assert with_hints("Describe.", {}) == "Describe."
     hinted = with_hints("Describe.", {"exposure": {"luma": [250.0]}})
     assert hinted == "Describe.\nMeasured: bright."
+    seen = with_hints("Describe.", {"ocr": {"texts": ["SALE"]}})
+    assert seen.endswith('with the text "SALE". Quote the text exactly as it is written.')
