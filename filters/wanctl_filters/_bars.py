@@ -57,6 +57,8 @@ def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
         if number == len(SIDES) and not any(widths.values()):
             return {side: Bar() for side in SIDES}
         view = _inward(luma, side, widths)
+        if not view.size:  # a picture of a few pixels
+            return {side: Bar() for side in SIDES}
         widths[side] = _margin(view, tolerance)
         if widths[side] == view.shape[1]:
             return {side: Bar() for side in SIDES}
@@ -71,6 +73,8 @@ def picture_area(luma: np.ndarray) -> tuple[slice, slice]:
     cut = {
         side: bar.width + 2 if bar.width and bar.change >= 0.5 else 0 for side, bar in bars.items()
     }
+    if cut["top"] + cut["bottom"] >= height or cut["left"] + cut["right"] >= width:
+        cut = dict.fromkeys(SIDES, 0)
     return slice(cut["top"], height - cut["bottom"]), slice(cut["left"], width - cut["right"])
 
 
