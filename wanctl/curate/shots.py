@@ -11,11 +11,12 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
+from wanctl.curate.transitions import Transition, from_heads, settled
 from wanctl.errors import UserError, unknown
 
 # TransNetV2 sees 100 frames at a time and is trusted on the middle 50 (Soucek and Lokoc 2020).
@@ -26,17 +27,6 @@ NEIGHBOURS = 4
 MIN_CHANGE = 12.0
 # A row or column whose levels stay this close together through the whole file is part of a bar.
 FLAT_LEVELS = 24
-
-
-class Transition(NamedTuple):
-    """A run of strip frames that belongs to no shot: first and last index of the change.
-
-    For a hard cut between strip frames k and k + 1, `first` is k and `last` is k: frame k is the
-    last one of the old shot.
-    """
-
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -78,13 +68,8 @@ def get_detector(name: str) -> Detector:
 
 def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
-    cuts, spans = probabilities(strip, settings.device)
-    return transitions(cuts, spans, settings.threshold)
-
-
-def transitions(cuts: np.ndarray, spans: np.ndarray, threshold: float) -> list[Transition]:
-    """What TransNetV2's two heads say at a threshold."""
-    return _grow(_runs(cuts > threshold), spans > threshold)
+    heads = probabilities(strip, settings.device)
+    return settled(strip, from_heads(*heads, settings.threshold))
 
 
 def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
@@ -97,7 +82,7 @@ def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
     around = (windows.sum(axis=1) - change) / (2 * NEIGHBOURS)
     is_cut = (change > MIN_CHANGE) & (change > settings.adaptive_threshold * around)
-    return [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)]
+    return settled(strip, [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)])
 
 
 def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # noqa: ARG001
@@ -187,22 +172,3 @@ def _undisturbed() -> Iterator[None]:
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
             random.setstate(python)
             np.random.set_state(numbers)
-
-
-def _runs(marked: np.ndarray) -> list[Transition]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
-    return [Transition(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
-
-
-def _grow(cuts: list[Transition], inside: np.ndarray) -> list[Transition]:
-    """Widen each cut to the whole run of transition frames it lies in; merge what then touches."""
-    grown: list[Transition] = []
-    for first, last in cuts:
-        while first > 0 and inside[first - 1]:
-            first -= 1
-        while last + 1 < len(inside) and inside[last + 1]:
-            last += 1
-        if grown and first <= grown[-1].last + 1:
-            first = grown.pop().first
-        grown.append(Transition(first, last))
-    return grown

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from wanctl.curate import shots
-from wanctl.curate.shots import DETECTORS, DetectorError, DetectorSettings, Transition
+from wanctl.curate.shots import DETECTORS, DetectorError, DetectorSettings
+from wanctl.curate.transitions import Transition, from_heads, settled
 
 
 def scenes(lengths, *, dissolve=0, seed=0):
@@ -61,8 +62,39 @@ def test_the_network_leaves_the_process_as_it_was():
 
 
 def test_touching_transitions_become_one():
-    inside = np.array([0, 1, 1, 1, 1, 0, 0], dtype=bool)
-    assert shots._grow([Transition(2, 2), Transition(4, 4)], inside) == [Transition(1, 4)]
+    cuts = np.array([0, 0, 0.9, 0, 0.9, 0, 0])
+    inside = np.array([0, 0.9, 0.9, 0.9, 0.9, 0, 0])
+    assert from_heads(cuts, inside, 0.4) == [Transition(1, 4)]
+
+
+def test_a_slow_dissolve_is_found_by_the_second_head_alone():
+    inside = np.zeros(60)
+    inside[20:30], inside[24:27] = 0.32, 0.6
+    assert from_heads(np.zeros(60), inside, 0.4) == [Transition(20, 29)]
+    assert from_heads(np.zeros(60), inside, 0.6) == [], "what counts moves with the threshold"
+    inside[22:30] = 0
+    assert from_heads(np.zeros(60), inside, 0.4) == [], "two frames are no dissolve"
+
+
+def test_a_flash_is_no_cut_and_a_cut_beside_one_stays():
+    strip = scenes([30, 30])
+    bright = strip.copy()
+    bright[12:15] = np.minimum(255, bright[12:15].astype(int) + 90)
+    cuts = [Transition(11, 11), Transition(14, 14), Transition(29, 29)]
+    assert settled(bright, cuts) == [Transition(29, 29)]
+    assert DETECTORS["adaptive"](bright, DetectorSettings()) == [Transition(29, 29)]
+
+
+def test_a_fade_through_black_is_one_transition():
+    strip = scenes([30, 30]).astype(float)
+    strip[20:41] *= np.abs(np.linspace(-1, 1, 21))[:, None, None, None]
+    halves = [Transition(20, 26), Transition(34, 40)]
+    assert settled(strip.astype(np.uint8), halves) == [Transition(20, 40)]
+    lit = scenes([20, 20, 20])
+    assert settled(lit, [Transition(19, 19), Transition(39, 39)]) == [
+        Transition(19, 19),
+        Transition(39, 39),
+    ]
 
 
 def test_an_unknown_detector_names_the_nearest():

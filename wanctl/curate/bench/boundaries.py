@@ -10,11 +10,10 @@ import numpy as np
 from wanctl.curate.bench.scores import Interval
 from wanctl.curate.shots import (
     DetectorSettings,
-    Transition,
     get_detector,
     probabilities,
-    transitions,
 )
+from wanctl.curate.transitions import Transition, from_heads, settled
 from wanctl.data.video import Scan, scan
 from wanctl.data.worker import DecodePool, Failure
 from wanctl.log import log
@@ -65,7 +64,7 @@ def sweep(strip: Strip, recipe: LoadedRecipe | None, thresholds: Sequence[float]
 
 def _at(strip: Strip, settings: DetectorSettings, recipe: LoadedRecipe | None) -> list[Interval]:
     if strip.heads is not None:
-        found = transitions(*strip.heads, settings.threshold)
+        found = settled(strip.scan.strip, from_heads(*strip.heads, settings.threshold))
     else:
         found = get_detector(_section(recipe).detector)(strip.scan.strip, settings)
     return [_in_source(strip.scan, each) for each in found]
