@@ -46,6 +46,7 @@ SURFACE = {
     "data report": {"--recipe", "--set", "--out"},
     "data check": {"path", "--csv", "--recipe", "--set", "--out"},
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},
+    "data text-images": {"to", "--recipe", "--set", "--out"},
     "filters list": set(),
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
 }

@@ -12,7 +12,7 @@ from wanctl.errors import UserError, unknown
 if TYPE_CHECKING:
     from wanctl.recipe.load import LoadedRecipe
 
-ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder that gets the clips")]
+ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder that gets the files")]
 LayoutOption = Annotated[
     str | None,
     typer.Option(
@@ -63,3 +63,11 @@ def check(
     from wanctl.exchange.run import check as run
 
     run(loaded, out, path, table)
+
+
+@recipe_command(data_app, "text-images", sections=())
+def text_images(loaded: "LoadedRecipe", out: Path, to: ToArgument) -> None:
+    """Draw pictures of Chinese and English text whose captions quote it."""
+    from wanctl.textimages.run import text_images as run
+
+    run(loaded, out, to)

@@ -189,6 +189,11 @@ class CaptionSection(Section):
         default=None,
         description="folder with NAME.txt or NAME.json per footage file; default: beside it",
     )
+    quote_text: Literal["append", "drop", "ignore"] = Field(
+        default="append",
+        description="a model's caption that leaves out text that OCR read: quote it at the end, "
+        "drop the caption, or let it be",
+    )
 
 
 class ExportSection(Section):
@@ -212,6 +217,50 @@ class ExportSection(Section):
     def _even(cls, side: int | None) -> int | None:
         if side is not None and side % 2:
             raise ValueError(f"got {side}; must be even, e.g. {side + 1}")
+        return side
+
+
+class TextImagesSection(Section):
+    """`wanctl data text-images`: pictures of text whose captions quote it."""
+
+    num_images: PositiveInt = Field(default=1000, description="pictures")
+    height: PositiveInt = Field(default=256, description="pixels, a multiple of 16")
+    width: PositiveInt = Field(default=256, description="pixels, a multiple of 16")
+    languages: tuple[Literal["zh", "en"], ...] = Field(default=("zh", "en"), min_length=1)
+    fonts: Path | None = Field(
+        default=None,
+        description="folder of fonts; null: those of the system and of installed packages",
+    )
+    corpus: tuple[Path, ...] = Field(
+        default=(), description="UTF-8 texts: lines to write, and how often characters are used"
+    )
+    corpus_share: float = Field(default=0.5, ge=0, le=1, description="share of lines out of it")
+    characters: Literal["common", "gb2312", "font"] = Field(
+        default="gb2312", description="3,755 common ones, 6,763 of GB 2312, or all a font has"
+    )
+    balance: float = Field(
+        default=0.7, ge=0, le=1, description="0: characters as they are used; 1: all alike"
+    )
+    plain_share: float = Field(default=0.5, ge=0, le=1, description="black on plain white")
+    grounds: Path | None = Field(
+        default=None,
+        description="folder of pictures to write on, beside frames of the run's data set",
+    )
+    vertical_share: float = Field(default=0.2, ge=0, le=1, description="Chinese in columns")
+    max_lines: PositiveInt = 3
+    max_characters: PositiveInt = Field(default=8, description="of a line; English takes twice")
+    check: bool = Field(default=True, description="read every picture back with OCR")
+    max_error: float = Field(
+        default=0.2, ge=0, le=1, description="characters read wrongly that a picture may have"
+    )
+
+    @field_validator("height", "width")
+    @classmethod
+    def _multiple_of_16(cls, side: int) -> int:
+        if side % 16:
+            raise ValueError(
+                f"got {side}; must be a multiple of 16, e.g. {max(16, side // 16 * 16)}"
+            )
         return side
 
 
@@ -356,6 +405,7 @@ class Recipe(Section):
     curate: CurateSection = CurateSection()
     caption: CaptionSection = CaptionSection()
     export: ExportSection = ExportSection()
+    text_images: TextImagesSection = TextImagesSection()
     model: ModelSection = ModelSection()
     train_vae: TrainVAESection = TrainVAESection()
     train_dit: TrainDiTSection = TrainDiTSection()

@@ -1,0 +1,1 @@
+"""Pictures of written text with the exact words as their captions."""
