@@ -164,8 +164,9 @@ class _Driver:
 
 def _connected(resources: RayResources) -> Any:
     """Ray, connected to its cluster or to one of its own on this machine."""
-    # it would otherwise report its use to its makers
+    # it would otherwise report its use to its makers, and give up on a busy machine after 30 s
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
     try:
         import ray  # noqa: PLC0415  an extra
         import ray.exceptions  # noqa: PLC0415
@@ -186,7 +187,7 @@ def _connected(resources: RayResources) -> Any:
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": {"PYTHONPATH": paths}},
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises this very class where it does not start
         why = " ".join(str(error).split())
         raise RayError(
             f"curate.ray.address: {resources.address or 'this machine'}: {why}"
