@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from wanctl.curate.bench.material import Material
+from wanctl.curate.columns import Batch
 from wanctl.data.encode import write_video
 from wanctl.data.frames import Box
 
@@ -160,6 +161,8 @@ class Family:
         make: cases from clean footage; few of them where the second argument is true.
         grade: what the outcomes are worth.
         split: keys of `curate.split`; files are single clips unless it says otherwise.
+        more: (filter, batch of all clips) -> for each clip what its evidence does not say plainly,
+            put beside its evidence.
         one_scale: whether the doses of all variants are on one scale.
         judge: stands in for `judge.judge`, where a filter's verdict is not what is measured.
     """
@@ -171,6 +174,7 @@ class Family:
     make: Callable[[Material, bool], Sequence[Case]]
     grade: Callable[[Sequence[Outcome]], Graded]
     split: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_SPLIT)
+    more: Callable[[Any, Batch], Sequence[Mapping[str, Any]]] | None = None
     one_scale: bool = True
     judge: Callable[..., list["Outcome"]] | None = None
 

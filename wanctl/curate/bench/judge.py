@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import yaml
 
+from wanctl.curate.api import Filter
 from wanctl.curate.bench.cases import Case, Family, Found, Outcome
+from wanctl.curate.columns import Batch
 from wanctl.curate.registry import build_filters
 from wanctl.curate.run import curate
 from wanctl.data.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.frames import Box
+from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import console, log, progress
 from wanctl.recipe.load import LoadedRecipe, load_recipe
 
@@ -55,7 +60,7 @@ def judge(
     """
     section = {"split": dict(family.split), "filters": {family.filter: settings(family, recipe)}}
     dataset, loaded = curated(section, folder, out)
-    found = _found(dataset, family.filter, loaded)
+    found = _found(dataset, family, loaded)
     return [Outcome(case, tuple(found.get(case.name, ()))) for case in cases]
 
 
@@ -97,15 +102,21 @@ def settings(family: Family, recipe: LoadedRecipe | None) -> dict[str, Any]:
     return dict(filters.get(family.filter) or {})
 
 
-def _found(dataset: DatasetDir, name: str, loaded: LoadedRecipe) -> dict[str, list[Found]]:
+def _found(dataset: DatasetDir, family: Family, loaded: LoadedRecipe) -> dict[str, list[Found]]:
     """Case name -> its clips in order of time."""
     (named,) = build_filters(loaded.recipe.curate.filters)
-    has_evidence = bool(named.filter.evidence)
-    rows = dataset.read(named.table).to_pylist() if has_evidence else []
+    name = named.name
+    clips = dataset.read("clips").to_pylist()
+    rows = dataset.read(named.table).to_pylist() if named.filter.evidence else []
     evidence = {row["id"]: row for row in rows}
+    if family.more is not None:
+        measured = [clip for clip in clips if clip["id"] in evidence]
+        batch = _batch(named.filter, measured, [evidence[clip["id"]] for clip in measured])
+        for clip, more in zip(measured, family.more(named.filter, batch), strict=True):
+            evidence[clip["id"]] |= more
     verdicts = {row["id"]: row for row in dataset.read("selections/default").to_pylist()}
     found: dict[str, list[Found]] = defaultdict(list)
-    for clip in sorted(dataset.read("clips").to_pylist(), key=lambda row: row["start_pts"]):
+    for clip in sorted(clips, key=lambda row: row["start_pts"]):
         row = verdicts[clip["id"]]
         found[Path(clip["source"]).stem].append(
             Found(
@@ -119,6 +130,20 @@ def _found(dataset: DatasetDir, name: str, loaded: LoadedRecipe) -> dict[str, li
             )
         )
     return found
+
+
+def _batch(
+    measurer: Filter, clips: Sequence[Mapping[str, Any]], evidence: Sequence[Mapping[str, Any]]
+) -> Batch:
+    """What the filter decided from: all clips, whole pictures."""
+    views = [(0, 0, clip["width"], clip["height"]) for clip in clips]
+    columns = evidence_columns(measurer.evidence)
+    rows = [{name: row[name] for name in columns.names} for row in evidence]
+    return Batch(
+        clips=pa.Table.from_pylist(list(clips), schema=table_schema("clips")),
+        evidence=pa.Table.from_pylist(rows, schema=columns),
+        views=np.array(views, dtype=np.int32).reshape(-1, 4),
+    )
 
 
 def _named(entries: Sequence[Mapping[str, Any]] | None, name: str, key: str) -> Any:

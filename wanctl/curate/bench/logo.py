@@ -1,16 +1,17 @@
 """Marks in a corner of several shots of one source; things in the scene that stand in a corner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
-from wanctl.curate.bench.cases import Case, Family, Figure, Found, Graded, Outcome, Point
+from wanctl.curate.bench.cases import Case, Family, Figure, Graded, Outcome, Point
 from wanctl.curate.bench.drawing import badge, stamp
 from wanctl.curate.bench.material import Material, Shot
 from wanctl.curate.bench.scores import box_iou
+from wanctl.curate.columns import Batch
 
 ALPHAS = (0.15, 0.3, 0.5, 0.75, 1.0)
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
@@ -68,7 +69,7 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     for outcome in outcomes:
         case = outcome.case
         for found in outcome.clips:
-            boxes = marks(found.evidence, found)
+            boxes: list[Box] = found.evidence.get("boxes", [])
             best = max((box_iou(box, case.truth.get("box", box)) for box in boxes), default=0.0)
             fired = best >= 0.5 if case.dose is not None else found.fired or bool(boxes)
             if case.positive:
@@ -87,11 +88,9 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     )
 
 
-def marks(evidence: Mapping[str, Any], found: Found) -> list[Box]:
-    """Boxes that were called a mark: what the crop took away names only a side of them."""
-    del found
-    boxes = evidence.get("boxes") or []
-    return [tuple(box) for box in boxes]  # type: ignore[misc]
+def marked(measurer: Any, batch: Batch) -> list[dict[str, list[Box]]]:
+    """The boxes that each clip's verdict rests on."""
+    return [{"boxes": [tuple(mark.box) for mark in marks]} for marks in measurer.marks(batch)]
 
 
 def _share(values: Sequence[float], least: float) -> float:
@@ -175,4 +174,5 @@ FAMILY = Family(
     make=make,
     grade=grade,
     split=SPLIT,
+    more=marked,
 )
