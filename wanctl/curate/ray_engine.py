@@ -22,6 +22,9 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.log import EventLog, board, log, timestamp
 
+# On a machine busy with other work a cluster of its own does not always come up within Ray's 30 s.
+STARTS = 3
+
 
 class RayError(UserError):
     """Ray is not installed, cannot be reached, or keeps losing its actors."""
@@ -164,9 +167,8 @@ class _Driver:
 
 def _connected(resources: RayResources) -> Any:
     """Ray, connected to its cluster or to one of its own on this machine."""
-    # it would otherwise report its use to its makers, and give up on a busy machine after 30 s
+    # it would otherwise report its use to its makers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
     try:
         import ray  # noqa: PLC0415  an extra
         import ray.exceptions  # noqa: PLC0415
@@ -174,22 +176,30 @@ def _connected(resources: RayResources) -> Any:
         raise RayError(
             "curate.engine: ray is not installed; `pip install 'wanctl[ray]'`, or use `local`"
         ) from None
-    try:
-        if resources.address:
-            ray.init(address=resources.address, log_to_driver=False)
+    for tries_left in reversed(range(STARTS)):
+        try:
+            _start(ray, resources)
+        except Exception as error:  # Ray raises this very class where it does not start in time
+            ray.shutdown()
+            if resources.address or not tries_left:
+                why = " ".join(str(error).split())
+                where = resources.address or "this machine"
+                raise RayError(f"curate.ray.address: {where}: {why}") from None
+            log.warning("Ray did not start in time; once more")
         else:
-            cores = max(os.cpu_count() or 1, resources.cpus)
-            paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-            ray.init(
-                num_cpus=cores,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": paths}},
-            )
-    except Exception as error:  # Ray raises this very class where it does not start
-        why = " ".join(str(error).split())
-        raise RayError(
-            f"curate.ray.address: {resources.address or 'this machine'}: {why}"
-        ) from None
+            break
     return ray
+
+
+def _start(ray: Any, resources: RayResources) -> None:
+    if resources.address:
+        ray.init(address=resources.address, log_to_driver=False)
+        return
+    paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, resources.cpus),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
