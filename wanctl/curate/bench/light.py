@@ -10,7 +10,6 @@ from wanctl.curate.bench.cases import (
     Case,
     Family,
     Figure,
-    Found,
     Graded,
     Outcome,
     first_clips,
@@ -60,28 +59,19 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     """Both directions apart, as each has a number of its own."""
     pairs = first_clips(outcomes)
     figures = []
-    for side, score in (("over", _blown), ("under", _darkness)):
+    # the score is above nought where too much is blown, below it where too little is lit
+    for side, sign in (("over", 1), ("under", -1)):
         own = [
             (case, found)
             for case, found in pairs
             if case.positive is not None and (case.dose is None or case.name.startswith(side))
         ]
         truth = [bool(case.positive) for case, _ in own]
-        ap = average_precision(truth, [score(found) for _, found in own])
+        ap = average_precision(truth, [sign * (found.score or 0.0) for _, found in own])
         figures.append(Figure(f"{side}-exposure, average precision", ap, 0.95))
     # one curve for both: how far beyond its own bound the worse of the two numbers is
     points = [judged(case, found, float(not found.kept)) for case, found in pairs]
     return Graded(points, figures)
-
-
-def _blown(found: Found) -> float:
-    blown = found.evidence.get("blown")
-    return float(np.median(blown)) if blown else float(found.score or 0)
-
-
-def _darkness(found: Found) -> float:
-    luma = found.evidence.get("luma")
-    return -float(np.median(luma)) if luma else float(found.score or 0)
 
 
 def _linear(frames: np.ndarray) -> np.ndarray:
