@@ -40,6 +40,72 @@ def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
     return float(mask.mean())
 
 
+def tightened(polygon: Polygon, margin: float) -> list[float]:
+    """A polygon around a line of text without the room that the detector leaves around the ink.
+
+    Args:
+        polygon: of a line, at any angle.
+        margin: room on every side, as a share of the polygon's height.
+    """
+    import cv2
+
+    points = np.asarray(polygon, dtype=np.float32).reshape(-1, 2)
+    centre, (one, other), angle = cv2.minAreaRect(points)
+    room = 2 * margin * min(one, other)
+    corners = cv2.boxPoints((centre, (max(one - room, 0.0), max(other - room, 0.0)), angle))
+    return [float(value) for value in corners.ravel()]
+
+
+def within(
+    frames: Sequence[Sequence[Polygon]], *, x: float, y: float, width: float, height: float
+) -> list[list[Polygon]]:
+    """The polygons as seen in a part of the picture, whose corner becomes the origin.
+
+    What lies outside is cut off; polygons without an area left stay, so that places are kept.
+    """
+    return [
+        [
+            [
+                min(max(value - (x, y)[index % 2], 0.0), (width, height)[index % 2])
+                for index, value in enumerate(polygon)
+            ]
+            for polygon in frame
+        ]
+        for frame in frames
+    ]
+
+
+def joined(frames: Sequence[Sequence[Polygon]]) -> list[Bounds]:
+    """Upright rectangles that hold all polygons of all frames; none of them meet."""
+    found: list[Bounds] = []
+    for box in (bounds(polygon) for frame in frames for polygon in frame):
+        if box.right <= box.left or box.bottom <= box.top:
+            continue
+        # a rectangle that has grown may meet another one
+        while meeting := [other for other in found if _meet(box, other)]:
+            found = [other for other in found if other not in meeting]
+            parts = [box, *meeting]
+            box = Bounds(
+                min(part.left for part in parts),
+                min(part.top for part in parts),
+                max(part.right for part in parts),
+                max(part.bottom for part in parts),
+            )
+        found.append(box)
+    return found
+
+
+def _meet(one: Bounds, other: Bounds) -> bool:
+    # lines of one block stand half a line apart
+    room = 0.5 * min(one.bottom - one.top, other.bottom - other.top)
+    return (
+        one.left < other.right + room
+        and other.left < one.right + room
+        and one.top < other.bottom + room
+        and other.top < one.bottom + room
+    )
+
+
 def captioned(
     frames: Sequence[Sequence[Polygon]], *, width: float, height: float
 ) -> list[list[float]]:

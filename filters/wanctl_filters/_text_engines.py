@@ -17,6 +17,9 @@ PACKAGES = {
 }
 """Engine -> importable name -> distribution."""
 
+MARGINS = {"easyocr": 0.1, "rapidocr": 0.1}
+"""Engine -> room around the ink on every side, as a share of the height of its polygons."""
+
 _MIN_READ_SCORE = 0.6
 
 

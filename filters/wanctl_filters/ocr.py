@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
+    Batch,
+    Box,
     Clip,
     Evidence,
     Field,
@@ -13,11 +15,24 @@ from wanctl.curate.api import (
     FrameBatch,
     FrameSpec,
     Verdict,
+    Verdicts,
     threshold,
 )
+from wanctl_filters._cut_away import cut_away
 from wanctl_filters._overlay import stillness
-from wanctl_filters._polygons import Polygon, bounds, captioned, coverage, plausible
-from wanctl_filters._text_engines import Detector, LineReader, load_detector, require
+from wanctl_filters._polygons import (
+    Polygon,
+    bounds,
+    captioned,
+    coverage,
+    joined,
+    plausible,
+    tightened,
+    within,
+)
+from wanctl_filters._text_engines import MARGINS, Detector, LineReader, load_detector, require
+
+_CROP_PAD_PX = 3  # room that glyphs' shadows and accents take around the tightened polygons
 
 
 class Ocr(Filter):
@@ -83,8 +98,22 @@ class Ocr(Filter):
         description="a polygon over more of the frame is a mistake: PP-OCR takes whole soft "
         "pictures (fog, a studio wall) for a line of text",
     )
+    max_crop_loss: float = threshold(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="overlaid text is cropped away where that takes at most this share of the "
+        "picture; 0 never crops",
+    )
+    margin: float | None = threshold(
+        default=None,
+        ge=0,
+        lt=0.5,
+        description="room that the detector leaves around the ink on every side, as a share of a "
+        "line's height; null takes the engine's own",
+    )
     min_around: float = threshold(
-        default=2.0,
+        default=4.0,
         ge=0,
         description="luma change (0..255) around a text below which the picture stands still, so "
         "that overlay and scene cannot be told apart",
@@ -124,22 +153,52 @@ class Ocr(Filter):
         """Where the score flips the verdict."""
         return (100 * self.max_overlay,)
 
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Verdicts; most clips have no text, and take no time."""
+        worded = np.flatnonzero(_polygon_counts(batch) > 0)
+        some = Batch(batch.clips.take(worded), batch.evidence.take(worded), batch.views[worded])
+        verdicts = [Verdict(keep=True, score=0.0)] * len(batch)
+        for row, (clip, evidence) in zip(worded.tolist(), some.rows(), strict=True):
+            verdicts[row] = self.decide(clip, evidence)
+        return Verdicts.of(verdicts)
+
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The score is the share under overlaid text in the fullest frame, in %."""
-        text = _shares(self._lines(clip, evidence), clip)
-        overlay = max(_shares(self.overlays(clip, evidence), clip))
-        mean = sum(text) / len(text)
-        reason = ""
-        if overlay > self.max_overlay:
-            reason = f"overlaid text covers {overlay:.1%}, allowed {self.max_overlay:.1%}"
-        elif mean > self.max_text:
-            reason = f"text covers {mean:.1%} on average, allowed {self.max_text:.1%}"
-        return Verdict(keep=not reason, reason=reason, score=100 * overlay)
+        """The score is the share under overlaid text in the fullest frame, in %.
+
+        It is measured in what earlier crops leave, and before the crop that is proposed here. A
+        clip with too much is kept if a crop takes the overlays away; it is judged once more by
+        what it would show then.
+        """
+        view = clip.view or Box(0, 0, clip.width, clip.height)
+        lines = self._seen(evidence, view)
+        chosen = self._overlays(lines, evidence, view)
+        overlay, mean = self._shares(lines, chosen, view)
+        score = 100 * overlay
+        reason = self._objection(overlay, mean)
+        crop = self._crop(chosen, view) if reason and self.max_crop_loss > 0 else None
+        if crop is None:
+            return Verdict(keep=not reason, reason=reason, score=score)
+        lines = self._seen(evidence, crop)
+        rest = self._objection(*self._shares(lines, self._overlays(lines, evidence, crop), crop))
+        if rest:
+            return Verdict(keep=False, reason=reason, score=score)
+        return Verdict(keep=True, score=score, crop=crop)
 
     def overlays(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
-        """The polygons of each frame that were laid over the picture."""
-        frames = evidence["polygons"]
-        subtitles = captioned(frames, width=clip.width, height=clip.height)
+        """The polygons of each frame that were laid over the picture, in display pixels."""
+        view = Box(0, 0, clip.width, clip.height)
+        return self._overlays(self._seen(evidence, view), evidence, view)
+
+    def _seen(self, evidence: Evidence, view: Box) -> list[list[Polygon]]:
+        """The polygons of each frame without their margins, as they lie in the view."""
+        margin = MARGINS[self.engine] if self.margin is None else self.margin
+        tight = [[tightened(line, margin) for line in frame] for frame in evidence["polygons"]]
+        return within(tight, x=view.x, y=view.y, width=view.width, height=view.height)
+
+    def _overlays(
+        self, frames: list[list[Polygon]], evidence: Evidence, view: Box
+    ) -> list[list[Polygon]]:
+        subtitles = captioned(frames, width=view.width, height=view.height)
         steady, around = iter(evidence["steady"]), iter(evidence["around"])
         chosen = [
             [
@@ -149,16 +208,44 @@ class Ocr(Filter):
             ]
             for polygons, shares in zip(frames, subtitles, strict=True)
         ]
-        return plausible(chosen, width=clip.width, height=clip.height, max_share=self.max_line)
+        return self._plausible(chosen, view)
+
+    def _plausible(self, frames: list[list[Polygon]], view: Box) -> list[list[Polygon]]:
+        return plausible(frames, width=view.width, height=view.height, max_share=self.max_line)
+
+    def _shares(
+        self, lines: list[list[Polygon]], overlays: list[list[Polygon]], view: Box
+    ) -> tuple[float, float]:
+        """Share under overlays in the fullest frame; under any text, mean over the frames."""
+        over = [coverage(frame, view.width, view.height) for frame in overlays]
+        every = [coverage(frame, view.width, view.height) for frame in self._plausible(lines, view)]
+        return max(over), sum(every) / len(every)
+
+    def _objection(self, overlay: float, mean: float) -> str:
+        if overlay > self.max_overlay:
+            return f"overlaid text covers {overlay:.1%}, allowed {self.max_overlay:.1%}"
+        if mean > self.max_text:
+            return f"text covers {mean:.1%} on average, allowed {self.max_text:.1%}"
+        return ""
+
+    def _crop(self, overlays: list[list[Polygon]], view: Box) -> Box | None:
+        """What is left of the view without its overlays; None where that is too little."""
+        boxes = [
+            Box(
+                view.x + int(box.left) - _CROP_PAD_PX,
+                view.y + int(box.top) - _CROP_PAD_PX,
+                int(box.right - box.left) + 2 * _CROP_PAD_PX + 1,
+                int(box.bottom - box.top) + 2 * _CROP_PAD_PX + 1,
+            )
+            for box in joined(overlays)
+        ]
+        crop = cut_away(boxes, view)
+        loss = 1 - crop.width * crop.height / (view.width * view.height)
+        return crop if boxes and loss <= self.max_crop_loss else None
 
     def _is_overlay(self, steady: float, around: float, subtitle: float) -> bool:
         stays = steady >= self.overlay_share or subtitle >= self.caption_share
         return stays and around >= self.min_around
-
-    def _lines(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
-        return plausible(
-            evidence["polygons"], width=clip.width, height=clip.height, max_share=self.max_line
-        )
 
     def _read(self, frames: np.ndarray, found: list[list[list[float]]]) -> list[str]:
         """Words of the frame with most text, top to bottom."""
@@ -182,6 +269,12 @@ class Ocr(Filter):
         return LineReader()
 
 
-def _shares(frames: list[list[Polygon]], clip: Clip) -> list[float]:
-    """Share of each frame under its polygons."""
-    return [coverage(polygons, clip.width, clip.height) for polygons in frames]
+def _polygon_counts(batch: Batch) -> np.ndarray:
+    """(N,) polygons of each clip, all frames together."""
+    import pyarrow as pa
+
+    column = batch.evidence["polygons"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    frames = column.values.offsets.to_numpy()[column.offsets.to_numpy()]
+    return np.diff(frames)

@@ -1,0 +1,49 @@
+"""The largest rectangle of a picture that leaves boxes out."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from wanctl.curate.api import Box
+
+_MOST = 5  # boxes that are cut one by one; with more, the rest goes with the nearest edge
+
+
+def cut_away(boxes: Sequence[Box], view: Box) -> Box:
+    """The largest part of `view` that meets none of the boxes, by cutting at straight lines.
+
+    Each box goes with one side of the picture. A box outside the view costs nothing.
+    """
+    sides = [_sides(box, view) for box in boxes if _meets(box, view)]
+    sides.sort(key=lambda cuts: -min(_loss(cut, view) for cut in cuts))
+    choices = [cuts if index < _MOST else [min(cuts, key=lambda cut: _loss(cut, view))]
+               for index, cuts in enumerate(sides)]  # fmt: skip
+    best = Box(view.x, view.y, 0, 0)
+    for chosen in product(*choices):
+        left, top, right, bottom = (max((cut[i] for cut in chosen), default=0) for i in range(4))
+        width, height = view.width - left - right, view.height - top - bottom
+        if width > 0 and height > 0 and width * height > best.width * best.height:
+            best = Box(view.x + left, view.y + top, width, height)
+    return best
+
+
+def _meets(box: Box, view: Box) -> bool:
+    return (
+        box.x < view.x + view.width
+        and view.x < box.x + box.width
+        and box.y < view.y + view.height
+        and view.y < box.y + box.height
+    )
+
+
+def _sides(box: Box, view: Box) -> list[tuple[int, int, int, int]]:
+    """Pixels to cut off left, top, right or bottom so that the box is gone."""
+    return [
+        (box.x + box.width - view.x, 0, 0, 0),
+        (0, box.y + box.height - view.y, 0, 0),
+        (0, 0, view.x + view.width - box.x, 0),
+        (0, 0, 0, view.y + view.height - box.y),
+    ]
+
+
+def _loss(cut: tuple[int, int, int, int], view: Box) -> float:
+    return (cut[0] + cut[2]) / view.width + (cut[1] + cut[3]) / view.height

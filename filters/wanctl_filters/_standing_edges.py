@@ -1,0 +1,193 @@
+"""What stands still in a picture that moves: the edges of marks laid over it.
+
+A mark's gradient is the same in every frame while the rest of the picture changes under it. A
+clip is boiled down to the few cells whose mean gradient is strong and steady; those of many shots
+can then be put together without looking at pictures again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from wanctl.curate.api import Box
+
+COARSE = 8  # cells of the grid per cell of the map of movement
+_CAP = 48  # levels; a passing headlight must not outweigh all other frames
+_MIN_EDGE = 5.0  # levels, of the mean gradient
+_MIN_STEADY = 0.3  # of a single clip's cells that are kept
+_MAX_CELLS = 2500
+_UNIT = 4  # stored parts of a level
+_QUANTILES = 1.683  # from the 20th to the 80th percentile of a normal distribution, in deviations
+
+
+class Edges(NamedTuple):
+    """A clip's standing edges, all int64.
+
+    Attributes:
+        cells: (K,) row * width + column of the grid.
+        gradient: (4 K,) mean gradient, in quarter levels: for each cell along x and y in the red
+            plane, then in the blue one. A coloured mark may have the brightness of what is
+            behind it, but hardly the red and the blue of it.
+        energy: (K,) mean square of the gradient, in levels squared.
+        luma: (C,) mean level of each coarse cell, row after row.
+        spread: (C,) how much it changes over time, in quarter levels: a standard deviation that
+            does not see what passes by.
+    """
+
+    cells: np.ndarray
+    gradient: np.ndarray
+    energy: np.ndarray
+    luma: np.ndarray
+    spread: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that stands still where everything around it moves.
+
+    Attributes:
+        box: in cells of the grid.
+        steadiness: mean over its edges of the share of their energy that never changes, 0..1.
+        around: median change over time (luma levels) in the ring around it.
+    """
+
+    box: Box
+    steadiness: float
+    around: float
+
+
+def standing_edges(frames: np.ndarray) -> Edges:
+    """Measure (N, H, W, 3) uint8."""
+    import cv2
+
+    _, height, width, _ = frames.shape
+    total = np.zeros((4, height, width), np.float32)
+    energy = np.zeros((height, width), np.float32)
+    for frame in frames:
+        red, _, blue = cv2.split(frame)
+        for index, (plane, along_x) in enumerate(((red, 1), (red, 0), (blue, 1), (blue, 0))):
+            slope = cv2.Sobel(plane, cv2.CV_32F, along_x, 1 - along_x, ksize=1)
+            slope = np.clip(slope, -_CAP, _CAP)
+            total[index] += slope
+            energy += slope * slope
+    mean, energy = total / len(frames), energy / len(frames)
+    strength = (mean * mean).sum(axis=0)
+    kept = (strength >= _MIN_EDGE**2) & (strength >= _MIN_STEADY * energy)
+    cells = np.flatnonzero(kept)
+    if len(cells) > _MAX_CELLS:
+        # the steadiest of the strong ones
+        rank = strength.ravel()[cells] ** 2 / energy.ravel()[cells]
+        cells = np.sort(cells[np.argsort(-rank, kind="stable")[:_MAX_CELLS]])
+    coarse = np.stack([_coarse(frame[..., 0]) for frame in frames]).astype(np.float64)
+    low, high = np.quantile(coarse, (0.2, 0.8), axis=0)
+    return Edges(
+        cells,
+        np.rint(_UNIT * mean.reshape(4, -1)[:, cells]).T.ravel().astype(np.int64),
+        np.rint(energy.ravel()[cells]).astype(np.int64),
+        np.rint(coarse.mean(axis=0)).ravel().astype(np.int64),
+        np.rint(_UNIT * (high - low) / _QUANTILES).ravel().astype(np.int64),
+    )
+
+
+def _coarse(frame: np.ndarray) -> np.ndarray:
+    import cv2
+
+    height, width = frame.shape
+    size = (max(1, width // COARSE), max(1, height // COARSE))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def moving_share(edges: Edges, min_change: float) -> float:
+    """Share of the picture that changes by at least `min_change` luma levels."""
+    return float((edges.spread >= _UNIT * min_change).mean()) if len(edges.spread) else 0.0
+
+
+def find_marks(
+    clips: Sequence[Edges], size: tuple[int, int], *, min_steady: float, min_change: float
+) -> list[Mark]:
+    """Marks that the clips of one source have in common.
+
+    Args:
+        clips: at least one; those that hardly move tell nothing and should be left out.
+        size: width and height of the grid.
+        min_steady: share of an edge's energy that must be the same in all frames of all clips.
+        min_change: luma levels by which the ring around a mark must change.
+    """
+    import cv2
+
+    width, height = size
+    steady, strong = _pooled(clips, width * height)
+    mask = ((steady >= min_steady) & strong).reshape(height, width)
+    moving = _movement(clips, size)
+    reach = max(3, round(0.016 * max(size))) | 1
+    joined = cv2.dilate(mask.astype(np.uint8), np.ones((reach, 2 * reach + 1), np.uint8))
+    count, parts = cv2.connectedComponents(joined, connectivity=8)
+    steady = steady.reshape(height, width)
+    marks = []
+    for part in range(1, count):
+        inside = mask & (parts == part)
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        box = _box(columns, rows)
+        if _is_compact(box, int(inside.sum()), size):
+            around = float(np.median(_ring(moving, box)))
+            if around >= min_change:
+                marks.append(Mark(box, float(steady[inside].mean()), around))
+    return marks
+
+
+def _pooled(clips: Sequence[Edges], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) share of each cell's energy that is common to all clips; where it is strong."""
+    cells = np.concatenate([clip.cells for clip in clips])
+    gradient = np.concatenate([clip.gradient for clip in clips]).reshape(-1, 4) / _UNIT
+    energy = np.concatenate([clip.energy for clip in clips])
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, values, minlength=count) / len(clips)
+
+    strength = sum((mean(column) ** 2 for column in gradient.T), np.zeros(count))
+    return strength / np.maximum(mean(energy), 1.0), strength >= _MIN_EDGE**2
+
+
+def _movement(clips: Sequence[Edges], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) luma change over time and from clip to clip, in levels, on the coarse grid."""
+    shape = (max(1, size[1] // COARSE), max(1, size[0] // COARSE))
+    within = np.mean([(clip.spread / _UNIT) ** 2 for clip in clips], axis=0)
+    between = np.var([clip.luma for clip in clips], axis=0)
+    return np.sqrt(within + between).reshape(shape)
+
+
+def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
+    """The extent of a mark from that of its edges, which reach one cell further on all sides."""
+    left, top = int(columns[0]) + 1, int(rows[0]) + 1
+    return Box(left, top, max(1, int(columns[-1]) - left), max(1, int(rows[-1]) - top))
+
+
+def _is_compact(box: Box, edges: int, size: tuple[int, int]) -> bool:
+    """Whether a box may be a mark: neither specks nor rules, nor cut off by the picture's edge."""
+    width, height = size
+    cut_off = (
+        box.x <= 1
+        or box.y <= 1
+        or box.x + box.width >= width - 1
+        or box.y + box.height >= height - 1
+    )
+    small = min(box.width, box.height) < 2 or edges < 12
+    large = box.width > 0.45 * width or box.height > 0.35 * height
+    sparse = edges < 0.06 * box.width * box.height
+    return not (cut_off or small or large or sparse)
+
+
+def _ring(moving: np.ndarray, box: Box) -> np.ndarray:
+    """The coarse cells around a box."""
+    height, width = moving.shape
+    left, top = max(0, box.x // COARSE - 1), max(0, box.y // COARSE - 1)
+    right = min(width, (box.x + box.width - 1) // COARSE + 2)
+    bottom = min(height, (box.y + box.height - 1) // COARSE + 2)
+    around = np.zeros(moving.shape, dtype=bool)
+    around[top:bottom, left:right] = True
+    # the mark itself stands still; cells that it fills are left out
+    inner = (slice(top + 1, bottom - 1), slice(left + 1, right - 1))
+    around[inner] = False
+    return moving[around] if around.any() else moving[top:bottom, left:right].ravel()

@@ -1,0 +1,144 @@
+"""Marks are found by what stands still; things of the scene are not."""
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from wanctl.curate.api import Batch, Box
+from wanctl.data.schemas import evidence_columns
+from wanctl_filters._cut_away import cut_away
+from wanctl_filters.watermark import Watermark
+
+WIDTH, HEIGHT = 640, 360
+WHOLE = Box(0, 0, WIDTH, HEIGHT)
+MARK = Box(560, 20, 60, 34)  # x, y, width, height
+
+
+def _shot(seed, count=16):
+    """Soft shapes that move, from a fixed seed."""
+    rng = np.random.default_rng(seed)
+    wide = cv2.resize(
+        rng.integers(20, 235, (HEIGHT // 12, WIDTH // 6, 3), dtype=np.uint8),
+        (2 * WIDTH, HEIGHT),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    step = WIDTH / count
+    return np.stack([wide[:, int(i * step) : int(i * step) + WIDTH] for i in range(count)])
+
+
+def _marked(frames, alpha=1.0, box=MARK, colour=(255, 255, 255)):
+    """A ring with letters, blended in."""
+    stencil = np.zeros((box.height, box.width), np.uint8)
+    cv2.rectangle(stencil, (1, 1), (box.width - 2, box.height - 2), 255, 3)
+    cv2.putText(stencil, "TV7", (7, box.height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
+    cover = alpha * stencil[..., None] / 255.0
+    out = frames.copy()
+    part = out[:, box.y : box.y + box.height, box.x : box.x + box.width]
+    part[:] = np.rint(part * (1 - cover) + np.array(colour) * cover).astype(np.uint8)
+    return out
+
+
+@pytest.fixture
+def inspect(footage):
+    """inspect(shots, filter=default, view=WHOLE) -> boxes and verdict of a source's first shot."""
+
+    def run(shots, filter_=None, view=WHOLE):
+        filter_ = filter_ or Watermark()
+        rows = [filter_.measure(*footage(filter_, frames)) for frames in shots]
+        return _decide(filter_, rows, view)
+
+    return run
+
+
+def _decide(filter_, rows, view):
+    count = len(rows)
+    clips = {"source": ["a.mp4"] * count, "width": [WIDTH] * count, "height": [HEIGHT] * count}
+    batch = Batch(
+        clips=pa.table(clips),
+        evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Watermark.evidence)),
+        views=np.array([view] * count, np.int32),
+    )
+    return [mark.box for mark in filter_.marks(batch)[0]], filter_.decide_many(batch)[0]
+
+
+def _iou(one, other):
+    wide = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    high = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    shared = max(0, wide) * max(0, high)
+    return shared / (one.width * one.height + other.width * other.height - shared)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+@pytest.mark.parametrize("shots", [1, 4])
+@pytest.mark.parametrize("colour", [(255, 255, 255), (220, 40, 40)])
+@pytest.mark.parametrize("corner", [(560, 20), (20, 20), (20, 306), (560, 306)])
+def test_finds_marks_in_corners(inspect, alpha, shots, colour, corner):
+    box = Box(*corner, MARK.width, MARK.height)
+    footage = [_marked(_shot(seed), alpha, box, colour) for seed in range(shots)]
+    boxes, verdict = inspect(footage)
+    assert len(boxes) == 1
+    assert _iou(boxes[0], box) >= 0.5
+    assert verdict.keep
+    assert verdict.crop is not None
+    assert _iou(verdict.crop, box) == 0
+    assert verdict.crop.width * verdict.crop.height >= 0.8 * WIDTH * HEIGHT
+
+
+def test_clean_footage_has_none(inspect):
+    for shots in (1, 4):
+        boxes, verdict = inspect([_shot(10 + seed) for seed in range(shots)])
+        assert boxes == []
+        assert verdict.keep
+        assert verdict.crop is None
+
+
+def test_a_still_clip_tells_nothing_but_takes_its_siblings_marks(inspect):
+    still = _marked(np.repeat(_shot(3)[:1], 16, axis=0))
+    assert inspect([still])[0] == []
+    boxes, verdict = inspect([still, _marked(_shot(4)), _marked(_shot(5))])
+    assert len(boxes) == 1
+    assert verdict.crop is not None
+
+
+def test_a_thing_that_stands_in_one_shot_is_no_mark(inspect):
+    shots = [_shot(20 + seed) for seed in range(4)]
+    shots[1] = _marked(shots[1])
+    assert inspect(shots)[0] == []
+
+
+def test_a_thing_cut_off_by_the_edge_or_in_the_middle_is_no_mark(inspect):
+    lamp = Box(WIDTH - 60, 20, 60, 34)
+    badge = Box(290, 165, 60, 34)
+    for box in (lamp, badge):
+        assert inspect([_marked(_shot(30), box=box)])[0] == []
+    found = inspect([_marked(_shot(30), box=badge)], Watermark(corner_share=0.5))[0]
+    assert len(found) == 1
+
+
+def test_what_cannot_be_cropped_is_dropped_or_kept(inspect):
+    large = Box(150, 90, 200, 90)
+    shots = [_marked(_shot(seed), box=large) for seed in range(3)]
+    settings = {"corner_share": 0.5}
+    _, verdict = inspect(shots, Watermark(**settings))
+    assert not verdict.keep
+    assert "at least 80% wanted" in verdict.reason
+    _, verdict = inspect(shots, Watermark(**settings, otherwise="keep"))
+    assert verdict.keep
+    assert verdict.crop is None
+
+
+def test_marks_outside_the_view_cost_nothing(inspect):
+    shots = [_marked(_shot(seed)) for seed in range(3)]
+    _, verdict = inspect(shots, view=Box(0, 60, WIDTH, 240))
+    assert verdict.keep
+    assert verdict.crop is None
+
+
+def test_cuts_leave_the_largest_rectangle():
+    assert cut_away([], WHOLE) == WHOLE
+    assert cut_away([MARK], WHOLE) == Box(0, 0, 560, 360)
+    assert cut_away([Box(300, 300, 40, 40)], WHOLE) == Box(0, 0, 640, 300)
+    two = [Box(560, 10, 60, 30), Box(10, 320, 60, 30)]
+    assert cut_away(two, WHOLE) == Box(70, 40, 570, 320)
+    assert cut_away([MARK], Box(0, 100, 640, 200)) == Box(0, 100, 640, 200)
