@@ -25,6 +25,7 @@ from wanctl.curate.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Ve
 from wanctl.curate.quantiles import or_quantile
 from wanctl.data.frames import Box, FrameBatch, FrameSpec
 from wanctl.data.schemas import evidence_columns
+from wanctl.data.sources import opened as open_source
 from wanctl.errors import UserError
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "Verdicts",
+    "open_source",
     "threshold",
 ]
 
@@ -170,15 +172,11 @@ class Filter(Measurer):
         unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
         scope: which clips `decide_many` must see together: any ("clip"), all of a source file
             ("source"), or the whole data set ("set").
-        marks: the marks that people give clips to train it, with what they mean; empty where it
-            cannot be trained.
     """
 
     evidence: ClassVar[dict[str, str]] = {}
     unit: ClassVar[str] = ""
     scope: ClassVar[Literal["clip", "source", "set"]] = "clip"
-
-    marks: ClassVar[Mapping[str, str]] = {}
 
     optional: bool = threshold(
         default=False, description="skip this filter, with a warning, where it cannot run"
@@ -205,12 +203,16 @@ class Filter(Measurer):
         """Verdicts on many clips. Override it where deciding one by one would be slow."""
         return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
 
+    def choices(self) -> Mapping[str, str]:
+        """Marks that people may give clips to train it, with what they mean; empty: untrainable."""
+        return {}
+
     def train(self, batch: Batch, marks: list[str] | None) -> Trained:
         """A head for this filter, from clips that people marked.
 
         Args:
             batch: the marked clips only.
-            marks: one of `marks` for each; None where none were given.
+            marks: one of `choices` for each; None where none were given.
         """
         raise NotImplementedError
 

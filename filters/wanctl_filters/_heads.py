@@ -1,0 +1,162 @@
+"""Small models on top of embeddings: linear, or with one hidden layer; files of safetensors."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wanctl.curate.api import FilterUnavailableError
+
+FORMAT = "wanctl-head-1"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a head looks at.
+
+    Attributes:
+        embedding: `name@hash` of the embedder, so that it is never fed other vectors.
+        scores: names of earlier filters whose scores it takes besides.
+    """
+
+    embedding: str
+    scores: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Head:
+    """features -> (N, K): standardise, then the layers with ReLU in between.
+
+    Attributes:
+        inputs: what the features are.
+        mean: (F,) subtracted first.
+        scale: (F,) divided by.
+        layers: (weight (in, out), bias (out,)) each.
+        classes: names of the outputs, where they are classes.
+        about: figures of its training, kept in the file.
+    """
+
+    inputs: Inputs
+    mean: np.ndarray
+    scale: np.ndarray
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    classes: tuple[str, ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(N, K) float32 outputs; a score that is not there counts as average."""
+        values = (features - self.mean) / self.scale
+        values = np.where(np.isnan(values), 0.0, values)
+        for index, (weight, bias) in enumerate(self.layers):
+            if index:
+                values = np.maximum(values, 0.0)
+            values = values @ weight + bias
+        return values
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """(N, K) chances of the classes; a single output is the log-odds of the second."""
+        outputs = self(features).astype(np.float64)
+        if outputs.shape[1] == 1:
+            outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+        chances = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return chances / chances.sum(axis=1, keepdims=True)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Its numbers, as they are stored."""
+        named = {"mean": self.mean, "scale": self.scale}
+        for index, (weight, bias) in enumerate(self.layers):
+            named |= {f"layers.{index}.weight": weight, f"layers.{index}.bias": bias}
+        return {
+            name: np.ascontiguousarray(value, dtype=np.float32) for name, value in named.items()
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself."""
+        return {
+            "format": FORMAT,
+            "embedding": self.inputs.embedding,
+            "scores": json.dumps(self.inputs.scores),
+            "classes": json.dumps(self.classes),
+            "about": json.dumps(self.about),
+        }
+
+
+def read_head(path: str, filter_name: str) -> Head:
+    """A head from its file.
+
+    Raises:
+        FilterUnavailableError: there is no such file, or it holds something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(path).expanduser()
+    try:
+        with safe_open(file, framework="np") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FilterUnavailableError(
+            f"filter {filter_name}: head {file}: {line}; "
+            f"`wanctl filters fit {filter_name}` makes one"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise FilterUnavailableError(
+            f"filter {filter_name}: {file} is no head that `wanctl filters fit` made"
+        )
+    count = sum(name.endswith(".weight") for name in tensors)
+    return Head(
+        inputs=Inputs(metadata["embedding"], tuple(json.loads(metadata["scores"]))),
+        mean=tensors["mean"],
+        scale=tensors["scale"],
+        layers=tuple(
+            (tensors[f"layers.{index}.weight"], tensors[f"layers.{index}.bias"])
+            for index in range(count)
+        ),
+        classes=tuple(json.loads(metadata["classes"])),
+        about=json.loads(metadata["about"]),
+    )
+
+
+def standardiser(vectors: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of features [vectors, scores].
+
+    All numbers of the embedding share one scale, and together weigh as much as sixteen scores:
+    a penalty on weights would otherwise trust a thousand of them over five filters.
+    """
+    mean = np.concatenate([vectors.mean(axis=0), _nanmean(scores)])
+    spread = float(vectors.std(axis=0).mean()) or 1.0
+    wide = spread * np.sqrt(vectors.shape[1] / 16)
+    deviation = np.sqrt(_nanmean((scores - _nanmean(scores)) ** 2))
+    scale = np.concatenate(
+        [np.full(vectors.shape[1], wide), np.where(deviation > 0, deviation, 1.0)]
+    )
+    return mean, scale
+
+
+def check_inputs(head: Head, embedding: str, names: Sequence[str], filter_name: str) -> None:
+    """Make sure that a head is fed what it was trained on.
+
+    Raises:
+        FilterUnavailableError: another embedding, or a filter that it wants is not before it.
+    """
+    if head.inputs.embedding != embedding:
+        raise FilterUnavailableError(
+            f"filter {filter_name}: its head was trained on embedding {head.inputs.embedding}, "
+            f"the recipe makes {embedding}; set `embedding` and its keys alike, or fit it again"
+        )
+    missing = [name for name in head.inputs.scores if name not in names]
+    if missing:
+        raise FilterUnavailableError(
+            f"filter {filter_name}: its head wants the scores of {', '.join(missing)}; put them "
+            f"before {filter_name} in the recipe, or fit it again"
+        )
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    there = ~np.isnan(values)
+    counts = np.maximum(there.sum(axis=0), 1)
+    return np.where(there, values, 0.0).sum(axis=0) / counts
