@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.curate.registry import NamedFilter, build_filters
-from wanctl.curate.report.tally import funnel
 from wanctl.data.atomic import write_bytes
 from wanctl.data.captions import backend_of
 from wanctl.data.dataset import DatasetDir
@@ -105,19 +104,24 @@ def write_card(folder: Path, card: Card) -> None:
 def _filters(
     filters: Sequence[NamedFilter], selection: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    rows = funnel(selection, [named.name for named in filters])
-    return [
-        {
-            "name": named.name,
-            "version": named.filter.version,
-            "config_hash": named.filter.config_hash(),
-            "models": dict(named.filter.models()),
-            "left": row.left,
-            "drops": row.drops,
-            "alone": row.alone,
-        }
-        for named, row in zip(filters, rows, strict=True)
-    ]
+    """Settings of each filter, and the clips that are left after it, and that it would drop."""
+    dropped = [{reason.partition(":")[0] for reason in row["reasons"]} for row in selection]
+    before: set[str] = set()
+    rows = []
+    for named in filters:
+        before.add(named.name)
+        rows.append(
+            {
+                "name": named.name,
+                "version": named.filter.version,
+                "config_hash": named.filter.config_hash(),
+                "models": dict(named.filter.models()),
+                "left": sum(before.isdisjoint(names) for names in dropped),
+                "drops": sum(named.name in names for names in dropped),
+                "alone": sum(names == {named.name} for names in dropped),
+            }
+        )
+    return rows
 
 
 def _captions(dataset: DatasetDir, kept: set[str]) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def _reader() -> tuple[Any, frozenset[str]]:
             "text_images.check: rapidocr is not installed; `pip install rapidocr`, or set "
             "text_images.check=false"
         ) from error
-    engine = RapidOCR(params={"Global.log_level": "critical"})
+    engine: Any = RapidOCR(params={"Global.log_level": "critical"})
 
     def read(strip: np.ndarray) -> str:
         found = engine(strip[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)

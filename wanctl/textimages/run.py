@@ -87,10 +87,8 @@ def text_images(loaded: LoadedRecipe, out: Path, to: Path) -> None:
 
 def _settings(loaded: LoadedRecipe) -> Settings:
     section = loaded.recipe.text_images
-    values = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in dict(section).items()
-        if key != "grounds"
+    values: dict[str, Any] = {
+        key: value for key, value in dict(section).items() if key != "grounds"
     }
     return Settings(**values, seed=loaded.recipe.seed)
 
