@@ -7,11 +7,13 @@ numpy only, because every picture of every file comes by here.
 import numpy as np
 from av.video.frame import VideoFrame
 
-# A repeated picture that was compressed again differs by less than this from its original; in
-# levels of 0..255, averaged over the block that differs most.
-REPEAT_LEVELS = 0.75
-# ... and by less than this share of what its neighbours differ: a slow scene repeats nothing.
+# A repeated picture that was compressed again differs from its original by less than this share
+# of what pictures near it differ by, and by less than so many levels of 0..255, in the block that
+# differs most. What differs by less than the last figure repeats in any case.
 REPEAT_SHARE = 0.15
+REPEAT_LEVELS = 8.0
+STILL_LEVELS = 0.3
+_NEAR = 6  # pictures before and after; conversions show a new one at least every fifth
 # Enough to find what is woven: the traces come and go with motion, not with pictures.
 COMB_LOOKS_PER_S = 1.5
 
@@ -80,11 +82,10 @@ def repeats(change: np.ndarray) -> np.ndarray:
     """
     if len(change) < 2:
         return np.zeros(len(change), dtype=bool)
-    usual = float(np.quantile(change[1:], 0.9))
-    bound = min(REPEAT_LEVELS, REPEAT_SHARE * usual)
-    same = change <= max(bound, 0.0)
-    same[0] = False
-    return same
+    padded = np.pad(change[1:], _NEAR, mode="edge")
+    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1).max(axis=1)
+    bound = np.maximum(STILL_LEVELS, np.minimum(REPEAT_LEVELS, REPEAT_SHARE * near))
+    return np.concatenate([[False], change[1:] <= bound])
 
 
 def frozen(same: np.ndarray, durations_s: np.ndarray, least_s: float = 0.5) -> np.ndarray:

@@ -1,0 +1,135 @@
+"""How the camera moved, pair by pair, and what moved against it: from dense flow, robustly.
+
+Lengths are shares of the picture's long side. The camera is a planar model with eight numbers,
+so that pans, zooms, rolls and the tilt of a plane all count as camera.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+POINT_PX = 8
+"""Flow is averaged over blocks of this side; a point is the middle of one."""
+
+# Scales of the robust fit, coarse to fine: a point this far off the model weighs a quarter.
+_SCALES = (0.03, 0.012, 0.005, 0.0025, 0.0025)
+_RIDGE = np.array([0, 1e-4, 1e-4, 0, 1e-4, 1e-4, 1e-3, 1e-3])
+# Blocks with less texture (smaller eigenvalue of the structure tensor) tell no motion.
+_TEXTURE = 4e-4
+
+
+@dataclass(frozen=True)
+class Points:
+    """A fixed grid of points on pictures of one size.
+
+    Attributes:
+        x: (P,) positions from the centre.
+        y: likewise.
+        shape: rows and columns.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> "Points":
+        """For pictures of `height` by `width` pixels."""
+        rows, columns = max(1, height // POINT_PX), max(1, width // POINT_PX)
+        side = max(height, width)
+        x = ((np.arange(columns) + 0.5) / columns - 0.5) * width / side
+        y = ((np.arange(rows) + 0.5) / rows - 0.5) * height / side
+        xs, ys = np.meshgrid(x, y)
+        return cls(xs.ravel(), ys.ravel(), (rows, columns))
+
+    def design(self) -> np.ndarray:
+        """(P, 2, 8): displacement = design @ model."""
+        x, y, one, none = self.x, self.y, np.ones_like(self.x), np.zeros_like(self.x)
+        across = np.stack([one, x, y, none, none, none, x * x, x * y], axis=1)
+        down = np.stack([none, none, none, one, x, y, x * y, y * y], axis=1)
+        return np.stack([across, down], axis=1)
+
+
+def texture(picture: np.ndarray, points: Points) -> np.ndarray:
+    """(P,) 0 to 1: how well a block's motion can be told, from one (H, W) uint8 picture."""
+    import cv2
+
+    corners = cv2.cornerMinEigenVal(picture, POINT_PX, ksize=3)
+    rows, columns = points.shape
+    best = cv2.resize(corners, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
+    return best / (best + _TEXTURE)
+
+
+def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarray, np.ndarray]:
+    """The camera's models of several pairs, and how much of each picture follows its model.
+
+    Started from standstill, from the motion of the margin and from that of the whole; the one
+    that most of the picture follows wins, its margin counting double.
+
+    Args:
+        flow: (N, P, 2) displacements.
+        weight: (N, P) texture.
+        points: where.
+
+    Returns:
+        (N, 8) models, (N,) trust: the weighted share of points that follow.
+    """
+    design = points.design()
+    outer = np.maximum(
+        np.abs(points.x) / np.abs(points.x).max(initial=1e-9),
+        np.abs(points.y) / np.abs(points.y).max(initial=1e-9),
+    )
+    prior = weight * np.where(outer > 0.7, 2.0, 1.0)
+    starts = np.zeros((3, len(flow), 8))
+    starts[1][:, [0, 3]] = _weighted_median(flow, weight * (outer > 0.7))
+    starts[2][:, [0, 3]] = _weighted_median(flow, weight)
+    models = np.stack([_refine(start, flow, prior, design) for start in starts])
+    follows = np.stack([_following(model, flow, design) for model in models])
+    total = np.maximum(prior.sum(axis=1), 1e-9)
+    share = (follows * prior).sum(axis=2) / total
+    # a static camera before a large subject is likelier than a camera that follows it exactly
+    share[0] *= 1.3
+    best = share.argmax(axis=0)
+    every = np.arange(len(flow))
+    return models[best, every], np.minimum(share[best, every], 1.0)
+
+
+def residuals(model: np.ndarray, flow: np.ndarray, points: Points) -> np.ndarray:
+    """(N, P, 2) what is left of the flow without the camera's part."""
+    return flow - np.einsum("pkd,nd->npk", points.design(), model)
+
+
+def _refine(
+    model: np.ndarray, flow: np.ndarray, prior: np.ndarray, design: np.ndarray
+) -> np.ndarray:
+    count, size = flow.shape[:2]
+    squares = np.einsum("pkd,pke->pde", design, design).reshape(size, 64)
+    rows = design.reshape(2 * size, 8)
+    for scale in _SCALES:
+        gone = flow - (model @ rows.T).reshape(count, size, 2)
+        weight = prior / (1 + (gone**2).sum(axis=2) / scale**2) ** 2
+        left = (weight @ squares).reshape(count, 8, 8)
+        ridge = _RIDGE * np.maximum(weight.sum(axis=1), 1e-9)[:, None]
+        left[:, np.arange(8), np.arange(8)] += ridge + 1e-9
+        right = (weight[:, :, None] * flow).reshape(count, 2 * size) @ rows
+        model = np.linalg.solve(left, right[:, :, None])[:, :, 0]
+    return model
+
+
+def _following(model: np.ndarray, flow: np.ndarray, design: np.ndarray) -> np.ndarray:
+    gone = flow - np.einsum("pkd,nd->npk", design, model)
+    speed = np.sqrt((flow**2).sum(axis=2))
+    # flow is the less exact the faster it is
+    scale = _SCALES[-1] + 0.1 * speed
+    return 1 / (1 + (gone**2).sum(axis=2) / scale**2)
+
+
+def _weighted_median(flow: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(N, 2) medians of (N, P, 2), each component on its own."""
+    order = np.argsort(flow, axis=1)
+    values = np.take_along_axis(flow, order, axis=1)
+    weights = np.take_along_axis(np.repeat(weight[:, :, None], 2, axis=2), order, axis=1)
+    sums = np.cumsum(weights, axis=1)
+    middle = (sums < sums[:, -1:] / 2).sum(axis=1)
+    middle = np.minimum(middle, flow.shape[1] - 1)
+    return np.take_along_axis(values, middle[:, None], axis=1)[:, 0]

@@ -1,0 +1,196 @@
+"""Drops unfit files: woven fields, repeated pictures, too few bits, odd shapes, HDR."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
+
+HDR_CURVES = ("smpte2084", "arib_std_b67", "smpte428")
+"""PQ, HLG and cinema: shown as if they were SDR they look pale and flat."""
+
+Rule = tuple[str, np.ndarray, Callable[[int], str]]
+
+
+class Container(Filter):
+    """What the file says of itself and what its pictures show of how it was made.
+
+    Every bound is a key of its own and can be turned off with null (or true, for what is allowed
+    or not). The score is the number of bits per pixel. The label names the first fault:
+    `interlaced`, `repeats`, `bits`, `rate`, `shape`, `vfr`, `hdr`, `corrupt`, `turned`, `pixels`
+    or `silent`.
+    """
+
+    evidence: ClassVar[dict[str, str]] = {
+        "bits_per_pixel": "float",
+        "fps": "float",
+        "aspect": "float",
+        "pixel_aspect": "float",
+        "vfr": "bool",
+        "interlaced": "bool",
+        "comb_share": "float",
+        "repeat_share": "float",
+        "frozen_share": "float",
+        "corrupt_share": "float",
+        "rotation": "int",
+        "transfer": "string",
+        "has_audio": "bool",
+    }
+    unit: ClassVar[str] = ""
+
+    min_bits_per_pixel: float | None = threshold(
+        default=0.02, ge=0, description="coded bits per stored pixel at least; null sets no bound"
+    )
+    min_fps: float | None = threshold(
+        default=16.0, ge=0, description="pictures per second at least; null sets no bound"
+    )
+    max_fps: float | None = threshold(
+        default=None, gt=0, description="pictures per second at most; null sets no bound"
+    )
+    max_aspect: float | None = threshold(
+        default=3.0, ge=1, description="longer side to shorter side at most; null sets no bound"
+    )
+    max_combs: float | None = threshold(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="share of pictures that may be woven of two fields; null sets no bound",
+    )
+    allow_interlaced: bool = threshold(
+        default=True,
+        description="whether files may say that they are interlaced; most that say so and show "
+        "no combs are not",
+    )
+    max_repeats: float | None = threshold(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="share of pictures that may repeat the one before, standstills not counted: "
+        "0.6 in 24 fps brought to 60, 0.2 in 24 brought to 30; null sets no bound",
+    )
+    max_frozen: float | None = threshold(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of pictures in standstills of half a second; null sets no bound",
+    )
+    max_corrupt: float | None = threshold(
+        default=0.0, ge=0, le=1, description="share of damaged pictures; null sets no bound"
+    )
+    allow_vfr: bool = threshold(default=True, description="whether the frame rate may vary")
+    allow_hdr: bool = threshold(
+        default=False,
+        description="whether footage may be PQ or HLG; it is read without tone mapping",
+    )
+    allow_rotation: bool = threshold(
+        default=True, description="whether the picture may be stored turned by quarters"
+    )
+    max_pixel_aspect: float | None = threshold(
+        default=2.5,
+        ge=1,
+        description="longer to shorter side of a stored pixel at most; null sets no bound",
+    )
+    require_audio: bool = threshold(default=False, description="whether clips must have sound")
+
+    def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
+        """From the clip's row; all of it was seen while scanning."""
+        pixels_s = (clip.coded_width or clip.width) * (clip.coded_height or clip.height) * clip.fps
+        return {
+            "bits_per_pixel": clip.bit_rate / pixels_s if clip.bit_rate and pixels_s else None,
+            "fps": clip.fps,
+            "aspect": clip.width / clip.height,
+            "pixel_aspect": clip.sar_num / clip.sar_den,
+            "vfr": clip.vfr,
+            "interlaced": clip.interlaced,
+            "comb_share": clip.comb_share,
+            "repeat_share": clip.repeat_share,
+            "frozen_share": clip.frozen_share,
+            "corrupt_share": clip.corrupt_share,
+            "rotation": clip.rotation,
+            "transfer": clip.transfer,
+            "has_audio": clip.has_audio,
+        }
+
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return () if self.min_bits_per_pixel is None else (self.min_bits_per_pixel,)
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """The first broken rule gives the reason and the label."""
+        rules = [*self._picture_rules(batch), *self._file_rules(batch)]
+        faults = np.full(len(batch), None, dtype=object)
+        for name, broken, _ in reversed(rules):
+            faults[broken] = name
+        bits = batch.evidence["bits_per_pixel"].to_numpy().astype(np.float64)
+        return Verdicts.judge(bits, *[(broken, why) for _, broken, why in rules], label=faults)
+
+    def _picture_rules(self, batch: Batch) -> list[Rule]:
+        combs, repeats = batch.numbers("comb_share"), batch.numbers("repeat_share")
+        frozen, damaged = batch.numbers("frozen_share"), batch.numbers("corrupt_share")
+        moving = np.maximum(1 - frozen, 1e-9)
+        stutter = np.clip(repeats - frozen, 0, 1) / moving
+        declared = _flags(batch, "interlaced") & (not self.allow_interlaced)
+        return [
+            _above("interlaced", combs, self.max_combs, "of the pictures are woven of two fields"),
+            ("interlaced", declared, lambda _: "the file says that it is interlaced"),
+            _above("repeats", stutter, self.max_repeats, "of the pictures repeat the one before"),
+            _above("repeats", frozen, self.max_frozen, "of the pictures stand still"),
+            _above("corrupt", damaged, self.max_corrupt, "of the pictures are damaged"),
+        ]
+
+    def _file_rules(self, batch: Batch) -> list[Rule]:
+        bits = batch.evidence["bits_per_pixel"].to_numpy().astype(np.float64)
+        fps, aspect = batch.numbers("fps"), batch.numbers("aspect")
+        pixel = batch.numbers("pixel_aspect")
+        curve = batch.evidence["transfer"].to_numpy(zero_copy_only=False)
+        turned = batch.numbers("rotation") != 0
+        none = np.zeros(len(batch), dtype=bool)
+        return [
+            (
+                "bits",
+                none if self.min_bits_per_pixel is None else bits < self.min_bits_per_pixel,
+                lambda row: (
+                    f"{bits[row]:.3f} bits per pixel, at least {self.min_bits_per_pixel:g} wanted"
+                ),
+            ),
+            (
+                "rate",
+                none if self.min_fps is None else fps < self.min_fps - 1e-6,
+                lambda row: f"{fps[row]:.2f} fps, at least {self.min_fps:g} wanted",
+            ),
+            (
+                "rate",
+                none if self.max_fps is None else fps > self.max_fps + 1e-6,
+                lambda row: f"{fps[row]:.2f} fps, at most {self.max_fps:g} allowed",
+            ),
+            _ratio("shape", aspect, self.max_aspect, "the picture"),
+            ("vfr", _flags(batch, "vfr") & (not self.allow_vfr), lambda _: "its frame rate varies"),
+            (
+                "hdr",
+                np.isin(curve, HDR_CURVES) & (not self.allow_hdr),
+                lambda row: f"HDR footage ({curve[row]}) is read without tone mapping",
+            ),
+            (
+                "turned",
+                turned & (not self.allow_rotation),
+                lambda row: f"stored turned by {batch.numbers('rotation')[row]} degrees",
+            ),
+            _ratio("pixels", pixel, self.max_pixel_aspect, "a stored pixel"),
+            ("silent", ~_flags(batch, "has_audio") & self.require_audio, lambda _: "has no sound"),
+        ]
+
+
+def _flags(batch: Batch, name: str) -> np.ndarray:
+    return batch.evidence[name].to_numpy(zero_copy_only=False).astype(bool)
+
+
+def _above(name: str, share: np.ndarray, bound: float | None, what: str) -> Rule:
+    broken = np.zeros(len(share), dtype=bool) if bound is None else share > bound
+    return name, broken, lambda row: f"{share[row]:.1%} {what}, allowed {bound:.1%}"
+
+
+def _ratio(name: str, ratio: np.ndarray, bound: float | None, what: str) -> Rule:
+    longer = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9))
+    broken = np.zeros(len(ratio), dtype=bool) if bound is None else longer > bound + 1e-9
+    return name, broken, lambda row: f"{what} is {longer[row]:.2f}:1, allowed {bound:g}:1"
