@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wanctl.curate.api import FilterUnavailableError
 from wanctl.curate.bench import page
 from wanctl.curate.bench.cases import Family
 from wanctl.curate.bench.judge import fingerprint, judge, settings, source_of, write_cases
@@ -47,7 +48,7 @@ def bench(
     Raises:
         UserError: an unknown name, a missing package or folder.
     """
-    families = [_family(name) for name in names or ([] if sets else BENCHES)]
+    families = [_family(name) for name in names] or ([] if sets else _all_that_run())
     labelled = [_set(text) for text in sets]
     results = []
     if families:
@@ -114,6 +115,19 @@ def _family(name: str) -> Family:
     if name not in BENCHES:
         raise UserError(f"filters bench: {unknown('bench', name, BENCHES)}")
     return BENCHES[name]
+
+
+def _all_that_run() -> list[Family]:
+    """Every family but those whose filter lacks a package here."""
+    families = []
+    for family in BENCHES.values():
+        try:
+            if family.filter:
+                filter_class(family.filter)().check()
+            families.append(family)
+        except FilterUnavailableError as error:
+            log.warning("%s is left out: %s", family.name, error)
+    return families
 
 
 def _set(text: str) -> tuple[str, Path]:

@@ -1,6 +1,6 @@
 """Every family of defects, by the name that `wanctl filters bench NAME` takes."""
 
-from wanctl.curate.bench import border, copies, cuts, focus, light, logo, text, tiers
+from wanctl.curate.bench import border, copies, cuts, focus, light, logo, making, text, tiers
 from wanctl.curate.bench.cases import Family
 
 BENCHES: dict[str, Family] = {
@@ -14,5 +14,6 @@ BENCHES: dict[str, Family] = {
         focus.FAMILY,
         tiers.FAMILY,
         copies.FAMILY,
+        making.FAMILY,
     )
 }
