@@ -48,6 +48,8 @@ SURFACE = {
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},
     "data text-images": {"to", "--recipe", "--set", "--out"},
     "filters list": set(),
+    "filters label": {"name", "--each", "--recipe", "--set", "--out"},
+    "filters fit": {"name", "labels", "--recipe", "--set", "--out"},
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
 }
 """Command -> its arguments and options. What can be said in a recipe gets no flag."""

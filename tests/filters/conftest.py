@@ -219,7 +219,7 @@ def clip_folder() -> Callable:
                 "image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16,
             },
             "text_cfg": {
-                "context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1,
+                "context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1,
             },
         }  # fmt: skip
         config = {"model_cfg": model_cfg, "preprocess_cfg": {"size": 32}}

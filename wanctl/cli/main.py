@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from wanctl.cli import bench, data, look, make  # noqa: F401  (importing them adds their commands)
+from wanctl.cli import bench, data, heads, look, make  # noqa: F401  (importing adds commands)
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.exits import lines
