@@ -35,6 +35,11 @@ def take_lock(folder: Path) -> Release:
         holder = _holder(folder / WHOLE)
         if holder == str(os.getpid()):
             return lambda: None
+        if shares := _shares_worked_on(folder):
+            raise LockedError(
+                f"{folder}: in use by other wanctls (shards {', '.join(shares)}); wait for them "
+                "to end, or choose another folder with --out"
+            )
         raise LockedError(
             f"{folder}: in use by another wanctl (process {holder or 'unknown'}); "
             "wait for it to end, or choose another folder with --out"
@@ -54,17 +59,13 @@ def share_lock(folder: Path, index: int, count: int) -> Release:
     if whole is None:
         raise LockedError(f"{folder}: in use by a wanctl that works on all of it; wait for it")
     own = f".lock-{index}-of-{count}"
-    for file in sorted(folder.glob(".lock-*-of-*")):
-        if not file.name.endswith(f"-of-{count}"):
-            other = _try(file, shared=False)
-            if other is None:
-                whole()
-                words = file.name.removeprefix(".lock-").replace("-of-", "/")
-                raise LockedError(
-                    f"{folder}: --shard {index}/{count} while shard {words} is running; split "
-                    "the work into the same number everywhere, or wait"
-                )
-            other()
+    for words in _shares_worked_on(folder):
+        if not words.endswith(f"/{count}"):
+            whole()
+            raise LockedError(
+                f"{folder}: --shard {index}/{count} while shard {words} is running; split "
+                "the work into the same number everywhere, or wait"
+            )
     share = _try(folder / own, shared=False)
     if share is None:
         whole()
@@ -89,6 +90,18 @@ def moment(folder: Path) -> Iterator[None]:
 def try_alone(folder: Path, what: str) -> Release | None:
     """The right to do `what`, which one of several processes does; None where another has it."""
     return _try(folder / f".lock-{what}", shared=False)
+
+
+def _shares_worked_on(folder: Path) -> list[str]:
+    """Which shares other processes hold, as "0/4"."""
+    found = []
+    for file in sorted(folder.glob(".lock-*-of-*")):
+        lock = _try(file, shared=False)
+        if lock is None:
+            found.append(file.name.removeprefix(".lock-").replace("-of-", "/"))
+        else:
+            lock()
+    return found
 
 
 class _Lock:

@@ -271,7 +271,7 @@ def test_shares_work_side_by_side_and_the_whole_alone(hold, tmp_path):
         DatasetDir.create_or_open(folder, share=(0, 2))
     with pytest.raises(LockedError, match="--shard 0/3 while shard 0/2 is running"):
         DatasetDir.create_or_open(folder, share=(0, 3))
-    with pytest.raises(LockedError, match="in use by another wanctl"):
+    with pytest.raises(LockedError, match=r"in use by other wanctls \(shards 0/2, 1/2\)"):
         DatasetDir.create_or_open(folder)
     first.kill()
     first.wait()
