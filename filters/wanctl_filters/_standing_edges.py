@@ -19,6 +19,11 @@ _MIN_EDGE = 5.0  # levels, of the mean gradient
 _MIN_STEADY = 0.3  # of a single clip's cells that are kept
 _MAX_CELLS = 2500
 _UNIT = 4  # stored parts of a level
+_RIM = 2  # cells along the picture's edge that are left out: footage often has a seam there
+_MIN_EDGES = 12  # cells
+_SURE = 0.93  # steadiness of a solid mark; edges of a scene that moves at all have 0.85 and less
+_LOOSE = 0.85
+_LIVELY = 3.0  # times `min_change` around a mark leave no doubt that it is not of the scene
 _QUANTILES = 1.683  # from the 20th to the 80th percentile of a normal distribution, in deviations
 
 
@@ -105,36 +110,72 @@ def moving_share(edges: Edges, min_change: float) -> float:
 
 
 def find_marks(
-    clips: Sequence[Edges], size: tuple[int, int], *, min_steady: float, min_change: float
+    clips: Sequence[Edges],
+    size: tuple[int, int],
+    view: Box,
+    *,
+    min_steady: float,
+    min_change: float,
 ) -> list[Mark]:
     """Marks that the clips of one source have in common.
 
     Args:
         clips: at least one; those that hardly move tell nothing and should be left out.
         size: width and height of the grid.
+        view: the part of the grid to look at.
         min_steady: share of an edge's energy that must be the same in all frames of all clips.
         min_change: luma levels by which the ring around a mark must change.
     """
+    width, height = size
+    steady, strong = (part.reshape(height, width) for part in _pooled(clips, width * height))
+    inner = np.zeros_like(strong)
+    inner[
+        view.y + _RIM : view.y + view.height - _RIM, view.x + _RIM : view.x + view.width - _RIM
+    ] = True
+    strong &= inner
+    moving = _movement(clips, size)
+    marks: list[Mark] = []
+    # what hangs together with the scene at a low level may stand alone at a higher one
+    for level in (min_steady, (1 + min_steady) / 2, _SURE):
+        for part in _parts(strong & (steady >= level), size):
+            rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+            box = _box(columns, rows)
+            own = float(steady[part].mean())
+            around = float(np.median(_ring(moving, box)))
+            # a single clip has nothing else to tell a mark from a scene that moves little
+            doubtful = len(clips) == 1 and around < _LIVELY * min_change
+            if own < ((1 + min_steady) / 2 if doubtful else min_steady):
+                continue
+            if not _is_compact(box, int(part.sum()), view):
+                continue
+            if any(_overlap(box, mark.box) for mark in marks):
+                continue
+            others = steady[strong & ~part]
+            # before a plain ground nothing changes; there the rest of the edges has to move
+            alone = own >= _SURE and len(others) > 0 and float(np.median(others)) <= _LOOSE
+            if around >= min_change or alone:
+                marks.append(Mark(box, own, around))
+    return marks
+
+
+def _parts(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """(H, W) bool masks of the edges that stand close together: letters of one word."""
     import cv2
 
-    width, height = size
-    steady, strong = _pooled(clips, width * height)
-    mask = ((steady >= min_steady) & strong).reshape(height, width)
-    moving = _movement(clips, size)
     reach = max(3, round(0.016 * max(size))) | 1
     joined = cv2.dilate(mask.astype(np.uint8), np.ones((reach, 2 * reach + 1), np.uint8))
     count, parts = cv2.connectedComponents(joined, connectivity=8)
-    steady = steady.reshape(height, width)
-    marks = []
-    for part in range(1, count):
-        inside = mask & (parts == part)
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        box = _box(columns, rows)
-        if _is_compact(box, int(inside.sum()), size):
-            around = float(np.median(_ring(moving, box)))
-            if around >= min_change:
-                marks.append(Mark(box, float(steady[inside].mean()), around))
-    return marks
+    counts = np.bincount(parts[mask], minlength=count)
+    return [mask & (parts == part) for part in range(1, count) if counts[part] >= _MIN_EDGES]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    )
 
 
 def _pooled(clips: Sequence[Edges], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,17 +205,17 @@ def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
     return Box(left, top, max(1, int(columns[-1]) - left), max(1, int(rows[-1]) - top))
 
 
-def _is_compact(box: Box, edges: int, size: tuple[int, int]) -> bool:
+def _is_compact(box: Box, edges: int, view: Box) -> bool:
     """Whether a box may be a mark: neither specks nor rules, nor cut off by the picture's edge."""
-    width, height = size
+    near = _RIM + 1
     cut_off = (
-        box.x <= 1
-        or box.y <= 1
-        or box.x + box.width >= width - 1
-        or box.y + box.height >= height - 1
+        box.x <= view.x + near
+        or box.y <= view.y + near
+        or box.x + box.width >= view.x + view.width - near
+        or box.y + box.height >= view.y + view.height - near
     )
-    small = min(box.width, box.height) < 2 or edges < 12
-    large = box.width > 0.45 * width or box.height > 0.35 * height
+    small = min(box.width, box.height) < 3 or box.width > 8 * box.height
+    large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
     sparse = edges < 0.06 * box.width * box.height
     return not (cut_off or small or large or sparse)
 

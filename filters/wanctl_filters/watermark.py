@@ -130,27 +130,34 @@ class Watermark(Filter):
         for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
             if not len(rows) or not edges[0].counts()[rows].any():
                 continue
-            size = (int(grid[rows[0], 0]), int(grid[rows[0], 1]))
+            first = int(rows[0])
+            size = (int(grid[first, 0]), int(grid[first, 1]))
             clips = [Edges(*(column[row] for column in edges)) for row in rows.tolist()]
             clips = [
-                edge for edge in clips if moving_share(edge, self.min_change) >= self.min_moving
+                clip for clip in clips if moving_share(clip, self.min_change) >= self.min_moving
             ]
-            found = self._find(clips, size, float(width[rows[0]]) / size[0]) if clips else []
+            view = Box._make(batch.views[first].tolist())
+            found = self._find(clips, size, float(width[first]) / size[0], view) if clips else []
             for row in rows.tolist():
                 result[row] = found
         return result
 
-    def _find(self, clips: Sequence[Edges], size: tuple[int, int], scale: float) -> list[Mark]:
-        found = find_marks(clips, size, min_steady=self.min_steady, min_change=self.min_change)
+    def _find(
+        self, clips: Sequence[Edges], size: tuple[int, int], scale: float, view: Box
+    ) -> list[Mark]:
+        grid = Box(*(round(value / scale) for value in view))
+        found = find_marks(
+            clips, size, grid, min_steady=self.min_steady, min_change=self.min_change
+        )
         return [
             Mark(_display(mark.box, scale), mark.steadiness, mark.around)
             for mark in found
-            if self._in_corner(mark.box, size)
+            if self._in_corner(mark.box, grid)
         ]
 
-    def _in_corner(self, box: Box, size: tuple[int, int]) -> bool:
-        across = (box.x + box.width / 2) / size[0]
-        down = (box.y + box.height / 2) / size[1]
+    def _in_corner(self, box: Box, view: Box) -> bool:
+        across = (box.x + box.width / 2 - view.x) / view.width
+        down = (box.y + box.height / 2 - view.y) / view.height
         return max(min(across, 1 - across), min(down, 1 - down)) <= self.corner_share
 
 
