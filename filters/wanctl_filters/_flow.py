@@ -7,10 +7,24 @@ import numpy as np
 
 from wanctl_filters._camera_path import Points
 
+_LEAST_PX = 32
+
 
 def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(H, W, 2) float32 displacement in pixels from (H, W) uint8 to (H, W) uint8."""
-    return _finder().calc(first, second, None)
+    height, width = first.shape
+    return _finder().calc(_padded(first), _padded(second), None)[:height, :width]
+
+
+def _padded(picture: np.ndarray) -> np.ndarray:
+    """The picture, made at least `_LEAST_PX` on each side: OpenCV crashes below 16."""
+    import cv2
+
+    height, width = picture.shape
+    below, right = max(0, _LEAST_PX - height), max(0, _LEAST_PX - width)
+    if not below and not right:
+        return picture
+    return cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
 
 
 def at_points(field: np.ndarray, points: Points) -> np.ndarray:
