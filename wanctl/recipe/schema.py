@@ -1,7 +1,8 @@
 """Every key a recipe may hold, with its default, its bounds and its meaning.
 
-Defaults live here and in `datasets.py`, nowhere else. Names (variant, solver, task, backend, filter) are plain
-strings, resolved by their table when a command starts, so that a new row needs no edit here.
+Defaults live here and in `datasets.py`, nowhere else. Names (variant, solver, task, backend,
+filter) are plain strings, resolved by their table when a command starts, so that a new row needs
+no edit here.
 The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 

@@ -1,0 +1,142 @@
+"""The data card: what a data set is made of, for people (README.md) and programs (datacard.json).
+
+It hangs on the data and the recipe alone, so that equal data sets have equal cards: no dates.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wanctl.data.atomic import write_bytes
+from wanctl.data.captions import backend_of
+from wanctl.data.dataset import DatasetDir
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One data set. Counts are of clips unless they say otherwise.
+
+    Attributes:
+        made_by: program and version.
+        recipe: name of the recipe.
+        recipe_hash: sha256 of the resolved recipe.
+        selection: name of the selection.
+        license: of the footage, as the recipe states it.
+        sources: number of source files, and of those that a kept clip comes from.
+        clips: all, kept; seconds of kept ones.
+        split: shot detector and its models with their licences.
+        filters: name, version, config hash, models and licences, funnel counts.
+        captions: tables with backend, key, captioned clips and captions.
+        quarantine: kind of failure -> how many files and clips.
+        layout: of an export; empty on the data set itself.
+        exported: clips, seconds, clips without caption, captions.
+    """
+
+    made_by: str
+    recipe: str
+    recipe_hash: str
+    selection: str
+    license: str
+    sources: Mapping[str, int]
+    clips: Mapping[str, Any]
+    split: Mapping[str, Any]
+    filters: Sequence[Mapping[str, Any]]
+    captions: Sequence[Mapping[str, Any]]
+    quarantine: Mapping[str, int]
+    layout: str = ""
+    exported: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write README.md and datacard.json into a folder.
+
+    Raises:
+        WriteError: they cannot be written.
+    """
+    text = json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n"
+    write_bytes(folder / "datacard.json", text.encode())
+    write_bytes(folder / "README.md", _page(card).encode())
+
+
+def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str, Any]]:
+    """Backend, key, captioned clips and captions of every caption table, for kept clips."""
+    found = []
+    for table in dataset.tables("captions"):
+        ids = [each for each in dataset.read(table, ["id"])["id"].to_pylist() if each in kept]
+        found.append(
+            {
+                "backend": backend_of(table),
+                "key": table.partition("@")[2],
+                "clips": len(set(ids)),
+                "captions": len(ids),
+            }
+        )
+    return found
+
+
+def refresh_captions(dataset: DatasetDir, kept: Collection[str]) -> None:
+    """Bring the captions in a data set's card up to date, where it has one."""
+    path = dataset.path / "datacard.json"
+    if not path.is_file():
+        return
+    try:
+        card = Card(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):  # of another version; the next selection writes it anew
+        return
+    write_card(dataset.path, replace(card, captions=count_captions(dataset, kept)))
+
+
+def _page(card: Card) -> str:
+    stated = card.license != NOT_STATED
+    front = ["license: other", f"license_name: {json.dumps(card.license)}"]
+    lines = [
+        "---",
+        *(front if stated else ["license: unknown"]),
+        "---",
+        "",
+        f"# {card.recipe}: {card.clips['kept']} clips",
+        "",
+        f"Made by {card.made_by} with the recipe `{card.recipe}` (sha256 "
+        f"`{card.recipe_hash[:16]}`), selection `{card.selection}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| licence of the footage | {card.license} |",
+        f"| source files | {card.sources['files']}, {card.sources['used']} of them used |",
+        f"| clips | {card.clips['all']} found, {card.clips['kept']} kept, "
+        f"{card.clips['seconds']:g} s |",
+        f"| shots found by | {card.split['detector']}{_licences(card.split['models'])} |",
+        f"| set aside | {_counts(card.quarantine)} |",
+    ]
+    if card.exported:
+        lines.append(
+            f"| exported as `{card.layout}` | {card.exported['clips']} clips, "
+            f"{card.exported['seconds']:g} s, {card.exported['without_caption']} without caption |"
+        )
+    lines += ["", "## Filters", ""]
+    lines += ["| filter | version | settings | left | drops | only it | models |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['name']} | {row['version']} | `{row['config_hash']}` | {row['left']} | "
+        f"{row['drops']} | {row['alone']} | {_licences(row['models']).strip(' ()')} |"
+        for row in card.filters
+    ]
+    lines += ["", "## Captions", "", "| backend | key | clips | captions |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['backend']} | `{row['key']}` | {row['clips']} | {row['captions']} |"
+        for row in card.captions
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _licences(models: Mapping[str, str]) -> str:
+    told = "; ".join(f"{name}: {licence}" for name, licence in models.items())
+    return f" ({told})" if told else ""
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
