@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from wanctl.curate.bench.cases import Case, Family, Found, Graded, Outcome, Point, first_clips
 from wanctl.curate.bench.drawing import badge, stamp
 from wanctl.curate.bench.material import Material, Shot
+from wanctl.curate.columns import Batch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240
+BOUNDS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 
 
 def make(material: Material, quick: bool) -> list[Case]:
@@ -43,15 +46,43 @@ def make(material: Material, quick: bool) -> list[Case]:
 
 def grade(outcomes: Sequence[Outcome]) -> Graded:
     """Every pair of files: copies have to share a group, anything else must not."""
-    pairs = first_clips(outcomes)
+    clips = first_clips(outcomes)
     points: list[Point] = []
-    for index, (case, found) in enumerate(pairs):
-        for other, there in pairs[index + 1 :]:
+    for index, (case, found) in enumerate(clips):
+        for other, there in clips[index + 1 :]:
             copies = case.truth["pair"] == other.truth["pair"]
             together = found.label is not None and found.label == there.label
-            # of the thousands of pairs that are none, those said to be one are listed
             points.append(_point(case, other, copies=copies, together=together, found=found))
-    return Graded(points, ap_bar=None)
+    return Graded(points, curve=_curve(clips), ap_bar=0.95)
+
+
+def regrouped(measurer: Any, batch: Batch) -> list[dict[str, dict[float, str | None]]]:
+    """Each clip's group at every bound on how far apart the pictures of copies may be."""
+    labels: list[dict[float, str | None]] = [{} for _ in range(len(batch))]
+    for bound in BOUNDS:
+        verdicts = measurer.model_copy(update={"max_apart": bound}).decide_many(batch)
+        for row, label in enumerate(labels):
+            label[bound] = None if verdicts.label is None else verdicts.label[row]
+    return [{"groups": label} for label in labels]
+
+
+def _curve(clips: Sequence[tuple[Case, Found]]) -> list[tuple[float, float, float]]:
+    """Precision and recall over pairs while the bound is loosened."""
+    if not all("groups" in found.evidence for _, found in clips):
+        return []
+    owner = np.array([case.truth["pair"] for case, _ in clips])
+    copies = np.triu(owner[:, None] == owner[None], 1)
+    curve: list[tuple[float, float, float]] = []
+    for bound in BOUNDS:
+        label = np.array(
+            [found.evidence["groups"][bound] or f"none {i}" for i, (_, found) in enumerate(clips)]
+        )
+        said = np.triu(label[:, None] == label[None], 1)
+        hits = int((said & copies).sum())
+        recall = hits / copies.sum()
+        if not curve or recall >= curve[-1][2]:
+            curve.append((-bound, hits / said.sum() if said.any() else 1.0, float(recall)))
+    return curve
 
 
 def _point(case: Case, other: Case, *, copies: bool, together: bool, found: Found) -> Point:
@@ -158,4 +189,5 @@ FAMILY = Family(
     dose="",
     make=make,
     grade=grade,
+    more=regrouped,
 )
