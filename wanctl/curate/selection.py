@@ -16,6 +16,8 @@ from wanctl.data.schemas import SELECTION
 
 CROP = "crop"
 
+_SIDE = 1 << 24  # above any width or height in pixels
+
 
 @dataclass(frozen=True)
 class SelectRules:
@@ -180,15 +182,21 @@ class _Buckets:
         # frames count only by which buckets they suffice for
         lengths = np.unique([bucket.frames for bucket in rules.buckets])
         level = np.searchsorted(lengths, self._frames, side="right")
-        keys = np.stack([level, *self._sizes.T.astype(np.int64)], axis=1)
-        shapes, inverse = np.unique(keys, axis=0, return_inverse=True)
+        width, height = self._sizes.T.astype(np.int64)
+        # one number per shape; hashing it is much quicker than sorting rows
+        coded = pa.array((level * _SIDE + width) * _SIDE + height).dictionary_encode()
+        shapes, inverse = coded.dictionary.to_numpy(), coded.indices.to_numpy()
         found = [
             clip_bucket(rules.buckets, int(lengths[at - 1]) if at else 0, int(height), int(width))
-            for at, width, height in shapes.tolist()
+            for at, width, height in zip(
+                (shapes // _SIDE**2).tolist(),
+                (shapes // _SIDE % _SIDE).tolist(),
+                (shapes % _SIDE).tolist(),
+                strict=True,
+            )
         ]
         self._names = [bucket_name(bucket) if bucket else None for bucket in found]
         served = np.array([bucket is not None for bucket in found], dtype=bool)
-        inverse = inverse.reshape(-1)
         self.index = np.where(served[inverse], inverse, -1) if len(found) else inverse
 
     def names(self) -> pa.Array:

@@ -27,7 +27,7 @@ from wanctl.data.atomic import remove_leftovers, write_error
 from wanctl.data.description import DatasetError, begin, is_known, load, save
 from wanctl.data.lock import moment, share_lock, take_lock
 from wanctl.data.rowgroups import write_rows
-from wanctl.data.schemas import SELECTION, table_schema
+from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
 from wanctl.data.sources import SourceFile
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
@@ -249,7 +249,9 @@ class DatasetDir:
         Returns:
             The number of rows.
         """
-        return write_rows(self._file(f"selections/{name}", ""), SELECTION, tables)
+        return write_rows(
+            self._file(f"selections/{name}", ""), SELECTION, tables, coded=SELECTION_CODED
+        )
 
     def read(
         self,
@@ -322,10 +324,13 @@ def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:
 
 def _distinct(columns: Sequence[Any]) -> list[tuple[str | None, ...]]:
     # the code after the last one stands for null
-    codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
     texts = [[*column.dictionary.to_pylist(), None] for column in columns]
-    rows = np.unique(np.stack(codes), axis=1).T.tolist()
-    return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in rows]
+    sizes = [len(each) for each in texts]
+    codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
+    # hashing one number per row is much quicker than sorting rows
+    rows = pa.array(np.ravel_multi_index(codes, sizes)).unique().to_numpy()
+    picks = zip(*(each.tolist() for each in np.unravel_index(rows, sizes)), strict=True)
+    return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in picks]
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:

@@ -1,7 +1,8 @@
 """Parquet files written piece by piece: memory holds one row group, not the table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,17 +22,29 @@ _OPTIONS = {
 }
 
 
-def write_rows(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+def write_rows(
+    path: Path,
+    schema: pa.Schema,
+    tables: Iterable[pa.Table],
+    *,
+    coded: Sequence[str] | None = None,
+) -> int:
     """Write tables one after the other as one file, whole or not at all.
 
     Equal rows give equal bytes, in however many tables they come.
+
+    Args:
+        path: the file.
+        schema: of the file.
+        tables: its rows.
+        coded: columns that are looked through for values that repeat; None: all.
 
     Returns:
         The number of rows.
     """
     count = 0
     waiting: list[pa.Table] = []
-    with replacing(path) as temp, pq.ParquetWriter(temp, schema, **_OPTIONS) as writer:
+    with replacing(path) as temp, _writer(temp, schema, coded) as writer:
         for table in tables:
             count += table.num_rows
             waiting.append(table.select(schema.names).cast(schema))
@@ -40,6 +53,11 @@ def write_rows(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int
         if rest.num_rows or not count:
             writer.write_table(rest.combine_chunks(), row_group_size=ROW_GROUP)
     return count
+
+
+def _writer(path: Path, schema: pa.Schema, coded: Sequence[str] | None) -> pq.ParquetWriter:
+    repeating: Any = True if coded is None else list(coded)
+    return pq.ParquetWriter(path, schema, use_dictionary=repeating, **_OPTIONS)
 
 
 def _write_full(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> list[pa.Table]:

@@ -62,6 +62,14 @@ SELECTION = pa.schema(
     }
 )
 
+SELECTION_CODED = (
+    "kept", "reasons.list.element", "scores.list.element.filter", "crop_x", "crop_y", "crop_w",
+    "crop_h", "weight", "labels.list.element.filter", "labels.list.element.label", "bucket",
+    "recipe_hash",
+)  # fmt: skip
+"""Columns whose values repeat. Looking for repeats among ids and scores takes longer than all else
+that writing a selection does."""
+
 CAPTIONS = pa.schema(
     {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
 )
