@@ -4,10 +4,22 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from wanctl.caption.camera import camera_words
+
 Evidence = Mapping[str, Mapping[str, Any]]
 
 # A longer list of words is a page of text, not something to read out.
 _MAX_WORDS_SEEN = 12
+
+_TIER_WORDS = {
+    "optimal": "with one subject in clear motion",
+    "medium": "with some motion",
+    "static": "with hardly any motion",
+    "camera": "with nothing moving but the camera",
+    "low_quality": "with crowded motion",
+    "shaky": "with a shaking camera",
+}
+"""The motion filter's labels."""
 
 CAPTION_PROMPT = (
     "Describe this video for somebody who cannot see it: who or what is in it and how many, what "
@@ -25,7 +37,8 @@ def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> 
         duration_s: seconds.
         width: display pixels.
         height: display pixels.
-        evidence: filter name -> its measurements.
+        evidence: filter name -> its measurements, and as `label` the class that the selection
+            sorted the clip into.
     """
     facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
     looks = f", {_listed(facts)}" if facts else ""
@@ -77,8 +90,11 @@ def _focus(evidence: Evidence) -> list[str]:
 
 
 def _motion(evidence: Evidence) -> list[str]:
-    tier = evidence.get("motion", {}).get("tier")
-    return [f"with {tier.replace('_', ' ')} motion"] if isinstance(tier, str) else []
+    """The selection's motion tier and the camera's path."""
+    motion = evidence.get("motion", {})
+    tier = _TIER_WORDS.get(motion.get("label") or "")
+    camera = camera_words(motion)
+    return [*([tier] if tier else []), *([camera] if camera else [])]
 
 
 def _text_seen(evidence: Evidence) -> str:

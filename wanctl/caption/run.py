@@ -76,6 +76,7 @@ class _Run:
         self.counts: Counter[str] = Counter()
         self.without: list[str] = []
         self.duplicates = DuplicateWatch()
+        self.labels = _labels(dataset, recipe.dataset.selection)
         self.quote_text = recipe.caption.quote_text
         self.unquoted = 0
 
@@ -111,7 +112,7 @@ class _Run:
     ) -> Iterator[list[Row]]:
         """Captions that a backend gives and that pass the checks, batch by batch."""
         evidence = {each: self._evidence(each, part) for each in captioner.evidence}
-        clips = [_clip(row, evidence) for row in rows]
+        clips = [_clip(row, evidence, self.labels) for row in rows]
         spec = captioner.frames()
         frames: Iterable[FrameBatch | None]
         frames = [None] * len(rows) if spec is None else self._frames(rows, spec)
@@ -222,7 +223,23 @@ def _count(dataset: DatasetDir) -> int:
     return dataset.clips(["id"]).num_rows
 
 
-def _clip(row: Row, evidence: dict[str, dict[str, Row]]) -> CaptionClip:
+def _labels(dataset: DatasetDir, selection: str) -> dict[str, dict[str, str]]:
+    """Kept clip -> filter -> the class it was sorted into; empty where nothing is selected."""
+    table = f"selections/{selection}"
+    if table not in dataset.tables("selections"):
+        return {}
+    chosen = dataset.read(table, ["id", "kept", "labels"]).to_pylist()
+    return {
+        row["id"]: {each["filter"]: each["label"] for each in row["labels"]}
+        for row in chosen
+        if row["kept"] and row["labels"]
+    }
+
+
+def _clip(
+    row: Row, evidence: dict[str, dict[str, Row]], labels: dict[str, dict[str, str]]
+) -> CaptionClip:
+    own = labels.get(row["id"], {})
     return CaptionClip(
         id=row["id"],
         source=Path(row["source"]),
@@ -231,7 +248,11 @@ def _clip(row: Row, evidence: dict[str, dict[str, Row]]) -> CaptionClip:
         width=row["width"],
         height=row["height"],
         has_audio=row["has_audio"],
-        evidence={name: rows[row["id"]] for name, rows in evidence.items() if row["id"] in rows},
+        evidence={
+            name: {**rows[row["id"]], "label": own.get(name)}
+            for name, rows in evidence.items()
+            if row["id"] in rows
+        },
     )
 
 

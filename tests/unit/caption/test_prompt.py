@@ -1,3 +1,6 @@
+import pytest
+
+from wanctl.caption.camera import camera_words
 from wanctl.caption.prompt import sentence, with_hints
 
 
@@ -36,3 +39,41 @@ def test_models_get_the_measurements_as_hints():
     assert hinted == "Describe.\nMeasured: bright."
     seen = with_hints("Describe.", {"ocr": {"texts": ["SALE"]}})
     assert seen.endswith('with the text "SALE". Quote the text exactly as it is written.')
+
+
+def _path(pan=0.0, tilt=0.0, zoom=0.0, wobble=0.0):
+    """Evidence of the motion filter: six pairs at 24 fps, speeds per second."""
+    signs = (1, -1, 1, -1, 1, -1)
+    return {
+        "gap_s": [1 / 24] * 6,
+        "pan": [(pan + wobble * sign) / 24 for sign in signs],
+        "tilt": [tilt / 24] * 6,
+        "zoom": [zoom / 24] * 6,
+        "trust": [1.0, 1.0, 1.0, 1.0, 1.0, 0.2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (_path(), "the camera stands still"),
+        (_path(pan=0.1), "the camera pans left"),
+        (_path(pan=-0.1, wobble=0.05), "the camera pans right"),
+        (_path(tilt=0.1), "the camera tilts up"),
+        (_path(tilt=-0.1, zoom=0.1), "the camera tilts down and zooms in"),
+        (_path(zoom=-0.2), "the camera zooms out"),
+        (_path(wobble=0.3), "the camera is hand-held"),
+        ({"trust": [0.1]}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_cameras_path_in_words(path, words):
+    assert camera_words(path) == words
+
+
+def test_motion_is_told_by_the_selections_label():
+    motion = {**_path(pan=0.1), "label": "camera"}
+    assert sentence(4.0, 640, 360, {"motion": motion}).endswith(
+        "pixels, with nothing moving but the camera and the camera pans left."
+    )
+    assert sentence(4.0, 640, 360, {"motion": {"label": None}}) == sentence(4.0, 640, 360, {})
