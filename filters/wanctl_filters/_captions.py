@@ -1,6 +1,6 @@
 """Vectors of the words that lie beside a video: `clip.mp4` with `clip.txt`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,10 @@ class CaptionEmbedder(Embedder):
     device: str = threshold(
         default="auto", description="where it runs: auto, cpu, cuda, cuda:N; not part of the hash"
     )
+
+    def models(self) -> Mapping[str, str]:
+        """The sentence encoder."""
+        return {"all-MiniLM-L6-v2": "Apache-2.0"}
 
     def check(self) -> None:
         """The model comes with its package."""
