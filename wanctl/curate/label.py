@@ -52,7 +52,7 @@ def label(loaded: LoadedRecipe, out: Path, name: str, each: int) -> Path:
         clips = [clip for clip in trainee.dataset.clips().to_pylist() if clip["id"] in wanted]
         sprites = collect_sprites(trainee.dataset.path, clips, pool)
     page = sheet.with_suffix(".html")
-    write_bytes(page, _page(name, choices, rows, sprites).encode())
+    write_bytes(page, sheet_page(name, choices, rows, sprites).encode())
     log.info("%d clips in %s; mark them there, or in %s", len(rows), page, sheet.name)
     return page
 
@@ -127,12 +127,13 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def _page(
+def sheet_page(
     name: str,
     choices: Mapping[str, str],
     rows: list[dict[str, Any]],
     sprites: Mapping[str, bytes],
 ) -> str:
+    """The page as text: marks by keys, kept in the browser, saved as the same CSV."""
     clips = [
         {**row, "picture": base64.b64encode(sprites.get(row["id"], b"")).decode()} for row in rows
     ]
