@@ -29,7 +29,7 @@ def describe(dataset: DatasetDir, loaded: LoadedRecipe) -> Card:
     clips = dataset.clips(["id", "source", "start_s", "end_s"])
     chosen = selection["id"].filter(selection["kept"])
     mine = clips.filter(_pc.is_in(clips["id"], value_set=chosen.combine_chunks()))
-    filters = build_filters(recipe.curate.filters)
+    filters = [each for each in build_filters(recipe.curate.filters) if _ran(dataset, each)]
     outcome = Outcome.of(clips, selection, [named.name for named in filters])
     detector = recipe.curate.split.detector
     return Card(
@@ -63,6 +63,11 @@ def put_card(dataset: DatasetDir, loaded: LoadedRecipe) -> None:
     """Write the card beside the data set, where it has no more than MAX_CLIPS clips."""
     if sum(dataset.count("clips", part) for part in dataset.parts("clips")) <= MAX_CLIPS:
         write_card(dataset.path, describe(dataset, loaded))
+
+
+def _ran(dataset: DatasetDir, named: NamedFilter) -> bool:
+    """Whether its measurements are there; some filters need none."""
+    return not named.filter.evidence or bool(dataset.parts(named.table))
 
 
 def _facts(named: NamedFilter, dropped: np.ndarray, column: int) -> dict[str, Any]:

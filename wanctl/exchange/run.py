@@ -38,7 +38,7 @@ ROWS_SHOWN = 100
 
 
 class UnusableError(UserError):
-    """No clip of the data set would be trained on."""
+    """The data set has no clip to export or to train on."""
 
 
 def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None) -> None:
@@ -56,12 +56,18 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
     Raises:
         DatasetError: no data set or no such selection.
         ExportError: the folder holds an unknown `export.json`.
+        UnusableError: the selection keeps no clip.
         WriteError: the folder cannot be written.
     """
     recipe = loaded.recipe
     name = layout or recipe.export.layout
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     clips = kept_clips(dataset, recipe.dataset.selection)
+    if not clips:
+        raise UnusableError(
+            f"{dataset.path}: selection {recipe.dataset.selection!r} keeps no clip; "
+            "`wanctl data check` says why"
+        )
     target = Target(to.resolve(), _form(loaded).fps, recipe.train_dit.buckets)
     target.folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.folder)
@@ -179,7 +185,11 @@ def check(loaded: LoadedRecipe, out: Path, path: Path | None, table: Path | None
         with _pool(loaded) as pool, progress(len(listed.items), "check") as bar:
             rows = list(check_items(listed.items, wanted, pool, bar))
     _show(rows, table)
-    if not any(row.state == "in" for row in rows):
+    if any(row.state == "no caption" for row in rows) and not any(
+        row.state == "in" for row in rows
+    ):
+        log.warning("none of the clips that fit has a caption: enough for train-vae alone")
+    elif not any(row.state == "in" for row in rows):
         counts = Counter(row.state for row in rows)
         told = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no clips"
         raise UnusableError(f"{where}: nothing to train on: {told}")

@@ -9,7 +9,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.data.video import scan
 from wanctl.exchange import shards
 from wanctl.exchange.layouts import LAYOUTS
-from wanctl.exchange.run import export
+from wanctl.exchange.run import UnusableError, export
 
 
 def hashes(folder):
@@ -164,3 +164,12 @@ def test_a_clip_that_fails_is_accounted_for(loaded, tmp_path):
     before = hashes(tmp_path / "webdataset")
     export(recipe, tmp_path, tmp_path / "webdataset", "webdataset")
     assert hashes(tmp_path / "webdataset") == before
+
+
+def test_nothing_to_export_is_an_error_and_writes_nothing(loaded, tmp_path):
+    recipe = loaded()
+    dataset = DatasetDir.open(tmp_path / "set")
+    dataset.write_part("selections/default", "", [{"id": "a", "kept": False, "reasons": ["x: y"]}])
+    with pytest.raises(UnusableError, match="selection 'default' keeps no clip"):
+        export(recipe, tmp_path, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
