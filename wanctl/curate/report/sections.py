@@ -243,7 +243,8 @@ def throughput(stages: Mapping[str, Stage]) -> str:
         f'<td class="scale"><div class="bar"><i class="cost" style="width:'
         f'{100 * stages[name].cpu_s / slowest:.2f}%"></i></div></td>'
         f'<td class="n">{stages[name].cpu_s:,.1f} s</td><td class="n">{stages[name].items:,}</td>'
-        f'<td class="n">{clock(stages[name].video_s)}</td><td class="n">{brief(float(f"{rate:.3g}"))}</td></tr>'
+        f'<td class="n">{clock(stages[name].video_s)}</td>'
+        f'<td class="n">{brief(float(f"{rate:.3g}"))}</td></tr>'
         for name, rate in rates.items()
     )
     return (
