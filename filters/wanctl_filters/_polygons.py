@@ -8,7 +8,7 @@ import numpy as np
 Polygon: TypeAlias = Sequence[float]
 """Flat [x0, y0, x1, y1, ...]."""
 
-_RASTER_PX = 512  # long side of the mask; coverage of 1 % is then exact to about 0.02 %
+_RASTER_PX = 1024  # long side of the mask; a line's coverage is then exact to about 1 % of itself
 
 
 class Bounds(NamedTuple):
@@ -36,22 +36,25 @@ def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
     mask = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
     for polygon in polygons:
         points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * scale
-        cv2.fillPoly(mask, [np.floor(points).astype(np.int32)], 1)
-    return float(mask.mean())
+        # the outline is filled too: moved inward by half a pixel, the area comes out right
+        points -= 0.5 + 0.5 * np.sign(points - points.mean(axis=0))
+        cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 1)
+    return cv2.countNonZero(mask) / mask.size
 
 
-def tightened(polygon: Polygon, margin: float) -> list[float]:
+def tightened(polygon: Polygon, room_px: float, share: float) -> list[float]:
     """A polygon around a line of text without the room that the detector leaves around the ink.
 
     Args:
         polygon: of a line, at any angle.
-        margin: room on every side, as a share of the polygon's height.
+        room_px: room on every side,
+        share: plus this much of the polygon's height.
     """
     import cv2
 
     points = np.asarray(polygon, dtype=np.float32).reshape(-1, 2)
     centre, (one, other), angle = cv2.minAreaRect(points)
-    room = 2 * margin * min(one, other)
+    room = 2 * (room_px + share * min(one, other))
     corners = cv2.boxPoints((centre, (max(one - room, 0.0), max(other - room, 0.0)), angle))
     return [float(value) for value in corners.ravel()]
 

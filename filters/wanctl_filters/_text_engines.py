@@ -17,8 +17,11 @@ PACKAGES = {
 }
 """Engine -> importable name -> distribution."""
 
-MARGINS = {"easyocr": 0.1, "rapidocr": 0.1}
-"""Engine -> room around the ink on every side, as a share of the height of its polygons."""
+MARGINS = {"easyocr": (0.0, 0.155), "rapidocr": (2.5, 0.07)}
+"""Engine -> room around the ink on every side: pixels of the frame that it saw, plus a share of
+the polygon's height. Fitted to drawn lines of known size (Latin and Chinese, 3.5 to 14 % of the
+picture high): without it coverage comes out 1.5 times too large, with it 3 % off in the median
+and 14 of 15 blocks of text within 15 %."""
 
 _MIN_READ_SCORE = 0.6
 

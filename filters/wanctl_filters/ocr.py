@@ -77,7 +77,7 @@ class Ocr(Filter):
         default=0.15, ge=0, le=1, description="largest share under any text, mean over frames"
     )
     max_overlay: float = threshold(
-        default=0.035, ge=0, le=1, description="largest share under overlaid text in any frame"
+        default=0.023, ge=0, le=1, description="largest share under overlaid text in any frame"
     )
     overlay_share: float = threshold(
         default=0.6,
@@ -106,12 +106,9 @@ class Ocr(Filter):
         description="overlaid text is cropped away where that takes at most this share of the "
         "picture; 0 never crops",
     )
-    margin: float | None = threshold(
-        default=None,
-        ge=0,
-        lt=0.5,
-        description="room that the detector leaves around the ink on every side, as a share of a "
-        "line's height; null takes the engine's own",
+    tight: bool = threshold(
+        default=True,
+        description="take off the room that the engine's polygons leave around the ink",
     )
     min_around: float = threshold(
         default=4.0,
@@ -178,7 +175,7 @@ class Ocr(Filter):
         what it would show then.
         """
         view = clip.view or Box(0, 0, clip.width, clip.height)
-        lines = self._seen(evidence, view)
+        lines = self._seen(clip, evidence, view)
         chosen = self._overlays(lines, evidence, view)
         overlay, mean = self._shares(lines, chosen, view)
         score = 100 * overlay
@@ -186,7 +183,7 @@ class Ocr(Filter):
         crop = self._crop(chosen, view) if reason and self.max_crop_loss > 0 else None
         if crop is None:
             return Verdict(keep=not reason, reason=reason, score=score)
-        lines = self._seen(evidence, crop)
+        lines = self._seen(clip, evidence, crop)
         rest = self._objection(*self._shares(lines, self._overlays(lines, evidence, crop), crop))
         if rest:
             return Verdict(keep=False, reason=reason, score=score)
@@ -195,18 +192,24 @@ class Ocr(Filter):
     def overlays(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
         """The polygons of each frame that were laid over the picture, in display pixels."""
         view = Box(0, 0, clip.width, clip.height)
-        return self._overlays(self._seen(evidence, view), evidence, view)
+        return self._overlays(self._seen(clip, evidence, view), evidence, view)
 
-    def _seen(self, evidence: Evidence, view: Box) -> list[list[Polygon]]:
+    def _seen(self, clip: Clip, evidence: Evidence, view: Box) -> list[list[Polygon]]:
         """The polygons of each frame without their margins, as they lie in the view."""
-        margin = MARGINS[self.engine] if self.margin is None else self.margin
-        tight = [[tightened(line, margin) for line in frame] for frame in evidence["polygons"]]
-        return within(tight, x=view.x, y=view.y, width=view.width, height=view.height)
+        scale = max(1.0, max(clip.width, clip.height) / self.long_side_px)
+        room_px, share = MARGINS[self.engine] if self.tight else (0.0, 0.0)
+        tight = [
+            [tightened(line, room_px * scale, share) for line in frame]
+            for frame in evidence["polygons"]
+        ]
+        return within(tight, **view._asdict())
 
     def _overlays(
         self, frames: list[list[Polygon]], evidence: Evidence, view: Box
     ) -> list[list[Polygon]]:
-        subtitles = captioned(frames, width=view.width, height=view.height)
+        # lines are told by where they stand, for which the detector's own room is welcome
+        loose = within(evidence["polygons"], **view._asdict())
+        subtitles = captioned(loose, width=view.width, height=view.height)
         steady, around = iter(evidence["steady"]), iter(evidence["around"])
         chosen = [
             [
