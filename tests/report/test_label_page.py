@@ -6,8 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from wanctl.curate.label import sheet_page
-from wanctl.curate.thumbs import encode_sprite
+from wanctl.curate.label import encode_strip, sheet_page
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +17,7 @@ HOSTILE = '</script><img src=x onerror=hacked()>, "quoted".mp4'
 @pytest.fixture
 def page(browser, tmp_path):
     rng = np.random.default_rng(0)
-    rows, sprites = [], {}
+    rows, strips = [], {}
     for number in range(12):
         name = f"{number:016x}"
         rows.append({
@@ -28,10 +27,10 @@ def page(browser, tmp_path):
         })  # fmt: skip
         colour = rng.integers(0, 255, 3)
         frames = [np.full((48, 64, 3), colour * (n + 1) // 13, np.uint8) for n in range(12)]
-        sprites[name] = encode_sprite(np.stack(frames))
-    del sprites[rows[5]["id"]]  # one that could not be decoded
+        strips[name] = encode_strip(np.stack(frames))
+    del strips[rows[5]["id"]]  # one that could not be decoded
     file = tmp_path / "quality.html"
-    file.write_text(sheet_page("quality", MARKS, rows, sprites), encoding="utf-8")
+    file.write_text(sheet_page("quality", MARKS, rows, strips), encoding="utf-8")
     browser.complaints.clear()
     browser.resize(1200, 800)
     browser.open(file)

@@ -8,23 +8,28 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from wanctl.curate.columns import Batch, Verdicts
 from wanctl.curate.marked import COLUMNS, Trainee, open_trainee, read_sheet
-from wanctl.curate.thumbs import FRAMES, collect_sprites
 from wanctl.data.atomic import write_bytes
-from wanctl.data.worker import DecodePool
+from wanctl.data.frames import FrameSpec
+from wanctl.data.reads import read_clip
+from wanctl.data.worker import DecodePool, Failure
 from wanctl.errors import UserError
-from wanctl.log import log
+from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 
 FOLDER = "labels"
+# The report's pictures are too small to judge quality by: softness would be theirs.
+STRIP = FrameSpec(count=8, long_side_px=512)
+WEBP_QUALITY = 80
 # Below this many clips a head learns little, however few classes there are to draw from.
 LEAST = 100
 
@@ -50,9 +55,9 @@ def label(loaded: LoadedRecipe, out: Path, name: str, each: int) -> Path:
     with DecodePool(section.workers, section.timeout_s, int(section.memory_gb * 2**30)) as pool:
         wanted = {row["id"] for row in rows}
         clips = [clip for clip in trainee.dataset.clips().to_pylist() if clip["id"] in wanted]
-        sprites = collect_sprites(trainee.dataset.path, clips, pool)
+        strips = collect_strips(clips, pool)
     page = sheet.with_suffix(".html")
-    write_bytes(page, sheet_page(name, choices, rows, sprites).encode())
+    write_bytes(page, sheet_page(name, choices, rows, strips).encode())
     log.info("%d clips in %s; mark them there, or in %s", len(rows), page, sheet.name)
     return page
 
@@ -113,6 +118,34 @@ def pick(batch: Batch, classes: np.ndarray, each: int, marked: Mapping[str, str]
     return np.array(found + more, dtype=np.int64)
 
 
+def make_strip(source: str, start_pts: int, end_pts: int, width: int, height: int) -> bytes:
+    """WebP of a clip's frames side by side, as the page plays them. Runs in a decode worker."""
+    (batch,) = read_clip(source, start_pts, end_pts, [STRIP], width, height)
+    return encode_strip(batch.frames)
+
+
+def encode_strip(frames: np.ndarray) -> bytes:
+    """(N, H, W, 3) uint8 to a strip of eight; fewer ones are each shown for longer."""
+    assert STRIP.count
+    take = np.arange(STRIP.count) * len(frames) // STRIP.count
+    buffer = io.BytesIO()
+    Image.fromarray(np.hstack(list(frames[take]))).save(buffer, "WEBP", quality=WEBP_QUALITY)
+    return buffer.getvalue()
+
+
+def collect_strips(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, bytes]:
+    """Clip id -> strip; clips that cannot be decoded have none."""
+    keys = ("source", "start_pts", "end_pts", "width", "height")
+    found = {}
+    with progress(len(clips), "pictures for the page") as bar:
+        tasks = (tuple(clip[key] for key in keys) for clip in clips)
+        for index, result in pool.map(make_strip, tasks, ordered=False):
+            if not isinstance(result, Failure):
+                found[clips[index]["id"]] = result
+            bar.advance()
+    return found
+
+
 def _shown(verdicts: Verdicts, row: int) -> str:
     if verdicts.score is None or np.isnan(verdicts.score[row]):
         return ""
@@ -131,17 +164,17 @@ def sheet_page(
     name: str,
     choices: Mapping[str, str],
     rows: list[dict[str, Any]],
-    sprites: Mapping[str, bytes],
+    strips: Mapping[str, bytes],
 ) -> str:
     """The page as text: marks by keys, kept in the browser, saved as the same CSV."""
     clips = [
-        {**row, "picture": base64.b64encode(sprites.get(row["id"], b"")).decode()} for row in rows
+        {**row, "picture": base64.b64encode(strips.get(row["id"], b"")).decode()} for row in rows
     ]
     data = {
         "filter": name,
         "choices": choices,
         "columns": COLUMNS,
-        "frames": FRAMES,
+        "frames": STRIP.count,
         "clips": clips,
     }
     # "</script>" in a file name would end the script
