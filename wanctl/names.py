@@ -81,6 +81,10 @@ def _curate(recipe: Recipe) -> Iterator[Problem]:
         build_filters(recipe.curate.filters)
     except ProblemsError as error:
         yield from error.problems
+    balance = recipe.curate.balance
+    if balance and balance.by not in recipe.curate.filters:
+        message = unknown("filter of this recipe", balance.by, recipe.curate.filters)
+        yield "curate.balance.by", message
 
 
 def _caption(recipe: Recipe) -> Iterator[Problem]:

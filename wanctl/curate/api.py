@@ -69,10 +69,13 @@ def threshold(default: Any, *, quantile: float = 0, **field: Any) -> Any:
             two are compared as they are, 100 for a share that is compared with a score in %.
         field: `description` and bounds, as for pydantic's Field.
     """
-    extra = {"decides": True, "quantile": float(quantile)}
+    extra: dict[str, Any] = {"decides": True}
+    if not quantile:
+        return Field(default=default, json_schema_extra=extra, **field)
+    extra["quantile"] = float(quantile)
     made = Field(default=default, json_schema_extra=extra, **field)
-    if quantile:
-        made.metadata.append(WrapValidator(or_quantile))
+    accepted = float | str | None
+    made.metadata.append(WrapValidator(or_quantile, json_schema_input_type=accepted))
     return made
 
 

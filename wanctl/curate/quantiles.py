@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
 
 _FORM = re.compile(r"^p(\d{1,2}(?:\.\d+)?|100)$")
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -57,7 +58,8 @@ def or_quantile(value: Any, validate: Callable[[Any], Any]) -> Any:
     if isinstance(value, str):
         match = _FORM.match(value)
         if match is None:
-            raise ValueError("must be a number, or a percentile of the score: p0 to p100")
+            text = "must be a number, or a percentile of the score: p0 to p100"
+            raise PydanticCustomError("quantile", text)
         return Quantile(float(match[1]))
     return validate(value)
 

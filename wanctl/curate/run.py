@@ -32,7 +32,7 @@ from wanctl.errors import ProblemsError, UserError
 from wanctl.log import EventLog, board, console, log
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
-from wanctl.recipe.schema import SplitSection
+from wanctl.recipe.schema import BalanceSection, SplitSection
 
 LISTING = "part-listing"
 """Part of the quarantine for what the folder of footage holds and nobody can read."""
@@ -236,9 +236,17 @@ def _select(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFi
         clip_fps=recipe.train_dit.clip_fps,
         fingerprint=json.dumps([section, buckets, recipe.train_dit.clip_fps], sort_keys=True),
     )
-    wanted = recipe.curate.balance
-    balance = Balance(wanted.by, wanted.shares, wanted.power) if wanted else None
+    balance = _balance(recipe.curate.balance, [named.name for named in filters])
     return select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
+
+
+def _balance(wanted: BalanceSection | None, names: Sequence[str]) -> Balance | None:
+    if wanted is None:
+        return None
+    if wanted.by not in names:
+        log.warning("groups are not balanced: filter %s is left out", wanted.by)
+        return None
+    return Balance(wanted.by, wanted.shares, wanted.power)
 
 
 def _read_scores(loaded: LoadedRecipe, dataset: DatasetDir) -> pa.Table:

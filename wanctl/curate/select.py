@@ -31,7 +31,6 @@ from wanctl.curate.shelf import Shelf, Shelved
 from wanctl.curate.slices import Slice, slices_of
 from wanctl.data.atomic import scratch
 from wanctl.data.dataset import DatasetDir
-from wanctl.errors import UserError
 from wanctl.log import log
 
 __all__ = ["SelectRules", "Selected", "measured", "resolved", "select"]
@@ -93,18 +92,13 @@ def select(
         filters: in the order of the recipe.
         rules: what is decided beyond them.
         name: of the selection.
-        balance: evens out the weights of kept clips.
+        balance: evens out the weights of kept clips by the labels of one of `filters`.
 
     Raises:
         UserError: some clip was never measured with a filter's present settings.
     """
     for named in filters:
         check_measured(dataset, named)
-    if balance and balance.by not in [named.name for named in filters]:
-        raise UserError(
-            f"curate.balance.by: {balance.by!r} is none of the filters that decide here: "
-            f"{', '.join(named.name for named in filters) or 'there are none'}"
-        )
     slices = slices_of(dataset)
     target = dataset.path / "selections" / name
     with scratch(target) as folder, pool(slices) as over:

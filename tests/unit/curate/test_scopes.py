@@ -1,16 +1,14 @@
 """What filters see: slices, sources, the whole set, crops and verdicts of those before them."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Box, Embedder, Filter, Verdict, Verdicts, threshold
+from wanctl.curate.api import Embedder, Filter, Verdict, Verdicts, threshold
 from wanctl.curate.balance import Balance
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select import SelectRules, resolved, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
-from wanctl.errors import UserError
 from wanctl.recipe.schema import Bucket
 
 RULES = SelectRules(0.9, (Bucket(frames=17, height=32, width=32),), 25.0, "recipe")
@@ -183,13 +181,6 @@ def test_balancing_gives_groups_their_shares_of_all_weight(tmp_path):
     weights = [row["weight"] for row in rows_of(dataset) if row["kept"]]
     assert weights[3] / sum(weights[:3]) == pytest.approx(1 / np.sqrt(3))
     assert sum(weights) == pytest.approx(4)
-
-
-def test_balancing_names_a_filter_of_the_recipe(tmp_path):
-    level = NamedFilter("level", Level())
-    dataset = made(tmp_path, [[2.0]], level.table)
-    with pytest.raises(UserError, match=r"curate\.balance\.by: 'levl' is none of"):
-        select(dataset, [level], RULES, "default", Balance("levl"))
 
 
 def test_slices_and_processes_change_no_byte(tmp_path, monkeypatch):

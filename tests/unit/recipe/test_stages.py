@@ -1,0 +1,28 @@
+"""The presets of curation: one data set serves all stages."""
+
+import pytest
+
+from wanctl.curate.registry import build_filters
+from wanctl.names import load_checked
+
+STAGES = ("curate-256p", "curate-480p", "curate-720p", "curate-post")
+
+
+def filters(name):
+    return {f.name: f.filter for f in build_filters(load_checked(name).recipe.curate.filters)}
+
+
+@pytest.mark.parametrize("name", STAGES[1:])
+def test_stages_measure_alike_so_that_one_measurement_serves_all(name):
+    first, later = filters(STAGES[0]), filters(name)
+    assert {n: later[n].config_hash() for n in first} == {
+        n: f.config_hash() for n, f in first.items()
+    }
+
+
+def test_later_stages_are_stricter():
+    chain = [filters(name) for name in STAGES[:3]]
+    assert [each["resolution"].min_short_px for each in chain] == [256, 480, 720]
+    assert [each["ocr"].max_overlay for each in chain] == [0.07, 0.02, 0.01]
+    assert [each["aesthetic"].min_mean for each in chain] == [3.5, 4.3, 4.5]
+    assert "posttrain" in filters("curate-post")
