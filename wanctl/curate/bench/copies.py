@@ -81,7 +81,7 @@ def _curve(clips: Sequence[tuple[Case, Found]]) -> list[tuple[float, float, floa
         hits = int((said & copies).sum())
         recall = hits / copies.sum()
         if not curve or recall >= curve[-1][2]:
-            curve.append((-bound, hits / said.sum() if said.any() else 1.0, float(recall)))
+            curve.append((-bound, float(hits / said.sum()) if said.any() else 1.0, float(recall)))
     return curve
 
 
