@@ -38,7 +38,9 @@ def distinct(frames: np.ndarray, times_s: np.ndarray) -> tuple[np.ndarray, np.nd
         Indices of the first picture and of all that differ from the one kept before; times.
     """
     change = np.array([_change(*pair) for pair in pairwise(frames)])
-    new = change > np.maximum(_SAME_LEVELS, _SAME_SHARE * change.max())
+    # next to the largest change: that may be a cut, beside which all else looks the same
+    usual = np.sort(change)[-2] if len(change) > 1 else 0.0
+    new = change > max(_SAME_LEVELS, _SAME_SHARE * usual)
     chosen = np.concatenate([[0], 1 + np.flatnonzero(new)])
     if new.all():
         return chosen, times_s

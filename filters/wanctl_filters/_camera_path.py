@@ -12,7 +12,9 @@ POINT_PX = 8
 """Flow is averaged over blocks of this side; a point is the middle of one."""
 
 # Scales of the robust fit, coarse to fine: a point this far off the model weighs a quarter.
-_SCALES = (0.03, 0.012, 0.005, 0.0025, 0.0025)
+_SCALES = (0.03, 0.012, 0.005, 0.0025, 0.0018)
+# Standstill is a good guess or none: taking in all that moves slowly would spoil it.
+_FINE_SCALES = (0.004, 0.002, 0.0012)
 _RIDGE = np.array([0, 1e-4, 1e-4, 0, 1e-4, 1e-4, 1e-3, 1e-3])
 # Blocks with less texture (smaller eigenvalue of the structure tensor) tell no motion.
 _TEXTURE = 4e-4
@@ -83,10 +85,14 @@ def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarra
     starts = np.zeros((3, len(flow), 8))
     starts[1][:, [0, 3]] = _weighted_median(flow, weight * (outer > 0.7))
     starts[2][:, [0, 3]] = _weighted_median(flow, weight)
-    models = np.stack([_refine(start, flow, prior, design) for start in starts])
+    scales = (_FINE_SCALES, _SCALES, _SCALES)
+    models = np.stack(
+        [_refine(*each, flow, prior, design) for each in zip(starts, scales, strict=True)]
+    )
     follows = np.stack([_following(model, flow, design) for model in models])
-    total = np.maximum(prior.sum(axis=1), 1e-9)
-    share = (follows * prior).sum(axis=2) / total
+    # a thousandth of doubt each, so that a picture without texture follows standstill
+    prior = prior + 1e-3
+    share = (follows * prior).sum(axis=2) / prior.sum(axis=1)
     # a static camera before a large subject is likelier than a camera that follows it exactly
     share[0] *= 1.3
     best = share.argmax(axis=0)
@@ -100,12 +106,16 @@ def residuals(model: np.ndarray, flow: np.ndarray, points: Points) -> np.ndarray
 
 
 def _refine(
-    model: np.ndarray, flow: np.ndarray, prior: np.ndarray, design: np.ndarray
+    model: np.ndarray,
+    scales: tuple[float, ...],
+    flow: np.ndarray,
+    prior: np.ndarray,
+    design: np.ndarray,
 ) -> np.ndarray:
     count, size = flow.shape[:2]
     squares = np.einsum("pkd,pke->pde", design, design).reshape(size, 64)
     rows = design.reshape(2 * size, 8)
-    for scale in _SCALES:
+    for scale in scales:
         gone = flow - (model @ rows.T).reshape(count, size, 2)
         weight = prior / (1 + (gone**2).sum(axis=2) / scale**2) ** 2
         left = (weight @ squares).reshape(count, 8, 8)
@@ -120,7 +130,7 @@ def _following(model: np.ndarray, flow: np.ndarray, design: np.ndarray) -> np.nd
     gone = flow - np.einsum("pkd,nd->npk", design, model)
     speed = np.sqrt((flow**2).sum(axis=2))
     # flow is the less exact the faster it is
-    scale = _SCALES[-1] + 0.1 * speed
+    scale = 0.0025 + 0.1 * speed
     return 1 / (1 + (gone**2).sum(axis=2) / scale**2)
 
 

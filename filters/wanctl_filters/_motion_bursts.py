@@ -1,5 +1,6 @@
 """What the motion filter measures: the camera, pair by pair, and grids of motion against it."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def _pairs(number: int, part: np.ndarray, frames: np.ndarray, times_s: np.ndarra
         span = float(times_s[part[-1]] - times_s[part[0]])
         return [_Pair(number, float(times[0]), span, still, told, np.zeros(len(still)))]
     pairs = []
-    middle = (len(pictures) - 1) // 2
+    middle = _usual_pair(pictures)
     for index in range(len(pictures) - 1):
         first, second = pictures[index], pictures[index + 1]
         forward = flow(first, second)
@@ -72,6 +73,14 @@ def _pairs(number: int, part: np.ndarray, frames: np.ndarray, times_s: np.ndarra
         moved = at_points(forward, points)
         pairs.append(_Pair(number, float(times[index]), gap, moved, told, gone))
     return pairs
+
+
+def _usual_pair(pictures: np.ndarray) -> int:
+    """The pair that differs neither most nor least: no cut, no flash."""
+    import cv2
+
+    change = [cv2.norm(*pair, cv2.NORM_L1) for pair in pairwise(pictures)]
+    return int(np.argsort(change, kind="stable")[(len(change) - 1) // 2])
 
 
 class _Cells(NamedTuple):

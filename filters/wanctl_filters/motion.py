@@ -68,7 +68,7 @@ class Motion(Filter):
     long_side_px: int = Field(default=192, ge=64, description="frames are scaled down to this")
     tiers: Tiers = threshold(default=Tiers(), description="per tier a sampling weight, or drop")
     camera_speed: float = threshold(
-        default=0.012,
+        default=0.02,
         ge=0,
         description="a camera slower than this stands still; long sides per second",
     )
@@ -99,7 +99,7 @@ class Motion(Filter):
         "far from each other",
     )
     max_shake: float = threshold(
-        default=1.2, ge=0, description="acceleration of the camera; long sides per second squared"
+        default=1.1, ge=0, description="acceleration of the camera; long sides per second squared"
     )
     max_conflict: float = threshold(
         default=0.3, ge=0, le=1, description="how far neighbouring parts may move across each other"

@@ -1,0 +1,381 @@
+"""Six tiers on scenes whose motion is known, at several sizes and frame rates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from wanctl.curate.api import Batch, FrameBatch
+from wanctl.curate.columns import CLIP_COLUMNS
+from wanctl.data.moments import Moments
+from wanctl.data.schemas import evidence_columns
+from wanctl_filters._bursts import distinct, split_bursts
+from wanctl_filters._motion_bursts import UNKNOWN
+from wanctl_filters.motion import Motion
+
+TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
+SIZES = ((320, 180), (160, 90), (720, 404), (202, 360), (240, 240))
+RATES = (24, 30, 60, 25, 50)
+SEEDS = (1, 2, 3)
+SECONDS = 2.4
+
+Place = Callable[[float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A still under a moving camera, and textured ellipses that move before it.
+
+    Lengths are shares of the width and times are seconds: the same at any size and rate.
+    """
+
+    ground: np.ndarray
+    camera: Callable[[float], tuple[float, float, float]]  # x, y, log zoom
+    things: tuple[tuple[float, Place, np.ndarray], ...] = ()
+    noise: float = 0.0
+
+    def picture(self, time_s: float, width: int, height: int) -> np.ndarray:
+        """(height, width) uint8."""
+        x, y, zoom = self.camera(time_s)
+        tall, wide = self.ground.shape
+        scale = max(width / wide, height / tall) * 1.6 * np.exp(zoom)
+        shift = (
+            width / 2 - x * width - scale * wide / 2,
+            height / 2 - y * width - scale * tall / 2,
+        )
+        matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+        canvas = cv2.warpAffine(
+            self.ground, matrix, (width, height), flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
+        ).astype(np.float32)  # fmt: skip
+        for size, place, skin in self.things:
+            _lay(canvas, skin, size * width, place(time_s))
+        noise = np.random.default_rng(round(time_s * 1e4)).normal(0, 1, canvas.shape)
+        return np.clip(canvas + self.noise * noise, 0, 255).astype(np.uint8)
+
+    def film(self, filter_: Motion, fps: float, width: int, height: int) -> FrameBatch:
+        """What the reader of footage would hand the filter; nothing else is drawn."""
+        spec, count = filter_.frames(), round(SECONDS * fps)
+        moments = Moments(spec, count / fps)
+        index = [i for i in range(count) if moments.wants(i / fps, (i + 1) / fps)]
+        scale = min(1.0, spec.long_side_px / max(width, height))
+        size = (round(width * scale), round(height * scale))
+        pictures = [self.picture(i / fps, width, height) for i in index]
+        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in pictures]
+        return FrameBatch(np.stack(small), np.array(index) / fps, size[0] / width)
+
+
+def _lay(canvas: np.ndarray, skin: np.ndarray, side: float, place: tuple[float, float]) -> None:
+    """A skin on the canvas, to a fraction of a pixel; only its surroundings are touched."""
+    height, width = canvas.shape
+    x0, y0 = place[0] * width - side / 2, place[1] * height - side / 2
+    left, top = max(0, int(x0) - 1), max(0, int(y0) - 1)
+    right, bottom = min(width, int(x0 + side) + 2), min(height, int(y0 + side) + 2)
+    if left >= right or top >= bottom:
+        return
+    scale = side / skin.shape[1]
+    matrix = np.array([[scale, 0, x0 - left], [0, scale, y0 - top]])
+    size = (right - left, bottom - top)
+    paint = cv2.warpAffine(skin[0], matrix, size).astype(np.float32)
+    cover = cv2.warpAffine(skin[1], matrix, size).astype(np.float32) / 255
+    part = canvas[top:bottom, left:right]
+    part[:] = part * (1 - cover) + paint * cover
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(height, width) uint8: clouds of every size and boxes with sharp edges."""
+    picture = np.full((height, width), 120, np.float32)
+    for octave in range(2, 8):
+        grains = rng.normal(0, 80 / 1.6**octave, (2**octave * height // width + 1, 2**octave))
+        picture += cv2.resize(grains.astype(np.float32), (width, height))
+    for _ in range(60):
+        x, y = rng.integers(0, (width, height))
+        wide, tall = rng.integers(width // 60, width // 8, 2)
+        far = (int(x + wide), int(y + tall))
+        cv2.rectangle(picture, (int(x), int(y)), far, float(rng.uniform(20, 235)), -1)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _skin(rng: np.random.Generator, side: int = 96) -> np.ndarray:
+    """(2, side, side) uint8: a pattern and the ellipse that it fills."""
+    cover = np.zeros((side, side), np.uint8)
+    cv2.ellipse(cover, (side // 2, side // 2), (side // 2 - 3, side // 2 - 12), 0, 0, 360, 255, -1)
+    shade = rng.choice([-70, 70])
+    return np.stack([np.clip(_texture(rng, side, side) + shade, 0, 255).astype(np.uint8), cover])
+
+
+def still(_: float) -> tuple[float, float, float]:
+    return 0.0, 0.0, 0.0
+
+
+def glide(rng: np.random.Generator, least: float, most: float) -> Callable:
+    """A pan, a zoom, or both."""
+    kind, angle, speed = rng.integers(3), rng.uniform(0, 2 * np.pi), rng.uniform(least, most)
+    grow = 0.0 if kind == 0 else float(rng.choice([-0.12, 0.12]))
+    pan = 0.0 if kind == 1 else speed
+    return lambda t: (
+        pan * np.cos(angle) * (t - 1),
+        0.5 * pan * np.sin(angle) * (t - 1),
+        grow * (t - 1),
+    )
+
+
+def shake(rng: np.random.Generator, base: Callable, size: float, rate_hz: float) -> Callable:
+    """An AR(2) process that rings at `rate_hz` with amplitude `size`, on top of a path."""
+    step = 1 / 240
+    damping = np.exp(-step * rate_hz * 0.6)
+    turn = 2 * damping * np.cos(2 * np.pi * rate_hz * step)
+    path = rng.normal(0, 1, (1200, 2))
+    for k in range(2, len(path)):
+        path[k] += turn * path[k - 1] - damping**2 * path[k - 2]
+    path = path[400:] / path[400:].std(axis=0) * size / np.sqrt(2)
+
+    def at(t: float) -> tuple[float, float, float]:
+        first, share = int(t * 240), t * 240 % 1
+        here = path[first] * (1 - share) + path[first + 1] * share
+        x, y, zoom = base(t)
+        return x + here[0], y + here[1], zoom
+
+    return at
+
+
+def walk(rng: np.random.Generator, speed: float) -> Place:
+    """To and fro, smoothly."""
+    reach, phase = rng.uniform(0.15, 0.3), rng.uniform(0, 2 * np.pi)
+    middle = rng.uniform(0.35, 0.65, 2)
+
+    def at(t: float) -> tuple[float, float]:
+        turn = 1.3 * speed / reach * t + phase
+        return middle[0] + reach * np.sin(turn), middle[1] + 0.5 * reach * np.cos(turn)
+
+    return at
+
+
+def run(rng: np.random.Generator) -> Place:
+    """Round and round, anywhere."""
+    place, angle = rng.uniform(0, 1, 2), rng.uniform(0, 2 * np.pi)
+    turn, speed = rng.choice([-1, 1]) * rng.uniform(1, 3), rng.uniform(0.1, 0.4)
+    return lambda t: (
+        (place[0] + speed / turn * np.sin(angle + turn * t)) % 1,
+        (place[1] - speed / turn * np.cos(angle + turn * t)) % 1,
+    )
+
+
+def make(tier: str, seed: int) -> Scene:
+    rng = np.random.default_rng([seed, TIERS.index(tier)])
+    ground, noise = _texture(rng, 540, 960), float(rng.uniform(0, 3))
+    quiet = still if seed % 2 else glide(rng, 0.02, 0.08)
+    if tier == "static":
+        return Scene(ground, still, noise=noise)
+    if tier == "camera":
+        return Scene(ground, glide(rng, 0.05, 0.3), noise=noise)
+    if tier == "shaky":
+        path = shake(rng, quiet, rng.uniform(0.01, 0.08), rng.uniform(3, 10))
+        return Scene(ground, path, noise=noise)
+    if tier == "low_quality":
+        skins = [_skin(rng, 48) for _ in range(6)]
+        crowd = [(float(rng.uniform(0.08, 0.14)), run(rng), skins[i % 6]) for i in range(90)]
+        return Scene(ground, quiet, tuple(crowd), noise)
+    if tier == "optimal":
+        size, speed = float(rng.uniform(0.35, 0.5)), float(rng.uniform(0.12, 0.4))
+        return Scene(ground, quiet, ((size, walk(rng, speed), _skin(rng)),), noise)
+    places = [(0.2, 0.3), (0.8, 0.3), (0.3, 0.8), (0.75, 0.75)][: 2 + seed % 3]
+
+    def near(home: tuple[float, float]) -> Place:
+        speed, phase = rng.uniform(0.12, 0.25), rng.uniform(0, 6)
+        return lambda t: (
+            home[0] + 0.1 * np.sin(speed * 10 * t + phase),
+            home[1] + 0.06 * np.cos(speed * 10 * t + phase),
+        )
+
+    size = float(rng.uniform(0.14, 0.2))
+    return Scene(ground, quiet, tuple((size, near(home), _skin(rng)) for home in places), noise)
+
+
+@pytest.fixture(scope="module")
+def filmed(row):
+    """(filter, truth, clips, evidence) of all scenes, each at a size and a rate of its own."""
+    filter_ = Motion()
+    truth, clips, evidence = [], [], []
+    for number, tier in enumerate(TIERS):
+        for seed in SEEDS:
+            width, height = SIZES[(number + seed) % len(SIZES)]
+            fps = RATES[(2 * number + seed) % len(RATES)]
+            clip = row(np.zeros((round(SECONDS * fps), height, width, 3)), fps)
+            batch = make(tier, seed).film(filter_, fps, width, height)
+            truth.append(tier)
+            clips.append(clip)
+            evidence.append(filter_.measure(clip, batch))
+    return filter_, truth, clips, evidence
+
+
+def _batch(filter_, clips, evidence, views=None) -> Batch:
+    rows = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
+    whole = [(0, 0, clip.width, clip.height) for clip in clips]
+    return Batch(
+        pa.Table.from_pylist(rows),
+        pa.Table.from_pylist(evidence, schema=evidence_columns(filter_.evidence)),
+        np.array(views or whole, dtype=np.int32),
+    )
+
+
+def _f1(truth, said, tier) -> float:
+    hit = sum(a == b == tier for a, b in zip(truth, said, strict=True))
+    wrong = sum((a == tier) != (b == tier) for a, b in zip(truth, said, strict=True))
+    return 2 * hit / (2 * hit + wrong)
+
+
+def test_macro_f1_over_six_tiers(filmed):
+    filter_, truth, clips, evidence = filmed
+    said = filter_.decide_many(_batch(filter_, clips, evidence)).label.tolist()
+    mean = np.mean([_f1(truth, said, tier) for tier in TIERS])
+    assert mean >= 0.9, list(zip(truth, said, strict=True))
+
+
+def test_many_decide_as_one(filmed):
+    filter_, _, clips, evidence = filmed
+    together = filter_.decide_many(_batch(filter_, clips, evidence))
+    for index, (clip, each) in enumerate(zip(clips, evidence, strict=True)):
+        alone = filter_.decide(clip, each)
+        assert alone.label == together[index].label
+        assert alone.score == pytest.approx(together[index].score)
+
+
+def test_policies_weigh_and_drop(filmed):
+    filter_, _, clips, evidence = filmed
+    verdicts = filter_.decide_many(_batch(filter_, clips, evidence))
+    for index, tier in enumerate(verdicts.label):
+        verdict = verdicts[index]
+        assert verdict.keep == (tier not in ("low_quality", "shaky"))
+        if verdict.keep:
+            assert verdict.weight == getattr(filter_.tiers, tier)
+        else:
+            assert verdict.reason.startswith(f"{tier} motion: camera ")
+    strict = Motion(tiers={"static": "drop", "shaky": 0.5})
+    assert strict.config_hash() == filter_.config_hash()
+    again = strict.decide_many(_batch(strict, clips, evidence))
+    for index, tier in enumerate(again.label):
+        assert again[index].keep == (tier not in ("low_quality", "static"))
+    with pytest.raises(ValidationError):
+        Motion(tiers={"still": 1.0})
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_the_cameras_path_is_measured_in_long_sides_per_second(row, fps):
+    rng = np.random.default_rng(5)
+    scene = Scene(_texture(rng, 540, 960), lambda t: (0.2 * t - 0.2, -0.1 * t + 0.1, 0.1 * t))
+    filter_ = Motion()
+    clip = row(np.zeros((round(SECONDS * fps), 180, 320, 3)), fps)
+    found = filter_.measure(clip, scene.film(filter_, fps, 320, 180))
+    gaps = np.array(found["gap_s"])
+    assert np.all(gaps >= 0.03 - 1e-6)
+    assert np.all(gaps <= 1 / 24 + 1e-3)
+    # the picture moves against the camera
+    for name, speed, slack in (("pan", -0.2, 0.02), ("tilt", 0.1, 0.02), ("zoom", 0.1, 0.02)):
+        middle = np.median(np.array(found[name]) / gaps)
+        assert middle == pytest.approx(speed, abs=slack), name
+
+
+def test_a_cut_and_a_flash_make_no_shake(row):
+    rng = np.random.default_rng(6)
+    first, second = (Scene(_texture(rng, 540, 960), still, noise=2.0) for _ in range(2))
+    filter_ = Motion()
+    clip = row(np.zeros((58, 180, 320, 3)), 24)
+    batch = first.film(filter_, 24, 320, 180)
+    other = second.film(filter_, 24, 320, 180)
+    cut = replace(batch, frames=np.concatenate([batch.frames[:9], other.frames[9:]]))
+    assert filter_.decide(clip, filter_.measure(clip, cut)).label == "static"
+    flash = batch.frames.copy()
+    flash[9] = np.clip(flash[9].astype(int) + 90, 0, 255)
+    lit = replace(batch, frames=flash)
+    assert filter_.decide(clip, filter_.measure(clip, lit)).label == "static"
+
+
+def test_only_what_the_view_shows_counts(row):
+    rng = np.random.default_rng(7)
+    scene = Scene(
+        _texture(rng, 540, 960), still, ((0.35, lambda t: (0.22, 0.5 + 0.15 * t), _skin(rng)),)
+    )
+    filter_ = Motion()
+    clip = row(np.zeros((58, 180, 320, 3)), 24)
+    evidence = filter_.measure(clip, scene.film(filter_, 24, 320, 180))
+    whole = _batch(filter_, [clip], [evidence])
+    right = _batch(filter_, [clip], [evidence], [(160, 0, 160, 180)])
+    assert filter_.decide_many(whole).label[0] == "optimal"
+    assert filter_.decide_many(right).label[0] == "static"
+
+
+def test_bars_are_no_background(row):
+    rng = np.random.default_rng(8)
+    scene = Scene(_texture(rng, 540, 960), lambda t: (0.15 * t, 0.0, 0.0))
+    filter_ = Motion()
+    clip = row(np.zeros((58, 180, 320, 3)), 24)
+    batch = scene.film(filter_, 24, 320, 180)
+    boxed = batch.frames.copy()
+    boxed[:, :20] = boxed[:, -20:] = 16
+    verdict = filter_.decide(clip, filter_.measure(clip, replace(batch, frames=boxed)))
+    assert verdict.label == "camera"
+
+
+def test_a_pan_brought_from_24_to_60_does_not_stutter(row):
+    rng = np.random.default_rng(9)
+    scene = Scene(_texture(rng, 540, 960), lambda t: (0.2 * np.floor(t * 24) / 24, 0.0, 0.0))
+    filter_ = Motion()
+    clip = row(np.zeros((144, 180, 320, 3)), 60)
+    verdict = filter_.decide(clip, filter_.measure(clip, scene.film(filter_, 60, 320, 180)))
+    assert verdict.label == "camera"
+
+
+def test_bursts_are_told_by_their_gaps():
+    times = np.concatenate([start + np.arange(6) / 24 for start in (0.5, 2.5, 4.5)])
+    assert [part.tolist() for part in split_bursts(times, 0.03)] == [
+        [*range(6)], [*range(6, 12)], [*range(12, 18)],
+    ]  # fmt: skip
+    slides = split_bursts(np.arange(5.0), 0.03)
+    assert [len(part) for part in slides] == [5]
+    assert split_bursts(np.array([1.0]), 0.03) == []
+
+
+def test_repeats_are_left_out_and_the_rest_spaced_evenly(texture):
+    luma = texture[..., 0]
+    frames = luma[[0, 0, 1, 2, 2, 3]]
+    chosen, times = distinct(frames, np.arange(6) / 60)
+    assert chosen.tolist() == [0, 2, 3, 5]
+    np.testing.assert_allclose(np.diff(times), 5 / 60 / 3)
+
+
+def test_cells_without_texture_are_unknown(row):
+    filter_ = Motion()
+    clip = row(np.zeros((24, 180, 320, 3)), 24)
+    flat = FrameBatch(np.full((6, 108, 192), 90, np.uint8), np.arange(6) / 24, 0.6)
+    evidence = filter_.measure(clip, flat)
+    assert set(evidence["across"]) == {UNKNOWN}
+    assert filter_.decide(clip, evidence).label == "static"
+
+
+LABELS = {
+    "vertical_subtitles": {"static", "medium"},
+    "lava_cut": {"static"},
+    "great_wall_aerial": {"camera"},
+    "aerial_logo": {"camera"},
+    "handheld_closeup": {"shaky"},
+    "bigbuckbunny": {"optimal", "medium"},
+    "red_car": {"optimal", "medium"},
+    "hiker": {"optimal", "medium"},
+    "dissolve_wine": {"optimal", "medium"},
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labelled_clips(name, read_real):
+    found = read_real(name)
+    if found is None:
+        pytest.skip(f"no clip {name} here")
+    clip, batches = found
+    filter_ = Motion()
+    verdict = filter_.decide(clip, filter_.measure(clip, batches["motion"]))
+    assert verdict.label in LABELS[name]
