@@ -20,9 +20,12 @@ _MIN_STEADY = 0.3  # of a single clip's cells that are kept
 _MAX_CELLS = 2500
 _UNIT = 4  # stored parts of a level
 _RIM = 2  # cells along the picture's edge that are left out: footage often has a seam there
-_MIN_EDGES = 12  # cells
+_MIN_EDGES = 24  # cells
+_MIN_SIDE = 5  # cells
+_SPARSE, _DETAILED = 0.06, 0.5  # share of a box's cells that are edges
 _SURE = 0.93  # steadiness of a solid mark; edges of a scene that moves at all have 0.85 and less
 _LOOSE = 0.85
+_CHANCE = 0.06  # steadiness that edges of a moving scene reach by chance in one clip
 _LIVELY = 3.0  # times `min_change` around a mark leave no doubt that it is not of the scene
 _QUANTILES = 1.683  # from the 20th to the 80th percentile of a normal distribution, in deviations
 
@@ -142,11 +145,19 @@ def find_marks(
             box = _box(columns, rows)
             own = float(steady[part].mean())
             around = float(np.median(_ring(moving, box)))
-            # a single clip has nothing else to tell a mark from a scene that moves little
-            doubtful = len(clips) == 1 and around < _LIVELY * min_change
-            if own < ((1 + min_steady) / 2 if doubtful else min_steady):
+            least = min_steady
+            if len(clips) == 1:
+                # nothing else tells a mark from a scene that moves little, or from chance
+                least = _SURE if around < _LIVELY * min_change else min_steady + _CHANCE
+            if own < least:
                 continue
-            if not _is_compact(box, int(part.sum()), view):
+            density = part.sum() / (box.width * box.height)
+            # one clip cannot tell a thing that the picture's edge cuts off from a mark, unless the
+            # mark is full of detail
+            sure = own >= _SURE and density >= _DETAILED and around >= 2 * min_change
+            if len(clips) == 1 and not sure and _cut_off(box, view):
+                continue
+            if not _is_compact(box, density, view):
                 continue
             if any(_overlap(box, mark.box) for mark in marks):
                 continue
@@ -205,19 +216,21 @@ def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
     return Box(left, top, max(1, int(columns[-1]) - left), max(1, int(rows[-1]) - top))
 
 
-def _is_compact(box: Box, edges: int, view: Box) -> bool:
-    """Whether a box may be a mark: neither specks nor rules, nor cut off by the picture's edge."""
+def _is_compact(box: Box, density: float, view: Box) -> bool:
+    """Whether a box may be a mark: no speck, no rule, not half the picture."""
+    small = min(box.width, box.height) < _MIN_SIDE or box.width > 8 * box.height
+    large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
+    return not (small or large or density < _SPARSE)
+
+
+def _cut_off(box: Box, view: Box) -> bool:
     near = _RIM + 1
-    cut_off = (
+    return (
         box.x <= view.x + near
         or box.y <= view.y + near
         or box.x + box.width >= view.x + view.width - near
         or box.y + box.height >= view.y + view.height - near
     )
-    small = min(box.width, box.height) < 3 or box.width > 8 * box.height
-    large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
-    sparse = edges < 0.06 * box.width * box.height
-    return not (cut_off or small or large or sparse)
 
 
 def _ring(moving: np.ndarray, box: Box) -> np.ndarray:
