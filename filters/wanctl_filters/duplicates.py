@@ -1,0 +1,224 @@
+"""Finds copies of clips and keeps the best one of each group; deletes nothing."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from wanctl.curate.api import (
+    Batch,
+    Clip,
+    Embedder,
+    Evidence,
+    Field,
+    FrameBatch,
+    FrameSpec,
+    Verdicts,
+    threshold,
+)
+from wanctl_filters._bars import bright_frames, find_bars
+from wanctl_filters._copies import Clips, compare
+from wanctl_filters._embedders import CnnEmbedder
+from wanctl_filters._embedding_keys import ClipKeys, clip_vectors
+from wanctl_filters._groups import groups_of, overlapping, vector_pairs
+from wanctl_filters._near_pairs import near_pairs
+from wanctl_filters._picture_hash import COARSE, WORDS, describe
+
+RANKS = ("quality", "aesthetic", "blur")
+"""Filters whose score says which copy is best, in this order; blur's is better when lower."""
+_LESS_IS_BETTER = ("blur",)
+
+
+class Duplicates(ClipKeys):
+    """Copies by content, by pictures in order of time, and by embedding.
+
+    Pictures are compared inside flat bars, at any offset, mirrored or not, up to 10 % faster or
+    slower. Other takes and other moments of the same scene look alike but move differently,
+    which is why what changes over time has to agree as well. The score is how many clips the
+    group has; its label is the id of the clip that is kept.
+    """
+
+    version: ClassVar[int] = 1
+    evidence: ClassVar[dict[str, str]] = {
+        "times_s": "floats",
+        "signs": "ints",
+        "coarse": "ints",
+    }
+    scope: ClassVar[Literal["clip", "source", "set"]] = "set"
+
+    fps: float = Field(default=4.0, gt=0, description="pictures hashed per second")
+    max_pictures: int = Field(
+        default=16, ge=2, description="of long clips no more, spread over the clip"
+    )
+    long_side_px: int = Field(default=160, ge=64, description="frames are scaled down to this")
+    embedding: Literal["none", "cnn", "clip"] = Field(
+        default="none",
+        description="also group by embedding: `cnn` comes with the program, `clip` wants weights",
+    )
+    max_apart: float = threshold(
+        default=0.15, ge=0, le=0.5, description="share of picture signs in which copies may differ"
+    )
+    min_together: float = threshold(
+        default=0.7, ge=-1, le=1, description="correlation of what changes over time, at least"
+    )
+    changed_apart: float = threshold(
+        default=0.3,
+        ge=0,
+        le=0.5,
+        description="the same for copies that were cropped or written over, which differ more",
+    )
+    changed_together: float = threshold(
+        default=0.95, ge=-1, le=1, description="they must move alike the more"
+    )
+    still_levels: float = threshold(
+        default=0.5,
+        ge=0,
+        description="where less changes there is nothing to correlate, and signs alone decide",
+    )
+    still_apart: float = threshold(
+        default=0.08, ge=0, le=0.5, description="share of signs in which still copies may differ"
+    )
+    min_overlap: float = threshold(
+        default=0.6, gt=0, le=1, description="share of the shorter clip that must be in the longer"
+    )
+    min_cosine: float = threshold(
+        default=0.98, ge=0, le=1, description="cosine of embeddings that makes copies"
+    )
+    best_by: str | None = threshold(
+        default=None,
+        description="the filter before this one whose highest score is kept; null takes quality, "
+        "aesthetic or blur, else the number of pixels",
+    )
+
+    def embedder(self) -> Embedder | None:
+        """The one that `embedding` names, if any."""
+        if self.embedding == "clip":
+            return self.clip_embedder()
+        if self.embedding == "cnn":
+            return CnnEmbedder(samples=self.samples, device=self.device)
+        return None
+
+    def frames(self) -> FrameSpec:
+        """Small grey pictures through the whole clip."""
+        return FrameSpec(
+            fps=self.fps,
+            max_count=self.max_pictures,
+            long_side_px=self.long_side_px,
+            color="gray",
+        )
+
+    def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
+        """Signs and strengths of every picture, inside the bars."""
+        assert frames is not None
+        signs, coarse, _ = describe(_inside_bars(frames.frames))
+        return {
+            "times_s": [round(float(time), 4) for time in frames.times_s],
+            "signs": signs.view(np.int64).ravel().tolist(),
+            "coarse": np.ascontiguousarray(coarse).view(np.int64).ravel().tolist(),
+        }
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Group copies and keep the best of every group."""
+        ids = batch.clip("id")
+        pairs = np.concatenate([self._content(batch), self._pictures(batch), self._vectors(batch)])
+        group = groups_of(len(batch), pairs)
+        size = np.bincount(group, minlength=len(batch))[group]
+        best = self._best(batch, group)
+        label = np.where(size > 1, ids[best], None)
+        dropped = best != np.arange(len(batch))
+
+        def why(row: int) -> str:
+            return f"a copy of {ids[best[row]]}, which is better ({size[row]} in the group)"
+
+        return Verdicts.judge(size.astype(np.float64), (dropped, why), label=label)
+
+    def _content(self, batch: Batch) -> np.ndarray:
+        if "content_hash" not in batch.clips.column_names:
+            return np.zeros((0, 2), np.int64)
+        spans = batch.clip("start_s"), batch.clip("end_s")
+        return overlapping(batch.clip("content_hash"), *spans, share=self.min_overlap)
+
+    def _pictures(self, batch: Batch) -> np.ndarray:
+        clips = table_of(batch)
+        used = np.isfinite(clips.time_s) & clips.signs.any(axis=2)
+        owner = np.nonzero(used)[0]
+        pairs = near_pairs(clips.signs[used], owner)
+        return pairs[self.alike(clips, pairs)][:, :2]
+
+    def alike(self, clips: Clips, pairs: np.ndarray) -> np.ndarray:
+        """(K,) bool: which pairs are copies."""
+        like = compare(clips, pairs)
+        moving = (like.apart <= self.max_apart) & (like.together >= self.min_together)
+        moving |= (like.apart <= self.changed_apart) & (like.together >= self.changed_together)
+        moving &= like.alive >= self.still_levels
+        still = (like.apart <= self.still_apart) & (like.alive < self.still_levels)
+        return (moving | still) & (like.overlap >= self.min_overlap)
+
+    def _vectors(self, batch: Batch) -> np.ndarray:
+        if self.embedder() is None or batch.vectors is None:
+            return np.zeros((0, 2), np.int64)
+        vectors = np.concatenate([found for _, found in clip_vectors(batch)])
+        return vector_pairs(vectors, self.min_cosine)
+
+    def _best(self, batch: Batch, group: np.ndarray) -> np.ndarray:
+        """(N,) row of the clip that is kept of each row's group."""
+        rank = self._rank(batch)
+        pixels = batch.clip("width").astype(np.int64) * batch.clip("height")
+        kept = np.ones(len(batch), dtype=bool)
+        for verdicts in batch.verdicts.values():
+            kept &= verdicts.keep
+        # what another filter drops must not take the place of what stays
+        order = np.lexsort(
+            (batch.clip("id").astype(str), -batch.clip("num_frames"), -pixels, -rank, ~kept, group)
+        )
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = group[order][1:] != group[order][:-1]
+        best = np.empty(len(order), dtype=np.int64)
+        best[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+        return best
+
+    def _rank(self, batch: Batch) -> np.ndarray:
+        names = [self.best_by] if self.best_by else list(RANKS)
+        for name in names:
+            score = batch.verdicts[name].score if name in batch.verdicts else None
+            if score is not None:
+                sign = -1.0 if name in _LESS_IS_BETTER else 1.0
+                return np.nan_to_num(sign * score, nan=-np.inf)
+        return np.zeros(len(batch))
+
+
+def _inside_bars(frames: np.ndarray) -> np.ndarray:
+    """The picture without flat margins, to the pixel: a margin kept or lost moves every wave."""
+    bright = bright_frames(frames, 10.0)
+    # twice: a copy's bars may lie around bars that the original has, of another shade
+    for _ in range(2 if len(bright) else 0):
+        bars = find_bars(bright)
+        cut = {side: bar.width if bar.change >= 0.5 else 0 for side, bar in bars.items()}
+        _, height, width = frames.shape
+        rows = slice(cut["top"], height - cut["bottom"])
+        columns = slice(cut["left"], width - cut["right"])
+        frames, bright = frames[:, rows, columns], bright[:, rows, columns]
+    return frames
+
+
+def table_of(batch: Batch) -> Clips:
+    """The evidence of all clips in tables of equal width."""
+    times = batch.lists("times_s")
+    count = times.counts()
+    width = max(1, int(count.max(initial=1)))
+    place = np.arange(width)[None] < count[:, None]
+
+    def spread(column: Any, kind: Any, each: int, empty: float) -> np.ndarray:
+        found = np.full((len(batch), width, each), empty, dtype=kind)
+        values = column.values[column.starts[0] : column.starts[-1]]
+        if each > 1:
+            values = np.ascontiguousarray(values).view(kind)
+        found[place] = values.reshape(-1, each)
+        return found
+
+    return Clips(
+        signs=spread(batch.lists("signs"), np.uint64, WORDS, 0),
+        coarse=spread(batch.lists("coarse"), np.int16, COARSE * COARSE, 0),
+        time_s=spread(times, np.float32, 1, np.inf)[:, :, 0],
+        count=count,
+        length_s=batch.clip("duration_s"),
+    )
