@@ -21,7 +21,7 @@ th { font-weight: 600; border-bottom: 1px solid #8884 } td.n { font-variant-nume
 
 
 def write(results: Sequence[Result], out: Path) -> None:
-    """Write bench.html and curves/*.svg."""
+    """Write bench.html, bench.md and curves/*.svg."""
     drawn = {result["family"]: _plots(result) for result in results}
     for name, plots in drawn.items():
         for kind, svg in plots.items():
@@ -33,6 +33,21 @@ def write(results: Sequence[Result], out: Path) -> None:
         f"{sections}</html>"
     )
     write_bytes(out / "bench.html", page.encode())
+    write_bytes(out / "bench.md", table(results).encode())
+
+
+def table(results: Sequence[Result]) -> str:
+    """The same as a table for a README."""
+    lines = ["| | cases | precision | recall | AP | figures |", "|---|---|---|---|---|---|"]
+    for result in results:
+        figures = "; ".join(f"{f['what']} {f['value']:.3f}{_bar(f)}" for f in result["figures"])
+        ap = "" if result["ap"] is None else f"{result['ap']:.3f}"
+        shares = ("", "")
+        if result["counts"]["of"]:
+            shares = (f"{result['precision']:.3f}", f"{result['recall']:.3f}")
+        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, figures)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def half(result: Result) -> str:
@@ -126,6 +141,12 @@ def _wrong(result: Result) -> str:
         return note
     head = f"<summary>{len(result['wrong'])} decisions that went wrong</summary>"
     return f"{note}<details>{head}<table>{lines}</table></details>"
+
+
+def _bar(figure: dict[str, Any]) -> str:
+    if figure["bar"] is None:
+        return ""
+    return f" ({'at most' if figure['below'] else 'at least'} {figure['bar']:g} wanted)"
 
 
 def _crossing(curve: Sequence[Sequence[float]], value: float | None) -> str:
