@@ -21,7 +21,7 @@ _MAX_CELLS = 2500
 _UNIT = 4  # stored parts of a level
 _RIM = 2  # cells along the picture's edge that are left out: footage often has a seam there
 _MIN_EDGES = 24  # cells
-_MIN_SIDE = 5  # cells
+_MIN_SIDE, _MIN_AREA = 5, 100  # cells
 _SPARSE, _DETAILED = 0.06, 0.5  # share of a box's cells that are edges
 _SURE = 0.93  # steadiness of a solid mark; edges of a scene that moves at all have 0.85 and less
 _LOOSE = 0.85
@@ -218,9 +218,10 @@ def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
 
 def _is_compact(box: Box, density: float, view: Box) -> bool:
     """Whether a box may be a mark: no speck, no rule, not half the picture."""
-    small = min(box.width, box.height) < _MIN_SIDE or box.width > 8 * box.height
+    small = min(box.width, box.height) < _MIN_SIDE or box.width * box.height < _MIN_AREA
+    rule = box.width > 8 * box.height
     large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
-    return not (small or large or density < _SPARSE)
+    return not (small or rule or large or density < _SPARSE)
 
 
 def _cut_off(box: Box, view: Box) -> bool:

@@ -160,7 +160,7 @@ REAL = {**_packaged(), **{path.stem: path for path in sorted(SHARED.glob("*.mp4"
 """Every real clip to be found here: three of a package, and a folder beside the checkout."""
 
 
-READERS = ("blur", "border", "duplicates", "exposure", "motion", "nsfw", "ocr")
+READERS = ("blur", "border", "duplicates", "exposure", "motion", "nsfw", "ocr", "watermark")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
