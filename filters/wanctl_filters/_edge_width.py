@@ -52,7 +52,8 @@ def _energy(difference: np.ndarray) -> np.ndarray:
 def _width(first: np.ndarray, second: np.ndarray) -> float:
     """Width of the sharpest edges from the energies in each tile; 0 where there is no edge."""
     # white noise: six parts in the second difference, two in the central first one
-    noise = _NOISE_PART * float(np.quantile(second, _NOISE_TILES))
+    calm = np.sort(second)[round(_NOISE_TILES * (len(second) - 1))]
+    noise = _NOISE_PART * float(calm)
     first, second = first - noise / 3, np.maximum(second - noise, 1e-3)
     textured = first > _MIN_ENERGY
     if textured.sum() < _MIN_TILES:
