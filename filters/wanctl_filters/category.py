@@ -46,8 +46,9 @@ class Category(ClipKeys):
 
     `embedding: clip` compares pictures with the descriptions of the classes (zero-shot, wants
     CLIP's weights), `caption` the text file beside each source (packaged MiniLM, which goes by
-    single words: a sports car is sports to it). `cnn` wants a head. `wanctl filters fit category` stores the classes' text vectors as a head, so that
-    deciding loads no model; with a sheet of labels it trains one instead.
+    single words: a sports car is sports to it). `cnn` wants a head. `wanctl filters fit
+    category` stores the classes' text vectors as a head, so that deciding loads no model; with
+    a sheet of labels it trains one instead.
     """
 
     embedding: Literal["clip", "caption", "cnn"] = Field(
