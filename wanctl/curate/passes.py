@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from wanctl.curate.balance import label_weights
 from wanctl.curate.deciding import Decisions
 from wanctl.curate.evidence import Failures, read_measured
 from wanctl.curate.funnel import Tally, tally
+from wanctl.curate.quantiles import quantiles_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.selection import Chosen, SelectRules, choose, verdicts_with_crop
 from wanctl.curate.shelf import Shelf
@@ -51,6 +52,10 @@ class Stage:
         decisions = Decisions.begin(piece.clips(self.dataset))
         for name in self.before:
             decisions.add(name, self.shelf.get(piece.number, name))
+        return self.go_on(decisions, piece)
+
+    def go_on(self, decisions: Decisions, piece: Slice) -> Decisions:
+        """Let the filters of this stage decide."""
         for named in self.filters:
             ids = decisions.clips["id"]
             measured = read_measured(self.dataset, named, ids, piece.names)
@@ -60,22 +65,26 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shelve:
-    """Decide and put the verdicts on the shelf; returns the scores of `scored`."""
+    """Decide, put the verdicts on the shelf, and look ahead at the scores of later filters.
+
+    Attributes:
+        stage: what is decided.
+        ahead: filters that follow, some with percentiles for thresholds. Nothing they decide is
+            kept: scores hang on no threshold, so that one look gives them all.
+    """
 
     stage: Stage
-    scored: NamedFilter | None = None
+    ahead: tuple[NamedFilter, ...] = ()
 
-    def __call__(self, piece: Slice) -> np.ndarray:
-        """One slice."""
+    def __call__(self, piece: Slice) -> dict[str, np.ndarray]:
+        """One slice; filter -> scores, for those with percentiles."""
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
             self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
-        if self.scored is None:
-            return np.zeros(0)
-        ids = decisions.clips["id"]
-        measured = read_measured(self.stage.dataset, self.scored, ids, piece.names)
-        scores = decisions.decide(self.scored, measured, {}).score
-        return np.zeros(0) if scores is None else scores
+        later = replace(self.stage, filters=self.ahead).go_on(decisions, piece)
+        wanted = [named.name for named in self.ahead if quantiles_of(named.filter)]
+        scores = {name: later.verdicts[name].score for name in wanted}
+        return {name: score for name, score in scores.items() if score is not None}
 
 
 @dataclass(frozen=True)

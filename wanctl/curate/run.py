@@ -267,7 +267,7 @@ def _summary(dataset: DatasetDir, selected: Selected) -> None:
         table.add_row(row.name, *(f"{count:,}" for count in counts))
     console.print(table)
     kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
-    if copies := dataset.copies():
-        log.info("%d clips are copies of others in files of the same content", copies)
+    if selected.copies:
+        log.info("%d clips are copies of others in files of the same content", selected.copies)
     aside = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, aside)

@@ -7,6 +7,7 @@ balancing. Verdicts on all slices lie on disk meanwhile.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,14 @@ class Selected:
         kept: clips that stay.
         funnel: what each filter does, in the recipe's order, and crops.
         filters: the filters with percentiles replaced by numbers.
+        copies: clips that were left out, being copies of others.
     """
 
     total: int
     kept: int
     funnel: list[FunnelRow]
     filters: list[NamedFilter]
+    copies: int
 
 
 def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
@@ -105,8 +108,8 @@ def select(
         # workers read tables; the list of sources may be long and is not needed for that
         reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
         run = _Run(Stage(reader, failures_of(dataset), Shelf(folder), (), ()), slices, over)
-        for named in filters:
-            run.take(named)
+        for place, named in enumerate(filters):
+            run.take(named, filters[place + 1 :])
         weights = run.weights(rules, balance) if balance else None
         finish = Finish(run.stage, rules, run.bounds(), weights)
         tables = _Results(over(finish, slices))
@@ -114,7 +117,8 @@ def select(
     tables.warn()
     none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in run.filters), CROP)}
     counts = tables.tally or tally(none, {}, {})
-    return Selected(counts.total, counts.kept, counts.rows(), run.filters)
+    copies = sum(piece.copies for piece in slices)
+    return Selected(counts.total, counts.kept, counts.rows(), run.filters, copies)
 
 
 class _Run:
@@ -125,16 +129,24 @@ class _Run:
         self.filters: list[NamedFilter] = []
         self._slices = slices
         self._over = over
+        self._scores: dict[str, np.ndarray] = {}
 
-    def take(self, named: NamedFilter) -> None:
-        """Have one more filter decide, now or with the next stage."""
+    def take(self, named: NamedFilter, later: Sequence[NamedFilter]) -> None:
+        """Have one more filter decide, now or with the next stage.
+
+        Args:
+            named: the filter.
+            later: those after it.
+        """
         if named.filter.scope == "set":
             self._shelve()
             named = self._decide_whole(named)
             self.stage = replace(self.stage, before=(*self.stage.before, named.name))
         else:
             if quantiles_of(named.filter):
-                named = self._resolved(named, np.concatenate(self._shelve(named)))
+                if named.name not in self._scores:
+                    self._look_ahead([named, *later])
+                named = self._resolved(named, self._scores.pop(named.name))
             self.stage = replace(self.stage, filters=(*self.stage.filters, named))
         self.filters.append(named)
 
@@ -153,13 +165,23 @@ class _Run:
         """Where each filter's verdict flips."""
         return {named.name: named.filter.bounds() for named in self.filters}
 
-    def _shelve(self, scored: NamedFilter | None = None) -> list[np.ndarray]:
-        """Decide the present stage for all slices; returns the scores of `scored`."""
-        if not self.stage.filters and scored is None:
-            return []
-        scores = list(self._over(Shelve(self.stage, scored), self._slices))
+    def _shelve(self) -> None:
+        """Decide the present stage for all slices."""
+        if self.stage.filters:
+            for _ in self._over(Shelve(self.stage), self._slices):
+                pass
+            self._shelved()
+
+    def _look_ahead(self, later: Sequence[NamedFilter]) -> None:
+        """The same, and find the scores of all filters with percentiles up to one of scope set."""
+        slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
+        while not quantiles_of(slicewise[-1].filter):
+            slicewise.pop()
+        pieces = list(self._over(Shelve(self.stage, tuple(slicewise)), self._slices))
         self._shelved()
-        return [np.zeros(0), *scores]
+        for named in slicewise:
+            scores = [piece[named.name] for piece in pieces if named.name in piece]
+            self._scores[named.name] = np.concatenate([np.zeros(0), *scores])
 
     def _shelved(self) -> None:
         names = [named.name for named in self.stage.filters]

@@ -21,11 +21,13 @@ class Slice:
         number: its place among the slices.
         parts: (part, its rows that are no copies of earlier clips; None for all).
         rows: clips in it, copies included.
+        copies: of them copies.
     """
 
     number: int
     parts: tuple[tuple[str, np.ndarray | None], ...]
     rows: int
+    copies: int
 
     @property
     def names(self) -> list[str]:
@@ -47,11 +49,13 @@ def slices_of(dataset: DatasetDir, rows: int = ROWS) -> list[Slice]:
     """All parts in order, in slices of about `rows` clips."""
     slices: list[Slice] = []
     parts: list[tuple[str, np.ndarray | None]] = []
-    count = 0
+    count = copies = 0
     for part, first in dataset.first_rows():
         parts.append((part, first))
-        count += dataset.count("clips", part)
+        mine = dataset.count("clips", part)
+        count += mine
+        copies += 0 if first is None else mine - len(first)
         if count >= rows:
-            slices.append(Slice(len(slices), tuple(parts), count))
-            parts, count = [], 0
-    return [*slices, Slice(len(slices), tuple(parts), count)] if parts else slices
+            slices.append(Slice(len(slices), tuple(parts), count, copies))
+            parts, count, copies = [], 0, 0
+    return [*slices, Slice(len(slices), tuple(parts), count, copies)] if parts else slices
