@@ -18,14 +18,14 @@ class Clips(NamedTuple):
         signs: (N, F, 4) uint64.
         coarse: (N, F, 16) int16.
         time_s: (N, F) float32, infinite where unused.
-        count: (N,) pictures.
+        pictures: (N,) how many there are.
         length_s: (N,) durations.
     """
 
     signs: np.ndarray
     coarse: np.ndarray
     time_s: np.ndarray
-    count: np.ndarray
+    pictures: np.ndarray
     length_s: np.ndarray
 
 
@@ -73,7 +73,9 @@ def _compare(clips: Clips, pairs: np.ndarray) -> Likeness:
     mean = (apart[every, places, match] * inside).sum(axis=1) / count
     first = clips.coarse[short] * np.where(mirrored[:, None, None], MIRROR_COARSE, np.int16(1))
     together, alive = _moving_alike(first, clips.coarse[long[:, None], match], inside)
-    return Likeness(mean, together, alive, inside.sum(axis=1) / np.maximum(clips.count[short], 1))
+    return Likeness(
+        mean, together, alive, inside.sum(axis=1) / np.maximum(clips.pictures[short], 1)
+    )
 
 
 def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -103,14 +105,14 @@ def _align(
     match = np.zeros((len(short), size), dtype=np.int64)
     inside = np.zeros((len(short), size), dtype=bool)
     every = np.arange(len(short))[:, None]
-    step = clips.length_s[long] / np.maximum(clips.count[long], 1)
+    step = clips.length_s[long] / np.maximum(clips.pictures[long], 1)
     finite = np.where(used, time, 0.0)
     for rate in rates.T:
         for anchor in range(size):
             offset = other[every[:, 0], nearest[:, anchor]] - rate * finite[:, anchor]
             wanted = finite * rate[:, None] + offset[:, None]
             place = np.rint((wanted - other[:, :1]) / step[:, None])
-            held = used & (place >= 0) & (place < clips.count[long][:, None])
+            held = used & (place >= 0) & (place < clips.pictures[long][:, None])
             held &= used[:, anchor, None]
             place = np.clip(place, 0, size - 1).astype(np.int64)
             agreeing = held.sum(axis=1)

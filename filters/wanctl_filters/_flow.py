@@ -63,7 +63,7 @@ def lost(forward: np.ndarray, backward: np.ndarray, points: Points) -> np.ndarra
 def _finder() -> Any:
     import cv2
 
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     # at half size, where the preset stops at a quarter: the figures of a crowd are that small
     finder.setFinestScale(1)
     return finder

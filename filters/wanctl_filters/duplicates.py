@@ -123,7 +123,7 @@ class Duplicates(ClipKeys):
         group = groups_of(len(batch), pairs)
         size = np.bincount(group, minlength=len(batch))[group]
         best = self._best(batch, group)
-        label = np.where(size > 1, ids[best], None)
+        label = np.where(size > 1, ids[best], np.array(None))
         dropped = best != np.arange(len(batch))
 
         def why(row: int) -> str:
@@ -219,6 +219,6 @@ def table_of(batch: Batch) -> Clips:
         signs=spread(batch.lists("signs"), np.uint64, WORDS, 0),
         coarse=spread(batch.lists("coarse"), np.int16, COARSE * COARSE, 0),
         time_s=spread(times, np.float32, 1, np.inf)[:, :, 0],
-        count=count,
+        pictures=count,
         length_s=batch.clip("duration_s"),
     )

@@ -5,7 +5,7 @@ Deciding ten million clips one Python object at a time takes an hour; as columns
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +81,8 @@ class Verdict:
     label: str | None = None
 
 
-class Ragged(NamedTuple):
+@dataclass(frozen=True)
+class Ragged:
     """A column of lists: row i is `values[starts[i]:starts[i + 1]]`. Values may be vectors."""
 
     values: np.ndarray

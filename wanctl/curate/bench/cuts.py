@@ -138,7 +138,9 @@ def _figures(points: Sequence[Point]) -> list[Figure]:
 
 def _f1(points: Sequence[Point]) -> float:
     true = sum(bool(p.truth) and p.fired for p in points)
-    return f1(true, sum(not p.truth for p in points), sum(p.truth and not p.fired for p in points))
+    return f1(
+        true, sum(not p.truth for p in points), sum(bool(p.truth) and not p.fired for p in points)
+    )
 
 
 def _rising(curve: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:

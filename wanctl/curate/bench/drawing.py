@@ -1,6 +1,6 @@
 """Things that are drawn onto or instead of footage: words, badges, look-alike textures, cameras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -165,7 +165,9 @@ def _windows(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return picture
 
 
-_TEXTURES = dict(zip(LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True))
+_TEXTURES: dict[str, Callable[..., np.ndarray]] = dict(
+    zip(LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True)
+)
 
 
 def camera(
