@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wanctl import cli
+from wanctl.cli.main import main
 from wanctl.names import load_checked
 from wanctl.recipe.load import RecipeError
 
@@ -36,7 +36,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_is_one(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([*words, "--help"])
+        main([*words, "--help"])
     assert stop.value.code == 0
     assert "Usage: wanctl" in capsys.readouterr().out
 
