@@ -218,7 +218,7 @@ class Verdicts:
             broken[np.asarray(mask, dtype=bool)] = number
         return cls(
             keep=broken < 0,
-            why=lambda row: rules[broken[row]][1](row),
+            why=lambda row: rules[broken.item(row)][1](row),
             score=np.asarray(score, dtype=np.float64),
             **columns,
         )
