@@ -5,7 +5,7 @@ Mistakes in recipes and on the command line are in tests/unit/test_cli.py.
 
 import pytest
 
-from wanctl import cli
+from wanctl.cli.main import main
 
 NO_FILTERS = ["--set", "curate.filters={}"]
 
@@ -54,7 +54,7 @@ def test_a_mistake_costs_one_line_and_exit_code_2(name, tmp_path, monkeypatch, c
     (tmp_path / "words.txt").write_text("\n \n", encoding="utf-8")
     arguments, wanted = BAD_INPUTS[name]
     with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
+        main(arguments)
     captured = capsys.readouterr()
     assert (stop.value.code, captured.out) == (2, "")
     (line,) = captured.err.splitlines()
