@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from wanctl.curate.api import Embedder
 from wanctl.curate.columns import Ragged
-from wanctl.curate.registry import NamedFilter, measured_units
+from wanctl.curate.registry import NamedFilter, Unit, measured_units
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 
@@ -52,8 +52,8 @@ def read_measured(
         parts: where they are; None: anywhere.
     """
     units = measured_units([named])
-    tables = [dataset.read(unit.table, parts=parts) for unit in units]
-    places = [_places(ids, table["id"]) for table in tables]
+    found = [_read(dataset, unit, ids, parts) for unit in units]
+    tables, places = [table for table, _ in found], [place for _, place in found]
     there = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
     rows = None if np.all(there) else np.flatnonzero(there)
     evidence = pa.table({"id": ids if rows is None else ids.take(rows)})
@@ -140,6 +140,20 @@ def vectors_of(table: pa.Table) -> Ragged:
     chunks = [chunk.flatten() for chunk in table["vector"].chunks]
     flat = pa.concat_arrays(chunks or [_NO_VECTORS]).to_numpy(zero_copy_only=False)
     return Ragged(flat.reshape(starts[-1], -1) if len(flat) else flat[:, None], starts)
+
+
+def _read(
+    dataset: DatasetDir, unit: Unit, ids: pa.ChunkedArray, parts: Sequence[str] | None
+) -> tuple[pa.Table, np.ndarray | None]:
+    """A table, and where each id stands in it; None where that is in order."""
+    if parts and all(dataset.same_ids(part, "clips", unit.table) for part in parts):
+        # reading ids takes as long as reading what was measured
+        columns = [name for name in unit.schema.names if name != "id"]
+        table = dataset.read(unit.table, columns, parts=parts)
+        if table.num_rows == len(ids):
+            return table.add_column(0, "id", ids), None
+    table = dataset.read(unit.table, parts=parts)
+    return table, _places(ids, table["id"])
 
 
 def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:

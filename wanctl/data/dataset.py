@@ -217,6 +217,29 @@ class DatasetDir:
         except (pa.ArrowException, OSError) as error:
             raise _damaged(file, error) from error
 
+    def same_ids(self, part: str, *tables: str) -> bool:
+        """Whether a part holds the same clips in the same order in several tables.
+
+        Told from the footers: as many rows, and the same first and last id by name, in every row
+        group. All tables are written in the order of the clips, so that only clips which could
+        not be measured make a difference.
+        """
+        return len({self._id_ranges(table, part) for table in tables}) == 1
+
+    def _id_ranges(self, table: str, part: str) -> tuple[tuple[int, str, str], ...]:
+        file = self._file(table, part)
+        try:
+            footer = pq.read_metadata(file)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(file, error) from error
+        groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+        place = footer.schema.names.index("id")
+        ids = [group.column(place).statistics for group in groups]
+        return tuple(
+            (group.num_rows, "" if each is None else each.min, "" if each is None else each.max)
+            for group, each in zip(groups, ids, strict=True)
+        )
+
     def parts(self, table: str) -> list[str]:
         """Names of the finished parts of a table, sorted."""
         if _single(table):
