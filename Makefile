@@ -34,7 +34,7 @@ demo: $(STAMP) ## curate, caption, train and sample three real clips on this mac
 	$(BIN)/python -m wanctl.demo
 
 test: $(STAMP) ## all tests but the slow ones and those that need a GPU
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(THREADS) --dist worksteal
 
 test-slow: $(STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -m slow --timeout 3600

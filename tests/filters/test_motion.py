@@ -370,12 +370,12 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", LABELS)
-def test_labelled_clips(name, read_real):
-    found = read_real(name)
-    if found is None:
-        pytest.skip(f"no clip {name} here")
-    clip, batches = found
+def test_labelled_clips(read_real):
+    here = {name: found for name in LABELS if (found := read_real(name)) is not None}
+    assert "bigbuckbunny" in here
     filter_ = Motion()
-    verdict = filter_.decide(clip, filter_.measure(clip, batches["motion"]))
-    assert verdict.label in LABELS[name]
+    labels = {
+        name: filter_.decide(clip, filter_.measure(clip, batches["motion"])).label
+        for name, (clip, batches) in here.items()
+    }
+    assert {name: label for name, label in labels.items() if label not in LABELS[name]} == {}

@@ -4,7 +4,9 @@ import av
 import numpy as np
 import pytest
 
+from wanctl.curate.registry import build_filters
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.schemas import evidence_schema
 from wanctl.recipe.load import load_recipe
 
 
@@ -38,6 +40,13 @@ def make_set(footage):
             for i, (s, e) in spans.items()
         ]
         dataset.write_part("clips", "part-00000", rows)
+        (duration,) = build_filters({"duration": {"min_s": 1}})
+        found = [
+            {"id": r["id"], "duration_s": r["end_s"] - r["start_s"], "num_frames": r["num_frames"]}
+            for r in rows
+        ]
+        schema = evidence_schema(duration.filter.evidence)
+        dataset.write_part(duration.table, "part-00000", found, schema=schema)
         crop = {"crop_x": 8, "crop_y": 8, "crop_w": 112, "crop_h": 80}
         chosen = [
             {"id": "a", "kept": True, "reasons": [], "weight": 0.5,
