@@ -1,6 +1,5 @@
 """A data set in slices: runs of whole parts that are decided at once, each in a process."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +33,11 @@ class Slice:
         """The parts' names."""
         return [name for name, _ in self.parts]
 
-    def clips(self, dataset: DatasetDir, columns: Sequence[str] = CLIP_COLUMNS) -> pa.Table:
-        """Its clips, in order; texts that repeat are coded."""
-        names = [name for name in columns if name != "id"]
+    def clips(self, dataset: DatasetDir) -> pa.Table:
+        """Its clips, in order, with the columns that filters may ask for; sources are coded."""
         tables = []
         for part, rows in self.parts:
-            coded = dataset.read("clips", names, parts=[part], coded=True)
-            table = coded.append_column("id", dataset.read("clips", ["id"], parts=[part])["id"])
+            table = dataset.read("clips", CLIP_COLUMNS, parts=[part], coded=["source"])
             tables.append(table if rows is None else table.take(rows))
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 

@@ -200,7 +200,8 @@ class DatasetDir:
         """Part -> contents there that more than one source file holds: only these have copies."""
         holders: dict[str | None, set[tuple[str, str | None]]] = {}
         for part in self.parts("clips"):
-            table = self.read("clips", ["content_hash", "source"], parts=[part], coded=True)
+            names = ["content_hash", "source"]
+            table = self.read("clips", names, parts=[part], coded=names)
             for content, source in _pairs(table):
                 holders.setdefault(content, set()).add((part, source))
         shared: dict[str, set[str | None]] = {}
@@ -282,7 +283,7 @@ class DatasetDir:
         columns: Sequence[str] | None = None,
         *,
         parts: Sequence[str] | None = None,
-        coded: bool = False,
+        coded: Sequence[str] = (),
     ) -> pa.Table:
         """All rows of a table, in the order of its parts; no rows where nothing is written yet.
 
@@ -290,8 +291,8 @@ class DatasetDir:
             table: name of the table.
             columns: only these.
             parts: only these parts.
-            coded: texts as codes into a dictionary of each part; takes less memory where they
-                repeat.
+            coded: texts among them that come as codes into a dictionary of each part, which takes
+                less memory where they repeat.
 
         Raises:
             DatasetError: a part is damaged; says which file to delete.
@@ -316,15 +317,14 @@ class DatasetDir:
         return self.path / name
 
     def _read_file(
-        self, path: Path, columns: Sequence[str] | None, coded: bool = False
+        self, path: Path, columns: Sequence[str] | None, coded: Sequence[str] = ()
     ) -> pa.Table:
         try:
             # One thread, no read-ahead: the parts are small, and pyarrow 26 sometimes aborts the
             # process at exit while its pools wind down (1 run in 10 measured).
-            texts = columns if coded else None
             with (
                 path.open("rb") as file,
-                pq.ParquetFile(file, pre_buffer=False, read_dictionary=texts) as parquet,
+                pq.ParquetFile(file, pre_buffer=False, read_dictionary=list(coded)) as parquet,
             ):
                 return parquet.read(columns=list(columns) if columns else None, use_threads=False)
         except (pa.ArrowException, OSError) as error:
