@@ -14,6 +14,7 @@ _DEEPEST = 0.45  # share of the side that one of the two bars may take
 _SLACK = 2  # lines by which the two may differ
 _WINDOW = 12  # lines behind an edge that tell what change is usual in the picture
 _CAP = 16  # levels; a straight edge is weak but everywhere, a thing's outline strong but short
+_MIN_SIDE_PX = 16  # OpenCV crashes on what a picture of one pixel leaves
 _MIN_USUAL = 0.5  # levels, mean change from line to line; below is compression's doing
 _NEAR = 4  # lines on either side of an edge whose texture is compared
 _MIN_TEXTURE = 0.3  # levels, mean step from pixel to pixel; there is no less after compression
@@ -40,12 +41,14 @@ class SoftBar:
 
 
 def find_soft_bars(luma: np.ndarray) -> dict[str, SoftBar]:
-    """Measure the soft margins by side.
+    """Measure the soft margins by side; none in pictures too small to have texture.
 
     Args:
         luma: (N, H, W) uint8.
     """
     _, height, width = luma.shape
+    if min(height, width) < _MIN_SIDE_PX:
+        return {}
     # the middle of the other direction: bars may be on all sides; every second line will do
     rows, columns = slice(height // 5, height - height // 5), slice(width // 5, width - width // 5)
     upright, level = luma[:, rows][:, ::2], luma[:, :, columns][:, :, ::2]

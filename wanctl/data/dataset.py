@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wanctl.data.atomic import remove_leftovers, write_error
+from wanctl.data.copies import fresh_rows, shared_content
 from wanctl.data.description import DatasetError, begin, is_known, load, save
 from wanctl.data.lock import moment, share_lock, take_lock
 from wanctl.data.rowgroups import write_rows
@@ -177,38 +178,19 @@ class DatasetDir:
 
     def first_rows(self) -> list[tuple[str, np.ndarray | None]]:
         """Per part, the rows whose clip no earlier row has; None where it is all of them."""
-        shared = self._shared_content()
+        parts, coded = self.parts("clips"), ["content_hash", "source"]
+        shared = shared_content(
+            (part, self.read("clips", coded, parts=[part], coded=coded)) for part in parts
+        )
         known: set[str] = set()
         found: list[tuple[str, np.ndarray | None]] = []
-        for part in self.parts("clips"):
-            first = self._fresh_rows(part, shared[part], known) if part in shared else None
+        for part in parts:
+            first = None
+            if part in shared:
+                table = self.read("clips", ["id", "content_hash"], parts=[part])
+                first = fresh_rows(table, shared[part], known)
             found.append((part, first))
         return found
-
-    def _fresh_rows(self, part: str, shared: set[str | None], known: set[str]) -> np.ndarray | None:
-        """The rows of a part that are not among `known`, which takes them in."""
-        table = self.read("clips", ["id", "content_hash"], parts=[part])
-        names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
-        fresh = np.ones(len(names), dtype=bool)
-        for row, (name, content) in enumerate(zip(names, contents, strict=True)):
-            if content in shared:
-                fresh[row] = name not in known
-                known.add(name)
-        return None if fresh.all() else np.flatnonzero(fresh)
-
-    def _shared_content(self) -> dict[str, set[str | None]]:
-        """Part -> contents there that more than one source file holds: only these have copies."""
-        holders: dict[str | None, set[tuple[str, str | None]]] = {}
-        for part in self.parts("clips"):
-            names = ["content_hash", "source"]
-            table = self.read("clips", names, parts=[part], coded=names)
-            for content, source in _pairs(table):
-                holders.setdefault(content, set()).add((part, source))
-        shared: dict[str, set[str | None]] = {}
-        for content, places in holders.items():
-            for part, _ in places if len(places) > 1 else ():
-                shared.setdefault(part, set()).add(content)
-        return shared
 
     def count(self, table: str, part: str) -> int:
         """Rows of a part, from its footer."""
@@ -336,24 +318,6 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
         f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
         "command again"
     )
-
-
-def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:
-    """The distinct rows of columns of coded text."""
-    columns = [table[name].unify_dictionaries() for name in table.column_names]
-    chunks = zip(*(column.chunks for column in columns), strict=True)
-    return {pair for each in chunks for pair in _distinct(each)}
-
-
-def _distinct(columns: Sequence[Any]) -> list[tuple[str | None, ...]]:
-    # the code after the last one stands for null
-    texts = [[*column.dictionary.to_pylist(), None] for column in columns]
-    sizes = [len(each) for each in texts]
-    codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
-    # hashing one number per row is much quicker than sorting rows
-    rows = pa.array(np.ravel_multi_index(codes, sizes)).unique().to_numpy()
-    picks = zip(*(each.tolist() for each in np.unravel_index(rows, sizes)), strict=True)
-    return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in picks]
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:

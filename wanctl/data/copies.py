@@ -1,0 +1,59 @@
+"""Which rows of the clips table are copies: the same footage lies in several source files."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def shared_content(parts: Iterable[tuple[str, pa.Table]]) -> dict[str, set[str | None]]:
+    """Part -> contents there that more than one source file holds: only these have copies.
+
+    Args:
+        parts: name of each part and its columns `content_hash` and `source`, dictionary-coded.
+    """
+    holders: dict[str | None, set[tuple[str, str | None]]] = {}
+    for part, table in parts:
+        for content, source in _pairs(table):
+            holders.setdefault(content, set()).add((part, source))
+    shared: dict[str, set[str | None]] = {}
+    for content, places in holders.items():
+        for part, _ in places if len(places) > 1 else ():
+            shared.setdefault(part, set()).add(content)
+    return shared
+
+
+def fresh_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.ndarray | None:
+    """The rows whose clip is not among `known`, which takes them in; None for all rows.
+
+    Args:
+        table: columns `id` and `content_hash` of one part.
+        shared: contents that have copies somewhere.
+        known: ids met in earlier parts.
+    """
+    names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
+    fresh = np.ones(len(names), dtype=bool)
+    for row, (name, content) in enumerate(zip(names, contents, strict=True)):
+        if content in shared:
+            fresh[row] = name not in known
+            known.add(name)
+    return None if fresh.all() else np.flatnonzero(fresh)
+
+
+def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:
+    """The distinct rows of columns of coded text."""
+    columns = [table[name].unify_dictionaries() for name in table.column_names]
+    chunks = zip(*(column.chunks for column in columns), strict=True)
+    return {pair for each in chunks for pair in _distinct(each)}
+
+
+def _distinct(columns: Sequence[Any]) -> list[tuple[str | None, ...]]:
+    # the code after the last one stands for null
+    texts = [[*column.dictionary.to_pylist(), None] for column in columns]
+    sizes = [len(each) for each in texts]
+    codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
+    # hashing one number per row is much quicker than sorting rows
+    rows = pa.array(np.ravel_multi_index(codes, sizes)).unique().to_numpy()
+    picks = zip(*(each.tolist() for each in np.unravel_index(rows, sizes)), strict=True)
+    return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in picks]
