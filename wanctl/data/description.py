@@ -9,7 +9,7 @@ from wanctl.data.atomic import write_bytes
 from wanctl.data.sources import SourceFile
 from wanctl.errors import UserError
 
-FORMAT = 1
+FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"
 
 
