@@ -117,7 +117,10 @@ def test_a_mistake_gets_a_line_of_its_own(folder, text, wanted):
     ("name", "wanted"),
     [
         ("tiney", "--recipe: no recipe named 'tiney'; did you mean 'tiny'?"),
-        ("no/such.yaml", "--recipe: no/such.yaml: no such file; give a recipe file or one of curate-256p"),
+        (
+            "no/such.yaml",
+            "--recipe: no/such.yaml: no such file; give a recipe file or one of curate-256p",
+        ),
         ("sub/", "--recipe: sub/: is a folder"),
     ],
 )
