@@ -1,9 +1,12 @@
 """Noise and text to latents: what `wanctl sample` and the previews of training share."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.guidance import Model, guided_velocity
+from wanctl.diffusion.conditions import Conditions, Model
+from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.solvers import OnStep, get_solver
 
@@ -14,9 +17,9 @@ def generate(
     model: Model,
     *,
     noise: Tensor,
-    context: Tensor,
+    conditions: Conditions,
     negative_context: Tensor | None = None,
-    guide_scale: float,
+    guide_scale: float | Sequence[float],
     schedule: Schedule,
     solver: str,
     on_step: OnStep | None = None,
@@ -27,11 +30,11 @@ def generate(
     state of the caller.
 
     Args:
-        model: velocity of (latents (B, C, T, Y, X), timesteps (B,), context (B, S, E)).
+        model: see `predict`.
         noise: (B, C, T, Y, X) standard normal, on the model's device; drawn by the caller.
-        context: (B, S, E) embeddings of the prompts, zero rows after the last token.
-        negative_context: same shape; may be None where guide_scale is 1.
-        guide_scale: see `guided_velocity`.
+        conditions: what the model is told.
+        negative_context: (B, S, E) embeddings; may be None where guide_scale is 1.
+        guide_scale: see `guided_velocity`; one number, or one for each step.
         schedule: noise levels, from `make_schedule`.
         solver: a row of SOLVERS.
         on_step: called with the number of finished steps and the latents they led to.
@@ -45,11 +48,13 @@ def generate(
     device = noise.device.type
     autocast, autocast_dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     timesteps = schedule.timesteps.to(noise.device)
+    one = isinstance(guide_scale, (int, float))
+    scales = [float(guide_scale)] * len(timesteps) if one else list(guide_scale)
 
     def velocity(x: Tensor, i: int) -> Tensor:
         with torch.autocast(device, dtype=autocast_dtype, enabled=autocast):
-            return guided_velocity(model, x, timesteps[i], context, negative_context, guide_scale)
+            return guided_velocity(model, x, timesteps[i], conditions, negative_context, scales[i])
 
     solve = get_solver(solver)
     with torch.autocast(device, enabled=False):
-        return solve(velocity, noise.float(), schedule.sigmas, on_step)
+        return conditions.impose(solve(velocity, noise.float(), schedule.sigmas, on_step))

@@ -1,13 +1,10 @@
 """Classifier-free guidance: go further than from the negative prompt to the prompt."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from wanctl.diffusion.conditions import Conditions, Model, predict
 from wanctl.model.shapes import PATCH
-
-Model = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # Below this many tokens both prompts go through the model as one batch: the time goes into
 # starting operations (tiny model on 2 cores: 0.4-0.8x). Above it the products fill the machine
@@ -19,7 +16,7 @@ def guided_velocity(
     model: Model,
     x: Tensor,
     timestep: Tensor,
-    context: Tensor,
+    conditions: Conditions,
     negative_context: Tensor | None,
     guide_scale: float,
 ) -> Tensor:
@@ -29,11 +26,11 @@ def guided_velocity(
     the formula up to rounding. Between 0 and 1 the prompt is weakened, above 1 exaggerated.
 
     Args:
-        model: velocity of (latents, timesteps (B,), context).
+        model: see `predict`.
         x: (B, C, T, Y, X) noisy latents.
         timestep: scalar, 0 to 1000.
-        context: (B, S, E) embeddings of the prompts.
-        negative_context: same shape; may be None at scale 1.
+        conditions: with the embeddings of the prompts.
+        negative_context: (B, S, E) embeddings; may be None at scale 1.
         guide_scale: at least 0.
 
     Returns:
@@ -44,18 +41,18 @@ def guided_velocity(
     """
     times = timestep.expand(len(x))
     if guide_scale == 1:
-        return model(x, times, context).float()
+        return predict(model, x, times, conditions).float()
     if negative_context is None:
         raise ValueError(f"guide_scale {guide_scale} needs a negative prompt")
     if guide_scale == 0:
-        return model(x, times, negative_context).float()
+        return predict(model, x, times, conditions.with_context(negative_context)).float()
     if _num_tokens(x) <= BATCHED_TOKENS:
-        both = torch.cat((context, negative_context))
-        v = model(torch.cat((x, x)), times.repeat(2), both).float()
+        both = conditions.beside(negative_context)
+        v = predict(model, torch.cat((x, x)), times.repeat(2), both).float()
         v_prompt, v_negative = v.chunk(2)
     else:
-        v_prompt = model(x, times, context).float()
-        v_negative = model(x, times, negative_context).float()
+        v_prompt = predict(model, x, times, conditions).float()
+        v_negative = predict(model, x, times, conditions.with_context(negative_context)).float()
     return v_negative + guide_scale * (v_prompt - v_negative)
 
 

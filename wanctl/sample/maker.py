@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wanctl.data.atomic import replacing
 from wanctl.data.encode import write_png, write_video
+from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.log import progress
@@ -84,7 +85,7 @@ class Maker:
         guided = settings.guide_scale != 1
         negative = [settings.negative_prompt] if guided else []
         texts = self._embed([job.prompt for job in jobs] + negative)
-        negative_context = self._context(texts[-1]) if guided else None
+        negative_context = self._conditions(texts[-1]).context if guided else None
         schedule = make_schedule(settings.solver, settings.steps, settings.shift)
         noise = self._noise()
         model = self._load_dit()
@@ -93,7 +94,7 @@ class Maker:
                 latents = generate(
                     model,
                     noise=noise,
-                    context=self._context(text),
+                    conditions=self._conditions(text),
                     negative_context=negative_context,
                     guide_scale=settings.guide_scale,
                     schedule=schedule,
@@ -148,8 +149,8 @@ class Maker:
             torch.cuda.empty_cache()
         return texts
 
-    def _context(self, text: Tensor) -> Tensor:
-        return self.task.conditions([text], self.dit_shape.text_len).to(self.device).context
+    def _conditions(self, text: Tensor) -> Conditions:
+        return self.task.conditions([text], self.dit_shape.text_len).to(self.device)
 
     def _noise(self) -> Tensor:
         """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""

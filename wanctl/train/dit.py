@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
@@ -20,7 +21,7 @@ from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit import WanModel
 from wanctl.model.vae import WanVAE
 from wanctl.model.weights import save_dit
-from wanctl.tasks import Conditions, Task
+from wanctl.tasks import Task
 from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Footage, Window
 from wanctl.train.losses import velocity_error
@@ -195,7 +196,8 @@ class DiTObjective:
         """Sample every preview prompt from its own fixed noise."""
         options = self.options.preview
         schedule = make_schedule(options.solver, options.steps, options.shift)
-        negative = self._context(options.negative_prompt, device)
+        nothing = self._conditions([self.encoded.texts(options.negative_prompt)])
+        negative = nothing.context.to(device)
         vae = self.vae.to(device)
         videos = []
         for index, prompt in enumerate(options.prompts):
@@ -205,7 +207,7 @@ class DiTObjective:
             latents = generate(
                 self.module,
                 noise=noise.to(device),
-                context=self._context(prompt, device),
+                conditions=self._conditions([self.encoded.texts(prompt)]).to(device),
                 negative_context=negative,
                 guide_scale=options.guide_scale,
                 schedule=schedule,
@@ -228,9 +230,6 @@ class DiTObjective:
     def _conditions(self, texts: Sequence[Tensor]) -> Conditions:
         return self.task.conditions(texts, self.module.shape.text_len)
 
-    def _context(self, prompt: str, device: torch.device) -> Tensor:
-        return self._conditions([self.encoded.texts(prompt)]).to(device).context
-
     def _error(
         self,
         model: nn.Module,
@@ -242,6 +241,6 @@ class DiTObjective:
     ) -> Tensor:
         """(B,) squared error of the model's velocity on the path from `x0` to `noise`."""
         x0, noise, sigma = x0.to(device), noise.to(device), sigma.to(device)
-        context = conditions.to(device).context
-        predicted = model(add_noise(x0, noise, sigma), timesteps(sigma), context)
+        noisy = add_noise(x0, noise, sigma)
+        predicted = predict(model, noisy, timesteps(sigma), conditions.to(device))
         return velocity_error(predicted, velocity(x0, noise))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS
@@ -31,7 +32,7 @@ def run(model, *, solver="unipc", steps=3, batch=1, scale=4.0, on_step=None):
     return generate(
         model,
         noise=noise,
-        context=context,
+        conditions=Conditions(context),
         negative_context=torch.zeros_like(context),
         guide_scale=scale,
         schedule=make_schedule(solver, steps, 5.0),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from wanctl.diffusion import guidance
+from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.guidance import guided_velocity
 
 X = torch.randn(2, 4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -23,7 +24,7 @@ class Model:
 
 
 def guide(model, scale, negative=NEGATIVE):
-    return guided_velocity(model, X, torch.tensor(7), PROMPT, negative, scale)
+    return guided_velocity(model, X, torch.tensor(7), Conditions(PROMPT), negative, scale)
 
 
 def test_scale_extrapolates_from_the_negative_prompt():

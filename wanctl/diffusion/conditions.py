@@ -1,0 +1,91 @@
+"""What a model is told besides noisy latents and a timestep, and how it is told.
+
+Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, S text tokens, E text width,
+I image tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+Model = Callable[..., Tensor]
+"""Velocity of (latents, timesteps, context, **conditions), e.g. a `WanModel`."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the model is told; everything but the text is the same for both prompts of guidance.
+
+    Attributes:
+        context: (B, S, E) fp32 text embeddings, zero rows after each text's last token.
+        channels: (B, Cy, T, Y, X) fp32, read beside the latents (mask, then encoded pictures).
+        image: (B, I, E) hidden states of CLIP's vision tower.
+        control: (B, 96, T, Y, X) fp32, VACE's context.
+        control_scale: strength of the control.
+        known: (B, C, T, Y, X) fp32 latents that are given rather than made; they replace the
+            noisy ones in `known_frames`, which the model sees at timestep 0 (TI2V).
+        known_frames: (T,) bool.
+    """
+
+    context: Tensor
+    channels: Tensor | None = None
+    image: Tensor | None = None
+    control: Tensor | None = None
+    control_scale: float = 1.0
+    known: Tensor | None = None
+    known_frames: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Conditions":
+        """The same on another device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def with_context(self, context: Tensor) -> "Conditions":
+        """The same with other words."""
+        return replace(self, context=context)
+
+    def beside(self, negative: Tensor) -> "Conditions":
+        """Twice the batch: these words, then others."""
+        twice = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
+        return twice.with_context(torch.cat((self.context, negative)))
+
+    def impose(self, latents: Tensor) -> Tensor:
+        """Put the given frames into latents."""
+        if self.known is None or self.known_frames is None:
+            return latents
+        return torch.where(self.known_frames[:, None, None], self.known, latents)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Conditions":
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self, **{name: change(t) for name, t in tensors.items() if isinstance(t, Tensor)}
+        )
+
+
+def predict(model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
+    """The model's velocity under conditions.
+
+    Args:
+        model: called with what it needs and nothing else.
+        x: (B, C, T, Y, X) noisy latents.
+        timesteps: (B,), 0 to 1000.
+        conditions: for the same batch.
+
+    Returns:
+        (B, C, T, Y, X) as the model gives it; without meaning in frames that are known.
+    """
+    if conditions.known_frames is not None:
+        x = conditions.impose(x)
+        timesteps = timesteps[:, None] * ~conditions.known_frames
+    if conditions.channels is not None:
+        x = torch.cat((x, conditions.channels), dim=1)
+    more = {}
+    if conditions.image is not None:
+        more["image_BIE"] = conditions.image
+    if conditions.control is not None:
+        more |= {
+            "control_BCTYX": conditions.control,
+            "control_scale": conditions.control_scale,
+        }
+    return model(x, timesteps, conditions.context, **more)
