@@ -20,6 +20,7 @@ from wanctl.model.dit_blocks import Block, Context, Head, ImageEmbedding, run_in
 from wanctl.model.numerics import NUMERICS
 from wanctl.model.rope import RopeCache
 from wanctl.model.shapes import PATCH
+from wanctl.model.split import TokenSplit
 from wanctl.model.vace import VaceBlock, hints
 from wanctl.model.variants import DiTShape
 
@@ -55,6 +56,7 @@ class WanModel(nn.Module):
         self.shape = shape
         self.precision = precision
         self.checkpoint_blocks = False
+        self.split: TokenSplit | None = None  # set from outside (wanctl/parallel)
         numerics = NUMERICS[precision]()
         dim = shape.dim
 
@@ -137,18 +139,18 @@ class WanModel(nn.Module):
         grid = self._check(latents_BCTYX, timesteps, context_BSE, image_BIE, control_BCTYX)
         e_BGD, e6_BG6D = self._embed_time(timesteps)
         groups = e_BGD.shape[1]
-        x_BLD = self._numerics.residual(embed_patches(latents_BCTYX, self.patch_embedding))
-        x_BGMD = x_BLD.unflatten(1, (groups, -1))
+        x_BGMD = self._tokens(latents_BCTYX, self.patch_embedding, groups)
         context = Context(
             run_in_weight_dtype(self.text_embedding, context_BSE),
             None if self.img_emb is None or image_BIE is None else self.img_emb(image_BIE),
         )
-        rope = self._rope.get(grid, x_BLD.device)
+        rope = self._rope.get(grid, x_BGMD.device)
+        if self.split is not None:
+            rope = self.split.positions(rope, groups)
         control: dict[int, Tensor] = {}
         if control_BCTYX is not None:
-            c_BLD = embed_patches(control_BCTYX, self.vace_patch_embedding)
             # The first control block reads x before the main blocks change it.
-            c_BGMD = self._numerics.residual(c_BLD).unflatten(1, (groups, -1))
+            c_BGMD = self._tokens(control_BCTYX, self.vace_patch_embedding, groups)
             found = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, context, rope)
             control = dict(zip(self.shape.vace_layers, found, strict=True))
         for number, block in enumerate(self.blocks):
@@ -158,7 +160,10 @@ class WanModel(nn.Module):
                 x_BGMD = block(x_BGMD, e6_BG6D, context, rope)
             if number in control:
                 x_BGMD = x_BGMD + control_scale * control[number]
-        return self._unpatchify(self.head(x_BGMD, e_BGD), grid)
+        x_BLP = self.head(x_BGMD, e_BGD)
+        if self.split is not None:
+            x_BLP = self.split.whole(x_BLP, groups)
+        return self._unpatchify(x_BLP, grid)
 
     def _check(
         self,
@@ -206,6 +211,13 @@ class WanModel(nn.Module):
         wanted = (batch, shape.vace_channels, *latents.shape[2:])
         if control is not None and control.shape != wanted:
             raise ValueError(f"control: got {tuple(control.shape)}; need {wanted}")
+
+    def _tokens(self, latents_BCTYX: Tensor, conv: nn.Conv3d, groups: int) -> Tensor:
+        """The residual stream's beginning, (B, G, M, D); of a split, this process's share."""
+        x_BGMD = embed_patches(latents_BCTYX, conv).unflatten(1, (groups, -1))
+        if self.split is not None:
+            x_BGMD = self.split.share(x_BGMD)
+        return self._numerics.residual(x_BGMD)
 
     def _embed_time(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """Time embedding (B, G, D) for the head and its projection (B, G, 6, D) for the blocks."""

@@ -17,6 +17,7 @@ from wanctl.model.attention import attention
 from wanctl.model.numerics import Numerics
 from wanctl.model.rope import RopeTable
 from wanctl.model.shapes import PATCH
+from wanctl.model.split import Attend
 from wanctl.model.variants import DiTShape
 
 
@@ -93,6 +94,8 @@ class Attention(nn.Module):
         self.num_heads = shape.num_heads
         self.eps = shape.eps
         self._numerics = numerics
+        # Set from outside where the tokens are divided between processes (wanctl/parallel).
+        self.attend: Attend | None = None
 
     def forward(
         self, x_BGMD: Tensor, context: Context | None = None, rope: RopeTable | None = None
@@ -104,7 +107,7 @@ class Attention(nn.Module):
         k, v = self._normed(self.k(source_BSD), self.norm_k), self._heads(self.v(source_BSD))
         if rope is not None:
             q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
-        y_BLD = attention(q, k, v).flatten(2)
+        y_BLD = (self.attend or attention)(q, k, v).flatten(2)
         if context is not None and context.image is not None:
             image_BID = context.image
             k, v = self._normed(self.k_img(image_BID), self.norm_k_img), self.v_img(image_BID)
