@@ -26,7 +26,8 @@ def guided_velocity(
     the formula up to rounding. Between 0 and 1 the prompt is weakened, above 1 exaggerated.
 
     Args:
-        model: see `predict`.
+        model: see `predict`; one with a true `divides_batches` (wanctl/parallel) gets both prompts
+            in one batch at any size.
         x: (B, C, T, Y, X) noisy latents.
         timestep: scalar, 0 to 1000.
         conditions: with the embeddings of the prompts.
@@ -46,7 +47,7 @@ def guided_velocity(
         raise ValueError(f"guide_scale {guide_scale} needs a negative prompt")
     if guide_scale == 0:
         return predict(model, x, times, conditions.with_context(negative_context)).float()
-    if _num_tokens(x) <= BATCHED_TOKENS:
+    if _num_tokens(x) <= BATCHED_TOKENS or getattr(model, "divides_batches", False):
         both = conditions.beside(negative_context)
         v = predict(model, torch.cat((x, x)), times.repeat(2), both).float()
         v_prompt, v_negative = v.chunk(2)
