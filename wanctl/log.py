@@ -45,14 +45,19 @@ class _RichBar:
         self._progress.update(self._task, advance=steps, note=note)  # type: ignore[arg-type]
 
 
-def setup_logging(*, verbose: bool = False) -> None:
-    """Send the `wanctl` logger to stderr; called once, by the command line only."""
+def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Send the `wanctl` logger to stderr; called once, by the command line only.
+
+    Args:
+        verbose: show what is for finding faults as well.
+        quiet: show warnings alone and no progress; of several processes all but the first.
+    """
     handler = RichHandler(
         console=console, show_path=False, show_level=verbose, log_time_format="[%X]", markup=False
     )
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
 
 
@@ -75,7 +80,7 @@ class Board:
 
 @contextmanager
 def board() -> Iterator[Board]:
-    """A place for progress bars with rate and time left; silent when stderr is no terminal."""
+    """A place for progress bars with rate and time left; silent where nobody would see them."""
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -87,7 +92,7 @@ def board() -> Iterator[Board]:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or log.level > logging.INFO,
     )
     with bars:
         yield Board(bars)

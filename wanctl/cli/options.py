@@ -83,9 +83,10 @@ def begin(
     from wanctl.errors import UserError
     from wanctl.log import setup_logging
     from wanctl.names import load_checked
+    from wanctl.parallel import world
     from wanctl.recipe.load import shipped_recipes
 
-    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    setup_logging(verbose=ctx.ensure_object(Session).debug, quiet=world.rank() > 0)
     if recipe is None:
         names = ", ".join(shipped_recipes())
         raise UserError(f"{ctx.command_path}: say which recipe: --recipe FILE or NAME ({names})")

@@ -308,6 +308,30 @@ class SampleSection(Section):
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
 
 
+class ParallelSection(Section):
+    """How the processes that `torchrun` started divide a sample's work between them.
+
+    `auto` fills in what makes the product the number of processes, and the choice is printed.
+    """
+
+    cfg: Literal["auto"] | PositiveInt = Field(
+        default="auto", description="2: each prompt of guidance has processes of its own; or 1"
+    )
+    ulysses: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="processes that exchange tokens for attention heads; divides the heads",
+    )
+    ring: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="processes that pass keys and values around; any number, more to send",
+    )
+    fsdp: Literal["auto"] | bool = Field(
+        default="auto",
+        description="each process keeps a part of the transformer's weights; auto: where they "
+        "would fill over 60 % of a GPU",
+    )
+
+
 class Recipe(Section):
     """One file for all commands."""
 
@@ -323,3 +347,4 @@ class Recipe(Section):
     train_vae: TrainVAESection = TrainVAESection()
     train_dit: TrainDiTSection = TrainDiTSection()
     sample: SampleSection = SampleSection()
+    parallel: ParallelSection = ParallelSection()

@@ -1,0 +1,193 @@
+"""One of several processes that compare what they make together with what each makes alone.
+
+Run by test_parallel.py under torchrun; the first process writes the distances to the file named.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.guidance import guided_velocity
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VARIANTS, WAN22_VAE, VAEShape
+from wanctl.parallel.crew import together
+from wanctl.parallel.layout import Layout
+
+TEXT, IMAGE = 8, 7
+FRAMES, ROWS, COLUMNS = 3, 6, 10  # 15 tokens a frame: they divide by neither 2 nor 4
+
+
+def shapes():
+    """Every published transformer with few and narrow layers, by the first variant that has it."""
+    found = {}
+    for name, variant in VARIANTS.items():
+        two_images = variant.dit.image_tokens is not None
+        small = replace(
+            variant.dit, dim=48, ffn_dim=64, num_layers=2, num_heads=4, text_dim=16,
+            text_len=TEXT, freq_dim=32, image_dim=variant.dit.image_dim and 20,
+            image_tokens=2 * IMAGE if two_images else None,
+            vace_layers=(0, 1) if variant.dit.vace_layers else (),
+        )  # fmt: skip
+        if small not in found.values():
+            found[name] = small
+    # Whatever rows there are, the ways of conditioning are these.
+    base = found["wan2.1-t2v-1.3b"]
+    more = {
+        "channels and image": replace(base, in_channels=36, image_dim=20),
+        "two images": replace(base, in_channels=36, image_dim=20, image_tokens=2 * IMAGE),
+        "channels": replace(base, in_channels=36),
+        "control": replace(base, vace_layers=(0, 1)),
+    }
+    return found | {name: shape for name, shape in more.items() if shape not in found.values()}
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+def make_model(shape, precision="fast"):
+    model = WanModel(shape, precision).init_weights(torch.Generator().manual_seed(1))
+    for parameter in (model.head.head.weight, model.head.head.bias):
+        nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(2))
+    return model.eval()
+
+
+def inputs(shape, timesteps, batch=1):
+    more = {}
+    if shape.image_dim:
+        more["image_BIE"] = drawn(batch, shape.image_tokens or IMAGE, shape.image_dim)
+    if shape.vace_layers:
+        more["control_BCTYX"] = drawn(batch, shape.vace_channels, FRAMES, ROWS, COLUMNS)
+        more["control_scale"] = 0.7
+    latents = drawn(batch, shape.in_channels, FRAMES, ROWS, COLUMNS)
+    return (latents, timesteps.expand(batch, *timesteps.shape[1:]), drawn(batch, TEXT, 16)), more
+
+
+TIMES = {"one timestep": torch.tensor([700.0]), "one per frame": torch.tensor([[0.0, 700, 700]])}
+
+
+def distance(ours, theirs):
+    assert ours.shape == theirs.shape
+    assert theirs.std() > 0.1
+    return (ours - theirs).abs().max().item()
+
+
+def model_distances(crew, layout, precision):
+    """The largest distance of each shape's outputs, and each process's tokens of the last one."""
+    found = {}
+    crew.arrange(layout)
+    for name, shape in shapes().items():
+        for times, timesteps in TIMES.items():
+            arguments, more = inputs(shape, timesteps, batch=layout.cfg)
+            alone = make_model(shape, precision)(*arguments, **more)
+            divided = make_model(shape, precision)
+            ours = crew.divide(divided)(*arguments, **more)
+            found[f"{name}, {times}"] = distance(ours, alone)
+            if layout.tokens > 1:
+                assert divided.split.share(torch.zeros(1, 1, 45, 1)).shape[2] < 45
+            if layout.fsdp:
+                held = divided.blocks[0].ffn[0].weight.to_local()
+                assert held.shape[0] == 64 // layout.processes
+    return found
+
+
+def guided_distances(crew):
+    """Guidance over processes: with two prompts, with one, and with given frames."""
+    shape = shapes()["wan2.1-t2v-1.3b"]
+    x, context, negative = drawn(1, 16, FRAMES, ROWS, COLUMNS), drawn(1, TEXT, 16), drawn(1, 5, 16)
+    negative = torch.cat((negative, torch.zeros(1, TEXT - 5, 16)), 1)
+    given = {
+        "words": Conditions(context),
+        "given frame": Conditions(
+            context, known=drawn(1, 16, FRAMES, ROWS, COLUMNS, seed=5),
+            known_frames=torch.tensor([True, False, False]),
+        ),
+    }  # fmt: skip
+    alone, crews = make_model(shape), crew.divide(make_model(shape))
+    return {
+        f"guidance {scale}, {name}": distance(
+            *(
+                guided_velocity(model, x, torch.tensor(700.0), told, negative, scale)
+                for model in (crews, alone)
+            )
+        )
+        for name, told in given.items()
+        for scale in (1.0, 0.0, 4.0)
+    }
+
+
+def lonely_distance(crew):
+    """What comes out when each process attends to its own tokens only: the test can fail."""
+    shape = shapes()["wan2.1-t2v-1.3b"]
+    arguments, more = inputs(shape, TIMES["one timestep"])
+    divided = make_model(shape)
+    crew.divide(divided)
+    for block in divided.blocks:
+        block.self_attn.attend = None
+    return distance(divided(*arguments, **more), make_model(shape)(*arguments, **more))
+
+
+def vae_distances(crew):
+    """Encoding and decoding of pictures whose latent rows do not divide."""
+    found = {}
+    zeros, ones = (0.0,) * 4, (1.0,) * 4
+    small = VAEShape(dim=8, z_dim=4, num_res_blocks=1, latent_mean=zeros, latent_std=ones)
+    later = replace(
+        WAN22_VAE, dim=8, decoder_dim=8, z_dim=4, num_res_blocks=1, latent_mean=zeros,
+        latent_std=ones,
+    )  # fmt: skip
+    for name, shape in {"2.1": small, "2.2": later}.items():
+        torch.manual_seed(0)
+        vae = WanVAE(shape).eval()
+        divided = crew.divide_rows(vae)
+        for rows in (1, 5):
+            latents = drawn(1, 4, 3, rows, 4)
+            side = vae.spatial_stride
+            video = drawn(1, 3, 9, side * rows, side * 4).clamp(-1, 1)
+            for size in (1, 3):
+                pieces = (
+                    torch.cat(list(each.decode_frames(latents, latent_frames=size)), 2)
+                    for each in (divided, vae)
+                )
+                found[f"{name} decode, {rows} rows, {size} at once"] = distance(*pieces)
+            for chunked in (True, False):
+                both = (each.encode(video, chunked=chunked) for each in (divided, vae))
+                found[f"{name} encode, {rows} rows, chunked {chunked}"] = distance(*both)
+    return found
+
+
+def layouts(processes):
+    if processes == 2:
+        plain = (Layout(ring=2), Layout(ulysses=2), Layout(cfg=2))
+        return (*plain, Layout(ring=2, fsdp=True), Layout(cfg=2, fsdp=True))
+    plain = (Layout(ring=2, ulysses=2), Layout(cfg=2, ring=2), Layout(cfg=2, ulysses=2))
+    return (*plain, Layout(ring=4), Layout(ulysses=4), Layout(ring=2, ulysses=2, fsdp=True))
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    with together(torch.device("cpu")) as crew, torch.no_grad():
+        found = {}
+        for layout in layouts(crew.size):
+            for precision in ("fast", "reference"):
+                distances = model_distances(crew, layout, precision)
+                found[f"{layout}, {precision}"] = distances
+            if layout.cfg > 1:
+                found[f"{layout}, guided"] = guided_distances(crew)
+        crew.arrange(Layout(ring=crew.size))
+        found["vae"] = vae_distances(crew)
+        lonely = lonely_distance(crew)
+        if crew.first:
+            out.write_text(json.dumps({"distances": found, "lonely": lonely}, indent=1))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    main(parser.parse_args().out)
