@@ -331,6 +331,20 @@ class ParallelSection(Section):
         "would fill over 60 % of a GPU",
     )
 
+    @field_validator("cfg", "ulysses", "ring", mode="before")
+    @classmethod
+    def _auto_or_count(cls, value: Any) -> Any:
+        if value != "auto" and (type(value) is not int or value < 1):
+            raise ValueError(f"got {value!r}; must be auto, or a number of processes from 1")
+        return value
+
+    @field_validator("fsdp", mode="before")
+    @classmethod
+    def _auto_or_not(cls, value: Any) -> Any:
+        if value not in ("auto", True, False):
+            raise ValueError(f"got {value!r}; must be auto, true or false")
+        return value
+
 
 class Recipe(Section):
     """One file for all commands."""
