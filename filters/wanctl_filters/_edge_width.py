@@ -7,6 +7,7 @@ one's: their ratio gives the width whatever the contrast.
 import numpy as np
 
 _ROWS, _COLUMNS = 8, 10  # tiles
+_LINES = 160  # looked at, of however many there are
 _MIN_ENERGY = 6.0  # of first differences in a tile, in levels squared; below it there is no edge
 _SHARPEST = 0.06  # share of the tiles that may be this sharp; few, as a subject may be small
 _NOISE_TILES = 0.1  # the calmest tiles tell the noise,
@@ -22,17 +23,21 @@ def edge_widths(luma: np.ndarray) -> list[float]:
     """
     if min(luma.shape) < 2 * _COLUMNS + 2:
         return []
-    picture = luma.astype(np.int16)
-    # every second row (or column) will do, across the direction of the differences
-    lines = (
-        (1.0, picture[::2, :-2], picture[::2, 1:-1], picture[::2, 2:]),
-        (1.0, picture[:-2, ::2], picture[1:-1, ::2], picture[2:, ::2]),
-        (2**0.5, picture[:-2:2, :-2], picture[1:-1:2, 1:-1], picture[2::2, 2:]),
-        (2**0.5, picture[:-2:2, 2:], picture[1:-1:2, 1:-1], picture[2::2, :-2]),
+    # so many lines will do, whatever the size; on each, the pixels next to it on all sides
+    step = max(1, luma.shape[0] // _LINES)
+    width = (luma.shape[1] - 2) // _COLUMNS * _COLUMNS + 2
+    height = (luma.shape[0] - 2) // step // _ROWS * _ROWS
+    above, on, below = (luma[k::step][:height, :width].astype(np.int16) for k in range(3))
+    twice = 2 * on[:, 1:-1]
+    sides = (
+        (1.0, on[:, :-2], on[:, 2:]),
+        (1.0, above[:, 1:-1], below[:, 1:-1]),
+        (2**0.5, above[:, :-2], below[:, 2:]),
+        (2**0.5, above[:, 2:], below[:, :-2]),
     )
     widths = [
-        _width(_energy(after - before), _energy(before + after - 2 * middle)) * step
-        for step, before, middle, after in lines
+        _width(_energy(after - before), _energy(before + after - twice)) * step_px
+        for step_px, before, after in sides
     ]
     return [width for width in widths if width > 0]
 
@@ -42,8 +47,7 @@ def _energy(difference: np.ndarray) -> np.ndarray:
     import cv2
 
     height, width = difference.shape[0] // _ROWS, difference.shape[1] // _COLUMNS
-    whole = np.ascontiguousarray(difference[: height * _ROWS, : width * _COLUMNS])
-    square = cv2.multiply(whole, whole, dtype=cv2.CV_32F)
+    square = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
     # rows first: sums of whole rows are quick
     sums = square.reshape(_ROWS, height, -1).sum(axis=1).reshape(_ROWS, _COLUMNS, width)
     return (sums.sum(axis=2) / (height * width)).ravel()

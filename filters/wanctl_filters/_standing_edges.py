@@ -70,25 +70,17 @@ def standing_edges(frames: np.ndarray) -> Edges:
     """Measure (N, H, W, 3) uint8."""
     import cv2
 
-    _, height, width, _ = frames.shape
-    total = np.zeros((4, height, width), np.float32)
-    energy = np.zeros((height, width), np.float32)
-    for frame in frames:
-        red, _, blue = cv2.split(frame)
-        for index, (plane, along_x) in enumerate(((red, 1), (red, 0), (blue, 1), (blue, 0))):
-            slope = cv2.Sobel(plane, cv2.CV_32F, along_x, 1 - along_x, ksize=1)
-            slope = np.clip(slope, -_CAP, _CAP)
-            total[index] += slope
-            energy += slope * slope
-    mean, energy = total / len(frames), energy / len(frames)
+    planes = [cv2.split(frame) for frame in frames]
+    reds, blues = [red for red, _, _ in planes], [blue for _, _, blue in planes]
+    mean, energy = _gradients(reds, blues)
     strength = (mean * mean).sum(axis=0)
     kept = (strength >= _MIN_EDGE**2) & (strength >= _MIN_STEADY * energy)
     cells = np.flatnonzero(kept)
     if len(cells) > _MAX_CELLS:
         # the steadiest of the strong ones
         rank = strength.ravel()[cells] ** 2 / energy.ravel()[cells]
-        cells = np.sort(cells[np.argsort(-rank, kind="stable")[:_MAX_CELLS]])
-    coarse = np.stack([_coarse(frame[..., 0]) for frame in frames]).astype(np.float64)
+        cells = np.sort(cells[np.argpartition(-rank, _MAX_CELLS)[:_MAX_CELLS]])
+    coarse = np.stack([_coarse(red) for red in reds]).astype(np.float64)
     low, high = np.quantile(coarse, (0.2, 0.8), axis=0)
     return Edges(
         cells,
@@ -97,6 +89,32 @@ def standing_edges(frames: np.ndarray) -> Edges:
         np.rint(coarse.mean(axis=0)).ravel().astype(np.int64),
         np.rint(_UNIT * (high - low) / _QUANTILES).ravel().astype(np.int64),
     )
+
+
+def _gradients(
+    reds: Sequence[np.ndarray], blues: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(4, H, W) mean over frames of red's and blue's slopes, and (H, W) their mean energy.
+
+    Exact in 16 bits for up to 682 frames: that often fits the cap; four squares of it are 9,216.
+    """
+    total = np.zeros((4, *reds[0].shape), np.int16)
+    energy = np.zeros(reds[0].shape, np.int32)
+    slopes = np.zeros_like(total)  # the outermost lines have none
+    squares = np.empty_like(total)
+    for red, blue in zip(reds, blues, strict=True):
+        for pair, plane in zip((slopes[:2], slopes[2:]), (red, blue), strict=True):
+            level = plane.astype(np.int16)
+            np.subtract(level[:, 2:], level[:, :-2], out=pair[0][:, 1:-1])
+            np.subtract(level[2:], level[:-2], out=pair[1][1:-1])
+        np.clip(slopes, -_CAP, _CAP, out=slopes)
+        total += slopes
+        np.multiply(slopes, slopes, out=squares)
+        squares[:2] += squares[2:]
+        squares[0] += squares[1]
+        energy += squares[0]
+    count = np.float32(len(reds))
+    return total / count, energy / count
 
 
 def _coarse(frame: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class Blur(Filter):
     Only the sharper half of the frames counts: a moment of shake is no reason to drop a clip.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {"width": "floats", "narrow": "floats"}
     unit: ClassVar[str] = "px"
 

@@ -33,7 +33,7 @@ class Border(Filter):
     night) takes the crop on which most clips of its source agree.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",

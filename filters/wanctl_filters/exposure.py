@@ -18,7 +18,6 @@ from wanctl.curate.api import (
 from wanctl_filters._bars import picture_area
 from wanctl_filters._ragged import labels, medians
 
-_TINY_PX = 240  # judged about this large; pixels are picked, as averaging would hide clipping
 _FLAT_LEVELS = 6
 # A white ground lines most of the picture's outline, and its own outline around the subject is
 # short. Measured on gain of +1 to +4 EV: what lines 0.7 is 5 to 9 times as long as a circle's.
@@ -42,15 +41,12 @@ class Exposure(Filter):
     ordinary picture's); its label says `over` or `under` where the clip is dropped.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {"blown": "floats", "level": "floats", "luma": "floats"}
     unit: ClassVar[str] = "%"
 
     samples: int = Field(default=8, ge=1, description="frames looked at, spread over the clip")
-    long_side_px: int = Field(
-        default=854, ge=64, description="frames are scaled down to this; as for `blur`, which "
-        "shares them then"
-    )  # fmt: skip
+    long_side_px: int = Field(default=320, ge=64, description="frames are scaled down to this")
     blown_level: int = Field(default=250, ge=1, le=255, description="channel value that is clipped")
     max_blown: float = threshold(
         default=0.2, ge=0, le=1, description="largest share of blown pixels, median over frames"
@@ -64,25 +60,19 @@ class Exposure(Filter):
     )
 
     def frames(self) -> FrameSpec:
-        """Colour, the same frames that `blur` looks at."""
-        return FrameSpec(count=self.samples, long_side_px=self.long_side_px)
+        """Small frames in colour, of picked pixels: averaging would hide clipping."""
+        return FrameSpec(count=self.samples, long_side_px=self.long_side_px, scaling="nearest")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
         """Per frame: share of blown pixels (0..1), level, mean luma (0..255)."""
         import cv2
 
         assert frames is not None
-        height, width = frames.frames.shape[1:3]
-        step = max(1, max(height, width) // _TINY_PX)
-        size = (max(1, width // step), max(1, height // step))
-        small = [
-            cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) for frame in frames.frames
-        ]
-        lumas = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small])
+        lumas = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames.frames])
         rows, columns = picture_area(lumas)
         pairs = [
             (frame[rows, columns], luma[rows, columns])
-            for frame, luma in zip(small, lumas, strict=True)
+            for frame, luma in zip(frames.frames, lumas, strict=True)
         ]
         return {
             "blown": [round(_blown(frame, luma, self.blown_level), 5) for frame, luma in pairs],

@@ -43,7 +43,9 @@ class Watermark(Filter):
         "spread": "ints",
     }
 
-    samples: int = Field(default=16, ge=4, description="frames looked at, spread over the clip")
+    samples: int = Field(
+        default=16, ge=4, le=600, description="frames looked at, spread over the clip"
+    )
     long_side_px: int = Field(
         default=320, ge=128, description="frames are scaled down to this; marks are found on it"
     )

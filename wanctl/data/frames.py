@@ -25,7 +25,8 @@ class FrameSpec:
         max_count: upper bound for `fps`; beyond it the samples are spread evenly.
         long_side_px: scale down so that the longer side is at most this; never scaled up.
             None keeps the native size.
-        color: `rgb` gives (N, H, W, 3), `gray` gives (N, H, W) (BT.601 luma, full range).
+        color: `rgb` gives (N, H, W, 3), `gray` gives (N, H, W) (luma as stored, full range).
+        scaling: `area` averages; `nearest` picks pixels, which costs little and hides no clipping.
         burst: pictures per sample: the one on screen at the moment and those that follow it.
             With `count`, the bursts lie around the centres.
         burst_gap_s: seconds between the pictures of a burst at least; 0 takes neighbours.
@@ -36,6 +37,7 @@ class FrameSpec:
     max_count: int | None = None
     long_side_px: int | None = None
     color: Literal["rgb", "gray"] = "rgb"
+    scaling: Literal["area", "nearest"] = "area"
     burst: int = 1
     burst_gap_s: float = 0.0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from wanctl.data.spans import Span, open_span
 from wanctl.data.stream import VideoError, fit_long_side
 
 __all__ = ["frames_at", "frames_at_many", "iter_window", "read_clip", "read_window"]
+
+
+# swscale's names
+SCALING = {"area": "AREA", "nearest": "POINT"}
 
 
 def read_clip(
@@ -43,12 +48,16 @@ def read_clip(
     with open_span(path, start_pts, end_pts) as span:
         takers = [_Taker(spec, span.duration_s, width, height) for spec in specs]
         for frame, time_s, until_s in span.pictures():
-            painted: dict[tuple[int, int], np.ndarray] = {}
+            painted: dict[_Look, np.ndarray] = {}
             for taker in takers:
                 if taker.wants(time_s, until_s):
-                    if taker.size not in painted:
-                        painted[taker.size] = span.painter(frame).paint(frame, *taker.size)
-                    taker.take(painted[taker.size], time_s)
+                    look = taker.look
+                    if look not in painted:
+                        painter = span.painter(frame)
+                        painted[look] = painter.paint(
+                            frame, *look.size, color=look.color, how=look.how
+                        )
+                    taker.take(painted[look], time_s)
     return [taker.batch(width) for taker in takers]
 
 
@@ -141,12 +150,20 @@ def _resample(
             return
 
 
+class _Look(NamedTuple):
+    """Readers that want the same picture alike share it."""
+
+    size: tuple[int, int]
+    color: str
+    how: str
+
+
 class _Taker:
     """Collects one reader's pictures as they go by."""
 
     def __init__(self, spec: FrameSpec, duration_s: float, width: int, height: int) -> None:
-        self.size = fit_long_side(width, height, spec.long_side_px)
-        self._gray = spec.color == "gray"
+        size = fit_long_side(width, height, spec.long_side_px)
+        self.look = _Look(size, spec.color, SCALING[spec.scaling])
         self._moments = Moments(spec, duration_s)
         self._frames: list[np.ndarray] = []
         self._times: list[float] = []
@@ -156,20 +173,13 @@ class _Taker:
         return self._moments.wants(time_s, until_s)
 
     def take(self, picture: np.ndarray, time_s: float) -> None:
-        self._frames.append(_luma(picture) if self._gray else picture)
+        self._frames.append(picture)
         self._times.append(time_s)
 
     def batch(self, display_width: int) -> FrameBatch:
         return FrameBatch(
-            np.stack(self._frames), np.array(self._times), self.size[0] / display_width
+            np.stack(self._frames), np.array(self._times), self.look.size[0] / display_width
         )
-
-
-def _luma(picture: np.ndarray) -> np.ndarray:
-    """BT.601 luma of full-range RGB, rounded."""
-    import cv2  # noqa: PLC0415  0.1 s and 300 MB of address space that scanning does without
-
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
 def _cut(
@@ -189,7 +199,7 @@ def _cut(
 
 def _cover(picture: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
     """Cut the largest centred rectangle of the wanted shape out of `box` and resize it."""
-    import cv2  # noqa: PLC0415  see _luma
+    import cv2  # noqa: PLC0415  0.1 s and 300 MB of address space that scanning does without
 
     scale = min(box.width / width, box.height / height)
     cut_width = min(box.width, max(1, round(width * scale)))

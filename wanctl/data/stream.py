@@ -16,7 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc, VideoReformatter
+from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from wanctl.data.sources import opened
@@ -193,7 +193,7 @@ def transfer_of(frame: VideoFrame) -> str:
 
 
 class Painter:
-    """Turns decoded pictures into upright RGB arrays of a given size.
+    """Turns decoded pictures into upright arrays of a given size.
 
     The stream's colour matrix and range are honoured (limited range becomes full range); its
     transfer curve is not: HDR footage (PQ, HLG) keeps its curve and looks pale, which is why the
@@ -202,22 +202,28 @@ class Painter:
 
     def __init__(self, rotation: int) -> None:
         self._rotation = rotation
-        self._reformatters: dict[tuple[int, int], VideoReformatter] = {}
+        self._reformatters: dict[tuple[int, int, str, str], VideoReformatter] = {}
 
-    def paint(self, frame: VideoFrame, width: int, height: int, *, how: str = "AREA") -> np.ndarray:
-        """One picture as (height, width, 3) uint8 RGB.
+    def paint(
+        self, frame: VideoFrame, width: int, height: int, *, color: str = "rgb", how: str = "AREA"
+    ) -> np.ndarray:
+        """One picture as (height, width, 3) uint8 RGB, or (height, width) luma.
 
         Args:
             frame: stored picture.
             width: of the upright picture, in square pixels.
             height: of the upright picture.
+            color: `rgb`, or `gray` for the luma as it is stored, which spares two planes of three.
             how: swscale's name of the interpolation.
         """
         turned = self._rotation in (90, 270)
         size = (height, width) if turned else (width, height)
+        pixels, to_range = ("gray", ColorRange.JPEG) if color == "gray" else ("rgb24", None)
         # a reformatter keeps one scaling context; sharing one between sizes would rebuild it
-        reformatter = self._reformatters.setdefault(size, VideoReformatter())
-        scaled = reformatter.reformat(frame, *size, "rgb24", interpolation=how)
+        reformatter = self._reformatters.setdefault((*size, pixels, how), VideoReformatter())
+        scaled = reformatter.reformat(
+            frame, *size, pixels, interpolation=how, dst_color_range=to_range, threads=1
+        )
         return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), -self._rotation // 90))
 
 
