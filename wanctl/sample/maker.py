@@ -22,12 +22,15 @@ from wanctl.model.tensors import WeightsError, read_config
 from wanctl.model.text import load_text_encoder
 from wanctl.model.variants import DiTShape
 from wanctl.model.weights import load_dit, load_vae
+from wanctl.parallel.layout import Asked, choose_layout
+from wanctl.parallel.team import Alone, Team
 from wanctl.sample.pixels import to_frames, to_picture
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import SampleWeights
 from wanctl.tasks import get_task, trim_text
 
 NOTE_LENGTH = 40
+CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class Maker:
         dit_shape: sizes to assume where the weights have no config.json.
         device: where.
         dtype: of the transformer's large matrices.
+        team: the processes that work on it; this one alone by default.
+        parallel: how they divide the work.
+
+    Raises:
+        UserError: weights that do not go together.
+        ProblemsError: the work cannot be divided like this.
     """
 
     def __init__(
@@ -62,8 +71,11 @@ class Maker:
         dit_shape: DiTShape,
         device: torch.device,
         dtype: torch.dtype,
+        team: Team | None = None,
+        parallel: Asked | None = None,
     ) -> None:
         self.settings = settings
+        self.team = team or Alone(device)
         self.weights = weights
         self.device = device
         self.dtype = dtype
@@ -77,6 +89,15 @@ class Maker:
                 f"VAE ({weights.vae.root}) takes {self.vae.shape.z_dim}; they are not of one model"
             )
         self.dit_shape = shape
+        self.team.arrange(
+            choose_layout(
+                parallel or Asked(),
+                self.team.size,
+                heads=shape.num_heads,
+                guided=settings.guide_scale != 1,
+                fsdp_pays=_fills(device, weights.dit.dit or ()),
+            )
+        )
 
     @torch.inference_mode()
     def latents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Tensor]]:
@@ -84,11 +105,11 @@ class Maker:
         settings = self.settings
         guided = settings.guide_scale != 1
         negative = [settings.negative_prompt] if guided else []
-        texts = self._embed([job.prompt for job in jobs] + negative)
+        texts = self.team.share(lambda: self._embed([job.prompt for job in jobs] + negative))
         negative_context = self._conditions(texts[-1]).context if guided else None
         schedule = make_schedule(settings.solver, settings.steps, settings.shift)
-        noise = self._noise()
-        model = self._load_dit()
+        noise = self.team.share(lambda: self._noise().cpu()).to(self.device)
+        model = self.team.divide(self._load_dit())
         for job, text in zip(jobs, texts, strict=False):
             with progress(settings.steps, job.prompt[:NOTE_LENGTH]) as bar:
                 latents = generate(
@@ -106,7 +127,11 @@ class Maker:
     @torch.inference_mode()
     def write(self, job: Job, latents: Tensor) -> None:
         """Decode piece by piece into the file, so that memory does not grow with the video."""
-        pieces = self.vae.decode_frames(latents)
+        pieces = self.team.divide_rows(self.vae).decode_frames(latents)
+        if not self.team.first:
+            for _ in pieces:
+                pass
+            return
         metadata = {"prompt": job.prompt, **job.metadata}
         if job.path.suffix == ".png":
             write_png(job.path, to_picture(next(pieces)[0]), metadata)
@@ -162,15 +187,23 @@ class Maker:
         noise = torch.randn(
             shape, generator=generator, device=settings.noise_device, dtype=torch.float32
         )
-        return noise[None].to(self.device)
+        return noise[None]
 
     def _load_dit(self) -> WanModel:
         return load_dit(
             self.weights.dit,
-            device=self.device,
+            device=self.team.loading_device,
             dtype=self.dtype,
             precision=self.settings.precision,
         )
+
+
+def _fills(device: torch.device, files: Sequence[Path]) -> bool:
+    """Whether a transformer of these files would leave too little of the device's memory."""
+    if device.type != "cuda":
+        return False
+    size_bytes = sum(path.stat().st_size for path in files)
+    return size_bytes > CROWDED * torch.cuda.get_device_properties(device).total_memory
 
 
 def write_latents(job: Job, latents: Tensor) -> None:

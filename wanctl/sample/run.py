@@ -14,11 +14,13 @@ from typing import TypeVar
 import torch
 
 from wanctl.data.atomic import write_error
-from wanctl.device import pick_device, pick_dtype
+from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant
+from wanctl.parallel.layout import Asked
+from wanctl.parallel.team import Team, join
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.sample.maker import Job, Maker, write_latents
 from wanctl.sample.prompts import read_prompts
@@ -42,29 +44,35 @@ def sample(loaded: LoadedRecipe, prompt: str, out: Path) -> list[Path]:
         out: the run folder; files go to `out/samples`.
 
     Returns:
-        The files of all prompts in order, made now or earlier.
+        The files of all prompts in order, made now or earlier; of several processes, the first
+        one's list holds them.
 
     Raises:
         UserError: a bad prompt, size, name or device, or weights that are nowhere.
     """
+    with join(loaded.recipe.device) as team:
+        return _sample(loaded, prompt, out, team)
+
+
+def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Path]:
     prompts = read_prompts(prompt)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
     recipe = loaded.recipe
     variant = get_variant(recipe.model.variant)
-    device = pick_device(recipe.device)
-    dtype = pick_dtype(recipe.model.dtype, device)
+    dtype = pick_dtype(recipe.model.dtype, team.device)
     try:
-        settings = _settings(loaded, variant, dtype)
+        settings = team.share(lambda: _settings(loaded, variant, dtype))
     except ProblemsError as error:
         raise loaded.locate(error) from None
-    weights = WeightsSearch(
+    search = WeightsSearch(
         out=out,
         weights=recipe.model.weights,
         vae_weights=recipe.model.vae_weights,
         text_weights=recipe.model.text_weights,
         variant=variant,
-    ).find()
+    )
+    weights = team.share(search.find)
     folder = _samples_folder(out)
 
     metadata = {
@@ -77,16 +85,22 @@ def sample(loaded: LoadedRecipe, prompt: str, out: Path) -> list[Path]:
         Job(each, folder / settings.file_name(each, weights.fingerprint), metadata)
         for each in prompts
     ]
-    todo = [job for job in jobs if not _is_done(job, latents=recipe.sample.save_latents)]
+    todo = team.share(
+        lambda: [job for job in jobs if not _is_done(job, latents=recipe.sample.save_latents)]
+    )
     if todo:
-        maker = Maker(settings, weights, variant.dit, device, dtype)
+        parallel = Asked(**recipe.parallel.model_dump())
+        try:
+            maker = Maker(settings, weights, variant.dit, team.device, dtype, team, parallel)
+        except ProblemsError as error:
+            raise loaded.locate(error) from None
         for job, latents in maker.latents(todo):
-            if recipe.sample.save_latents:
+            if recipe.sample.save_latents and team.first:
                 write_latents(job, latents)
             maker.write(job, latents)
             if len(todo) > 1:
                 log.info("%s", job.path)
-    return [job.path for job in jobs]
+    return [job.path for job in jobs] if team.first else []
 
 
 def _settings(loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype) -> Settings:
