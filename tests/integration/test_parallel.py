@@ -6,6 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VARIANTS
+from wanctl.model.weights import save_dit, save_vae
+from wanctl.recipe.load import load_recipe
+from wanctl.sample.run import sample
 
 WORKER = Path(__file__).with_name("parallel_worker.py")
 
@@ -13,17 +22,16 @@ WORKER = Path(__file__).with_name("parallel_worker.py")
 TOLERANCE = 1e-5
 
 
-def torchrun(processes, *arguments, timeout=200):
-    """Output of a run of several processes; they end when one does, and when time is up."""
+def torchrun(processes, *arguments):
+    """A run of several processes; they end when one does, and when time is up."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
     command += ["--nproc-per-node", str(processes), sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def compare(processes, folder):
-    torchrun(processes, WORKER, folder / "distances.json")
+    done = torchrun(processes, WORKER, folder / "distances.json")
+    assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads((folder / "distances.json").read_text(encoding="utf-8"))
     too_far = {
         f"{layout}: {case}": far
@@ -45,3 +53,75 @@ def test_two_processes_make_what_one_makes(tmp_path):
 @pytest.mark.slow
 def test_four_processes_make_what_one_makes(tmp_path):
     assert len(compare(4, tmp_path)) == 6 * 2 + 2 + 1
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Random weights of the demo's sizes."""
+    folder = tmp_path_factory.mktemp("weights")
+    tiny = VARIANTS["tiny"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WanModel(tiny.dit)
+        torch.nn.init.normal_(model.head.head.weight, std=0.02)
+        save_dit(model, folder / "dit", metadata={})
+        save_vae(WanVAE(tiny.vae), folder / "vae", metadata={})
+    return folder
+
+
+def settings(trained, *more):
+    return [
+        f"model.weights={trained}", "sample.steps=2", "sample.frames=5", "sample.height=32",
+        "sample.width=48", "sample.save_latents=true", "device=cpu", *more,
+    ]  # fmt: skip
+
+
+def sample_together(processes, trained, out, *more):
+    sets = [word for each in settings(trained, *more) for word in ("--set", each)]
+    command = ["-m", "wanctl", "sample", "a red fox", "--recipe", "tiny", "--out", out, *sets]
+    return torchrun(processes, *command)
+
+
+def check_same_latents(done, trained, folder):
+    """One path is printed, and beside it lie the latents that one process makes."""
+    assert done.returncode == 0, done.stderr[-4000:]
+    [path] = map(Path, done.stdout.splitlines())
+    assert path.is_file()
+    [alone] = sample(load_recipe("tiny", settings(trained)), "a red fox", folder / "alone")
+    ours, theirs = (
+        load_file(each.with_suffix(".safetensors"))["latents"] for each in (path, alone)
+    )
+    assert theirs.std() > 0.1
+    assert (ours - theirs).abs().max() <= TOLERANCE
+    assert path.name == alone.name
+
+
+def test_a_sample_of_two_processes_is_that_of_one(trained, tmp_path):
+    done = sample_together(2, trained, tmp_path / "together")
+    check_same_latents(done, trained, tmp_path)
+    assert done.stderr.count("2 processes: cfg 2 x ring 1 x ulysses 1, weights whole") == 1
+
+
+@pytest.mark.slow
+def test_a_sample_of_four_processes_with_weights_in_parts_is_that_of_one(trained, tmp_path):
+    done = sample_together(
+        4, trained, tmp_path / "together", "parallel.ring=2", "parallel.fsdp=true"
+    )
+    check_same_latents(done, trained, tmp_path)
+    assert "cfg 2 x ring 2 x ulysses 1, weights in parts (fsdp)" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ("sample.frames=6", "sample.frames: got 6"),
+        ("parallel.ulysses=4", "parallel: got cfg auto, ring auto, ulysses 4"),
+    ],
+)
+def test_a_mistake_is_told_once_and_ends_all_processes(wrong, line, trained, tmp_path):
+    done = sample_together(2, trained, tmp_path, wrong)
+    assert done.returncode != 0
+    assert done.stderr.count(line) == 1
+    assert "Traceback" not in done.stderr.split("ChildFailedError")[0].split("torch/distributed")[0]
+    assert not list((tmp_path / "samples").glob("*"))
