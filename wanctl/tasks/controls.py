@@ -1,0 +1,177 @@
+"""Control videos made of plain footage, without a network: grey, scribble, flow; and layouts.
+
+What VACE was trained on and what is computed here look alike; depth and pose need networks and
+are given as a video. To add a control, write a function from pictures to pictures and name it in
+CONTROLS.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wanctl.errors import UserError, unknown
+
+Pictures = Iterable[np.ndarray]
+"""(H, W, 3) uint8 RGB, one after the other."""
+
+WHITE = 255
+
+# Flow below this many pixels per frame is noise; still footage stays white instead of showing it.
+_STILL_PX = 1.0
+# Hues between the six corners of the Middlebury colour wheel (Baker et al., ICCV 2007): red,
+# yellow, green, cyan, blue, magenta.
+_ARCS = (15, 6, 4, 11, 13, 6)
+_CORNERS = np.array(
+    [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255)]
+)
+
+
+def make_control(kind: str, pictures: Pictures) -> Iterator[np.ndarray]:
+    """The control video of footage, picture by picture.
+
+    Raises:
+        UserError: no such control.
+    """
+    if kind not in CONTROLS:
+        raise UserError(f"control: {unknown('control', kind, CONTROLS)}")
+    return CONTROLS[kind](pictures)
+
+
+def grey(pictures: Pictures) -> Iterator[np.ndarray]:
+    """Luma in all three channels.
+
+    The official tool weighs red as blue and blue as red; here each has its own weight.
+    """
+    import cv2  # noqa: PLC0415  half a second that other tasks do not wait for
+
+    for picture in pictures:
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        yield cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)
+
+
+def scribble(pictures: Pictures) -> Iterator[np.ndarray]:
+    """Dark outlines on white.
+
+    Edges of smoothed luma, as wide as a pen's line in the picture's size. The limits are fixed:
+    limits that follow each picture would let lines flicker.
+    """
+    import cv2  # noqa: PLC0415  see above
+
+    for picture in pictures:
+        size = max(picture.shape[:2]) / 832  # a line is drawn for the smaller canvas
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        smooth = cv2.GaussianBlur(luma, (0, 0), max(0.8, 1.6 * size))
+        lines = cv2.Canny(smooth, 24, 64, L2gradient=True)
+        width = max(1, round(2 * size))
+        pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+        drawn = cv2.GaussianBlur(cv2.dilate(lines, pen), (0, 0), max(0.4, 0.5 * size))
+        yield cv2.cvtColor(WHITE - drawn, cv2.COLOR_GRAY2RGB)
+
+
+def flow(pictures: Pictures) -> Iterator[np.ndarray]:
+    """Motion from each picture to the next as colours; the first pair stands twice.
+
+    The direction is the hue and the speed, as a share of the picture's fastest, the saturation.
+    A single picture is white: nothing moves.
+    """
+    import cv2  # noqa: PLC0415  see above
+
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    before: np.ndarray | None = None
+    count = 0
+    for picture in pictures:
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        if before is not None:
+            colours = flow_colours(dis.calc(before, luma, np.zeros((*luma.shape, 2), np.float32)))
+            yield from (colours,) * (2 if count == 1 else 1)
+        before = luma
+        count += 1
+    if count == 1 and before is not None:
+        yield np.full((*before.shape, 3), WHITE, np.uint8)
+
+
+def flow_colours(moved: np.ndarray) -> np.ndarray:
+    """(H, W, 2) motion in pixels, right and down, as (H, W, 3) uint8 RGB; no motion is white."""
+    speed = np.hypot(moved[..., 0], moved[..., 1])
+    share = (speed / max(float(speed.max()), _STILL_PX))[..., None]
+    wheel = _wheel()
+    # The wheel begins with motion to the right and turns with the clock, as angles do where y
+    # points down. Its last hue is a full turn, as in the published drawings.
+    angle = np.arctan2(moved[..., 1], moved[..., 0]) / (2 * np.pi) % 1
+    place = angle * (len(wheel) - 1)
+    low = np.floor(place).astype(int)
+    part = (place - low)[..., None]
+    hue = (1 - part) * wheel[low] + part * wheel[(low + 1) % len(wheel)]
+    return (WHITE - share * (WHITE - hue)).astype(np.uint8)
+
+
+def _wheel() -> np.ndarray:
+    """(55, 3) hues in equal steps of angle."""
+    arcs = zip(_CORNERS, np.roll(_CORNERS, -1, axis=0), _ARCS, strict=True)
+    return np.concatenate([a + (b - a) * np.arange(steps)[:, None] / steps for a, b, steps in arcs])
+
+
+CONTROLS: dict[str, Callable[[Pictures], Iterator[np.ndarray]]] = {
+    "grey": grey,
+    "scribble": scribble,
+    "flow": flow,
+}
+
+
+@dataclass(frozen=True)
+class Track:
+    """One box on its way through a layout.
+
+    Attributes:
+        boxes: frame number -> (left, top, right, bottom) as shares of the picture. Between two
+            of them it moves evenly; before the first and after the last it is not there.
+        colour: of its outline, RGB.
+    """
+
+    boxes: Mapping[int, tuple[float, float, float, float]]
+    colour: tuple[int, int, int] = (0, 0, 0)
+
+    def at(self, frame: int) -> np.ndarray | None:
+        """The box at a frame; None where it is not there."""
+        keys = sorted(self.boxes)
+        if not keys or not keys[0] <= frame <= keys[-1]:
+            return None
+        sides = np.array([self.boxes[key] for key in keys], float)
+        return np.array([np.interp(frame, keys, side) for side in sides.T])
+
+
+def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Iterator[np.ndarray]:
+    """Outlines of moving boxes on white, later tracks on top.
+
+    Raises:
+        UserError: a box lies outside the picture, is inside out, or belongs to a frame that is
+            not made.
+    """
+    import cv2  # noqa: PLC0415  see above
+
+    for track in tracks:
+        _check(track, frames)
+    line = max(2, round(2 * max(height, width) / 832))
+    for frame in range(frames):
+        picture = np.full((height, width, 3), WHITE, np.uint8)
+        for track in tracks:
+            box = track.at(frame)
+            if box is not None:
+                x0, y0, x1, y1 = np.round(
+                    box * (width - 1, height - 1, width - 1, height - 1)
+                ).astype(int)
+                corners = (int(x0), int(y0)), (int(x1), int(y1))
+                cv2.rectangle(picture, *corners, track.colour, line)
+        yield picture
+
+
+def _check(track: Track, frames: int) -> None:
+    for key, (left, top, right, bottom) in track.boxes.items():
+        if not 0 <= key < frames:
+            raise UserError(f"layout: a box at frame {key}; the video has frames 0 to {frames - 1}")
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise UserError(
+                f"layout: box {[left, top, right, bottom]} at frame {key}; need left < right and "
+                "top < bottom, as shares of the picture from 0 to 1"
+            )

@@ -1,0 +1,127 @@
+"""How large VACE takes a source video, how long, and which of its pictures: the official rules.
+
+Plain arithmetic and one resize; nothing here knows a model or a file.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wanctl.errors import UserError
+from wanctl.model.shapes import PATCH, SPATIAL_STRIDE, TEMPORAL_STRIDE, PixelShape
+
+SIDE = SPATIAL_STRIDE * PATCH[1]
+"""Pixels per token and side: sizes are multiples of it."""
+
+# 81 frames. The official loader knows 75,600 tokens for 720x1280 and 32,760 for 480x832 and
+# refuses every other canvas; both are 21 latent frames of it, and so is the rule here.
+LATENT_FRAMES = 21
+
+
+def source_shape(height: int, width: int, num_frames: int, canvas: tuple[int, int]) -> PixelShape:
+    """The size and length at which a source video enters.
+
+    It keeps its shape as far as multiples of 16 allow, is never enlarged, covers no larger area
+    than the canvas and no more tokens than 81 frames of it. A small source may be longer.
+
+    Args:
+        height: of the source, pixels.
+        width: of the source.
+        num_frames: of the source.
+        canvas: (height, width) whose area is the limit.
+
+    Raises:
+        UserError: the source has no picture, or is too small or too narrow for one token.
+    """
+    if num_frames < 1:
+        raise UserError("video: holds no picture")
+    area = canvas[0] * canvas[1] / SIDE**2
+    budget = int(LATENT_FRAMES * area)
+    tokens = min(budget, area, (height // SIDE) * (width // SIDE))
+    if tokens < 1:
+        raise UserError(
+            f"video: got {width}x{height} for a canvas of {canvas[1]}x{canvas[0]}; each side needs "
+            f"{SIDE} pixels or more"
+        )
+    latent_frames = min((num_frames - 1) // TEMPORAL_STRIDE + 1, int(budget / tokens))
+    tokens = min(tokens, int(budget / latent_frames))
+    rows = round(math.sqrt(tokens * (height / width)))
+    columns = int(tokens / rows) if rows else 0
+    if not columns:
+        raise UserError(f"video: got {width}x{height}; too narrow to be scaled to {canvas}")
+    return PixelShape(TEMPORAL_STRIDE * (latent_frames - 1) + 1, rows * SIDE, columns * SIDE)
+
+
+def frame_ids(starts_s: np.ndarray, ends_s: np.ndarray, frames: int) -> list[int]:
+    """Which pictures of a source are taken: evenly spread from the first to the last.
+
+    The official code takes the first picture whose span holds the moment, and picture 0 where
+    none does, as happens in footage with gaps; here that is the next picture.
+
+    Args:
+        starts_s: (N,) seconds at which the pictures come on.
+        ends_s: (N,) seconds at which they go.
+        frames: how many to take.
+    """
+    # fp32, as the official reader gives them: where a moment falls on a border it decides.
+    starts, ends = starts_s.astype(np.float32), ends_s.astype(np.float32)
+    last = np.array([starts[-1], ends[-1]]).mean()
+    times = np.linspace(0.0, last, frames)
+    return np.minimum(np.searchsorted(ends, times, side="left"), len(ends) - 1).tolist()
+
+
+def cover(frames: Tensor, height: int, width: int) -> Tensor:
+    """Resize frames to cover a size, cut out the centre and scale to [-1, 1].
+
+    Bicubic with antialiasing on whole numbers: it rounds to bytes as the official code does.
+
+    Args:
+        frames: (T, C, H, W) uint8.
+        height: wanted.
+        width: wanted.
+
+    Returns:
+        (C, T, height, width) fp32 in [-1, 1].
+    """
+    rows, columns = frames.shape[2:]
+    if (rows, columns) != (height, width):
+        scale = max(width / columns, height / rows)
+        size = (round(scale * rows), round(scale * columns))
+        frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        frames = frames[:, :, top : top + height, left : left + width]
+    return frames.transpose(0, 1).float().div_(127.5).sub_(1)
+
+
+def on_white(picture: Tensor, height: int, width: int) -> Tensor:
+    """A reference image, fitted into a white canvas without cutting anything off.
+
+    Args:
+        picture: (3, H, W) fp32 in [-1, 1].
+        height: of the canvas.
+        width: of the canvas.
+
+    Returns:
+        (3, height, width) fp32.
+
+    Raises:
+        UserError: the picture is so narrow that nothing would be left of it.
+    """
+    rows, columns = picture.shape[1:]
+    if (rows, columns) == (height, width):
+        return picture
+    scale = min(height / rows, width / columns)
+    size = (int(rows * scale), int(columns * scale))
+    if not all(size):
+        raise UserError(
+            f"references: got a picture of {columns}x{rows}; nothing is left of it on a canvas of "
+            f"{width}x{height}"
+        )
+    small = F.interpolate(picture[None], size=size, mode="bilinear", align_corners=False)[0]
+    canvas = torch.ones(3, height, width)
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    canvas[:, top : top + size[0], left : left + size[1]] = small
+    return canvas
