@@ -7,7 +7,7 @@ one's: their ratio gives the width whatever the contrast.
 import numpy as np
 
 _ROWS, _COLUMNS = 8, 10  # tiles
-_LINES = 160  # looked at, of however many there are
+_LINES = 120  # looked at, of however many there are
 _MIN_ENERGY = 6.0  # of first differences in a tile, in levels squared; below it there is no edge
 _SHARPEST = 0.06  # share of the tiles that may be this sharp; few, as a subject may be small
 _NOISE_TILES = 0.1  # the calmest tiles tell the noise,

@@ -171,6 +171,14 @@ class DecodePool:
             self._threads.append(thread)
 
 
+# Libraries that start threads of their own: the pool has a worker for each core already.
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
+
+
 @dataclass(frozen=True)
 class _Limits:
     memory_bytes: int
@@ -277,7 +285,7 @@ def _environment() -> dict[str, str]:
     # checkout that is not installed is found through PYTHONPATH.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     # BLAS reserves address space per core, which would eat the cap on machines with many cores
-    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": path, **ONE_THREAD}
 
 
 def _exit_word(code: int) -> str:
