@@ -1,0 +1,189 @@
+"""What VACE is shown, for every way of using it."""
+
+import numpy as np
+import pytest
+import torch
+
+from wanctl.errors import UserError
+from wanctl.model.shapes import PixelShape
+from wanctl.tasks.controls import Track, make_control
+from wanctl.tasks.vace_source import (
+    Arrangement,
+    Clip,
+    arranged_source,
+    blank_source,
+    layout_source,
+    plan_clip,
+    plan_pictures,
+)
+
+CANVAS = (48, 64)
+GREY = 127 / 127.5 - 1
+
+
+def clip(frames=5, height=48, width=64, name="clip.mp4") -> Clip:
+    """Each picture tells its number by its brightness: 10, 20, 30 ..."""
+    pictures = [np.full((height, width, 3), 10 * (i + 1), np.uint8) for i in range(frames)]
+    edges = np.arange(frames + 1) / 16
+    return Clip(pictures, edges[:-1], edges[1:], name)
+
+
+def mask_clip(frames=1, height=48, width=64) -> Clip:
+    """The left half is white."""
+    picture = np.zeros((height, width), np.uint8)
+    picture[:, : width // 2] = 255
+    return Clip([picture] * frames, np.arange(frames) / 16, np.arange(1, frames + 1) / 16, "m.png")
+
+
+def prepare(footage, how=None, mask=None, frames=None):
+    how = how or Arrangement()
+    return arranged_source(footage, mask, how, plan_clip(footage, how, CANVAS, frames))
+
+
+def numbers(source) -> list[int | None]:
+    """Which picture is where, by the brightness of its middle; None for grey."""
+    values = (source.video[0, :, 24, 32] + 1) * 127.5
+    return [None if round(v) == 127 else round(v / 10) for v in values.tolist()]
+
+
+def test_nothing_given_is_zeros_all_to_be_made():
+    source = blank_source(PixelShape(5, 48, 64))
+    assert source.video.shape == (3, 5, 48, 64)
+    assert not source.video.any()
+    assert source.mask.shape == (1, 5, 48, 64)
+    assert (source.mask == 1).all()
+
+
+def test_a_video_alone_is_a_control():
+    source = prepare(clip())
+    assert numbers(source) == [1, 2, 3, 4, 5]
+    assert (source.mask == 1).all()
+
+
+def test_a_longer_video_is_spread_and_frames_cut_it_off():
+    assert numbers(prepare(clip(10))) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert numbers(prepare(clip(10), frames=5)) == [1, 2, 3, 4, 5]
+    assert numbers(prepare(clip(3))) == [1]
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_mask_is_a_picture_or_as_long_as_the_video(frames):
+    source = prepare(clip(), mask=mask_clip(frames))
+    assert (source.mask[..., :32] == 1).all()
+    assert (source.mask[..., 32:] == 0).all()
+    assert numbers(source) == [1, 2, 3, 4, 5]
+    assert (source.video[:, 2] == 30 / 127.5 - 1).all()  # the official loader changes no pixel
+
+
+def test_a_moving_mask_goes_with_its_pictures():
+    masks = mask_clip(10)
+    for i in range(10):
+        masks.pictures[i] = np.full((48, 64), 255 if i >= 5 else 0, np.uint8)
+    source = prepare(clip(10), mask=masks)
+    assert source.mask[0, :, 0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_in_painting_hides_what_is_to_be_made_anew():
+    source = prepare(clip(), Arrangement(control="blank"), mask_clip())
+    assert source.video[..., :32].unique().tolist() == pytest.approx([GREY])
+    assert (source.video[:, 2, :, 32:] == 30 / 127.5 - 1).all()
+
+
+def test_a_mask_is_shaped_before_it_is_used():
+    how = Arrangement(control="blank", mask_form="bbox", mask_expand=0.25)
+    source = prepare(clip(), how, mask_clip())
+    assert (source.mask[..., :40] == 1).all()
+    assert (source.mask[..., 40:] == 0).all()
+
+
+@pytest.mark.parametrize("control", ["grey", "scribble", "flow"])
+def test_a_control_is_made_of_the_footage_inside_the_mask_only(control):
+    rng = np.random.default_rng(0)
+    footage = clip()
+    footage = Clip(
+        [rng.integers(0, 255, p.shape, np.uint8) for p in footage.pictures],
+        footage.starts_s,
+        footage.ends_s,
+    )
+    source = prepare(footage, Arrangement(control=control), mask_clip())
+    made = np.stack(list(make_control(control, footage.pictures))).astype(float) / 127.5 - 1
+    plain = np.stack(footage.pictures).astype(float) / 127.5 - 1
+    video = source.video.permute(1, 2, 3, 0).numpy()
+    assert np.allclose(video[:, :, :32], made[:, :, :32], atol=1e-6)
+    assert np.allclose(video[:, :, 32:], plain[:, :, 32:], atol=1e-6)
+    whole = prepare(footage, Arrangement(control=control))
+    assert (whole.mask == 1).all()
+    assert np.allclose(whole.video.permute(1, 2, 3, 0).numpy(), made, atol=1e-6)
+
+
+def test_out_painting_adds_grey_that_is_made_and_keeps_the_rest():
+    how = Arrangement(outpaint=(0.5, 0, 0.5, 0))
+    source = prepare(clip(5, 24, 32), how)
+    # 24x64 is brought down to a size of 16 in each direction: 16x64
+    assert source.video.shape == (3, 5, 16, 64)
+    assert (source.mask[..., 20:44] == 0).all()
+    assert (source.mask[..., :12] == 1).all()
+    assert (source.mask[..., 52:] == 1).all()
+    assert source.video[..., :12].unique().tolist() == pytest.approx([GREY])
+    assert (source.video[:, 1, :, 24:40] == 20 / 127.5 - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("extend", "expected"),
+    [
+        ((0, 4), [1, 2, 3, 4, 5, None, None, None, None]),
+        ((4, 0), [None, None, None, None, 1, 2, 3, 4, 5]),
+        ((2, 2), [None, None, 1, 2, 3, 4, 5, None, None]),
+    ],
+)
+def test_extension_keeps_the_clip_and_makes_what_is_around_it(extend, expected):
+    source = prepare(clip(), Arrangement(extend=extend))
+    assert numbers(source) == expected
+    assert source.mask[0, :, 0, 0].tolist() == [float(e is None) for e in expected]
+
+
+def test_first_and_last_frame_are_kept_at_their_places():
+    plan = plan_pictures((48, 64), {0: 0, 8: 1}, CANVAS, 9)
+    source = arranged_source(clip(2), None, Arrangement(), plan)
+    assert numbers(source) == [1, *[None] * 7, 2]
+    assert source.mask[0, :, 0, 0].tolist() == [0.0, *[1.0] * 7, 0.0]
+
+
+def test_pictures_larger_than_the_canvas_are_made_smaller():
+    plan = plan_pictures((96, 128), {0: 0}, CANVAS, 9)
+    assert plan.shape == (9, 48, 64)
+
+
+def test_a_layout_is_drawn_and_everything_is_made():
+    source = layout_source(
+        [Track({0: (0.2, 0.2, 0.8, 0.8), 4: (0, 0, 1, 1)})], PixelShape(5, 48, 64)
+    )
+    assert (source.mask == 1).all()
+    assert source.video.unique().tolist() == [-1, 1]
+    assert (source.video[:, 0, 24, 32] == 1).all()
+    assert (source.video[:, 4, 0, 32] == -1).all()
+    assert torch.equal(source.video[0], source.video[2])
+
+
+@pytest.mark.parametrize(
+    ("how", "mask", "message"),
+    [
+        ({"control": "blnk"}, None, "control: no control named 'blnk'; did you mean 'blank'"),
+        ({"extend": (-1, 0)}, None, "extend: got -1 and 0 frames"),
+        ({"outpaint": (-0.1, 0, 0, 0)}, None, "outpaint: .* must be 0 or more"),
+        ({}, mask_clip(1, 48, 32), r"mask: m\.png: is 32x48 and the video 64x48"),
+        ({}, mask_clip(4), r"mask: m\.png: has 4 frames and the video 5; need as many, or one"),
+        ({"mask_form": "box"}, mask_clip(), "mask_form: no form named 'box'"),
+    ],
+)
+def test_impossible_wishes_are_one_line(how, mask, message):
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(clip(), Arrangement(**how), mask)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_coloured_mask_is_refused():
+    coloured = np.zeros((48, 64, 3), np.uint8)
+    coloured[:, :32] = (200, 30, 30)
+    with pytest.raises(UserError, match=r"mask: photo\.png: .* 3 colour channels"):
+        prepare(clip(), mask=Clip([coloured], np.zeros(1), np.ones(1), "photo.png"))
