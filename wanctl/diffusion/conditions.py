@@ -6,6 +6,7 @@ I image tokens.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,9 @@ class Conditions:
         )
 
 
-def predict(model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
+def predict(
+    model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions, read: Any = None
+) -> Tensor:
     """The model's velocity under conditions.
 
     Args:
@@ -71,6 +74,7 @@ def predict(model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions) 
         x: (B, C, T, Y, X) noisy latents.
         timesteps: (B,), 0 to 1000.
         conditions: for the same batch.
+        read: what the model made of text and image before (see `Reading`); given in their place.
 
     Returns:
         (B, C, T, Y, X) as the model gives it; without meaning in frames that are known.
@@ -81,11 +85,11 @@ def predict(model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions) 
     if conditions.channels is not None:
         x = torch.cat((x, conditions.channels), dim=1)
     more = {}
-    if conditions.image is not None:
+    if conditions.image is not None and read is None:
         more["image_BIE"] = conditions.image
     if conditions.control is not None:
         more |= {
             "control_BCTYX": conditions.control,
             "control_scale": conditions.control_scale,
         }
-    return model(x, timesteps, conditions.context, **more)
+    return model(x, timesteps, conditions.context if read is None else read, **more)

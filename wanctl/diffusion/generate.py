@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model
 from wanctl.diffusion.guidance import guided_velocity
+from wanctl.diffusion.reading import Reading
 from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.solvers import OnStep, get_solver
 
@@ -49,11 +50,14 @@ def generate(
     autocast, autocast_dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     timesteps = schedule.timesteps.to(noise.device)
     one = isinstance(guide_scale, (int, float))
+    reading = Reading()
     scales = [float(guide_scale)] * len(timesteps) if one else list(guide_scale)
 
     def velocity(x: Tensor, i: int) -> Tensor:
         with torch.autocast(device, dtype=autocast_dtype, enabled=autocast):
-            return guided_velocity(model, x, timesteps[i], conditions, negative_context, scales[i])
+            return guided_velocity(
+                model, x, timesteps[i], conditions, negative_context, scales[i], reading
+            )
 
     solve = get_solver(solver)
     with torch.autocast(device, enabled=False):

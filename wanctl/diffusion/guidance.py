@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model, predict
+from wanctl.diffusion.reading import Reading
 from wanctl.model.shapes import PATCH
 
 # Below this many tokens both prompts go through the model as one batch: the time goes into
@@ -19,6 +20,7 @@ def guided_velocity(
     conditions: Conditions,
     negative_context: Tensor | None,
     guide_scale: float,
+    reading: Reading | None = None,
 ) -> Tensor:
     """Negative + scale * (prompt - negative), in fp32 (arXiv 2207.12598).
 
@@ -33,6 +35,7 @@ def guided_velocity(
         conditions: with the embeddings of the prompts.
         negative_context: (B, S, E) embeddings; may be None at scale 1.
         guide_scale: at least 0.
+        reading: the same for all steps of a sample, so that prompts are read once; None: read now.
 
     Returns:
         (B, C, T, Y, X) fp32.
@@ -40,20 +43,24 @@ def guided_velocity(
     Raises:
         ValueError: the scale asks for a negative prompt and there is none.
     """
-    times = timestep.expand(len(x))
+    reading = Reading() if reading is None else reading
+
+    def ask(x: Tensor, conditions: Conditions) -> Tensor:
+        read = reading.of(model, conditions)
+        return predict(model, x, timestep.expand(len(x)), conditions, read).float()
+
     if guide_scale == 1:
-        return predict(model, x, times, conditions).float()
+        return ask(x, conditions)
     if negative_context is None:
         raise ValueError(f"guide_scale {guide_scale} needs a negative prompt")
     if guide_scale == 0:
-        return predict(model, x, times, conditions.with_context(negative_context)).float()
+        return ask(x, conditions.with_context(negative_context))
     if _num_tokens(x) <= BATCHED_TOKENS or getattr(model, "divides_batches", False):
-        both = conditions.beside(negative_context)
-        v = predict(model, torch.cat((x, x)), times.repeat(2), both).float()
-        v_prompt, v_negative = v.chunk(2)
+        both = reading.beside(conditions, negative_context)
+        v_prompt, v_negative = ask(torch.cat((x, x)), both).chunk(2)
     else:
-        v_prompt = predict(model, x, times, conditions).float()
-        v_negative = predict(model, x, times, conditions.with_context(negative_context)).float()
+        v_prompt = ask(x, conditions)
+        v_negative = ask(x, conditions.with_context(negative_context))
     return v_negative + guide_scale * (v_prompt - v_negative)
 
 

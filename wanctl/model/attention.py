@@ -19,8 +19,10 @@ HOPPER_ORDER = [
 ]
 
 
-def attention(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(K)) v without a mask, (B, L, N, K).
+def attention(
+    q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor, bias_B11S: Tensor | None = None
+) -> Tensor:
+    """softmax(q k^T / sqrt(K) + bias) v without a mask, (B, L, N, K).
 
     Queries and keys are cast to the values' dtype, which the linear layers decided.
     """
@@ -28,8 +30,8 @@ def attention(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> Tensor:
     q, k, v = q_BLNK.transpose(1, 2), k_BSNK.transpose(1, 2), v_BSNK.transpose(1, 2)
     if _prefers_cudnn(v):
         with sdpa_kernel(HOPPER_ORDER, set_priority=True):
-            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            return F.scaled_dot_product_attention(q, k, v, bias_B11S).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, bias_B11S).transpose(1, 2)
 
 
 def backend_name(device: torch.device, dtype: torch.dtype) -> str:

@@ -8,24 +8,17 @@ Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N hea
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wanctl.model.attention import attention
+from wanctl.model.context import Context, KeysValues, Padding
 from wanctl.model.numerics import Numerics
 from wanctl.model.rope import RopeTable
 from wanctl.model.shapes import PATCH
 from wanctl.model.split import Attend
 from wanctl.model.variants import DiTShape
-
-
-class Context(NamedTuple):
-    """What cross-attention looks at: text tokens, and the image tokens of models that have them."""
-
-    text: Tensor  # (B, S, D)
-    image: Tensor | None = None  # (B, I, D)
 
 
 def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
@@ -51,7 +44,9 @@ class Block(nn.Module):
         self.eps = shape.eps
         self._numerics = numerics
 
-    def forward(self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context, rope: RopeTable) -> Tensor:
+    def forward(
+        self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
+    ) -> Tensor:
         """One block of the residual stream."""
         ops = self._numerics
         modulation = (self.modulation.float() + e6_BG6D)[:, :, :, None].unbind(2)
@@ -98,21 +93,41 @@ class Attention(nn.Module):
         self.attend: Attend | None = None
 
     def forward(
-        self, x_BGMD: Tensor, context: Context | None = None, rope: RopeTable | None = None
+        self,
+        x_BGMD: Tensor,
+        context: Context | KeysValues | None = None,
+        rope: RopeTable | None = None,
     ) -> Tensor:
         """(B, G, M, D) in the dtype of the products."""
         x_BLD = x_BGMD.flatten(1, 2).to(self.q.weight.dtype)
-        source_BSD = x_BLD if context is None else context.text
         q = self._normed(self.q(x_BLD), self.norm_q)
-        k, v = self._normed(self.k(source_BSD), self.norm_k), self._heads(self.v(source_BSD))
-        if rope is not None:
-            q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
-        y_BLD = (self.attend or attention)(q, k, v).flatten(2)
-        if context is not None and context.image is not None:
-            image_BID = context.image
-            k, v = self._normed(self.k_img(image_BID), self.norm_k_img), self.v_img(image_BID)
-            y_BLD = y_BLD + attention(q, k, self._heads(v)).flatten(2)
-        return self.o(y_BLD).unflatten(1, x_BGMD.shape[1:3])
+        if context is None:
+            k, v = self._normed(self.k(x_BLD), self.norm_k), self._heads(self.v(x_BLD))
+            if rope is not None:
+                q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
+            y_BLNK = (self.attend or attention)(q, k, v)
+        else:
+            seen = context if isinstance(context, KeysValues) else self.read(context)
+            y_BLNK = self._attend_to(seen, q)
+        return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
+
+    def read(self, context: Context, padding: Padding | None = None) -> KeysValues:
+        """Keys and values of a context, to be handed to `forward` in its place."""
+        k, v = self._normed(self.k(context.text), self.norm_k), self._heads(self.v(context.text))
+        if context.image is None:
+            return KeysValues(k, v, padding)
+        image_k = self._normed(self.k_img(context.image), self.norm_k_img)
+        return KeysValues(k, v, padding, image_k, self._heads(self.v_img(context.image)))
+
+    def _attend_to(self, seen: KeysValues, q: Tensor) -> Tensor:
+        """(B, L, N, K): text, and image tokens of their own softmax added to it."""
+        if seen.padding is not None and self._numerics.weighs_padding(seen.v):
+            y_BLNK = attention(q, seen.k, seen.v, seen.padding.bias)
+        else:
+            y_BLNK = attention(q, *seen.whole())
+        if seen.image_k is None or seen.image_v is None:
+            return y_BLNK
+        return y_BLNK + attention(q, seen.image_k, seen.image_v)
 
     def _normed(self, x_BLD: Tensor, norm: nn.RMSNorm) -> Tensor:
         return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps))

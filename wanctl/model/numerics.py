@@ -50,6 +50,10 @@ class Numerics(Protocol):
         """GELU in its tanh form; may overwrite x where no gradient is kept."""
         ...
 
+    def weighs_padding(self, v: Tensor) -> bool:
+        """Whether one key may stand for many equal ones, by a bias; else it is repeated."""
+        ...
+
 
 class Reference:
     """Official rounding, step by step."""
@@ -88,6 +92,10 @@ class Reference:
     def gelu(self, x: Tensor) -> Tensor:
         """In the dtype of x."""
         return F.gelu(x, approximate="tanh")
+
+    def weighs_padding(self, v: Tensor) -> bool:  # noqa: ARG002
+        """No: the softmax sums over all keys, as the official one does."""
+        return False
 
 
 class Fast:
@@ -135,6 +143,10 @@ class Fast:
         if torch.is_grad_enabled():
             return F.gelu(x, approximate="tanh")
         return torch.ops.aten.gelu_(x, approximate="tanh")
+
+    def weighs_padding(self, v: Tensor) -> bool:
+        """In fp32 on the CPU. On CUDA a bias rules the fast kernels out; bf16 would round log n."""
+        return v.device.type == "cpu" and v.dtype == torch.float32
 
 
 def _overwritable(x: Tensor) -> bool:

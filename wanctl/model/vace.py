@@ -5,9 +5,12 @@ Parameter names are the published ones; `vace_blocks.M` belongs to the M-th of `
 Shapes: B batch, G groups of M tokens, D width.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from wanctl.model.dit_blocks import Block, Context
+from wanctl.model.context import Context, KeysValues
+from wanctl.model.dit_blocks import Block
 from wanctl.model.numerics import Numerics
 from wanctl.model.rope import RopeTable
 from wanctl.model.variants import DiTShape
@@ -27,7 +30,7 @@ def hints(
     control_BGMD: Tensor,
     x_BGMD: Tensor,
     e6_BG6D: Tensor,
-    context: Context,
+    contexts: Sequence[Context | KeysValues],
     rope: RopeTable,
 ) -> list[Tensor]:
     """What each control block adds to its main block's output, before the strength.
@@ -37,12 +40,12 @@ def hints(
         control_BGMD: embedded patches of the control.
         x_BGMD: embedded patches of the noisy latents, the input of the first main block.
         e6_BG6D: as the main blocks get it.
-        context: as the main blocks get it.
+        contexts: what each block looks at.
         rope: as the main blocks get it.
     """
     found = []
     c_BGMD = control_BGMD
-    for block in blocks:
+    for block, context in zip(blocks, contexts, strict=True):
         assert isinstance(block, VaceBlock)
         if block.before_proj is not None:
             dtype = block.before_proj.weight.dtype

@@ -1,0 +1,109 @@
+"""What the transformer's cross-attention looks at: text, and in some models image tokens.
+
+Neither depends on the timestep. So their keys and values can be computed once per prompt and
+serve every step (`WanModel.read_context`); training computes them with the rest.
+
+A prompt of 40 tokens comes as 512 rows of which 472 are zeros, and the model attends to all of
+them. What is made of one zero row is made of each, so one is kept and stands for the others.
+
+Shapes: B batch, S text tokens, R kept rows of them, I image tokens, D width, N heads, K head width.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Context(NamedTuple):
+    """Embedded tokens; every block makes keys and values of its own from them."""
+
+    text: Tensor  # (B, S, D)
+    image: Tensor | None = None  # (B, I, D)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How many text tokens each kept row stands for.
+
+    Attributes:
+        rows: (B, S) the kept row of each token.
+        bias: (B, 1, 1, R) fp32 logarithm of the number of tokens of each row. Added to the scores
+            it does what that many equal keys would: n * exp(s) = exp(s + log n).
+    """
+
+    rows: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class KeysValues:
+    """What the cross-attention of one block looks at.
+
+    Attributes:
+        k: (B, R, N, K) keys of the text, normed.
+        v: (B, R, N, K) its values.
+        padding: where R is less than the number of tokens.
+        image_k: (B, I, N, K) keys of image tokens.
+        image_v: (B, I, N, K) their values.
+    """
+
+    k: Tensor
+    v: Tensor
+    padding: Padding | None = None
+    image_k: Tensor | None = None
+    image_v: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Batch size."""
+        return len(self.k)
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of all tokens, (B, S, N, K) each."""
+        if self.padding is None:
+            return self.k, self.v
+        rows = self.padding.rows
+        if len(rows) == 1:
+            return self.k[:, rows[0]], self.v[:, rows[0]]
+        items = torch.arange(len(rows), device=rows.device)[:, None]
+        return self.k[items, rows], self.v[items, rows]
+
+
+@dataclass(frozen=True)
+class ReadContext:
+    """Keys and values of a batch of prompts for every block; takes the place of the text.
+
+    Attributes:
+        blocks: of the main blocks, in order.
+        control: of the control blocks (VACE).
+    """
+
+    blocks: list[KeysValues]
+    control: list[KeysValues]
+
+    def __len__(self) -> int:
+        """Batch size."""
+        return len(self.blocks[0])
+
+
+def fold_padding(context_BSE: Tensor) -> tuple[Tensor, Padding | None]:
+    """Drop all but one of the zero rows at the end of a batch of texts.
+
+    Of texts that differ in length the shorter keep several; each stands for its share.
+
+    Returns:
+        (B, R, E), and None where every row is kept.
+    """
+    batch, tokens = context_BSE.shape[:2]
+    used = context_BSE.any(dim=2) * torch.arange(1, tokens + 1, device=context_BSE.device)
+    used_B = used.amax(dim=1).cpu()
+    kept = min(int(used_B.max()) + 1, tokens)
+    if kept == tokens:
+        return context_BSE, None
+    rows_BS = torch.arange(tokens).minimum(used_B[:, None])
+    stands_for = torch.ones(batch, kept)
+    for row, length in zip(stands_for, used_B.tolist(), strict=True):
+        row[length:] = (tokens - length) / (kept - length)
+    bias = stands_for.log()[:, None, None].to(context_BSE.device)
+    return context_BSE[:, :kept], Padding(rows_BS.to(context_BSE.device), bias)
