@@ -1,0 +1,206 @@
+"""Outputs of one run side by side: one picture or one video, with a label under each tile.
+
+Tiles keep their shape and are fitted into cells as large as the largest; a video that ends before
+the others stands still. Pictures are read and written one after the other, so memory does not grow
+with the length.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from wanctl.data.encode import write_png, write_video
+from wanctl.data.stream import (
+    Painter,
+    decoded,
+    display_size,
+    open_video,
+    rotation_of,
+    sample_aspect,
+)
+
+GAP_PX = 8
+LINE_PX = 18
+LABEL_LINES = 2
+LABEL_COLOUR = (225, 225, 225)
+# The font that comes with Pillow has Latin letters; these cover more, where they are installed.
+WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.ttf", "DejaVuSans.ttf", "arial.ttf")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One output.
+
+    Attributes:
+        path: an mp4 or a png.
+        label: what stands under it.
+    """
+
+    path: Path
+    label: str
+
+
+def make_grid(
+    tiles: Sequence[Tile],
+    path: Path,
+    *,
+    columns: int | None = None,
+    fps: float = 16.0,
+    crf: int = 16,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the tiles side by side.
+
+    Args:
+        tiles: one or more, row by row.
+        path: without a suffix; `.png` is added where all tiles are pictures, else `.mp4`.
+        columns: of tiles; by default as many as make the whole about square.
+        fps: of the video.
+        crf: of the video.
+        metadata: for the file's header.
+
+    Returns:
+        The file.
+
+    Raises:
+        VideoError: a tile cannot be read.
+        WriteError: the file cannot be written.
+    """
+    still = all(tile.path.suffix == ".png" for tile in tiles)
+    streams = [_pictures(tile.path) for tile in tiles]
+    sheet = _Sheet([next(stream) for stream in streams], tiles, columns)
+    if still:
+        whole = path.with_name(f"{path.name}.png")
+        write_png(whole, sheet.picture.copy(), metadata)
+    else:
+        whole = path.with_name(f"{path.name}.mp4")
+        write_video(whole, sheet.play(streams), fps, crf=crf, metadata=metadata)
+    return whole
+
+
+class _Sheet:
+    """The picture that tiles are put on.
+
+    Args:
+        first: the first picture of each.
+        tiles: what they are.
+        columns: see `make_grid`.
+    """
+
+    def __init__(
+        self, first: Sequence[np.ndarray], tiles: Sequence[Tile], columns: int | None
+    ) -> None:
+        self._height = max(picture.shape[0] for picture in first)
+        self._width = max(picture.shape[1] for picture in first)
+        count = len(first)
+        shape = (self._width + GAP_PX) / (self._height + LABEL_LINES * LINE_PX + GAP_PX)
+        self._columns = min(count, columns or max(1, round(math.sqrt(count / shape))))
+        rows = math.ceil(count / self._columns)
+        cell = self._height + LABEL_LINES * LINE_PX + GAP_PX
+        size = (rows * cell + GAP_PX, self._columns * (self._width + GAP_PX) + GAP_PX, 3)
+        self.picture = np.zeros(size, np.uint8)
+        for number, (picture, tile) in enumerate(zip(first, tiles, strict=True)):
+            self._put(number, picture)
+            top, left = self._corner(number)
+            top += self._height
+            label = _label(tile.label, number, self._width)
+            self.picture[top : top + LABEL_LINES * LINE_PX, left : left + self._width] = label
+
+    def play(self, streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+        """The sheet now, and after each step of the tiles that go on."""
+        yield self.picture.copy()
+        while True:
+            nexts = [next(stream, None) for stream in streams]
+            if all(picture is None for picture in nexts):
+                return
+            for number, picture in enumerate(nexts):
+                if picture is not None:
+                    self._put(number, picture)
+            yield self.picture.copy()
+
+    def _corner(self, number: int) -> tuple[int, int]:
+        row, column = divmod(number, self._columns)
+        cell = self._height + LABEL_LINES * LINE_PX + GAP_PX
+        return GAP_PX + row * cell, GAP_PX + column * (self._width + GAP_PX)
+
+    def _put(self, number: int, picture: np.ndarray) -> None:
+        height, width = picture.shape[:2]
+        top, left = self._corner(number)
+        top += (self._height - height) // 2
+        left += (self._width - width) // 2
+        self.picture[top : top + height, left : left + width] = picture
+
+
+def _pictures(path: Path) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8 of a file that this program wrote."""
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            yield np.asarray(image.convert("RGB"))
+        return
+    with open_video(path) as (container, stream):
+        painter = None
+        for frame in decoded(container, stream):
+            if painter is None:
+                painter = Painter(rotation_of(frame))
+                size = display_size(
+                    frame.width, frame.height, sample_aspect(stream), rotation_of(frame)
+                )
+            yield painter.paint(frame, *size, how="BICUBIC")
+
+
+def _label(text: str, number: int, width: int) -> np.ndarray:
+    """A band with a text in at most two lines; what is too long ends in dots."""
+    font = _font_for(text)
+    if font is None:
+        font, text = _plain_font(), f"no. {number + 1}"
+    lines = _wrapped(text, font, width)
+    band = Image.new("RGB", (width, LABEL_LINES * LINE_PX))
+    draw = ImageDraw.Draw(band)
+    for row, line in enumerate(lines):
+        draw.text((0, row * LINE_PX + 2), line, fill=LABEL_COLOUR, font=font)
+    return np.asarray(band)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    lines: list[str] = []
+    rest = " ".join(text.split())
+    while rest and len(lines) < LABEL_LINES:
+        fits = len(rest)
+        while fits > 1 and font.getlength(rest[:fits]) > width:
+            fits -= 1
+        last = len(lines) == LABEL_LINES - 1
+        if fits < len(rest) and last:
+            lines.append(rest[: max(1, fits - 2)].rstrip() + "…")
+            return lines
+        if fits < len(rest) and " " in rest[:fits]:
+            fits = rest[:fits].rindex(" ") + 1
+        lines.append(rest[:fits].rstrip())
+        rest = rest[fits:]
+    return lines
+
+
+def _plain_font() -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(LINE_PX - 4)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def _font_for(text: str) -> ImageFont.FreeTypeFont | None:
+    """The first font that has every character; None where none has."""
+    fonts = [_plain_font()]
+    for name in WIDER_FONTS:
+        try:
+            fonts.append(ImageFont.truetype(name, LINE_PX - 4))
+        except OSError:
+            continue
+    return next((font for font in fonts if _draws(font, text)), None)
+
+
+def _draws(font: ImageFont.FreeTypeFont, text: str) -> bool:
+    """Whether no character comes out as the box that stands for missing ones."""
+    missing = bytes(font.getmask("\U0010fffd"))
+    return all(bytes(font.getmask(each)) != missing for each in set(text) if not each.isspace())
