@@ -18,7 +18,8 @@ from wanctl.sample.run import sample
 
 WORKER = Path(__file__).with_name("parallel_worker.py")
 
-# Measured: at most 2.4e-6 over all shapes, layouts and precisions.
+# Measured: 2.4e-6 over all shapes, layouts and precisions, 2.8e-6 in pixels, 5.2e-6 in guidance,
+# which multiplies differences by 4.
 TOLERANCE = 1e-5
 
 
@@ -46,13 +47,13 @@ def compare(processes, folder):
 
 def test_two_processes_make_what_one_makes(tmp_path):
     distances = compare(2, tmp_path)
-    assert len(distances) == 5 * 2 + 2 + 1
+    assert len(distances) == 4 + 1 + 2  # ring in both precisions; guidance, VAE
     assert all(len(cases) >= 2 * 5 for name, cases in distances.items() if "guided" not in name)
 
 
 @pytest.mark.slow
 def test_four_processes_make_what_one_makes(tmp_path):
-    assert len(compare(4, tmp_path)) == 6 * 2 + 2 + 1
+    assert len(compare(4, tmp_path)) == 7 + 3 + 4
 
 
 @pytest.fixture(scope="module")

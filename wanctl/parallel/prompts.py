@@ -29,22 +29,38 @@ class DividedBatch:
     def __init__(self, model: Model, axis: Axis) -> None:
         self._model = model
         self._axis = axis
+        self.read_context = None
+        if getattr(model, "read_context", None) is not None:
+            self.read_context = self._read_context
 
-    def __call__(self, x: Tensor, timesteps: Tensor, context: Tensor, **more: Any) -> Tensor:
-        """Velocity of the whole batch, on every process."""
-        batch, parts = len(x), self._axis.size
-        if batch % parts:
-            return self._model(x, timesteps, context, **more)
-        size = batch // parts
-        mine = slice(self._axis.index * size, (self._axis.index + 1) * size)
+    def __call__(self, x: Tensor, timesteps: Tensor, context: Any, **more: Any) -> Tensor:
+        """Velocity of the whole batch, on every process.
 
-        def part(value: Any) -> Any:
-            return value[mine] if isinstance(value, Tensor) and len(value) == batch else value
-
+        Args:
+            x: (B, C, T, Y, X).
+            timesteps: as the model takes them.
+            context: as the model takes it, or from `read_context`.
+            more: tensors of a batch are divided, what else there is goes to all.
+        """
+        batch = len(x)
+        others = {key: self._mine(value, batch) for key, value in more.items()}
+        # What was read is this process's already.
         v = self._model(
-            x[mine],
-            part(timesteps),
-            context[mine],
-            **{key: part(each) for key, each in more.items()},
+            self._mine(x, batch), self._mine(timesteps, batch), self._mine(context, batch), **others
         )
-        return torch.cat(gather(v, self._axis, [size] * parts, dim=0))
+        if batch % self._axis.size:
+            return v
+        return torch.cat(gather(v, self._axis, [len(v)] * self._axis.size, dim=0))
+
+    def _read_context(self, context: Tensor, image: Tensor | None = None) -> Any:
+        """What the model makes of this process's prompts."""
+        batch = len(context)
+        return self._model.read_context(  # pyright: ignore[reportFunctionMemberAccess]
+            self._mine(context, batch), self._mine(image, batch)
+        )
+
+    def _mine(self, value: Any, batch: int) -> Any:
+        """This process's items, if `value` is a tensor with one for each of a batch to divide."""
+        if not isinstance(value, Tensor) or value.shape[:1] != (batch,) or batch % self._axis.size:
+            return value
+        return value.chunk(self._axis.size)[self._axis.index]

@@ -6,15 +6,20 @@ import torch
 from wanctl.model.attention import attention
 from wanctl.parallel.partial import _plain, attend_part, merge
 
+# Measured 9.5e-7; of logarithms around 50, and so of weights, fp32 keeps 4e-6: measured 1.4e-5.
+TOLERANCES = {1.0: 2e-6, 30.0: 3e-5}
 
-def drawn(*shape, scale=1.0):
-    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+def drawn(seed, *shape, scale=1.0):
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0], ids=["soft", "sharp"])
+@pytest.mark.parametrize("scale", TOLERANCES, ids=["soft", "sharp"])
 @pytest.mark.parametrize("cuts", [(17,), (1, 16), (5, 1, 11), (4, 4, 4, 5)])
 def test_parts_of_the_keys_merge_into_the_whole(cuts, scale):
-    q, k, v = drawn(2, 7, 3, 8, scale=scale), drawn(2, 17, 3, 8), drawn(2, 17, 3, 8, scale=2)
+    q, k, v = (
+        drawn(0, 2, 7, 3, 8, scale=scale), drawn(1, 2, 17, 3, 8), drawn(2, 2, 17, 3, 8, scale=2)
+    )  # fmt: skip
     parts = [
         attend_part(q, some_k, some_v)
         for some_k, some_v in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
@@ -23,15 +28,15 @@ def test_parts_of_the_keys_merge_into_the_whole(cuts, scale):
     for part in parts[1:]:
         whole = merge(whole, part)
     assert whole.found.dtype == torch.float32
-    assert (whole.found - attention(q, k, v)).abs().max() <= 3e-6
+    assert (whole.found - attention(q, k, v)).abs().max() <= TOLERANCES[scale]
     backwards = parts[-1]
     for part in parts[-2::-1]:
         backwards = merge(backwards, part)
-    assert (whole.found - backwards.found).abs().max() <= 3e-6
+    assert (whole.found - backwards.found).abs().max() <= TOLERANCES[scale]
 
 
 def test_a_part_without_weight_changes_nothing():
-    q, k, v = drawn(1, 4, 2, 8, scale=20), drawn(1, 6, 2, 8), drawn(1, 6, 2, 8)
+    q, k, v = drawn(0, 1, 4, 2, 8, scale=20), drawn(1, 1, 6, 2, 8), drawn(2, 1, 6, 2, 8)
     part = attend_part(q, k, v)
     ghost = part._replace(found=part.found + 1e6, log_sum=part.log_sum - 1e4)
     for both in (merge(part, ghost), merge(ghost, part)):
@@ -41,7 +46,7 @@ def test_a_part_without_weight_changes_nothing():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_kernel_and_the_definition_agree(dtype):
-    q, k, v = (drawn(2, n, 3, 16).to(dtype) for n in (5, 9, 9))
+    q, k, v = (drawn(seed, 2, n, 3, 16).to(dtype) for seed, n in enumerate((5, 9, 9)))
     part = attend_part(q, k, v)
     out, log_sum = _plain(*(x.transpose(1, 2).float() for x in (q, k, v)))
     tolerance = 2e-6 if dtype == torch.float32 else 2e-2
