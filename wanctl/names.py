@@ -126,7 +126,7 @@ def _sample(recipe: Recipe) -> Iterator[Problem]:
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
     if section.task != _default(SampleSection, "task"):
-        from wanctl.tasks import TASKS  # noqa: PLC0415
+        from wanctl.tasks.table import TASKS  # noqa: PLC0415
 
         if section.task not in TASKS:
             yield "sample.task", unknown("task", section.task, TASKS)

@@ -27,7 +27,8 @@ from wanctl.parallel.team import Alone, Team
 from wanctl.sample.pixels import to_frames, to_picture
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import SampleWeights
-from wanctl.tasks import get_task, trim_text
+from wanctl.tasks.api import trim_text
+from wanctl.tasks.table import get_task
 
 NOTE_LENGTH = 40
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE

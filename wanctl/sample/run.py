@@ -26,7 +26,7 @@ from wanctl.sample.maker import Job, Maker, write_latents
 from wanctl.sample.prompts import read_prompts
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import WeightsSearch
-from wanctl.tasks import get_task
+from wanctl.tasks.table import get_task
 
 T = TypeVar("T")
 

@@ -4,46 +4,112 @@ Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, S text to
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, latent_shape
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
+from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs, check_given
 
 
 class Task(Protocol):
-    """One row of TASKS."""
+    """One row of TASKS. Rows inherit what is here and write what differs.
 
-    @property
-    def name(self) -> str:
-        """What a recipe calls it."""
-        ...
+    Attributes:
+        name: what a recipe calls it.
+        needs: names of the inputs that must be given.
+        takes: names of those that may be given.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def default_frames(self, variant_frames: int) -> int:
         """Frames where the recipe says none; `variant_frames` is what the variant is run with."""
+        return variant_frames
+
+    def check(self, inputs: Inputs) -> None:
+        """Check that the right inputs are given, before any of them is looked at.
+
+        Raises:
+            UserError: `KEY: message`.
+        """
+        check_given(self.name, inputs, self.needs, self.takes)
+
+    def refusal(self, dit: DiTShape) -> str | None:
+        """Why a transformer of these sizes cannot do it; None where it can."""
         ...
 
-    def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int
-    ) -> tuple[int, int, int, int]:
-        """(C, T, Y, X) of the noise for a size in pixels; asked before any work.
+    def size(
+        self,
+        inputs: Inputs,
+        asked: Asked,
+        defaults: RunDefaults,
+        vae: VAEShape,  # noqa: ARG002
+    ) -> PixelShape:
+        """Size of what comes out, asked before any work.
 
         Raises:
             UserError: `KEY: got ...; must be ...`.
         """
-        ...
+        self.check(inputs)
+        return asked_shape(asked, defaults, self.default_frames(defaults.frames))
 
-    def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
+    def latent_shape(
+        self,
+        vae: VAEShape,
+        frames: int,
+        height: int,
+        width: int,
+        inputs: Inputs = NOTHING,  # noqa: ARG002
+    ) -> tuple[int, int, int, int]:
+        """(C, T, Y, X) of the noise for a size in pixels.
+
+        Raises:
+            UserError: `KEY: got ...; must be ...`.
+        """
+        return noise_shape(vae, frames, height, width)
+
+    def conditions(
+        self,
+        texts: Sequence[Tensor],
+        text_len: int,
+        inputs: Inputs = NOTHING,
+        size: PixelShape | None = None,
+        encode: Encoders | None = None,
+    ) -> Conditions:
         """Conditions of a batch.
 
         Args:
             texts: (tokens, E) embeddings, one per item, with or without zero rows at the end.
             text_len: rows the model is given.
+            inputs: what is given besides, for all items alike.
+            size: what `size` answered; tasks of words alone do without.
+            encode: reads the inputs; tasks of words alone do without.
         """
         ...
+
+    def finish(self, latents: Tensor, inputs: Inputs) -> Tensor:  # noqa: ARG002
+        """What is decoded of (B, C, T, Y, X) latents."""
+        return latents
+
+
+def asked_shape(asked: Asked, defaults: RunDefaults, frames: int) -> PixelShape:
+    """What the recipe asks for, with defaults where it says nothing."""
+    return PixelShape(
+        asked.frames or frames, asked.height or defaults.height, asked.width or defaults.width
+    )
+
+
+def words_only(dit: DiTShape) -> str | None:
+    """Why a transformer cannot make something of words alone."""
+    if dit.in_channels != dit.out_channels or dit.image_dim:
+        return "it reads pictures beside the noise"
+    return "it needs a control" if dit.vace_layers else None
 
 
 def pad_texts(texts: Sequence[Tensor], text_len: int) -> Tensor:

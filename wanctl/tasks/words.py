@@ -6,31 +6,34 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
-from wanctl.model.variants import VAEShape
-from wanctl.tasks.api import noise_shape, pad_texts
+from wanctl.model.shapes import PixelShape
+from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.tasks.api import Task, pad_texts, words_only
+from wanctl.tasks.inputs import NOTHING, Encoders, Inputs
 
 
-class T2V:
-    """Text to video."""
+class T2V(Task):
+    """Text to video: 4n+1 frames, sides a multiple of 16 (Wan 2.2 5B: 32)."""
 
     name = "t2v"
 
-    def default_frames(self, variant_frames: int) -> int:
-        """What the variant is run with."""
-        return variant_frames
+    def refusal(self, dit: DiTShape) -> str | None:
+        """Models that read a picture or a control cannot do without."""
+        return words_only(dit)
 
-    def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int
-    ) -> tuple[int, int, int, int]:
-        """(C, T, Y, X) of the noise: 4n+1 frames, sides a multiple of 16 (Wan 2.2 5B: 32)."""
-        return noise_shape(vae, frames, height, width)
-
-    def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
+    def conditions(
+        self,
+        texts: Sequence[Tensor],
+        text_len: int,
+        inputs: Inputs = NOTHING,  # noqa: ARG002
+        size: PixelShape | None = None,  # noqa: ARG002
+        encode: Encoders | None = None,  # noqa: ARG002
+    ) -> Conditions:
         """The text alone."""
         return Conditions(pad_texts(texts, text_len))
 
 
-class T2I:
+class T2I(T2V):
     """Text to image: a video of one frame."""
 
     name = "t2i"
@@ -40,13 +43,9 @@ class T2I:
         return 1
 
     def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int
+        self, vae: VAEShape, frames: int, height: int, width: int, inputs: Inputs = NOTHING
     ) -> tuple[int, int, int, int]:
         """(C, 1, Y, X) of the noise: one frame, sides as for videos."""
         if frames != 1:
             raise UserError(f"frames: got {frames}; task t2i makes 1 (t2v makes videos)")
-        return noise_shape(vae, frames, height, width)
-
-    def conditions(self, texts: Sequence[Tensor], text_len: int) -> Conditions:
-        """The text alone."""
-        return Conditions(pad_texts(texts, text_len))
+        return super().latent_shape(vae, frames, height, width, inputs)

@@ -21,7 +21,7 @@ from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit import WanModel
 from wanctl.model.vae import WanVAE
 from wanctl.model.weights import save_dit
-from wanctl.tasks import Task
+from wanctl.tasks.api import Task
 from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Footage, Window
 from wanctl.train.losses import velocity_error

@@ -17,7 +17,7 @@ from wanctl.data.cache import LatentCache, cache_key
 from wanctl.log import log, progress
 from wanctl.model.text import TextEncoder, clean_prompt
 from wanctl.model.vae import WanVAE
-from wanctl.tasks import trim_text
+from wanctl.tasks.api import trim_text
 from wanctl.train.footage import Footage, Window, read_video
 
 # More pixels than this are encoded piece by piece; 81x480x832 at once takes over 30 GB.

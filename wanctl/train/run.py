@@ -14,7 +14,7 @@ from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.schema import TrainSection
-from wanctl.tasks import get_task
+from wanctl.tasks.table import get_task
 from wanctl.train.clipset import ClipSet
 from wanctl.train.collect import ClipsError, Wanted, collect_clips
 from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions

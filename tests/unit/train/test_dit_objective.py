@@ -6,7 +6,7 @@ from wanctl.model.dit import WanModel
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.model.weights import load_dit
-from wanctl.tasks import get_task
+from wanctl.tasks.table import get_task
 from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
 from wanctl.train.encode import LatentStore, TextStore, encode_window
 from wanctl.train.footage import Shape

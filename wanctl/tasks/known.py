@@ -1,0 +1,75 @@
+"""Frames that are given: which ones of a clip, and as latents that replace noise.
+
+Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, H/W pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanctl.diffusion.conditions import Conditions
+from wanctl.errors import UserError
+from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames
+from wanctl.tasks.inputs import Inputs
+from wanctl.tasks.sizing import to_values
+
+# What continuation was trained on (Wan report 5.1: the first 1.5 s of 5 s).
+USUAL_S = 1.5
+SLACK_S = 1e-3
+
+
+def last_frames(inputs: Inputs, frames: int) -> list[int]:
+    """Which pictures of the footage are given: the last ones, at the output's frame rate.
+
+    Args:
+        inputs: with a video.
+        frames: of the output.
+
+    Raises:
+        UserError: `KEY: message`; too many, or the footage is too short.
+    """
+    assert inputs.video is not None
+    count = inputs.given_frames
+    if count is None:
+        count = floor_frames(min(round(USUAL_S * inputs.fps) + 1, frames // 2))
+    if not 1 <= count < frames:
+        raise UserError(
+            f"given_frames: got {count}; must be 1 to {frames - 1}: the video has {frames} frames"
+        )
+    starts, ends = inputs.video.starts_s, inputs.video.ends_s
+    # the last picture, and from there back
+    times = starts[-1] - np.arange(count - 1, -1, -1) / inputs.fps
+    if times[0] < starts[0] - SLACK_S:
+        held = int((starts[-1] - starts[0] + SLACK_S) * inputs.fps) + 1
+        raise UserError(
+            f"video: {inputs.video.name}: lasts {ends[-1] - starts[0]:.2f} s; {count} frames at "
+            f"{inputs.fps:g} fps are longer; say `--set sample.given_frames={floor_frames(held)}`"
+        )
+    return np.maximum(np.searchsorted(starts, times + SLACK_S, side="right") - 1, 0).tolist()
+
+
+def place_frames(inputs: Inputs, picked: Sequence[int]) -> Iterator[Tensor]:
+    """Pictures of the footage as (3, H, W) fp32 in [-1, 1]."""
+    assert inputs.video is not None
+    for index in picked:
+        yield to_values(inputs.video.pictures[index])
+
+
+def known_latents(context: Tensor, latents: Tensor, size: PixelShape) -> Conditions:
+    """Conditions under which the first latent frames are given.
+
+    Args:
+        context: (B, S, E) embeddings.
+        latents: (C, t, Y, X) normalised.
+        size: of the video.
+    """
+    frames = (size.frames - 1) // TEMPORAL_STRIDE + 1
+    given = latents.shape[1]
+    known = latents.new_zeros(len(latents), frames, *latents.shape[2:])
+    known[:, :given] = latents
+    places = torch.arange(frames, device=latents.device) < given
+    return Conditions(
+        context, known=known.expand(len(context), -1, -1, -1, -1), known_frames=places
+    )

@@ -1,0 +1,61 @@
+"""Text, or text and the first frame, to video: for models with a timestep per frame (Wan 2.2 5B).
+
+The first latent frame is the picture's and stays it.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from wanctl.diffusion.conditions import Conditions
+from wanctl.errors import UserError
+from wanctl.model.shapes import PATCH, PixelShape
+from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
+from wanctl.tasks.api import Task, asked_shape, pad_texts
+from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs
+from wanctl.tasks.known import known_latents
+from wanctl.tasks.pictures import takes_known_latents
+from wanctl.tasks.sizing import covering, shape_of_sides
+
+
+class TI2V(Task):
+    """Text, or text and the first frame, to video."""
+
+    name = "ti2v"
+    takes = ("image",)
+
+    def refusal(self, dit: DiTShape) -> str | None:
+        """Models that read noise alone."""
+        return None if takes_known_latents(dit) else "it reads pictures as channels (task i2v)"
+
+    def size(
+        self, inputs: Inputs, asked: Asked, defaults: RunDefaults, vae: VAEShape
+    ) -> PixelShape:
+        """The area asked for in the picture's shape; without a picture what was asked for."""
+        self.check(inputs)
+        shape = asked_shape(asked, defaults, self.default_frames(defaults.frames))
+        if inputs.image is None or asked.exact:
+            return shape
+        sides = inputs.image.shape[1], inputs.image.shape[2]
+        try:
+            found = shape_of_sides(sides, shape.height * shape.width, vae.spatial_stride * PATCH[1])
+        except UserError as error:
+            raise UserError(f"image: {error}") from None
+        return PixelShape(shape.frames, *found)
+
+    def conditions(
+        self,
+        texts: Sequence[Tensor],
+        text_len: int,
+        inputs: Inputs = NOTHING,
+        size: PixelShape | None = None,
+        encode: Encoders | None = None,
+    ) -> Conditions:
+        """The text, and the picture's latents as the first frame."""
+        context = pad_texts(texts, text_len)
+        if inputs.image is None:
+            return Conditions(context)
+        assert size is not None
+        assert encode is not None
+        picture = covering(inputs.image, (size.height, size.width))
+        return known_latents(context, encode.latents(picture[:, None]), size)
