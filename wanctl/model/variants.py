@@ -42,6 +42,11 @@ WAN_NEGATIVE_PROMPT = (
     "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
     "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
+# What the official configurations of 2.1's picture models put in front of it.
+WAN_I2V_NEGATIVE_PROMPT = "镜头晃动，" + WAN_NEGATIVE_PROMPT
+WAN_FLF2V_NEGATIVE_PROMPT = "镜头切换，" + WAN_I2V_NEGATIVE_PROMPT
+
+AREA_480P = 480 * 832
 
 
 @dataclass(frozen=True)
@@ -121,22 +126,39 @@ WAN22_VAE = VAEShape(
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """What the official command line uses for this model."""
+    """What the official command line uses for this model.
+
+    Attributes:
+        guide_scale: of two experts (low noise, high noise).
+        boundary: share of the noise levels from which on the high-noise expert works.
+        small_shift: the shift for videos of the area of 480x832 or less, where it differs.
+    """
 
     steps: int
     shift: float
-    guide_scale: float
+    guide_scale: float | tuple[float, float]
     frames: int
     fps: float
     height: int
     width: int
     solver: str = "unipc"
     negative_prompt: str = WAN_NEGATIVE_PROMPT
+    boundary: float | None = None
+    small_shift: float | None = None
+
+    def shift_at(self, area: int) -> float:
+        """The shift for a size; `area` in pixels, as asked for."""
+        small = self.small_shift is not None and area <= AREA_480P
+        return self.small_shift if small and self.small_shift else self.shift
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One model: its networks, its text encoder and how it is run."""
+    """One model: its networks, its text encoder and how it is run.
+
+    Attributes:
+        tasks: rows of TASKS that it can do; the first is what it is run for.
+    """
 
     name: str
     dit: DiTShape
@@ -144,6 +166,12 @@ class Variant:
     vae: VAEShape = field(default_factory=VAEShape)
     text_encoder: str = "umt5"
     hub: str | None = None
+    tasks: tuple[str, ...] = ("t2v", "t2i")
+
+    @property
+    def experts(self) -> int:
+        """Transformers that take turns."""
+        return 1 if self.defaults.boundary is None else 2
 
 
 _1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
@@ -151,10 +179,14 @@ _14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
 _5B = DiTShape(
     dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
 )
+_I2V = replace(_14B, in_channels=36)
+_I2V_CLIP = replace(_I2V, image_dim=1280)
+_PICTURES = ("i2v", "continuation", "interpolation")
 _480P = RunDefaults(
     steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
 )
 _720P = replace(_480P, height=720, width=1280)
+_I2V_RUN = replace(_720P, steps=40, small_shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT)
 
 VARIANTS: dict[str, Variant] = {
     v.name: v
@@ -176,11 +208,62 @@ VARIANTS: dict[str, Variant] = {
         ),
         Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
         Variant(
+            name="wan2.1-i2v-14b-480p",
+            dit=_I2V_CLIP,
+            defaults=replace(_I2V_RUN, height=480, width=832),
+            hub="Wan-AI/Wan2.1-I2V-14B-480P",
+            tasks=_PICTURES,
+        ),
+        Variant(
+            name="wan2.1-i2v-14b-720p",
+            dit=_I2V_CLIP,
+            defaults=_I2V_RUN,
+            hub="Wan-AI/Wan2.1-I2V-14B-720P",
+            tasks=_PICTURES,
+        ),
+        Variant(
+            name="wan2.1-flf2v-14b",
+            dit=replace(_I2V_CLIP, image_tokens=514),
+            defaults=replace(_720P, shift=16.0, negative_prompt=WAN_FLF2V_NEGATIVE_PROMPT),
+            hub="Wan-AI/Wan2.1-FLF2V-14B-720P",
+            tasks=("flf2v", "interpolation"),
+        ),
+        Variant(
+            name="wan2.1-vace-1.3b",
+            dit=replace(_1_3B, vace_layers=tuple(range(0, 30, 2))),
+            defaults=replace(_480P, shift=16.0),
+            hub="Wan-AI/Wan2.1-VACE-1.3B",
+            tasks=("vace",),
+        ),
+        Variant(
+            name="wan2.1-vace-14b",
+            dit=replace(_14B, vace_layers=tuple(range(0, 40, 5))),
+            defaults=replace(_720P, shift=16.0),
+            hub="Wan-AI/Wan2.1-VACE-14B",
+            tasks=("vace",),
+        ),
+        Variant(
+            name="wan2.2-t2v-a14b",
+            dit=_14B,
+            defaults=replace(
+                _720P, steps=40, shift=12.0, guide_scale=(3.0, 4.0), boundary=0.875
+            ),
+            hub="Wan-AI/Wan2.2-T2V-A14B",
+        ),
+        Variant(
+            name="wan2.2-i2v-a14b",
+            dit=_I2V,
+            defaults=replace(_720P, steps=40, guide_scale=(3.5, 3.5), boundary=0.9),
+            hub="Wan-AI/Wan2.2-I2V-A14B",
+            tasks=("i2v", "flf2v", "continuation", "interpolation"),
+        ),
+        Variant(
             name="wan2.2-ti2v-5b",
             dit=_5B,
             vae=WAN22_VAE,
             defaults=replace(_720P, frames=121, fps=24.0, height=704, width=1280),
             hub="Wan-AI/Wan2.2-TI2V-5B",
+            tasks=("ti2v", "t2v", "t2i", "continuation"),
         ),
     )
 }  # fmt: skip

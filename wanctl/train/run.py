@@ -168,6 +168,8 @@ def _preview(
     negative = sample.negative_prompt
     defaults = variant.defaults
     guide_scale = defaults.guide_scale if sample.guide_scale is None else sample.guide_scale
+    if isinstance(guide_scale, tuple):  # of two experts; one of them is trained
+        guide_scale = guide_scale[0]
     return PreviewOptions(
         prompts=section.preview_prompts or tuple(own)[:PREVIEW_PROMPTS],
         negative_prompt=defaults.negative_prompt if negative is None else negative,
