@@ -5,12 +5,12 @@ are given as a video. To add a control, write a function from pictures to pictur
 CONTROLS.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from wanctl.errors import UserError, unknown
+from wanctl.tasks.arrangement import Track
 
 Pictures = Iterable[np.ndarray]
 """(H, W, 3) uint8 RGB, one after the other."""
@@ -34,7 +34,7 @@ def make_control(kind: str, pictures: Pictures) -> Iterator[np.ndarray]:
         UserError: no such control.
     """
     if kind not in CONTROLS:
-        raise UserError(f"control: {unknown('control', kind, CONTROLS)}")
+        raise UserError(f"vace.control: {unknown('control', kind, CONTROLS)}")
     return CONTROLS[kind](pictures)
 
 
@@ -119,28 +119,6 @@ CONTROLS: dict[str, Callable[[Pictures], Iterator[np.ndarray]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Track:
-    """One box on its way through a layout.
-
-    Attributes:
-        boxes: frame number -> (left, top, right, bottom) as shares of the picture. Between two
-            of them it moves evenly; before the first and after the last it is not there.
-        colour: of its outline, RGB.
-    """
-
-    boxes: Mapping[int, tuple[float, float, float, float]]
-    colour: tuple[int, int, int] = (0, 0, 0)
-
-    def at(self, frame: int) -> np.ndarray | None:
-        """The box at a frame; None where it is not there."""
-        keys = sorted(self.boxes)
-        if not keys or not keys[0] <= frame <= keys[-1]:
-            return None
-        sides = np.array([self.boxes[key] for key in keys], float)
-        return np.array([np.interp(frame, keys, side) for side in sides.T])
-
-
 def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Iterator[np.ndarray]:
     """Outlines of moving boxes on white, later tracks on top.
 
@@ -169,9 +147,11 @@ def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Ite
 def _check(track: Track, frames: int) -> None:
     for key, (left, top, right, bottom) in track.boxes.items():
         if not 0 <= key < frames:
-            raise UserError(f"layout: a box at frame {key}; the video has frames 0 to {frames - 1}")
+            raise UserError(
+                f"vace.layout: a box at frame {key}; the video has frames 0 to {frames - 1}"
+            )
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise UserError(
-                f"layout: box {[left, top, right, bottom]} at frame {key}; need left < right and "
-                "top < bottom, as shares of the picture from 0 to 1"
+                f"vace.layout: box {[left, top, right, bottom]} at frame {key}; need left < right "
+                "and top < bottom, as shares of the picture from 0 to 1"
             )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
+from wanctl.tasks.arrangement import Arrangement
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Inputs:
         references: pictures of what is to be seen.
         known_frames: frame of the output -> its picture; below 0 counts from the end.
         given_frames: how many frames of the video are given; None: as many as are usual.
+        vace: how footage, mask and control are prepared for VACE; None: as they are.
         fps: of the output.
         exact: the output has the size that was asked for, and pictures are cut to its shape.
     """
@@ -56,6 +58,7 @@ class Inputs:
     references: tuple[Tensor, ...] = ()
     known_frames: Mapping[int, Tensor] = field(default_factory=dict)
     given_frames: int | None = None
+    vace: Arrangement | None = None
     fps: float = 16.0
     exact: bool = False
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from wanctl.errors import UserError, unknown
+from wanctl.tasks.inputs import Clip
 
 # Codecs and JPEG leave a little colour in grey pictures; a drawing or a photo has far more.
 _GREY_SLACK = 24
@@ -36,22 +37,26 @@ def grey_mask(picture: np.ndarray, name: str) -> np.ndarray:
     return picture[..., 0]
 
 
-def check_size(mask: tuple[int, int], video: tuple[int, int], name: str) -> None:
-    """Refuse a mask whose pixels are not those of the video.
+def check_mask(mask: Clip, video: Clip) -> None:
+    """Refuse a mask that does not fit its video, before any work.
 
-    Args:
-        mask: (height, width).
-        video: (height, width).
-        name: of the mask's file.
+    The official loader stretches a mask of another size, and cuts the longer of the two off.
 
     Raises:
-        UserError: they differ.
+        UserError: it is of another size or length, or its first picture has colours.
     """
-    if mask != video:
+    if mask.size != video.size:
         raise UserError(
-            f"mask: {name}: is {mask[1]}x{mask[0]} and the video {video[1]}x{video[0]}; they must "
-            "be of one size"
+            f"mask: {mask.name}: is {mask.size[1]}x{mask.size[0]} and the video "
+            f"{video.size[1]}x{video.size[0]}; they must be of one size"
         )
+    frames, others = len(mask.starts_s), len(video.starts_s)
+    if frames not in (1, others):
+        raise UserError(
+            f"mask: {mask.name}: has {frames} frames and the video {others}; need as many, or one "
+            "picture"
+        )
+    grey_mask(mask.pictures[0], mask.name)
 
 
 def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) -> np.ndarray:
@@ -70,9 +75,9 @@ def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) ->
         UserError: no such form, or a negative share.
     """
     if form not in FORMS:
-        raise UserError(f"mask_form: {unknown('form', form, FORMS)}")
+        raise UserError(f"vace.mask_form: {unknown('form', form, FORMS)}")
     if expand < 0:
-        raise UserError(f"mask_expand: got {expand}; must be 0 or more")
+        raise UserError(f"vace.mask_expand: got {expand}; must be 0 or more")
     white = mask > 127
     box = bounding_box(white)
     if box is None or (form == "original" and not expand):

@@ -9,11 +9,12 @@ from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
 from wanctl.tasks.pictures import FLF2V, I2V, Continuation, Interpolation
 from wanctl.tasks.ti2v import TI2V
+from wanctl.tasks.vace import VACE
 from wanctl.tasks.words import T2I, T2V
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (T2V(), T2I(), I2V(), FLF2V(), Continuation(), Interpolation(), TI2V())
+    for task in (T2V(), T2I(), I2V(), FLF2V(), Continuation(), Interpolation(), TI2V(), VACE())
 }
 
 

@@ -18,7 +18,7 @@ has mask 1 and shows a control (scribbles, flow, a depth video ...) or grey wher
 Arrays are uint8 RGB (H, W, 3) until the last step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,65 +27,16 @@ from torch import Tensor
 
 from wanctl.errors import UserError, unknown
 from wanctl.model.shapes import PixelShape
-from wanctl.tasks.controls import CONTROLS, Track, layout, make_control
-from wanctl.tasks.masks import check_size, grey_mask, shape_mask
+from wanctl.tasks.arrangement import Arrangement, Track
+from wanctl.tasks.controls import CONTROLS, layout, make_control
+from wanctl.tasks.inputs import Clip
+from wanctl.tasks.masks import grey_mask, shape_mask
 from wanctl.tasks.vace_sizes import cover, frame_ids, source_shape
 
 BLANK = 127
 """Grey of what nobody knows."""
 MADE = 255
 FILLS = ("source", "blank", *CONTROLS)
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Footage as it lies in a file, or one picture.
-
-    Attributes:
-        pictures: (H, W, 3) uint8 each, all of one size.
-        starts_s: (N,) seconds at which they come on.
-        ends_s: (N,) seconds at which they go.
-        name: of the file, for messages.
-    """
-
-    pictures: Sequence[np.ndarray]
-    starts_s: np.ndarray
-    ends_s: np.ndarray
-    name: str = ""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.pictures[0].shape[:2]
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How a source is prepared.
-
-    Attributes:
-        control: what the part that is made anew shows: the `source` as it is, nothing (`blank`),
-            or a row of CONTROLS made from it.
-        layout: boxes drawn on white, instead of footage.
-        mask_form: a row of FORMS.
-        mask_expand: how far the mask grows, see `shape_mask`.
-        outpaint: (left, top, right, bottom), what is added as shares of the source's sides.
-        extend: frames that are added before and after.
-        scale: strength of the control.
-    """
-
-    control: str = "source"
-    layout: tuple[Track, ...] = ()
-    mask_form: str = "original"
-    mask_expand: float = 0.0
-    outpaint: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    extend: tuple[int, int] = (0, 0)
-    scale: float = 1.0
-
-    @property
-    def grows(self) -> bool:
-        """Whether something is added around the source, in space or time."""
-        return any(self.outpaint) or any(self.extend)
 
 
 @dataclass(frozen=True)
@@ -101,65 +52,30 @@ class Source:
     mask: Tensor
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Which picture goes where, known before any pixel is touched.
-
-    Attributes:
-        shape: of the video that is made.
-        places: for each of its frames the number of the source's picture; None shows nothing.
-        border: (left, top, right, bottom) pixels around each picture.
-    """
-
-    shape: PixelShape
-    places: Sequence[int | None]
-    border: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-
-def plan_clip(clip: Clip, how: Arrangement, canvas: tuple[int, int], frames: int | None) -> Plan:
-    """Where footage goes.
+def clip_shape(clip: Clip, how: Arrangement, canvas: tuple[int, int]) -> PixelShape:
+    """Size and length of what is made of footage.
 
     Args:
         clip: the footage.
         how: its arrangement.
         canvas: (height, width); its area is the limit.
-        frames: use at most so many, from the start on; None: as many as there are.
 
     Raises:
         UserError: the arrangement is impossible, or the footage too small.
     """
-    before, after = how.extend
-    if min(before, after) < 0:
-        raise UserError(f"extend: got {before} and {after} frames; must be 0 or more")
+    if min(how.extend) < 0:
+        raise UserError(f"vace.extend: got {list(how.extend)} frames; must be 0 or more")
     if min(how.outpaint) < 0:
-        raise UserError(f"outpaint: got {how.outpaint}; shares must be 0 or more")
-    height, width = clip.size
-    left, top, right, bottom = how.outpaint
-    border = (int(left * width), int(top * height), int(right * width), int(bottom * height))
-    size = (height + border[1] + border[3], width + border[0] + border[2])
-    count = len(clip.pictures)
-    total = before + count + after
-    total = min(total, frames) if frames else total
-    shape = source_shape(*size, total, canvas)
-    starts, ends = _extended(clip, before, after)
-    picked = frame_ids(starts[:total], ends[:total], shape.frames)
-    places = [i - before if before <= i < before + count else None for i in picked]
-    return Plan(shape, places, border)
+        raise UserError(f"vace.outpaint: got {list(how.outpaint)}; shares must be 0 or more")
+    size = _bordered(clip.size, _border(clip, how))
+    return source_shape(*size, len(clip.starts_s) + sum(how.extend), canvas)
 
 
-def plan_pictures(
-    size: tuple[int, int], known: Mapping[int, int], canvas: tuple[int, int], frames: int
-) -> Plan:
-    """Where single pictures go.
-
-    Args:
-        size: (height, width) of the first.
-        known: frame -> number of the picture.
-        canvas: see `plan_clip`.
-        frames: of the video.
-    """
-    shape = source_shape(*size, frames, canvas)
-    return Plan(shape, [known.get(i) for i in range(shape.frames)])
+def clip_places(clip: Clip, how: Arrangement, frames: int) -> list[int | None]:
+    """For each frame of the result the number of its picture; None shows nothing."""
+    before, count = how.extend[0], len(clip.starts_s)
+    picked = frame_ids(*_extended(clip, *how.extend), frames)
+    return [i - before if before <= i < before + count else None for i in picked]
 
 
 def blank_source(shape: PixelShape) -> Source:
@@ -174,36 +90,55 @@ def layout_source(tracks: Sequence[Track], shape: PixelShape) -> Source:
     return Source(_values(drawn, shape), blank_source(shape).mask)
 
 
-def arranged_source(clip: Clip, mask: Clip | None, how: Arrangement, plan: Plan) -> Source:
-    """Footage or pictures, put where the plan says.
+def arranged_source(
+    clip: Clip,
+    mask: Clip | None,
+    how: Arrangement,
+    places: Sequence[int | None],
+    shape: PixelShape,
+) -> Source:
+    """Footage or pictures, put where they belong.
 
-    Without a mask everything that is given is kept where something is added to it (and where
-    it is single pictures), and is a control otherwise.
+    Without a mask everything that is given is kept where something is added to it, in space or
+    in time, and is a control otherwise.
+
+    Args:
+        clip: the footage.
+        mask: white where it is made anew; one picture, or as many as the footage has; of its size.
+        how: the arrangement.
+        places: for each frame of the result the number of its picture.
+        shape: of the result.
 
     Raises:
-        UserError: no such control or form, or a mask that does not fit the footage.
+        UserError: no such control or form, or a mask with colours.
     """
     if how.control not in FILLS:
-        raise UserError(f"control: {unknown('control', how.control, FILLS)}")
-    if mask is not None:
-        _check_mask(mask, clip)
-    picked = [place for place in plan.places if place is not None]
-    keep = how.grows or len(picked) < len(plan.places)
+        raise UserError(f"vace.control: {unknown('control', how.control, FILLS)}")
+    picked = [place for place in places if place is not None]
+    keep = how.grows or len(picked) < len(places)
     whole = MADE if how.control != "source" or not keep else 0
-    videos, masks = [], []
+    border = _border(clip, how)
     shown = _shown(clip, picked, how)
-    for place in plan.places:
+    videos, masks = [], []
+    for place in places:
         if place is None:
-            picture = np.full((*_bordered(clip.size, plan.border), 3), BLANK, np.uint8)
+            picture = np.full((*_bordered(clip.size, border), 3), BLANK, np.uint8)
             where = np.full(picture.shape[:2], MADE, np.uint8)
         else:
-            picture, where = clip.pictures[place], _where(mask, place, how, clip.size, whole)
-            picture = np.where((where > MADE // 2)[..., None], next(shown), picture)
-            picture, where = _padded(picture, plan.border, BLANK), _padded(where, plan.border, MADE)
-        videos.append(_values(picture[None], plan.shape))
-        masks.append(_values(where[None, ..., None], plan.shape))
+            where = _where(mask, place, how, clip.size, whole)
+            inside = (where > MADE // 2)[..., None]
+            picture = _padded(np.where(inside, next(shown), clip.pictures[place]), border, BLANK)
+            where = _padded(where, border, MADE)
+        videos.append(_values(picture[None], shape))
+        masks.append(_values(where[None, ..., None], shape))
     made = ((torch.cat(masks, dim=1) + 1) / 2).clamp(0, 1)
     return Source(torch.cat(videos, dim=1), made)
+
+
+def _border(clip: Clip, how: Arrangement) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) pixels that are added around each picture."""
+    (height, width), (left, top, right, bottom) = clip.size, how.outpaint
+    return int(left * width), int(top * height), int(right * width), int(bottom * height)
 
 
 def _extended(clip: Clip, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
@@ -234,17 +169,8 @@ def _where(
     """The mask of one picture, (H, W) uint8."""
     if mask is None:
         return np.full(size, whole, np.uint8)
-    picture = mask.pictures[place if len(mask.pictures) > 1 else 0]
+    picture = mask.pictures[place if len(mask.starts_s) > 1 else 0]
     return shape_mask(grey_mask(picture, mask.name), how.mask_form, how.mask_expand)
-
-
-def _check_mask(mask: Clip, clip: Clip) -> None:
-    check_size(mask.size, clip.size, mask.name)
-    if len(mask.pictures) not in (1, len(clip.pictures)):
-        raise UserError(
-            f"mask: {mask.name}: has {len(mask.pictures)} frames and the video "
-            f"{len(clip.pictures)}; need as many, or one picture"
-        )
 
 
 def _bordered(size: tuple[int, int], border: tuple[int, int, int, int]) -> tuple[int, int]:

@@ -6,7 +6,8 @@ import torch
 from torchvision.utils import flow_to_image
 
 from wanctl.errors import UserError
-from wanctl.tasks.controls import CONTROLS, Track, flow_colours, layout, make_control
+from wanctl.tasks.arrangement import Track
+from wanctl.tasks.controls import CONTROLS, flow_colours, layout, make_control
 
 
 def moving_square(frames=4, step=3, size=(64, 96)) -> np.ndarray:
@@ -30,7 +31,7 @@ def test_a_control_is_as_long_and_as_large_as_its_footage(kind, frames):
 
 
 def test_an_unknown_control_names_the_nearest():
-    with pytest.raises(UserError, match="control: no control named 'gray'; did you mean 'grey'"):
+    with pytest.raises(UserError, match="no control named 'gray'; did you mean 'grey'"):
         make_control("gray", [])
 
 
@@ -116,7 +117,7 @@ def test_a_layout_moves_its_boxes_from_key_to_key():
 @pytest.mark.parametrize(
     ("track", "message"),
     [
-        (Track({9: (0, 0, 1, 1)}), "layout: a box at frame 9; the video has frames 0 to 4"),
+        (Track({9: (0, 0, 1, 1)}), "vace.layout: a box at frame 9; the video has frames 0 to 4"),
         (Track({0: (0.5, 0, 0.4, 1)}), "need left < right"),
         (Track({0: (0, 0, 1.2, 1)}), "shares of the picture"),
     ],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from wanctl.errors import UserError
-from wanctl.tasks.masks import FORMS, bounding_box, check_size, grey_mask, shape_mask
+from wanctl.tasks.inputs import Clip
+from wanctl.tasks.masks import FORMS, bounding_box, check_mask, grey_mask, shape_mask
 
 
 def dots() -> np.ndarray:
@@ -59,9 +60,9 @@ def test_an_empty_mask_stays_empty(form):
 
 
 def test_unknown_forms_and_shrinking_are_refused():
-    with pytest.raises(UserError, match="mask_form: no form named 'hul'; did you mean 'hull'"):
+    with pytest.raises(UserError, match="no form named 'hul'; did you mean 'hull'"):
         shape_mask(dots(), "hul")
-    with pytest.raises(UserError, match=r"mask_expand: got -0\.1; must be 0 or more"):
+    with pytest.raises(UserError, match=r"vace.mask_expand: got -0\.1; must be 0 or more"):
         shape_mask(dots(), "hull", -0.1)
 
 
@@ -76,7 +77,22 @@ def test_a_grey_picture_is_a_mask_and_a_coloured_one_is_not():
         grey_mask(three, "m.mp4")
 
 
-def test_a_mask_of_another_size_is_refused():
-    check_size((10, 20), (10, 20), "m.png")
-    with pytest.raises(UserError, match=r"mask: m\.png: is 20x10 and the video 21x10"):
-        check_size((10, 20), (10, 21), "m.png")
+def clip(frames, height, width, channels=()) -> Clip:
+    pictures = [np.zeros((height, width, *channels), np.uint8)] * frames
+    edges = np.arange(frames + 1) / 16
+    return Clip(pictures, edges[:-1], edges[1:], "m.png", (height, width))
+
+
+def test_a_mask_is_of_the_size_and_length_of_its_video_and_grey():
+    video = clip(5, 10, 20, (3,))
+    check_mask(clip(1, 10, 20), video)
+    check_mask(clip(5, 10, 20, (3,)), video)
+    with pytest.raises(UserError, match=r"mask: m\.png: is 21x10 and the video 20x10; .* one size"):
+        check_mask(clip(5, 10, 21), video)
+    for frames in (4, 6):
+        with pytest.raises(UserError, match=rf"m\.png: has {frames} frames and the video 5; need"):
+            check_mask(clip(frames, 10, 20), video)
+    coloured = clip(5, 10, 20, (3,))
+    coloured.pictures[0][:5] = (200, 30, 30)
+    with pytest.raises(UserError, match=r"mask: m\.png: is a picture in 3 colour channels"):
+        check_mask(coloured, video)

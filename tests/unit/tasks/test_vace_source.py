@@ -1,20 +1,22 @@
 """What VACE is shown, for every way of using it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
-from wanctl.tasks.controls import Track, make_control
+from wanctl.tasks.arrangement import Arrangement, Track
+from wanctl.tasks.controls import make_control
+from wanctl.tasks.inputs import Clip
 from wanctl.tasks.vace_source import (
-    Arrangement,
-    Clip,
     arranged_source,
     blank_source,
+    clip_places,
+    clip_shape,
     layout_source,
-    plan_clip,
-    plan_pictures,
 )
 
 CANVAS = (48, 64)
@@ -25,19 +27,22 @@ def clip(frames=5, height=48, width=64, name="clip.mp4") -> Clip:
     """Each picture tells its number by its brightness: 10, 20, 30 ..."""
     pictures = [np.full((height, width, 3), 10 * (i + 1), np.uint8) for i in range(frames)]
     edges = np.arange(frames + 1) / 16
-    return Clip(pictures, edges[:-1], edges[1:], name)
+    return Clip(pictures, edges[:-1], edges[1:], name, (height, width))
 
 
 def mask_clip(frames=1, height=48, width=64) -> Clip:
     """The left half is white."""
     picture = np.zeros((height, width), np.uint8)
     picture[:, : width // 2] = 255
-    return Clip([picture] * frames, np.arange(frames) / 16, np.arange(1, frames + 1) / 16, "m.png")
+    edges = np.arange(frames + 1) / 16
+    return Clip([picture] * frames, edges[:-1], edges[1:], "m.png", (height, width))
 
 
-def prepare(footage, how=None, mask=None, frames=None):
+def prepare(footage, how=None, mask=None):
     how = how or Arrangement()
-    return arranged_source(footage, mask, how, plan_clip(footage, how, CANVAS, frames))
+    shape = clip_shape(footage, how, CANVAS)
+    places = clip_places(footage, how, shape.frames)
+    return arranged_source(footage, mask, how, places, shape)
 
 
 def numbers(source) -> list[int | None]:
@@ -60,9 +65,8 @@ def test_a_video_alone_is_a_control():
     assert (source.mask == 1).all()
 
 
-def test_a_longer_video_is_spread_and_frames_cut_it_off():
+def test_a_longer_video_is_spread():
     assert numbers(prepare(clip(10))) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
-    assert numbers(prepare(clip(10), frames=5)) == [1, 2, 3, 4, 5]
     assert numbers(prepare(clip(3))) == [1]
 
 
@@ -76,9 +80,8 @@ def test_a_mask_is_a_picture_or_as_long_as_the_video(frames):
 
 
 def test_a_moving_mask_goes_with_its_pictures():
-    masks = mask_clip(10)
-    for i in range(10):
-        masks.pictures[i] = np.full((48, 64), 255 if i >= 5 else 0, np.uint8)
+    levels = [np.full((48, 64), 255 if i >= 5 else 0, np.uint8) for i in range(10)]
+    masks = replace(mask_clip(10), pictures=levels)
     source = prepare(clip(10), mask=masks)
     assert source.mask[0, :, 0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
 
@@ -99,12 +102,8 @@ def test_a_mask_is_shaped_before_it_is_used():
 @pytest.mark.parametrize("control", ["grey", "scribble", "flow"])
 def test_a_control_is_made_of_the_footage_inside_the_mask_only(control):
     rng = np.random.default_rng(0)
-    footage = clip()
-    footage = Clip(
-        [rng.integers(0, 255, p.shape, np.uint8) for p in footage.pictures],
-        footage.starts_s,
-        footage.ends_s,
-    )
+    textured = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(5)]
+    footage = replace(clip(), pictures=textured)
     source = prepare(footage, Arrangement(control=control), mask_clip())
     made = np.stack(list(make_control(control, footage.pictures))).astype(float) / 127.5 - 1
     plain = np.stack(footage.pictures).astype(float) / 127.5 - 1
@@ -143,15 +142,10 @@ def test_extension_keeps_the_clip_and_makes_what_is_around_it(extend, expected):
 
 
 def test_first_and_last_frame_are_kept_at_their_places():
-    plan = plan_pictures((48, 64), {0: 0, 8: 1}, CANVAS, 9)
-    source = arranged_source(clip(2), None, Arrangement(), plan)
+    places = [0, *[None] * 7, 1]
+    source = arranged_source(clip(2), None, Arrangement(), places, PixelShape(9, 48, 64))
     assert numbers(source) == [1, *[None] * 7, 2]
     assert source.mask[0, :, 0, 0].tolist() == [0.0, *[1.0] * 7, 0.0]
-
-
-def test_pictures_larger_than_the_canvas_are_made_smaller():
-    plan = plan_pictures((96, 128), {0: 0}, CANVAS, 9)
-    assert plan.shape == (9, 48, 64)
 
 
 def test_a_layout_is_drawn_and_everything_is_made():
@@ -168,12 +162,10 @@ def test_a_layout_is_drawn_and_everything_is_made():
 @pytest.mark.parametrize(
     ("how", "mask", "message"),
     [
-        ({"control": "blnk"}, None, "control: no control named 'blnk'; did you mean 'blank'"),
-        ({"extend": (-1, 0)}, None, "extend: got -1 and 0 frames"),
-        ({"outpaint": (-0.1, 0, 0, 0)}, None, "outpaint: .* must be 0 or more"),
-        ({}, mask_clip(1, 48, 32), r"mask: m\.png: is 32x48 and the video 64x48"),
-        ({}, mask_clip(4), r"mask: m\.png: has 4 frames and the video 5; need as many, or one"),
-        ({"mask_form": "box"}, mask_clip(), "mask_form: no form named 'box'"),
+        ({"control": "blnk"}, None, "vace.control: no control named 'blnk'; did you mean 'blank'"),
+        ({"extend": (-1, 0)}, None, r"vace.extend: got \[-1, 0\] frames"),
+        ({"outpaint": (-0.1, 0, 0, 0)}, None, "vace.outpaint: .* must be 0 or more"),
+        ({"mask_form": "box"}, mask_clip(), "vace.mask_form: no form named 'box'"),
     ],
 )
 def test_impossible_wishes_are_one_line(how, mask, message):
@@ -186,4 +178,4 @@ def test_a_coloured_mask_is_refused():
     coloured = np.zeros((48, 64, 3), np.uint8)
     coloured[:, :32] = (200, 30, 30)
     with pytest.raises(UserError, match=r"mask: photo\.png: .* 3 colour channels"):
-        prepare(clip(), mask=Clip([coloured], np.zeros(1), np.ones(1), "photo.png"))
+        prepare(clip(), mask=replace(mask_clip(), pictures=[coloured], name="photo.png"))
