@@ -185,7 +185,10 @@ def _fewest_products(x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, skip:
     )
     if first == skip:
         return made
-    return torch.cat((_add_taps(x_BCTHW[:, :, :first], weight, bias, skip), made), dim=2)
+    before = _add_taps(x_BCTHW[:, :, :first], weight, bias, skip)
+    # Joined with channels last: of one frame torch does not see which axis is last in memory.
+    parts = [part.permute(0, 2, 3, 4, 1) for part in (before, made)]
+    return torch.cat(parts, dim=1).permute(0, 4, 1, 2, 3)
 
 
 def _add_taps(x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, skip: int = 0) -> Tensor:
