@@ -65,7 +65,8 @@ class Border(Filter):
         default=0.5,
         ge=0,
         le=1,
-        description="share of a bar's inner edge along which the picture must differ from the bar",
+        description="share of a bar's inner edge along which the picture must differ from the bar; "
+        "two thirds of it for two equal bars",
     )
     min_soft_contrast: float = threshold(
         default=15.0,
@@ -167,7 +168,9 @@ class Border(Filter):
         other = margin[:, _OPPOSITE]
         pair = (other > 0) & (np.abs(margin - other) <= _PAIR_PX)
         change = np.where(pair, np.maximum(change, change[:, _OPPOSITE]), change)
-        return np.where((margin >= self.min_bar_px) & (change >= self.min_change), margin, 0)
+        # footage may have a bar's own shade along half of it; outlines of things are no pairs
+        least = np.where(pair, 2 / 3, 1) * self.min_change
+        return np.where((margin >= self.min_bar_px) & (change >= least), margin, 0)
 
     def _soft(
         self, batch: Batch, margin: np.ndarray, width: np.ndarray, height: np.ndarray
