@@ -55,7 +55,7 @@ def drawn(*shape, seed=0):
 def make_model(shape, precision="fast"):
     torch.manual_seed(1)
     model = WanModel(shape, precision)
-    nn.init.normal_(model.head.head.weight, std=0.3)
+    nn.init.normal_(model.head.head.weight, std=0.15)  # outputs around 1, as trained
     return model.eval()
 
 
