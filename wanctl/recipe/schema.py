@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
+from wanctl.recipe.sampling import ParallelSection, SampleSection
 from wanctl.recipe.section import Section
 
 
@@ -192,6 +193,9 @@ class ModelSection(Section):
     text_weights: str | None = Field(
         default=None, description="another folder for the text encoder and its tokenizer alone"
     )
+    image_weights: str | None = Field(
+        default=None, description="another folder or file for CLIP's vision tower alone"
+    )
     precision: Literal["reference", "fast"] = Field(
         default="fast", description="`reference` follows the official numbers exactly"
     )
@@ -283,67 +287,6 @@ class TrainDiTSection(TrainSection):
         default=(), description="prompts sampled during training; empty: captions of held-out clips"
     )
     preview_steps: PositiveInt = 20
-
-
-class SampleSection(Section):
-    """`wanctl sample`. What is null comes from the variant's run defaults."""
-
-    task: str = Field(default="t2v", description="a row of TASKS")
-    height: PositiveInt | None = None
-    width: PositiveInt | None = None
-    frames: PositiveInt | None = Field(default=None, description="4n+1; 1 makes a PNG")
-    fps: PositiveFloat | None = None
-    steps: PositiveInt | None = None
-    shift: PositiveFloat | None = None
-    guide_scale: float | None = Field(default=None, ge=0)
-    solver: str | None = Field(default=None, description="a row of SOLVERS")
-    negative_prompt: str | None = Field(
-        default=None, description="null: the variant's own; '' is really empty"
-    )
-    seed: int = Field(default=0, description="below 0: a random one, which is printed")
-    noise_device: Literal["cpu", "cuda"] = Field(
-        default="cpu", description="where noise is drawn; the official code draws on cuda"
-    )
-    save_latents: bool = Field(default=False, description="also write NAME.safetensors")
-    crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
-
-
-class ParallelSection(Section):
-    """How the processes that `torchrun` started divide a sample's work between them.
-
-    `auto` fills in what makes the product the number of processes, and the choice is printed.
-    """
-
-    cfg: Literal["auto"] | PositiveInt = Field(
-        default="auto", description="2: each prompt of guidance has processes of its own; or 1"
-    )
-    ulysses: Literal["auto"] | PositiveInt = Field(
-        default="auto",
-        description="processes that exchange tokens for attention heads; divides the heads",
-    )
-    ring: Literal["auto"] | PositiveInt = Field(
-        default="auto",
-        description="processes that pass keys and values around; any number, more to send",
-    )
-    fsdp: Literal["auto"] | bool = Field(
-        default="auto",
-        description="each process keeps a part of the transformer's weights; auto: where they "
-        "would fill over 60 % of a GPU",
-    )
-
-    @field_validator("cfg", "ulysses", "ring", mode="before")
-    @classmethod
-    def _auto_or_count(cls, value: Any) -> Any:
-        if value != "auto" and (type(value) is not int or value < 1):
-            raise ValueError(f"got {value!r}; must be auto, or a number of processes from 1")
-        return value
-
-    @field_validator("fsdp", mode="before")
-    @classmethod
-    def _auto_or_not(cls, value: Any) -> Any:
-        if value not in ("auto", True, False):
-            raise ValueError(f"got {value!r}; must be auto, true or false")
-        return value
 
 
 class Recipe(Section):
