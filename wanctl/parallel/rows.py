@@ -3,12 +3,11 @@
 Each process has some latent rows and the pixels they become, in every frame, so the causal cache
 in time stays with it. A convolution that looks beyond these rows first gets the neighbours' edge
 rows (at the edge of the picture zeros, as its own padding would be), computes, and drops the rows
-that were borrowed. Attention inside a frame looks at whole frames: they are gathered before it.
-The result is that of one process up to rounding.
+that were borrowed. Attention inside a frame gathers the keys and values of all rows. The result is
+that of one process up to rounding.
 
 What it costs, by counting products: two borrowed rows per convolution, 7 % of a decode where 480
-pixel rows are shared by 8 processes (27 % at the latent size, 3 % at the pixels'); and the one
-attention, 0.5 % of a decode at 480p and 1.1 % at 720p, which all processes repeat.
+pixel rows are shared by 8 processes (27 % at the latent size, 3 % at the pixels').
 
 Shapes: B batch, C channels, T frames, H/W rows/columns at any level, Z latent channels, Y latent
 rows.
@@ -101,12 +100,9 @@ class DividedRows:
             _borrow(padded[..., :-1, :], None, padded[..., -1:, :], axis)
             return inputs
 
-        def with_whole_frames(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            x = inputs[0]
-            return (torch.cat(gather(x, axis, counts, dim=3), dim=ROWS), *inputs[1:])
-
-        def drop_others(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            return self._mine(output, counts)
+        def of_all_rows(x_N1LC: Tensor) -> Tensor:
+            width = x_N1LC.shape[2] // counts[axis.index]
+            return torch.cat(gather(x_N1LC, axis, [width * n for n in counts], dim=2), dim=2)
 
         with ExitStack() as hooks:
             for module in self._vae.modules():
@@ -119,8 +115,8 @@ class DividedRows:
                     conv = module.resample["1"]
                     hooks.callback(conv.register_forward_pre_hook(with_row_below).remove)
                 elif isinstance(module, Attention):
-                    hooks.callback(module.register_forward_pre_hook(with_whole_frames).remove)
-                    hooks.callback(module.register_forward_hook(drop_others).remove)
+                    module.whole = of_all_rows
+                    hooks.callback(setattr, module, "whole", None)
             yield
 
 
