@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from wanctl.recipe.section import Section
+from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
 
@@ -64,6 +65,7 @@ class SampleSection(Section):
         description="continuation: how many of the video's last frames are the first ones of the "
         "output; null: 1.5 seconds, at most half",
     )
+    vace: VaceSection = VaceSection()
     save_latents: bool = Field(default=False, description="also write NAME.safetensors")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
 
