@@ -15,7 +15,16 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-MODULES = ("vae", "dit", "weights_memory", "sample_cold", "curate", "curate_memory", "reselect")
+MODULES = (
+    "vae",
+    "dit",
+    "sample",
+    "weights_memory",
+    "sample_cold",
+    "curate",
+    "curate_memory",
+    "reselect",
+)
 RESULT = Path("bench.json")
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wanctl.errors import unknown
+from wanctl.model.attention import Kernel
 from wanctl.model.context import Context, KeysValues, ReadContext, fold_padding
-from wanctl.model.dit_blocks import Block, Head, ImageEmbedding, run_in_weight_dtype
+from wanctl.model.dit_blocks import Attention, Block, Head, ImageEmbedding, run_in_weight_dtype
 from wanctl.model.numerics import NUMERICS
 from wanctl.model.rope import RopeCache
 from wanctl.model.shapes import PATCH
@@ -107,6 +108,22 @@ class WanModel(nn.Module):
         for name, parameter in self.named_parameters():
             if not keeps_fp32(name):
                 parameter.data = parameter.data.to(dtype)
+        return self
+
+    def attend_with(self, kernel: Kernel) -> "WanModel":
+        """Let every attention run in this kernel; not where processes divide the tokens."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.kernel = kernel
+        return self
+
+    def compile_blocks(self) -> "WanModel":
+        """Compile the blocks: one graph for all, half a minute at the first step of each size.
+
+        Fuses the norms, gates and rotations between the products, 1.3-1.4x on Hopper.
+        """
+        for block in (*getattr(self, "vace_blocks", ()), *self.blocks):
+            block.compile()
         return self
 
     def forward(

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wanctl.model.attention import attention
+from wanctl.model.attention import Kernel, attention
 from wanctl.model.context import Context, KeysValues, Padding
 from wanctl.model.numerics import Numerics
 from wanctl.model.rope import RopeTable
@@ -89,6 +89,7 @@ class Attention(nn.Module):
         self.num_heads = shape.num_heads
         self.eps = shape.eps
         self._numerics = numerics
+        self.kernel: Kernel = attention  # see `WanModel.attend_with`
         # Set from outside where the tokens are divided between processes (wanctl/parallel).
         self.attend: Attend | None = None
 
@@ -99,13 +100,13 @@ class Attention(nn.Module):
         rope: RopeTable | None = None,
     ) -> Tensor:
         """(B, G, M, D) in the dtype of the products."""
-        x_BLD = x_BGMD.flatten(1, 2).to(self.q.weight.dtype)
+        x_BLD = x_BGMD.flatten(1, 2).to(self.q.bias.dtype)
         q = self._normed(self.q(x_BLD), self.norm_q)
         if context is None:
             k, v = self._normed(self.k(x_BLD), self.norm_k), self._heads(self.v(x_BLD))
             if rope is not None:
                 q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
-            y_BLNK = (self.attend or attention)(q, k, v)
+            y_BLNK = (self.attend or self.kernel)(q, k, v)
         else:
             seen = context if isinstance(context, KeysValues) else self.read(context)
             y_BLNK = self._attend_to(seen, q)
@@ -124,10 +125,10 @@ class Attention(nn.Module):
         if seen.padding is not None and self._numerics.weighs_padding(seen.v):
             y_BLNK = attention(q, seen.k, seen.v, seen.padding.bias)
         else:
-            y_BLNK = attention(q, *seen.whole())
+            y_BLNK = self.kernel(q, *seen.whole())
         if seen.image_k is None or seen.image_v is None:
             return y_BLNK
-        return y_BLNK + attention(q, seen.image_k, seen.image_v)
+        return y_BLNK + self.kernel(q, seen.image_k, seen.image_v)
 
     def _normed(self, x_BLD: Tensor, norm: nn.RMSNorm) -> Tensor:
         return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps))

@@ -1,0 +1,131 @@
+"""A whole sample beside diffusers' pipeline: four guided steps and the decode, time and memory.
+
+1.3B widths (4 layers), the published VAE, 17x128x128, prompts of 40 and 120 tokens as embeddings.
+Bars: at most 0.8x of diffusers' time and not above its peak memory.
+"""
+
+import json
+from collections.abc import Callable
+
+import torch
+from harness import compare, peak_rss
+
+from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.generate import generate
+from wanctl.diffusion.schedules import make_schedule
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.sample.pixels import to_frames
+
+SHAPE = DiTShape(dim=1536, ffn_dim=8960, num_layers=4, num_heads=12)
+FRAMES, HEIGHT, WIDTH = 17, 128, 128
+LATENTS = (1, 16, 5, 16, 16)
+STEPS, SHIFT, GUIDE_SCALE = 4, 3.0, 5.0
+
+
+def texts() -> tuple[torch.Tensor, torch.Tensor]:
+    """A prompt and a negative one, zero rows after their ends."""
+    both = torch.randn(2, SHAPE.text_len, SHAPE.text_dim)
+    both[0, 40:] = 0
+    both[1, 120:] = 0
+    return both[:1], both[1:]
+
+
+def ours() -> Callable[[], object]:
+    with torch.device("meta"):
+        model = WanModel(SHAPE)
+    model = randomise(model.to_empty(device="cpu"))
+    vae = WanVAE(VAEShape()).eval()
+    prompt, negative = texts()
+
+    @torch.inference_mode()
+    def sample() -> object:
+        latents = generate(
+            model,
+            noise=torch.randn(LATENTS),
+            conditions=Conditions(prompt),
+            negative_context=negative,
+            guide_scale=GUIDE_SCALE,
+            schedule=make_schedule("unipc", STEPS, SHIFT),
+            solver="unipc",
+        )
+        return [to_frames(piece[0]) for piece in vae.decode_frames(latents)]
+
+    return sample
+
+
+def diffusers() -> Callable[[], object]:
+    from diffusers import (
+        AutoencoderKLWan,
+        UniPCMultistepScheduler,
+        WanPipeline,
+        WanTransformer3DModel,
+    )
+
+    transformer = WanTransformer3DModel(
+        num_attention_heads=SHAPE.num_heads, ffn_dim=SHAPE.ffn_dim, num_layers=SHAPE.num_layers
+    )
+    pipeline = WanPipeline(
+        tokenizer=None,
+        text_encoder=None,
+        transformer=randomise(transformer.eval()),
+        vae=AutoencoderKLWan().eval(),
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
+        ),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    prompt, negative = texts()
+
+    def sample() -> object:
+        return pipeline(
+            prompt_embeds=prompt,
+            negative_prompt_embeds=negative,
+            height=HEIGHT,
+            width=WIDTH,
+            num_frames=FRAMES,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDE_SCALE,
+        ).frames
+
+    return sample
+
+
+ARMS = {"ours": ours, "diffusers": diffusers}
+
+
+def randomise(model: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.02, generator=generator)
+    return model
+
+
+def import_only(arm: str) -> None:
+    """What a process holds before it has a model."""
+    if arm == "diffusers":
+        from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel  # noqa: F401
+
+
+def build_and_sample(arm: str) -> None:
+    torch.manual_seed(0)
+    ARMS[arm]()()
+
+
+def run(repeats: int = 5) -> dict[str, float]:
+    """Speed as a multiple of diffusers', and peak memory of each; `_net` is above the imports."""
+    torch.manual_seed(0)
+    figures = compare("sample", {arm: make() for arm, make in ARMS.items()}, repeats)
+    figures["sample.time_ratio"] = round(1 / figures["sample.times_as_fast"], 3)
+    for arm in ARMS:
+        peak = peak_rss("sample", "build_and_sample", arm)
+        figures[f"sample.{arm}_mb"] = round(peak / 1e6)
+        figures[f"sample.{arm}_net_mb"] = round(
+            (peak - peak_rss("sample", "import_only", arm)) / 1e6
+        )
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))

@@ -1,0 +1,104 @@
+"""Large matrices in 8 bits: half the memory of bf16, and with `fp8-dynamic` quicker products.
+
+Each output channel has a scale. `int8` and `fp8` store 8 bits and multiply in the model's own
+format, so only the weights are rounded; `fp8-dynamic` also rounds the activations, each token by
+a scale of its own, and multiplies in fp8 (GPUs of capability 8.9 and up). All three change the
+video; what they do to a velocity is measured in tests and in docs/benchmarks.md.
+
+Shapes: O outputs, I inputs, P rows.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wanctl.errors import UserError, unknown
+from wanctl.model.dit import WanModel
+
+FP8 = torch.float8_e4m3fn
+FP8_MAX = torch.finfo(FP8).max
+INT8_MAX = 127.0
+FP8_CAPABILITY = (8, 9)
+KINDS = ("int8", "fp8", "fp8-dynamic")
+
+
+class QuantizedLinear(nn.Module):
+    """`nn.Linear` with an 8-bit weight.
+
+    Args:
+        linear: the layer it replaces; the bias keeps its format, which is that of the products.
+        kind: one of KINDS.
+    """
+
+    def __init__(self, linear: nn.Linear, kind: str) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()
+        largest = FP8_MAX if kind.startswith("fp8") else INT8_MAX
+        scale_O1 = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / largest
+        scaled = weight / scale_O1
+        self.register_buffer("weight", scaled.to(FP8) if kind != "int8" else _to_int8(scaled))
+        self.register_buffer("scale", scale_O1.flatten())
+        self.bias = linear.bias
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., O) in the dtype of the bias."""
+        if self.kind == "fp8-dynamic":
+            return self._product_in_fp8(x.to(self.bias.dtype))
+        x = x.to(self.bias.dtype)
+        # The scale comes after the product: one multiplication per output, not per weight.
+        return torch.addcmul(self.bias, F.linear(x, self.weight.to(x.dtype)), self.scale.to(x))
+
+    def _product_in_fp8(self, x: Tensor) -> Tensor:
+        x_PI = x.flatten(0, -2)
+        scale_P1 = x_PI.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12) / FP8_MAX
+        y_PO = torch._scaled_mm(
+            (x_PI / scale_P1).clamp(-FP8_MAX, FP8_MAX).to(FP8),
+            self.weight.t(),
+            scale_a=scale_P1,
+            scale_b=self.scale[None],
+            bias=self.bias,
+            out_dtype=x.dtype,
+            use_fast_accum=True,
+        )
+        return y_PO.unflatten(0, x.shape[:-1])
+
+    weight: Tensor
+    scale: Tensor
+
+
+def quantize(model: WanModel, kind: str) -> WanModel:
+    """Put the blocks' matrices into 8 bits, in place; everything else keeps its format.
+
+    Raises:
+        UserError: no such kind.
+    """
+    if kind not in KINDS:
+        raise UserError(f"model.quantize: {unknown('kind', kind, KINDS)}")
+    for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
+        for parent in (block.self_attn, block.cross_attn, block.ffn):
+            for name, layer in list(parent.named_children()):
+                if isinstance(layer, nn.Linear):
+                    setattr(parent, name, QuantizedLinear(layer, kind))
+    return model
+
+
+def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Check that a device multiplies the kind.
+
+    Raises:
+        UserError: it does not; says what it can do.
+    """
+    if kind != "fp8-dynamic":
+        return
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FP8_CAPABILITY
+    if not able or dtype != torch.bfloat16:
+        raise UserError(
+            f"model.quantize: fp8-dynamic multiplies in fp8, which needs bf16 and a GPU of "
+            f"capability 8.9 or more; here is {device.type} in "
+            f"{str(dtype).removeprefix('torch.')}; `fp8` and `int8` save the same memory anywhere"
+        )
+
+
+def _to_int8(scaled: Tensor) -> Tensor:
+    return scaled.round().clamp(-INT8_MAX, INT8_MAX).to(torch.int8)
