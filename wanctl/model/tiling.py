@@ -1,0 +1,146 @@
+"""The video VAE in tiles of the picture, for memory that does not grow with it.
+
+Each tile goes through the whole video with the causal cache of its own, so time is exact. Space
+is not: near its edges a tile sees zeros where its neighbours are, and attention in the middle
+sees one tile only. Tiles overlap, and across the overlap one fades linearly into the next.
+
+Shapes: B batch, C channels, T frames, H/W pixels, Y/X latent rows/columns.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wanctl.errors import UserError
+from wanctl.model.vae import WanVAE
+
+OVERLAP = 4  # a tile shares a quarter of its side with the next
+
+
+class Span(NamedTuple):
+    """Rows or columns of one tile."""
+
+    start: int
+    end: int
+
+
+class TiledVAE:
+    """A `WanVAE` that works tile by tile; only the video itself grows with the picture.
+
+    Args:
+        vae: what each tile goes through.
+        tile: side of a tile in pixels, a multiple of the VAE's stride.
+
+    Raises:
+        UserError: no such tile.
+    """
+
+    def __init__(self, vae: WanVAE, tile: int) -> None:
+        stride = vae.spatial_stride
+        if tile % stride or tile < OVERLAP * 2 * stride:
+            raise UserError(
+                f"model.vae_tile: got {tile}; must be a multiple of {stride} and at least "
+                f"{OVERLAP * 2 * stride}"
+            )
+        self.vae = vae
+        self.shape = vae.shape
+        self.spatial_stride = stride
+        self.temporal_stride = vae.temporal_stride
+        self._side = tile // stride
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z, T, Y, X) normalised latents -> (B, 3, 4(T-1)+1, H, W) on the CPU."""
+        return torch.cat(list(self.decode_frames(latents)), dim=2)
+
+    def decode_frames(self, latents: Tensor, *, latent_frames: int = 1) -> Iterator[Tensor]:
+        """`WanVAE.decode_frames`; the first piece comes when all tiles are through."""
+        batch, _, frames, rows, columns = latents.shape
+        if rows <= self._side and columns <= self._side:
+            yield from self.vae.decode_frames(latents, latent_frames=latent_frames)
+            return
+        stride = self.spatial_stride
+        length = (frames - 1) * self.temporal_stride + 1
+        # On the host: 480x832x81 is 0.4 GB, which a device short of memory does not have.
+        video = torch.zeros(batch, 3, length, rows * stride, columns * stride)
+        for y, x, weight_11HW in self._tiles(rows, columns, stride):
+            tile = latents[..., y.start : y.end, x.start : x.end]
+            into = video[..., _by(y, stride), _by(x, stride)]
+            start = 0
+            for piece in self.vae.decode_frames(tile, latent_frames=latent_frames):
+                end = start + piece.shape[2]
+                into[:, :, start:end] += piece.float().cpu() * weight_11HW
+                start = end
+        first = (latent_frames - 1) * self.temporal_stride + 1
+        rest = latent_frames * self.temporal_stride
+        yield video[:, :, :first]
+        yield from video[:, :, first:].split(rest, dim=2) if length > first else ()
+
+    def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
+        """Normalised latents, float32, on the video's device."""
+        stride = self.spatial_stride
+        rows, columns = video.shape[3] // stride, video.shape[4] // stride
+        fits = rows <= self._side and columns <= self._side
+        if fits or video.shape[3] % stride or video.shape[4] % stride:
+            return self.vae.encode(video, chunked=chunked)
+        latents: Tensor | None = None
+        for y, x, weight_11YX in self._tiles(rows, columns, 1):
+            part = self.vae.encode(video[..., _by(y, stride), _by(x, stride)], chunked=chunked)
+            if latents is None:
+                latents = part.new_zeros(*part.shape[:3], rows, columns)
+            latents[..., y.start : y.end, x.start : x.end] += part * weight_11YX.to(part.device)
+        assert latents is not None
+        return latents
+
+    def _tiles(self, rows: int, columns: int, scale: int) -> Iterator[tuple[Span, Span, Tensor]]:
+        """Every tile in latent units, with the weights of its pixels; weights sum to 1."""
+        across = list(zip(*self._axis(columns, scale), strict=True))
+        for y, weight_H in zip(*self._axis(rows, scale), strict=True):
+            for x, weight_W in across:
+                yield y, x, weight_H[:, None] * weight_W
+
+    def _axis(self, size: int, scale: int) -> tuple[list[Span], list[Tensor]]:
+        spans = _spans(size, self._side)
+        return spans, [_fade(spans, i, scale) for i in range(len(spans))]
+
+
+def tiles_of(rows: int, columns: int, side: int) -> int:
+    """How many tiles of `side` a picture takes, all in latent units."""
+    return len(_spans(rows, side)) * len(_spans(columns, side))
+
+
+def _spans(size: int, side: int) -> list[Span]:
+    """Tiles along one axis: as few as `side` allows, then as small as these can be.
+
+    Neighbours share a quarter of `side`, and no place belongs to three.
+    """
+    if size <= side:
+        return [Span(0, size)]
+    shared = side // OVERLAP
+    count = math.ceil((size - shared) / (side - shared))
+    fitted = math.ceil((size + (count - 1) * shared) / count)
+    starts = [i * (fitted - shared) for i in range(count)]
+    return [Span(start, min(start + fitted, size)) for start in starts]
+
+
+def _fade(spans: list[Span], index: int, scale: int) -> Tensor:
+    """Weights of one tile along one axis: 0 to 1 over what it shares with the tile before."""
+    span = spans[index]
+    weight = torch.ones((span.end - span.start) * scale)
+    if index > 0:
+        shared = (spans[index - 1].end - span.start) * scale
+        weight[:shared] *= _ramp(shared)
+    if index + 1 < len(spans):
+        shared = (span.end - spans[index + 1].start) * scale
+        weight[-shared:] *= 1 - _ramp(shared)
+    return weight
+
+
+def _ramp(size: int) -> Tensor:
+    return (torch.arange(size) + 0.5) / size
+
+
+def _by(span: Span, stride: int) -> slice:
+    return slice(span.start * stride, span.end * stride)
