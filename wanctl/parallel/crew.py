@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from wanctl.diffusion.conditions import Model
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.dit import WanModel
+from wanctl.model.dit_blocks import Block
 from wanctl.model.vae import WanVAE
 from wanctl.parallel import world
 from wanctl.parallel.layout import Layout
@@ -91,11 +93,12 @@ class Crew:
 
 
 def divide_tokens(model: WanModel, mesh: Mesh) -> None:
-    """Make each process work on some of a video's tokens."""
+    """Make each process work on some of a video's tokens, with the kernels the blocks have now."""
     split = DividedTokens(mesh.tokens, mesh.ring, mesh.ulysses)
     model.split = split
     for block in (*model.blocks, *getattr(model, "vace_blocks", ())):
-        block.self_attn.attend = split.attend
+        assert isinstance(block, Block)
+        block.self_attn.attend = partial(split.attend, kernel=block.self_attn.kernel)
 
 
 @contextmanager

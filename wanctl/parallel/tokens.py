@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.model.attention import attention
+from wanctl.model.attention import Kernel, attention
 from wanctl.model.rope import RopeTable
 from wanctl.parallel.mesh import Axis
 from wanctl.parallel.partial import Part, attend_part, merge
@@ -60,13 +60,26 @@ class DividedTokens:
         parts = gather(x_BLP, self._tokens, self._counts, dim=1)
         return torch.cat([part.unflatten(1, (groups, -1)) for part in parts], 2).flatten(1, 2)
 
-    def attend(self, q_BLNK: Tensor, k_BLNK: Tensor, v_BLNK: Tensor) -> Tensor:
-        """Self-attention of this process's tokens to those of all, (B, L, N, K)."""
+    def attend(
+        self, q_BLNK: Tensor, k_BLNK: Tensor, v_BLNK: Tensor, *, kernel: Kernel = attention
+    ) -> Tensor:
+        """Self-attention of this process's tokens to those of all, (B, L, N, K).
+
+        Args:
+            q_BLNK: queries of this process's tokens.
+            k_BLNK: their keys.
+            v_BLNK: their values.
+            kernel: runs it where there is no ring; parts of a ring need the sum of their softmax,
+                which a kernel keeps to itself.
+        """
         q, k = q_BLNK.to(v_BLNK.dtype), k_BLNK.to(v_BLNK.dtype)
         stations = list(zip(*[iter(self._counts)] * self._ulysses.size, strict=True))
         here = stations[self._ring.index]
         q, k, v = _heads_for_tokens(torch.stack((q, k, v_BLNK)), self._ulysses, here)
-        found = _around(q, k, v, self._ring, [sum(station) for station in stations])
+        if self._ring.size == 1:
+            found = kernel(q, k, v)
+        else:
+            found = _around(q, k, v, self._ring, [sum(station) for station in stations])
         return _tokens_for_heads(found, self._ulysses, here)
 
     def _sizes(self, tokens: int) -> list[int]:
@@ -131,8 +144,6 @@ def _tokens_for_heads(x_BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> Te
 
 def _around(q: Tensor, k: Tensor, v: Tensor, ring: Axis, counts: list[int]) -> Tensor:
     """Attention to the keys of all stations; the next ones arrive while these are attended to."""
-    if ring.size == 1:
-        return attention(q, k, v)
     held = torch.stack((k, v))
     whole: Part | None = None
     for step in range(ring.size):

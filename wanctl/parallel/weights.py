@@ -37,7 +37,7 @@ def divide_weights(model: WanModel, mesh: DeviceMesh) -> WanModel:
         assert isinstance(after, FSDPModule)
         block.set_modules_to_forward_prefetch([after])
     # Reading the prompts ahead asks all blocks for weights outside their forward passes.
-    model.read_context = None
+    model.read_context = None  # type: ignore[method-assign]
     return model
 
 
