@@ -11,7 +11,9 @@ from wanctl.data.moments import SLACK_S, Moments, frames_at, frames_at_many
 from wanctl.data.spans import Span, open_span
 from wanctl.data.stream import VideoError, fit_long_side
 
-__all__ = ["frames_at", "frames_at_many", "iter_window", "read_clip", "read_window"]
+__all__ = [
+    "frames_at", "frames_at_many", "iter_window", "read_clip", "read_pictures", "read_window",
+]  # fmt: skip
 
 
 # swscale's names
@@ -99,6 +101,26 @@ def read_window(
             video[index] = picture
     assert video is not None
     return video
+
+
+def read_pictures(path: str | Path, pts: Sequence[int]) -> np.ndarray:
+    """Single pictures as they are: (N, height, width, 3) uint8 RGB, upright, square pixels.
+
+    Args:
+        path: the file.
+        pts: their times, rising.
+
+    Raises:
+        VideoError: a picture is not there any more.
+    """
+    wanted, found = set(pts), []
+    with open_span(path, pts[0], pts[-1] + 1) as span:
+        for frame, _, _ in span.pictures():
+            if frame.pts in wanted:
+                found.append(span.painter(frame).paint(frame, *span.size, how="BICUBIC"))
+    if len(found) != len(wanted):
+        raise VideoError(f"{path}: {len(wanted) - len(found)} pictures are gone; it has changed")
+    return np.stack(found)
 
 
 def iter_window(

@@ -21,7 +21,13 @@ NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
 
 @dataclass(frozen=True)
 class Components:
-    """The files of one model; None where the reference holds no such part."""
+    """The files of one model; None where the reference holds no such part.
+
+    Attributes:
+        dit: the transformer; of two experts the one for high noise.
+        dit_low: the one for low noise.
+        image_encoder: CLIP's vision tower: a folder, or the published file.
+    """
 
     root: Path
     layout: Layout
@@ -31,6 +37,14 @@ class Components:
     vae_config: Path | None = None
     text_encoder: Path | None = None
     tokenizer: Path | None = None
+    dit_low: tuple[Path, ...] | None = None
+    dit_low_config: Path | None = None
+    image_encoder: Path | None = None
+
+    @property
+    def low_expert(self) -> "Components":
+        """The same with the low-noise expert as its transformer."""
+        return replace(self, dit=self.dit_low, dit_config=self.dit_low_config)
 
 
 def find_components(ref: str | Path) -> Components:
@@ -85,6 +99,8 @@ def _in_file(path: Path) -> Components | None:
     names = set(tensor_names(path))
     if any(name.endswith("patch_embedding.weight") for name in names):
         return replace(here, dit=(path,), dit_config=_config(path.parent, "num_layers"))
+    if {"visual.cls_embedding", "vision_model.embeddings.class_embedding"} & names:
+        return replace(here, image_encoder=path)
     if "token_embedding.weight" in names or "shared.weight" in names:
         return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
     if any(name.startswith(("decoder.", "encoder.")) for name in names):
@@ -94,24 +110,35 @@ def _in_file(path: Path) -> Components | None:
 
 def _in_folder(folder: Path) -> Components | None:
     if (folder / "model_index.json").is_file() or (folder / "transformer").is_dir():
-        return _pipeline(folder, "diffusers", dit="transformer")
+        return _pipeline(folder, "diffusers", dit="transformer", low="transformer_2")
     if any((folder / part / "config.json").is_file() for part in ("dit", "vae")):
-        return _pipeline(folder, "wanctl", dit="dit")
+        return _pipeline(folder, "wanctl", dit="dit", low="dit_low")
     here = Components(
-        folder, "official", text_encoder=_text_encoder(folder), tokenizer=_tokenizer(folder)
+        folder,
+        "official",
+        text_encoder=_text_encoder(folder),
+        tokenizer=_tokenizer(folder),
+        image_encoder=_image_encoder(folder),
     )
     files, config = weight_files(folder), _config(folder)
-    if config and read_config(config).get("model_type") == "umt5":
+    kind = read_config(config).get("model_type") if config else None
+    if kind == "umt5":
         return replace(here, text_encoder=folder, tokenizer=_tokenizer(folder.parent) or folder)
+    if kind == "clip_vision_model":
+        return replace(here, image_encoder=folder)
     if files and _config(folder, "z_dim"):
         return replace(here, vae=files[0], vae_config=config)
     vae = next((p for p in sorted(folder.glob("*VAE*")) if p.suffix in WEIGHT_SUFFIXES), None)
-    if files or vae or here.text_encoder:
+    high, low = folder / "high_noise_model", folder / "low_noise_model"
+    if high.is_dir() or low.is_dir():
+        files, config = weight_files(high), _config(high)
+        here = replace(here, dit_low=weight_files(low), dit_low_config=_config(low))
+    if files or vae or here.dit_low or here.text_encoder or here.image_encoder:
         return replace(here, dit=files, dit_config=config if files else None, vae=vae)
     return None
 
 
-def _pipeline(folder: Path, layout: Layout, *, dit: str) -> Components:
+def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components:
     """A folder with one subfolder per part."""
     vae_files = weight_files(folder / "vae")
     return Components(
@@ -123,6 +150,9 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str) -> Components:
         vae_config=_config(folder / "vae"),
         text_encoder=_text_encoder(folder),
         tokenizer=_tokenizer(folder),
+        dit_low=weight_files(folder / low),
+        dit_low_config=_config(folder / low),
+        image_encoder=_image_encoder(folder),
     )
 
 
@@ -158,6 +188,13 @@ def _text_encoder(folder: Path) -> Path | None:
     if (folder / "text_encoder").is_dir():
         return folder / "text_encoder"
     return next(iter(sorted(folder.glob("models_t5*.pth"))), None)
+
+
+def _image_encoder(folder: Path) -> Path | None:
+    """A folder as transformers writes it, or the published single file."""
+    if (folder / "image_encoder").is_dir():
+        return folder / "image_encoder"
+    return next(iter(sorted(folder.glob("models_clip*.pth"))), None)
 
 
 def _tokenizer(folder: Path) -> Path | None:

@@ -43,7 +43,7 @@ from wanctl.model.tensors import (
     write_tensors,
 )
 from wanctl.model.vae import WanVAE
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import DiTShape, VAEShape
 
 Network = TypeVar("Network", bound=nn.Module)
 SaveLayout = Literal["official", "diffusers"]
@@ -74,19 +74,22 @@ def load_dit(
     if not parts.dit:
         raise WeightsError(f"{parts.root}: holds no transformer")
     names, shapes = _official_names(parts.dit, lambda _: DIT_KEYS)
-    if parts.dit_config:
-        where = str(parts.dit_config)
-        shape = dit_shape_from_config(read_config(parts.dit_config), where)
-        shape = with_image_branch(shape, shapes)
-    else:
-        shape = dit_shape_from_tensors(shapes, str(parts.dit[0]))
     with torch.device("meta"):
-        model = WanModel(shape, precision)
+        model = WanModel(_dit_shape(parts, shapes), precision)
 
     def target(name: str) -> torch.dtype:
         return torch.float32 if keeps_fp32(name) else dtype
 
     return _fill(model, parts.dit, names, torch.device(device), target).eval()
+
+
+def read_dit_shape(parts: Components) -> DiTShape:
+    """Sizes of a transformer, by its config and the names of its tensors.
+
+    Raises:
+        WeightsError: they do not tell.
+    """
+    return _dit_shape(parts, _official_names(parts.dit or (), lambda _: DIT_KEYS)[1])
 
 
 def load_vae(
@@ -151,6 +154,14 @@ def save_vae(
     names = to_diffusers(tensors, _vae_keys(vae.shape)) if layout == "diffusers" else None
     _save(folder, _renamed(tensors, names), metadata or {}, None)
     write_config(folder / "config.json", vae_config(vae.shape, layout))
+
+
+def _dit_shape(parts: Components, shapes: Mapping[str, tuple[int, ...]]) -> DiTShape:
+    """Sizes by the config where there is one; the image branch shows in the tensors alone."""
+    if not parts.dit_config:
+        return dit_shape_from_tensors(shapes, str((parts.dit or ("",))[0]))
+    where = str(parts.dit_config)
+    return with_image_branch(dit_shape_from_config(read_config(parts.dit_config), where), shapes)
 
 
 def _components(ref: str | Path | Components) -> Components:

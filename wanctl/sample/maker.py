@@ -12,22 +12,26 @@ from torch import Tensor
 
 from wanctl.data.atomic import replacing
 from wanctl.data.encode import write_png, write_video
-from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.conditions import Conditions, Model
+from wanctl.diffusion.experts import HIGH, LOW, Experts, guide_scales
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.log import progress
+from wanctl.log import log, progress
+from wanctl.model.components import Components
 from wanctl.model.dit import WanModel
-from wanctl.model.shape_config import dit_shape_from_config
-from wanctl.model.tensors import WeightsError, read_config
+from wanctl.model.shapes import PixelShape
+from wanctl.model.tensors import WeightsError
 from wanctl.model.text import load_text_encoder
-from wanctl.model.variants import DiTShape
-from wanctl.model.weights import load_dit, load_vae
+from wanctl.model.variants import DiTShape, Variant
+from wanctl.model.weights import load_dit, load_vae, read_dit_shape
 from wanctl.parallel.layout import Asked, choose_layout
-from wanctl.parallel.team import Alone, Team
+from wanctl.parallel.team import Team
+from wanctl.sample.encoders import SampleEncoders
 from wanctl.sample.pixels import to_frames, to_picture
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import SampleWeights
-from wanctl.tasks.api import trim_text
+from wanctl.tasks.api import pad_texts, trim_text
+from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.table import get_task
 
 NOTE_LENGTH = 40
@@ -54,10 +58,10 @@ class Maker:
     Args:
         settings: how.
         weights: with what.
-        dit_shape: sizes to assume where the weights have no config.json.
-        device: where.
+        variant: what they are weights of.
+        inputs: what is given besides words.
         dtype: of the transformer's large matrices.
-        team: the processes that work on it; this one alone by default.
+        team: the processes that work on it, and their device.
         parallel: how they divide the work.
 
     Raises:
@@ -69,25 +73,29 @@ class Maker:
         self,
         settings: Settings,
         weights: SampleWeights,
-        dit_shape: DiTShape,
-        device: torch.device,
+        variant: Variant,
+        inputs: Inputs,
         dtype: torch.dtype,
-        team: Team | None = None,
+        team: Team,
         parallel: Asked | None = None,
     ) -> None:
         self.settings = settings
-        self.team = team or Alone(device)
+        self.inputs = inputs
+        self.team = team
         self.weights = weights
-        self.device = device
+        self.device = device = team.device
         self.dtype = dtype
         self.task = get_task(settings.task)
         self.vae = load_vae(weights.vae, device=device)
-        config = weights.dit.dit_config
-        shape = dit_shape_from_config(read_config(config), str(config)) if config else dit_shape
+        shape = self._dit_shape(variant)
         if shape.out_channels != self.vae.shape.z_dim:
             raise WeightsError(
                 f"the transformer ({weights.dit.root}) makes {shape.out_channels} channels and the "
                 f"VAE ({weights.vae.root}) takes {self.vae.shape.z_dim}; they are not of one model"
+            )
+        if reason := self.task.refusal(shape):
+            raise WeightsError(
+                f"the transformer ({weights.dit.root}) cannot do task {self.task.name}: {reason}"
             )
         self.dit_shape = shape
         self.team.arrange(
@@ -95,7 +103,7 @@ class Maker:
                 parallel or Asked(),
                 self.team.size,
                 heads=shape.num_heads,
-                guided=settings.guide_scale != 1,
+                guided=settings.guided,
                 fsdp_pays=_fills(device, weights.dit.dit or ()),
             )
         )
@@ -104,26 +112,28 @@ class Maker:
     def latents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Tensor]]:
         """Denoise one prompt after another; yields (1, C, T, Y, X) fp32."""
         settings = self.settings
-        guided = settings.guide_scale != 1
+        guided = settings.guided
         negative = [settings.negative_prompt] if guided else []
         texts = self.team.share(lambda: self._embed([job.prompt for job in jobs] + negative))
-        negative_context = self._conditions(texts[-1]).context if guided else None
+        negative_context = self._context(texts[-1]) if guided else None
+        conditions = self.team.share(lambda: self._conditions(texts[0])).to(self.device)
         schedule = make_schedule(settings.solver, settings.steps, settings.shift)
         noise = self.team.share(lambda: self._noise().cpu()).to(self.device)
-        model = self.team.divide(self._load_dit())
+        scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
+        model = self._model()
         for job, text in zip(jobs, texts, strict=False):
             with progress(settings.steps, job.prompt[:NOTE_LENGTH]) as bar:
                 latents = generate(
                     model,
                     noise=noise,
-                    conditions=self._conditions(text),
+                    conditions=conditions.with_context(self._context(text)),
                     negative_context=negative_context,
-                    guide_scale=settings.guide_scale,
+                    guide_scale=scales,
                     schedule=schedule,
                     solver=settings.solver,
                     on_step=lambda step, x, bar=bar: bar.advance(),  # noqa: ARG005
                 )
-            yield job, latents
+            yield job, self.task.finish(latents, self.inputs)
 
     @torch.inference_mode()
     def write(self, job: Job, latents: Tensor) -> None:
@@ -175,24 +185,52 @@ class Maker:
             torch.cuda.empty_cache()
         return texts
 
+    def _context(self, text: Tensor) -> Tensor:
+        return pad_texts([text], self.dit_shape.text_len).to(self.device)
+
     def _conditions(self, text: Tensor) -> Conditions:
-        return self.task.conditions([text], self.dit_shape.text_len).to(self.device)
+        """What the model is told, on the CPU; the same for all prompts but for the words."""
+        encode = SampleEncoders(self.vae, self.dit_shape, self.weights.image, self.device)
+        return self.task.conditions(
+            [text], self.dit_shape.text_len, self.inputs, self._size, encode
+        )
+
+    @property
+    def _size(self) -> PixelShape:
+        settings = self.settings
+        return PixelShape(settings.frames, settings.height, settings.width)
 
     def _noise(self) -> Tensor:
         """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""
         settings = self.settings
-        shape = self.task.latent_shape(
-            self.vae.shape, settings.frames, settings.height, settings.width
-        )
+        shape = self.task.latent_shape(self.vae.shape, *self._size, self.inputs)
         generator = torch.Generator(settings.noise_device).manual_seed(settings.seed)
         noise = torch.randn(
             shape, generator=generator, device=settings.noise_device, dtype=torch.float32
         )
         return noise[None]
 
-    def _load_dit(self) -> WanModel:
+    def _dit_shape(self, variant: Variant) -> DiTShape:
+        """Sizes of the weights; of the variant where they do not tell."""
+        dit = self.weights.dit
+        return read_dit_shape(dit) if dit.dit_config else variant.dit
+
+    def _model(self) -> Model | Experts:
+        """The transformer; of two experts the one that its turn comes for."""
+        dit, boundary = self.weights.dit, self.settings.boundary
+        if boundary is None:
+            return self.team.divide(self._load_dit(dit))
+        parts = {HIGH: dit, LOW: dit.low_expert}
+
+        def load(name: str) -> Model:
+            log.info("loading the %s expert", name)
+            return self.team.divide(self._load_dit(parts[name]))
+
+        return Experts(load, boundary)
+
+    def _load_dit(self, parts: Components) -> WanModel:
         return load_dit(
-            self.weights.dit,
+            parts,
             device=self.team.loading_device,
             dtype=self.dtype,
             precision=self.settings.precision,

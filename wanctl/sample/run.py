@@ -19,13 +19,15 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant
-from wanctl.parallel.layout import Asked
+from wanctl.parallel.layout import Asked as AskedLayout
 from wanctl.parallel.team import Team, join
 from wanctl.recipe.load import LoadedRecipe
+from wanctl.sample.inputs import InputFiles, read_inputs
 from wanctl.sample.maker import Job, Maker, write_latents
 from wanctl.sample.prompts import read_prompts
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import WeightsSearch
+from wanctl.tasks.inputs import Asked
 from wanctl.tasks.table import get_task
 
 T = TypeVar("T")
@@ -62,7 +64,8 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
     variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, team.device)
     try:
-        settings = team.share(lambda: _settings(loaded, variant, dtype))
+        files = _input_files(loaded, variant)
+        settings = team.share(lambda: _settings(loaded, variant, dtype, files))
     except ProblemsError as error:
         raise loaded.locate(error) from None
     search = WeightsSearch(
@@ -70,6 +73,7 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
         weights=recipe.model.weights,
         vae_weights=recipe.model.vae_weights,
         text_weights=recipe.model.text_weights,
+        image_weights=recipe.model.image_weights,
         variant=variant,
     )
     weights = team.share(search.find)
@@ -79,6 +83,7 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
         "software": f"wanctl {version('wanctl')}",
         **settings.metadata(),
         **weights.metadata(),
+        **files.metadata(),
         "recipe": loaded.dump(),
     }
     jobs = [
@@ -89,9 +94,9 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
         lambda: [job for job in jobs if not _is_done(job, latents=recipe.sample.save_latents)]
     )
     if todo:
-        parallel = Asked(**recipe.parallel.model_dump())
+        parallel = AskedLayout(**recipe.parallel.model_dump())
         try:
-            maker = Maker(settings, weights, variant.dit, team.device, dtype, team, parallel)
+            maker = Maker(settings, weights, variant, files.inputs, dtype, team, parallel)
         except ProblemsError as error:
             raise loaded.locate(error) from None
         for job, latents in maker.latents(todo):
@@ -103,34 +108,56 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
     return [job.path for job in jobs] if team.first else []
 
 
-def _settings(loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype) -> Settings:
+def _input_files(loaded: LoadedRecipe, variant: Variant) -> InputFiles:
+    """Pictures and footage that the recipe names.
+
+    Raises:
+        ProblemsError: one cannot be read.
+    """
+    section = loaded.recipe.sample
+    fps = _or(section.fps, variant.defaults.fps)
+    with _in_section("sample"):
+        return read_inputs(section, fps, loaded.recipe.curate.decode)
+
+
+def _settings(
+    loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype, files: InputFiles
+) -> Settings:
     """The recipe's `sample` section with the variant's defaults filled in, checked.
 
     Raises:
         ProblemsError: a name, a size or a device is not possible.
     """
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
+    asked = Asked(section.frames, section.height, section.width, exact=section.fit == "exact")
     with _in_section("sample"):
-        task = get_task(section.task)
+        task = get_task(section.task or variant.tasks[0])
+        size = task.size(files.inputs, asked, defaults, variant.vae)
+    area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
     settings = Settings(
         task=task.name,
-        frames=_or(section.frames, task.default_frames(defaults.frames)),
-        height=_or(section.height, defaults.height),
-        width=_or(section.width, defaults.width),
+        frames=size.frames,
+        height=size.height,
+        width=size.width,
         fps=_or(section.fps, defaults.fps),
         steps=_or(section.steps, defaults.steps),
-        shift=_or(section.shift, defaults.shift),
+        shift=_or(section.shift, defaults.shift_at(area)),
         guide_scale=_or(section.guide_scale, defaults.guide_scale),
+        boundary=_or(section.boundary, defaults.boundary),
         solver=_or(section.solver, defaults.solver),
         negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
         seed=section.seed if section.seed >= 0 else secrets.randbelow(MAX_RANDOM_SEED),
         noise_device=section.noise_device,
         crf=section.crf,
+        fit=section.fit,
+        given_frames=section.given_frames,
+        inputs=files.hashes,
         precision=model.precision,
         dtype=str(dtype).removeprefix("torch."),
     )
     with _in_section("sample"):
-        task.latent_shape(variant.vae, settings.frames, settings.height, settings.width)
+        task.latent_shape(variant.vae, *size, files.inputs)
+        _check_experts(settings, variant)
         make_schedule(settings.solver, settings.steps, settings.shift)
         if settings.noise_device == "cuda" and not torch.cuda.is_available():
             raise UserError(
@@ -140,6 +167,22 @@ def _settings(loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype) -> Set
     if section.seed < 0:
         log.info("seed %d", settings.seed)
     return settings
+
+
+def _check_experts(settings: Settings, variant: Variant) -> None:
+    """What is said of two experts of a model that has one.
+
+    Raises:
+        UserError: `KEY: message`.
+    """
+    if variant.experts == 2:
+        return
+    if isinstance(settings.guide_scale, tuple):
+        raise UserError(
+            f"guide_scale: got two for {variant.name}, which is one transformer; need a number"
+        )
+    if settings.boundary is not None:
+        raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
 
 
 @contextmanager

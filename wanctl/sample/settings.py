@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from wanctl.sample.prompts import slug
@@ -21,12 +22,17 @@ class Settings:
         fps: of the mp4.
         steps: solver steps.
         shift: of the schedule.
-        guide_scale: classifier-free guidance.
+        guide_scale: classifier-free guidance; of two experts (low noise, high noise).
+        boundary: share of the noise levels from which on the high-noise expert works; None: one
+            model.
         solver: a row of SOLVERS.
         negative_prompt: what guidance leads away from.
         seed: of the noise; not negative.
         noise_device: where the noise is drawn; the two give different numbers.
         crf: H.264 quality.
+        fit: whether pictures give the shape (`area`) or are cut to it (`exact`).
+        given_frames: how many frames of a video are given; None: as many as are usual.
+        inputs: recipe key -> sha256 of the file that it names.
         precision: of the transformer, `reference` or `fast`.
         dtype: its number format.
     """
@@ -38,12 +44,16 @@ class Settings:
     fps: float
     steps: int
     shift: float
-    guide_scale: float
+    guide_scale: float | tuple[float, float]
+    boundary: float | None
     solver: str
     negative_prompt: str
     seed: int
     noise_device: str
     crf: int
+    fit: str
+    given_frames: int | None
+    inputs: Mapping[str, str]
     precision: str
     dtype: str
 
@@ -51,6 +61,12 @@ class Settings:
     def suffix(self) -> str:
         """Kind of file that comes out."""
         return ".png" if self.frames == 1 else ".mp4"
+
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt plays a part."""
+        scales = self.guide_scale if isinstance(self.guide_scale, tuple) else (self.guide_scale,)
+        return any(scale != 1 for scale in scales)
 
     def key(self, prompt: str, weights: str) -> str:
         """Hash over all that the content depends on; equal keys mean equal content.

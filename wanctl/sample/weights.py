@@ -21,6 +21,7 @@ class SampleWeights:
         vae: holds the VAE.
         text: holds the text encoder; None where a package carries it.
         text_kind: `umt5` or `minilm`.
+        image: holds CLIP's vision tower; None where there is none.
         fingerprint: 16 hex digits over the contents of all files.
     """
 
@@ -29,11 +30,16 @@ class SampleWeights:
     text: Components | None
     text_kind: str
     fingerprint: str
+    image: Components | None = None
 
     def metadata(self) -> dict[str, str]:
         """For an output's header."""
         text = str(self.text.text_encoder) if self.text else f"{self.text_kind} (packaged)"
+        low = {"dit_low_weights": str(self.dit.dit_low[0])} if self.dit.dit_low else {}
+        image = {"image_weights": str(self.image.image_encoder)} if self.image else {}
         return {
+            **low,
+            **image,
             "dit_weights": str((self.dit.dit or ("",))[0]),
             "vae_weights": str(self.vae.vae),
             "text_weights": text,
@@ -50,6 +56,7 @@ class WeightsSearch:
         weights: `model.weights`.
         vae_weights: `model.vae_weights`.
         text_weights: `model.text_weights`.
+        image_weights: `model.image_weights`.
         variant: its hub id is looked up in the local cache only, never downloaded unasked.
     """
 
@@ -58,6 +65,7 @@ class WeightsSearch:
     vae_weights: str | None
     text_weights: str | None
     variant: Variant
+    image_weights: str | None = None
 
     def find(self) -> SampleWeights:
         """Find every part.
@@ -71,9 +79,12 @@ class WeightsSearch:
         vae_given = find_components(self.vae_weights) if self.vae_weights else None
         text_given = find_components(self.text_weights) if self.text_weights else None
 
+        image_given = find_components(self.image_weights) if self.image_weights else None
+
         dit = _first("dit", trained, given, cached)
         if dit is None:
             raise WeightsError(f"no transformer weights: {self._looked('dit')}; {self._advice()}")
+        self._check_experts(dit)
         vae = _first("vae", trained, vae_given, given, cached)
         if vae is None:
             raise WeightsError(f"no VAE weights: {self._looked('vae')}; {self._advice()}")
@@ -87,7 +98,25 @@ class WeightsSearch:
                 f"no text encoder: {self._looked('text_encoder')}; {self._advice()}, or name its "
                 "folder with `--set model.text_weights=DIR`"
             )
-        return SampleWeights(dit, vae, text, kind, fingerprint(_files(dit, vae, text))[:16])
+        image = None
+        if self.variant.dit.image_dim:
+            image = _first("image_encoder", image_given, given, cached)
+        files = _files(dit, vae, text, image)
+        return SampleWeights(dit, vae, text, kind, fingerprint(files)[:16], image)
+
+    def _check_experts(self, dit: Components) -> None:
+        """As many transformers as the variant takes."""
+        two, name = self.variant.experts == 2, self.variant.name
+        if two and not dit.dit_low:
+            raise WeightsError(
+                f"{dit.root}: holds one transformer and {name} takes two; need high_noise_model/ "
+                "and low_noise_model/, or transformer/ and transformer_2/"
+            )
+        if dit.dit_low and not two:
+            raise WeightsError(
+                f"{dit.root}: holds two transformers and {name} takes one; set model.variant to "
+                "one that takes two (wan2.2-t2v-a14b, wan2.2-i2v-a14b)"
+            )
 
     def _trained(self) -> Components | None:
         parts = (self.out / part / "config.json" for part in ("dit", "vae"))
@@ -134,11 +163,15 @@ def _first(part: str, *places: Components | None) -> Components | None:
     return next((place for place in places if place is not None and getattr(place, part)), None)
 
 
-def _files(dit: Components, vae: Components, text: Components | None) -> Iterator[Path]:
+def _files(
+    dit: Components, vae: Components, text: Components | None, image: Components | None
+) -> Iterator[Path]:
     yield from dit.dit or ()
+    yield from dit.dit_low or ()
     if vae.vae:
         yield vae.vae
-    for path in (text.text_encoder, text.tokenizer) if text else ():
+    folders = [text.text_encoder, text.tokenizer] if text else []
+    for path in [*folders, image.image_encoder if image else None]:
         if path and path.is_dir():
             yield from sorted(p for p in path.iterdir() if p.is_file())
         elif path:

@@ -1,0 +1,98 @@
+"""Reading videos that a user names, in a process that may hang or die."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from wanctl.data.footage import scan_source
+from wanctl.data.reads import read_pictures
+from wanctl.data.stream import VideoError
+from wanctl.data.worker import DecodePool, Failure
+from wanctl.tasks.inputs import Clip
+
+# Decoded at once: neighbours are read together, and footage of any length needs no more memory.
+BLOCK_BYTES = 192 * 2**20
+STRIP_FPS = 1.0
+
+
+class Reader:
+    """Calls functions on a video in a worker process.
+
+    Args:
+        timeout_s: seconds a call may take.
+        memory_bytes: address space of the worker.
+    """
+
+    def __init__(self, timeout_s: float, memory_bytes: int) -> None:
+        self._limits = timeout_s, memory_bytes
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's result.
+
+        Raises:
+            VideoError: it failed; one line that says why.
+        """
+        with DecodePool(1, *self._limits) as pool:
+            [(_, result)] = pool.map(function, [arguments])
+        if isinstance(result, Failure):
+            raise VideoError(result.message)
+        return result
+
+
+class Pictures(Sequence[np.ndarray]):
+    """The pictures of a video, decoded some at a time."""
+
+    def __init__(
+        self, source: str, pts: Sequence[int], size: tuple[int, int], reader: Reader
+    ) -> None:
+        self._source, self._pts, self._reader = source, pts, reader
+        self._per_block = max(1, BLOCK_BYTES // (3 * size[0] * size[1]))
+        self._block, self._first = np.empty(0), 0
+
+    def __len__(self) -> int:
+        return len(self._pts)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        """One picture (H, W, 3) uint8, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        if not self._first <= index < self._first + len(self._block):
+            self._first = index
+            self._block = self._reader.call(
+                read_pictures, self._source, self._pts[index : index + self._per_block]
+            )
+        return self._block[index - self._first]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+
+def open_clip(source: str, reader: Reader) -> Clip:
+    """A video's pictures and their times.
+
+    Args:
+        source: path or URL.
+        reader: decodes it.
+
+    Raises:
+        VideoError: missing, damaged or no video.
+    """
+    scanned, _ = reader.call(scan_source, source, STRIP_FPS)
+    info = scanned.info
+    tick_s = info.time_base[0] / info.time_base[1]
+    starts = (scanned.pts - scanned.pts[0]) * tick_s
+    size = (info.height, info.width)
+    pictures = Pictures(source, scanned.pts.tolist(), size, reader)
+    return Clip(pictures, starts, starts + scanned.durations * tick_s, source, size)
+
+
+def as_clip(picture: np.ndarray, name: str) -> Clip:
+    """One picture as footage."""
+    height, width = picture.shape[:2]
+    return Clip([picture], np.zeros(1), np.ones(1), name, (height, width))

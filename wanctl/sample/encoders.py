@@ -1,0 +1,72 @@
+"""The networks that read what a task is given: the VAE's encoder and CLIP's vision tower."""
+
+import gc
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wanctl.model.components import Components
+from wanctl.model.tensors import WeightsError
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import DiTShape
+
+
+class SampleEncoders:
+    """`Encoders` of one model; CLIP is loaded when it is asked for and gone afterwards.
+
+    Args:
+        vae: encodes in fp32: what half precision loses here the whole video shows.
+        dit: sizes of the transformer.
+        image: holds the vision tower; None where there is none.
+        device: where CLIP runs.
+    """
+
+    def __init__(
+        self, vae: WanVAE, dit: DiTShape, image: Components | None, device: torch.device
+    ) -> None:
+        self._vae = vae
+        self._dit = dit
+        self._image = image
+        self._device = device
+
+    @property
+    def dit(self) -> DiTShape:
+        """Sizes of the transformer that reads what comes out."""
+        return self._dit
+
+    def latents(self, video: Tensor) -> Tensor:
+        """(3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""
+        pixels = video[None].to(next(self._vae.parameters()))
+        return self._vae.encode(pixels, chunked=True)[0].float().cpu()
+
+    def images(self, pictures: Sequence[Tensor]) -> Tensor:
+        """(3, H, W) pixels in [-1, 1] to hidden states (N, I, E) on the CPU.
+
+        Raises:
+            WeightsError: the tower is not there, or of another model.
+        """
+        if self._image is None or self._image.image_encoder is None:
+            raise WeightsError(
+                "no CLIP vision tower, which this model looks at pictures through; need "
+                "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth or image_encoder/ beside "
+                "the weights, or say `--set model.image_weights=PATH`"
+            )
+        # transformers takes seconds to import, which models without the tower need not pay
+        from wanctl.model.image import load_image_encoder  # noqa: PLC0415
+
+        half = self._device.type == "cuda"
+        path = self._image.image_encoder
+        dtype = torch.float16 if half else torch.float32
+        encoder = load_image_encoder(path, self._device, dtype)
+        if encoder.width != self._dit.image_dim:
+            raise WeightsError(
+                f"{path}: makes hidden states of width {encoder.width} and the transformer takes "
+                f"{self._dit.image_dim}; they are not of one model"
+            )
+        hidden = encoder(pictures).cpu()
+        del encoder
+        gc.collect()
+        if half:
+            torch.cuda.empty_cache()
+        return hidden

@@ -1,0 +1,129 @@
+"""The files a sample is made from: read, checked and known by their contents."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+
+from wanctl.data.footage import VIDEO_SUFFIXES
+from wanctl.data.sources import local_copy
+from wanctl.data.video import content_hash
+from wanctl.errors import UserError
+from wanctl.recipe.schema import DecodeSection, SampleSection
+from wanctl.sample.clips import Reader, as_clip, open_clip
+from wanctl.sample.pictures import read_picture
+from wanctl.tasks.inputs import Clip, Inputs
+from wanctl.tasks.sizing import to_values
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class InputFiles:
+    """What was read, and of which files.
+
+    Attributes:
+        inputs: the pixels.
+        hashes: recipe key -> sha256 of the file's content.
+        names: recipe key -> the file.
+    """
+
+    inputs: Inputs
+    hashes: Mapping[str, str]
+    names: Mapping[str, str]
+
+    def metadata(self) -> dict[str, str]:
+        """For an output's header."""
+        if not self.names:
+            return {}
+        said = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
+        return {"input_files": json.dumps(said, ensure_ascii=False)}
+
+
+def read_inputs(section: SampleSection, fps: float, decode: DecodeSection) -> InputFiles:
+    """Read what the recipe names.
+
+    Args:
+        section: the recipe's `sample`.
+        fps: of the output.
+        decode: limits of the process that reads footage.
+
+    Raises:
+        UserError: `KEY: FILE: why it cannot be used`.
+    """
+    reader = Reader(decode.timeout_s, int(decode.memory_gb * 2**30))
+    names = dict(_named(section))
+    hashes = {key: _at(key, _hash, name) for key, name in names.items()}
+
+    def picture(key: str) -> Tensor | None:
+        return _at(key, _values, names[key]) if key in names else None
+
+    def clip(key: str) -> Clip | None:
+        return _at(key, lambda name: _clip(name, reader), names[key]) if key in names else None
+
+    inputs = Inputs(
+        image=picture("image"),
+        last_image=picture("last_image"),
+        video=clip("video"),
+        mask=clip("mask"),
+        references=tuple(
+            _at("references", _values, names[f"references.{number}"])
+            for number in range(len(section.references))
+        ),
+        known_frames={
+            frame: _at("known_frames", _values, names[f"known_frames.{frame}"])
+            for frame in sorted(section.known_frames)
+        },
+        given_frames=section.given_frames,
+        fps=fps,
+        exact=section.fit == "exact",
+    )
+    return InputFiles(inputs, hashes, names)
+
+
+def _named(section: SampleSection) -> Iterator[tuple[str, str]]:
+    """Recipe key -> file, for every file that is named."""
+    for key in ("image", "last_image", "video", "mask"):
+        if name := getattr(section, key):
+            yield key, _home(name)
+    for number, name in enumerate(section.references):
+        yield f"references.{number}", _home(name)
+    for frame, name in sorted(section.known_frames.items()):
+        yield f"known_frames.{frame}", _home(name)
+
+
+def _home(name: str) -> str:
+    """A path with `~` spelt out."""
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def _at(key: str, read: Callable[[str], T], name: str) -> T:
+    """Read a file; a complaint says which key named it."""
+    try:
+        return read(name)
+    except UserError as error:
+        raise UserError(f"{key.partition('.')[0]}: {error}") from None
+
+
+def _hash(name: str) -> str:
+    try:
+        with local_copy(name) as path:
+            return content_hash(path)
+    except IsADirectoryError:
+        raise UserError(f"{name}: is a folder; need a file") from None
+    except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{name}: {why}") from None
+
+
+def _values(name: str) -> Tensor:
+    return to_values(read_picture(Path(name)))
+
+
+def _clip(name: str, reader: Reader) -> Clip:
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+        return open_clip(name, reader)
+    return as_clip(read_picture(Path(name)), name)
