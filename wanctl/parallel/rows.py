@@ -70,6 +70,10 @@ class DividedRows:
             latents = self._vae.encode(mine, chunked=chunked)
         return torch.cat(gather(latents, self._axis, counts, dim=3), dim=ROWS)
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the VAE, which tell its dtype and device."""
+        return self._vae.parameters()
+
     def _counts(self, rows: int) -> list[int] | None:
         """Latent rows of each process; None where there are too few to share."""
         few, more = divmod(rows, self._axis.size)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from wanctl.model.components import Components
 from wanctl.model.tensors import WeightsError
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import DiTShape
+
+if TYPE_CHECKING:
+    from wanctl.parallel.rows import DividedRows
 
 
 class SampleEncoders:
@@ -23,7 +27,11 @@ class SampleEncoders:
     """
 
     def __init__(
-        self, vae: WanVAE, dit: DiTShape, image: Components | None, device: torch.device
+        self,
+        vae: "WanVAE | DividedRows",
+        dit: DiTShape,
+        image: Components | None,
+        device: torch.device,
     ) -> None:
         self._vae = vae
         self._dit = dit

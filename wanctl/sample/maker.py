@@ -116,7 +116,7 @@ class Maker:
         negative = [settings.negative_prompt] if guided else []
         texts = self.team.share(lambda: self._embed([job.prompt for job in jobs] + negative))
         negative_context = self._context(texts[-1]) if guided else None
-        conditions = self.team.share(lambda: self._conditions(texts[0])).to(self.device)
+        conditions = self._conditions(texts[0]).to(self.device)
         schedule = make_schedule(settings.solver, settings.steps, settings.shift)
         noise = self.team.share(lambda: self._noise().cpu()).to(self.device)
         scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
@@ -190,7 +190,8 @@ class Maker:
 
     def _conditions(self, text: Tensor) -> Conditions:
         """What the model is told, on the CPU; the same for all prompts but for the words."""
-        encode = SampleEncoders(self.vae, self.dit_shape, self.weights.image, self.device)
+        vae = self.team.divide_rows(self.vae)
+        encode = SampleEncoders(vae, self.dit_shape, self.weights.image, self.device)
         return self.task.conditions(
             [text], self.dit_shape.text_len, self.inputs, self._size, encode
         )
