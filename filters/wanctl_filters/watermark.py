@@ -18,8 +18,9 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters._cut_away import cut_away
+from wanctl_filters._marks import Mark, find_marks, moving_share, scenes_of
 from wanctl_filters._siblings import sources
-from wanctl_filters._standing_edges import Edges, Mark, find_marks, moving_share, standing_edges
+from wanctl_filters._standing_edges import Edges, standing_edges
 
 _PAD_PX = 2  # display pixels around a mark that go with it
 
@@ -28,9 +29,9 @@ class Watermark(Filter):
     """Edges that stand still in every shot of a source while the picture around them moves.
 
     One clip is enough where it moves; the more shots of a source there are, the surer it gets,
-    as what stands still in one shot only is a thing of that scene. A source whose clips all stand
-    still tells nothing: its clips are kept whole. The score is how steady the steadiest mark is,
-    0 to 1; 0 where there is none.
+    as what stands still in one shot only is a thing of that scene. A source of one scene that
+    stands still tells nothing: its clips are kept whole. The score is how steady the steadiest
+    mark is, 0 to 1; 0 where there is none.
     """
 
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
@@ -64,7 +65,8 @@ class Watermark(Filter):
         default=0.3,
         ge=0,
         le=1,
-        description="share of the picture that must change by `min_change` for a clip to count",
+        description="share of the picture that must change by `min_change` for the clips of one "
+        "scene to count; several scenes always do",
     )
     corner_share: float = threshold(
         default=0.3,
@@ -135,11 +137,11 @@ class Watermark(Filter):
             first = int(rows[0])
             size = (int(grid[first, 0]), int(grid[first, 1]))
             clips = [Edges(*(column[row] for column in edges)) for row in rows.tolist()]
-            clips = [
-                clip for clip in clips if moving_share(clip, self.min_change) >= self.min_moving
-            ]
+            clips = scenes_of(clips, self.min_change)
+            if len(clips) == 1 and moving_share(clips[0], self.min_change) < self.min_moving:
+                continue
             view = Box._make(batch.views[first].tolist())
-            found = self._find(clips, size, float(width[first]) / size[0], view) if clips else []
+            found = self._find(clips, size, float(width[first]) / size[0], view)
             for row in rows.tolist():
                 result[row] = found
         return result

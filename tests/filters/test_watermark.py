@@ -101,6 +101,23 @@ def test_a_still_clip_tells_nothing_but_takes_its_siblings_marks(inspect):
     assert verdict.crop is not None
 
 
+def test_still_shots_of_different_scenes_show_what_they_have_in_common(inspect):
+    still = [_marked(np.repeat(_shot(seed)[:1], 16, axis=0)) for seed in (3, 4, 5)]
+    boxes, _ = inspect(still)
+    assert len(boxes) == 1
+    assert _iou(boxes[0], MARK) >= 0.5
+
+
+def test_the_furniture_of_a_fixed_camera_is_no_mark_in_however_many_clips(inspect):
+    room = np.repeat(_shot(6)[:1], 64, axis=0)
+    walker = _shot(7, count=64)
+    for index, frame in enumerate(room):  # somebody passes before a third of the picture
+        left = 40 + 6 * index
+        frame[120:, left : left + 160] = walker[index, 120:, left : left + 160]
+    clips = [_marked(room[start : start + 16], alpha=0.0) for start in (0, 16, 32, 48)]
+    assert inspect(clips)[0] == []
+
+
 def test_a_thing_that_stands_in_one_shot_is_no_mark(inspect):
     shots = [_shot(20 + seed) for seed in range(4)]
     shots[1] = _marked(shots[1])
