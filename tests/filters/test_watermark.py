@@ -8,6 +8,8 @@ import pytest
 from wanctl.curate.api import Batch, Box
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters._cut_away import cut_away
+from wanctl_filters._marks import scenes_of
+from wanctl_filters._standing_edges import standing_edges
 from wanctl_filters.watermark import Watermark
 
 WIDTH, HEIGHT = 640, 360
@@ -108,14 +110,17 @@ def test_still_shots_of_different_scenes_show_what_they_have_in_common(inspect):
     assert _iou(boxes[0], MARK) >= 0.5
 
 
-def test_the_furniture_of_a_fixed_camera_is_no_mark_in_however_many_clips(inspect):
-    room = np.repeat(_shot(6)[:1], 64, axis=0)
-    walker = _shot(7, count=64)
-    for index, frame in enumerate(room):  # somebody passes before a third of the picture
-        left = 40 + 6 * index
-        frame[120:, left : left + 160] = walker[index, 120:, left : left + 160]
-    clips = [_marked(room[start : start + 16], alpha=0.0) for start in (0, 16, 32, 48)]
-    assert inspect(clips)[0] == []
+def test_clips_of_one_camera_position_count_once():
+    room = np.repeat(_shot(6)[:1], 48, axis=0)
+    walker = _shot(7, count=48)
+    for index, frame in enumerate(room):  # somebody passes before a quarter of the picture
+        left = 40 + 8 * index
+        frame[:, left : left + 160] = walker[index, :, left : left + 160]
+    small = [cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA) for frame in room]
+    takes = [standing_edges(np.stack(small[start : start + 16])) for start in (0, 16, 32)]
+    other = standing_edges(np.stack([cv2.resize(each, (320, 180)) for each in _shot(8)]))
+    assert len(scenes_of(takes, 5.0)) == 1
+    assert len(scenes_of([*takes, other], 5.0)) == 2
 
 
 def test_a_thing_that_stands_in_one_shot_is_no_mark(inspect):
