@@ -13,8 +13,10 @@ from wanctl.data.sources import local_copy
 from wanctl.data.video import content_hash
 from wanctl.errors import UserError
 from wanctl.recipe.schema import DecodeSection, SampleSection
+from wanctl.recipe.vace import VaceSection
 from wanctl.sample.clips import Reader, as_clip, open_clip
 from wanctl.sample.pictures import read_picture
+from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.inputs import Clip, Inputs
 from wanctl.tasks.sizing import to_values
 
@@ -78,10 +80,20 @@ def read_inputs(section: SampleSection, fps: float, decode: DecodeSection) -> In
             for frame in sorted(section.known_frames)
         },
         given_frames=section.given_frames,
+        vace=_arrangement(section.vace),
         fps=fps,
         exact=section.fit == "exact",
     )
     return InputFiles(inputs, hashes, names)
+
+
+def _arrangement(section: VaceSection) -> Arrangement | None:
+    """What the recipe says of VACE's sources; None where it says nothing."""
+    if section == VaceSection():
+        return None
+    tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
+    said = {key: value for key, value in section if key != "layout"}
+    return Arrangement(layout=tracks, **said)
 
 
 def _named(section: SampleSection) -> Iterator[tuple[str, str]]:

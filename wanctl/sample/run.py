@@ -152,6 +152,7 @@ def _settings(
         fit=section.fit,
         given_frames=section.given_frames,
         inputs=files.hashes,
+        vace=files.inputs.vace,
         precision=model.precision,
         dtype=str(dtype).removeprefix("torch."),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from wanctl.sample.prompts import slug
+from wanctl.tasks.arrangement import Arrangement
 
 KEY_DIGITS = 8
 
@@ -33,6 +34,7 @@ class Settings:
         fit: whether pictures give the shape (`area`) or are cut to it (`exact`).
         given_frames: how many frames of a video are given; None: as many as are usual.
         inputs: recipe key -> sha256 of the file that it names.
+        vace: how VACE's sources are prepared; None: as they are.
         precision: of the transformer, `reference` or `fast`.
         dtype: its number format.
     """
@@ -54,6 +56,7 @@ class Settings:
     fit: str
     given_frames: int | None
     inputs: Mapping[str, str]
+    vace: Arrangement | None
     precision: str
     dtype: str
 

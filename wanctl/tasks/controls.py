@@ -120,16 +120,10 @@ CONTROLS: dict[str, Callable[[Pictures], Iterator[np.ndarray]]] = {
 
 
 def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Iterator[np.ndarray]:
-    """Outlines of moving boxes on white, later tracks on top.
-
-    Raises:
-        UserError: a box lies outside the picture, is inside out, or belongs to a frame that is
-            not made.
-    """
+    """Outlines of moving boxes on white, later tracks on top."""
     import cv2  # noqa: PLC0415  see above
 
-    for track in tracks:
-        _check(track, frames)
+    check_layout(tracks, frames)
     line = max(2, round(2 * max(height, width) / 832))
     for frame in range(frames):
         picture = np.full((height, width, 3), WHITE, np.uint8)
@@ -144,8 +138,15 @@ def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Ite
         yield picture
 
 
-def _check(track: Track, frames: int) -> None:
-    for key, (left, top, right, bottom) in track.boxes.items():
+def check_layout(tracks: Sequence[Track], frames: int) -> None:
+    """Check boxes before any is drawn.
+
+    Raises:
+        UserError: one lies outside the picture, is inside out, or belongs to a frame that is not
+            made.
+    """
+    boxes = [each for track in tracks for each in track.boxes.items()]
+    for key, (left, top, right, bottom) in boxes:
         if not 0 <= key < frames:
             raise UserError(
                 f"vace.layout: a box at frame {key}; the video has frames 0 to {frames - 1}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wanctl.errors import UserError, unknown
+from wanctl.errors import UserError
 from wanctl.tasks.inputs import Clip
 
 # Codecs and JPEG leave a little colour in grey pictures; a drawing or a photo has far more.
@@ -65,19 +65,13 @@ def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) ->
     Args:
         mask: (H, W) uint8; from 128 on it counts as white.
         form: a row of FORMS.
-        expand: how far it then grows on all sides, as a share of the longer side of its box
-            (of the same side where the form is a box).
+        expand: how far it then grows on all sides, 0 or more, as a share of the longer side of
+            its box (of the same side where the form is a box).
 
     Returns:
         (H, W) uint8; the mask itself, with its shades, where nothing is asked for.
 
-    Raises:
-        UserError: no such form, or a negative share.
     """
-    if form not in FORMS:
-        raise UserError(f"vace.mask_form: {unknown('form', form, FORMS)}")
-    if expand < 0:
-        raise UserError(f"vace.mask_expand: got {expand}; must be 0 or more")
     white = mask > 127
     box = bounding_box(white)
     if box is None or (form == "original" and not expand):

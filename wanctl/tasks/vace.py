@@ -21,6 +21,7 @@ from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts
 from wanctl.tasks.arrangement import Arrangement
+from wanctl.tasks.controls import check_layout
 from wanctl.tasks.inputs import NOTHING, Asked, Clip, Encoders, Inputs
 from wanctl.tasks.masks import check_mask
 from wanctl.tasks.vace_context import vace_context
@@ -29,6 +30,7 @@ from wanctl.tasks.vace_source import (
     Source,
     arranged_source,
     blank_source,
+    check_names,
     clip_places,
     clip_shape,
     layout_source,
@@ -51,6 +53,7 @@ class VACE(Task):
         """Check that what is given goes together."""
         super().check(inputs)
         how = _arrangement(inputs)
+        check_names(how)
         pictures = inputs.image is not None or inputs.last_image is not None
         if inputs.video is None:
             wants = {
@@ -89,6 +92,7 @@ class VACE(Task):
         how = _arrangement(inputs)
         if inputs.video is None:
             known = _ends(inputs)
+            check_layout(how.layout, canvas.frames)
             if known is None or asked.exact:
                 return canvas
             return source_shape(*known.size, canvas.frames, canvas[1:])

@@ -30,7 +30,7 @@ from wanctl.model.shapes import PixelShape
 from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.controls import CONTROLS, layout, make_control
 from wanctl.tasks.inputs import Clip
-from wanctl.tasks.masks import grey_mask, shape_mask
+from wanctl.tasks.masks import FORMS, grey_mask, shape_mask
 from wanctl.tasks.vace_sizes import cover, frame_ids, source_shape
 
 BLANK = 127
@@ -50,6 +50,18 @@ class Source:
 
     video: Tensor
     mask: Tensor
+
+
+def check_names(how: Arrangement) -> None:
+    """Look up what an arrangement names.
+
+    Raises:
+        UserError: no such control or form.
+    """
+    if how.control not in FILLS:
+        raise UserError(f"vace.control: {unknown('control', how.control, FILLS)}")
+    if how.mask_form not in FORMS:
+        raise UserError(f"vace.mask_form: {unknown('form', how.mask_form, FORMS)}")
 
 
 def clip_shape(clip: Clip, how: Arrangement, canvas: tuple[int, int]) -> PixelShape:
@@ -110,10 +122,8 @@ def arranged_source(
         shape: of the result.
 
     Raises:
-        UserError: no such control or form, or a mask with colours.
+        UserError: a mask with colours.
     """
-    if how.control not in FILLS:
-        raise UserError(f"vace.control: {unknown('control', how.control, FILLS)}")
     picked = [place for place in places if place is not None]
     keep = how.grows or len(picked) < len(places)
     whole = MADE if how.control != "source" or not keep else 0

@@ -102,6 +102,18 @@ def test_only_models_with_control_blocks_can():
         (Inputs(video=clip(), mask=mask(4)), r"mask: mask\.png: has 4 frames and the video 81"),
         (Inputs(video=clip(), given_frames=82), r"given_frames: got 82; clip\.mp4 has 81"),
         (Inputs(video=clip(9, 8, 900)), "video: got 900x8"),
+        (
+            Inputs(video=clip(), vace=Arrangement(control="blnk")),
+            r"vace\.control: no control named 'blnk'; did you mean 'blank'",
+        ),
+        (
+            Inputs(video=clip(), mask=mask(), vace=Arrangement(mask_form="hul")),
+            r"vace\.mask_form: no form named 'hul'; did you mean 'hull'",
+        ),
+        (
+            Inputs(vace=Arrangement(layout=(Track({81: (0, 0, 1, 1)}),))),
+            r"vace\.layout: a box at frame 81; the video has frames 0 to 80",
+        ),
         (Inputs(known_frames={0: torch.zeros(3, 8, 8)}), "known_frames: task vace takes none"),
     ],
 )

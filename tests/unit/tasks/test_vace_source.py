@@ -162,10 +162,8 @@ def test_a_layout_is_drawn_and_everything_is_made():
 @pytest.mark.parametrize(
     ("how", "mask", "message"),
     [
-        ({"control": "blnk"}, None, "vace.control: no control named 'blnk'; did you mean 'blank'"),
         ({"extend": (-1, 0)}, None, r"vace.extend: got \[-1, 0\] frames"),
         ({"outpaint": (-0.1, 0, 0, 0)}, None, "vace.outpaint: .* must be 0 or more"),
-        ({"mask_form": "box"}, mask_clip(), "vace.mask_form: no form named 'box'"),
     ],
 )
 def test_impossible_wishes_are_one_line(how, mask, message):
