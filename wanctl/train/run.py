@@ -76,6 +76,8 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, next_to = recipe.model, _next_to(loaded, out)
     variant, device = get_variant(model.variant), pick_device(recipe.device)
+    if reason := get_task(TASK).refusal(variant.dit):
+        raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = _captions(loaded, dataset, next_to)
     vae = find_vae(out, (model.vae_weights, model.weights), next_to)
