@@ -4,29 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wanctl_filters._alignment import Pictures, Sides, align, between
 from wanctl_filters._picture_hash import MIRROR, MIRROR_COARSE, STEP
 
-# Playback speeds that are tried, next to the one that makes both clips equally long.
-_RATES = (1.0, 0.9, 1.0 / 0.9, 1.1, 1.0 / 1.1)
-_CHUNK = 2048
-
-
-class Clips(NamedTuple):
-    """Pictures of all clips in tables of equal width; places beyond a clip's last are unused.
-
-    Attributes:
-        signs: (N, F, 4) uint64.
-        coarse: (N, F, 16) int16.
-        time_s: (N, F) float32, infinite where unused.
-        pictures: (N,) how many there are.
-        length_s: (N,) durations.
-    """
-
-    signs: np.ndarray
-    coarse: np.ndarray
-    time_s: np.ndarray
-    pictures: np.ndarray
-    length_s: np.ndarray
+_CHUNK = 1024
+# Pictures are taken some tenths of a second apart, and a copy's moments lie anywhere in between.
+_SHIFTS = (0.0, -0.25, 0.25, -0.5, 0.5)
 
 
 class Likeness(NamedTuple):
@@ -45,8 +28,8 @@ class Likeness(NamedTuple):
     overlap: np.ndarray
 
 
-def compare(clips: Clips, pairs: np.ndarray) -> Likeness:
-    """Likeness of (K, 3) pairs: first clip, second clip, whether one is mirrored."""
+def compare(clips: Pictures, pairs: np.ndarray) -> Likeness:
+    """Likeness of pairs, (K, 5): first clip, second, whether one is mirrored, each one's view."""
     parts = [
         _compare(clips, pairs[start : start + _CHUNK]) for start in range(0, len(pairs), _CHUNK)
     ]
@@ -56,73 +39,59 @@ def compare(clips: Clips, pairs: np.ndarray) -> Likeness:
     return Likeness(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _compare(clips: Clips, pairs: np.ndarray) -> Likeness:
+def _compare(clips: Pictures, pairs: np.ndarray) -> Likeness:
     # walk along the shorter one
     swap = clips.length_s[pairs[:, 0]] > clips.length_s[pairs[:, 1]]
-    short = np.where(swap, pairs[:, 1], pairs[:, 0])
-    long = np.where(swap, pairs[:, 0], pairs[:, 1])
-    mirrored = pairs[:, 2].astype(bool)
-    signs = clips.signs[short] ^ np.where(mirrored[:, None, None], MIRROR, np.uint64(0))
-    apart = _distances(signs, clips.signs[long])
-    used = np.isfinite(clips.time_s[short])[:, :, None] & np.isfinite(clips.time_s[long])[:, None]
-    apart = np.where(used, apart, 1.0)
-    match, inside = _align(clips, short, long, apart)
-    every = np.arange(len(pairs))[:, None]
-    places = np.arange(match.shape[1])[None]
+    short, long = np.where(swap, pairs[:, [1, 0]].T, pairs[:, :2].T)
+    view, other = np.where(swap, pairs[:, [4, 3]].T, pairs[:, 3:].T)
+    turned = pairs[:, 2].astype(bool)[:, None, None]
+    first, second = clips.table(short, view), clips.table(long, other)
+    first = first._replace(
+        signs=first.signs ^ np.where(turned, MIRROR, np.uint64(0)),
+        coarse=first.coarse * np.where(turned, MIRROR_COARSE, np.int16(1)),
+    )
+    sides = Sides(first, second)
+    apart = _distances(first.signs, second.signs)
+    apart = np.where(first.used[:, :, None] & second.used[:, None], apart, 1.0)
+    rate, offset = align(sides, apart)
+    best = _likeness(sides, apart, rate, offset)
+    for shift in _SHIFTS[1:]:
+        moved = _likeness(sides, apart, rate, offset + shift * second.step_s)
+        better = (moved.together > best.together) & (moved.overlap >= best.overlap)
+        best = Likeness(*(np.where(better, m, b) for m, b in zip(moved, best, strict=True)))
+    return best
+
+
+def _likeness(sides: Sides, apart: np.ndarray, rate: np.ndarray, offset: np.ndarray) -> Likeness:
+    before, after, share, inside = between(sides, rate, offset)
+    every = np.arange(len(rate))[:, None]
+    places = np.arange(before.shape[1])[None]
     count = np.maximum(inside.sum(axis=1), 1)
-    mean = (apart[every, places, match] * inside).sum(axis=1) / count
-    first = clips.coarse[short] * np.where(mirrored[:, None, None], MIRROR_COARSE, np.int16(1))
-    together, alive = _moving_alike(first, clips.coarse[long[:, None], match], inside)
+    nearer = np.minimum(apart[every, places, before], apart[every, places, after])
+    step = _between(sides.long.signs[every, before], sides.long.signs[every, after])
+    nearer = np.maximum(nearer - step * np.minimum(share, 1 - share), 0)
+    waves = sides.long.coarse.astype(np.float32)
+    there = waves[every, before] * (1 - share)[:, :, None] + waves[every, after] * share[:, :, None]
+    together, alive = _moving_alike(sides.short.coarse.astype(np.float32), there, inside)
     return Likeness(
-        mean, together, alive, inside.sum(axis=1) / np.maximum(clips.pictures[short], 1)
+        (nearer * inside).sum(axis=1) / count,
+        together,
+        alive,
+        inside.sum(axis=1) / np.maximum(sides.short.used.sum(axis=1), 1),
     )
 
 
 def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(K, F, F) share of signs that differ."""
+    """(K, F, G) share of signs that differ."""
     result = np.zeros((len(first), first.shape[1], second.shape[1]), dtype=np.uint16)
     for word in range(first.shape[2]):
         result += np.bitwise_count(first[:, :, None, word] ^ second[:, None, :, word])
     return result.astype(np.float32) / 255  # one of the 256 is always zero
 
 
-def _align(
-    clips: Clips, short: np.ndarray, long: np.ndarray, apart: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each picture of the shorter clip its counterpart's place, and whether it has one.
-
-    Every picture's best counterpart proposes an offset for every speed; the proposal under which
-    most agrees wins.
-    """
-    time, other = clips.time_s[short], clips.time_s[long]
-    size = time.shape[1]
-    used = np.isfinite(time)
-    nearest = apart.argmin(axis=2)
-    stretch = clips.length_s[long] / np.maximum(clips.length_s[short], 1e-6)
-    rates = np.stack([np.full(len(short), rate) for rate in _RATES], axis=1)
-    rates = np.concatenate([rates, np.clip(stretch, 0.8, 1.25)[:, None]], axis=1)
-    best = np.full(len(short), np.inf)
-    match = np.zeros((len(short), size), dtype=np.int64)
-    inside = np.zeros((len(short), size), dtype=bool)
-    every = np.arange(len(short))[:, None]
-    step = clips.length_s[long] / np.maximum(clips.pictures[long], 1)
-    finite = np.where(used, time, 0.0)
-    for rate in rates.T:
-        for anchor in range(size):
-            offset = other[every[:, 0], nearest[:, anchor]] - rate * finite[:, anchor]
-            wanted = finite * rate[:, None] + offset[:, None]
-            place = np.rint((wanted - other[:, :1]) / step[:, None])
-            held = used & (place >= 0) & (place < clips.pictures[long][:, None])
-            held &= used[:, anchor, None]
-            place = np.clip(place, 0, size - 1).astype(np.int64)
-            agreeing = held.sum(axis=1)
-            off = np.where(held, apart[every, np.arange(size)[None], place], 0).sum(axis=1)
-            # pictures without a counterpart count as half wrong, strangers as all
-            cost = (off + 0.25 * (used.sum(axis=1) - agreeing)) / np.maximum(used.sum(axis=1), 1)
-            cost = np.where(agreeing >= 1, cost, np.inf)
-            better = cost < best - 1e-9
-            best[better], match[better], inside[better] = cost[better], place[better], held[better]
-    return match, inside
+def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(K, F) share of signs that differ, place by place."""
+    return np.bitwise_count(first ^ second).sum(axis=2, dtype=np.float32) / 255
 
 
 def _moving_alike(
@@ -133,7 +102,7 @@ def _moving_alike(
     count = np.maximum(weight.sum(axis=1, keepdims=True), 1)
     moves = []
     for each in (first, second):
-        values = each[:, :, 1:].astype(np.float32) * STEP
+        values = each[:, :, 1:] * STEP
         moves.append((values - (values * weight).sum(axis=1, keepdims=True) / count) * weight)
     dot = (moves[0] * moves[1]).sum(axis=(1, 2))
     power = [np.maximum((each**2).sum(axis=(1, 2)), 1e-9) for each in moves]

@@ -1,8 +1,10 @@
-"""A picture in eight 64-bit words: 256 signs that find its copies, 16 numbers that follow motion.
+"""A picture in views of eight 64-bit words: 256 signs that find copies, 16 numbers for motion.
 
-Both come from one cosine transform of a small grey picture. Signs survive compression, scaling
-and grading; mirroring a picture turns the signs of its odd columns and nothing else, so mirrored
-copies need no hash of their own.
+A view is the middle of the picture; the first is all of it. Each is one cosine transform of a
+small grey picture. Signs survive compression, scaling and grading, but not a shift by a tenth:
+the picture that a copy's crop leaves is found among the original's views, and the middle knows
+nothing of a logo in a corner. Mirroring a picture turns the signs of its odd columns and nothing
+else, so mirrored copies need no hash of their own.
 """
 
 import numpy as np
@@ -12,6 +14,8 @@ SIDE = 16
 WORDS = SIDE * SIDE // 64
 COARSE = 4
 """Of the slowest COARSE x COARSE waves the strength is kept too."""
+VIEWS = (1.0, 0.9, 0.8, 0.6)
+"""Share of width and height that each view keeps, about the centre."""
 
 STEP = 1 / 16
 """Strengths are stored in this many levels of 0..255."""
@@ -21,27 +25,35 @@ _SMALL_PX = 32
 _FLAT_LEVELS = 2.0
 
 
-def describe(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def describe(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hash (N, H, W) uint8 pictures.
 
     Returns:
-        (N, 4) uint64 signs, zero for flat pictures; (N, 16) int16 strengths in STEPs;
-        (N,) bool, whether a picture has anything in it.
+        (N, V, 4) uint64 signs of each view, zero where it is flat; (N, V, 16) int16 strengths in
+        STEPs.
     """
+    waves = np.stack([_waves(picture) for picture in pictures])
+    positive = (waves > 0).reshape(*waves.shape[:2], -1)
+    positive[:, :, 0] = False  # the mean says nothing
+    signs = np.packbits(positive, axis=2, bitorder="little").view(np.uint64)
+    energy = np.sqrt((waves.reshape(positive.shape)[:, :, 1:] ** 2).sum(axis=2))
+    coarse = np.round(waves[:, :, :COARSE, :COARSE] / STEP)
+    coarse = np.clip(coarse, -32767, 32767).astype(np.int16).reshape(*waves.shape[:2], -1)
+    return np.where(energy[:, :, None] > _FLAT_LEVELS, signs, np.uint64(0)), coarse
+
+
+def _waves(picture: np.ndarray) -> np.ndarray:
+    """(V, 16, 16) float32 coefficients of each view of (H, W) uint8."""
     import cv2
 
-    waves = np.empty((len(pictures), SIDE, SIDE), dtype=np.float32)
-    for index, picture in enumerate(pictures):
-        small = cv2.resize(picture, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
-        waves[index] = cv2.dct(small.astype(np.float32))[:SIDE, :SIDE] / _SMALL_PX
-    positive = (waves > 0).reshape(len(waves), -1)
-    positive[:, 0] = False  # the mean says nothing
-    signs = np.packbits(positive, axis=1, bitorder="little").view(np.uint64)
-    energy = np.sqrt((waves.reshape(len(waves), -1)[:, 1:] ** 2).sum(axis=1))
-    told = energy > _FLAT_LEVELS
-    coarse = np.round(waves[:, :COARSE, :COARSE] / STEP)
-    coarse = np.clip(coarse, -32767, 32767).astype(np.int16).reshape(len(waves), -1)
-    return np.where(told[:, None], signs, 0).astype(np.uint64), coarse, told
+    height, width = picture.shape
+    result = np.empty((len(VIEWS), SIDE, SIDE), dtype=np.float32)
+    for view, share in zip(result, VIEWS, strict=True):
+        y, x = (round(side * (1 - share) / 2) for side in (height, width))
+        part = picture[y : height - y, x : width - x]
+        small = cv2.resize(part, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
+        view[:] = cv2.dct(small.astype(np.float32))[:SIDE, :SIDE] / _SMALL_PX
+    return result
 
 
 def _mirror_words() -> np.ndarray:
@@ -55,13 +67,14 @@ MIRROR_COARSE = np.where(np.tile(np.arange(COARSE) % 2 == 1, COARSE), -1, 1).ast
 """(16,): strengths times this are those of the mirrored picture."""
 
 
-def band_words(bands: int, bits: int) -> np.ndarray:
+def band_words(bands: int, bits: int, among: int) -> np.ndarray:
     """(bands, 4) uint64 masks, each of `bits` different slow waves: parts that copies share.
 
-    Slow waves are strong, so that few of their signs turn. The choice is the same every time.
+    Slow waves are strong, so that few of their signs turn; those of even columns are the same in
+    the mirrored picture. The choice, `bits` of the slowest `among`, is the same every time.
     """
-    waves = np.add.outer(np.arange(SIDE), np.arange(SIDE)).ravel()
-    slowest = np.argsort(waves, kind="stable")[1:61]
+    row, column = np.divmod(np.arange(SIDE * SIDE), SIDE)
+    slowest = np.argsort(np.where(column % 2 == 0, row + column, 99), kind="stable")[1 : among + 1]
     rng = np.random.default_rng(20)
     masks = np.zeros((bands, SIDE * SIDE), dtype=bool)
     for mask in masks:

@@ -15,29 +15,32 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters._bars import bright_frames, find_bars
-from wanctl_filters._copies import Clips, compare
+from wanctl_filters._alignment import Pictures
+from wanctl_filters._bars import Bar, bright_frames, find_bars
+from wanctl_filters._copies import compare
 from wanctl_filters._embedders import CnnEmbedder
 from wanctl_filters._embedding_keys import ClipKeys, clip_vectors
 from wanctl_filters._groups import groups_of, overlapping, vector_pairs
 from wanctl_filters._near_pairs import near_pairs
-from wanctl_filters._picture_hash import COARSE, WORDS, describe
+from wanctl_filters._picture_hash import COARSE, VIEWS, WORDS, describe
 
 RANKS = ("quality", "aesthetic", "blur")
 """Filters whose score says which copy is best, in this order; blur's is better when lower."""
 _LESS_IS_BETTER = ("blur",)
+_SAME_LUMA = 4.0
 
 
 class Duplicates(ClipKeys):
     """Copies by content, by pictures in order of time, and by embedding.
 
-    Pictures are compared inside flat bars, at any offset, mirrored or not, up to 10 % faster or
-    slower. Other takes and other moments of the same scene look alike but move differently,
-    which is why what changes over time has to agree as well. The score is how many clips the
-    group has; its label is the id of the clip that is kept.
+    Pictures are compared inside flat bars, at any offset, mirrored or not, up to half as fast
+    again, whole or about the middle, which finds crops and what lies under a logo. Other takes
+    and other moments of the same scene look alike but move differently, which is why what changes
+    over time has to agree as well. The score is how many clips the group has; its label is the id
+    of the clip that is kept.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     evidence: ClassVar[dict[str, str]] = {
         "times_s": "floats",
         "signs": "ints",
@@ -45,7 +48,7 @@ class Duplicates(ClipKeys):
     }
     scope: ClassVar[Literal["clip", "source", "set"]] = "set"
 
-    fps: float = Field(default=4.0, gt=0, description="pictures hashed per second")
+    fps: float = Field(default=8.0, gt=0, description="pictures hashed per second")
     max_pictures: int = Field(
         default=16, ge=2, description="of long clips no more, spread over the clip"
     )
@@ -55,19 +58,11 @@ class Duplicates(ClipKeys):
         description="also group by embedding: `cnn` comes with the program, `clip` wants weights",
     )
     max_apart: float = threshold(
-        default=0.15, ge=0, le=0.5, description="share of picture signs in which copies may differ"
-    )
-    min_together: float = threshold(
-        default=0.7, ge=-1, le=1, description="correlation of what changes over time, at least"
-    )
-    changed_apart: float = threshold(
-        default=0.3,
+        default=0.13,
         ge=0,
-        le=0.5,
-        description="the same for copies that were cropped or written over, which differ more",
-    )
-    changed_together: float = threshold(
-        default=0.95, ge=-1, le=1, description="they must move alike the more"
+        le=1,
+        description="share of picture signs in which copies may differ, plus what the correlation "
+        "of their motion lacks of 1",
     )
     still_levels: float = threshold(
         default=0.5,
@@ -109,7 +104,7 @@ class Duplicates(ClipKeys):
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
         """Signs and strengths of every picture, inside the bars."""
         assert frames is not None
-        signs, coarse, _ = describe(_inside_bars(frames.frames))
+        signs, coarse = describe(_inside_bars(frames.frames))
         return {
             "times_s": [round(float(time), 4) for time in frames.times_s],
             "signs": signs.view(np.int64).ravel().tolist(),
@@ -138,17 +133,14 @@ class Duplicates(ClipKeys):
         return overlapping(batch.clip("content_hash"), *spans, share=self.min_overlap)
 
     def _pictures(self, batch: Batch) -> np.ndarray:
-        clips = table_of(batch)
-        used = np.isfinite(clips.time_s) & clips.signs.any(axis=2)
-        owner = np.nonzero(used)[0]
-        pairs = near_pairs(clips.signs[used], owner)
+        clips = pictures_of(batch)
+        pairs = near_pairs(clips.signs, clips.starts)
         return pairs[self.alike(clips, pairs)][:, :2]
 
-    def alike(self, clips: Clips, pairs: np.ndarray) -> np.ndarray:
+    def alike(self, clips: Pictures, pairs: np.ndarray) -> np.ndarray:
         """(K,) bool: which pairs are copies."""
         like = compare(clips, pairs)
-        moving = (like.apart <= self.max_apart) & (like.together >= self.min_together)
-        moving |= (like.apart <= self.changed_apart) & (like.together >= self.changed_together)
+        moving = like.apart + 1 - like.together <= self.max_apart
         moving &= like.alive >= self.still_levels
         still = (like.apart <= self.still_apart) & (like.alive < self.still_levels)
         return (moving | still) & (like.overlap >= self.min_overlap)
@@ -191,8 +183,7 @@ def _inside_bars(frames: np.ndarray) -> np.ndarray:
     bright = bright_frames(frames, 10.0)
     # twice: a copy's bars may lie around bars that the original has, of another shade
     for _ in range(2 if len(bright) else 0):
-        bars = find_bars(bright)
-        cut = {side: bar.width if bar.change >= 0.5 else 0 for side, bar in bars.items()}
+        cut = _widths(find_bars(bright))
         _, height, width = frames.shape
         rows = slice(cut["top"], height - cut["bottom"])
         columns = slice(cut["left"], width - cut["right"])
@@ -200,25 +191,31 @@ def _inside_bars(frames: np.ndarray) -> np.ndarray:
     return frames
 
 
-def table_of(batch: Batch) -> Clips:
-    """The evidence of all clips in tables of equal width."""
+def _widths(bars: dict[str, Bar]) -> dict[str, int]:
+    """How much to take off each side: bars come in pairs, one of which a dark picture may hide."""
+    sure = {side: bar.width if bar.change >= 0.5 else 0 for side, bar in bars.items()}
+    facing = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+    for side, other in facing.items():
+        same = abs(bars[side].luma - bars[other].luma) <= _SAME_LUMA
+        if not sure[side] and sure[other] and same:
+            sure[side] = min(bars[side].width, sure[other])
+    return sure
+
+
+def pictures_of(batch: Batch) -> Pictures:
+    """The evidence of all clips, as it lies."""
     times = batch.lists("times_s")
-    count = times.counts()
-    width = max(1, int(count.max(initial=1)))
-    place = np.arange(width)[None] < count[:, None]
+    first, last = times.starts[0], times.starts[-1]
 
-    def spread(column: Any, kind: Any, each: int, empty: float) -> np.ndarray:
-        found = np.full((len(batch), width, each), empty, dtype=kind)
+    def rows(name: str, kind: Any, each: int) -> np.ndarray:
+        column = batch.lists(name)
         values = column.values[column.starts[0] : column.starts[-1]]
-        if each > 1:
-            values = np.ascontiguousarray(values).view(kind)
-        found[place] = values.reshape(-1, each)
-        return found
+        return np.ascontiguousarray(values).view(kind).reshape(-1, len(VIEWS), each)
 
-    return Clips(
-        signs=spread(batch.lists("signs"), np.uint64, WORDS, 0),
-        coarse=spread(batch.lists("coarse"), np.int16, COARSE * COARSE, 0),
-        time_s=spread(times, np.float32, 1, np.inf)[:, :, 0],
-        pictures=count,
+    return Pictures(
+        signs=rows("signs", np.uint64, WORDS),
+        coarse=rows("coarse", np.int16, COARSE * COARSE),
+        time_s=times.values[first:last],
+        starts=(times.starts - first).astype(np.int64),
         length_s=batch.clip("duration_s"),
     )

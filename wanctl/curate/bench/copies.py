@@ -14,7 +14,9 @@ from wanctl.curate.columns import Batch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240
-BOUNDS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+BOUNDS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.13, 0.14, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4)
+# The music video shows these shots twice, cut a little differently: copies that nobody made here.
+_SHOWN_TWICE = {"test_3021": "test_0304", "test_5083": "test_4233"}
 
 
 def make(material: Material, quick: bool) -> list[Case]:
@@ -27,29 +29,34 @@ def make(material: Material, quick: bool) -> list[Case]:
     for index, shot in enumerate(originals):
         kind = kinds[index % len(kinds)]
         dose, change, crf, rate = CHANGES[kind]
-        pair = f"{index:02d}"
+        pair, footage = f"{index:02d}", _SHOWN_TWICE.get(shot.name, shot.name)
         whole = partial(shot.frames, LINES)
-        cases.append(
-            Case(f"{pair}_original", "original", None, None, whole, {"pair": pair}, shot.fps)
-        )
+        truth = {"pair": pair, "footage": footage}
+        cases.append(Case(f"{pair}_original", "original", None, None, whole, truth, shot.fps))
         name = f"{pair}_{kind.replace(' ', '-').replace('%', '')}"
         copy = partial(_changed, shot, change)
-        truth = {"pair": pair, "copy": True}
+        truth = {"pair": pair, "footage": footage, "copy": True}
         cases.append(Case(name, kind, dose, None, copy, truth, shot.fps * rate, crf))
     for index, shot in enumerate(rest):
         for piece in (0, 1):
             name, render = f"piece_{index}_{piece}", partial(_piece, shot, piece)
-            truth = {"pair": f"piece {index} {piece}"}
+            pair = f"piece {index} {piece}"
+            truth = {"pair": pair, "footage": pair}
             cases.append(Case(name, "piece", None, None, render, truth, shot.fps))
     return cases
 
 
 def grade(outcomes: Sequence[Outcome]) -> Graded:
-    """Every pair of files: copies have to share a group, anything else must not."""
+    """Every pair of files: copies have to share a group, anything else must not.
+
+    Pairs of files with footage that is shown twice count for nothing.
+    """
     clips = first_clips(outcomes)
     points: list[Point] = []
     for index, (case, found) in enumerate(clips):
         for other, there in clips[index + 1 :]:
+            if _shown_twice(case, other):
+                continue
             copies = case.truth["pair"] == other.truth["pair"]
             together = found.label is not None and found.label == there.label
             points.append(_point(case, other, copies=copies, together=together, found=found))
@@ -72,17 +79,23 @@ def _curve(clips: Sequence[tuple[Case, Found]]) -> list[tuple[float, float, floa
         return []
     owner = np.array([case.truth["pair"] for case, _ in clips])
     copies = np.triu(owner[:, None] == owner[None], 1)
+    twice = np.array([[_shown_twice(one, two) for two, _ in clips] for one, _ in clips])
     curve: list[tuple[float, float, float]] = []
     for bound in BOUNDS:
         label = np.array(
             [found.evidence["groups"][bound] or f"none {i}" for i, (_, found) in enumerate(clips)]
         )
-        said = np.triu(label[:, None] == label[None], 1)
+        said = np.triu(label[:, None] == label[None], 1) & ~twice
         hits = int((said & copies).sum())
         recall = hits / copies.sum()
         if not curve or recall >= curve[-1][2]:
             curve.append((-bound, float(hits / said.sum()) if said.any() else 1.0, float(recall)))
     return curve
+
+
+def _shown_twice(case: Case, other: Case) -> bool:
+    same = case.truth["footage"] == other.truth["footage"]
+    return same and case.truth["pair"] != other.truth["pair"]
 
 
 def _point(case: Case, other: Case, *, copies: bool, together: bool, found: Found) -> Point:
