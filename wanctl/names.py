@@ -15,7 +15,7 @@ from wanctl.curate.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.shapes import PixelShape, latent_shape
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
 from wanctl.recipe.load import Problem as Mistake
 from wanctl.recipe.schema import Recipe
@@ -126,28 +126,15 @@ def _sample(recipe: Recipe) -> Iterator[Problem]:
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
     if section.task is not None:
-        yield from _task(recipe, section.task)
+        variant = VARIANTS.get(recipe.model.variant)
+        if problem := task_problem(variant, section.task):
+            yield "sample.task", problem
     # the sizes obey the rules that buckets obey
     for key in ("frames", "height", "width"):
         value = getattr(section, key)
         message = _size_problem(key, value) if value is not None else ""
         if message:
             yield f"sample.{key}", message
-
-
-def _task(recipe: Recipe, task: str) -> Iterator[Problem]:
-    """A task that no variant can do, or not this one."""
-    variant = VARIANTS.get(recipe.model.variant)
-    able = [each.name for each in VARIANTS.values() if task in each.tasks]
-    if not able:
-        tasks = dict.fromkeys(name for each in VARIANTS.values() for name in each.tasks)
-        yield "sample.task", unknown("task", task, tasks)
-    elif variant and task not in variant.tasks:
-        does, others = ", ".join(variant.tasks), ", ".join(able)
-        yield (
-            "sample.task",
-            f"{variant.name} cannot do {task}, it does {does}; variants that can: {others}",
-        )
 
 
 def _size_problem(key: str, value: int) -> str:

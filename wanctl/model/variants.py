@@ -269,6 +269,23 @@ VARIANTS: dict[str, Variant] = {
 }  # fmt: skip
 
 
+def task_problem(variant: Variant | None, task: str) -> str | None:
+    """What is wrong with asking a variant for a task; None where nothing is.
+
+    Args:
+        variant: None: any.
+        task: what the recipe asks for.
+    """
+    able = [each.name for each in VARIANTS.values() if task in each.tasks]
+    if not able:
+        tasks = dict.fromkeys(name for each in VARIANTS.values() for name in each.tasks)
+        return unknown("task", task, tasks)
+    if variant is None or task in variant.tasks:
+        return None
+    does = ", ".join(variant.tasks)
+    return f"{variant.name} cannot do {task}, it does {does}; variants that can: {', '.join(able)}"
+
+
 def get_variant(name: str) -> Variant:
     """Look a variant up.
 

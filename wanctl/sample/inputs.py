@@ -8,14 +8,13 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from wanctl.data.footage import VIDEO_SUFFIXES
 from wanctl.data.sources import local_copy
 from wanctl.data.video import content_hash
 from wanctl.errors import UserError
 from wanctl.recipe.schema import DecodeSection, SampleSection
 from wanctl.recipe.vace import VaceSection
 from wanctl.sample.clips import Reader, as_clip, open_clip
-from wanctl.sample.pictures import read_picture
+from wanctl.sample.pictures import PICTURE_SUFFIXES, read_picture
 from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.inputs import Clip, Inputs
 from wanctl.tasks.sizing import to_values
@@ -136,6 +135,6 @@ def _values(name: str) -> Tensor:
 
 
 def _clip(name: str, reader: Reader) -> Clip:
-    if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-        return open_clip(name, reader)
-    return as_clip(read_picture(Path(name)), name)
+    if Path(name).suffix.lower() in PICTURE_SUFFIXES:
+        return as_clip(read_picture(Path(name)), name)
+    return open_clip(name, reader)

@@ -114,9 +114,9 @@ class Maker:
         settings = self.settings
         guided = settings.guided
         negative = [settings.negative_prompt] if guided else []
+        conditions = self._conditions().to(self.device)
         texts = self.team.share(lambda: self._embed([job.prompt for job in jobs] + negative))
         negative_context = self._context(texts[-1]) if guided else None
-        conditions = self._conditions(texts[0]).to(self.device)
         schedule = make_schedule(settings.solver, settings.steps, settings.shift)
         noise = self.team.share(lambda: self._noise().cpu()).to(self.device)
         scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
@@ -188,13 +188,12 @@ class Maker:
     def _context(self, text: Tensor) -> Tensor:
         return pad_texts([text], self.dit_shape.text_len).to(self.device)
 
-    def _conditions(self, text: Tensor) -> Conditions:
-        """What the model is told, on the CPU; the same for all prompts but for the words."""
-        vae = self.team.divide_rows(self.vae)
-        encode = SampleEncoders(vae, self.dit_shape, self.weights.image, self.device)
-        return self.task.conditions(
-            [text], self.dit_shape.text_len, self.inputs, self._size, encode
-        )
+    def _conditions(self) -> Conditions:
+        """What the model is told besides words, on the CPU; the same for all prompts."""
+        shape, vae = self.dit_shape, self.team.divide_rows(self.vae)
+        encode = SampleEncoders(vae, shape, self.weights.image, self.device)
+        nothing = torch.zeros(0, shape.text_dim)
+        return self.task.conditions([nothing], shape.text_len, self.inputs, self._size, encode)
 
     @property
     def _size(self) -> PixelShape:

@@ -9,6 +9,9 @@ from PIL import Image, ImageOps
 
 from wanctl.errors import UserError
 
+PICTURE_SUFFIXES = frozenset(
+    f".{name}" for name in ("avif", "bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+)
 WHITE = (255, 255, 255)
 DEEP = ("I", "F")  # modes with more than eight bits per channel
 FULL_16_BIT = 65535

@@ -18,7 +18,7 @@ from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
-from wanctl.model.variants import Variant, get_variant
+from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.parallel.layout import Asked as AskedLayout
 from wanctl.parallel.team import Team, join
 from wanctl.recipe.load import LoadedRecipe
@@ -131,7 +131,10 @@ def _settings(
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
     asked = Asked(section.frames, section.height, section.width, exact=section.fit == "exact")
     with _in_section("sample"):
-        task = get_task(section.task or variant.tasks[0])
+        name = section.task or variant.tasks[0]
+        if problem := task_problem(variant, name):
+            raise UserError(f"task: {problem}")
+        task = get_task(name)
         size = task.size(files.inputs, asked, defaults, variant.vae)
     area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
     settings = Settings(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
-from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape
+from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames, valid_frames
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, asked_shape, pad_texts
 from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs
@@ -193,6 +193,12 @@ class Continuation(PictureTask):
         if reads_pictures(encode.dit):
             return super().conditions(texts, text_len, inputs, size, encode)
         known = self.known(inputs, size)
+        if not valid_frames(len(known)):
+            low = floor_frames(len(known))
+            raise UserError(
+                f"given_frames: got {len(known)}; this model is given whole latent frames: must "
+                f"be 4n+1, e.g. {low} or {low + TEMPORAL_STRIDE}"
+            )
         video = torch.stack(
             [covering(picture, (size.height, size.width)) for picture in known.values()], dim=1
         )

@@ -10,6 +10,7 @@ from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.worker import DecodePool
 from wanctl.device import pick_device
+from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
