@@ -13,7 +13,10 @@ import torch
 from torch import nn
 
 from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.experts import HIGH, LOW, Experts
+from wanctl.diffusion.generate import generate
 from wanctl.diffusion.guidance import guided_velocity
+from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit import WanModel
 from wanctl.model.numerics import NUMERICS
 from wanctl.model.vae import WanVAE
@@ -52,8 +55,8 @@ def drawn(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
 
 
-def make_model(shape, precision="fast"):
-    torch.manual_seed(1)
+def make_model(shape, precision="fast", seed=1):
+    torch.manual_seed(seed)
     model = WanModel(shape, precision)
     nn.init.normal_(model.head.head.weight, std=0.15)  # outputs around 1, as trained
     return model.eval()
@@ -130,6 +133,29 @@ def guided_distances(crew):
     }
 
 
+def expert_distance(crew):
+    """A whole sample by two models that take turns."""
+    context, negative = drawn(1, TEXT, 16), drawn(1, TEXT, 16, seed=3)
+    schedule = make_schedule("unipc", 4, 5.0)
+
+    def sampled(divide):
+        loaded = []
+
+        def load(name):
+            loaded.append(name)
+            return divide(make_model(BASE, seed=len(name)))
+
+        latents = generate(
+            Experts(load, 0.875), noise=drawn(1, 16, FRAMES, ROWS, COLUMNS),
+            conditions=Conditions(context), negative_context=negative, guide_scale=3.0,
+            schedule=schedule, solver="unipc",
+        )  # fmt: skip
+        assert loaded == [HIGH, LOW]
+        return latents
+
+    return distance(sampled(crew.divide), sampled(lambda model: model))
+
+
 def lonely_distance(crew):
     """What comes out when each process attends to its own tokens only: the test can fail."""
     arguments, more = inputs(BASE, TIMES["one timestep"])
@@ -187,6 +213,7 @@ def main(out: Path) -> None:
                 found[f"{layout}, {precision}"] = distances
             if layout.cfg > 1:
                 found[f"{layout}, guided"] = guided_distances(crew)
+            found[f"{layout}, experts"] = {"whole sample": expert_distance(crew)}
         crew.arrange(Layout(ring=crew.size))
         found["vae"] = vae_distances(crew)
         lonely = lonely_distance(crew)

@@ -47,13 +47,14 @@ def compare(processes, folder):
 
 def test_two_processes_make_what_one_makes(tmp_path):
     distances = compare(2, tmp_path)
-    assert len(distances) == 4 + 1 + 2  # ring in both precisions; guidance, VAE
-    assert all(len(cases) >= 2 * 5 for name, cases in distances.items() if "guided" not in name)
+    assert len(distances) == 4 + 1 + 4 + 2  # ring in both precisions; experts; guidance, VAE
+    shapes = [cases for name, cases in distances.items() if name.endswith(("fast", "reference"))]
+    assert all(len(cases) >= 2 * 6 for cases in shapes)
 
 
 @pytest.mark.slow
 def test_four_processes_make_what_one_makes(tmp_path):
-    assert len(compare(4, tmp_path)) == 7 + 3 + 4
+    assert len(compare(4, tmp_path)) == 7 + 3 + 7 + 4
 
 
 @pytest.fixture(scope="module")
@@ -125,4 +126,33 @@ def test_a_mistake_is_told_once_and_ends_all_processes(wrong, line, trained, tmp
     assert done.returncode != 0
     assert done.stderr.count(line) == 1
     assert "Traceback" not in done.stderr.split("ChildFailedError")[0].split("torch/distributed")[0]
+    assert not list((tmp_path / "samples").glob("*"))
+
+
+LONELY_MISTAKE = """
+import sys
+from wanctl.cli.main import main
+from wanctl.errors import UserError
+from wanctl.parallel import world
+from wanctl.sample import maker
+
+def load(*_, **__):
+    raise UserError("no room on this machine")
+
+if world.rank() == 1:
+    maker.load_dit = load
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_alone_says_why_and_ends_the_others(trained, tmp_path):
+    script = tmp_path / "fails.py"
+    script.write_text(LONELY_MISTAKE, encoding="utf-8")
+    sets = [word for each in settings(trained) for word in ("--set", each)]
+    command = [script, "sample", "a red fox", "--recipe", "tiny", "--out", tmp_path, *sets]
+    done = torchrun(2, *command)
+    assert done.returncode != 0
+    assert done.stderr.count("no room on this machine") == 1
+    assert "Traceback" not in done.stderr.split("torch/distributed")[0]
     assert not list((tmp_path / "samples").glob("*"))
