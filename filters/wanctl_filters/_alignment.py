@@ -8,6 +8,7 @@ import numpy as np
 _RATES = (1.0, 0.9, 1 / 0.9, 1.1, 1 / 1.1, 0.8, 1.25, 1 / 1.5, 1.5)
 _SLOWEST, _FASTEST = 0.6, 1.7
 _ANCHORS = 8
+_MISSED = 0.02  # what being a whole picture late counts, as a share of signs
 
 
 class Table(NamedTuple):
@@ -95,12 +96,15 @@ def align(sides: Sides, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             anchor = np.minimum(part * np.maximum(number, _ANCHORS) // _ANCHORS, size - 1)
             offset = long.time_s[every, nearest[every, anchor]] - rate * finite[every, anchor]
             wanted = finite * rate[:, None] + offset[:, None]
-            place = np.rint((wanted - long.time_s[:, :1]) / long.step_s[:, None])
+            exact = (wanted - long.time_s[:, :1]) / long.step_s[:, None]
+            place = np.rint(exact)
             held = short.used & (place >= 0) & (place < there[:, None])
             held &= (anchor < number)[:, None]
             place = np.clip(place, 0, other - 1).astype(np.int64)
             agreeing = held.sum(axis=1)
-            off = (apart[every[:, None], np.arange(size)[None], place] * held).sum(axis=1)
+            off = apart[every[:, None], np.arange(size)[None], place]
+            # of speeds that lead to the same pictures, the one that meets their moments
+            off = ((off + _MISSED * np.abs(exact - place)) * held).sum(axis=1)
             # pictures without a counterpart count as half wrong, strangers as all
             cost = (off + 0.25 * (number - agreeing)) / np.maximum(number, 1)
             better = (agreeing >= 1) & (cost < best - 1e-6)

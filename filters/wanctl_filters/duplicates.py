@@ -64,6 +64,16 @@ class Duplicates(ClipKeys):
         description="share of picture signs in which copies may differ, plus what the correlation "
         "of their motion lacks of 1",
     )
+    changed_apart: float = threshold(
+        default=0.2,
+        ge=0,
+        le=0.5,
+        description="share of signs in which copies may differ that were cropped by another share "
+        "than the views",
+    )
+    changed_together: float = threshold(
+        default=0.99, ge=-1, le=1, description="their motion has to correlate so much"
+    )
     still_levels: float = threshold(
         default=0.5,
         ge=0,
@@ -141,6 +151,7 @@ class Duplicates(ClipKeys):
         """(K,) bool: which pairs are copies."""
         like = compare(clips, pairs)
         moving = like.apart + 1 - like.together <= self.max_apart
+        moving |= (like.apart <= self.changed_apart) & (like.together >= self.changed_together)
         moving &= like.alive >= self.still_levels
         still = (like.apart <= self.still_apart) & (like.alive < self.still_levels)
         return (moving | still) & (like.overlap >= self.min_overlap)

@@ -11,10 +11,12 @@ from wanctl.curate.api import Batch, FrameBatch
 from wanctl.curate.columns import CLIP_COLUMNS, Verdicts
 from wanctl.data.moments import Moments
 from wanctl.data.schemas import evidence_columns
+from wanctl_filters._alignment import Pictures, Sides, align, between
+from wanctl_filters._bars import Bar
 from wanctl_filters._groups import groups_of, overlapping, vector_pairs
 from wanctl_filters._near_pairs import near_pairs
-from wanctl_filters._picture_hash import MIRROR, MIRROR_COARSE, describe
-from wanctl_filters.duplicates import Duplicates
+from wanctl_filters._picture_hash import MIRROR, MIRROR_COARSE, VIEWS, describe
+from wanctl_filters.duplicates import Duplicates, _widths
 
 FPS, COUNT = 24, 96
 
@@ -52,6 +54,12 @@ def _jpeg(quality, frames):
     return np.stack([cv2.imdecode(code, 0) for code in codes])
 
 
+def _badged(frames):
+    marked = frames.copy()
+    marked[:, 8:44, 250:312] = 250
+    return marked
+
+
 def _scaled(scale, frames):
     return np.stack([cv2.resize(f, None, fx=scale, fy=scale, interpolation=1) for f in frames])
 
@@ -67,6 +75,13 @@ COPIES = {
     "faster": (lambda frames: frames, 1.1, (0, 96)),
     "slower": (lambda frames: frames, 0.9, (0, 96)),
     "middle": (lambda frames: frames, 1.0, (18, 80)),
+    "cropped by a tenth": (lambda frames: frames[:, 9:171, 16:304], 1.0, (0, 96)),
+    "cropped by a fifth": (lambda frames: frames[:, 18:162, 32:288], 1.0, (0, 96)),
+    "badged": (_badged, 1.0, (0, 96)),
+    "a quarter faster": (lambda frames: frames, 1.25, (0, 96)),
+    "half as fast again": (lambda frames: frames, 1.5, (0, 96)),
+    "two seconds": (lambda frames: frames, 1.0, (31, 79)),
+    "middle, faster": (lambda frames: frames, 1.25, (18, 80)),
 }
 
 
@@ -103,7 +118,7 @@ def _batch(found, filter_=None, verdicts=None) -> Batch:
 
 @pytest.fixture(scope="module")
 def crowd(shelf):
-    """Ten originals, a copy of each kind, and a second take of each scene."""
+    """Originals, a copy of each kind, and a second take of each scene."""
     found = []
     for seed, (kind, (change, rate, (first, end))) in enumerate(COPIES.items()):
         frames = _scene(seed)
@@ -120,7 +135,7 @@ def test_copies_share_a_group_and_other_takes_do_not(crowd):
         assert labels[f"{kind} original"] is not None, kind
         assert labels[f"{kind} copy"] == labels[f"{kind} original"], kind
         assert labels[f"{kind} take"] is None, kind
-    assert verdicts.keep.sum() == 20
+    assert verdicts.keep.sum() == 2 * len(COPIES)
     dropped = np.flatnonzero(~verdicts.keep)
     for index in dropped:
         verdict = verdicts[index]
@@ -184,10 +199,10 @@ def test_flat_clips_are_not_copies_of_each_other(shelf):
 
 def test_a_mirrored_picture_needs_no_hash_of_its_own():
     picture = _scene(3)[:1, :160, :]
-    signs, coarse, told = describe(picture)
-    turned, turned_coarse, _ = describe(np.ascontiguousarray(picture[:, :, ::-1]))
-    assert told.all()
-    assert np.bitwise_count(signs ^ MIRROR ^ turned).sum() <= 2  # rounding near zero
+    signs, coarse = describe(picture)
+    turned, turned_coarse = describe(np.ascontiguousarray(picture[:, :, ::-1]))
+    assert signs.any(axis=2).all()
+    assert np.bitwise_count(signs ^ MIRROR ^ turned).sum() <= 2 * len(VIEWS)  # rounding near zero
     assert np.abs(coarse * MIRROR_COARSE - turned_coarse).max() <= 1
 
 
@@ -204,16 +219,63 @@ def test_near_pairs_of_many_clips_are_found_and_few_others():
             flip, word[..., None], np.uint64(1) << bit.astype(np.uint64)[..., None], 2
         )
         signs[copies] ^= flip
-    pairs = near_pairs(signs.reshape(-1, 4), np.repeat(np.arange(count), pictures))
+    pairs = near_pairs(signs.reshape(-1, 1, 4), np.arange(count + 1) * pictures)
     true = pairs[:, 1] - pairs[:, 0] == count // 2
     assert true.sum() >= 990
     assert (~true).sum() < count / 10
 
 
+def test_a_crop_is_found_in_the_view_that_it_leaves():
+    picture = _scene(5)[:1]
+    whole, _ = describe(picture)
+    cropped, _ = describe(picture[:, 9:171, 16:304])
+    apart = np.bitwise_count(whole[0] ^ cropped[0, 0]).sum(axis=1) / 255
+    assert apart[VIEWS.index(0.9)] <= 0.02
+    assert apart[VIEWS.index(1.0)] >= 0.15
+    found = near_pairs(np.concatenate([whole, cropped]), np.arange(3))
+    assert [0, 1, 0, VIEWS.index(0.9), VIEWS.index(1.0)] in found.tolist()
+
+
+def test_clips_without_pictures_have_no_near_pairs():
+    assert near_pairs(np.zeros((0, 4, 4), np.uint64), np.zeros(4, np.int64)).shape == (0, 5)
+
+
+def test_a_bar_that_a_dark_picture_hides_is_as_wide_as_the_one_facing_it():
+    sure, hidden = Bar(12, 1.0, 0.3), Bar(18, 0.0, 0.3)
+    bars = {"left": Bar(), "right": Bar(17, 0.0, 17.0), "top": hidden, "bottom": sure}
+    assert _widths(bars) == {"left": 0, "right": 0, "top": 12, "bottom": 12}
+    other = bars | {"top": Bar(18, 0.0, 40.0)}
+    assert _widths(other)["top"] == 0
+
+
+def test_speed_and_offset_come_out_of_the_pictures():
+    signs = np.random.default_rng(2).integers(0, 2**64, (32, 1, 4), dtype=np.uint64)
+    time = np.concatenate([np.arange(16) * 0.25, np.arange(16) * 0.2])
+    short = signs.copy()
+    short[16:24] = signs[4:12]  # the second clip shows places 4 to 11 of the first, 1.25 x as fast
+    pictures = Pictures(
+        signs=short[:24],
+        coarse=np.zeros((24, 1, 16), np.int16),
+        time_s=time[:24],
+        starts=np.array([0, 16, 24]),
+        length_s=np.array([4.0, 1.6]),
+    )
+    row, view = np.array([1]), np.array([0])
+    sides = Sides(pictures.table(row, view), pictures.table(np.array([0]), view))
+    differ = sides.short.signs[:, :, None] ^ sides.long.signs[:, None]
+    apart = np.bitwise_count(differ).sum(axis=3) / 255
+    rate, offset = align(sides, apart)
+    assert rate.tolist() == [1.25]
+    assert np.allclose(offset, 1.0, atol=1e-6)
+    before, _, share, inside = between(sides, rate, offset)
+    assert inside.all()
+    assert np.allclose(before + share, np.arange(4, 12), atol=1e-4)
+
+
 def test_a_crowd_of_equal_keys_is_linked_without_comparing_all_with_all():
     signs = np.tile(np.arange(1, 5, dtype=np.uint64), (5000, 1))
-    pairs = near_pairs(signs, np.arange(5000))
-    assert len(pairs) < 2 * 12 * 5000
+    pairs = near_pairs(signs[:, None], np.arange(5001))
+    assert len(pairs) < 6 * 16 * 5000
     assert len(np.unique(groups_of(5000, pairs[:, :2]))) == 1
 
 
