@@ -39,6 +39,19 @@ class SampleSection(Section):
         le=1,
         description="share of the noise levels from which on the high-noise expert works",
     )
+    guide_until: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the steps that are guided; the others ask for the prompt alone, in "
+        "half the time, and change the video",
+    )
+    step_cache: float = Field(
+        default=0.0,
+        ge=0,
+        description="a step takes over the velocity of the one before while its expected relative "
+        "change adds up to less than this (0.05 to 0.2); changes the video; 0: every step asks",
+    )
     solver: str | None = Field(default=None, description="a row of SOLVERS")
     negative_prompt: str | None = Field(
         default=None, description="null: the variant's own; '' is really empty"

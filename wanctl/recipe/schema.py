@@ -203,6 +203,32 @@ class ModelSection(Section):
         default="auto",
         description="number format of the transformer; auto: bf16 on CUDA else fp32",
     )
+    attention: str = Field(
+        default="auto",
+        description="kernel: `auto` (cuDNN's first on Hopper), `sdpa`, `cudnn`, `flash`, "
+        "`efficient`, `math`; `fa3` and `sage` where their packages are installed (`sage` takes "
+        "8-bit products, which changes the video); the one that runs is printed",
+    )
+    compile: bool = Field(
+        default=False,
+        description="compile the transformer's blocks when sampling: half a minute at first, then "
+        "fewer passes over memory",
+    )
+    quantize: Literal["int8", "fp8", "fp8-dynamic"] | None = Field(
+        default=None,
+        description="the transformer's matrices in 8 bits when sampling: half the memory of bf16; "
+        "`fp8-dynamic` multiplies in fp8 as well; each changes the video",
+    )
+    stream_blocks: bool = Field(
+        default=False,
+        description="leave the transformer's blocks in host memory and pass them through the GPU "
+        "as they are needed; the video is the same",
+    )
+    vae_tile: PositiveInt | None = Field(
+        default=None,
+        description="side in pixels of the tiles that the VAE works on when sampling; null: the "
+        "whole picture; seams are faded over a quarter of a tile",
+    )
 
 
 class TimestepsSection(Section):
