@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from wanctl.model.dit import WanModel, sinusoid
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variants import DiTShape
 
 SMALL = DiTShape(
     dim=48, ffn_dim=80, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
@@ -38,20 +38,6 @@ def fingerprint(model: WanModel) -> tuple[str, int]:
     for name, tensor in state.items():
         parts += [name, f"{name}:{'_'.join(map(str, tensor.shape))}"]
     return hashlib.md5(",".join(sorted(parts)).encode()).hexdigest(), len(state)
-
-
-@pytest.mark.parametrize(
-    ("variant", "md5", "count"),
-    [
-        ("wan2.1-t2v-1.3b", "9269f8db9040a9d860eaca435be61814", 825),
-        ("wan2.1-t2v-14b", "aafcfd9672c3a2456dc46e1cb6e52c70", 1095),
-        ("wan2.2-ti2v-5b", "1f5ab7703c6fc803fdded85ff040c316", 825),
-    ],
-)
-def test_parameters_are_those_of_the_published_files(variant, md5, count):
-    with torch.device("meta"):
-        model = WanModel(VARIANTS[variant].dit)
-    assert fingerprint(model) == (md5, count)
 
 
 def test_sinusoid_has_the_official_values():

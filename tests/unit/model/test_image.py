@@ -1,5 +1,7 @@
 """CLIP's vision tower from both layouts, against transformers; what it is shown."""
 
+import hashlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,9 @@ SIZES = {
     "num_attention_heads": 2, "image_size": 28, "patch_size": 7, "hidden_act": "gelu",
     "layer_norm_eps": 1e-5,
 }  # fmt: skip
+
+
+LEAVES = ("weight", "bias")
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +47,10 @@ def published(tower) -> dict[str, torch.Tensor]:
         "log_scale": torch.zeros(()),
         "textual.norm.weight": torch.ones(4),
     }
-    for leaf in ("weight", "bias"):
+    for leaf in LEAVES:
         tensors[f"visual.pre_norm.{leaf}"] = state[f"pre_layrnorm.{leaf}"]
         tensors[f"visual.post_norm.{leaf}"] = state[f"post_layernorm.{leaf}"]
-        for n in range(SIZES["num_hidden_layers"]):
+        for n in range(tower.config.num_hidden_layers):
             ours, theirs = f"visual.transformer.{n}", f"encoder.layers.{n}"
             tensors[f"{ours}.attn.to_qkv.{leaf}"] = torch.cat(
                 [state[f"{theirs}.self_attn.{part}_proj.{leaf}"] for part in "qkv"]
@@ -109,6 +114,34 @@ def test_overshoot_is_not_clamped_and_nothing_is_smoothed():
     torch.testing.assert_close(prepared(checks, 224), (expected[0] / 2 + 0.5 - mean) / std)
     step = torch.cat((torch.ones(3, 8, 16), -torch.ones(3, 8, 16)), dim=1)
     assert (prepared(step, 64)[0] * STD[0] + MEAN[0]).max() > 1.01
+
+
+def test_the_layout_is_that_of_the_published_file():
+    """Names and shapes of the whole file; its words' half, which is never read, is spelt out."""
+    config = CLIPVisionConfig(
+        hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=16,
+        image_size=224, patch_size=14,
+    )  # fmt: skip
+    with torch.device("meta"):
+        tensors = published(CLIPVisionModel(config))
+    shapes = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith("visual.")}
+    shapes |= {"visual.head": (1280, 1024), "log_scale": ()}
+    width = 1024
+    for name, rows in (("token", 250_002), ("type", 1), ("pos", 514)):
+        shapes[f"textual.{name}_embedding.weight"] = (rows, width)
+    shapes |= {f"textual.head.{n}.weight": (width, width) for n in (0, 2)}
+    sides = {f"attn.{part}": (width, width) for part in "qkvo"}
+    sides |= {"ffn.0": (4 * width, width), "ffn.2": (width, 4 * width)}
+    for n in range(24):
+        for name, shape in sides.items():
+            shapes[f"textual.blocks.{n}.{name}.weight"] = shape
+            shapes[f"textual.blocks.{n}.{name}.bias"] = shape[:1]
+        for name in ("norm1", "norm2"):
+            shapes |= {f"textual.blocks.{n}.{name}.{leaf}": (width,) for leaf in LEAVES}
+    shapes |= {f"textual.norm.{leaf}": (width,) for leaf in LEAVES}
+    parts = [f"{name}:{'_'.join(map(str, shape))}" for name, shape in shapes.items()]
+    digest = hashlib.md5(",".join(sorted([*parts, *shapes])).encode()).hexdigest()
+    assert (digest, len(shapes)) == ("5941c53e207d62f20f9025686193c40b", 784)
 
 
 def test_the_tower_of_the_published_file_is_recognised_by_its_tensors():

@@ -1,0 +1,113 @@
+"""VARIANTS: the published sizes, layouts and run defaults, and what each row can be asked for."""
+
+from math import prod
+
+import pytest
+import torch
+
+from tests.unit.model.test_dit import fingerprint
+from wanctl.model.dit import WanModel
+from wanctl.model.variants import VARIANTS, task_problem
+from wanctl.recipe.load import load_recipe, shipped_recipes
+from wanctl.tasks.table import TASKS
+
+PUBLISHED = [name for name, variant in VARIANTS.items() if variant.hub]
+
+# parameters, fingerprint of the file (names and shapes), tensors
+LAYOUTS = {
+    "wan2.1-t2v-1.3b": (1_418_996_800, "9269f8db9040a9d860eaca435be61814", 825),
+    "wan2.1-t2v-14b": (14_288_491_584, "aafcfd9672c3a2456dc46e1cb6e52c70", 1095),
+    "wan2.1-i2v-14b-480p": (16_394_878_784, "6bfcfb3b342cb286ce886889d519a77e", 1303),
+    "wan2.1-i2v-14b-720p": (16_394_878_784, "6bfcfb3b342cb286ce886889d519a77e", 1303),
+    "wan2.1-flf2v-14b": (16_395_536_704, "3ef3b1f8e1dab83d5b71fd7b617f859f", 1304),
+    "wan2.1-vace-1.3b": (2_153_972_032, "a61453409b67cd3246cf0c3bebad47ba", 1264),
+    "wan2.1-vace-14b": (17_337_592_896, "7a513e1f257a861512b1afd387a8ecd9", 1331),
+    "wan2.2-t2v-a14b": (14_288_491_584, "aafcfd9672c3a2456dc46e1cb6e52c70", 1095),
+    "wan2.2-i2v-a14b": (14_288_901_184, "5b013604280dd715f8457c6ed6d6a626", 1095),
+    "wan2.2-ti2v-5b": (4_999_787_712, "1f5ab7703c6fc803fdded85ff040c316", 825),
+}
+
+# steps, shift, guide scale, frames, fps, height, width, boundary, start of the negative prompt
+SHARED, I2V, FLF2V = "色调艳丽", "镜头晃动，色调艳丽", "镜头切换，镜头晃动，色调艳丽"
+RUNS = {
+    "wan2.1-t2v-1.3b": (50, 5, 5, 81, 16, 480, 832, None, SHARED),
+    "wan2.1-t2v-14b": (50, 5, 5, 81, 16, 720, 1280, None, SHARED),
+    "wan2.1-i2v-14b-480p": (40, 5, 5, 81, 16, 480, 832, None, I2V),
+    "wan2.1-i2v-14b-720p": (40, 5, 5, 81, 16, 720, 1280, None, I2V),
+    "wan2.1-flf2v-14b": (50, 16, 5, 81, 16, 720, 1280, None, FLF2V),
+    "wan2.1-vace-1.3b": (50, 16, 5, 81, 16, 480, 832, None, SHARED),
+    "wan2.1-vace-14b": (50, 16, 5, 81, 16, 720, 1280, None, SHARED),
+    "wan2.2-t2v-a14b": (40, 12, (3, 4), 81, 16, 720, 1280, 0.875, SHARED),
+    "wan2.2-i2v-a14b": (40, 5, (3.5, 3.5), 81, 16, 720, 1280, 0.9, SHARED),
+    "wan2.2-ti2v-5b": (50, 5, 5, 121, 24, 704, 1280, None, SHARED),
+}
+
+
+def test_every_published_row_is_held_to_its_facts():
+    assert set(PUBLISHED) == set(LAYOUTS) == set(RUNS)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_those_of_the_published_files(name):
+    with torch.device("meta"):
+        model = WanModel(VARIANTS[name].dit)
+    count = sum(prod(parameter.shape) for parameter in model.parameters())
+    assert (count, *fingerprint(model)) == LAYOUTS[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_it_is_run_as_the_official_command_line_runs_it(name):
+    run = VARIANTS[name].defaults
+    *numbers, negative = RUNS[name]
+    assert [
+        run.steps, run.shift, run.guide_scale, run.frames, run.fps, run.height, run.width,
+        run.boundary,
+    ] == numbers  # fmt: skip
+    assert run.negative_prompt.startswith(negative)
+    assert run.negative_prompt.endswith("背景人很多，倒着走")
+    assert run.solver == "unipc"
+
+
+def test_the_shift_follows_the_size_where_it_differs():
+    for name in PUBLISHED:
+        run = VARIANTS[name].defaults
+        small = 3.0 if "2.1-i2v" in name else run.shift
+        assert run.shift_at(480 * 832) == run.shift_at(832 * 480) == small
+        assert run.shift_at(720 * 1280) == run.shift
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_can_do_what_it_says(name):
+    variant = VARIANTS[name]
+    assert variant.tasks
+    for task in variant.tasks:
+        assert TASKS[task].refusal(variant.dit) is None, task
+        assert task_problem(variant, task) is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_variant_and_is_refused_by_the_wrong_models(task):
+    assert any(task in variant.tasks for variant in VARIANTS.values())
+    others = [v for v in VARIANTS.values() if task not in v.tasks]
+    assert any(TASKS[task].refusal(variant.dit) for variant in others)
+    for variant in others:
+        message = task_problem(variant, task) or ""
+        assert message.startswith(f"{variant.name} cannot do {task}, it does ")
+        assert "variants that can: " in message
+
+
+def test_models_that_look_at_pictures_do_not_make_videos_of_words_alone():
+    for name in PUBLISHED:
+        if "t2v" in VARIANTS[name].tasks:
+            continue
+        assert TASKS["t2v"].refusal(VARIANTS[name].dit), name
+
+
+def test_a_task_that_nothing_can_do_is_told_with_the_nearest():
+    assert "did you mean 'flf2v'" in (task_problem(None, "flf2vv") or "")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_has_a_recipe_that_says_so(name):
+    assert name in shipped_recipes()
+    assert load_recipe(name).recipe.model.variant == name
