@@ -57,11 +57,9 @@ def generate(
 
     def velocity(x: Tensor, i: int) -> Tensor:
         nonlocal reading
-        chosen = model
-        if isinstance(model, Experts):
-            if model.changes(told[i]):
-                reading = Reading()  # it would keep the other expert in memory
-            chosen = model.at(told[i])
+        if isinstance(model, Experts) and model.changes(told[i]):
+            reading = Reading()  # it would keep the other expert in memory
+        chosen = model.at(told[i]) if isinstance(model, Experts) else model
         with torch.autocast(device, dtype=autocast_dtype, enabled=autocast):
             return guided_velocity(
                 chosen, x, timesteps[i], conditions, negative_context, scales[i], reading

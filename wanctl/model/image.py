@@ -124,7 +124,9 @@ def load_image_encoder(
         if "position_ids" in module._buffers:
             tokens = stored["embeddings.position_embedding.weight"][0]
             module._buffers["position_ids"] = torch.arange(tokens, device=device)[None]
-    return ImageEncoder(model.eval(), config.image_size)
+    side = config.image_size
+    assert isinstance(side, int)
+    return ImageEncoder(model.eval(), side)
 
 
 def config_from_tensors(shapes: Mapping[str, tuple[int, ...]], where: str) -> CLIPVisionConfig:

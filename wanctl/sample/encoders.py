@@ -13,6 +13,7 @@ from wanctl.model.vae import WanVAE
 from wanctl.model.variants import DiTShape
 
 if TYPE_CHECKING:
+    from wanctl.model.tiling import TiledVAE
     from wanctl.parallel.rows import DividedRows
 
 
@@ -23,12 +24,12 @@ class SampleEncoders:
         vae: encodes in fp32: what half precision loses here the whole video shows.
         dit: sizes of the transformer.
         image: holds the vision tower; None where there is none.
-        device: where CLIP runs.
+        device: where both run.
     """
 
     def __init__(
         self,
-        vae: "WanVAE | DividedRows",
+        vae: "WanVAE | DividedRows | TiledVAE",
         dit: DiTShape,
         image: Components | None,
         device: torch.device,
@@ -45,7 +46,7 @@ class SampleEncoders:
 
     def latents(self, video: Tensor) -> Tensor:
         """(3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""
-        pixels = video[None].to(next(self._vae.parameters()))
+        pixels = video[None].to(self._device)
         return self._vae.encode(pixels, chunked=True)[0].float().cpu()
 
     def images(self, pictures: Sequence[Tensor]) -> Tensor:
