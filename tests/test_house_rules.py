@@ -36,7 +36,7 @@ SURFACE = {
     "caption": {"--recipe", "--set", "--out"},
     "train-vae": {"--recipe", "--set", "--out"},
     "train-dit": {"--recipe", "--set", "--out"},
-    "sample": {"prompt", "--recipe", "--set", "--out"},
+    "sample": {"prompt", "--repeat", "--plan", "--recipe", "--set", "--out"},
     "doctor": set(),
     "recipe list": set(),
     "recipe show": {"recipe", "--set"},

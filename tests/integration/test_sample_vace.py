@@ -23,6 +23,12 @@ PROMPT = "a red fox"
 HEIGHT, WIDTH = 32, 48
 
 
+@pytest.fixture(autouse=True)
+def a_tiny_variant_for_it(monkeypatch):
+    """The demo's sizes and its packaged text encoder, for another task."""
+    monkeypatch.setitem(VARIANTS, "tiny", replace(VARIANTS["tiny"], tasks=("vace", "t2v")))
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Footage, masks and pictures."""

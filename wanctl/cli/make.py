@@ -22,7 +22,16 @@ ShardOption = Annotated[
     typer.Option("--shard", metavar="I/N", help="work on every N-th part, beside N-1 others"),
 ]
 PromptArgument = Annotated[
-    str, typer.Argument(metavar="PROMPT", help="what to show, or a .txt file with one per line")
+    str,
+    typer.Argument(
+        metavar="PROMPT", help="what to show, or a .txt, .jsonl or .csv file of prompts"
+    ),
+]
+RepeatOption = Annotated[
+    int, typer.Option("--repeat", metavar="N", help="make each with N seeds, from its own on")
+]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="print time, memory and disk it would take; make nothing")
 ]
 
 
@@ -61,9 +70,15 @@ def train_dit(loaded: "LoadedRecipe", out: Path) -> None:
 
 
 @recipe_command(app, sections=("model", "sample"), default=DEFAULT_SAMPLE_RECIPE)
-def sample(loaded: "LoadedRecipe", out: Path, prompt: PromptArgument) -> None:
+def sample(
+    loaded: "LoadedRecipe",
+    out: Path,
+    prompt: PromptArgument,
+    repeat: RepeatOption = 1,
+    plan: PlanOption = False,
+) -> None:
     """Make a video from words. Without --recipe: Wan 2.1 T2V 1.3B."""
     from wanctl.sample.run import sample as run
 
-    for path in run(loaded, prompt, out):
+    for path in run(loaded, prompt, out, repeat, plan_only=plan):
         typer.echo(path)

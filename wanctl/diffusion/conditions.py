@@ -51,6 +51,10 @@ class Conditions:
         twice = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
         return twice.with_context(torch.cat((self.context, negative)))
 
+    def repeated(self, count: int) -> "Conditions":
+        """The same for `count` items, of conditions for one."""
+        return self._map(lambda t: t.expand(count, *t.shape[1:]) if t.ndim > 1 else t)
+
     def impose(self, latents: Tensor) -> Tensor:
         """Put the given frames into latents."""
         if self.known is None or self.known_frames is None:

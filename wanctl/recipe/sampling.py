@@ -79,6 +79,18 @@ class SampleSection(Section):
         "output; null: 1.5 seconds, at most half",
     )
     vace: VaceSection = VaceSection()
+    batch: PositiveInt | None = Field(
+        default=None,
+        description="lines of a file of prompts that are made together where they differ in words "
+        "and seed alone; null: as many as pay; 1: each output to the bit as it is alone",
+    )
+    grid: bool = Field(
+        default=False, description="also put all outputs of the run side by side, with labels"
+    )
+    grid_columns: PositiveInt | None = Field(
+        default=None,
+        description="tiles in a row; null: a row per prompt with --repeat, else square",
+    )
     save_latents: bool = Field(default=False, description="also write NAME.safetensors")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
 

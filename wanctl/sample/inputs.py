@@ -21,6 +21,13 @@ from wanctl.tasks.sizing import to_values
 
 T = TypeVar("T")
 
+# Of the section that decide what is read, and how many different ones are kept in memory.
+KEYS = (
+    "image", "last_image", "video", "mask", "references", "known_frames", "given_frames", "vace",
+    "fit",
+)  # fmt: skip
+KEPT = 2
+
 
 @dataclass(frozen=True)
 class InputFiles:
@@ -42,6 +49,27 @@ class InputFiles:
             return {}
         said = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
         return {"input_files": json.dumps(said, ensure_ascii=False)}
+
+
+class Shelf:
+    """Reads what lines of a file of prompts name, and keeps what the last ones named.
+
+    Args:
+        decode: limits of the process that reads footage.
+    """
+
+    def __init__(self, decode: DecodeSection) -> None:
+        self._decode = decode
+        self._kept: dict[str, InputFiles] = {}
+
+    def read(self, section: SampleSection, fps: float) -> InputFiles:
+        """See `read_inputs`."""
+        key = section.model_dump_json(include=set(KEYS)) + f" {fps}"
+        if key not in self._kept:
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = read_inputs(section, fps, self._decode)
+        return self._kept[key]
 
 
 def read_inputs(section: SampleSection, fps: float, decode: DecodeSection) -> InputFiles:

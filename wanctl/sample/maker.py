@@ -1,68 +1,63 @@
 """Prompts to latents to files, with one large network in memory at a time."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from wanctl.data.atomic import replacing
 from wanctl.data.encode import write_png, write_video
 from wanctl.diffusion.conditions import Conditions, Model
 from wanctl.diffusion.experts import HIGH, LOW, Experts, guide_scales
 from wanctl.diffusion.generate import generate
-from wanctl.diffusion.schedules import make_schedule
+from wanctl.diffusion.schedules import Schedule, make_schedule
+from wanctl.diffusion.step_cache import with_step_cache
+from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.model.components import Components
 from wanctl.model.dit import WanModel
-from wanctl.model.shapes import PixelShape
+from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
 from wanctl.model.text import load_text_encoder
+from wanctl.model.tiling import TiledVAE
 from wanctl.model.variants import DiTShape, Variant
 from wanctl.model.weights import load_dit, load_vae, read_dit_shape
 from wanctl.parallel.layout import Asked, choose_layout
 from wanctl.parallel.team import Team
+from wanctl.sample.batches import batches
 from wanctl.sample.encoders import SampleEncoders
+from wanctl.sample.forecast import check_memory
+from wanctl.sample.job import Job
 from wanctl.sample.pixels import to_frames, to_picture
 from wanctl.sample.settings import Settings
 from wanctl.sample.weights import SampleWeights
 from wanctl.tasks.api import pad_texts, trim_text
-from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.table import get_task
+
+if TYPE_CHECKING:
+    from wanctl.model.vae import WanVAE
+    from wanctl.parallel.rows import DividedRows
 
 NOTE_LENGTH = 40
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
-@dataclass(frozen=True)
-class Job:
-    """One output that is still to be made."""
-
-    prompt: str
-    path: Path
-    metadata: Mapping[str, str]
-
-    @property
-    def latents_path(self) -> Path:
-        """Where the latents go if they are wanted."""
-        return self.path.with_suffix(".safetensors")
-
-
 class Maker:
-    """Makes outputs of one kind.
+    """Makes outputs of one model, those of one kind together where that pays.
 
     Args:
-        settings: how.
+        jobs: what is to be made.
         weights: with what.
         variant: what they are weights of.
-        inputs: what is given besides words.
         dtype: of the transformer's large matrices.
         team: the processes that work on it, and their device.
         parallel: how they divide the work.
+        batch: outputs that are made together; None: as many as pay.
 
     Raises:
         UserError: weights that do not go together.
@@ -71,21 +66,20 @@ class Maker:
 
     def __init__(
         self,
-        settings: Settings,
+        jobs: Sequence[Job],
         weights: SampleWeights,
         variant: Variant,
-        inputs: Inputs,
         dtype: torch.dtype,
         team: Team,
         parallel: Asked | None = None,
+        batch: int | None = None,
     ) -> None:
-        self.settings = settings
-        self.inputs = inputs
+        self.jobs = jobs
+        self.batch = batch
         self.team = team
         self.weights = weights
         self.device = device = team.device
         self.dtype = dtype
-        self.task = get_task(settings.task)
         self.vae = load_vae(weights.vae, device=device)
         shape = self._dit_shape(variant)
         if shape.out_channels != self.vae.shape.z_dim:
@@ -93,52 +87,68 @@ class Maker:
                 f"the transformer ({weights.dit.root}) makes {shape.out_channels} channels and the "
                 f"VAE ({weights.vae.root}) takes {self.vae.shape.z_dim}; they are not of one model"
             )
-        if reason := self.task.refusal(shape):
-            raise WeightsError(
-                f"the transformer ({weights.dit.root}) cannot do task {self.task.name}: {reason}"
-            )
+        for task in dict.fromkeys(job.settings.task for job in jobs):
+            if reason := get_task(task).refusal(shape):
+                raise WeightsError(
+                    f"the transformer ({weights.dit.root}) cannot do task {task}: {reason}"
+                )
         self.dit_shape = shape
+        self._told: tuple[str, Conditions] | None = None
+        self._loaded: tuple[float | None, Model | Experts] | None = None
+        self.placement = jobs[0].settings.placement
+        if team.size > 1 and (self.placement.stream_blocks or self.placement.quantize):
+            raise UserError(
+                "model.stream_blocks and model.quantize are for one process; several divide the "
+                "weights (parallel.fsdp)"
+            )
+        if team.size == 1:
+            found = replace(variant, dit=shape, vae=self.vae.shape)
+            for settings in {job.settings.kind: job.settings for job in jobs}.values():
+                check_memory(settings, found, device, self._text_bytes())
         self.team.arrange(
             choose_layout(
                 parallel or Asked(),
                 self.team.size,
                 heads=shape.num_heads,
-                guided=settings.guided,
+                guided=any(job.settings.guided for job in jobs),
                 fsdp_pays=_fills(device, weights.dit.dit or ()),
             )
         )
 
     @torch.inference_mode()
-    def latents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Tensor]]:
-        """Denoise one prompt after another; yields (1, C, T, Y, X) fp32."""
-        settings = self.settings
-        guided = settings.guided
-        negative = [settings.negative_prompt] if guided else []
-        conditions = self._conditions().to(self.device)
-        texts = self.team.share(lambda: self._embed([job.prompt for job in jobs] + negative))
-        negative_context = self._context(texts[-1]) if guided else None
-        schedule = make_schedule(settings.solver, settings.steps, settings.shift)
-        noise = self.team.share(lambda: self._noise().cpu()).to(self.device)
-        scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
-        model = self._model()
-        for job, text in zip(jobs, texts, strict=False):
-            with progress(settings.steps, job.prompt[:NOTE_LENGTH]) as bar:
+    def latents(self) -> Iterator[tuple[Job, Tensor]]:
+        """Denoise one batch after another; yields (1, C, T, Y, X) fp32 of each job."""
+        self._conditions(self.jobs[0])  # before there is anything else in memory
+        texts = self.team.share(lambda: self._embed(_words(self.jobs)))
+        for batch in self._batches():
+            first, settings = batch[0], batch[0].settings
+            schedule = make_schedule(settings.solver, settings.steps, settings.shift)
+            told = self._conditions(first).to(self.device).repeated(len(batch))
+            negative = [texts[job.settings.negative_prompt] for job in batch if settings.guided]
+            others = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
+            model = self._model(settings)
+            with progress(settings.steps, first.prompt[:NOTE_LENGTH] + others) as bar:
                 latents = generate(
                     model,
-                    noise=noise,
-                    conditions=conditions.with_context(self._context(text)),
-                    negative_context=negative_context,
-                    guide_scale=scales,
+                    noise=torch.cat([self._noise(job) for job in batch]),
+                    conditions=told.with_context(self._context([texts[j.prompt] for j in batch])),
+                    negative_context=self._context(negative) if negative else None,
+                    guide_scale=_scales(settings, schedule),
                     schedule=schedule,
-                    solver=settings.solver,
+                    solver=with_step_cache(settings.solver, settings.step_cache),
                     on_step=lambda step, x, bar=bar: bar.advance(),  # noqa: ARG005
                 )
-            yield job, self.task.finish(latents, self.inputs)
+            del model
+            if self.jobs[-1] in batch:  # the VAE has the device to itself
+                self._loaded = None
+                _let_go(self.device)
+            latents = get_task(settings.task).finish(latents, first.read())
+            yield from zip(batch, latents.split(1), strict=True)
 
     @torch.inference_mode()
     def write(self, job: Job, latents: Tensor) -> None:
         """Decode piece by piece into the file, so that memory does not grow with the video."""
-        pieces = self.team.divide_rows(self.vae).decode_frames(latents)
+        pieces = self._shared_vae(job.settings).decode_frames(latents)
         if not self.team.first:
             for _ in pieces:
                 pass
@@ -147,7 +157,7 @@ class Maker:
         if job.path.suffix == ".png":
             write_png(job.path, to_picture(next(pieces)[0]), metadata)
             return
-        settings = self.settings
+        settings = job.settings
         with progress(settings.frames, "decoding") as bar:
 
             def frames() -> Iterator[np.ndarray]:
@@ -158,7 +168,20 @@ class Maker:
 
             write_video(job.path, frames(), settings.fps, crf=settings.crf, metadata=metadata)
 
-    def _embed(self, prompts: Sequence[str]) -> list[Tensor]:
+    def _batches(self) -> Iterator[list[Job]]:
+        """Jobs that differ in words and noise alone, as many together as pay.
+
+        In a batch products are rounded otherwise than alone, so `reference` makes none; several
+        processes divide one output better than two.
+        """
+        alone = self.team.size > 1 or self.jobs[0].settings.precision == "reference"
+        most = self.batch or (1 if alone else None)
+        return batches(self.jobs, lambda job: job.settings.kind, self._tokens, most)
+
+    def _tokens(self, job: Job) -> int:
+        return math.prod(self._noise_shape(job)[1:]) // math.prod(PATCH)
+
+    def _embed(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Embeddings (tokens, E) on the CPU; the encoder is gone afterwards."""
         encoder = load_text_encoder(
             self.weights.text_kind,
@@ -175,49 +198,61 @@ class Maker:
                 f"{encoder.dim}; set model.text_weights to the one it was trained with"
             )
         with progress(len(prompts), "reading prompts") as bar:
-            texts = []
+            texts = {}
             for prompt in prompts:
-                texts.append(trim_text(encoder.encode([prompt])[0]).cpu())
+                texts[prompt] = trim_text(encoder.encode([prompt])[0]).cpu()
                 bar.advance()
         del encoder
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        _let_go(self.device)
         return texts
 
-    def _context(self, text: Tensor) -> Tensor:
-        return pad_texts([text], self.dit_shape.text_len).to(self.device)
+    def _context(self, texts: Sequence[Tensor]) -> Tensor:
+        return pad_texts(texts, self.dit_shape.text_len).to(self.device)
 
-    def _conditions(self) -> Conditions:
-        """What the model is told besides words, on the CPU; the same for all prompts."""
-        shape, vae = self.dit_shape, self.team.divide_rows(self.vae)
-        encode = SampleEncoders(vae, shape, self.weights.image, self.device)
-        nothing = torch.zeros(0, shape.text_dim)
-        return self.task.conditions([nothing], shape.text_len, self.inputs, self._size, encode)
+    def _conditions(self, job: Job) -> Conditions:
+        """What the model is told besides words, on the CPU; kept for the next of its kind."""
+        settings = job.settings
+        if self._told is None or self._told[0] != settings.kind:
+            shape, vae = self.dit_shape, self._shared_vae(settings)
+            encode = SampleEncoders(vae, shape, self.weights.image, self.device)
+            nothing = torch.zeros(0, shape.text_dim)
+            task = get_task(settings.task)
+            told = task.conditions([nothing], shape.text_len, job.read(), settings.size, encode)
+            self._told = settings.kind, told
+        return self._told[1]
 
-    @property
-    def _size(self) -> PixelShape:
-        settings = self.settings
-        return PixelShape(settings.frames, settings.height, settings.width)
-
-    def _noise(self) -> Tensor:
+    def _noise(self, job: Job) -> Tensor:
         """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""
-        settings = self.settings
-        shape = self.task.latent_shape(self.vae.shape, *self._size, self.inputs)
-        generator = torch.Generator(settings.noise_device).manual_seed(settings.seed)
-        noise = torch.randn(
-            shape, generator=generator, device=settings.noise_device, dtype=torch.float32
-        )
-        return noise[None]
+        settings = job.settings
+
+        def drawn() -> Tensor:
+            device = settings.noise_device
+            generator = torch.Generator(device).manual_seed(settings.seed)
+            shape = self._noise_shape(job)
+            noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
+            return noise[None].cpu()
+
+        return self.team.share(drawn).to(self.device)
+
+    def _noise_shape(self, job: Job) -> tuple[int, int, int, int]:
+        settings = job.settings
+        task = get_task(settings.task)
+        return task.latent_shape(self.vae.shape, *settings.size, job.read())
 
     def _dit_shape(self, variant: Variant) -> DiTShape:
         """Sizes of the weights; of the variant where they do not tell."""
         dit = self.weights.dit
         return read_dit_shape(dit) if dit.dit_config else variant.dit
 
-    def _model(self) -> Model | Experts:
-        """The transformer; of two experts the one that its turn comes for."""
-        dit, boundary = self.weights.dit, self.settings.boundary
+    def _model(self, settings: Settings) -> Model | Experts:
+        """The transformer, loaded once; of two experts the one that its turn comes for."""
+        if self._loaded is None or self._loaded[0] != settings.boundary:
+            self._loaded = None
+            self._loaded = settings.boundary, self._load(settings.boundary)
+        return self._loaded[1]
+
+    def _load(self, boundary: float | None) -> Model | Experts:
+        dit = self.weights.dit
         if boundary is None:
             return self.team.divide(self._load_dit(dit))
         parts = {HIGH: dit, LOW: dit.low_expert}
@@ -229,12 +264,48 @@ class Maker:
         return Experts(load, boundary)
 
     def _load_dit(self, parts: Components) -> WanModel:
-        return load_dit(
+        device = self.team.loading_device
+        model = load_dit(
             parts,
-            device=self.team.loading_device,
+            device=self.placement.loading_device(device),
             dtype=self.dtype,
-            precision=self.settings.precision,
+            precision=self.jobs[0].settings.precision,
         )
+        return self.placement.place(model, device, self.device, self.dtype)
+
+    def _shared_vae(self, settings: Settings) -> "WanVAE | DividedRows | TiledVAE":
+        """The VAE as it works here: divided between processes, else in tiles or whole."""
+        if settings.vae_tile and self.team.size == 1:
+            return TiledVAE(self.vae, settings.vae_tile)
+        return self.team.divide_rows(self.vae)
+
+    def _text_bytes(self) -> int:
+        """Size of the text encoder's files; 0 where a package brings it."""
+        path = self.weights.text and self.weights.text.text_encoder
+        if not path:
+            return 0
+        files = path.iterdir() if path.is_dir() else (path,)
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _let_go(device: torch.device) -> None:
+    """Give the memory of networks that are no longer held back."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _scales(settings: Settings, schedule: Schedule) -> list[float]:
+    """The guide scale of each step; 1 asks for the prompt alone."""
+    scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
+    guided = round(settings.guide_until * len(scales))
+    return scales[:guided] + [1.0] * (len(scales) - guided)
+
+
+def _words(jobs: Sequence[Job]) -> list[str]:
+    """Everything that is to be embedded, each once."""
+    negative = [job.settings.negative_prompt for job in jobs if job.settings.guided]
+    return list(dict.fromkeys([*(job.prompt for job in jobs), *negative]))
 
 
 def _fills(device: torch.device, files: Sequence[Path]) -> bool:
@@ -243,13 +314,3 @@ def _fills(device: torch.device, files: Sequence[Path]) -> bool:
         return False
     size_bytes = sum(path.stat().st_size for path in files)
     return size_bytes > CROWDED * torch.cuda.get_device_properties(device).total_memory
-
-
-def write_latents(job: Job, latents: Tensor) -> None:
-    """Save (1, C, T, Y, X) normalised latents under the key `latents`."""
-    with replacing(job.latents_path) as temp:
-        save_file(
-            {"latents": latents.cpu().contiguous()},
-            temp,
-            metadata={"prompt": job.prompt, **job.metadata},
-        )

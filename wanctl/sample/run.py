@@ -5,8 +5,10 @@ stopped, or whose file of prompts grew, makes only what is missing.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -18,16 +20,20 @@ from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
+from wanctl.model.placement import Placement
 from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.parallel.layout import Asked as AskedLayout
 from wanctl.parallel.team import Team, join
 from wanctl.recipe.load import LoadedRecipe
-from wanctl.sample.inputs import InputFiles, read_inputs
-from wanctl.sample.maker import Job, Maker, write_latents
-from wanctl.sample.prompts import read_prompts
+from wanctl.sample.forecast import show_plan
+from wanctl.sample.inputs import InputFiles, Shelf
+from wanctl.sample.job import Job, write_latents
+from wanctl.sample.maker import Maker
+from wanctl.sample.overview import grid_of
+from wanctl.sample.prompts import Line, PromptError, read_prompts, recipe_of
 from wanctl.sample.settings import Settings
-from wanctl.sample.weights import WeightsSearch
-from wanctl.tasks.inputs import Asked
+from wanctl.sample.weights import SampleWeights, WeightsSearch
+from wanctl.tasks.inputs import Asked, Inputs
 from wanctl.tasks.table import get_task
 
 T = TypeVar("T")
@@ -35,39 +41,65 @@ T = TypeVar("T")
 MAX_RANDOM_SEED = 2**31
 
 
-def sample(loaded: LoadedRecipe, prompt: str, out: Path) -> list[Path]:
+@dataclass(frozen=True)
+class _Wish:
+    """One output, and all that decides what it is.
+
+    Attributes:
+        prompt: what it shows.
+        loaded: the recipe as it is for this line.
+        settings: how it is made.
+        files: what is said of its inputs in its header.
+    """
+
+    prompt: str
+    loaded: LoadedRecipe
+    settings: Settings
+    files: Mapping[str, str]
+
+
+def sample(
+    loaded: LoadedRecipe, prompt: str, out: Path, repeat: int = 1, *, plan_only: bool = False
+) -> list[Path]:
     """Make a video, or a picture where `sample.frames` is 1, of every prompt.
 
     All prompts of a file share the seed, so that an output does not depend on its neighbours.
 
     Args:
         loaded: the recipe.
-        prompt: text, or the path of a `.txt` file with one prompt per line.
+        prompt: text, or the path of a file of prompts.
         out: the run folder; files go to `out/samples`.
+        repeat: how many seeds each is made with, from its own on.
+        plan_only: print what it would take and make nothing.
 
     Returns:
-        The files of all prompts in order, made now or earlier; of several processes, the first
-        one's list holds them.
+        The files of all prompts in order, made now or earlier, and the grid of them if one is
+        wanted; of several processes, the first one's list holds them.
 
     Raises:
         UserError: a bad prompt, size, name or device, or weights that are nowhere.
     """
     with join(loaded.recipe.device) as team:
-        return _sample(loaded, prompt, out, team)
+        return _sample(loaded, prompt, out, team, repeat, plan_only=plan_only)
 
 
-def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Path]:
-    prompts = read_prompts(prompt)
+def _sample(
+    loaded: LoadedRecipe, prompt: str, out: Path, team: Team, repeat: int, *, plan_only: bool
+) -> list[Path]:
+    lines = read_prompts(prompt)
+    if repeat < 1:
+        raise UserError(f"--repeat: got {repeat}; must be 1 or more")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
     recipe = loaded.recipe
     variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, team.device)
-    try:
-        files = _input_files(loaded, variant)
-        settings = team.share(lambda: _settings(loaded, variant, dtype, files))
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
+    shelf = Shelf(recipe.curate.decode)
+    wishes = team.share(lambda: _wishes(loaded, lines, variant, dtype, shelf, repeat))
+    wishes[0].settings.placement.check(team.device, dtype)
+    if plan_only:
+        _show_plans(wishes, variant, team.device, out)
+        return []
     search = WeightsSearch(
         out=out,
         weights=recipe.model.weights,
@@ -78,37 +110,109 @@ def _sample(loaded: LoadedRecipe, prompt: str, out: Path, team: Team) -> list[Pa
     )
     weights = team.share(search.find)
     folder = _samples_folder(out)
+    jobs = [_job(wish, folder, weights, variant, shelf) for wish in wishes]
+    jobs = list({job.path: job for job in jobs}.values())
+    latents = recipe.sample.save_latents
+    left = team.share(lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)])
+    if left:
+        _make([jobs[i] for i in left], loaded, weights, variant, dtype, team)
+    if not team.first:
+        return []
+    made = [job.path for job in jobs]
+    return (
+        [*made, grid_of(jobs, recipe.sample.grid_columns, repeat)] if recipe.sample.grid else made
+    )
 
+
+def _wishes(
+    loaded: LoadedRecipe,
+    lines: Sequence[Line],
+    variant: Variant,
+    dtype: torch.dtype,
+    shelf: Shelf,
+    repeat: int,
+) -> list[_Wish]:
+    """What every line asks for, checked before any work.
+
+    Raises:
+        PromptError: with the mistakes of all lines, one per line.
+    """
+    drawn = secrets.randbelow(MAX_RANDOM_SEED)
+    wishes: list[_Wish] = []
+    problems: list[str] = []
+    for line in lines:
+        own = loaded
+        try:
+            own = recipe_of(loaded, line)
+            files = _input_files(own, variant, shelf)
+            settings = _settings(own, variant, dtype, files, drawn)
+        except ProblemsError as error:
+            problems += str(own.locate(error)).splitlines()
+            continue
+        except PromptError as error:
+            problems += str(error).splitlines()
+            continue
+        about = files.metadata()
+        for number in range(repeat):
+            again = replace(settings, seed=settings.seed + number)
+            wishes.append(_Wish(line.prompt, own, again, about))
+    if problems:
+        raise PromptError("\n".join(dict.fromkeys(problems)))
+    seeds = dict.fromkeys(wish.settings.seed for wish in wishes)
+    if repeat > 1 or drawn in seeds:
+        log.info("seeds %s" if len(seeds) > 1 else "seed %s", ", ".join(map(str, seeds)))
+    return wishes
+
+
+def _show_plans(wishes: Sequence[_Wish], variant: Variant, device: torch.device, out: Path) -> None:
+    """Print what each kind of output takes."""
+    kinds = Counter(wish.settings.kind for wish in wishes)
+    for kind, settings in {wish.settings.kind: wish.settings for wish in wishes}.items():
+        show_plan(settings, variant, kinds[kind], device, out)
+
+
+def _job(wish: _Wish, folder: Path, weights: SampleWeights, variant: Variant, shelf: Shelf) -> Job:
+    section = wish.loaded.recipe.sample
     metadata = {
         "software": f"wanctl {version('wanctl')}",
-        **settings.metadata(),
+        **wish.settings.metadata(),
         **weights.metadata(),
-        **files.metadata(),
-        "recipe": loaded.dump(),
+        **wish.files,
+        "recipe": wish.loaded.dump(),
     }
-    jobs = [
-        Job(each, folder / settings.file_name(each, weights.fingerprint), metadata)
-        for each in prompts
-    ]
-    todo = team.share(
-        lambda: [job for job in jobs if not _is_done(job, latents=recipe.sample.save_latents)]
-    )
-    if todo:
-        parallel = AskedLayout(**recipe.parallel.model_dump())
-        try:
-            maker = Maker(settings, weights, variant, files.inputs, dtype, team, parallel)
-        except ProblemsError as error:
-            raise loaded.locate(error) from None
-        for job, latents in maker.latents(todo):
-            if recipe.sample.save_latents and team.first:
-                write_latents(job, latents)
-            maker.write(job, latents)
-            if len(todo) > 1:
-                log.info("%s", job.path)
-    return [job.path for job in jobs] if team.first else []
+    name = wish.settings.file_name(wish.prompt, weights.fingerprint)
+    fps = _or(section.fps, variant.defaults.fps)
+
+    def read() -> Inputs:
+        return shelf.read(section, fps).inputs
+
+    return Job(wish.prompt, wish.settings, read, folder / name, metadata)
 
 
-def _input_files(loaded: LoadedRecipe, variant: Variant) -> InputFiles:
+def _make(
+    jobs: Sequence[Job],
+    loaded: LoadedRecipe,
+    weights: SampleWeights,
+    variant: Variant,
+    dtype: torch.dtype,
+    team: Team,
+) -> None:
+    """Make outputs and write each as soon as it is there."""
+    recipe = loaded.recipe
+    parallel = AskedLayout(**recipe.parallel.model_dump())
+    try:
+        maker = Maker(jobs, weights, variant, dtype, team, parallel, recipe.sample.batch)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    for job, latents in maker.latents():
+        if recipe.sample.save_latents and team.first:
+            write_latents(job, latents)
+        maker.write(job, latents)
+        if len(jobs) > 1:
+            log.info("%s", job.path)
+
+
+def _input_files(loaded: LoadedRecipe, variant: Variant, shelf: Shelf) -> InputFiles:
     """Pictures and footage that the recipe names.
 
     Raises:
@@ -117,13 +221,19 @@ def _input_files(loaded: LoadedRecipe, variant: Variant) -> InputFiles:
     section = loaded.recipe.sample
     fps = _or(section.fps, variant.defaults.fps)
     with _in_section("sample"):
-        return read_inputs(section, fps, loaded.recipe.curate.decode)
+        return shelf.read(section, fps)
 
 
 def _settings(
-    loaded: LoadedRecipe, variant: Variant, dtype: torch.dtype, files: InputFiles
+    loaded: LoadedRecipe,
+    variant: Variant,
+    dtype: torch.dtype,
+    files: InputFiles,
+    drawn: int,
 ) -> Settings:
     """The recipe's `sample` section with the variant's defaults filled in, checked.
+
+    `drawn` is the seed where the recipe wants a random one.
 
     Raises:
         ProblemsError: a name, a size or a device is not possible.
@@ -149,7 +259,7 @@ def _settings(
         boundary=_or(section.boundary, defaults.boundary),
         solver=_or(section.solver, defaults.solver),
         negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
-        seed=section.seed if section.seed >= 0 else secrets.randbelow(MAX_RANDOM_SEED),
+        seed=section.seed if section.seed >= 0 else drawn,
         noise_device=section.noise_device,
         crf=section.crf,
         fit=section.fit,
@@ -158,6 +268,10 @@ def _settings(
         vace=files.inputs.vace,
         precision=model.precision,
         dtype=str(dtype).removeprefix("torch."),
+        placement=Placement(model.attention, model.quantize, model.compile, model.stream_blocks),
+        vae_tile=model.vae_tile,
+        guide_until=section.guide_until,
+        step_cache=section.step_cache,
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
@@ -168,8 +282,6 @@ def _settings(
                 "noise_device: got 'cuda', but this machine has no CUDA device; say "
                 "`--set sample.noise_device=cpu` (the same seed gives other noise there)"
             )
-    if section.seed < 0:
-        log.info("seed %d", settings.seed)
     return settings
 
 
@@ -213,7 +325,7 @@ def _samples_folder(out: Path) -> Path:
     return folder
 
 
-def _is_done(job: Job, *, latents: bool) -> bool:
+def _is_done(job: Job, latents: bool) -> bool:
     """Whether an earlier run made this very output; files are written whole or not at all."""
     done = job.path.is_file() and (not latents or job.latents_path.is_file())
     if done:

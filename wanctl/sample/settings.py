@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
+from wanctl.model.placement import Placement
+from wanctl.model.shapes import PixelShape
 from wanctl.sample.prompts import slug
 from wanctl.tasks.arrangement import Arrangement
 
@@ -37,6 +39,10 @@ class Settings:
         vace: how VACE's sources are prepared; None: as they are.
         precision: of the transformer, `reference` or `fast`.
         dtype: its number format.
+        placement: what else decides its rounding.
+        vae_tile: side of the VAE's tiles in pixels; None: the whole picture.
+        guide_until: share of the steps that are guided.
+        step_cache: threshold of the step cache; 0: none.
     """
 
     task: str
@@ -59,11 +65,25 @@ class Settings:
     vace: Arrangement | None
     precision: str
     dtype: str
+    placement: Placement = field(default_factory=Placement)
+    vae_tile: int | None = None
+    guide_until: float = 1.0
+    step_cache: float = 0.0
 
     @property
     def suffix(self) -> str:
         """Kind of file that comes out."""
         return ".png" if self.frames == 1 else ".mp4"
+
+    @property
+    def size(self) -> PixelShape:
+        """Of what comes out."""
+        return PixelShape(self.frames, self.height, self.width)
+
+    @property
+    def kind(self) -> str:
+        """Equal for outputs that differ in words and noise alone."""
+        return replace(self, seed=0, negative_prompt="").key("", "")
 
     @property
     def guided(self) -> bool:

@@ -1,26 +1,37 @@
-"""Prompts and the names of files made from them."""
+"""Prompts, files of them, and the names of files made from them."""
+
+import json
 
 import pytest
 
-from wanctl.sample.prompts import PromptError, read_prompts, slug
+from wanctl.recipe.load import load_recipe
+from wanctl.sample.prompts import PromptError, read_prompts, recipe_of, slug
+
+
+def prompts(path):
+    return [line.prompt for line in read_prompts(str(path))]
+
+
+def written(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_text_is_one_prompt():
-    assert read_prompts("  a fox, running  ") == ["a fox, running"]
+    [line] = read_prompts("  a fox, running  ")
+    assert (line.prompt, dict(line.values), line.place) == ("a fox, running", {}, None)
 
 
 def test_a_file_gives_its_lines_without_blanks_comments_and_repeats(tmp_path):
-    path = tmp_path / "many.txt"
-    path.write_text("\ufeffa fox\n\n  # later: a bear\n一只猫\r\na fox\n", encoding="utf-8")
-    assert read_prompts(str(path)) == ["a fox", "一只猫"]
+    path = written(tmp_path, "many.txt", "\ufeffa fox\n\n  # later: a bear\n一只猫\r\na fox\n")
+    assert prompts(path) == ["a fox", "一只猫"]
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "# only a remark\n"])
 def test_a_file_without_prompts_is_an_error(tmp_path, content):
-    path = tmp_path / "none.txt"
-    path.write_text(content)
     with pytest.raises(PromptError, match="holds no prompt"):
-        read_prompts(str(path))
+        read_prompts(str(written(tmp_path, "none.txt", content)))
 
 
 @pytest.mark.parametrize(
@@ -34,11 +45,122 @@ def test_nothing_to_show_is_an_error(prompt, message):
 
 def test_a_folder_and_a_binary_are_no_prompt_files(tmp_path):
     (tmp_path / "folder.txt").mkdir()
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(PromptError, match="Is a directory"):
         read_prompts(str(tmp_path / "folder.txt"))
     with pytest.raises(PromptError, match="not UTF-8"):
-        read_prompts(str(tmp_path / "binary.txt"))
+        read_prompts(str(tmp_path / "binary.jsonl"))
+
+
+def test_objects_say_more_than_prompts(tmp_path):
+    path = written(
+        tmp_path,
+        "many.jsonl",
+        '{"prompt": "a fox", "seed": 3, "size": "96x64", "guide_scale": [3, 4]}\n'
+        "\n"
+        '{"prompt": "a bear", "vace": {"control": "grey", "extend": [0, 4]}, "image": "b.png"}\n'
+        '{"prompt": "a fox", "size": "96x64", "guide_scale": [3, 4], "seed": 3}\n',
+    )
+    fox, bear = read_prompts(str(path))
+    assert fox.values == {"seed": 3, "width": 96, "height": 64, "guide_scale": [3, 4]}
+    assert (fox.place.file, fox.place.line) == (str(path), 1)
+    assert bear.values == {
+        "vace.control": "grey", "vace.extend": [0, 4], "image": str(tmp_path / "b.png")
+    }  # fmt: skip
+    assert bear.place.line == 3
+
+
+def test_a_table_has_a_column_per_key_and_empty_cells_say_nothing(tmp_path):
+    path = written(
+        tmp_path,
+        "many.csv",
+        "seed,prompt,size,negative_prompt,guide_scale,vace.scale\n"
+        '3,"a fox, running",96x64,no,,0.5\n'
+        ",a bear,,,4.5,\n"
+        ",,,,,\n",
+    )
+    fox, bear = read_prompts(str(path))
+    assert fox.prompt == "a fox, running"
+    assert fox.values == {
+        "seed": 3, "width": 96, "height": 64, "negative_prompt": "no", "vace.scale": 0.5
+    }  # fmt: skip
+    assert (bear.prompt, bear.values) == ("a bear", {"guide_scale": 4.5})
+    assert (fox.place.line, bear.place.line) == (2, 3)
+
+
+def test_the_same_in_all_three_kinds(tmp_path):
+    kinds = {
+        "a.txt": "a fox\na bear\n",
+        "a.jsonl": '{"prompt": "a fox"}\n{"prompt": "a bear"}\n',
+        "a.csv": "prompt\na fox\na bear\n",
+    }
+    for name, text in kinds.items():
+        assert prompts(written(tmp_path, name, text)) == ["a fox", "a bear"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.jsonl",
+            '{"prompt": "a", "sead": 3}',
+            r"a\.jsonl:1: sead: no key named 'sead'; .*'seed'",
+        ),
+        ("a.jsonl", '{"prompt": "a", "grid": true}', "1: grid: holds for the whole run"),
+        (
+            "a.jsonl",
+            '{"prompt": "a"}\n{"seed": 3}',
+            "a.jsonl:2: got None; every line needs a prompt",
+        ),
+        ("a.jsonl", '{"prompt": "a"}\n{"seed": 3', "a.jsonl:2: not JSON"),
+        ("a.jsonl", '["a"]', "a.jsonl:1: got .*; need an object"),
+        ("a.jsonl", '{"prompt": "a", "size": "big"}', "a.jsonl:1: size: got 'big'; need width x"),
+        ("a.csv", "seed,text\n3,a", "a.csv:1: the header has no column `prompt`"),
+        ("a.csv", "prompt,seed\na,3,4", "a.csv:2: 3 cells under a header of 2"),
+        ("a.csv", "prompt,sead\na,3", "a.csv:2: sead: no key named 'sead'"),
+        ("a.csv", 'prompt\n"a', "a.csv:2: not CSV"),
+    ],
+)
+def test_mistakes_name_file_and_line(tmp_path, name, text, message):
+    with pytest.raises(PromptError, match=message):
+        read_prompts(str(written(tmp_path, name, text)))
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+    lines = ['{"prompt": "a", "sead": 3}', '{"prompt": "b"}', '{"prompt": "c", "stps": 3}']
+    with pytest.raises(PromptError) as caught:
+        read_prompts(str(written(tmp_path, "a.jsonl", "\n".join(lines))))
+    first, second = str(caught.value).splitlines()
+    assert ":1: sead" in first
+    assert ":3: stps" in second
+
+
+def test_a_line_changes_the_recipe_for_itself_alone(tmp_path):
+    loaded = load_recipe("tiny", ["sample.steps=9", "sample.vace.scale=0.5"])
+    values = {"prompt": "a fox", "seed": 4, "vace": {"control": "grey"}, "references": ["x.png"]}
+    path = written(tmp_path, "a.jsonl", json.dumps(values) + '\n{"prompt": "a bear"}\n')
+    fox, bear = (recipe_of(loaded, line) for line in read_prompts(str(path)))
+    section = fox.recipe.sample
+    assert (section.seed, section.steps) == (4, 9)
+    assert (section.vace.control, section.vace.scale) == ("grey", 0.5)
+    assert section.references == (str(tmp_path / "x.png"),)
+    assert str(fox.places["sample", "seed"]) == f"{path}:1"
+    assert bear is loaded
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": "three"}, r"a\.jsonl:1: seed: got 'three'; must be a whole number"),
+        ({"steps": -1}, r"a\.jsonl:1: steps: got -1; must be greater than 0"),
+        ({"vace": {"contrl": "grey"}}, r"a\.jsonl:1: vace\.contrl: unknown key; .* 'control'"),
+    ],
+)
+def test_a_value_that_its_key_does_not_take_names_file_and_line(tmp_path, values, message):
+    path = written(tmp_path, "a.jsonl", json.dumps({"prompt": "a", **values}))
+    [line] = read_prompts(str(path))
+    with pytest.raises(PromptError, match=message):
+        recipe_of(load_recipe("tiny"), line)
 
 
 @pytest.mark.parametrize(

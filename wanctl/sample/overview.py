@@ -1,0 +1,42 @@
+"""A picture or video that shows all outputs of one run, each with what sets it apart."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from wanctl.sample.grid import Tile, make_grid
+from wanctl.sample.job import Job
+from wanctl.sample.settings import KEY_DIGITS
+
+
+def grid_of(jobs: Sequence[Job], columns: int | None, repeat: int) -> Path:
+    """All outputs of a run side by side, beside them.
+
+    Args:
+        jobs: one or more, made.
+        columns: of tiles; None: a row per prompt where there are repeats, else about square.
+        repeat: how often each prompt was made.
+    """
+    names = "\n".join(job.path.name for job in jobs) + f"\n{columns}"
+    name = f"grid-{hashlib.sha256(names.encode()).hexdigest()[:KEY_DIGITS]}"
+    tiles = [Tile(job.path, label) for job, label in zip(jobs, _labels(jobs), strict=True)]
+    return make_grid(
+        tiles,
+        jobs[0].path.with_name(name),
+        columns=columns or (repeat if repeat > 1 else None),
+        fps=jobs[0].settings.fps,
+        crf=jobs[0].settings.crf,
+        metadata={"tiles": "\n".join(job.path.name for job in jobs)},
+    )
+
+
+def _labels(jobs: Sequence[Job]) -> list[str]:
+    """What tells each output from the others: the prompt, the seed, other settings that differ."""
+    said = [asdict(job.settings) for job in jobs]
+    differ = [key for key in said[0] if any(each[key] != said[0][key] for each in said)]
+    keys = ["seed", *(key for key in differ if key not in ("seed", "inputs", "vace"))]
+    return [
+        ", ".join([job.prompt, *(f"{key} {each[key]}" for key in keys)])
+        for job, each in zip(jobs, said, strict=True)
+    ]
