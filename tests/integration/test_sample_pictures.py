@@ -8,6 +8,7 @@ is a square and the size that CLIP takes.
 """
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -26,8 +27,12 @@ from tests.integration.test_sample import (
     recipe,
     small_tokenizer,
 )
-from wanctl.data.encode import read_metadata
+from wanctl.cli.main import main
+from wanctl.data.encode import read_metadata, write_video
 from wanctl.diffusion.schedules import make_schedule
+from wanctl.errors import UserError
+from wanctl.model.variants import VARIANTS
+from wanctl.model.weights import load_vae
 from wanctl.sample.run import sample
 
 SIDE, FRAMES = 32, 9
@@ -254,3 +259,144 @@ def test_both_layouts_of_two_experts_are_found(saved, tmp_path):
         assert all(torch.equal(a[key], b[key]) for key in a)
     high, low = load_dit(official), load_dit(official.low_expert)
     assert not torch.equal(high.head.head.weight, low.head.head.weight)
+
+
+def test_the_name_of_an_output_follows_the_contents_of_its_files(saved, pictures, tmp_path):
+    _, folder = saved("i2v-a14b")
+    base = ("sample.steps=1", "sample.guide_scale=1", f"sample.boundary={0.0}")
+
+    def name(image, *more):
+        return ours(
+            tmp_path, folder, "wan2.2-i2v-a14b", *base, f"sample.image={image}", *more, frames=5
+        )[1].name
+
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(pictures["first"].read_bytes())
+    assert name(pictures["first"]) == name(copy)
+    copy.write_bytes(pictures["last"].read_bytes())
+    names = {
+        name(pictures["first"]),
+        name(copy),
+        name(copy, "sample.fit=exact"),
+        name(copy, "sample.task=flf2v", f"sample.last_image={copy}"),
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize("kind", ["i2v-a14b", "ti2v"])
+def test_footage_is_continued(saved, tmp_path, kind):
+    _, folder = saved(kind)
+    side, variant = (32, "wan2.2-i2v-a14b") if kind == "i2v-a14b" else (64, "wan2.2-ti2v-5b")
+    grey = [np.full((side, side, 3), 8 * n, np.uint8) for n in range(30)]
+    write_video(tmp_path / "footage.mp4", iter(grey), 24, crf=1)
+    keys = (
+        "sample.task=continuation", f"sample.video={tmp_path / 'footage.mp4'}",
+        "sample.given_frames=5", "sample.steps=2",
+    )  # fmt: skip
+    got, path = ours(tmp_path, folder, variant, *keys, side=side)
+    assert path.suffix == ".mp4"
+    assert got.shape == (1, 4, 3, 4, 4)
+    assert json.loads(read_metadata(path)["input_files"])["video"]["file"].endswith("footage.mp4")
+    if kind == "ti2v":  # the latents of what is given are there as they were
+        rate = VARIANTS[variant].defaults.fps
+        assert rate == 24
+        video = np.stack(grey[-5:]).astype(np.float32) / 127.5 - 1
+        pixels = torch.from_numpy(video).permute(3, 0, 1, 2)[None]
+        expected = load_vae(folder).encode(pixels)
+        assert (got[:, :, :2] - expected).abs().max() < 0.05  # what H.264 changed
+        assert expected.std() > 0.2
+
+
+BAD = {
+    "no picture": ([], "sample.image: task i2v needs one; say `--set sample.image=FILE`"),
+    "no such picture": (["sample.image=no.png"], "sample.image: no.png: no such file"),
+    "no picture at all": (["sample.image=text.png"], "text.png: not a picture that can be read"),
+    "a picture that is cut off": (["sample.image=cut.png"], "cut.png: not a picture that can be"),
+    "a strip": (["sample.image=strip.png"], "sample.image: got a picture of 9000x2; too narrow"),
+    "frames": (["sample.image=a.png", "sample.frames=80"], "sample.frames: got 80; must be 4n+1"),
+    "one frame": (["sample.image=a.png", "sample.frames=1"], "sample.frames: got 1; task i2v"),
+    "a size": (
+        ["sample.image=a.png", "sample.fit=exact", "sample.height=484"],
+        "sample.height: got 484; must be a multiple of 16",
+    ),
+    "a task of another model": (["sample.task=t2v"], "wan2.2-i2v-a14b cannot do t2v, it does i2v"),
+    "a key of another task": (
+        ["sample.image=a.png", "sample.mask=a.png"], "sample.mask: task i2v takes none",
+    ),
+    "half of two": (["sample.task=flf2v", "sample.image=a.png"], "sample.last_image: task flf2v"),
+    "a frame that is not there": (
+        ["sample.task=interpolation", "sample.known_frames={81: a.png}"],
+        "sample.known_frames: got frame 81; the video has frames 0 to 80",
+    ),
+    "footage that is none": (
+        ["sample.task=continuation", "sample.video=text.mp4"],
+        "sample.video: text.mp4: not a video",
+    ),
+    "footage that is cut off": (
+        ["sample.task=continuation", "sample.video=cut.mp4"], "sample.video: cut.mp4: ",
+    ),
+    "too little footage": (
+        ["sample.task=continuation", "sample.video=short.mp4"], "lasts 0.50 s; 25 frames at 16 fps",
+    ),
+    "three scales": (["sample.guide_scale=[1, 2, 3]"], "sample.guide_scale: got [1, 2, 3]; must"),
+    "one transformer": (["sample.image=a.png", "model.weights=one"], "holds one transformer and"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory, saved):
+    folder = tmp_path_factory.mktemp("bad")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / "a.png")
+    Image.new("RGB", (9000, 2)).save(folder / "strip.png")
+    frames = rng.integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
+    write_video(folder / "short.mp4", iter(frames), 12)
+    for name, source in (("cut.png", "a.png"), ("cut.mp4", "short.mp4")):
+        whole = (folder / source).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+    for name in ("text.png", "text.mp4"):
+        (folder / name).write_text("neither", encoding="utf-8")
+    _, weights = saved("ti2v")
+    (folder / "one").symlink_to(weights)
+    return folder
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_input_costs_one_line_and_exit_code_2(name, bad_files, monkeypatch, capsys):
+    monkeypatch.chdir(bad_files)
+    before = set(bad_files.iterdir())
+    overrides, wanted = BAD[name]
+    sets = [part for each in overrides for part in ("--set", each)]
+    with pytest.raises(SystemExit) as stop:
+        main(["sample", "a fox", "--recipe", "wan2.2-i2v-a14b", *sets])
+    captured = capsys.readouterr()
+    assert (stop.value.code, captured.out) == (2, "")
+    (line,) = captured.err.splitlines()
+    assert wanted in line
+    assert set(bad_files.iterdir()) == before, "nothing is half-written"
+
+
+def test_weights_of_another_kind_are_told_apart(saved, pictures, tmp_path):
+    _, words = saved("ti2v")
+    keys = (f"sample.image={pictures['first']}",)
+    with pytest.raises(UserError, match="cannot do task i2v: it has no channels for pictures"):
+        ours(tmp_path, words, "wan2.1-i2v-14b-480p", *keys)
+    _, two = saved("i2v-a14b")
+    with pytest.raises(UserError, match="holds two transformers and wan2"):
+        ours(tmp_path, two, "wan2.1-i2v-14b-480p", *keys)
+
+
+def test_a_model_that_looks_at_pictures_needs_its_eyes(saved, pictures, tmp_path):
+    from wanctl.model.components import find_components
+
+    _, folder = saved("i2v")
+    blind = tmp_path / "blind"
+    shutil.copytree(folder, blind, ignore=shutil.ignore_patterns("image_encoder"))
+    keys = (f"sample.image={pictures['first']}", "sample.steps=1")
+    with pytest.raises(UserError, match=r"no CLIP vision tower.*model\.image_weights=PATH"):
+        ours(tmp_path, blind, "wan2.1-i2v-14b-480p", *keys)
+    eyes = folder / "image_encoder"
+    assert find_components(eyes).image_encoder == eyes
+    given, _ = ours(tmp_path, blind, "wan2.1-i2v-14b-480p", *keys, f"model.image_weights={eyes}")
+    whole, _ = ours(tmp_path, folder, "wan2.1-i2v-14b-480p", *keys)
+    assert torch.equal(given, whole)
