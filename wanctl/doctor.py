@@ -120,7 +120,11 @@ def _hub_models() -> Iterator[Row]:
         if variant.hub is None:
             continue
         snapshots = cache / f"models--{variant.hub.replace('/', '--')}" / "snapshots"
-        found = sorted(snapshots.glob("*/diffusion_pytorch_model*.safetensors"))
+        places = ("*", "*/high_noise_model")  # of two experts, both or neither is there
+        files = (
+            snapshots.glob(f"{place}/diffusion_pytorch_model*.safetensors") for place in places
+        )
+        found = sorted(file for each in files for file in each)
         if found:
             yield name, "yes", str(found[0].parent)
         else:

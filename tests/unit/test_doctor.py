@@ -38,3 +38,16 @@ def test_filters_are_listed_with_their_keys(capsys):
     assert by_key["duration", "min_s"][2] == "4.0"
     assert by_key["blur", "samples"][4] == "measures again"
     assert by_key["blur", "max_width"][4] == ""
+
+
+def test_both_experts_of_a_model_in_the_hub_cache_are_found(tmp_path, monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--Wan-AI--Wan2.2-I2V-A14B" / "snapshots" / "abc"
+    (snapshot / "high_noise_model").mkdir(parents=True)
+    (snapshot / "high_noise_model" / "diffusion_pytorch_model.safetensors").touch()
+    doctor.examine()
+    rows = {row[0]: row[1:] for row in sections(capsys.readouterr().out)["models"]}
+    assert rows["wan2.2-i2v-a14b"] == ["yes", str(snapshot / "high_noise_model")]
+    assert rows["wan2.2-t2v-a14b"][0] == "no"

@@ -60,9 +60,9 @@ class SampleSection(Section):
     noise_device: Literal["cpu", "cuda"] = Field(
         default="cpu", description="where noise is drawn; the official code draws on cuda"
     )
-    image: str | None = Field(default=None, description="picture file: the first frame")
-    last_image: str | None = Field(default=None, description="picture file: the last frame")
-    video: str | None = Field(default=None, description="video file, local or a URL")
+    image: str | None = Field(default=None, description="picture file or URL: the first frame")
+    last_image: str | None = Field(default=None, description="picture file or URL: the last frame")
+    video: str | None = Field(default=None, description="video file or URL")
     mask: str | None = Field(
         default=None, description="picture or video file: white where the video is made anew"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from wanctl.data.sources import local_copy
@@ -14,7 +15,7 @@ from wanctl.errors import UserError
 from wanctl.recipe.schema import DecodeSection, SampleSection
 from wanctl.recipe.vace import VaceSection
 from wanctl.sample.clips import Reader, as_clip, open_clip
-from wanctl.sample.pictures import PICTURE_SUFFIXES, read_picture
+from wanctl.sample.pictures import PICTURE_SUFFIXES, PictureError, read_picture
 from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.inputs import Clip, Inputs
 from wanctl.tasks.sizing import to_values
@@ -159,10 +160,19 @@ def _hash(name: str) -> str:
 
 
 def _values(name: str) -> Tensor:
-    return to_values(read_picture(Path(name)))
+    return to_values(_picture(name))
 
 
 def _clip(name: str, reader: Reader) -> Clip:
     if Path(name).suffix.lower() in PICTURE_SUFFIXES:
-        return as_clip(read_picture(Path(name)), name)
+        return as_clip(_picture(name), name)
     return open_clip(name, reader)
+
+
+def _picture(name: str) -> np.ndarray:
+    """A picture on a disk or behind a URL."""
+    with local_copy(name) as path:
+        try:
+            return read_picture(path)
+        except PictureError as error:
+            raise UserError(str(error).replace(str(path), name)) from None

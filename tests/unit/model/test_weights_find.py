@@ -109,3 +109,29 @@ def test_missing_hub_model_says_where_it_looked(tmp_path, monkeypatch):
     assert os.fspath(tmp_path) in message
     assert "hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir DIR" in message
     assert "--set model.weights=DIR" in message
+
+
+def test_two_experts_in_the_official_layout(tmp_path):
+    for name in ("high_noise_model", "low_noise_model"):
+        touch(tmp_path, f"{name}/{STEM}.safetensors")
+        configure(tmp_path, f"{name}/config.json", _class_name="WanModel")
+    touch(tmp_path, "models_t5_umt5-xxl-enc-bf16.pth", "Wan2.1_VAE.pth")
+    parts = find_components(tmp_path)
+    high, low = tmp_path / "high_noise_model", tmp_path / "low_noise_model"
+    assert (parts.dit, parts.dit_config) == ((high / f"{STEM}.safetensors",), high / "config.json")
+    assert parts.low_expert.dit == parts.dit_low == (low / f"{STEM}.safetensors",)
+    assert parts.low_expert.dit_config == low / "config.json"
+    assert parts.low_expert.vae == parts.vae == tmp_path / "Wan2.1_VAE.pth"
+
+
+def test_clips_vision_tower_in_every_layout(tmp_path):
+    clip = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
+    touch(tmp_path, f"a/{STEM}.safetensors", f"a/{clip}", "b/model_index.json")
+    touch(tmp_path, "b/image_encoder/model.safetensors")
+    configure(tmp_path, "b/image_encoder/config.json", model_type="clip_vision_model")
+    assert find_components(tmp_path / "a").image_encoder == tmp_path / "a" / clip
+    encoder = tmp_path / "b" / "image_encoder"
+    assert find_components(tmp_path / "b").image_encoder == encoder
+    assert find_components(encoder).image_encoder == encoder
+    torch.save({"visual.cls_embedding": torch.zeros(1, 1, 4)}, tmp_path / "eyes.pth")
+    assert find_components(tmp_path / "eyes.pth").image_encoder == tmp_path / "eyes.pth"

@@ -179,3 +179,23 @@ def test_a_bad_file_is_told_by_its_key(tmp_path, monkeypatch, section, message):
     with pytest.raises(UserError, match=message) as caught:
         read_inputs(SampleSection(**section), 16.0, DecodeSection())
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_behind_a_url(corner):
+    import io
+
+    import fsspec
+
+    data = io.BytesIO()
+    Image.fromarray(corner).save(data, "PNG")
+    with fsspec.open("memory://pictures/a.png", "wb") as file:
+        file.write(data.getvalue())
+        name = "memory://pictures/a.png"
+    found = read_inputs(SampleSection(image=name), 16.0, DecodeSection())
+    assert found.inputs.image.shape == (3, 20, 30)
+    with fsspec.open("memory://pictures/b.png", "wb") as file:
+        file.write(b"no picture")
+    with pytest.raises(UserError, match=r"^image: memory://pictures/b\.png: not a picture"):
+        read_inputs(SampleSection(image="memory://pictures/b.png"), 16.0, DecodeSection())
+    with pytest.raises(UserError, match=r"^image: memory://pictures/none\.png: "):
+        read_inputs(SampleSection(image="memory://pictures/none.png"), 16.0, DecodeSection())
