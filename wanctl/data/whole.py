@@ -3,6 +3,7 @@
 A decoder alone cannot: the pictures before the cut are healthy.
 """
 
+import re
 import struct
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from av.video.stream import VideoStream
 # Streams of one file rarely end together; a quarter of a second, or one picture at 1 fps or so,
 # is no cut.
 _SLACK_S = 0.25
+# Matroska's statistics tag DURATION: HH:MM:SS.nnnnnnnnn
+_CLOCK = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
 
 
 def cut_off(
@@ -94,8 +97,11 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     The container's own duration counts only where there is nothing but video: sound often runs
     longer.
     """
-    if text := stream.metadata.get("DURATION"):  # Matroska's statistics tag, HH:MM:SS.nnnnnnnnn
-        hours, minutes, seconds = text.split(":")
+    if text := stream.metadata.get("DURATION"):
+        told = _CLOCK.fullmatch(text)  # a damaged one promises nothing
+        if told is None:
+            return None
+        hours, minutes, seconds = told.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     # estimates from the bit rate are made for these, not promises
     if container.format.name in ("mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu"):

@@ -66,6 +66,15 @@ def test_flipped_bits_are_noticed(real_clip, tmp_path):
             scan(broken)
 
 
+def test_a_damaged_clock_in_the_tags_promises_nothing(make_video, tmp_path):
+    path = make_video("clock.mkv")
+    data = path.read_bytes()
+    assert data.count(b"00:00:01.000000000") == 1
+    broken = tmp_path / "clock.mkv"
+    broken.write_bytes(data.replace(b"00:00:01.000000000", b"00:00:01.000000 00"))
+    assert scan(broken).info.duration_s == scan(path).info.duration_s
+
+
 def test_share_of_corrupt_pictures_is_in_the_reason(real_clip, tmp_path):
     data = bytearray(real_clip.read_bytes())
     for offset in range(30_000, 60_000, 5_000):
