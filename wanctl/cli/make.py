@@ -77,7 +77,7 @@ def sample(
     repeat: RepeatOption = 1,
     plan: PlanOption = False,
 ) -> None:
-    """Make a video from words. Without --recipe: Wan 2.1 T2V 1.3B."""
+    """Make a video from words, pictures or footage. Without --recipe: Wan 2.1 T2V 1.3B."""
     from wanctl.sample.run import sample as run
 
     for path in run(loaded, prompt, out, repeat, plan_only=plan):
