@@ -6,7 +6,7 @@ own dtype it is never copied.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -66,6 +66,33 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file's header says besides its tensors; nothing for a `.pth`.
+
+    Raises:
+        WeightsError: truncated, or of another format.
+    """
+    if path.suffix == ".pth":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple[str, Tensor]]:
+    """(name, memory-mapped tensor) of the named tensors alone."""
+    for path in files:
+        if path.suffix == ".pth":
+            yield from ((name, t) for name, t in _load_pth(path).items() if name in names)
+            continue
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                if name in names:
+                    yield name, file.get_tensor(name)
 
 
 def check_tensors(

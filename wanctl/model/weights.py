@@ -3,6 +3,7 @@
 Models are built on the meta device and filled with tensors mapped from the file.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from wanctl.model.layouts import (
     vae_keys,
     without_prefix,
 )
+from wanctl.model.lora import Expert, Lora, Loras
+from wanctl.model.scaled import is_beside, read_scales, unscaled
 from wanctl.model.shape_config import (
     dit_config,
     dit_shape_from_config,
@@ -37,6 +40,7 @@ from wanctl.model.tensors import (
     check_tensors,
     iterate_tensors,
     read_config,
+    read_metadata,
     shards,
     tensor_shapes,
     write_config,
@@ -48,6 +52,8 @@ from wanctl.model.variants import DiTShape, VAEShape
 Network = TypeVar("Network", bound=nn.Module)
 SaveLayout = Literal["official", "diffusers"]
 
+# Where a single file says its sizes, in the official spelling, in its header.
+CONFIG_KEY = "wanctl.config"
 # Some releases carry this norm; no code path uses it.
 UNUSED = "norm_added_q"
 
@@ -58,6 +64,8 @@ def load_dit(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     precision: str = "fast",
+    loras: Sequence[Lora] = (),
+    expert: Expert | None = None,
 ) -> WanModel:
     """Build and fill a transformer of whatever size the reference says.
 
@@ -66,9 +74,12 @@ def load_dit(
         device: where the parameters go.
         dtype: of the large matrices; norms, modulation, time embedding and head stay fp32.
         precision: see `WanModel`.
+        loras: merged into the weights before these are rounded to `dtype`.
+        expert: which of two transformers this is.
 
     Raises:
-        WeightsError: no transformer there, or its tensors are not those of its config.
+        WeightsError: no transformer there, its tensors are not those of its config, or a LoRA is
+            of another model.
     """
     parts = _components(ref)
     if not parts.dit:
@@ -80,7 +91,8 @@ def load_dit(
     def target(name: str) -> torch.dtype:
         return torch.float32 if keeps_fp32(name) else dtype
 
-    return _fill(model, parts.dit, names, torch.device(device), target).eval()
+    merged = Loras(loras, shapes, expert).merged if loras else None
+    return _fill(model, parts.dit, names, torch.device(device), target, merged).eval()
 
 
 def read_dit_shape(parts: Components) -> DiTShape:
@@ -159,7 +171,11 @@ def save_vae(
 def _dit_shape(parts: Components, shapes: Mapping[str, tuple[int, ...]]) -> DiTShape:
     """Sizes by the config where there is one; the image branch shows in the tensors alone."""
     if not parts.dit_config:
-        return dit_shape_from_tensors(shapes, str((parts.dit or ("",))[0]))
+        first = (parts.dit or (Path(),))[0]
+        said = read_metadata(first).get(CONFIG_KEY) if parts.dit else None
+        if not said:
+            return dit_shape_from_tensors(shapes, str(first))
+        return with_image_branch(dit_shape_from_config(json.loads(said), str(first)), shapes)
     where = str(parts.dit_config)
     return with_image_branch(dit_shape_from_config(read_config(parts.dit_config), where), shapes)
 
@@ -188,7 +204,7 @@ def _official_names(
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Stored name -> official name, and official name -> shape, over all files."""
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
-    plain = without_prefix(name for name in stored if UNUSED not in name)
+    plain = without_prefix(n for n in stored if UNUSED not in n and not is_beside(n))
     foreign = any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values())
     if foreign:
         table = keys(plain.values())
@@ -202,10 +218,13 @@ def _fill(
     names: Mapping[str, str],
     device: torch.device,
     dtype: Callable[[str], torch.dtype],
+    change: Callable[[str, Tensor], Tensor] | None = None,
 ) -> Network:
     """Replace a meta model's parameters by the files' tensors, after checking every name."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    stored = {n: s for path in files for n, s in tensor_shapes(path).items() if n in names}
+    every = {n: s for path in files for n, s in tensor_shapes(path).items()}
+    stored = {n: s for n, s in every.items() if n in names}
+    scales = read_scales(files, every)
     check_tensors({names[n]: s for n, s in stored.items()}, expected, str(files[0]))
     # One tensor that stays a view of the file would keep every page read from it in memory.
     copy = len({dtype(name) for name in expected} | {torch.float32}) > 1
@@ -214,7 +233,10 @@ def _fill(
         for name, tensor in iterate_tensors(path):
             if name in names:
                 official = names[name]
-                tensors[official] = tensor.to(device, dtype(official), copy=copy)
+                value = unscaled(name, tensor, scales)
+                if change:
+                    value = change(official, value.to(device))
+                tensors[official] = value.to(device, dtype(official), copy=copy)
     model.load_state_dict(tensors, strict=True, assign=True)
     return model
 

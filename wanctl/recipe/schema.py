@@ -178,6 +178,16 @@ class CaptionSection(Section):
     )
 
 
+class LoraSection(Section):
+    """One LoRA and how strongly it counts."""
+
+    path: str = Field(description="a .safetensors file of any trainer, or PEFT's folder")
+    strength: float = Field(default=1.0, description="factor of the change")
+    expert: Literal["high", "low"] | None = Field(
+        default=None, description="of two transformers the one it is for; null: both"
+    )
+
+
 class ModelSection(Section):
     """Which network, and where its weights come from."""
 
@@ -195,6 +205,9 @@ class ModelSection(Section):
     )
     image_weights: str | None = Field(
         default=None, description="another folder or file for CLIP's vision tower alone"
+    )
+    loras: tuple[LoraSection, ...] = Field(
+        default=(), description="small changes of the transformer when sampling, all at once"
     )
     precision: Literal["reference", "fast"] = Field(
         default="fast", description="`reference` follows the official numbers exactly"

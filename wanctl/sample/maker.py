@@ -21,6 +21,7 @@ from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.model.components import Components
 from wanctl.model.dit import WanModel
+from wanctl.model.lora import Expert, Loras, parameter_shapes
 from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
 from wanctl.model.text import load_text_encoder
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wanctl.parallel.rows import DividedRows
 
 NOTE_LENGTH = 40
+EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
@@ -105,6 +107,7 @@ class Maker:
             found = replace(variant, dit=shape, vae=self.vae.shape)
             for settings in {job.settings.kind: job.settings for job in jobs}.values():
                 check_memory(settings, found, device, self._text_bytes())
+                self._shared_vae(settings)  # refuses tiles that cannot be
         self.team.arrange(
             choose_layout(
                 parallel or Asked(),
@@ -259,19 +262,26 @@ class Maker:
 
         def load(name: str) -> Model:
             log.info("loading the %s expert", name)
-            return self.team.divide(self._load_dit(parts[name]))
+            return self.team.divide(self._load_dit(parts[name], EXPERTS[name]))
 
         return Experts(load, boundary)
 
-    def _load_dit(self, parts: Components) -> WanModel:
-        device = self.team.loading_device
+    def _load_dit(self, parts: Components, expert: Expert | None = None) -> WanModel:
+        device, loras = self.team.loading_device, self.weights.loras
+        beside = loras if self.placement.quantize else ()  # 8 bits cannot take a small change
         model = load_dit(
             parts,
             device=self.placement.loading_device(device),
             dtype=self.dtype,
             precision=self.jobs[0].settings.precision,
+            loras=() if beside else loras,
+            expert=expert,
         )
-        return self.placement.place(model, device, self.device, self.dtype)
+        changes = Loras(beside, parameter_shapes(model), expert) if beside else None
+        model = self.placement.place(model, device, self.device, self.dtype)
+        if changes:
+            changes.attach(model, self.device)
+        return model
 
     def _shared_vae(self, settings: Settings) -> "WanVAE | DividedRows | TiledVAE":
         """The VAE as it works here: divided between processes, else in tiles or whole."""

@@ -20,6 +20,7 @@ from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
+from wanctl.model.lora import Lora
 from wanctl.model.placement import Placement
 from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.parallel.layout import Asked as AskedLayout
@@ -107,6 +108,9 @@ def _sample(
         text_weights=recipe.model.text_weights,
         image_weights=recipe.model.image_weights,
         variant=variant,
+        loras=tuple(
+            Lora(Path(each.path), each.strength, each.expert) for each in recipe.model.loras
+        ),
     )
     weights = team.share(search.find)
     folder = _samples_folder(out)

@@ -8,6 +8,8 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from wanctl.model.components import Components, find_components
+from wanctl.model.lora import Lora
+from wanctl.model.lora_file import lora_path
 from wanctl.model.tensors import WeightsError, fingerprint
 from wanctl.model.variants import Variant
 
@@ -22,6 +24,7 @@ class SampleWeights:
         text: holds the text encoder; None where a package carries it.
         text_kind: `umt5` or `minilm`.
         image: holds CLIP's vision tower; None where there is none.
+        loras: what changes the transformers.
         fingerprint: 16 hex digits over the contents of all files.
     """
 
@@ -31,15 +34,18 @@ class SampleWeights:
     text_kind: str
     fingerprint: str
     image: Components | None = None
+    loras: tuple[Lora, ...] = ()
 
     def metadata(self) -> dict[str, str]:
         """For an output's header."""
         text = str(self.text.text_encoder) if self.text else f"{self.text_kind} (packaged)"
         low = {"dit_low_weights": str(self.dit.dit_low[0])} if self.dit.dit_low else {}
         image = {"image_weights": str(self.image.image_encoder)} if self.image else {}
+        loras = {"loras": "; ".join(map(_told, self.loras))} if self.loras else {}
         return {
             **low,
             **image,
+            **loras,
             "dit_weights": str((self.dit.dit or ("",))[0]),
             "vae_weights": str(self.vae.vae),
             "text_weights": text,
@@ -58,6 +64,7 @@ class WeightsSearch:
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
         variant: its hub id is looked up in the local cache only, never downloaded unasked.
+        loras: `model.loras`.
     """
 
     out: Path
@@ -66,6 +73,7 @@ class WeightsSearch:
     text_weights: str | None
     variant: Variant
     image_weights: str | None = None
+    loras: tuple[Lora, ...] = ()
 
     def find(self) -> SampleWeights:
         """Find every part.
@@ -101,8 +109,10 @@ class WeightsSearch:
         image = None
         if self.variant.dit.image_dim:
             image = _first("image_encoder", image_given, given, cached)
-        files = _files(dit, vae, text, image)
-        return SampleWeights(dit, vae, text, kind, fingerprint(files)[:16], image)
+        files = [*_files(dit, vae, text, image), *(lora_path(lora.path) for lora in self.loras)]
+        how = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
+        key = fingerprint(files, about=how)[:16]
+        return SampleWeights(dit, vae, text, kind, key, image, self.loras)
 
     def _check_experts(self, dit: Components) -> None:
         """As many transformers as the variant takes."""
@@ -157,6 +167,10 @@ def _cached(hub: str | None) -> Components | None:
         return find_components(folder)
     except WeightsError:
         return None
+
+
+def _told(lora: Lora) -> str:
+    return f"{lora.path} {lora.strength:g}" + (f" {lora.expert}" if lora.expert else "")
 
 
 def _first(part: str, *places: Components | None) -> Components | None:
