@@ -111,7 +111,7 @@ class WanModel(nn.Module):
         return self
 
     def attend_with(self, kernel: Kernel) -> "WanModel":
-        """Let every attention run in this kernel; not where processes divide the tokens."""
+        """Let every attention run in this kernel; to be said before processes divide the tokens."""
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = kernel
@@ -200,8 +200,8 @@ class WanModel(nn.Module):
         context = self._embed_context(folded_BRE, image_BIE)
         control = getattr(self, "vace_blocks", ())
         return ReadContext(
-            [block.cross_attn.read(context, padding) for block in self.blocks],
-            [block.cross_attn.read(context, padding) for block in control],
+            [_cross(block).read(context, padding) for block in self.blocks],
+            [_cross(block).read(context, padding) for block in control],
         )
 
     def _contexts(
@@ -299,6 +299,11 @@ class WanModel(nn.Module):
         _, dy, dx = PATCH
         x = x_BLP.unflatten(2, (dy, dx, -1)).unflatten(1, grid)  # B T h w dy dx C
         return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+
+def _cross(block: nn.Module) -> Attention:
+    assert isinstance(block, Block)
+    return block.cross_attn
 
 
 def sinusoid(timesteps_B: Tensor, width: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from wanctl.diffusion.conditions import Model
 from wanctl.errors import UserError
 from wanctl.log import log
+from wanctl.model.attention import Kernel, attention
 from wanctl.model.dit import WanModel
 from wanctl.model.dit_blocks import Block
 from wanctl.model.vae import WanVAE
@@ -81,9 +82,15 @@ class Crew:
         mesh, layout = self._mesh, self.layout
         assert mesh is not None
         if layout.fsdp:
-            divide_weights(model, mesh.weights)
+            # Frozen: weights of several dtypes travel together only where nothing is trained.
+            divide_weights(model.requires_grad_(False), mesh.weights)
         if layout.tokens > 1:
-            divide_tokens(model, mesh)
+            kernel = divide_tokens(model, mesh)
+            if self.first and layout.ring > 1 and kernel is not attention:
+                log.warning(
+                    "model.attention: self-attention around a ring has kernels of its own; the one "
+                    "named serves attention to the text alone, unless parallel.ring is 1"
+                )
         return DividedBatch(model, mesh.cfg) if layout.cfg > 1 else model
 
     def divide_rows(self, vae: WanVAE) -> DividedRows:
@@ -92,13 +99,20 @@ class Crew:
         return DividedRows(vae, self._mesh.everyone)
 
 
-def divide_tokens(model: WanModel, mesh: Mesh) -> None:
-    """Make each process work on some of a video's tokens, with the kernels the blocks have now."""
+def divide_tokens(model: WanModel, mesh: Mesh) -> Kernel:
+    """Make each process work on some of a video's tokens.
+
+    Returns:
+        The kernel of self-attention, which goes on to serve wherever there is no ring.
+    """
     split = DividedTokens(mesh.tokens, mesh.ring, mesh.ulysses)
     model.split = split
+    kernel = attention
     for block in (*model.blocks, *getattr(model, "vace_blocks", ())):
         assert isinstance(block, Block)
-        block.self_attn.attend = partial(split.attend, kernel=block.self_attn.kernel)
+        kernel = block.self_attn.kernel
+        block.self_attn.attend = partial(split.attend, kernel=kernel)
+    return kernel
 
 
 @contextmanager
