@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wanctl.errors import UserError, unknown
 from wanctl.model.dit import WanModel
+from wanctl.model.dit_blocks import Block
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max
@@ -52,7 +53,7 @@ class QuantizedLinear(nn.Module):
     def _product_in_fp8(self, x: Tensor) -> Tensor:
         x_PI = x.flatten(0, -2)
         scale_P1 = x_PI.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12) / FP8_MAX
-        y_PO = torch._scaled_mm(
+        y_PO = torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage]
             (x_PI / scale_P1).clamp(-FP8_MAX, FP8_MAX).to(FP8),
             self.weight.t(),
             scale_a=scale_P1,
@@ -76,6 +77,7 @@ def quantize(model: WanModel, kind: str) -> WanModel:
     if kind not in KINDS:
         raise UserError(f"model.quantize: {unknown('kind', kind, KINDS)}")
     for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
+        assert isinstance(block, Block)
         for parent in (block.self_attn, block.cross_attn, block.ffn):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, nn.Linear):

@@ -1,8 +1,9 @@
 """The video VAE in tiles of the picture, for memory that does not grow with it.
 
-Each tile goes through the whole video with the causal cache of its own, so time is exact. Space
-is not: near its edges a tile sees zeros where its neighbours are, and attention in the middle
-sees one tile only. Tiles overlap, and across the overlap one fades linearly into the next.
+Each tile goes through the whole video with a causal cache of its own, so time is exact. So is the
+attention inside frames: it works at the latents' size, where whole frames are small, and only
+what lies between it and the pixels is done in tiles. There a tile sees zeros beyond its edges.
+Tiles overlap, and in the middle of the overlap one fades linearly into the next.
 
 Shapes: B batch, C channels, T frames, H/W pixels, Y/X latent rows/columns.
 """
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.model.vae import WanVAE
+from wanctl.model.conv import Stream
+from wanctl.model.vae import RGB, WanVAE
+from wanctl.model.vae22 import from_patches, to_patches
 
 OVERLAP = 4  # a tile shares a quarter of its side with the next
 
@@ -61,15 +64,15 @@ class TiledVAE:
         if rows <= self._side and columns <= self._side:
             yield from self.vae.decode_frames(latents, latent_frames=latent_frames)
             return
-        stride = self.spatial_stride
+        stride, features = self.spatial_stride, self._read_latents(latents)
         length = (frames - 1) * self.temporal_stride + 1
         # On the host: 480x832x81 is 0.4 GB, which a device short of memory does not have.
-        video = torch.zeros(batch, 3, length, rows * stride, columns * stride)
+        video = torch.zeros(batch, RGB, length, rows * stride, columns * stride)
         for y, x, weight_11HW in self._tiles(rows, columns, stride):
-            tile = latents[..., y.start : y.end, x.start : x.end]
+            tile = features[..., y.start : y.end, x.start : x.end]
             into = video[..., _by(y, stride), _by(x, stride)]
             start = 0
-            for piece in self.vae.decode_frames(tile, latent_frames=latent_frames):
+            for piece in self._grow(tile, latent_frames):
                 end = start + piece.shape[2]
                 into[:, :, start:end] += piece.float().cpu() * weight_11HW
                 start = end
@@ -78,21 +81,72 @@ class TiledVAE:
         yield video[:, :, :first]
         yield from video[:, :, first:].split(rest, dim=2) if length > first else ()
 
-    def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
-        """Normalised latents, float32, on the video's device."""
+    def encode(self, video: Tensor, *, chunked: bool = True) -> Tensor:
+        """Normalised latents, float32, on the video's device; larger pictures always in chunks."""
         stride = self.spatial_stride
         rows, columns = video.shape[3] // stride, video.shape[4] // stride
         fits = rows <= self._side and columns <= self._side
+        # What cannot be encoded is refused by the VAE itself.
         if fits or video.shape[3] % stride or video.shape[4] % stride:
             return self.vae.encode(video, chunked=chunked)
-        latents: Tensor | None = None
+        features: Tensor | None = None
         for y, x, weight_11YX in self._tiles(rows, columns, 1):
-            part = self.vae.encode(video[..., _by(y, stride), _by(x, stride)], chunked=chunked)
-            if latents is None:
-                latents = part.new_zeros(*part.shape[:3], rows, columns)
-            latents[..., y.start : y.end, x.start : x.end] += part * weight_11YX.to(part.device)
-        assert latents is not None
-        return latents
+            part = self._shrink(video[..., _by(y, stride), _by(x, stride)])
+            if features is None:
+                features = part.new_zeros(*part.shape[:3], rows, columns)
+            features[..., y.start : y.end, x.start : x.end] += part * weight_11YX.to(part)
+        assert features is not None
+        return self.vae.normalise(self._conclude(features))
+
+    def _read_latents(self, latents: Tensor) -> Tensor:
+        """The decoder up to its attention, which sees whole frames: small at the latents' size."""
+        vae, stream = self.vae, Stream()
+        z = vae.conv2(vae.denormalise(latents).to(vae.conv2.weight.dtype))
+        made = []
+        for frame in z.split(1, dim=2):
+            x = vae.decoder.conv1(_channels_last(frame), stream)
+            for layer in vae.decoder.middle:
+                x = layer(x, stream)
+            made.append(x)
+        return torch.cat(made, dim=2)
+
+    def _grow(self, features: Tensor, latent_frames: int) -> Iterator[Tensor]:
+        """The rest of the decoder on one tile."""
+        decoder, stream = self.vae.decoder, Stream()
+        for chunk in features.split(latent_frames, dim=2):
+            x = _channels_last(chunk)
+            for layer in decoder.upsamples:
+                x = layer(x, stream)
+            x = decoder.head["2"](decoder.head["0"](x), stream)
+            if self.shape.patch > 1:
+                x = from_patches(x, self.shape.patch)
+            yield x.clamp(-1, 1)
+
+    def _shrink(self, video: Tensor) -> Tensor:
+        """The encoder on one tile, up to its attention."""
+        encoder, stream = self.vae.encoder, Stream()
+        video = video.to(self.vae.conv1.weight.dtype)
+        if self.shape.patch > 1:
+            video = to_patches(video, self.shape.patch)
+        made = []
+        rest = video[:, :, 1:].split(self.temporal_stride, dim=2) if video.shape[2] > 1 else ()
+        for chunk in (video[:, :, :1], *rest):
+            x = encoder.conv1(_channels_last(chunk), stream)
+            for layer in encoder.downsamples:
+                x = layer(x, stream)
+            made.append(x)
+        return torch.cat(made, dim=2)
+
+    def _conclude(self, features: Tensor) -> Tensor:
+        """The rest of the encoder: means of the latents."""
+        encoder, stream = self.vae.encoder, Stream()
+        made = []
+        for frame in features.split(1, dim=2):
+            x = _channels_last(frame)
+            for layer in encoder.middle:
+                x = layer(x, stream)
+            made.append(encoder.head["2"](encoder.head["0"](x), stream))
+        return self.vae.conv1(torch.cat(made, dim=2)).chunk(2, dim=1)[0]
 
     def _tiles(self, rows: int, columns: int, scale: int) -> Iterator[tuple[Span, Span, Tensor]]:
         """Every tile in latent units, with the weights of its pixels; weights sum to 1."""
@@ -139,7 +193,12 @@ def _fade(spans: list[Span], index: int, scale: int) -> Tensor:
 
 
 def _ramp(size: int) -> Tensor:
-    return (torch.arange(size) + 0.5) / size
+    """0 in the first third, where the edge is near, then rising, then 1."""
+    return ((torch.arange(size) + 0.5) / size * 3 - 1).clamp(0, 1)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _by(span: Span, stride: int) -> slice:

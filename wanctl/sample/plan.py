@@ -6,7 +6,7 @@ largest stage. Where it does not fit, the cheapest change that does is looked fo
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wanctl.model.shapes import PixelShape
 from wanctl.sample import needs
@@ -86,6 +86,9 @@ class Plan:
         return None
 
 
+_Option = tuple[str, dict[str, Any]]
+
+
 class Change(NamedTuple):
     """Something else to say in the recipe, and the plan that comes of it."""
 
@@ -114,10 +117,10 @@ def changes(plan: Plan) -> Iterator[Change]:
     """Changes in the order of what they cost: nothing, little time, exactness, then size."""
     job, machine = plan.job, plan.machine
     on_gpu = machine.device_bytes is not None
-    tiled = ("model.vae_tile=256", {"vae_tile": 256})
-    streamed = ("model.stream_blocks=true", {"streamed": True})
-    eighth = ("model.quantize=int8", {"weight_bytes": 1.0 + 4 / job.variant.dit.dim})
-    groups = [[tiled]]
+    tiled: _Option = ("model.vae_tile=256", {"vae_tile": 256})
+    streamed: _Option = ("model.stream_blocks=true", {"streamed": True})
+    eighth: _Option = ("model.quantize=int8", {"weight_bytes": 1.0 + 4 / job.variant.dit.dim})
+    groups: list[list[_Option]] = [[tiled]]
     if on_gpu:
         groups += [[streamed], [streamed, tiled]]
     groups += [[eighth], [eighth, tiled]]

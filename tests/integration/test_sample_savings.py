@@ -1,0 +1,99 @@
+"""Keys that save time or memory, through the whole command, against the plain sample."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from wanctl.errors import UserError
+from wanctl.model.dit import WanModel
+from wanctl.model.vae import WanVAE
+from wanctl.model.variants import VARIANTS
+from wanctl.model.weights import save_dit, save_vae
+from wanctl.recipe.load import load_recipe
+from wanctl.sample.run import sample
+
+SIZE = ["sample.frames=5", "sample.height=64", "sample.width=96", "sample.steps=8"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder with untrained weights of the demo's sizes, and what comes of them plainly."""
+    out = tmp_path_factory.mktemp("savings")
+    tiny = VARIANTS["tiny"]
+    torch.manual_seed(0)
+    model = WanModel(tiny.dit)
+    torch.nn.init.normal_(model.head.head.weight, std=0.05)
+    save_dit(model, out / "dit")
+    save_vae(WanVAE(tiny.vae), out / "vae")
+    return out
+
+
+def latents(folder, *overrides):
+    keys = [*SIZE, "sample.save_latents=true", *overrides]
+    (path,) = sample(load_recipe("tiny", keys), "a fox", folder)
+    return path, load_file(path.with_suffix(".safetensors"))["latents"]
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    return latents(folder)
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+def test_streaming_and_tiles_leave_the_latents_as_they_are(folder, plain):
+    path, made = latents(folder, "model.stream_blocks=true", "model.vae_tile=64")
+    assert torch.equal(made, plain[1])
+    assert path != plain[0]
+    assert path.read_bytes() != plain[0].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "worst"),
+    [
+        ("model.attention=math", 1e-5),
+        ("model.quantize=int8", 0.05),
+        ("model.quantize=fp8", 0.2),
+        ("sample.step_cache=0.5", 0.5),
+        ("sample.guide_until=0.5", 0.5),
+    ],
+)
+def test_what_changes_the_video_is_named_by_it_and_stays_near(folder, plain, key, worst):
+    path, made = latents(folder, key)
+    assert path != plain[0]
+    assert 0 < distance(made, plain[1]) < worst
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("model.attention=fa3", "model.attention: 'fa3' runs on CUDA"),
+        ("model.attention=flash3", "model.attention: no kernel named 'flash3'"),
+        ("model.quantize=fp8-dynamic", "needs bf16 and a GPU of capability 8.9"),
+        ("model.vae_tile=60", "model.vae_tile: got 60; must be a multiple of 8"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_what_cannot_be_had_here_is_one_line(folder, key, message):
+    with pytest.raises(UserError, match=message) as caught:
+        latents(folder, key, "sample.seed=7")
+    assert "\n" not in str(caught.value)
+
+
+def test_too_little_memory_is_one_line_with_a_way_out(folder, monkeypatch):
+    monkeypatch.setattr("wanctl.sample.machine.free_memory", lambda: 2.0e9)
+    with pytest.raises(UserError, match=r"not enough memory: .* GB free") as caught:
+        latents(folder, "sample.height=640", "sample.width=640")
+    assert "\n" not in str(caught.value)
+    assert "--set model." in str(caught.value)
+
+
+def test_a_plan_needs_no_weights_and_makes_nothing(tmp_path, capsys):
+    out = tmp_path / "nothing"
+    assert sample(load_recipe("wan2.1-t2v-14b", ["device=cpu"]), "a fox", out, plan_only=True) == []
+    said = capsys.readouterr().out
+    assert "denoising" in said
+    assert "in all, at the peak" in said
+    assert not out.exists()
