@@ -123,7 +123,8 @@ class Maker:
         """Denoise one batch after another; yields (1, C, T, Y, X) fp32 of each job."""
         self._conditions(self.jobs[0])  # before there is anything else in memory
         texts = self.team.share(lambda: self._embed(_words(self.jobs)))
-        for batch in self._batches():
+        plan = list(self._batches())
+        for batch in plan:
             first, settings = batch[0], batch[0].settings
             schedule = make_schedule(settings.solver, settings.steps, settings.shift)
             told = self._conditions(first).to(self.device).repeated(len(batch))
@@ -142,7 +143,7 @@ class Maker:
                     on_step=lambda step, x, bar=bar: bar.advance(),  # noqa: ARG005
                 )
             del model
-            if self.jobs[-1] in batch:  # the VAE has the device to itself
+            if batch is plan[-1]:  # the VAE has the device to itself
                 self._loaded = None
                 _let_go(self.device)
             latents = get_task(settings.task).finish(latents, first.read())

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wanctl.data.sources import url_of
 from wanctl.errors import UserError, unknown
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
@@ -213,4 +214,6 @@ def _beside(value: Any, folder: Path) -> Any:
         return {key: _beside(each, folder) for key, each in value.items()}
     if isinstance(value, list):
         return [_beside(each, folder) for each in value]
-    return str(folder / Path(value).expanduser()) if isinstance(value, str) else value
+    if not isinstance(value, str) or url_of(value):
+        return value
+    return str(folder / Path(value).expanduser())

@@ -70,6 +70,12 @@ def test_objects_say_more_than_prompts(tmp_path):
     assert bear.place.line == 3
 
 
+def test_addresses_are_left_as_they_are(tmp_path):
+    line = {"prompt": "a", "video": "https://host/a.mp4", "known_frames": {"0": "/b.png"}}
+    [read] = read_prompts(str(written(tmp_path, "a.jsonl", json.dumps(line))))
+    assert read.values == {"video": "https://host/a.mp4", "known_frames": {"0": "/b.png"}}
+
+
 def test_a_table_has_a_column_per_key_and_empty_cells_say_nothing(tmp_path):
     path = written(
         tmp_path,
