@@ -156,6 +156,20 @@ def expert_distance(crew):
     return distance(sampled(crew.divide), sampled(lambda model: model))
 
 
+def check_half_precision(crew, layout):
+    """In bf16 dtypes stay what they were, and no more is lost than by one process."""
+    shape = replace(BASE, in_channels=36, image_dim=20, vace_layers=(0, 1))
+    arguments, more = inputs(shape, TIMES["one per frame"], layout.cfg)
+    exact = make_model(shape)(*arguments, **more)
+    lost_alone = distance(make_model(shape).cast(torch.bfloat16)(*arguments, **more), exact)
+    model = make_model(shape).cast(torch.bfloat16)
+    dtypes = {name: each.dtype for name, each in model.named_parameters()}
+    lost = distance(crew.divide(model)(*arguments, **more), exact)
+    assert {name: each.dtype for name, each in model.named_parameters()} == dtypes
+    assert set(dtypes.values()) == {torch.bfloat16, torch.float32}
+    assert 0.1 * lost_alone < lost < 1.3 * lost_alone  # measured: 1.02
+
+
 def lonely_distance(crew):
     """What comes out when each process attends to its own tokens only: the test can fail."""
     arguments, more = inputs(BASE, TIMES["one timestep"])
@@ -213,6 +227,8 @@ def main(out: Path) -> None:
                 found[f"{layout}, {precision}"] = distances
             if layout.cfg > 1:
                 found[f"{layout}, guided"] = guided_distances(crew)
+            if crew.size > 2:
+                check_half_precision(crew, layout)
             found[f"{layout}, experts"] = {"whole sample": expert_distance(crew)}
         crew.arrange(Layout(ring=crew.size))
         found["vae"] = vae_distances(crew)
