@@ -25,6 +25,7 @@ from wanctl.data.stream import (
 
 GAP_PX = 8
 LINE_PX = 18
+FONT_PX = 13
 LABEL_LINES = 2
 LABEL_COLOUR = (225, 225, 225)
 # The font that comes with Pillow has Latin letters; these cover more, where they are installed.
@@ -161,7 +162,7 @@ def _label(text: str, number: int, width: int) -> np.ndarray:
     band = Image.new("RGB", (width, LABEL_LINES * LINE_PX))
     draw = ImageDraw.Draw(band)
     for row, line in enumerate(lines):
-        draw.text((0, row * LINE_PX + 2), line, fill=LABEL_COLOUR, font=font)
+        draw.text((0, row * LINE_PX), line, fill=LABEL_COLOUR, font=font)
     return np.asarray(band)
 
 
@@ -184,7 +185,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
 
 
 def _plain_font() -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(LINE_PX - 4)
+    font = ImageFont.load_default(FONT_PX)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
 
@@ -194,7 +195,7 @@ def _font_for(text: str) -> ImageFont.FreeTypeFont | None:
     fonts = [_plain_font()]
     for name in WIDER_FONTS:
         try:
-            fonts.append(ImageFont.truetype(name, LINE_PX - 4))
+            fonts.append(ImageFont.truetype(name, FONT_PX))
         except OSError:
             continue
     return next((font for font in fonts if _draws(font, text)), None)
