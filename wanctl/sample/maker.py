@@ -24,7 +24,7 @@ from wanctl.model.dit import WanModel
 from wanctl.model.lora import Expert, Loras, parameter_shapes
 from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
-from wanctl.model.text import load_text_encoder
+from wanctl.model.text import encoder_key, load_text_encoder
 from wanctl.model.tiling import TiledVAE
 from wanctl.model.variants import DiTShape, Variant
 from wanctl.model.weights import load_dit, load_vae, read_dit_shape
@@ -35,8 +35,9 @@ from wanctl.sample.encoders import SampleEncoders
 from wanctl.sample.forecast import check_memory
 from wanctl.sample.job import Job
 from wanctl.sample.pixels import to_frames, to_picture
+from wanctl.sample.prompt_cache import PromptCache
 from wanctl.sample.settings import Settings
-from wanctl.sample.weights import SampleWeights
+from wanctl.sample.weights import SampleWeights, text_files
 from wanctl.tasks.api import pad_texts, trim_text
 from wanctl.tasks.table import get_task
 
@@ -187,13 +188,36 @@ class Maker:
 
     def _embed(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Embeddings (tokens, E) on the CPU; the encoder is gone afterwards."""
+        # Official: bf16, however the transformer runs; fp32 where bf16 is slow.
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        cache = self._prompt_cache(dtype)
+        known = {prompt: cache.get(prompt) if cache else None for prompt in prompts}
+        texts = {prompt: text for prompt, text in known.items() if text is not None}
+        unread = [prompt for prompt in prompts if prompt not in texts]
+        if unread:
+            read = self._read(unread, dtype)
+            if cache:
+                for prompt, text in read.items():
+                    cache.put(prompt, text)
+            texts |= read
+        return texts
+
+    def _prompt_cache(self, dtype: torch.dtype) -> PromptCache | None:
+        """Beside the samples; None where the encoder is small and comes with a package."""
+        if self.weights.text is None:
+            return None
+        text_len = self.dit_shape.text_len
+        name = encoder_key(self.weights.text_kind, text_files(self.weights.text), text_len, dtype)
+        folder = self.jobs[0].path.parent.parent / "prompts"
+        return PromptCache(folder, f"{name} {self.dit_shape.text_dim}")
+
+    def _read(self, prompts: Sequence[str], dtype: torch.dtype) -> dict[str, Tensor]:
         encoder = load_text_encoder(
             self.weights.text_kind,
             self.weights.text,
             text_len=self.dit_shape.text_len,
             device=self.device,
-            # Official: bf16, however the transformer runs; fp32 where bf16 is slow.
-            dtype=torch.bfloat16 if self.device.type == "cuda" else torch.float32,
+            dtype=dtype,
         )
         if encoder.dim != self.dit_shape.text_dim:
             raise WeightsError(

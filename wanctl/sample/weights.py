@@ -1,6 +1,6 @@
 """Which weights a sample is made with: what was trained here, else what the recipe names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,6 +177,11 @@ def _first(part: str, *places: Components | None) -> Components | None:
     return next((place for place in places if place is not None and getattr(place, part)), None)
 
 
+def text_files(text: Components) -> list[Path]:
+    """Every file of a text encoder and its tokenizer."""
+    return list(_flat([text.text_encoder, text.tokenizer]))
+
+
 def _files(
     dit: Components, vae: Components, text: Components | None, image: Components | None
 ) -> Iterator[Path]:
@@ -184,8 +189,13 @@ def _files(
     yield from dit.dit_low or ()
     if vae.vae:
         yield vae.vae
-    folders = [text.text_encoder, text.tokenizer] if text else []
-    for path in [*folders, image.image_encoder if image else None]:
+    yield from text_files(text) if text else ()
+    yield from _flat([image.image_encoder if image else None])
+
+
+def _flat(paths: Sequence[Path | None]) -> Iterator[Path]:
+    """Files, and the files of folders."""
+    for path in paths:
         if path and path.is_dir():
             yield from sorted(p for p in path.iterdir() if p.is_file())
         elif path:

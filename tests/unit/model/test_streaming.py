@@ -107,3 +107,11 @@ def test_each_step_copies_each_block_once(random_dit):
         streamed(*inputs())
     block = sum(-(-p.nbytes // 256) * 256 for p in streamed.blocks[0].parameters())
     assert transfer.sent_bytes - first == SHAPE.num_layers * block
+
+
+def test_a_model_made_and_run_without_autograd(random_dit):
+    """As sampling does it."""
+    expected = random_dit(SHAPE)
+    with torch.inference_mode():
+        streamed = stream_blocks(random_dit(SHAPE), CPU, LateTransfer())
+        assert torch.equal(streamed(*inputs()), expected(*inputs()))
