@@ -50,6 +50,16 @@ SURFACE = {
     "filters list": set(),
     "filters label": {"name", "--each", "--recipe", "--set", "--out"},
     "filters fit": {"name", "labels", "--recipe", "--set", "--out"},
+    "weights convert": {
+        "source",
+        "to",
+        "--layout",
+        "--dtype",
+        "--max-shard-size",
+        "--part",
+    },
+    "weights inspect": {"source"},
+    "weights check": {"source"},
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
 }
 """Command -> its arguments and options. What can be said in a recipe gets no flag."""

@@ -7,7 +7,14 @@ from typing import NoReturn
 
 import typer
 
-from wanctl.cli import bench, data, heads, look, make  # noqa: F401  (importing adds commands)
+from wanctl.cli import (  # noqa: F401  (importing adds commands)
+    bench,
+    data,
+    heads,
+    look,
+    make,
+    weights,
+)
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.exits import lines

@@ -31,9 +31,11 @@ app = typer.Typer(
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes and check them.")
 data_app = typer.Typer(no_args_is_help=True, help="Rework a data set after curation.")
 filters_app = typer.Typer(no_args_is_help=True, help="Look at the filters of curation.")
+weights_app = typer.Typer(no_args_is_help=True, help="Convert weights, look at them, check them.")
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Look and rework")
 app.add_typer(data_app, name="data", rich_help_panel="Look and rework")
 app.add_typer(filters_app, name="filters", rich_help_panel="Look and rework")
+app.add_typer(weights_app, name="weights", rich_help_panel="Look and rework")
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModel
 
 from wanctl.model.components import weight_files
-from wanctl.model.layouts import KeyTable, to_diffusers
+from wanctl.model.layouts import IMAGE_KEYS, to_diffusers
 from wanctl.model.tensors import (
     WeightsError,
     check_tensors,
@@ -30,22 +30,6 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 PREFIX = "vision_model."  # in files of older transformers
 HEAD_DIM = 80  # tensors do not tell it
-
-# The published `.pth` beside transformers' CLIPVisionModel. Three tensors change shape as well:
-# the two embeddings lose their dimensions of one, and `to_qkv` is cut into three.
-IMAGE_KEYS: KeyTable = (
-    ("visual.cls_embedding", "embeddings.class_embedding"),
-    ("visual.pos_embedding", "embeddings.position_embedding.weight"),
-    ("visual.patch_embedding", "embeddings.patch_embedding"),
-    ("visual.pre_norm", "pre_layrnorm"),
-    ("visual.transformer.N.norm1", "encoder.layers.N.layer_norm1"),
-    ("visual.transformer.N.norm2", "encoder.layers.N.layer_norm2"),
-    ("visual.transformer.N.attn.to_qkv", "encoder.layers.N.self_attn.to_qkv"),
-    ("visual.transformer.N.attn.proj", "encoder.layers.N.self_attn.out_proj"),
-    ("visual.transformer.N.mlp.0", "encoder.layers.N.mlp.fc1"),
-    ("visual.transformer.N.mlp.2", "encoder.layers.N.mlp.fc2"),
-    ("visual.post_norm", "post_layernorm"),
-)
 
 
 class ImageEncoder:

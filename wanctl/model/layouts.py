@@ -78,6 +78,22 @@ TEXT_KEYS: KeyTable = (
     ("blocks.N.ffn.fc2", "encoder.block.N.layer.1.DenseReluDense.wo"),
 )
 
+# The published `.pth` beside transformers' CLIPVisionModel. Three tensors change shape as well:
+# the two embeddings lose their dimensions of one, and `to_qkv` is cut into three.
+IMAGE_KEYS: KeyTable = (
+    ("visual.cls_embedding", "embeddings.class_embedding"),
+    ("visual.pos_embedding", "embeddings.position_embedding.weight"),
+    ("visual.patch_embedding", "embeddings.patch_embedding"),
+    ("visual.pre_norm", "pre_layrnorm"),
+    ("visual.transformer.N.norm1", "encoder.layers.N.layer_norm1"),
+    ("visual.transformer.N.norm2", "encoder.layers.N.layer_norm2"),
+    ("visual.transformer.N.attn.to_qkv", "encoder.layers.N.self_attn.to_qkv"),
+    ("visual.transformer.N.attn.proj", "encoder.layers.N.self_attn.out_proj"),
+    ("visual.transformer.N.mlp.0", "encoder.layers.N.mlp.fc1"),
+    ("visual.transformer.N.mlp.2", "encoder.layers.N.mlp.fc2"),
+    ("visual.post_norm", "post_layernorm"),
+)
+
 _RESIDUAL = (
     ("residual.0", "norm1"),
     ("residual.2", "conv1"),

@@ -60,7 +60,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         WeightsError: truncated, of another format, or a pickle that holds more than tensors.
     """
     if path.suffix == ".pth":
-        return {name: tuple(tensor.shape) for name, tensor in _load_pth(path).items()}
+        return {name: tuple(tensor.shape) for name, tensor in load_pth(path).items()}
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -87,7 +87,7 @@ def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple
     """(name, memory-mapped tensor) of the named tensors alone."""
     for path in files:
         if path.suffix == ".pth":
-            yield from ((name, t) for name, t in _load_pth(path).items() if name in names)
+            yield from ((name, t) for name, t in load_pth(path).items() if name in names)
             continue
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
@@ -127,7 +127,7 @@ def check_tensors(
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """(name, memory-mapped tensor) of one file."""
     if path.suffix == ".pth":
-        yield from _load_pth(path).items()
+        yield from load_pth(path).items()
         return
     for run in _runs(path):
         with safe_open(path, framework="pt") as file:
@@ -195,7 +195,7 @@ def _runs(path: Path) -> Sequence[Sequence[str]]:
     return shards(sizes, RUN_BYTES)
 
 
-def _load_pth(path: Path) -> dict[str, Tensor]:
+def load_pth(path: Path) -> dict[str, Tensor]:
     """A flat name -> tensor dict; pickles that would run code are refused."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

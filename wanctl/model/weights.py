@@ -118,7 +118,7 @@ def load_vae(
     parts = _components(ref)
     if not parts.vae:
         raise WeightsError(f"{parts.root}: holds no VAE")
-    names, shapes = _official_names((parts.vae,), _vae_keys_of)
+    names, shapes = _official_names((parts.vae,), vae_keys_of)
     if parts.vae_config:
         shape = vae_shape_from_config(read_config(parts.vae_config), str(parts.vae_config))
     else:
@@ -163,7 +163,7 @@ def save_vae(
 ) -> None:
     """Write config.json and the weights of a VAE; arguments as in `save_dit`."""
     tensors = vae.state_dict() if tensors is None else tensors
-    names = to_diffusers(tensors, _vae_keys(vae.shape)) if layout == "diffusers" else None
+    names = to_diffusers(tensors, vae_table(vae.shape)) if layout == "diffusers" else None
     _save(folder, _renamed(tensors, names), metadata or {}, None)
     write_config(folder / "config.json", vae_config(vae.shape, layout))
 
@@ -184,12 +184,13 @@ def _components(ref: str | Path | Components) -> Components:
     return ref if isinstance(ref, Components) else find_components(ref)
 
 
-def _vae_keys(shape: VAEShape) -> KeyTable:
+def vae_table(shape: VAEShape) -> KeyTable:
+    """The rows that rename a VAE of these sizes."""
     table = vae22_keys if shape.residual else vae_keys
     return table(len(shape.dim_mult), shape.num_res_blocks)
 
 
-def _vae_keys_of(names: Iterable[str]) -> KeyTable:
+def vae_keys_of(names: Iterable[str]) -> KeyTable:
     """The table for a diffusers VAE, whose decoder's numbering tells the sizes."""
     names = list(names)
     resnets = [n.split(".") for n in names if re.match(r"decoder\.up_blocks\.\d+\.resnets\.", n)]

@@ -296,7 +296,8 @@ def wrong_rank(found, folder):
 
 
 def one_more(found, folder):
-    return comfy({**found, "blocks.9.self_attn.q": found["blocks.0.self_attn.q"]}, folder)
+    again = tuple(each.clone() for each in found["blocks.0.self_attn.q"])
+    return comfy({**found, "blocks.9.self_attn.q": again}, folder)
 
 
 def unknown_kind(found, folder):

@@ -1,0 +1,82 @@
+"""`wanctl weights`: other layouts and formats, what files hold, whether they are whole."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wanctl.cli.options import Session
+from wanctl.cli.program import weights_app
+
+SourceArgument = Annotated[str, typer.Argument(metavar="FROM", help="folder, file or hub id")]
+
+
+@weights_app.command("convert")
+def convert(
+    ctx: typer.Context,
+    source: SourceArgument,
+    to: Annotated[Path, typer.Argument(metavar="TO", help="folder; or FILE.safetensors, one part")],
+    layout: Annotated[
+        str,
+        typer.Option("--layout", metavar="NAME", help="official, diffusers or single (ComfyUI's)"),
+    ],
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype", metavar="NAME", help="fp32, bf16, fp16 or fp8; default: as it is stored"
+        ),
+    ] = None,
+    max_shard_size: Annotated[
+        str | None,
+        typer.Option("--max-shard-size", metavar="SIZE", help="split larger files, e.g. 5GB"),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--part",
+            metavar="NAME",
+            help="transformer, transformer_2, vae, text_encoder, image_encoder; default: all",
+        ),
+    ] = None,
+) -> None:
+    """Write the same weights under other names, in other files, in another number format."""
+    from wanctl.log import setup_logging
+    from wanctl.weights.convert import convert as run
+    from wanctl.weights.convert import parse_size
+    from wanctl.weights.plan import Wish
+
+    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    wish = Wish(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
+    for path in run(source, to, wish):
+        typer.echo(path)
+
+
+@weights_app.command("inspect")
+def inspect(ctx: typer.Context, source: SourceArgument) -> None:
+    """Show what weights are: parts, layout, variant, format, size, and what is missing."""
+    from wanctl.listing import show
+    from wanctl.log import setup_logging
+    from wanctl.weights.inspect import COLUMNS, inspect, notes
+
+    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    found = inspect(source)
+    show(COLUMNS, found.rows)
+    show(("", ""), notes(found))
+
+
+@weights_app.command("check")
+def check(ctx: typer.Context, source: SourceArgument) -> None:
+    """Read every number: names and shapes that fit, nothing infinite, nothing left out."""
+    from wanctl.listing import show
+    from wanctl.log import setup_logging
+    from wanctl.weights.check import COLUMNS
+    from wanctl.weights.check import check as run
+
+    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    results = run(source)
+    show(COLUMNS, [result.row for result in results])
+    problems = [problem for result in results for problem in result.problems]
+    if problems:
+        from wanctl.model.tensors import WeightsError
+
+        raise WeightsError("; ".join(problems))

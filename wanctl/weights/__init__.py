@@ -1,0 +1,1 @@
+"""Weights in and out: other layouts and number formats, what files hold, whether they are whole."""

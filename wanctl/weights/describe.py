@@ -1,0 +1,153 @@
+"""What goes beside weights: configurations, and what makes a folder a diffusers pipeline."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wanctl.model.shape_config import (
+    dit_config,
+    dit_shape_from_tensors,
+    vae_config,
+    vae_shape_from_tensors,
+)
+from wanctl.model.tensors import WeightsError
+from wanctl.model.variants import VARIANTS, DiTShape, VAEShape, Variant
+from wanctl.weights.parts import IMAGE, LOW, TEXT, TRANSFORMER, VAE, Part
+
+HEAD_DIM = 80  # of CLIP's tower; tensors do not tell it
+SCHEDULER = "UniPCMultistepScheduler"
+
+
+def text_config(part: Part) -> dict[str, Any]:
+    """Transformers' config.json of a umT5 encoder.
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    shapes = part.shapes
+    try:
+        vocabulary, width = shapes["token_embedding.weight"]
+        buckets, heads = shapes["blocks.0.pos_embedding.embedding.weight"]
+        inner = shapes["blocks.0.attn.q.weight"][0]
+        hidden = shapes["blocks.0.ffn.fc1.weight"][0]
+    except KeyError as error:
+        raise WeightsError(f"{part.files[0]}: no tensor {error}; not a umT5 encoder") from None
+    return {
+        "architectures": ["UMT5EncoderModel"],
+        "model_type": "umt5",
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": inner // heads,
+        "d_ff": hidden,
+        "num_layers": numbered(shapes, "blocks."),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": "gated-gelu",
+        "layer_norm_epsilon": 1e-6,
+        "tie_word_embeddings": False,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }
+
+
+def image_config(part: Part) -> dict[str, Any]:
+    """Transformers' config.json of CLIP's vision tower.
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    shapes = part.shapes
+    try:
+        width, _, patch, _ = shapes["visual.patch_embedding.weight"]
+        tokens = shapes["visual.pos_embedding"][-2]
+        hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
+    except KeyError as error:
+        raise WeightsError(f"{part.files[0]}: no tensor {error}; not CLIP's tower") from None
+    return {
+        "architectures": ["CLIPVisionModel"],
+        "model_type": "clip_vision_model",
+        "hidden_size": width,
+        "intermediate_size": hidden,
+        "num_hidden_layers": numbered(shapes, "visual.transformer."),
+        "num_attention_heads": max(1, width // HEAD_DIM),
+        "image_size": patch * int((tokens - 1) ** 0.5),
+        "patch_size": patch,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def part_config(part: Part, layout: str, dit: DiTShape | None, vae: VAEShape | None) -> Any:
+    """The config.json that goes beside a part in a layout; None where there is none."""
+    if part.name in (TRANSFORMER, LOW):
+        shape = dit or dit_shape_from_tensors(part.shapes, str(part.files[0]))
+        return dit_config(shape, "diffusers" if layout == "diffusers" else "official")
+    if layout != "diffusers":
+        return None
+    if part.name == VAE:
+        shape = vae or vae_shape_from_tensors(part.shapes, str(part.files[0]))
+        return vae_config(shape, layout)
+    return text_config(part) if part.name == TEXT else image_config(part)
+
+
+def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
+    """Rows of VARIANTS that a transformer could be of."""
+    return [
+        variant
+        for variant in VARIANTS.values()
+        if variant.dit == dit and experts in (None, variant.experts)
+    ]
+
+
+def pipeline_files(names: set[str], dit: DiTShape, variant: Variant | None) -> Mapping[str, Any]:
+    """model_index.json and the scheduler's config of a diffusers pipeline."""
+    pictures = dit.in_channels != dit.out_channels
+    kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
+    if pictures:
+        kind = "WanImageToVideoPipeline"
+    model = "WanVACETransformer3DModel" if dit.vace_layers else "WanTransformer3DModel"
+    index: dict[str, Any] = {
+        "_class_name": kind,
+        "transformer": ["diffusers", model],
+        "vae": ["diffusers", "AutoencoderKLWan"],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"],
+        "scheduler": ["diffusers", SCHEDULER],
+        "transformer_2": ["diffusers", model] if LOW in names else [None, None],
+        "boundary_ratio": variant.defaults.boundary if variant else None,
+    }
+    if IMAGE in names:
+        index["image_encoder"] = ["transformers", "CLIPVisionModel"]
+        index["image_processor"] = ["transformers", "CLIPImageProcessor"]
+    elif pictures:
+        index |= {"image_encoder": [None, None], "image_processor": [None, None]}
+    if kind == "WanPipeline":
+        index["expand_timesteps"] = bool(variant and "ti2v" in variant.tasks)
+    scheduler = {
+        "_class_name": SCHEDULER,
+        "num_train_timesteps": 1000,
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": variant.defaults.shift if variant else 5.0,
+        "solver_order": 2,
+        "solver_type": "bh2",
+    }
+    files: dict[str, Any] = {
+        "model_index.json": index,
+        "scheduler/scheduler_config.json": scheduler,
+    }
+    if IMAGE in names:
+        files["image_processor/preprocessor_config.json"] = {
+            "image_processor_type": "CLIPImageProcessor",
+            "crop_size": {"height": 224, "width": 224},
+            "size": {"shortest_edge": 224},
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "resample": 3,
+        }
+    return files
+
+
+def numbered(shapes: Mapping[str, tuple[int, ...]], row: str) -> int:
+    """How many blocks a row has."""
+    return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
