@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -27,7 +28,14 @@ def torchrun(processes, *arguments):
     """A run of several processes; they end when one does, and when time is up."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
     command += ["--nproc-per-node", str(processes), sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as run:
+        try:
+            out, err = run.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            run.terminate()  # killed outright, it would leave the processes it started behind
+            run.communicate(timeout=40)
+            raise
+    return subprocess.CompletedProcess(command, run.returncode, out, err)
 
 
 def compare(processes, folder):
