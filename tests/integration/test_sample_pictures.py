@@ -183,7 +183,7 @@ def ours(tmp_path, folder, variant, *overrides, side=SIDE, frames=FRAMES):
 def assert_equal(got, expected):
     assert got.shape == expected.shape
     assert expected.std() > 0.3
-    assert (got - expected).abs().max() <= 1e-4
+    assert (got - expected).abs().max() <= 2e-5  # measured 2.5e-6
 
 
 def test_image_to_video_with_clip(saved, pictures, tmp_path):
