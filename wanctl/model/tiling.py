@@ -3,7 +3,9 @@
 Each tile goes through the whole video with a causal cache of its own, so time is exact. So is the
 attention inside frames: it works at the latents' size, where whole frames are small, and only
 what lies between it and the pixels is done in tiles. There a tile sees zeros beyond its edges.
-Tiles overlap, and in the middle of the overlap one fades linearly into the next.
+Tiles overlap, and in the middle of the overlap one fades linearly into the next. Measured on a
+clip of 256x448 through the demo's VAE, against the whole: at most 0.017 with tiles of 256 pixels
+(mean 3e-5), 0.067 with 192; latents of the encoder differ by 2e-6 and 2e-4 on average.
 
 Shapes: B batch, C channels, T frames, H/W pixels, Y/X latent rows/columns.
 """
