@@ -97,10 +97,10 @@ def _in_file(path: Path) -> Components | None:
         return None
     here = Components(path.parent, "official")
     names = set(tensor_names(path))
-    if any(name.endswith("patch_embedding.weight") for name in names):
-        return replace(here, dit=(path,), dit_config=_config(path.parent, "num_layers"))
     if {"visual.cls_embedding", "vision_model.embeddings.class_embedding"} & names:
         return replace(here, image_encoder=path)
+    if any(name.endswith("patch_embedding.weight") for name in names):
+        return replace(here, dit=(path,), dit_config=_config(path.parent, "num_layers"))
     if "token_embedding.weight" in names or "shared.weight" in names:
         return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
     if any(name.startswith(("decoder.", "encoder.")) for name in names):

@@ -75,17 +75,18 @@ def planned(
 ) -> Iterator[File]:
     """The files of one part, in order; nothing is read before one is written."""
     said = {"format": "pt", **metadata}
+    most = None if part.name == VAE else wish.shard_bytes  # nobody reads a VAE in pieces
     tensors = _renamed(_formatted(part, wish.dtype), part, wish.layout)
     if wish.layout == "single":
         if part.name in (TRANSFORMER, LOW):
             said[CONFIG_KEY] = json.dumps(part_config(part, "official", dit, None))
         name = _single_name(part, to, wish.two)
-        yield from _split(name.parent, name.stem, tensors, wish.shard_bytes, said)
+        yield from _split(name.parent, name.stem, tensors, most, said)
         return
     if wish.layout == "official" and part.name in (VAE, TEXT, IMAGE):
         yield File(to / official_name(part), tensors, said)
         return
-    yield from _split(folder_of(part, to, wish), _stem(part), tensors, wish.shard_bytes, said)
+    yield from _split(folder_of(part, to, wish), _stem(part), tensors, most, said)
 
 
 def _formatted(part: Part, dtype: str | None) -> Part:

@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from wanctl.model.dit import WanModel
+from wanctl.model.lora import Lora
 from wanctl.model.tensors import WeightsError
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
@@ -114,3 +116,16 @@ def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
         retrained = search(tmp_path / "b").find().fingerprint
     assert before == moved
     assert retrained != moved
+
+
+def test_loras_and_their_strengths_are_part_of_the_fingerprint(tmp_path):
+    out = save(tmp_path / "out", "dit", "vae")
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for number, path in enumerate(paths):
+        save_file({"a": torch.full((9,), float(number))}, path)
+    asked = [(), (Lora(paths[0]),), (Lora(paths[0], 0.5),), (Lora(paths[1]),)]
+    found = [search(out, loras=loras).find() for loras in asked]
+    assert len({each.fingerprint for each in found}) == len(asked)
+    assert found[2].metadata()["loras"] == f"{paths[0]} 0.5"
+    with pytest.raises(WeightsError, match=r"LoRA .*gone.safetensors: the file is not there"):
+        search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).find()
