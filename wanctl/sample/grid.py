@@ -143,7 +143,7 @@ def _pictures(path: Path) -> Iterator[np.ndarray]:
             yield np.asarray(image.convert("RGB"))
         return
     with open_video(path) as (container, stream):
-        painter = None
+        painter, size = None, (0, 0)
         for frame in decoded(container, stream):
             if painter is None:
                 painter = Painter(rotation_of(frame))
@@ -203,5 +203,11 @@ def _font_for(text: str) -> ImageFont.FreeTypeFont | None:
 
 def _draws(font: ImageFont.FreeTypeFont, text: str) -> bool:
     """Whether no character comes out as the box that stands for missing ones."""
-    missing = bytes(font.getmask("\U0010fffd"))
-    return all(bytes(font.getmask(each)) != missing for each in set(text) if not each.isspace())
+    missing = _drawn(font, "\U0010fffd")
+    return all(_drawn(font, each) != missing for each in set(text) if not each.isspace())
+
+
+def _drawn(font: ImageFont.FreeTypeFont, character: str) -> bytes:
+    glyph = Image.new("L", (2 * FONT_PX, 2 * FONT_PX))
+    ImageDraw.Draw(glyph).text((0, 0), character, fill=255, font=font)
+    return glyph.tobytes()

@@ -1,6 +1,6 @@
 """One output that is to be made, and its latents as a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,12 @@ class Job:
     def latents_path(self) -> Path:
         """Where the latents go if they are wanted."""
         return self.path.with_suffix(".safetensors")
+
+
+def words_of(jobs: Sequence[Job]) -> list[str]:
+    """Everything that is to be embedded, each once."""
+    negative = [job.settings.negative_prompt for job in jobs if job.settings.guided]
+    return list(dict.fromkeys([*(job.prompt for job in jobs), *negative]))
 
 
 def write_latents(job: Job, latents: Tensor) -> None:

@@ -33,7 +33,7 @@ from wanctl.parallel.team import Team
 from wanctl.sample.batches import batches
 from wanctl.sample.encoders import SampleEncoders
 from wanctl.sample.forecast import check_memory
-from wanctl.sample.job import Job
+from wanctl.sample.job import Job, words_of
 from wanctl.sample.pixels import to_frames, to_picture
 from wanctl.sample.prompt_cache import PromptCache
 from wanctl.sample.settings import Settings
@@ -123,7 +123,7 @@ class Maker:
     def latents(self) -> Iterator[tuple[Job, Tensor]]:
         """Denoise one batch after another; yields (1, C, T, Y, X) fp32 of each job."""
         self._conditions(self.jobs[0])  # before there is anything else in memory
-        texts = self.team.share(lambda: self._embed(_words(self.jobs)))
+        texts = self.team.share(lambda: self._embed(words_of(self.jobs)))
         plan = list(self._batches())
         for batch in plan:
             first, settings = batch[0], batch[0].settings
@@ -335,12 +335,6 @@ def _scales(settings: Settings, schedule: Schedule) -> list[float]:
     scales = guide_scales(schedule.timesteps, settings.guide_scale, settings.boundary)
     guided = round(settings.guide_until * len(scales))
     return scales[:guided] + [1.0] * (len(scales) - guided)
-
-
-def _words(jobs: Sequence[Job]) -> list[str]:
-    """Everything that is to be embedded, each once."""
-    negative = [job.settings.negative_prompt for job in jobs if job.settings.guided]
-    return list(dict.fromkeys([*(job.prompt for job in jobs), *negative]))
 
 
 def _fills(device: torch.device, files: Sequence[Path]) -> bool:

@@ -87,7 +87,7 @@ def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) ->
 
 def bounding_box(white: np.ndarray) -> tuple[int, int, int, int] | None:
     """(top, left, bottom, right) of what is set, the last two exclusive; None of nothing."""
-    rows, columns = white.any(axis=1).nonzero()[0], white.any(axis=0).nonzero()[0]
+    rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
     if not len(rows):
         return None
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

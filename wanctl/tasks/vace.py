@@ -142,7 +142,7 @@ class VACE(Task):
             return arranged_source(clip, inputs.mask, how, places, size)
         known = _ends(inputs)
         if known is not None:
-            places = [None] * size.frames
+            places: list[int | None] = [None] * size.frames
             if inputs.image is not None:
                 places[0] = 0
             if inputs.last_image is not None:
