@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from wanctl.errors import UserError
 from wanctl.model.dit import WanModel
@@ -97,3 +97,32 @@ def test_a_plan_needs_no_weights_and_makes_nothing(tmp_path, capsys):
     assert "denoising" in said
     assert "in all, at the peak" in said
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory):
+    """A file in PEFT's layout that changes every query of the self-attention."""
+    shape, generator = VARIANTS["tiny"].dit, torch.Generator().manual_seed(1)
+    tensors = {}
+    for block in range(shape.num_layers):
+        layer = f"diffusion_model.blocks.{block}.self_attn.q"
+        tensors[f"{layer}.lora_A.weight"] = torch.randn(4, shape.dim, generator=generator)
+        tensors[f"{layer}.lora_B.weight"] = torch.randn(shape.dim, 4, generator=generator) / 4
+    path = tmp_path_factory.mktemp("lora") / "queries.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+def test_a_lora_changes_the_sample_merged_and_beside_8_bits(folder, plain, lora):
+    def with_lora(strength, *more):
+        entry = f"[{{path: {lora}, strength: {strength}}}]"
+        return latents(folder, f"model.loras={entry}", *more)
+
+    _, none = with_lora(0.0)
+    path, full = with_lora(1.0)
+    _, beside = with_lora(1.0, "model.quantize=int8")
+    assert torch.equal(none, plain[1])
+    assert path != plain[0]
+    changed = distance(full, plain[1])
+    assert changed > 0.01
+    assert distance(beside, full) < changed / 2
