@@ -268,7 +268,7 @@ def _kill_while_running(runner, chance, find, *settings):
     """Kill -9 one helper at a random moment; the run goes on to its end by itself."""
     process = runner.start(*settings)
     _await_moment(runner, process, chance)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60  # Ray takes half a minute to start
     while not (victims := find(process)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert victims, "nobody to kill"
