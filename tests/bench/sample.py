@@ -9,34 +9,22 @@ from collections.abc import Callable
 
 import torch
 from harness import compare, peak_rss
+from models import our_transformer, texts, their_transformer
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.model.dit import WanModel
 from wanctl.model.vae import WanVAE
-from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.model.variants import VAEShape
 from wanctl.sample.pixels import to_frames
 
-SHAPE = DiTShape(dim=1536, ffn_dim=8960, num_layers=4, num_heads=12)
 FRAMES, HEIGHT, WIDTH = 17, 128, 128
 LATENTS = (1, 16, 5, 16, 16)
 STEPS, SHIFT, GUIDE_SCALE = 4, 3.0, 5.0
 
 
-def texts() -> tuple[torch.Tensor, torch.Tensor]:
-    """A prompt and a negative one, zero rows after their ends."""
-    both = torch.randn(2, SHAPE.text_len, SHAPE.text_dim)
-    both[0, 40:] = 0
-    both[1, 120:] = 0
-    return both[:1], both[1:]
-
-
 def ours() -> Callable[[], object]:
-    with torch.device("meta"):
-        model = WanModel(SHAPE)
-    model = randomise(model.to_empty(device="cpu"))
-    vae = WanVAE(VAEShape()).eval()
+    model, vae = our_transformer(), WanVAE(VAEShape()).eval()
     prompt, negative = texts()
 
     @torch.inference_mode()
@@ -60,16 +48,12 @@ def diffusers() -> Callable[[], object]:
         AutoencoderKLWan,
         UniPCMultistepScheduler,
         WanPipeline,
-        WanTransformer3DModel,
     )
 
-    transformer = WanTransformer3DModel(
-        num_attention_heads=SHAPE.num_heads, ffn_dim=SHAPE.ffn_dim, num_layers=SHAPE.num_layers
-    )
     pipeline = WanPipeline(
         tokenizer=None,
         text_encoder=None,
-        transformer=randomise(transformer.eval()),
+        transformer=their_transformer(),
         vae=AutoencoderKLWan().eval(),
         scheduler=UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
@@ -93,13 +77,6 @@ def diffusers() -> Callable[[], object]:
 
 
 ARMS = {"ours": ours, "diffusers": diffusers}
-
-
-def randomise(model: torch.nn.Module) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data.normal_(std=0.02, generator=generator)
-    return model
 
 
 def import_only(arm: str) -> None:
