@@ -240,7 +240,7 @@ class ModelSection(Section):
     vae_tile: PositiveInt | None = Field(
         default=None,
         description="side in pixels of the tiles that the VAE works on when sampling; null: the "
-        "whole picture; seams are faded over a quarter of a tile",
+        "whole picture; pixels differ from the whole's by less than 8 bits show",
     )
 
 

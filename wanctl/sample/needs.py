@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
+from wanctl.model.tiles import times_seen
 from wanctl.model.variants import DiTShape, VAEShape, Variant
 
 FP32_BYTES = 4
@@ -166,10 +167,6 @@ def _overlap(job: Job) -> float:
     """How often tiles see a pixel."""
     if not job.vae_tile:
         return 1.0
-    seen = 1.0
-    for side in job.size[1:]:
-        if side > job.vae_tile:
-            shared = job.vae_tile // 4
-            count = math.ceil((side - shared) / (job.vae_tile - shared))
-            seen *= (side + (count - 1) * shared) / side
-    return seen
+    stride = job.variant.vae.spatial_stride
+    _, *sides = job.size
+    return math.prod(times_seen(side // stride, job.vae_tile // stride) for side in sides)
