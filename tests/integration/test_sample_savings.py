@@ -56,7 +56,7 @@ def test_streaming_and_tiles_leave_the_video_as_it_is(folder):
     assert torch.equal(other, made)
     assert other_path != path
     for one, two in zip(pictures(path), pictures(other_path), strict=True):
-        assert abs(one.astype(int) - two).mean() < 0.2
+        assert abs(one.astype(int) - two).mean() < 1  # of 255; 0.6 by H.264 on noise like this
 
 
 @pytest.mark.parametrize(
