@@ -134,7 +134,8 @@ class Fast:
 
     def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
         """In fp32, rounded once."""
-        if x_BLNK.is_cuda:
+        # A compiler fuses the plain form and knows no complex numbers.
+        if x_BLNK.is_cuda or torch.compiler.is_compiling():
             return rotate(x_BLNK, table).type_as(x_BLNK)
         return rotate_complex(x_BLNK, table, in_place=_overwritable(x_BLNK)).type_as(x_BLNK)
 
