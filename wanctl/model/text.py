@@ -37,16 +37,31 @@ class TextEncoder(Protocol):
     """Changes when weights, tokenizer or cleaning change; names the cache of embeddings."""
     text_len: int
     dim: int
+    blocks: int
+    """How often `encode` calls `on_block`."""
 
-    def encode(self, prompts: Sequence[str]) -> Tensor:
+    def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
         """Embed prompts: (B, text_len, dim) fp32, zero rows after the last token."""
+        ...
+
+
+class Network(Protocol):
+    """Token ids, (1, S) of each prompt, to hidden states, (1, S, E) of each."""
+
+    width: int
+    blocks: int
+
+    def __call__(
+        self, prompts: Sequence[Tensor], on_block: Callable[[], None] | None = None
+    ) -> Sequence[Tensor]:
+        """`on_block` is called `blocks` times."""
         ...
 
 
 class TokenEncoder:
     """Cleans, tokenises, runs the network on the tokens alone and fills up with zeros.
 
-    One prompt at a time and without padding: masked keys weigh exactly nothing, so leaving them
+    Each prompt by itself and without padding: masked keys weigh exactly nothing, so leaving them
     out changes no number and saves the work of 512 rows for a prompt of 20.
     """
 
@@ -54,27 +69,28 @@ class TokenEncoder:
         self,
         key: str,
         tokenize: Callable[[str], list[int]],
-        network: Callable[[Tensor], Tensor],
+        network: Network,
         *,
         text_len: int,
-        dim: int,
         device: torch.device,
     ) -> None:
         self.key = key
         self.text_len = text_len
-        self.dim = dim
+        self.dim = network.width
+        self.blocks = network.blocks
         self._tokenize = tokenize
         self._network = network
         self._device = device
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
+    def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
         """Embed prompts; a prompt beyond `text_len` tokens is cut there."""
         rows_BSE = torch.zeros(len(prompts), self.text_len, self.dim, device=self._device)
-        for row, prompt in zip(rows_BSE, prompts, strict=True):
-            ids = self._tokenize(clean_prompt(prompt))
-            row[: len(ids)] = self._network(torch.tensor([ids], device=self._device))[0].float()
+        ids = [self._tokenize(clean_prompt(prompt)) for prompt in prompts]
+        made = self._network([torch.tensor([i], device=self._device) for i in ids], on_block)
+        for row, states_1SE in zip(rows_BSE, made, strict=True):
+            row[: states_1SE.shape[1]] = states_1SE[0].float()
         return rows_BSE
 
 
@@ -85,6 +101,7 @@ def load_text_encoder(
     text_len: int,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    keep: bool = True,
 ) -> TextEncoder:
     """Load a text encoder and its tokenizer.
 
@@ -94,6 +111,8 @@ def load_text_encoder(
         text_len: rows of the result; longer prompts are cut.
         device: where it runs.
         dtype: of its weights; the published umT5 file is bf16.
+        keep: hold its weights; else every call of `encode` reads them block by block, once for
+            all its prompts, and holds no more than one block.
 
     Raises:
         WeightsError: no such kind, or its files are not there or not whole.
@@ -115,12 +134,14 @@ def load_text_encoder(
                 "say `--set model.text_weights=DIR` if they lie elsewhere"
             )
         network, files = load_umt5(parts.text_encoder, device, dtype)
+        if keep:
+            network.keep()
         tokenizer = parts.tokenizer
     else:
         raise WeightsError(f"text encoder: {unknown('kind', kind, KINDS)}")
     tokenize, tokenizer_files = load_tokenizer(tokenizer, text_len)
     key = encoder_key(kind, [*files, *tokenizer_files], text_len, dtype)
-    return TokenEncoder(key, tokenize, network, text_len=text_len, dim=network.width, device=device)
+    return TokenEncoder(key, tokenize, network, text_len=text_len, device=device)
 
 
 def clean_prompt(prompt: str) -> str:

@@ -2,14 +2,19 @@
 
 Imports transformers, which is slow; `text.py` imports this module only when umT5 is asked for.
 
+The encoder is 11.4 GB in bf16 and 22.7 GB in fp32: more than many GPUs and hosts have, for a
+second of work. So a sample leaves it in its files and passes it through memory block by block.
+
 Shapes: S tokens, E width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
@@ -19,8 +24,8 @@ from wanctl.model.layouts import TEXT_KEYS, to_diffusers
 from wanctl.model.tensors import (
     WeightsError,
     check_tensors,
-    iterate_tensors,
     read_config,
+    read_tensors,
     tensor_shapes,
 )
 
@@ -28,22 +33,98 @@ SHARED = "shared.weight"
 # transformers keeps the embedding under two names and does not tie them for this model; a file
 # holds one of them, or both.
 TWIN = "encoder.embed_tokens.weight"
+NORM = "encoder.final_layer_norm."
 
 
 class UMT5:
-    """Token ids to the last layer's normed hidden states."""
+    """Token ids to the last layer's normed hidden states.
 
-    def __init__(self, model: UMT5EncoderModel) -> None:
-        self._model = model
+    Args:
+        model: on the meta device.
+        files: where its weights are.
+        names: name in the files -> name in the model.
+        device: where it runs.
+        dtype: of its weights.
+    """
+
+    def __init__(
+        self,
+        model: UMT5EncoderModel,
+        files: Sequence[Path],
+        names: Mapping[str, str],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._stack = model.encoder
+        self._files = files
+        self._stored = {name: stored for stored, name in names.items()}
+        self._device = device
+        self._dtype = dtype
+        self._embedding: Tensor | None = None
         self.width: int = model.config.d_model
+        self.blocks: int = model.config.num_layers
 
-    def __call__(self, ids_1S: Tensor) -> Tensor:
-        """(1, S) integer ids to (1, S, E) in the weights' dtype."""
-        return self._model(input_ids=ids_1S).last_hidden_state
+    def keep(self) -> "UMT5":
+        """Load all of it for good, for many calls."""
+        for prefix, part in self._parts():
+            self._fill(part, prefix)
+        self._embedding = self._rows().to(self._device, self._dtype)
+        return self
+
+    def __call__(
+        self, prompts: Sequence[Tensor], on_block: Callable[[], None] | None = None
+    ) -> list[Tensor]:
+        """Hidden states of several prompts; each block is read once for all of them.
+
+        Args:
+            prompts: (1, S) integer ids, each S its own.
+            on_block: called after each block.
+
+        Returns:
+            (1, S, E) of each, in the weights' dtype.
+        """
+        rows = self._rows() if self._embedding is None else self._embedding
+        ids = [prompt.to(rows.device) for prompt in prompts]
+        states = [F.embedding(each, rows).to(self._device, self._dtype) for each in ids]
+        for prefix, part in self._parts():
+            with self._filled(part, prefix):
+                states = [_hidden(part(state)) for state in states]
+            if on_block and prefix != NORM:
+                on_block()
+        return states
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module]]:
+        for number, block in enumerate(self._stack.block):
+            yield f"encoder.block.{number}.", block
+        yield NORM, self._stack.final_layer_norm
+
+    @contextmanager
+    def _filled(self, part: nn.Module, prefix: str) -> Iterator[None]:
+        if self._embedding is not None:
+            yield
+            return
+        self._fill(part, prefix)
+        yield
+        part.to("meta")
+
+    def _fill(self, part: nn.Module, prefix: str) -> None:
+        names = {s: n.removeprefix(prefix) for n, s in self._stored.items() if n.startswith(prefix)}
+        # A copy: pages of the mapped file are let go of when the next part is read.
+        tensors = {
+            names[stored]: tensor.to(self._device, self._dtype, copy=True)
+            for stored, tensor in read_tensors(self._files, names)
+        }
+        part.load_state_dict(tensors, strict=True, assign=True)
+
+    def _rows(self) -> Tensor:
+        """The embedding as it lies in its file, of which only the rows asked for are read."""
+        name = self._stored[SHARED if SHARED in self._stored else TWIN]
+        ((_, rows),) = read_tensors(self._files, {name})
+        return rows
 
 
 def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT5, list[Path]]:
-    """Load the published `.pth`, or a folder as transformers writes it; also the files read.
+    """Find the published `.pth`, or a folder as transformers writes it; also the files read.
 
     Raises:
         WeightsError: files are missing, or their tensors are not those of the model.
@@ -65,15 +146,12 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     check_tensors(
         shapes | {n: shapes.get(embedding, ()) for n in (SHARED, TWIN)}, expected, str(files[0])
     )
-    tensors = {
-        names[name]: tensor.to(device, dtype)
-        for file in files
-        for name, tensor in iterate_tensors(file)
-    }
-    tensors[SHARED] = tensors[TWIN] = tensors[embedding]
-    model.load_state_dict(tensors, strict=True, assign=True)
-    assert torch.equal(model.shared.weight[:8], model.encoder.embed_tokens.weight[:8])
-    return UMT5(model.eval()), files
+    return UMT5(model.eval(), files, names, device, dtype), files
+
+
+def _hidden(made: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """What a block makes; older releases of transformers put more beside it."""
+    return made[0] if isinstance(made, tuple) else made
 
 
 def config_from_tensors(shapes: dict[str, tuple[int, ...]], where: str) -> UMT5Config:

@@ -1,6 +1,5 @@
 """`wanctl sample --plan`, and the refusal of what cannot fit: settings to a plan, and its words."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,22 +35,18 @@ def show_plan(
         console.print(line, soft_wrap=True)
 
 
-def check_memory(
-    settings: Settings, variant: Variant, device: torch.device, text_bytes: int
-) -> None:
+def check_memory(settings: Settings, variant: Variant, device: torch.device) -> None:
     """Refuse what cannot fit, before the large networks are loaded.
 
     Args:
         settings: of the sample.
         variant: with the sizes of the weights that were found.
         device: where it runs.
-        text_bytes: size of the text encoder's files; 0: packaged.
 
     Raises:
         UserError: says what is missing and the cheapest change that fits.
     """
-    job = replace(job_of(settings, variant, 1), text_parameters=text_bytes / 2)
-    plan = make_plan(job, memory_of(device))
+    plan = make_plan(job_of(settings, variant, 1), memory_of(device))
     if lack := plan.lacking(SURELY):
         raise UserError(f"not enough {lack}; {_advice(plan, SURELY)}")
 

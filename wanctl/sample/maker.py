@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 NOTE_LENGTH = 40
 EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
+READ_TOGETHER = 64  # prompts, 8 MB each, for which the text encoder is read from its files once
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
@@ -107,7 +108,7 @@ class Maker:
         if team.size == 1:
             found = replace(variant, dit=shape, vae=self.vae.shape)
             for settings in {job.settings.kind: job.settings for job in jobs}.values():
-                check_memory(settings, found, device, self._text_bytes())
+                check_memory(settings, found, device)
                 self._shared_vae(settings)  # refuses tiles that cannot be
         self.team.arrange(
             choose_layout(
@@ -218,6 +219,7 @@ class Maker:
             text_len=self.dit_shape.text_len,
             device=self.device,
             dtype=dtype,
+            keep=False,
         )
         if encoder.dim != self.dit_shape.text_dim:
             raise WeightsError(
@@ -225,11 +227,13 @@ class Maker:
                 f"{self.dit_shape.text_dim} and the text encoder ({self.weights.text_kind}) makes "
                 f"{encoder.dim}; set model.text_weights to the one it was trained with"
             )
-        with progress(len(prompts), "reading prompts") as bar:
-            texts = {}
-            for prompt in prompts:
-                texts[prompt] = trim_text(encoder.encode([prompt])[0]).cpu()
-                bar.advance()
+        texts = {}
+        parts = [prompts[i : i + READ_TOGETHER] for i in range(0, len(prompts), READ_TOGETHER)]
+        with progress(len(parts) * encoder.blocks, "reading prompts") as bar:
+            for part in parts:
+                rows = encoder.encode(part, on_block=bar.advance)
+                for prompt, row in zip(part, rows, strict=True):
+                    texts[prompt] = trim_text(row).to("cpu", copy=True)
         del encoder
         _let_go(self.device)
         return texts
@@ -313,14 +317,6 @@ class Maker:
         if settings.vae_tile and self.team.size == 1:
             return TiledVAE(self.vae, settings.vae_tile)
         return self.team.divide_rows(self.vae)
-
-    def _text_bytes(self) -> int:
-        """Size of the text encoder's files; 0 where a package brings it."""
-        path = self.weights.text and self.weights.text.text_encoder
-        if not path:
-            return 0
-        files = path.iterdir() if path.is_dir() else (path,)
-        return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _let_go(device: torch.device) -> None:

@@ -15,6 +15,7 @@ FP32_BYTES = 4
 # umT5-XXL's encoder: parameters, and those of its embedding, which multiply nothing.
 UMT5_PARAMETERS = 5_680_910_336
 UMT5_EMBEDDING = 1_050_000_000
+UMT5_BLOCKS = 24
 UMT5_TOKENS = 512
 CLIP_FILE_BYTES = 4.77e9
 # Operations per pixel and frame (FlopCounterMode at the published sizes), encode and decode.

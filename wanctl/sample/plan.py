@@ -152,12 +152,13 @@ def _reading(job: Job, machine: Machine) -> Stage:
     texts = job.prompts + job.guided
     if not job.text_parameters:
         return _stage("reading prompts", 1.0, 0.2e9 if on_gpu else 0.0, 0.2e9, machine)
-    size = job.text_parameters * (2 if on_gpu else needs.FP32_BYTES)
-    multiplied = max(0, job.text_parameters - needs.UMT5_EMBEDDING)
+    multiplied = job.text_parameters - needs.UMT5_EMBEDDING
     ops = 2 * multiplied * job.variant.dit.text_len * texts
     seconds = job.text_parameters * 2 / READ_BYTES_S + ops / machine.rates.products
-    resident = size + _vae_bytes(job)
-    return _stage("reading prompts", seconds, resident, 1e9 if on_gpu else resident, machine)
+    block = multiplied / needs.UMT5_BLOCKS  # in memory at a time (umt5.py), beside its file's pages
+    resident = block * (2 if on_gpu else needs.FP32_BYTES) + _vae_bytes(job)
+    host = 2 * block + (0 if on_gpu else resident)
+    return _stage("reading prompts", seconds, resident, host, machine)
 
 
 def _loading(job: Job, machine: Machine) -> Stage:

@@ -80,14 +80,37 @@ def expected_rows(model, tokenizer_folder):
     return rows * mask[:, :, None]
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "block by block"])
 @pytest.mark.parametrize("layout", SAVERS)
-def test_umt5_gives_the_numbers_of_transformers(tmp_path, umt5, tokenizer_folder, layout):
+def test_umt5_gives_the_numbers_of_transformers(tmp_path, umt5, tokenizer_folder, layout, keep):
     SAVERS[layout](umt5, tmp_path, tokenizer_folder)
-    encoder = load_text_encoder("umt5", tmp_path, text_len=TEXT_LEN)
+    encoder = load_text_encoder("umt5", tmp_path, text_len=TEXT_LEN, keep=keep)
     rows = encoder.encode(PROMPTS)
     expected = expected_rows(umt5, tokenizer_folder)
     assert encoder.dim == 24
     torch.testing.assert_close(rows, expected, atol=2e-5, rtol=0)
+
+
+def test_umt5_that_is_not_kept_holds_one_block_at_a_time(tmp_path, umt5, tokenizer_folder):
+    save_official(umt5, tmp_path, tokenizer_folder)
+    encoder = load_text_encoder("umt5", tmp_path, text_len=TEXT_LEN, keep=False)
+    stack = encoder._network._stack
+    held = []
+
+    def look(*_):
+        blocks = [next(block.parameters()).device.type != "meta" for block in stack.block]
+        held.append(sum(blocks))
+
+    for block in stack.block:
+        block.register_forward_hook(look)
+    done = []
+    first = encoder.encode(PROMPTS, lambda: done.append(1))
+    assert len(done) == encoder.blocks == len(stack.block)
+    assert set(held) == {1}
+    assert {parameter.device.type for parameter in stack.parameters()} == {"meta"}
+    assert torch.equal(encoder.encode(PROMPTS), first)
+    kept = load_text_encoder("umt5", tmp_path, text_len=TEXT_LEN)
+    assert torch.equal(kept.encode(PROMPTS), first)
 
 
 def test_key_changes_with_weights_and_length(tmp_path, umt5, tokenizer_folder):

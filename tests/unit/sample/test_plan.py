@@ -78,9 +78,9 @@ def test_times_on_gpus_are_near_published_ones(variant, size, gpu_name, steps, s
 def test_weights_activations_and_caches_make_the_peak():
     plan = make_plan(job(), gpu(80))
     by_name = {stage.name: stage for stage in plan.stages}
-    # 14.3e9 weights in bf16 are 28.6 GB; the text encoder 11.4 GB comes and goes before.
+    # 14.3e9 weights in bf16 are 28.6 GB; of the text encoder's 11.4 GB one block is there at once.
     assert 29 * GB < by_name["denoising"].device_bytes < 36 * GB
-    assert 11 * GB < by_name["reading prompts"].device_bytes < 14 * GB
+    assert 1 * GB < by_name["reading prompts"].device_bytes < 2 * GB
     assert plan.device_bytes == max(stage.device_bytes for stage in plan.stages)
     assert plan.lacking() is None
 
