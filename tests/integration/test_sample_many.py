@@ -18,7 +18,7 @@ from wanctl.model.variants import VARIANTS
 from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample import maker
-from wanctl.sample.grid import GAP_PX
+from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid
 from wanctl.sample.run import sample
 
 SMALL = ("sample.height=32", "sample.width=48", "sample.steps=2", "device=cpu")
@@ -163,9 +163,9 @@ def test_repeats_count_seeds_up_and_a_grid_has_a_row_per_prompt(model, tmp_path,
     assert grid.parent == made[0].parent
     with Image.open(grid) as picture:
         sheet = np.asarray(picture)
-    assert sheet.shape[1] == 3 * (48 + GAP_PX) + GAP_PX
+    assert sheet.shape[1] == 3 * (CELL_PX + GAP_PX) + GAP_PX
     with Image.open(made[1]) as picture:
-        left = GAP_PX + 48 + GAP_PX
+        left = GAP_PX + CELL_PX + GAP_PX + (CELL_PX - 48) // 2
         assert (sheet[GAP_PX : GAP_PX + 32, left : left + 48] == np.asarray(picture)).all()
     assert read_metadata(grid)["tiles"].splitlines() == [path.name for path in made]
 
@@ -177,8 +177,23 @@ def test_a_grid_of_videos_is_a_video(model, tmp_path):
     with av.open(str(grid)) as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 5
-    assert frames[0].width == 2 * (48 + GAP_PX) + GAP_PX
+    assert frames[0].width == 2 * (CELL_PX + GAP_PX) + GAP_PX
     assert len(made) == 2
+
+
+def test_labels_say_what_differs_and_nothing_else(model, tmp_path, monkeypatch):
+    labels = []
+
+    def look(tiles, *args, **more):
+        labels.extend(tile.label for tile in tiles)
+        return make_grid(tiles, *args, **more)
+
+    monkeypatch.setattr("wanctl.sample.overview.make_grid", look)
+    loaded = recipe(model, "sample.frames=1", "sample.grid=true")
+    sample(loaded, written(tmp_path, {"prompt": "a fox"}), tmp_path)
+    lines = ({"prompt": "a fox", "guide_scale": 1}, {"prompt": "a fox", "guide_scale": 5})
+    sample(loaded, written(tmp_path, *lines), tmp_path)
+    assert labels == ["seed 0: a fox", "guide_scale 1: a fox", "guide_scale 5: a fox"]
 
 
 def test_random_seeds_are_drawn_once_for_all_and_said(model, tmp_path, caplog):

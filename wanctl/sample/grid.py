@@ -1,6 +1,6 @@
 """Outputs of one run side by side: one picture or one video, with a label under each tile.
 
-Tiles keep their shape and are fitted into cells as large as the largest; a video that ends before
+Tiles keep their shape and are put into cells as large as the largest; a video that ends before
 the others stands still. Pictures are read and written one after the other, so memory does not grow
 with the length.
 """
@@ -26,7 +26,8 @@ from wanctl.data.stream import (
 GAP_PX = 8
 LINE_PX = 18
 FONT_PX = 13
-LABEL_LINES = 2
+LABEL_LINES = 3
+CELL_PX = 160  # at least, across: narrower labels say nothing
 LABEL_COLOUR = (225, 225, 225)
 # The font that comes with Pillow has Latin letters; these cover more, where they are installed.
 WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.ttf", "DejaVuSans.ttf", "arial.ttf")
@@ -96,7 +97,7 @@ class _Sheet:
         self, first: Sequence[np.ndarray], tiles: Sequence[Tile], columns: int | None
     ) -> None:
         self._height = max(picture.shape[0] for picture in first)
-        self._width = max(picture.shape[1] for picture in first)
+        self._width = max(CELL_PX, *(picture.shape[1] for picture in first))
         count = len(first)
         shape = (self._width + GAP_PX) / (self._height + LABEL_LINES * LINE_PX + GAP_PX)
         self._columns = min(count, columns or max(1, round(math.sqrt(count / shape))))
@@ -154,7 +155,7 @@ def _pictures(path: Path) -> Iterator[np.ndarray]:
 
 
 def _label(text: str, number: int, width: int) -> np.ndarray:
-    """A band with a text in at most two lines; what is too long ends in dots."""
+    """A band with a text in some lines; what is too long ends in dots."""
     font = _font_for(text)
     if font is None:
         font, text = _plain_font(), f"no. {number + 1}"

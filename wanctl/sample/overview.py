@@ -32,11 +32,15 @@ def grid_of(jobs: Sequence[Job], columns: int | None, repeat: int) -> Path:
 
 
 def _labels(jobs: Sequence[Job]) -> list[str]:
-    """What tells each output from the others: the seed, other settings that differ, the prompt."""
+    """What tells each output from the others: the settings that differ, and the prompt."""
     said = [asdict(job.settings) for job in jobs]
     differ = [key for key in said[0] if any(each[key] != said[0][key] for each in said)]
-    keys = ["seed", *(key for key in differ if key not in ("seed", "inputs", "vace"))]
+    keys = [key for key in differ if key not in ("inputs", "vace")] or ["seed"]
     return [
-        ", ".join(f"{key} {each[key]}" for key in keys) + f": {job.prompt}"
+        ", ".join(f"{key} {_short(each[key])}" for key in keys) + f": {job.prompt}"
         for job, each in zip(jobs, said, strict=True)
     ]
+
+
+def _short(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value

@@ -6,7 +6,7 @@ from PIL import Image
 
 from wanctl.data.encode import read_metadata, write_png, write_video
 from wanctl.sample import grid
-from wanctl.sample.grid import GAP_PX, LABEL_LINES, LINE_PX, Tile, make_grid
+from wanctl.sample.grid import CELL_PX, GAP_PX, LABEL_LINES, LINE_PX, Tile, make_grid
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200)]
 BAND = LABEL_LINES * LINE_PX
@@ -27,29 +27,29 @@ def opened(path) -> np.ndarray:
 
 
 def test_pictures_are_put_row_by_row(tmp_path):
-    tiles = pictures(tmp_path, [(40, 60)] * 5)
+    tiles = pictures(tmp_path, [(40, 160)] * 5)
     path = make_grid(tiles, tmp_path / "grid", columns=3, metadata={"prompt": "five"})
     assert path == tmp_path / "grid.png"
     assert read_metadata(path)["prompt"] == "five"
     sheet = opened(path)
     cell = 40 + BAND + GAP_PX
-    assert sheet.shape == (2 * cell + GAP_PX, 3 * (60 + GAP_PX) + GAP_PX, 3)
+    assert sheet.shape == (2 * cell + GAP_PX, 3 * (160 + GAP_PX) + GAP_PX, 3)
     for number, colour in enumerate(COLOURS):
         row, column = divmod(number, 3)
-        top, left = GAP_PX + row * cell, GAP_PX + column * (60 + GAP_PX)
-        assert (sheet[top : top + 40, left : left + 60] == colour).all()
-        band = sheet[top + 40 : top + 40 + BAND, left : left + 60]
+        top, left = GAP_PX + row * cell, GAP_PX + column * (160 + GAP_PX)
+        assert (sheet[top : top + 40, left : left + 160] == colour).all()
+        band = sheet[top + 40 : top + 40 + BAND, left : left + 160]
         assert band.max() > 150, "a label stands under each tile"
-    assert not sheet[cell + GAP_PX :, 2 * (60 + GAP_PX) + GAP_PX :].any()
+    assert not sheet[cell + GAP_PX :, 2 * (160 + GAP_PX) + GAP_PX :].any()
 
 
 def test_tiles_of_other_sizes_are_centred_in_cells_of_the_largest(tmp_path):
-    tiles = pictures(tmp_path, [(40, 60), (20, 80)])
+    tiles = pictures(tmp_path, [(40, 180), (20, 200)])
     sheet = opened(make_grid(tiles, tmp_path / "grid", columns=2))
-    assert (sheet[GAP_PX : GAP_PX + 40, GAP_PX + 10 : GAP_PX + 70] == COLOURS[0]).all()
+    assert (sheet[GAP_PX : GAP_PX + 40, GAP_PX + 10 : GAP_PX + 190] == COLOURS[0]).all()
     assert not sheet[GAP_PX : GAP_PX + 40, GAP_PX : GAP_PX + 10].any()
-    left = 2 * GAP_PX + 80
-    assert (sheet[GAP_PX + 10 : GAP_PX + 30, left : left + 80] == COLOURS[1]).all()
+    left = 2 * GAP_PX + 200
+    assert (sheet[GAP_PX + 10 : GAP_PX + 30, left : left + 200] == COLOURS[1]).all()
 
 
 def test_a_whole_is_about_square(tmp_path):
@@ -73,7 +73,7 @@ def test_a_short_video_stands_still_while_others_go_on(tmp_path):
     assert len(sheets) == 4
 
     def middle(sheet, column):
-        left = GAP_PX + column * (48 + GAP_PX)
+        left = GAP_PX + column * (CELL_PX + GAP_PX) + (CELL_PX - 48) // 2
         return sheet[GAP_PX + 8 : GAP_PX + 24, left + 8 : left + 40].reshape(-1, 3).mean(axis=0)
 
     for number, (short, long) in enumerate(((40, 60), (80, 100), (80, 140), (80, 180))):
@@ -84,10 +84,10 @@ def test_a_short_video_stands_still_while_others_go_on(tmp_path):
 
 def test_a_label_is_wrapped_and_ends_in_dots():
     font = grid._plain_font()
-    lines = grid._wrapped("a red fox runs over fresh snow in the evening light", font, 120)
-    assert len(lines) == 2
-    assert lines[1].endswith("…")
-    assert all(font.getlength(line) <= 120 + font.getlength("…") for line in lines)
+    lines = grid._wrapped("a red fox runs over fresh snow in the evening light", font, 80)
+    assert len(lines) == LABEL_LINES
+    assert lines[-1].endswith("…")
+    assert all(font.getlength(line) <= 80 + font.getlength("…") for line in lines)
     assert grid._wrapped("short", font, 120) == ["short"]
     assert " ".join(grid._wrapped("two words", font, 40)) == "two words"
 
