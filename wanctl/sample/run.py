@@ -104,6 +104,7 @@ def _sample(
     search = WeightsSearch(
         out=out,
         weights=recipe.model.weights,
+        low_weights=recipe.model.low_weights,
         vae_weights=recipe.model.vae_weights,
         text_weights=recipe.model.text_weights,
         image_weights=recipe.model.image_weights,

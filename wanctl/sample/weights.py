@@ -1,7 +1,7 @@
 """Which weights a sample is made with: what was trained here, else what the recipe names."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -12,6 +12,13 @@ from wanctl.model.lora import Lora
 from wanctl.model.lora_file import lora_path
 from wanctl.model.tensors import WeightsError, fingerprint
 from wanctl.model.variants import Variant
+
+PARTS = {
+    "dit": "transformer",
+    "vae": "VAE",
+    "text_encoder": "text encoder",
+    "image_encoder": "CLIP vision tower",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class WeightsSearch:
     Attributes:
         out: the output folder; `out/dit` and `out/vae` hold what was trained.
         weights: `model.weights`.
+        low_weights: `model.low_weights`.
         vae_weights: `model.vae_weights`.
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
@@ -74,6 +82,7 @@ class WeightsSearch:
     variant: Variant
     image_weights: str | None = None
     loras: tuple[Lora, ...] = ()
+    low_weights: str | None = None
 
     def find(self) -> SampleWeights:
         """Find every part.
@@ -84,14 +93,16 @@ class WeightsSearch:
         trained = self._trained()
         given = find_components(self.weights) if self.weights else None
         cached = None if given else _cached(self.variant.hub)
-        vae_given = find_components(self.vae_weights) if self.vae_weights else None
-        text_given = find_components(self.text_weights) if self.text_weights else None
-
-        image_given = find_components(self.image_weights) if self.image_weights else None
+        low = self._given("low_weights", "dit")
+        vae_given = self._given("vae_weights", "vae")
+        text_given = self._given("text_weights", "text_encoder")
+        image_given = self._given("image_weights", "image_encoder")
 
         dit = _first("dit", trained, given, cached)
         if dit is None:
             raise WeightsError(f"no transformer weights: {self._looked('dit')}; {self._advice()}")
+        if low:
+            dit = replace(dit, dit_low=low.dit, dit_low_config=low.dit_config)
         self._check_experts(dit)
         vae = _first("vae", trained, vae_given, given, cached)
         if vae is None:
@@ -114,13 +125,27 @@ class WeightsSearch:
         key = fingerprint(files, about=how)[:16]
         return SampleWeights(dit, vae, text, kind, key, image, self.loras)
 
+    def _given(self, key: str, part: str) -> Components | None:
+        """What a key that names one part alone leads to."""
+        ref = getattr(self, key)
+        if not ref:
+            return None
+        found = find_components(ref)
+        if not getattr(found, part):
+            raise WeightsError(
+                f"model.{key}: {ref} holds no {PARTS[part]}; name a file or folder with one, or "
+                "leave the key out"
+            )
+        return found
+
     def _check_experts(self, dit: Components) -> None:
         """As many transformers as the variant takes."""
         two, name = self.variant.experts == 2, self.variant.name
         if two and not dit.dit_low:
             raise WeightsError(
                 f"{dit.root}: holds one transformer and {name} takes two; need high_noise_model/ "
-                "and low_noise_model/, or transformer/ and transformer_2/"
+                "and low_noise_model/, or transformer/ and transformer_2/, or the other in "
+                "model.low_weights"
             )
         if dit.dit_low and not two:
             raise WeightsError(

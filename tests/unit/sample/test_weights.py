@@ -54,6 +54,40 @@ def test_what_was_not_trained_comes_from_the_recipe(tmp_path):
     assert search(tmp_path / "new", weights=str(other)).find().dit.root == other
 
 
+def test_two_experts_in_two_files(tmp_path):
+    paths = []
+    for name in ("high", "low"):
+        save_dit(WanModel(DIT), tmp_path / name)
+        [file] = (tmp_path / name).glob("*.safetensors")
+        paths.append(tmp_path / f"{name}_noise_14B.safetensors")
+        file.rename(paths[-1])
+    model = save(tmp_path / "rest", "vae")
+    (tmp_path / "t5" / "text_encoder").mkdir(parents=True)
+    keys = {
+        "vae_weights": str(model), "text_weights": str(tmp_path / "t5"),
+        "variant": "wan2.2-t2v-a14b",
+    }  # fmt: skip
+    with pytest.raises(WeightsError, match=r"holds one transformer .* takes two.*low_weights"):
+        search(tmp_path / "out", weights=str(paths[0]), **keys).find()
+    found = search(
+        tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]), **keys
+    ).find()
+    assert (found.dit.dit, found.dit.low_expert.dit) == ((paths[0],), (paths[1],))
+    assert found.metadata()["dit_low_weights"] == str(paths[1])
+    with pytest.raises(WeightsError, match="takes one"):
+        search(
+            tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]),
+            **keys | {"variant": "wan2.1-t2v-14b"},
+        ).find()  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["low_weights", "text_weights", "image_weights"])
+def test_a_key_for_one_part_that_leads_to_another_is_refused(tmp_path, key):
+    out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "vae")
+    with pytest.raises(WeightsError, match=rf"model\.{key}: \S+other holds no "):
+        search(out, **{key: str(other)}).find()
+
+
 def test_the_hub_cache_comes_last(tmp_path, monkeypatch):
     cached = sample_weights.find_components(save(tmp_path / "cached", "dit", "vae"))
     cached = dataclasses.replace(cached, text_encoder=tmp_path, tokenizer=tmp_path)
