@@ -24,6 +24,7 @@ class Components:
     """The files of one model; None where the reference holds no such part.
 
     Attributes:
+        root: the folder or file.
         dit: the transformer; of two experts the one for high noise.
         dit_low: the one for low noise.
         image_encoder: CLIP's vision tower: a folder, or the published file.
@@ -95,7 +96,7 @@ def _in_file(path: Path) -> Components | None:
     """One weight file: which part it is shows in its tensor names."""
     if path.suffix not in WEIGHT_SUFFIXES:
         return None
-    here = Components(path.parent, "official")
+    here = Components(path, "official")
     names = set(tensor_names(path))
     if {"visual.cls_embedding", "vision_model.embeddings.class_embedding"} & names:
         return replace(here, image_encoder=path)
