@@ -26,7 +26,7 @@ from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
 from wanctl.model.text import encoder_key, load_text_encoder
 from wanctl.model.tiling import TiledVAE
-from wanctl.model.variants import DiTShape, Variant
+from wanctl.model.variants import Variant
 from wanctl.model.weights import load_dit, load_vae, read_dit_shape
 from wanctl.parallel.layout import Asked, choose_layout
 from wanctl.parallel.team import Team
@@ -85,7 +85,7 @@ class Maker:
         self.device = device = team.device
         self.dtype = dtype
         self.vae = load_vae(weights.vae, device=device)
-        shape = self._dit_shape(variant)
+        shape = read_dit_shape(weights.dit)
         if shape.out_channels != self.vae.shape.z_dim:
             raise WeightsError(
                 f"the transformer ({weights.dit.root}) makes {shape.out_channels} channels and the "
@@ -270,11 +270,6 @@ class Maker:
         settings = job.settings
         task = get_task(settings.task)
         return task.latent_shape(self.vae.shape, *settings.size, job.read())
-
-    def _dit_shape(self, variant: Variant) -> DiTShape:
-        """Sizes of the weights; of the variant where they do not tell."""
-        dit = self.weights.dit
-        return read_dit_shape(dit) if dit.dit_config else variant.dit
 
     def _model(self, settings: Settings) -> Model | Experts:
         """The transformer, loaded once; of two experts the one that its turn comes for."""
