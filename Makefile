@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 # PyTorch and OpenMP would start as many threads as a large machine has cores in every process
 THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: help setup demo test test-slow test-browser lint types layers bench schema build clean
+.PHONY: help setup demo test test-slow test-browser lint types layers bench bench-gpu schema build clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ layers: $(STAMP) ## who may import whom
 bench: $(STAMP) ## speed and memory against diffusers, into bench.json
 	$(BIN)/python tests/bench/run.py
 
+bench-gpu: $(STAMP) ## the same on one CUDA GPU, at the published sizes, into bench-gpu.json
+	$(BIN)/python tests/bench/gpu.py
+
 schema: $(STAMP) ## recipes/schema.json, which gives editors completion
 	$(BIN)/wanctl recipe schema > recipes/schema.json
 
@@ -65,4 +68,4 @@ build: $(STAMP) ## sdist and wheel, then the wheel tried outside of the checkout
 	$(BIN)/python tests/wheel.py dist/*.whl
 
 clean: ## remove what the targets made, but for runs/
-	rm -rf .venv dist build bench.json .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv dist build bench.json bench-gpu.json .ruff_cache .pytest_cache .import_linter_cache

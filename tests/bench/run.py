@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,22 +31,27 @@ RESULT = Path("bench.json")
 def main(names: list[str]) -> None:
     from harness import machine
 
+    here = machine()
+    title = f"{here['cpu']}, {here['threads']} threads, torch {here['torch']}"
+    run_all(names or MODULES, here, title, RESULT)
+
+
+def run_all(names: Sequence[str], machine: Mapping[str, object], title: str, result: Path) -> None:
+    """Run benchmark modules one after another; their figures as JSON and as a table."""
     console = Console()
-    results: dict[str, dict] = {"machine": machine()}
-    for name in names or [name for name in MODULES if (HERE / f"{name}.py").exists()]:
+    results: dict[str, dict] = {"machine": dict(machine)}
+    for name in names:
         console.print(f"[bold]{name}[/] ...")
         start = time.perf_counter()
         results[name] = importlib.import_module(name).run()
         console.print(f"  {time.perf_counter() - start:.0f} s")
         # Written after each module: a benchmark that fails late does not lose the others.
-        RESULT.write_text(json.dumps(results, indent=2) + "\n")
-    console.print(table(results))
-    console.print(f"written to {RESULT.resolve()}")
+        result.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(table(results, title))
+    console.print(f"written to {result.resolve()}")
 
 
-def table(results: dict[str, dict]) -> Table:
-    machine = results["machine"]
-    title = f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}"
+def table(results: dict[str, dict], title: str) -> Table:
     rows = Table("benchmark", "figure", "value", title=title)
     for name, figures in results.items():
         if name != "machine":
