@@ -178,8 +178,9 @@ class LoraLinear(nn.Module):
 
 
 def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
-    """What `Loras` needs to know of a model, before its weights are put into 8 bits."""
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    """What `Loras` needs to know of a model, in 8 bits or not."""
+    state = model.state_dict()
+    return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
 
 
 def _delta(change: Change, device: torch.device) -> Tensor:

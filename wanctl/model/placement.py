@@ -7,7 +7,7 @@ import torch
 from wanctl.log import log
 from wanctl.model.attention import get_kernel
 from wanctl.model.dit import WanModel
-from wanctl.model.quantize import check_device, quantize
+from wanctl.model.quantize import check_device
 from wanctl.model.streaming import stream_blocks
 
 
@@ -17,7 +17,7 @@ class Placement:
 
     Attributes:
         attention: a name of attention.py.
-        quantize: a kind of quantize.py; None: as loaded.
+        quantize: a kind of quantize.py that the model is loaded in; None: as stored.
         compile: compile the blocks.
         stream_blocks: leave the blocks on the host.
     """
@@ -28,8 +28,8 @@ class Placement:
     stream_blocks: bool = False
 
     def loading_device(self, device: torch.device) -> torch.device:
-        """Where the model is to be loaded: not where it may not fit as it is stored."""
-        return torch.device("cpu") if self.stream_blocks or self.quantize else device
+        """Where the model is to be loaded: not where it does not fit."""
+        return torch.device("cpu") if self.stream_blocks else device
 
     def check(self, device: torch.device, dtype: torch.dtype) -> None:
         """Look everything up before anything is loaded.
@@ -60,8 +60,6 @@ class Placement:
             log.info("attention: %s", name)
         if self.attention != "auto":
             model.attend_with(kernel)
-        if self.quantize:
-            quantize(model, self.quantize)
         if self.stream_blocks and device.type == "cuda":  # elsewhere blocks are on the host anyway
             stream_blocks(model, device)
         else:

@@ -8,6 +8,8 @@ video; what they do to a velocity is measured in tests and in docs/benchmarks.md
 Shapes: O outputs, I inputs, P rows.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,12 +35,9 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, kind: str) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()
-        largest = FP8_MAX if kind.startswith("fp8") else INT8_MAX
-        scale_O1 = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / largest
-        scaled = weight / scale_O1
-        self.register_buffer("weight", scaled.to(FP8) if kind != "int8" else _to_int8(scaled))
-        self.register_buffer("scale", scale_O1.flatten())
+        weight, scale = _in_8_bits(linear.weight.detach(), kind)
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
         self.bias = linear.bias
         self.kind = kind
 
@@ -76,13 +75,21 @@ def quantize(model: WanModel, kind: str) -> WanModel:
     """
     if kind not in KINDS:
         raise UserError(f"model.quantize: {unknown('kind', kind, KINDS)}")
-    for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
-        assert isinstance(block, Block)
-        for parent in (block.self_attn, block.cross_attn, block.ffn):
-            for name, layer in list(parent.named_children()):
-                if isinstance(layer, nn.Linear):
-                    setattr(parent, name, QuantizedLinear(layer, kind))
+    for parent, name, layer in list(_layers(model)):
+        setattr(parent, name, QuantizedLinear(layer, kind))
     return model
+
+
+def quantized_names(model: WanModel) -> set[str]:
+    """Names of the matrices that `quantize` puts into 8 bits."""
+    weights = {id(layer.weight) for _, _, layer in _layers(model)}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in weights}
+
+
+def quantized_tensors(name: str, weight_OI: Tensor, kind: str) -> dict[str, Tensor]:
+    """What takes the place of one of them in the state of a quantised model."""
+    in_8_bits, scale_O = _in_8_bits(weight_OI, kind)
+    return {name: in_8_bits, name.removesuffix("weight") + "scale": scale_O}
 
 
 def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -102,5 +109,22 @@ def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
         )
 
 
-def _to_int8(scaled: Tensor) -> Tensor:
-    return scaled.round().clamp(-INT8_MAX, INT8_MAX).to(torch.int8)
+def _layers(model: WanModel) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """The blocks' linear layers: what holds each, under which name, and the layer."""
+    for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
+        assert isinstance(block, Block)
+        for parent in (block.self_attn, block.cross_attn, block.ffn):
+            for name, layer in parent.named_children():
+                if isinstance(layer, nn.Linear):
+                    yield parent, name, layer
+
+
+def _in_8_bits(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    """The matrix in 8 bits, and (O,) fp32 what its rows are to be multiplied by."""
+    weight = weight_OI.float()
+    largest = FP8_MAX if kind.startswith("fp8") else INT8_MAX
+    scale_O1 = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / largest
+    scaled = weight / scale_O1
+    if kind == "int8":
+        scaled = scaled.round().clamp(-INT8_MAX, INT8_MAX)
+    return scaled.to(torch.int8 if kind == "int8" else FP8), scale_O1.flatten()

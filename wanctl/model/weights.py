@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from wanctl.model.layouts import (
     without_prefix,
 )
 from wanctl.model.lora import Expert, Lora, Loras
+from wanctl.model.quantize import quantize, quantized_names, quantized_tensors
 from wanctl.model.scaled import is_beside, read_scales, unscaled
 from wanctl.model.shape_config import (
     dit_config,
@@ -49,7 +50,6 @@ from wanctl.model.tensors import (
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 
-Network = TypeVar("Network", bound=nn.Module)
 SaveLayout = Literal["official", "diffusers"]
 
 # Where a single file says its sizes, in the official spelling, in its header.
@@ -66,6 +66,7 @@ def load_dit(
     precision: str = "fast",
     loras: Sequence[Lora] = (),
     expert: Expert | None = None,
+    quantize_to: str | None = None,
 ) -> WanModel:
     """Build and fill a transformer of whatever size the reference says.
 
@@ -76,6 +77,8 @@ def load_dit(
         precision: see `WanModel`.
         loras: merged into the weights before these are rounded to `dtype`.
         expert: which of two transformers this is.
+        quantize_to: a kind of quantize.py. Each matrix is put into 8 bits as it is read, so that
+            the whole is in no place in another format.
 
     Raises:
         WeightsError: no transformer there, its tensors are not those of its config, or a LoRA is
@@ -88,11 +91,21 @@ def load_dit(
     with torch.device("meta"):
         model = WanModel(_dit_shape(parts, shapes), precision)
 
-    def target(name: str) -> torch.dtype:
-        return torch.float32 if keeps_fp32(name) else dtype
+    in_8_bits = quantized_names(model) if quantize_to else ()
+    # One tensor that stays a view of the file would keep every page read from it in memory.
+    copy = dtype != torch.float32 or quantize_to is not None
+
+    def stored(name: str, value: Tensor) -> dict[str, Tensor]:
+        if quantize_to and name in in_8_bits:
+            return quantized_tensors(name, value, quantize_to)
+        return {name: value.to(torch.float32 if keeps_fp32(name) else dtype, copy=copy)}
 
     merged = Loras(loras, shapes, expert).merged if loras else None
-    return _fill(model, parts.dit, names, torch.device(device), target, merged).eval()
+    tensors = _read(model, parts.dit, names, torch.device(device), stored, merged)
+    if quantize_to:
+        quantize(model, quantize_to)
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model.eval()
 
 
 def read_dit_shape(parts: Components) -> DiTShape:
@@ -125,7 +138,14 @@ def load_vae(
         shape = vae_shape_from_tensors(shapes, str(parts.vae))
     with torch.device("meta"):
         vae = WanVAE(shape)
-    return _fill(vae, (parts.vae,), names, torch.device(device), lambda _: dtype).eval()
+    copy = dtype != torch.float32  # as in `load_dit`
+
+    def stored(name: str, value: Tensor) -> dict[str, Tensor]:
+        return {name: value.to(dtype, copy=copy)}
+
+    tensors = _read(vae, (parts.vae,), names, torch.device(device), stored)
+    vae.load_state_dict(tensors, strict=True, assign=True)
+    return vae.eval()
 
 
 def save_dit(
@@ -213,33 +233,37 @@ def _official_names(
     return plain, {official: stored[name] for name, official in plain.items()}
 
 
-def _fill(
-    model: Network,
+def _read(
+    model: nn.Module,
     files: Sequence[Path],
     names: Mapping[str, str],
     device: torch.device,
-    dtype: Callable[[str], torch.dtype],
+    stored: Callable[[str, Tensor], dict[str, Tensor]],
     change: Callable[[str, Tensor], Tensor] | None = None,
-) -> Network:
-    """Replace a meta model's parameters by the files' tensors, after checking every name."""
+) -> dict[str, Tensor]:
+    """The files' tensors for a meta model, after checking every name and shape.
+
+    Args:
+        model: says what there has to be.
+        files: that hold it.
+        names: stored name -> official name.
+        device: where they go.
+        stored: official name and tensor -> what is kept of it.
+        change: of a tensor before that.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     every = {n: s for path in files for n, s in tensor_shapes(path).items()}
-    stored = {n: s for n, s in every.items() if n in names}
+    found = {n: s for n, s in every.items() if n in names}
     scales = read_scales(files, every)
-    check_tensors({names[n]: s for n, s in stored.items()}, expected, str(files[0]))
-    # One tensor that stays a view of the file would keep every page read from it in memory.
-    copy = len({dtype(name) for name in expected} | {torch.float32}) > 1
-    tensors = {}
+    check_tensors({names[n]: s for n, s in found.items()}, expected, str(files[0]))
+    tensors: dict[str, Tensor] = {}
     for path in files:
         for name, tensor in iterate_tensors(path):
             if name in names:
-                official = names[name]
-                value = unscaled(name, tensor, scales)
-                if change:
-                    value = change(official, value.to(device))
-                tensors[official] = value.to(device, dtype(official), copy=copy)
-    model.load_state_dict(tensors, strict=True, assign=True)
-    return model
+                value = unscaled(name, tensor, scales).to(device)
+                value = change(names[name], value) if change else value
+                tensors |= stored(names[name], value)
+    return tensors
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:

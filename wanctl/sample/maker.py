@@ -300,6 +300,7 @@ class Maker:
             precision=self.jobs[0].settings.precision,
             loras=() if beside else loras,
             expert=expert,
+            quantize_to=self.placement.quantize,
         )
         changes = Loras(beside, parameter_shapes(model), expert) if beside else None
         model = self.placement.place(model, device, self.device, self.dtype)

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from wanctl.errors import UserError
+from wanctl.model.lora import parameter_shapes
 from wanctl.model.quantize import QuantizedLinear, check_device, quantize
 from wanctl.model.variants import DiTShape
+from wanctl.model.weights import load_dit, save_dit
 
 SHAPE = DiTShape(
     dim=96, ffn_dim=256, num_layers=3, num_heads=4, in_channels=4, out_channels=4,
@@ -36,6 +38,22 @@ def test_blocks_take_a_byte_per_weight(random_dit):
     assert len(matrices) == 3 * 10
     assert {b.dtype for b in matrices} == {torch.int8}
     assert not any(p.ndim == 2 and "blocks" in n for n, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loading_in_8_bits_is_loading_and_then_rounding(random_dit, tmp_path, kind, dtype):
+    save_dit(random_dit(SHAPE).cast(dtype), tmp_path)
+    loaded = load_dit(tmp_path, dtype=dtype, quantize_to=kind)
+    expected = quantize(load_dit(tmp_path, dtype=dtype), kind)
+    assert parameter_shapes(loaded) == parameter_shapes(load_dit(tmp_path))
+    state = loaded.state_dict()
+    assert state.keys() == expected.state_dict().keys()
+    for name, tensor in expected.state_dict().items():
+        assert state[name].dtype == tensor.dtype, name
+        assert torch.equal(state[name].float(), tensor.float()), name
+    with torch.no_grad():
+        assert torch.equal(loaded(*inputs()), expected(*inputs()))
 
 
 def test_rows_of_zeros_and_extremes_survive():
