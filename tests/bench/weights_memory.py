@@ -12,6 +12,7 @@ import torch
 from harness import peak_rss
 
 from wanctl.model.dit import WanModel
+from wanctl.model.quantize import KINDS
 from wanctl.model.variants import VARIANTS
 from wanctl.model.weights import load_dit, save_dit
 
@@ -26,9 +27,12 @@ def write_checkpoint(folder: str) -> None:
     save_dit(model, Path(folder), max_shard_bytes=SHARD_BYTES)
 
 
-def load_and_touch(folder: str, dtype: str) -> None:
-    """Load and run once on one token."""
-    model = load_dit(folder, dtype=getattr(torch, dtype))
+def load_and_touch(folder: str, kept: str) -> None:
+    """Load as a torch dtype or a kind of quantize.py, and run once on one token."""
+    if kept in KINDS:
+        model = load_dit(folder, quantize_to=kept)
+    else:
+        model = load_dit(folder, dtype=getattr(torch, kept))
     shape = model.shape
     latents, context = torch.zeros(1, shape.in_channels, 1, 2, 2), torch.zeros(1, 1, shape.text_dim)
     with torch.no_grad():
@@ -36,16 +40,16 @@ def load_and_touch(folder: str, dtype: str) -> None:
 
 
 def run() -> dict[str, float]:
-    """Peak over file size for fp32 as stored and for bf16 cast while loading."""
+    """Peak over file size for fp32 as stored, and for bf16 and int8 made while loading."""
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own, which takes its 6 GB with it.
         peak_rss("weights_memory", "write_checkpoint", folder)
         file_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
         figures: dict[str, float] = {"file_bytes": file_bytes}
-        for dtype in ("float32", "bfloat16"):
-            peak = peak_rss("weights_memory", "load_and_touch", folder, dtype)
-            figures[f"{dtype}.peak_bytes"] = peak
-            figures[f"{dtype}.ratio"] = round(peak / file_bytes, 3)
+        for kept in ("float32", "bfloat16", "int8"):
+            peak = peak_rss("weights_memory", "load_and_touch", folder, kept)
+            figures[f"{kept}.peak_bytes"] = peak
+            figures[f"{kept}.ratio"] = round(peak / file_bytes, 3)
     return figures
 
 
