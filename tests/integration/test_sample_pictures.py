@@ -235,6 +235,16 @@ def test_text_to_video_with_two_experts(saved, tmp_path):
     pipeline, folder = saved("t2v-a14b")
     got, _ = ours(tmp_path, folder, "wan2.2-t2v-a14b", f"sample.guide_scale=[{LOW}, {HIGH}]")
     assert_equal(got, theirs(pipeline, guidance_scale_2=LOW))
+    files = {"weights": tmp_path / "high.safetensors", "low_weights": tmp_path / "low.safetensors"}
+    for path, part in zip(files.values(), ("transformer", "transformer_2"), strict=True):
+        keys = ("--layout", "single", "--part", part)
+        with pytest.raises(SystemExit, match="0"):
+            main(["weights", "convert", str(folder), str(path), *keys])
+    files |= {"vae_weights": folder, "text_weights": folder}
+    keys = [f"model.{key}={path}" for key, path in files.items()]
+    guide = f"sample.guide_scale=[{LOW}, {HIGH}]"
+    same, _ = ours(tmp_path / "files", folder, "wan2.2-t2v-a14b", guide, *keys)
+    assert_equal(same, got)  # to the bit where both lie equally aligned in memory
 
 
 def test_text_and_image_to_video_keeps_the_first_frame(saved, pictures, tmp_path):
