@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wanctl.data.beside import use_beside
 from wanctl.data.encode import write_png, write_video
 from wanctl.diffusion.conditions import Conditions, Model
 from wanctl.diffusion.experts import HIGH, LOW, Experts, guide_scales
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 NOTE_LENGTH = 40
 EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
+FRAMES_AHEAD = 8  # of the encoder: those of the next piece find room while it works on the last
 READ_TOGETHER = 64  # prompts, 8 MB each, for which the text encoder is read from its files once
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
@@ -153,7 +155,7 @@ class Maker:
 
     @torch.inference_mode()
     def write(self, job: Job, latents: Tensor) -> None:
-        """Decode piece by piece into the file, so that memory does not grow with the video."""
+        """Decode piece by piece, so that memory does not grow with the video; encode meanwhile."""
         pieces = self._shared_vae(job.settings).decode_frames(latents)
         if not self.team.first:
             for _ in pieces:
@@ -172,7 +174,10 @@ class Maker:
                         yield frame
                         bar.advance()
 
-            write_video(job.path, frames(), settings.fps, crf=settings.crf, metadata=metadata)
+            def encode(pictures: Iterator[np.ndarray]) -> None:
+                write_video(job.path, pictures, settings.fps, crf=settings.crf, metadata=metadata)
+
+            use_beside(frames(), encode, FRAMES_AHEAD)
 
     def _batches(self) -> Iterator[list[Job]]:
         """Jobs that differ in words and noise alone, as many together as pay.
