@@ -66,6 +66,19 @@ def test_rows_of_zeros_and_extremes_survive():
         assert ((back - linear.weight).abs() <= tolerance * size).all()
 
 
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_half_precision_stays_in_its_range(kind):
+    """As in the second matrix of a feed-forward: many inputs, all of one sign, some large."""
+    linear = torch.nn.Linear(4096, 8)
+    torch.nn.init.uniform_(linear.weight, 0, 0.01)
+    x = 10 * torch.rand(4, 4096)
+    with torch.no_grad():
+        exact = linear(x)
+        got = QuantizedLinear(linear.half(), kind)(x.half()).float()
+    assert exact.abs().max() < 200
+    assert (got - exact).norm() / exact.norm() < 0.01
+
+
 def test_the_product_in_fp8_is_that_of_its_rounded_factors():
     if not hasattr(torch, "_scaled_mm"):
         pytest.fail("this torch has no _scaled_mm")
