@@ -117,13 +117,10 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
             "cross_attn_norm": True,
             "qk_norm": "rms_norm_across_heads",
             "rope_max_seq_len": 1024,
+            "image_dim": shape.image_dim,
+            "added_kv_proj_dim": shape.dim if shape.image_dim else None,
+            "pos_embed_seq_len": shape.image_tokens,
         }
-        if shape.image_dim:
-            config |= {
-                "image_dim": shape.image_dim,
-                "added_kv_proj_dim": shape.dim,
-                "pos_embed_seq_len": shape.image_tokens,
-            }
         if shape.vace_layers:
             config["vace_layers"] = list(shape.vace_layers)
             config["vace_in_channels"] = shape.vace_channels
@@ -236,17 +233,19 @@ def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
         "latents_mean": list(shape.latent_mean),
         "latents_std": list(shape.latent_std),
     }
-    if shape.residual:
+    if shape.residual or layout == "diffusers":
         channels = RGB * shape.patch**2
         config |= {
             "decoder_base_dim": shape.decoder_dim,
-            "is_residual": True,
-            "patch_size": shape.patch,
+            "is_residual": shape.residual,
+            "patch_size": shape.patch if shape.patch > 1 else None,
             "in_channels": channels,
             "out_channels": channels,
             "scale_factor_spatial": shape.spatial_stride,
             "scale_factor_temporal": shape.temporal_stride,
         }
+    if layout == "diffusers":
+        config |= {"attn_scales": [], "dropout": 0.0}
     return config
 
 

@@ -24,9 +24,9 @@ from wanctl.model.tensors import (
 )
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.model.weights import read_dit_shape
-from wanctl.weights.describe import part_config, pipeline_files, variants_of
+from wanctl.weights.describe import part_config, pipeline_files
 from wanctl.weights.lazy import write_lazies, write_pth
-from wanctl.weights.parts import LOW, PARTS, TEXT, TRANSFORMER, VAE, Part, open_parts
+from wanctl.weights.parts import PARTS, TEXT, TRANSFORMER, VAE, Part, open_parts
 from wanctl.weights.plan import DTYPES, KEY, LAYOUTS, File, Wish, folder_of, planned
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -203,7 +203,6 @@ def _describe(
         place = "tokenizer" if wish.layout == "diffusers" else "google/umt5-xxl"
         shutil.copytree(found.tokenizer, to / place, dirs_exist_ok=True)
     if wish.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT} <= names:
-        fitting = variants_of(dit, 2 if LOW in names else 1)
-        for name, said in pipeline_files(names, dit, fitting[0] if fitting else None).items():
+        for name, said in pipeline_files(parts, dit).items():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             write_config(to / name, said)

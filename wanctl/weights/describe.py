@@ -1,6 +1,6 @@
 """What goes beside weights: configurations, and what makes a folder a diffusers pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wanctl.model.shape_config import (
@@ -99,8 +99,11 @@ def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
     ]
 
 
-def pipeline_files(names: set[str], dit: DiTShape, variant: Variant | None) -> Mapping[str, Any]:
-    """model_index.json and the scheduler's config of a diffusers pipeline."""
+def pipeline_files(parts: Sequence[Part], dit: DiTShape) -> Mapping[str, Any]:
+    """model_index.json and the configs beside the networks of a diffusers pipeline."""
+    names = {part.name for part in parts}
+    image = next((part for part in parts if part.name == IMAGE), None)
+    variant = _nearest(dit, 2 if LOW in names else 1)
     pictures = dit.in_channels != dit.out_channels
     kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
     if pictures:
@@ -114,21 +117,21 @@ def pipeline_files(names: set[str], dit: DiTShape, variant: Variant | None) -> M
         "tokenizer": ["transformers", "T5TokenizerFast"],
         "scheduler": ["diffusers", SCHEDULER],
         "transformer_2": ["diffusers", model] if LOW in names else [None, None],
-        "boundary_ratio": variant.defaults.boundary if variant else None,
+        "boundary_ratio": variant.defaults.boundary,
     }
-    if IMAGE in names:
+    if image:
         index["image_encoder"] = ["transformers", "CLIPVisionModel"]
         index["image_processor"] = ["transformers", "CLIPImageProcessor"]
     elif pictures:
         index |= {"image_encoder": [None, None], "image_processor": [None, None]}
     if kind == "WanPipeline":
-        index["expand_timesteps"] = bool(variant and "ti2v" in variant.tasks)
+        index["expand_timesteps"] = "ti2v" in variant.tasks
     scheduler = {
         "_class_name": SCHEDULER,
         "num_train_timesteps": 1000,
         "prediction_type": "flow_prediction",
         "use_flow_sigmas": True,
-        "flow_shift": variant.defaults.shift if variant else 5.0,
+        "flow_shift": variant.defaults.shift,
         "solver_order": 2,
         "solver_type": "bh2",
     }
@@ -136,16 +139,38 @@ def pipeline_files(names: set[str], dit: DiTShape, variant: Variant | None) -> M
         "model_index.json": index,
         "scheduler/scheduler_config.json": scheduler,
     }
-    if IMAGE in names:
+    if image:
+        side = image_config(image)["image_size"]
         files["image_processor/preprocessor_config.json"] = {
             "image_processor_type": "CLIPImageProcessor",
-            "crop_size": {"height": 224, "width": 224},
-            "size": {"shortest_edge": 224},
+            "crop_size": {"height": side, "width": side},
+            "size": {"shortest_edge": side},
             "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711],
             "resample": 3,
         }
     return files
+
+
+def _nearest(dit: DiTShape, experts: int) -> Variant:
+    """The published model whose settings a transformer of any size is run with.
+
+    Without a boundary diffusers leaves the second expert out, and without expanded timesteps it
+    misreads what was trained with them: a model of other sizes needs both as well.
+    """
+
+    def alike(variant: Variant) -> tuple[bool, ...]:
+        other = variant.dit
+        return (
+            variant.experts == experts,
+            (other.in_channels, other.out_channels) == (dit.in_channels, dit.out_channels),
+            bool(other.vace_layers) == bool(dit.vace_layers),
+            bool(other.image_dim) == bool(dit.image_dim),
+            bool(other.image_tokens) == bool(dit.image_tokens),
+            other == dit,
+        )
+
+    return max((variant for variant in VARIANTS.values() if variant.hub), key=alike)
 
 
 def numbered(shapes: Mapping[str, tuple[int, ...]], row: str) -> int:

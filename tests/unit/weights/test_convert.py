@@ -9,86 +9,21 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_models import PUBLISHED, published_text, write_official
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from wanctl.errors import UserError
 from wanctl.model.components import find_components
-from wanctl.model.dit import WanModel
 from wanctl.model.image import load_image_encoder
 from wanctl.model.tensors import WeightsError, iterate_tensors
 from wanctl.model.vae import WanVAE
-from wanctl.model.variants import VARIANTS, Variant
-from wanctl.model.weights import load_dit, load_vae, save_dit, save_vae
+from wanctl.model.variants import VARIANTS
+from wanctl.model.weights import load_dit, load_vae, save_vae
 from wanctl.weights import lazy
 from wanctl.weights.check import check
 from wanctl.weights.convert import convert, parse_size
-from wanctl.weights.expected import image_shapes, text_shapes
 from wanctl.weights.inspect import inspect, notes
 from wanctl.weights.plan import Wish
-
-PUBLISHED = [name for name, variant in VARIANTS.items() if variant.hub]
-
-
-def random_state(shapes, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(7)
-    return {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()}
-
-
-def published_text(width, inner, hidden, layers, heads, vocabulary):
-    telling = {
-        "token_embedding.weight": (vocabulary, width),
-        "blocks.0.attn.q.weight": (inner, width),
-        "blocks.0.ffn.fc1.weight": (hidden, width),
-        "blocks.0.pos_embedding.embedding.weight": (32, heads),
-    }
-    return text_shapes(telling | {f"blocks.{i}.norm1.weight": (width,) for i in range(layers)})
-
-
-def published_image(width, hidden, layers, patch, tokens):
-    telling = {
-        "visual.patch_embedding.weight": (width, 3, patch, patch),
-        "visual.pos_embedding": (1, tokens, width),
-        "visual.transformer.0.mlp.0.weight": (hidden, width),
-    }
-    rows = {f"visual.transformer.{i}.norm1.weight": (width,) for i in range(layers)}
-    return image_shapes(telling | rows)
-
-
-def shrunken(variant: Variant) -> Variant:
-    """The same kind of model in a few thousand numbers."""
-    dit = replace(
-        variant.dit,
-        dim=32, ffn_dim=40, num_layers=4, num_heads=2, text_dim=16, freq_dim=8,
-        image_dim=variant.dit.image_dim and 80,
-        image_tokens=variant.dit.image_tokens and 10,
-        vace_layers=(0, 2) if variant.dit.vace_layers else (),
-    )  # fmt: skip
-    decoder = variant.vae.decoder_dim and 4
-    return replace(variant, dit=dit, vae=replace(variant.vae, dim=4, decoder_dim=decoder))
-
-
-def write_official(folder, name: str):
-    """A folder as it is published, of a shrunken model."""
-    variant = shrunken(VARIANTS[name])
-    experts = {"": 1} if variant.experts == 1 else {"high_noise_model": 1, "low_noise_model": 2}
-    for place, seed in experts.items():
-        model = WanModel(variant.dit).init_weights(torch.Generator().manual_seed(seed))
-        for parameter in model.parameters():
-            parameter.data = torch.randn(parameter.shape, generator=torch.manual_seed(seed))
-        save_dit(model, folder / place)
-    vae = WanVAE(variant.vae)
-    shapes = {n: tuple(t.shape) for n, t in vae.state_dict().items()}
-    file = "Wan2.2_VAE.pth" if variant.vae.residual else "Wan2.1_VAE.pth"
-    torch.save(random_state(shapes), folder / file)
-    text = random_state(published_text(16, 16, 24, 2, 4, 50), torch.bfloat16)
-    torch.save(text, folder / "models_t5_umt5-xxl-enc-bf16.pth")
-    (folder / "google" / "umt5-xxl").mkdir(parents=True)
-    (folder / "google" / "umt5-xxl" / "tokenizer.json").write_text("{}")
-    if variant.dit.image_dim:
-        image = random_state(published_image(80, 96, 3, 14, 5), torch.float16)
-        clip = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-        torch.save(image, folder / clip)
-    return folder
 
 
 def contents(folder) -> dict[str, dict[str, torch.Tensor]]:
