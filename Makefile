@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 # PyTorch and OpenMP would start as many threads as a large machine has cores in every process
 THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: help setup demo test test-slow test-browser lint types layers bench bench-gpu schema build clean
+.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-gpu schema build clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test-slow: $(STAMP) ## the tests that take minutes
 
 test-browser: $(STAMP) ## the report in headless Chromium (CHROMIUM names it)
 	$(BIN)/python -m pytest -q -m browser
+
+test-gpu: $(STAMP) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m gpu tests/gpu
 
 lint: $(STAMP) ## style and spelling
 	$(BIN)/ruff check .
