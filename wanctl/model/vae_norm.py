@@ -35,12 +35,26 @@ class NormSiLU(RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, T, H, W) over C and apply SiLU."""
+        if x.is_cuda and not torch.is_grad_enabled():
+            return one_kernel_norm_silu(x, self.gamma)
         return _NormSiLU.apply(x, self.gamma)  # pyright: ignore[reportReturnType]
 
 
 def plain_norm_silu(x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
     """The definition of `NormSiLU`."""
     return F.silu(F.normalize(x_BCTHW, dim=1, eps=SHORTEST) * math.sqrt(len(gamma)) * gamma)
+
+
+def one_kernel_norm_silu(x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
+    """`NormSiLU` where torch has a kernel for RMS norms: a fifth of the passes over memory.
+
+    Differs from the definition only for pixels of about 1e-12 in length, where that has a kink.
+    """
+    channels = len(gamma)
+    normed_PC = F.rms_norm(
+        _pixels(x_BCTHW), (channels,), gamma.flatten().to(x_BCTHW.dtype), SHORTEST**2 / channels
+    )
+    return _video(F.silu(normed_PC, inplace=True), x_BCTHW)
 
 
 class _NormSiLU(torch.autograd.Function):
