@@ -14,6 +14,7 @@ from wanctl.model.tensors import WEIGHT_SUFFIXES, WeightsError, read_config, ten
 Layout = Literal["official", "diffusers", "wanctl"]
 
 STEM = "diffusion_pytorch_model"
+SAVED_VARIANTS = ("", ".fp32", ".fp16", ".bf16")  # the widest that is there
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # Documentation pictures and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
@@ -34,7 +35,7 @@ class Components:
     layout: Layout
     dit: tuple[Path, ...] | None = None
     dit_config: Path | None = None
-    vae: Path | None = None
+    vae: tuple[Path, ...] | None = None
     vae_config: Path | None = None
     text_encoder: Path | None = None
     tokenizer: Path | None = None
@@ -105,7 +106,7 @@ def _in_file(path: Path) -> Components | None:
     if "token_embedding.weight" in names or "shared.weight" in names:
         return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
     if any(name.startswith(("decoder.", "encoder.")) for name in names):
-        return replace(here, vae=path, vae_config=_config(path.parent, "z_dim"))
+        return replace(here, vae=(path,), vae_config=_config(path.parent, "z_dim"))
     return None
 
 
@@ -128,26 +129,26 @@ def _in_folder(folder: Path) -> Components | None:
     if kind == "clip_vision_model":
         return replace(here, image_encoder=folder)
     if files and _config(folder, "z_dim"):
-        return replace(here, vae=files[0], vae_config=config)
+        return replace(here, vae=files, vae_config=config)
     vae = next((p for p in sorted(folder.glob("*VAE*")) if p.suffix in WEIGHT_SUFFIXES), None)
     high, low = folder / "high_noise_model", folder / "low_noise_model"
     if high.is_dir() or low.is_dir():
         files, config = weight_files(high), _config(high)
         here = replace(here, dit_low=weight_files(low), dit_low_config=_config(low))
     if files or vae or here.dit_low or here.text_encoder or here.image_encoder:
-        return replace(here, dit=files, dit_config=config if files else None, vae=vae)
+        dit_config = config if files else None
+        return replace(here, dit=files, dit_config=dit_config, vae=(vae,) if vae else None)
     return None
 
 
 def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components:
     """A folder with one subfolder per part."""
-    vae_files = weight_files(folder / "vae")
     return Components(
         root=folder,
         layout=layout,
         dit=weight_files(folder / dit),
         dit_config=_config(folder / dit),
-        vae=vae_files[0] if vae_files else None,
+        vae=weight_files(folder / "vae"),
         vae_config=_config(folder / "vae"),
         text_encoder=_text_encoder(folder),
         tokenizer=_tokenizer(folder),
@@ -158,24 +159,35 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components
 
 
 def weight_files(folder: Path, stem: str = STEM) -> tuple[Path, ...] | None:
-    """The shards an index names, or the one file there is.
+    """The shards an index names, or the one file there is; under every name diffusers gives them.
 
     Raises:
-        WeightsError: the index names a file that is not there.
+        WeightsError: the index is none, or names a file that is not there.
     """
-    index = folder / f"{stem}.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(read_config(index).get("weight_map", {}).values()))
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise WeightsError(
-                f"{index}: {len(missing)} of {len(names)} files are missing, e.g. {missing[0]}"
-            )
-        return tuple(folder / name for name in names)
-    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{stem}.bf16.safetensors"):
-        if (folder / name).is_file():
-            return (folder / name,)
+    pickled = "pytorch_model" if stem == "model" else stem
+    for name, suffix in ((stem, ".safetensors"), (pickled, ".bin")):
+        for variant in SAVED_VARIANTS:
+            index = folder / f"{name}{suffix}.index{variant}.json"
+            if index.is_file():
+                return _indexed(index)
+            file = folder / f"{name}{variant}{suffix}"
+            if file.is_file():
+                return (file,)
     return None
+
+
+def _indexed(index: Path) -> tuple[Path, ...]:
+    """The files an index names, in order."""
+    places = read_config(index).get("weight_map")
+    if not places or not isinstance(places, dict):
+        raise WeightsError(f"{index}: no index of shards; need tensor names under `weight_map`")
+    names = sorted({str(name) for name in places.values()})
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{index}: {len(missing)} of {len(names)} files are missing, e.g. {missing[0]}"
+        )
+    return tuple(index.parent / name for name in names)
 
 
 def _config(folder: Path, key: str | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Reading and writing files of tensors: safetensors, and `.pth` without running its pickle.
+"""Reading and writing files of tensors: safetensors, and torch's own without running its pickle.
 
 Reading maps files into memory: a tensor costs nothing until it is touched, and on the CPU in its
 own dtype it is never copied.
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from wanctl.errors import UserError
 
-WEIGHT_SUFFIXES = (".safetensors", ".pth")
+PICKLES = (".pth", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
 # A file is mapped anew for each run of tensors of this size, so that pages already converted to
 # another dtype or copied to a GPU do not pile up in memory.
 RUN_BYTES = 512 * 2**20
@@ -59,7 +60,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: truncated, of another format, or a pickle that holds more than tensors.
     """
-    if path.suffix == ".pth":
+    if path.suffix in PICKLES:
         return {name: tuple(tensor.shape) for name, tensor in load_pth(path).items()}
     try:
         with safe_open(path, framework="pt") as file:
@@ -69,12 +70,12 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file's header says besides its tensors; nothing for a `.pth`.
+    """What a safetensors file's header says besides its tensors; nothing for a pickle.
 
     Raises:
         WeightsError: truncated, or of another format.
     """
-    if path.suffix == ".pth":
+    if path.suffix in PICKLES:
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -86,7 +87,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple[str, Tensor]]:
     """(name, memory-mapped tensor) of the named tensors alone."""
     for path in files:
-        if path.suffix == ".pth":
+        if path.suffix in PICKLES:
             yield from ((name, t) for name, t in load_pth(path).items() if name in names)
             continue
         with safe_open(path, framework="pt") as file:
@@ -126,7 +127,7 @@ def check_tensors(
 
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """(name, memory-mapped tensor) of one file."""
-    if path.suffix == ".pth":
+    if path.suffix in PICKLES:
         yield from load_pth(path).items()
         return
     for run in _runs(path):

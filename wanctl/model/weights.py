@@ -131,11 +131,11 @@ def load_vae(
     parts = _components(ref)
     if not parts.vae:
         raise WeightsError(f"{parts.root}: holds no VAE")
-    names, shapes = _official_names((parts.vae,), vae_keys_of)
+    names, shapes = _official_names(parts.vae, vae_keys_of)
     if parts.vae_config:
         shape = vae_shape_from_config(read_config(parts.vae_config), str(parts.vae_config))
     else:
-        shape = vae_shape_from_tensors(shapes, str(parts.vae))
+        shape = vae_shape_from_tensors(shapes, str(parts.vae[0]))
     with torch.device("meta"):
         vae = WanVAE(shape)
     copy = dtype != torch.float32  # as in `load_dit`
@@ -143,7 +143,7 @@ def load_vae(
     def stored(name: str, value: Tensor) -> dict[str, Tensor]:
         return {name: value.to(dtype, copy=copy)}
 
-    tensors = _read(vae, (parts.vae,), names, torch.device(device), stored)
+    tensors = _read(vae, parts.vae, names, torch.device(device), stored)
     vae.load_state_dict(tensors, strict=True, assign=True)
     return vae.eval()
 

@@ -212,8 +212,7 @@ def _files(
 ) -> Iterator[Path]:
     yield from dit.dit or ()
     yield from dit.dit_low or ()
-    if vae.vae:
-        yield vae.vae
+    yield from vae.vae or ()
     yield from text_files(text) if text else ()
     yield from _flat([image.image_encoder if image else None])
 

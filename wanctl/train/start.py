@@ -31,7 +31,7 @@ def start_vae(variant: Variant, ref: str | None, seed: int) -> tuple[WanVAE, boo
     if ref is not None:
         components = find_components(ref)
         if components.vae is not None:
-            log.info("train-vae: starting from %s", components.vae)
+            log.info("train-vae: starting from %s", components.vae[0])
             return _in_own_memory(load_vae(components)), True
         log.info("train-vae: %s holds no VAE; starting from nothing", ref)
     with torch.random.fork_rng(devices=[]):

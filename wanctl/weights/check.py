@@ -6,8 +6,8 @@ import torch
 
 from wanctl.log import Bar, progress
 from wanctl.model.components import find_components
-from wanctl.model.tensors import WeightsError, check_tensors
-from wanctl.weights.expected import UNUSED, expected_shapes
+from wanctl.model.tensors import WeightsError
+from wanctl.weights.expected import check_part
 from wanctl.weights.lazy import Lazy
 from wanctl.weights.parts import Part, open_parts
 
@@ -58,8 +58,7 @@ def check(source: str) -> list[Result]:
             where = str(part.files[0])
             problems = [f"{where}: {name} lies in two files" for name in part.clashes]
             try:
-                used = {n: s for n, s in part.shapes.items() if not n.startswith(UNUSED)}
-                check_tensors(used, expected_shapes(part, found), where)
+                check_part(part, found)
                 fits = True
             except WeightsError as error:
                 problems.append(str(error))

@@ -14,17 +14,17 @@ from typing import Any
 from wanctl.errors import UserError, unknown
 from wanctl.log import Bar, log, progress
 from wanctl.model.components import Components, find_components
-from wanctl.model.shape_config import vae_shape_from_config, vae_shape_from_tensors
+from wanctl.model.shape_config import vae_shape_from_tensors
 from wanctl.model.tensors import (
     WeightsError,
     fingerprint,
-    read_config,
     read_metadata,
     write_config,
 )
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.model.weights import read_dit_shape
-from wanctl.weights.describe import part_config, pipeline_files
+from wanctl.weights.describe import part_config, pipeline_files, vae_shape
+from wanctl.weights.expected import check_part
 from wanctl.weights.lazy import write_lazies, write_pth
 from wanctl.weights.parts import PARTS, TEXT, TRANSFORMER, VAE, Part, open_parts
 from wanctl.weights.plan import DTYPES, KEY, LAYOUTS, File, Wish, folder_of, planned
@@ -81,16 +81,6 @@ def parse_size(text: str | None) -> int | None:
     return int(float(match[1]) * UNITS[match[2] or ""])
 
 
-def vae_shape(found: Components, parts: Sequence[Part]) -> VAEShape | None:
-    """Sizes and statistics of the VAE; None without one."""
-    part = next((part for part in parts if part.name == VAE), None)
-    if part is None:
-        return None
-    if found.vae_config:
-        return vae_shape_from_config(read_config(found.vae_config), str(found.vae_config))
-    return vae_shape_from_tensors(part.shapes, str(part.files[0]))
-
-
 def _check_wish(wish: Wish) -> None:
     if wish.layout not in LAYOUTS:
         raise UserError(f"--layout: {unknown('layout', wish.layout, LAYOUTS)}")
@@ -122,12 +112,14 @@ def _check(found: Components, parts: Sequence[Part], to: Path, wish: Wish) -> No
             raise WeightsError(
                 f"{part.files[0].parent}: {part.clashes[0]} lies in two files; remove one"
             )
+        check_part(part, found)
     shape = vae_shape(found, parts)
     published = shape and vae_shape_from_tensors(_of(parts, VAE).shapes, "")
     if shape != published and wish.layout != "diffusers":
         raise UserError(
-            f"{found.vae}: its latents have statistics of their own, for which layout "
-            f"{wish.layout} has no place; take --layout diffusers, or leave it out with --part"
+            f"{_of(parts, VAE).files[0]}: its latents have statistics of their own, for which "
+            f"layout {wish.layout} has no place; take --layout diffusers, or leave it out with "
+            "--part"
         )
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wanctl.model.components import Components
 from wanctl.model.shape_config import (
     dit_config,
     dit_shape_from_tensors,
     vae_config,
+    vae_shape_from_config,
     vae_shape_from_tensors,
 )
-from wanctl.model.tensors import WeightsError
+from wanctl.model.tensors import WeightsError, read_config
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape, Variant
 from wanctl.weights.parts import IMAGE, LOW, TEXT, TRANSFORMER, VAE, Part
 
@@ -88,6 +90,16 @@ def part_config(part: Part, layout: str, dit: DiTShape | None, vae: VAEShape | N
         shape = vae or vae_shape_from_tensors(part.shapes, str(part.files[0]))
         return vae_config(shape, layout)
     return text_config(part) if part.name == TEXT else image_config(part)
+
+
+def vae_shape(found: Components, parts: Sequence[Part]) -> VAEShape | None:
+    """Sizes and statistics of the VAE; None without one."""
+    part = next((part for part in parts if part.name == VAE), None)
+    if part is None:
+        return None
+    if found.vae_config:
+        return vae_shape_from_config(read_config(found.vae_config), str(found.vae_config))
+    return vae_shape_from_tensors(part.shapes, str(part.files[0]))
 
 
 def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:

@@ -6,17 +6,25 @@ import torch
 
 from wanctl.model.components import Components
 from wanctl.model.dit import WanModel
-from wanctl.model.tensors import WeightsError
+from wanctl.model.tensors import WeightsError, check_tensors
 from wanctl.model.vae import WanVAE
 from wanctl.model.weights import read_dit_shape
-from wanctl.weights.convert import vae_shape
-from wanctl.weights.describe import numbered
+from wanctl.weights.describe import numbered, vae_shape
 from wanctl.weights.parts import LOW, TEXT, TRANSFORMER, VAE, Part
 
 Shapes = dict[str, tuple[int, ...]]
 # Of the published file with both halves of CLIP the tower for pictures alone is used.
 UNUSED = ("textual.", "log_scale", "visual.head")
-OPTIONAL = ("visual.post_norm.",)
+
+
+def check_part(part: Part, found: Components) -> None:
+    """Compare a network's names and shapes with what it has to hold.
+
+    Raises:
+        WeightsError: they do not fit, or do not tell the sizes.
+    """
+    used = {name: shape for name, shape in part.shapes.items() if not name.startswith(UNUSED)}
+    check_tensors(used, expected_shapes(part, found), str(part.files[0]))
 
 
 def expected_shapes(part: Part, found: Components) -> Shapes:

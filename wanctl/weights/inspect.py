@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from wanctl.model.components import Components, find_components
-from wanctl.model.tensors import WeightsError, check_tensors, read_metadata
+from wanctl.model.tensors import WeightsError, read_metadata
 from wanctl.model.variants import Variant
 from wanctl.model.weights import read_dit_shape
 from wanctl.weights.describe import variants_of
-from wanctl.weights.expected import UNUSED, expected_shapes
+from wanctl.weights.expected import check_part
 from wanctl.weights.lazy import CODES
 from wanctl.weights.parts import IMAGE, LOW, TEXT, TRANSFORMER, VAE, Part, open_parts
 
@@ -81,9 +81,8 @@ def _row(part: Part, *, whole: bool) -> tuple[str, ...]:
 
 
 def _problem(part: Part, found: Components) -> str | None:
-    used = {name: shape for name, shape in part.shapes.items() if not name.startswith(UNUSED)}
     try:
-        check_tensors(used, expected_shapes(part, found), str(part.files[0]))
+        check_part(part, found)
     except WeightsError as error:
         return str(error)
     return f"{part.clashes[0]} lies in two files" if part.clashes else None

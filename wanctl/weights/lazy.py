@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wanctl.log import Bar
-from wanctl.model.tensors import RUN_BYTES, WeightsError, load_pth, tensor_shapes
+from wanctl.model.tensors import PICKLES, RUN_BYTES, WeightsError, load_pth, tensor_shapes
 
 # Names of number formats in a safetensors header.
 CODES = {
@@ -72,7 +72,7 @@ class Opened:
         Raises:
             WeightsError: not a file of tensors.
         """
-        if self._path.suffix == ".pth":
+        if self._path.suffix in PICKLES:
             return {
                 name: Lazy(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
                 for name, tensor in load_pth(self._path).items()

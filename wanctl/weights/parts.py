@@ -80,7 +80,7 @@ def open_parts(found: Components) -> list[Part]:
     files = {
         TRANSFORMER: found.dit,
         LOW: found.dit_low,
-        VAE: (found.vae,) if found.vae else None,
+        VAE: found.vae,
         TEXT: _encoder_files(found.text_encoder),
         IMAGE: _encoder_files(found.image_encoder),
     }

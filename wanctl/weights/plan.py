@@ -75,7 +75,7 @@ def planned(
 ) -> Iterator[File]:
     """The files of one part, in order; nothing is read before one is written."""
     said = {"format": "pt", **metadata}
-    most = None if part.name == VAE else wish.shard_bytes  # nobody reads a VAE in pieces
+    most = None if part.name == VAE else wish.shard_bytes  # a VAE is one file everywhere
     tensors = _renamed(_formatted(part, wish.dtype), part, wish.layout)
     if wish.layout == "single":
         if part.name in (TRANSFORMER, LOW):

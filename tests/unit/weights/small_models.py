@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from wanctl.model.dit import WanModel
+from wanctl.model.tensors import iterate_tensors
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import VARIANTS, Variant
 from wanctl.model.weights import save_dit
@@ -75,3 +76,13 @@ def write_official(folder, name: str):
         clip = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
         torch.save(image, folder / clip)
     return folder
+
+
+def contents(folder) -> dict[str, dict[str, torch.Tensor]]:
+    """Folder of each network -> its tensors, over all shards."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".pth"):
+            key = path.name if path.suffix == ".pth" else str(path.parent.relative_to(folder))
+            found.setdefault(key, {}).update(iterate_tensors(path))
+    return found

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from small_models import PUBLISHED, published_text, write_official
+from small_models import PUBLISHED, contents, published_text, write_official
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from wanctl.errors import UserError
@@ -24,16 +24,6 @@ from wanctl.weights.check import check
 from wanctl.weights.convert import convert, parse_size
 from wanctl.weights.inspect import inspect, notes
 from wanctl.weights.plan import Wish
-
-
-def contents(folder) -> dict[str, dict[str, torch.Tensor]]:
-    """Folder of each network -> its tensors, over all shards."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".pth"):
-            key = path.name if path.suffix == ".pth" else str(path.parent.relative_to(folder))
-            found.setdefault(key, {}).update(iterate_tensors(path))
-    return found
 
 
 def assert_equal(one, other):
