@@ -7,6 +7,7 @@ copies hide. On the host each block is one stretch of pinned memory, which makes
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,8 @@ from wanctl.model.vace import VaceBlock
 SLOTS = 2
 # Where tensors begin in a stretch; device memory is aligned to this as well.
 ALIGN_BYTES = 256
+# Of host memory allocated at once, while the blocks that it is for are still where they were.
+LARGEST_BYTES = 4 * 2**30
 
 
 class Transfer(Protocol):
@@ -105,7 +108,9 @@ def stream_blocks(
     for tensor in (*model.parameters(), *model.buffers()):
         if id(tensor) not in ids:
             tensor.data = tensor.data.to(device)
-    ring = _Ring([_Stretch(tensors, transfer) for tensors in streamed], transfer, slots)
+    memory = _host_memory([_size(tensors) for tensors in streamed], transfer)
+    stretches = [_Stretch(*pair) for pair in zip(streamed, memory, strict=True)]
+    ring = _Ring(stretches, transfer, slots)
     for number, block in enumerate(blocks):
         block.register_forward_pre_hook(ring.enter(number))
         block.register_forward_hook(ring.leave(number), always_call=True)
@@ -127,17 +132,47 @@ def _all(module: nn.Module) -> Iterator[Tensor]:
     yield from module.buffers()
 
 
-class _Stretch:
-    """The tensors of one block, one after the other in host memory."""
+def _host_memory(sizes: Sequence[int], transfer: Transfer) -> Iterator[Tensor]:
+    """Memory for each of the stretches, allocated when their turn comes."""
+    first = 0
+    while first < len(sizes):
+        some = sizes[first : first + _fill_best(sizes[first:])]
+        yield from transfer.host_bytes(sum(some)).split(some)
+        first += len(some)
 
-    def __init__(self, tensors: Sequence[Tensor], transfer: Transfer) -> None:
+
+def _fill_best(sizes: Sequence[int]) -> int:
+    """How many of the next stretches to allocate together.
+
+    torch rounds pinned memory up to a power of two. A block of the 14B model (0.70 GB) would take
+    1.07 GB alone; three take 2.15. So the model takes 29 GB instead of 43.
+    """
+    best, least, total = 1, float("inf"), 0
+    for count, size in enumerate(sizes, start=1):
+        total += size
+        taken = 1 << (total - 1).bit_length()
+        if count > 1 and taken > LARGEST_BYTES:
+            break
+        if taken / total < least:
+            best, least = count, taken / total
+    return best
+
+
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(_aligned(tensor) for tensor in tensors)
+
+
+def _aligned(tensor: Tensor) -> int:
+    return -(-tensor.nbytes // ALIGN_BYTES) * ALIGN_BYTES
+
+
+class _Stretch:
+    """The tensors of one block, one after the other in `memory` on the host."""
+
+    def __init__(self, tensors: Sequence[Tensor], memory: Tensor) -> None:
         self._tensors = tensors
-        self._starts = []
-        size = 0
-        for tensor in tensors:
-            self._starts.append(size)
-            size += -(-tensor.nbytes // ALIGN_BYTES) * ALIGN_BYTES
-        self.bytes = transfer.host_bytes(size)
+        self._starts = [0, *accumulate(_aligned(tensor) for tensor in tensors)][:-1]
+        self.bytes = memory
         self._shapes = [(tensor.dtype, tensor.shape) for tensor in tensors]
         for tensor, view in zip(tensors, self._views(self.bytes), strict=True):
             view.copy_(tensor.data)

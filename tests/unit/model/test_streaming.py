@@ -1,10 +1,12 @@
 """Blocks that pass through a ring, with a device that copies as late as it is allowed to."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
+from wanctl.model import streaming
 from wanctl.model.quantize import quantize
 from wanctl.model.streaming import stream_blocks
 from wanctl.model.variants import DiTShape
@@ -23,9 +25,11 @@ class LateTransfer:
         self.pending = {}
         self.read = set()
         self.buffers = []
+        self.hosts = []
         self.sent_bytes = 0
 
     def host_bytes(self, size):
+        self.hosts.append(size)
         return torch.empty(size, dtype=torch.uint8)
 
     def device_bytes(self, size):
@@ -107,6 +111,42 @@ def test_each_step_copies_each_block_once(random_dit):
         streamed(*inputs())
     block = sum(-(-p.nbytes // 256) * 256 for p in streamed.blocks[0].parameters())
     assert transfer.sent_bytes - first == SHAPE.num_layers * block
+
+
+@pytest.mark.parametrize(
+    ("sizes", "worst"),
+    [
+        ([702_900_000] * 40, 1.04),  # 14B in bf16
+        ([351_600_000] * 40, 1.04),  # in 8 bits
+        ([94_400_000] * 30, 1.1),  # 1.3B in bf16
+        ([702_900_000] * 8 + [808_000_000] * 40, 1.08),  # blocks of two sizes
+        ([5 * 2**30] * 3, 1.61),  # larger than what is allocated at once
+    ],
+)
+def test_pinned_memory_is_little_more_than_the_blocks(sizes, worst):
+    """torch rounds each allocation up to a power of two."""
+    asked, first = [], 0
+    while first < len(sizes):
+        count = streaming._fill_best(sizes[first:])
+        asked.append(sum(sizes[first : first + count]))
+        first += count
+    taken = [1 << (size - 1).bit_length() for size in asked]
+    assert first == len(sizes)
+    assert sum(taken) <= worst * sum(sizes)
+    assert all(size <= max(streaming.LARGEST_BYTES, 8 * 2**30) for size in taken)
+
+
+def test_blocks_share_an_allocation_and_no_byte_of_it(random_dit):
+    shape = replace(SHAPE, ffn_dim=144, num_layers=7)  # a block is a little over 128 KiB
+    transfer = LateTransfer()
+    model = stream_blocks(random_dit(shape), CPU, transfer)
+    with torch.no_grad():
+        assert torch.equal(model(*inputs()), random_dit(shape)(*inputs()))
+    blocks = [list(block.parameters()) for block in model.blocks]
+    spans = sorted((p.data_ptr(), p.data_ptr() + p.nbytes) for each in blocks for p in each)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    storages = {p.untyped_storage().data_ptr() for each in blocks for p in each}
+    assert len(storages) == len(transfer.hosts) < len(blocks)
 
 
 def test_a_model_made_and_run_without_autograd(random_dit):
