@@ -45,14 +45,20 @@ def read_scales(files: Iterable[Path], names: Iterable[str]) -> dict[str, Tensor
 
 
 def unscaled(name: str, tensor: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
-    """A stored tensor as a number: fp8 times its scale in fp32, everything else as it is.
+    """A stored tensor as a number: what has a scale times that, in fp32; the rest as it is.
 
     Raises:
-        WeightsError: the scale has not the shape of a number, a row each or a block.
+        WeightsError: the scale is neither one number nor one for each row, or what it belongs to
+            is packed in another way.
     """
     scale = scales.get(name)
-    if tensor.dtype != FP8 or scale is None:
+    if scale is None:
         return tensor
+    if not tensor.dtype.is_floating_point:
+        raise WeightsError(
+            f"{name}: holds {str(tensor.dtype).removeprefix('torch.')} with a scale; read are fp8 "
+            "with scales, and plain numbers"
+        )
     scale = scale.float()
     if scale.numel() == 1:
         return tensor.float() * scale.reshape(())

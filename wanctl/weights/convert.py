@@ -46,7 +46,8 @@ def convert(source: str, to: Path, wish: Wish) -> list[Path]:
     wish = replace(wish, two=bool(found.dit_low))
     parts = [p for p in open_parts(found) if not wish.parts or p.name in wish.parts]
     _check(found, parts, to, wish)
-    key = fingerprint((f for p in parts for f in p.files), about=repr(wish))[:16]
+    words = [part.vocabulary.count for part in parts if part.vocabulary]
+    key = fingerprint((f for p in parts for f in p.files), about=f"{wish} {words}")[:16]
     dit = read_dit_shape(found) if found.dit else None
     vae = vae_shape(found, parts)
     files = [

@@ -1,7 +1,7 @@
 """The networks of a model as tensors under their official names, in whatever layout they lie."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +26,8 @@ TRANSFORMER, LOW, VAE, TEXT, IMAGE = (
     "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",
 )  # fmt: skip
 PARTS = (TRANSFORMER, LOW, VAE, TEXT, IMAGE)
+# ComfyUI's umT5 files carry the bytes of their sentencepiece model, without which it reads none.
+VOCABULARY = "spiece_model"
 TWIN = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
 CLIP_PREFIX = "vision_model."
 CLASS, POSITIONS = "visual.cls_embedding", "visual.pos_embedding"
@@ -45,6 +47,7 @@ class Part:
         stored: number formats in the files -> how many numbers.
         twin: a second copy of the text encoder's embedding, where there is one.
         clashes: names that lie in two files.
+        vocabulary: the text encoder's sentencepiece model as bytes, where it is known.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Part:
     stored: Mapping[torch.dtype, int]
     twin: Lazy | None = None
     clashes: tuple[str, ...] = ()
+    vocabulary: Lazy | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -84,7 +88,12 @@ def open_parts(found: Components) -> list[Part]:
         TEXT: _encoder_files(found.text_encoder),
         IMAGE: _encoder_files(found.image_encoder),
     }
-    return [open_part(name, paths) for name, paths in files.items() if paths]
+    parts = [open_part(name, paths) for name, paths in files.items() if paths]
+    pieces = found.tokenizer / "spiece.model" if found.tokenizer else None
+    if pieces is None or not pieces.is_file():
+        return parts
+    vocabulary = _bytes_of(pieces)
+    return [replace(p, vocabulary=vocabulary) if p.name == TEXT else p for p in parts]
 
 
 def open_part(name: str, files: tuple[Path, ...]) -> Part:
@@ -95,6 +104,7 @@ def open_part(name: str, files: tuple[Path, ...]) -> Part:
         lazies = Opened(path).lazies()
         clashes += [each for each in lazies if each in stored]
         stored |= lazies
+    vocabulary = stored.pop(VOCABULARY, None)
     scales = read_scales(files, stored)
     counts: dict[torch.dtype, int] = {}
     plain: Tensors = {}
@@ -114,7 +124,7 @@ def open_part(name: str, files: tuple[Path, ...]) -> Part:
         plain = {("shared.weight" if k == TWIN else k): v for k, v in plain.items()}
     official, foreign = _official(name, plain)
     layout = "single" if prefixed else "diffusers" if foreign else "official"
-    return Part(name, files, layout, official, counts, twin, tuple(clashes))
+    return Part(name, files, layout, official, counts, twin, tuple(clashes), vocabulary)
 
 
 def diffusers_tensors(part: Part) -> tuple[Tensors, list[str]]:
@@ -210,6 +220,13 @@ def _unscaling(
     key: str, lazy: Lazy, scales: Mapping[str, torch.Tensor]
 ) -> Callable[[], torch.Tensor]:
     return lambda: unscaled(key, lazy.read(), scales)
+
+
+def _bytes_of(path: Path) -> Lazy:
+    def read() -> torch.Tensor:
+        return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+
+    return Lazy((path.stat().st_size,), torch.uint8, read)
 
 
 def _encoder_files(path: Path | None) -> tuple[Path, ...] | None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from wanctl.weights.parts import (
     TEXT,
     TRANSFORMER,
     VAE,
+    VOCABULARY,
     Part,
     Tensors,
     diffusers_tensors,
@@ -80,6 +81,8 @@ def planned(
     if wish.layout == "single":
         if part.name in (TRANSFORMER, LOW):
             said[CONFIG_KEY] = json.dumps(part_config(part, "official", dit, None))
+        if part.vocabulary:
+            tensors = {**tensors, VOCABULARY: part.vocabulary}
         name = _single_name(part, to, wish.two)
         yield from _split(name.parent, name.stem, tensors, most, said)
         return
@@ -106,7 +109,7 @@ def _formatted(part: Part, dtype: str | None) -> Part:
             out[name] = lazy.to(torch.float32 if fp32 else DTYPES[dtype])
     if dtype == "fp8":
         out[MARKER] = Lazy((0,), FP8, marker)
-    return Part(part.name, part.files, part.layout, out, part.stored)
+    return replace(part, tensors=out)
 
 
 def _in_fp8(name: str, lazy: Lazy) -> Tensors:

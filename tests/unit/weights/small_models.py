@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from wanctl.model.dit import WanModel
 from wanctl.model.tensors import iterate_tensors
@@ -86,3 +87,10 @@ def contents(folder) -> dict[str, dict[str, torch.Tensor]]:
             key = path.name if path.suffix == ".pth" else str(path.parent.relative_to(folder))
             found.setdefault(key, {}).update(iterate_tensors(path))
     return found
+
+
+def spoil(folder, change):
+    path = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
