@@ -1,5 +1,7 @@
 """Which device and number format a command runs on."""
 
+import gc
+
 import torch
 
 from wanctl.errors import UserError
@@ -37,3 +39,14 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[name]
+
+
+def let_go(device: torch.device) -> None:
+    """Give the memory of what nobody holds any more back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        # Pinned memory of streamed blocks is kept as well, 29 GB for 14B; older releases of torch
+        # have no public way to it.
+        if hasattr(torch.accelerator, "empty_host_cache"):
+            torch.accelerator.empty_host_cache()

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import HIGH, LOW, Experts
-from wanctl.diffusion.generate import generate
+from wanctl.diffusion.experts import high_steps
+from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit import WanModel
@@ -139,19 +139,15 @@ def expert_distance(crew):
     schedule = make_schedule("unipc", 4, 5.0)
 
     def sampled(divide):
-        loaded = []
-
-        def load(name):
-            loaded.append(name)
-            return divide(make_model(BASE, seed=len(name)))
-
-        latents = generate(
-            Experts(load, 0.875), noise=drawn(1, 16, FRAMES, ROWS, COLUMNS),
-            conditions=Conditions(context), negative_context=negative, guide_scale=3.0,
-            schedule=schedule, solver="unipc",
+        denoising = Denoising(
+            noise=drawn(1, 16, FRAMES, ROWS, COLUMNS), conditions=Conditions(context),
+            negative_context=negative, guide_scale=3.0, schedule=schedule, solver="unipc",
         )  # fmt: skip
-        assert loaded == [HIGH, LOW]
-        return latents
+        stop = high_steps(schedule.timesteps, 0.875)
+        assert 0 < stop < denoising.steps
+        high, low = (make_model(BASE, seed=seed) for seed in (1, 2))
+        denoising.follow(divide(high), stop)
+        return denoising.follow(divide(low))
 
     return distance(sampled(crew.divide), sampled(lambda model: model))
 

@@ -142,13 +142,13 @@ import sys
 from wanctl.cli.main import main
 from wanctl.errors import UserError
 from wanctl.parallel import world
-from wanctl.sample import maker
+from wanctl.sample import transformers
 
 def load(*_, **__):
     raise UserError("no room on this machine")
 
 if world.rank() == 1:
-    maker.load_dit = load
+    transformers.load_dit = load
 main(sys.argv[1:])
 """
 

@@ -17,7 +17,7 @@ from wanctl.model.vae import WanVAE
 from wanctl.model.variants import VARIANTS
 from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
-from wanctl.sample import maker
+from wanctl.sample import maker, transformers
 from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid
 from wanctl.sample.run import sample
 
@@ -42,18 +42,19 @@ def model(tmp_path_factory):
 def calls(monkeypatch):
     """Sizes of the batches that were denoised, and how often a transformer was loaded."""
     seen = {"batches": [], "loads": 0}
-    generate, load_dit = maker.generate, maker.load_dit
+    load_dit = transformers.load_dit
 
-    def counted_generate(model, **keys):
-        seen["batches"].append(len(keys["noise"]))
-        return generate(model, **keys)
+    class Counted(maker.Denoising):
+        def __init__(self, **keys):
+            seen["batches"].append(len(keys["noise"]))
+            super().__init__(**keys)
 
     def counted_load(*args, **keys):
         seen["loads"] += 1
         return load_dit(*args, **keys)
 
-    monkeypatch.setattr(maker, "generate", counted_generate)
-    monkeypatch.setattr(maker, "load_dit", counted_load)
+    monkeypatch.setattr(maker, "Denoising", Counted)
+    monkeypatch.setattr(transformers, "load_dit", counted_load)
     return seen
 
 
@@ -109,13 +110,10 @@ def test_each_line_is_made_as_it_says_with_one_loaded_model(model, tmp_path, cal
 def test_lines_of_one_kind_share_a_batch_where_it_pays(
     model, tmp_path, calls, monkeypatch, overrides, expected
 ):
-    zeros = torch.zeros  # what is made does not matter here, and a large picture takes a while
-
-    def instead(model, **keys):
-        calls["batches"].append(len(keys["noise"]))
-        return zeros(keys["noise"].shape)
-
-    monkeypatch.setattr(maker, "generate", instead)
+    # What is made does not matter here, and a large picture takes a while.
+    monkeypatch.setattr(
+        maker.Denoising, "follow", lambda self, *_: torch.zeros(calls["batches"][-1], 1)
+    )
     monkeypatch.setattr(maker.Maker, "write", lambda self, job, latents: job.path.touch())
     lines = [{"prompt": f"number {i}", "seed": i} for i in range(4)]
     paths = sample(

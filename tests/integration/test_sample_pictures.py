@@ -33,6 +33,7 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.variants import VARIANTS
 from wanctl.model.weights import load_vae
+from wanctl.sample import transformers
 from wanctl.sample.run import sample
 
 SIDE, FRAMES = 32, 9
@@ -245,6 +246,29 @@ def test_text_to_video_with_two_experts(saved, tmp_path):
     guide = f"sample.guide_scale=[{LOW}, {HIGH}]"
     same, _ = ours(tmp_path / "files", folder, "wan2.2-t2v-a14b", guide, *keys)
     assert_equal(same, got)  # to the bit where both lie equally aligned in memory
+
+
+def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeypatch):
+    _, folder = saved("t2v-a14b")
+    load_dit, loaded = transformers.load_dit, []
+
+    def counted(*args, **keys):
+        loaded.append(keys["expert"])
+        return load_dit(*args, **keys)
+
+    monkeypatch.setattr(transformers, "load_dit", counted)
+    frames = (1, 5, 9)  # of three shapes, so that none share a batch
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [json.dumps({"prompt": PROMPT, "frames": number}) for number in frames]
+    prompts.write_text("\n".join(lines), encoding="utf-8")
+    keys = ("model.variant=wan2.2-t2v-a14b", "sample.step_cache=0.05", "sample.width=32")
+    made = sample(recipe(folder, *keys), str(prompts), tmp_path)
+    assert loaded == ["high", "low"]
+    for number, path in zip(frames, made, strict=True):
+        [alone] = sample(recipe(folder, *keys, f"sample.frames={number}"), PROMPT, tmp_path / "one")
+        assert alone.name == path.name
+        got, expected = (load_file(p.with_suffix(".safetensors"))["latents"] for p in (path, alone))
+        assert (got - expected).abs().max() <= 2e-5  # weights lie elsewhere in memory
 
 
 def test_text_and_image_to_video_keeps_the_first_frame(saved, pictures, tmp_path):

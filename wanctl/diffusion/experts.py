@@ -1,54 +1,25 @@
 """Two transformers that take turns: one for high noise, one for low (Wan 2.2 A14B).
 
-Only one of them is in memory. They share the schedule, the solver and the latents; nothing happens
-to the noise where they change over.
+They share the schedule, the solver and the latents; nothing happens to the noise where they change
+over.
 """
 
-import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
-
-from wanctl.diffusion.conditions import Model
 
 TRAIN_TIMESTEPS = 1000
 HIGH, LOW = "high-noise", "low-noise"
 
 
-class Experts:
-    """Holds the expert for the current timestep.
-
-    Args:
-        load: the model of a name, HIGH or LOW.
-        boundary: share of the noise levels from which on the high-noise expert works.
-    """
-
-    def __init__(self, load: Callable[[str], Model], boundary: float) -> None:
-        self._load = load
-        self._boundary = boundary
-        self._name = ""
-        self._model: Model | None = None
-
-    def changes(self, timestep: float) -> bool:
-        """Whether `at` would load another model; let go of the one before first."""
-        return self._name != expert_of(timestep, self._boundary)
-
-    def at(self, timestep: float) -> Model:
-        """The expert for a timestep, 0 to 1000."""
-        if self._model is None or self.changes(timestep):
-            self._model = None
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self._name = expert_of(timestep, self._boundary)
-            self._model = self._load(self._name)
-        return self._model
-
-
 def expert_of(timestep: float, boundary: float) -> str:
-    """HIGH from the boundary on, else LOW."""
+    """HIGH from the boundary on, a share of the noise levels, else LOW."""
     return HIGH if timestep >= boundary * TRAIN_TIMESTEPS else LOW
+
+
+def high_steps(timesteps: Tensor, boundary: float) -> int:
+    """How many steps the high-noise expert does before the other takes over."""
+    return sum(expert_of(t, boundary) == HIGH for t in timesteps.tolist())
 
 
 def guide_scales(
@@ -59,7 +30,7 @@ def guide_scales(
     Args:
         timesteps: (N,) as the model sees them.
         scale: one, or of two experts (low noise, high noise).
-        boundary: see `Experts`; None: one model, which takes one scale.
+        boundary: see `expert_of`; None: one model, which takes one scale.
     """
     if isinstance(scale, int | float):
         return [float(scale)] * len(timesteps)

@@ -1,41 +1,40 @@
 """SOLVERS: ways to follow the velocity from noise to video.
 
-Every solver is one function `solver(velocity, x, sigmas, on_step)`:
+Every solver is one generator function `solver(x, sigmas)`:
 
-    velocity: called with x and the step number i, returns the velocity at sigmas[i], x's shape
     x:        fp32 noise at sigmas[0], any shape
     sigmas:   (N+1,) falling, ending in 0; may start at 1
-    on_step:  called with the number of finished steps and the x they led to
+    yields:   x and the step number i, to be sent the velocity at sigmas[i], x's shape
+    returns:  x at the last sigma
 
-and returns x at the last sigma. To add one, write the function and name it in SOLVERS; the
-contract test measures its order. In the formulas m is the predicted clean video x - sigma * v,
-alpha is 1 - sigma and lambda is log(alpha / sigma).
+It asks and does not call, so whoever answers may stop between two steps and change the model. To
+add one, write the function and name it in SOLVERS; the contract test measures its order. In the
+formulas m is the predicted clean video x - sigma * v, alpha is 1 - sigma and lambda is
+log(alpha / sigma).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from torch import Tensor
 
 from wanctl.errors import UserError, unknown
 
 Velocity = Callable[[Tensor, int], Tensor]
-OnStep = Callable[[int, Tensor], None]
-Solver = Callable[[Velocity, Tensor, Tensor, OnStep | None], Tensor]
+Asking = Generator[tuple[Tensor, int], Tensor, Tensor]
+Solver = Callable[[Tensor, Tensor], Asking]
 
 
-def euler(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None) -> Tensor:
+def euler(x: Tensor, sigmas: Tensor) -> Asking:
     """Euler's method, order 1: follow the tangent."""
     sigma = sigmas.tolist()
     for i in range(len(sigma) - 1):
-        x = x + (sigma[i + 1] - sigma[i]) * velocity(x, i)
-        _report(on_step, i, x)
+        v = yield x, i
+        x = x + (sigma[i + 1] - sigma[i]) * v
     return x
 
 
-def dpmpp_2m(
-    velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None
-) -> Tensor:
+def dpmpp_2m(x: Tensor, sigmas: Tensor) -> Asking:
     """DPM-Solver++(2M), order 2 (arXiv 2211.01095, algorithm 2), for the flow's alpha and sigma.
 
     The first step has no history and the last one has infinite length: both are first order.
@@ -44,7 +43,8 @@ def dpmpp_2m(
     last = len(sigma) - 2
     m_before = None
     for i in range(last + 1):
-        m = x - sigma[i] * velocity(x, i)
+        v = yield x, i
+        m = x - sigma[i] * v
         h = lam[i + 1] - lam[i]
         alpha_phi = (1 - sigma[i + 1]) * math.expm1(-h)
         d = m
@@ -53,11 +53,10 @@ def dpmpp_2m(
             d = m + (m - m_before) / (2 * r)
         x = (sigma[i + 1] / sigma[i]) * x - alpha_phi * d
         m_before = m
-        _report(on_step, i, x)
     return x
 
 
-def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None = None) -> Tensor:
+def unipc(x: Tensor, sigmas: Tensor) -> Asking:
     """UniPC-2 with B2(h) = e^h - 1, predicting data (arXiv 2302.04867, section 3).
 
     Each step first corrects x by the velocity just found, without asking the model again, and
@@ -68,7 +67,8 @@ def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None 
     ms: list[Tensor] = []  # m of the last two steps, the newest last
     x_before, order = x, 0
     for i in range(steps):
-        m = x - sigma[i] * velocity(x, i)
+        v = yield x, i
+        m = x - sigma[i] * v
         if order:
             x = _unipc_correct(x_before, (*ms, m), sigma[: i + 1], lam[: i + 1], order)
         ms = [*ms[-1:], m]
@@ -81,7 +81,6 @@ def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: OnStep | None 
             d = m + (ms[0] - m) / (2 * r)
         x_before = x
         x = (sigma[i + 1] / sigma[i]) * x - (1 - sigma[i + 1]) * math.expm1(-h) * d
-        _report(on_step, i, x)
     return x
 
 
@@ -116,11 +115,6 @@ def _log_snr(sigmas: Tensor) -> list[float]:
     ]
 
 
-def _report(on_step: OnStep | None, i: int, x: Tensor) -> None:
-    if on_step is not None:
-        on_step(i + 1, x)
-
-
 SOLVERS: dict[str, Solver] = {solver.__name__: solver for solver in (euler, unipc, dpmpp_2m)}
 
 
@@ -133,3 +127,14 @@ def get_solver(name: str) -> Solver:
     if name not in SOLVERS:
         raise UserError(f"solver: {unknown('solver', name, SOLVERS)}")
     return SOLVERS[name]
+
+
+def follow(solver: Solver, velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Answer all that a solver asks; x at the last sigma."""
+    asking = solver(x, sigmas)
+    try:
+        x, step = next(asking)
+        while True:
+            x, step = asking.send(velocity(x, step))
+    except StopIteration as end:
+        return end.value

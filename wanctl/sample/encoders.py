@@ -1,12 +1,12 @@
 """The networks that read what a task is given: the VAE's encoder and CLIP's vision tower."""
 
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from wanctl.device import let_go
 from wanctl.model.components import Components
 from wanctl.model.tensors import WeightsError
 from wanctl.model.vae import WanVAE
@@ -75,7 +75,5 @@ class SampleEncoders:
             )
         hidden = encoder(pictures).cpu()
         del encoder
-        gc.collect()
-        if half:
-            torch.cuda.empty_cache()
+        let_go(self._device)
         return hidden

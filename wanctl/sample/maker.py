@@ -1,9 +1,8 @@
 """Prompts to latents to files, with one large network in memory at a time."""
 
-import gc
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,22 +12,18 @@ from torch import Tensor
 
 from wanctl.data.beside import use_beside
 from wanctl.data.encode import write_png, write_video
-from wanctl.diffusion.conditions import Conditions, Model
-from wanctl.diffusion.experts import HIGH, LOW, Experts, guide_scales
-from wanctl.diffusion.generate import generate
+from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.experts import HIGH, LOW, guide_scales, high_steps
+from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import Schedule, make_schedule
 from wanctl.diffusion.step_cache import with_step_cache
 from wanctl.errors import UserError
-from wanctl.log import log, progress
-from wanctl.model.components import Components
-from wanctl.model.dit import WanModel
-from wanctl.model.lora import Expert, Loras, parameter_shapes
+from wanctl.log import progress
 from wanctl.model.shapes import PATCH
 from wanctl.model.tensors import WeightsError
-from wanctl.model.text import encoder_key, load_text_encoder
 from wanctl.model.tiling import TiledVAE
 from wanctl.model.variants import Variant
-from wanctl.model.weights import load_dit, load_vae, read_dit_shape
+from wanctl.model.weights import load_vae, read_dit_shape
 from wanctl.parallel.layout import Asked, choose_layout
 from wanctl.parallel.team import Team
 from wanctl.sample.batches import batches
@@ -36,10 +31,11 @@ from wanctl.sample.encoders import SampleEncoders
 from wanctl.sample.forecast import check_memory
 from wanctl.sample.job import Job, words_of
 from wanctl.sample.pixels import to_frames, to_picture
-from wanctl.sample.prompt_cache import PromptCache
+from wanctl.sample.reader import PromptReader
 from wanctl.sample.settings import Settings
-from wanctl.sample.weights import SampleWeights, text_files
-from wanctl.tasks.api import pad_texts, trim_text
+from wanctl.sample.transformers import Transformers
+from wanctl.sample.weights import SampleWeights
+from wanctl.tasks.api import pad_texts
 from wanctl.tasks.table import get_task
 
 if TYPE_CHECKING:
@@ -47,10 +43,19 @@ if TYPE_CHECKING:
     from wanctl.parallel.rows import DividedRows
 
 NOTE_LENGTH = 40
-EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
+PARKED = 8  # batches that wait half done for the other expert; each some copies of its latents
 FRAMES_AHEAD = 8  # of the encoder: those of the next piece find room while it works on the last
-READ_TOGETHER = 64  # prompts, 8 MB each, for which the text encoder is read from its files once
 CROWDED = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Steps of a batch that one transformer does."""
+
+    jobs: Sequence[Job]
+    denoising: Denoising
+    expert: str  # empty where there is one
+    steps: range
 
 
 class Maker:
@@ -85,7 +90,6 @@ class Maker:
         self.team = team
         self.weights = weights
         self.device = device = team.device
-        self.dtype = dtype
         self.vae = load_vae(weights.vae, device=device)
         shape = read_dit_shape(weights.dit)
         if shape.out_channels != self.vae.shape.z_dim:
@@ -100,13 +104,10 @@ class Maker:
                 )
         self.dit_shape = shape
         self._told: tuple[str, Conditions] | None = None
-        self._loaded: tuple[float | None, Model | Experts] | None = None
-        self.placement = jobs[0].settings.placement
-        if team.size > 1 and (self.placement.stream_blocks or self.placement.quantize):
-            raise UserError(
-                "model.stream_blocks and model.quantize are for one process; several divide the "
-                "weights (parallel.fsdp)"
-            )
+        settings = jobs[0].settings
+        self._transformers = Transformers(weights, settings, dtype, team)
+        if team.size > 1:
+            _check_alone(settings)
         if team.size == 1:
             found = replace(variant, dit=shape, vae=self.vae.shape)
             for settings in {job.settings.kind: job.settings for job in jobs}.values():
@@ -124,34 +125,68 @@ class Maker:
 
     @torch.inference_mode()
     def latents(self) -> Iterator[tuple[Job, Tensor]]:
-        """Denoise one batch after another; yields (1, C, T, Y, X) fp32 of each job."""
+        """Denoise batch after batch; yields (1, C, T, Y, X) fp32 of each job.
+
+        Two experts take turns over some batches at a time, so that each loads once for all.
+        """
         self._conditions(self.jobs[0])  # before there is anything else in memory
-        texts = self.team.share(lambda: self._embed(words_of(self.jobs)))
+        folder = self.jobs[0].path.parent.parent / "prompts"
+        reader = PromptReader(self.weights, self.dit_shape, self.device, folder)
+        texts = self.team.share(lambda: reader.embed(words_of(self.jobs)))
         plan = list(self._batches())
-        for batch in plan:
-            first, settings = batch[0], batch[0].settings
-            schedule = make_schedule(settings.solver, settings.steps, settings.shift)
-            told = self._conditions(first).to(self.device).repeated(len(batch))
-            negative = [texts[job.settings.negative_prompt] for job in batch if settings.guided]
-            others = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
-            model = self._model(settings)
-            with progress(settings.steps, first.prompt[:NOTE_LENGTH] + others) as bar:
-                latents = generate(
-                    model,
-                    noise=torch.cat([self._noise(job) for job in batch]),
-                    conditions=told.with_context(self._context([texts[j.prompt] for j in batch])),
-                    negative_context=self._context(negative) if negative else None,
-                    guide_scale=_scales(settings, schedule),
-                    schedule=schedule,
-                    solver=with_step_cache(settings.solver, settings.step_cache),
-                    on_step=lambda step, x, bar=bar: bar.advance(),  # noqa: ARG005
-                )
-            del model
-            if batch is plan[-1]:  # the VAE has the device to itself
-                self._loaded = None
-                _let_go(self.device)
-            latents = get_task(settings.task).finish(latents, first.read())
-            yield from zip(batch, latents.split(1), strict=True)
+        together = PARKED if self.weights.dit.dit_low else 1
+        for start in range(0, len(plan), together):
+            turns = [
+                turn
+                for batch in plan[start : start + together]
+                for turn in self._turns(batch, texts)
+            ]
+            turns.sort(key=lambda turn: turn.expert == LOW)
+            for turn in turns:
+                latents = self._follow(turn)
+                if turn is turns[-1] and start + together >= len(plan):
+                    self._transformers.let_go()  # the VAE has the device to itself
+                if latents is not None:
+                    first = turn.jobs[0]
+                    latents = get_task(first.settings.task).finish(latents, first.read())
+                    yield from zip(turn.jobs, latents.split(1), strict=True)
+
+    def _turns(self, batch: Sequence[Job], texts: Mapping[str, Tensor]) -> list["Turn"]:
+        """Which transformer does which steps of a batch."""
+        settings = batch[0].settings
+        schedule = make_schedule(settings.solver, settings.steps, settings.shift)
+        change = None
+        if settings.boundary is not None:
+            change = high_steps(schedule.timesteps, settings.boundary)
+        told = self._conditions(batch[0]).to(self.device).repeated(len(batch))
+        negative = [texts[job.settings.negative_prompt] for job in batch if settings.guided]
+        denoising = Denoising(
+            noise=torch.cat([self._noise(job) for job in batch]),
+            conditions=told.with_context(self._context([texts[j.prompt] for j in batch])),
+            negative_context=self._context(negative) if negative else None,
+            guide_scale=_scales(settings, schedule),
+            schedule=schedule,
+            solver=with_step_cache(settings.solver, settings.step_cache, change),
+        )
+        if change is None:
+            return [Turn(batch, denoising, "", range(denoising.steps))]
+        both = {HIGH: range(change), LOW: range(change, denoising.steps)}
+        return [Turn(batch, denoising, name, steps) for name, steps in both.items() if steps]
+
+    def _follow(self, turn: "Turn") -> Tensor | None:
+        """Do the steps of a turn; the latents, if they are the last."""
+        more = len(turn.jobs) - 1
+        title = turn.jobs[0].prompt[:NOTE_LENGTH] + (f" and {more} more" if more else "")
+        model = self._transformers.get(turn.expert)
+        with progress(len(turn.steps), f"{turn.expert} {title}".strip()) as bar:
+            done = turn.steps.start
+
+            def on_step(step: int, _: Tensor) -> None:
+                nonlocal done
+                bar.advance(step - done)
+                done = step
+
+            return turn.denoising.follow(model, turn.steps.stop, on_step)
 
     @torch.inference_mode()
     def write(self, job: Job, latents: Tensor) -> None:
@@ -192,57 +227,6 @@ class Maker:
     def _tokens(self, job: Job) -> int:
         return math.prod(self._noise_shape(job)[1:]) // math.prod(PATCH)
 
-    def _embed(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Embeddings (tokens, E) on the CPU; the encoder is gone afterwards."""
-        # Official: bf16, however the transformer runs; fp32 where bf16 is slow.
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        cache = self._prompt_cache(dtype)
-        known = {prompt: cache.get(prompt) if cache else None for prompt in prompts}
-        texts = {prompt: text for prompt, text in known.items() if text is not None}
-        unread = [prompt for prompt in prompts if prompt not in texts]
-        if unread:
-            read = self._read(unread, dtype)
-            if cache:
-                for prompt, text in read.items():
-                    cache.put(prompt, text)
-            texts |= read
-        return texts
-
-    def _prompt_cache(self, dtype: torch.dtype) -> PromptCache | None:
-        """Beside the samples; None where the encoder is small and comes with a package."""
-        if self.weights.text is None:
-            return None
-        text_len = self.dit_shape.text_len
-        name = encoder_key(self.weights.text_kind, text_files(self.weights.text), text_len, dtype)
-        folder = self.jobs[0].path.parent.parent / "prompts"
-        return PromptCache(folder, f"{name} {self.dit_shape.text_dim}")
-
-    def _read(self, prompts: Sequence[str], dtype: torch.dtype) -> dict[str, Tensor]:
-        encoder = load_text_encoder(
-            self.weights.text_kind,
-            self.weights.text,
-            text_len=self.dit_shape.text_len,
-            device=self.device,
-            dtype=dtype,
-            keep=False,
-        )
-        if encoder.dim != self.dit_shape.text_dim:
-            raise WeightsError(
-                f"the transformer ({self.weights.dit.root}) takes text of width "
-                f"{self.dit_shape.text_dim} and the text encoder ({self.weights.text_kind}) makes "
-                f"{encoder.dim}; set model.text_weights to the one it was trained with"
-            )
-        texts = {}
-        parts = [prompts[i : i + READ_TOGETHER] for i in range(0, len(prompts), READ_TOGETHER)]
-        with progress(len(parts) * encoder.blocks, "reading prompts") as bar:
-            for part in parts:
-                rows = encoder.encode(part, on_block=bar.advance)
-                for prompt, row in zip(part, rows, strict=True):
-                    texts[prompt] = trim_text(row).to("cpu", copy=True)
-        del encoder
-        _let_go(self.device)
-        return texts
-
     def _context(self, texts: Sequence[Tensor]) -> Tensor:
         return pad_texts(texts, self.dit_shape.text_len).to(self.device)
 
@@ -276,55 +260,30 @@ class Maker:
         task = get_task(settings.task)
         return task.latent_shape(self.vae.shape, *settings.size, job.read())
 
-    def _model(self, settings: Settings) -> Model | Experts:
-        """The transformer, loaded once; of two experts the one that its turn comes for."""
-        if self._loaded is None or self._loaded[0] != settings.boundary:
-            self._loaded = None
-            self._loaded = settings.boundary, self._load(settings.boundary)
-        return self._loaded[1]
-
-    def _load(self, boundary: float | None) -> Model | Experts:
-        dit = self.weights.dit
-        if boundary is None:
-            return self.team.divide(self._load_dit(dit))
-        parts = {HIGH: dit, LOW: dit.low_expert}
-
-        def load(name: str) -> Model:
-            log.info("loading the %s expert", name)
-            return self.team.divide(self._load_dit(parts[name], EXPERTS[name]))
-
-        return Experts(load, boundary)
-
-    def _load_dit(self, parts: Components, expert: Expert | None = None) -> WanModel:
-        device, loras = self.team.loading_device, self.weights.loras
-        beside = loras if self.placement.quantize else ()  # 8 bits cannot take a small change
-        model = load_dit(
-            parts,
-            device=self.placement.loading_device(device),
-            dtype=self.dtype,
-            precision=self.jobs[0].settings.precision,
-            loras=() if beside else loras,
-            expert=expert,
-            quantize_to=self.placement.quantize,
-        )
-        changes = Loras(beside, parameter_shapes(model), expert) if beside else None
-        model = self.placement.place(model, device, self.device, self.dtype)
-        if changes:
-            changes.attach(model, self.device)
-        return model
-
     def _shared_vae(self, settings: Settings) -> "WanVAE | DividedRows | TiledVAE":
         """The VAE as it works here: divided between processes, else in tiles or whole."""
-        if settings.vae_tile and self.team.size == 1:
+        if settings.vae_tile:
             return TiledVAE(self.vae, settings.vae_tile)
         return self.team.divide_rows(self.vae)
 
 
-def _let_go(device: torch.device) -> None:
-    """Give the memory of networks that are no longer held back."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+def _check_alone(settings: Settings) -> None:
+    """Refuse what saves memory in one process and has no part in several.
+
+    Raises:
+        UserError: names the key and what several do instead.
+    """
+    placement = settings.placement
+    if placement.stream_blocks or placement.quantize:
+        raise UserError(
+            "model.stream_blocks and model.quantize are for one process; several divide the "
+            "weights (parallel.fsdp)"
+        )
+    if settings.vae_tile:
+        raise UserError(
+            "model.vae_tile is for one process; several divide the picture's rows, which takes "
+            "less memory as well: leave it out"
+        )
 
 
 def _scales(settings: Settings, schedule: Schedule) -> list[float]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import HIGH, LOW, Experts, expert_of, guide_scales
-from wanctl.diffusion.generate import generate
+from wanctl.diffusion.experts import HIGH, LOW, expert_of, guide_scales, high_steps
+from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit import WanModel
 from wanctl.model.variants import DiTShape
@@ -50,40 +50,46 @@ def model(seed):
     return made.eval()
 
 
-def run(what, scales):
+def begin():
     generator = torch.Generator().manual_seed(1)
     noise, context = torch.randn(1, 4, 2, 4, 4, generator=generator), torch.ones(1, 5, 6)
-    return generate(
-        what, noise=noise, conditions=Conditions(context), negative_context=context * 0,
-        guide_scale=scales, schedule=make_schedule("unipc", 6, 5.0), solver="unipc",
+    return Denoising(
+        noise=noise, conditions=Conditions(context), negative_context=context * 0,
+        guide_scale=3.0, schedule=make_schedule("unipc", 6, 5.0), solver="unipc",
     )  # fmt: skip
 
 
-def test_only_one_is_in_memory_while_two_prompts_are_sampled():
-    alive: list[weakref.ref] = []
-    loaded, most = [], 0
-
-    def load(name):
-        nonlocal most
-        gc.collect()
-        most = max(most, 1 + sum(ref() is not None for ref in alive))
-        made = model(seed=len(name))
-        alive.append(weakref.ref(made))
-        loaded.append(name)
-        return made
-
-    experts = Experts(load, 0.9)
-    first, second = run(experts, 3.0), run(experts, 3.0)
-    assert loaded == [HIGH, LOW, HIGH, LOW]
-    assert most == 1
-    assert torch.equal(first, second)
-
-
 def test_each_expert_does_its_steps():
-    both = run(Experts(lambda name: model(len(name)), 0.9), 3.0)
-    high = run(model(len(HIGH)), 3.0)
-    low = run(model(len(LOW)), 3.0)
-    assert (both - high).abs().max() > 1e-3
-    assert (both - low).abs().max() > 1e-3
-    assert torch.equal(run(Experts(lambda name: model(len(name)), 0.0), 3.0), high)
-    assert torch.equal(run(Experts(lambda name: model(len(name)), 1.0), 3.0), low)
+    high, low = model(seed=1), model(seed=2)
+    stop = high_steps(make_schedule("unipc", 6, 5.0).timesteps, 0.9)
+    assert 0 < stop < 6
+    told = []
+    turns = begin()
+    assert turns.follow(high, stop, lambda step, _: told.append(step)) is None
+    both = turns.follow(low, 6, lambda step, _: told.append(step))
+    assert told == [1, 2, 3, 4, 5, 6]
+    alone = [begin().follow(each) for each in (high, low)]
+    assert all((both - each).abs().max() > 1e-3 for each in alone)
+    asked = [0, 0]
+
+    def counted(number, expert):
+        def ask(*args, **more):
+            asked[number] += 1
+            return expert(*args, **more)
+
+        return ask
+
+    turns = begin()
+    turns.follow(counted(0, high), stop)
+    assert torch.equal(turns.follow(counted(1, low)), both)
+    assert asked == [stop, 6 - stop]  # both prompts of guidance in one batch
+
+
+def test_nothing_of_a_model_is_held_while_another_has_its_turn():
+    denoising, first = begin(), model(seed=1)
+    denoising.follow(first, 3)
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+    assert denoising.follow(model(seed=2)).isfinite().all()

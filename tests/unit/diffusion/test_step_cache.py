@@ -6,7 +6,8 @@ import torch
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.diffusion.step_cache import StepCache, with_step_cache
+from wanctl.diffusion.solvers import SOLVERS, follow
+from wanctl.diffusion.step_cache import with_step_cache
 from wanctl.model.dit import WanModel
 from wanctl.model.variants import DiTShape
 
@@ -68,28 +69,39 @@ def test_larger_thresholds_ask_less_and_go_further_from_the_uncached(model):
     assert distances[1] < distances[2] < 0.2
 
 
-def test_a_straight_path_is_asked_for_its_ends_only():
+@pytest.fixture
+def even_steps(monkeypatch):
+    """A solver whose latents move by 1 each step, whatever the velocity is."""
+
+    def even(x, sigmas):
+        for step in range(len(sigmas) - 1):
+            yield x + step, step
+        return x
+
+    monkeypatch.setitem(SOLVERS, "even", even)
+
+
+def steps_asked(velocity, threshold, change=None):
     asked = []
 
-    def straight(x, step):
+    def answer(x, step):
         asked.append(step)
-        return torch.ones_like(x)
+        return velocity(x, step)
 
-    cache = StepCache(straight, 10, 0.01)
-    for step in range(10):
-        assert torch.equal(cache(torch.full((2,), float(step)), step), torch.ones(2))
-    assert asked == [0, 1, 9]
-    assert cache.skipped == 7
+    follow(
+        with_step_cache("even", threshold, change), answer, torch.full((2,), 1.0), torch.zeros(11)
+    )
+    return asked
 
 
-def test_a_path_that_turns_is_asked_at_every_step():
-    asked = []
+def test_a_straight_path_is_asked_for_its_ends_only(even_steps):
+    assert steps_asked(lambda x, _: torch.ones_like(x), 0.01) == [0, 1, 9]
 
-    def turning(x, step):
-        asked.append(step)
-        return x * (-1) ** step
 
-    cache = StepCache(turning, 10, 0.05)
-    for step in range(10):
-        cache(torch.full((2,), 1.0 + step), step)
-    assert asked == list(range(10))
+def test_a_path_that_turns_is_asked_at_every_step(even_steps):
+    assert steps_asked(lambda x, step: x * (-1) ** step, 0.05) == list(range(10))
+
+
+def test_nothing_is_taken_over_into_another_model(even_steps):
+    asked = steps_asked(lambda x, step: torch.ones_like(x) * (1 if step < 6 else -1), 0.01, 6)
+    assert asked == [0, 1, 6, 7, 9]
