@@ -61,10 +61,14 @@ def find_components(ref: str | Path) -> Components:
         path = _from_hub(str(ref))
     found = _in_file(path) if path.is_file() else _in_folder(path)
     if found is None:
+        if _is_lora(path):
+            raise WeightsError(
+                f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
+            )
         raise WeightsError(
             f"{path}: holds no weights known here; need {STEM}*.safetensors with config.json, "
             "a diffusers pipeline folder (model_index.json), a run folder (dit/, vae/), or a "
-            f"{' or '.join(WEIGHT_SUFFIXES)} file"
+            f"{', '.join(WEIGHT_SUFFIXES[:-1])} or {WEIGHT_SUFFIXES[-1]} file"
         )
     return found
 
@@ -108,6 +112,13 @@ def _in_file(path: Path) -> Components | None:
     if any(name.startswith(("decoder.", "encoder.")) for name in names):
         return replace(here, vae=(path,), vae_config=_config(path.parent, "z_dim"))
     return None
+
+
+def _is_lora(path: Path) -> bool:
+    """Whether a file, or PEFT's folder, holds changes of a model."""
+    if path.is_dir():
+        return (path / "adapter_config.json").is_file()
+    return path.suffix in WEIGHT_SUFFIXES and any(".lora" in name for name in tensor_names(path))
 
 
 def _in_folder(folder: Path) -> Components | None:

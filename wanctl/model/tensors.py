@@ -7,9 +7,11 @@ own dtype it is never copied.
 import hashlib
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -138,17 +140,26 @@ def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write one safetensors file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, partial, metadata=dict(metadata))
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(whole, partial, metadata=dict(metadata))
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what replaces a file at the end; of a failure or Ctrl-C nothing is left."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def fingerprint(files: Iterable[Path], *, about: str = "") -> str:
@@ -198,9 +209,15 @@ def _runs(path: Path) -> Sequence[Sequence[str]]:
 
 def load_pth(path: Path) -> dict[str, Tensor]:
     """A flat name -> tensor dict; pickles that would run code are refused."""
+    if path.is_file() and not is_zipfile(path):
+        raise WeightsError(f"{path}: not a whole file of torch.save (nor one of torch before 1.6)")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except UnpicklingError:  # its text advises to run the code
+        raise WeightsError(
+            f"{path}: not a file of tensors alone, and its code is not run; need a flat dict of them"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: not a file of tensors ({reason})") from None
     if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):

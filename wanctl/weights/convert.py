@@ -4,6 +4,8 @@ A file that is there whole is not written again, so that a run that was stopped 
 keeps its fp32: what its encoder loses in 16 bits shows in every video.
 """
 
+import errno
+import glob
 import re
 import shutil
 from collections.abc import Sequence
@@ -58,13 +60,19 @@ def convert(source: str, to: Path, wish: Wish) -> list[Path]:
     left = [file for file in files if not _is_done(file)]
     if len(left) < len(files):
         log.info("%d of %d files are there", len(files) - len(left), len(files))
+    _refuse_foreign(files)
     sizes = {id(file): sum(lazy.nbytes for lazy in file.tensors.values()) for file in left}
-    with progress(sum(sizes.values()), "bytes") as bar:
-        for file in left:
-            _write(file, key, bar)
-    if to.suffix != ".safetensors":
-        _describe(found, parts, to, wish, dit, vae)
-        _write_indices(files)
+    try:
+        with progress(sum(sizes.values()), "bytes") as bar:
+            for file in left:
+                _write(file, key, bar)
+        if to.suffix != ".safetensors":
+            _describe(found, parts, to, wish, dit, vae)
+            _write_indices(files)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room, or name another place" if full else "name another place"
+        raise UserError(f"{error.filename or to}: {error.strerror or error}; {advice}") from None
     return [file.path for file in files]
 
 
@@ -105,6 +113,9 @@ def _check(found: Components, parts: Sequence[Part], to: Path, wish: Wish) -> No
             f"{', '.join(p.name for p in parts)} as {wish.layout}; name one with --part, or give a "
             "folder"
         )
+    if to.exists() and to.is_dir() == (to.suffix == ".safetensors"):
+        lies, need = ("folder", "file") if to.is_dir() else ("file", "folder")
+        raise UserError(f"{to}: is a {lies}, where a {need} is wanted; name another place")
     sources = {path.resolve() for part in parts for path in part.files}
     if any(to.resolve() in (path, *path.parents) for path in sources):
         raise UserError(f"{to}: holds the weights that are read; name another place")
@@ -140,6 +151,31 @@ def _is_done(file: File) -> bool:
         return False
 
 
+def _refuse_foreign(files: Sequence[File]) -> None:
+    """Weights that lie where a conversion writes, or would clear away, have to be of one."""
+    for file in files:
+        stem = _network(file.path)
+        for path in sorted(file.path.parent.glob(f"{glob.escape(stem)}*{file.path.suffix}")):
+            if _network(path) == stem and not _is_converted(path):
+                raise UserError(
+                    f"{path}: is there, and no conversion wrote it; remove it or name another place"
+                )
+
+
+def _is_converted(path: Path) -> bool:
+    if path.suffix == ".pth":
+        return _note(path).is_file()
+    try:
+        return KEY in read_metadata(path)
+    except WeightsError:
+        return False
+
+
+def _network(path: Path) -> str:
+    """A file's name without its number among shards."""
+    return re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+
+
 def _note(path: Path) -> Path:
     """Where a `.pth`, which has no header, says what it was made from."""
     return path.with_name(f".{path.name}.source")
@@ -159,13 +195,12 @@ def _write_indices(files: Sequence[File]) -> None:
     networks: dict[tuple[Path, str], list[File]] = {}
     for file in files:
         if file.path.suffix == ".safetensors":
-            stem = re.sub(r"-\d{5}-of-\d{5}$", "", file.path.stem)
-            networks.setdefault((file.path.parent, stem), []).append(file)
+            networks.setdefault((file.path.parent, _network(file.path)), []).append(file)
     for (folder, stem), group in networks.items():
         index = folder / f"{stem}.safetensors.index.json"
         kept = {file.path for file in group}
-        for path in folder.glob(f"{stem}*.safetensors"):
-            if path not in kept and re.fullmatch(rf"{stem}(-\d{{5}}-of-\d{{5}})?", path.stem):
+        for path in folder.glob(f"{glob.escape(stem)}*.safetensors"):
+            if path not in kept and _network(path) == stem:
                 path.unlink()
         if len(group) == 1:
             index.unlink(missing_ok=True)

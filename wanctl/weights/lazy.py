@@ -14,7 +14,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wanctl.log import Bar
-from wanctl.model.tensors import PICKLES, RUN_BYTES, WeightsError, load_pth, tensor_shapes
+from wanctl.model.tensors import (
+    PICKLES,
+    RUN_BYTES,
+    WeightsError,
+    load_pth,
+    replacing,
+    tensor_shapes,
+)
 
 # Names of number formats in a safetensors header.
 CODES = {
@@ -122,8 +129,7 @@ def write_lazies(
         header[name] = {"dtype": CODES[lazy.dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % HEADER_ALIGN)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, lazy in ordered:
             tensor = lazy.read().detach().contiguous()
@@ -131,16 +137,17 @@ def write_lazies(
             assert tensor.dtype == lazy.dtype, name
             file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
             bar.advance(lazy.nbytes)
-    partial.replace(path)
 
 
 def write_pth(path: Path, tensors: Mapping[str, Lazy], bar: Bar) -> None:
     """Write a `.pth`, whole or not at all; its tensors are written to a mapped file first."""
     mapped = path.with_name(f".{path.name}.safetensors")
-    write_lazies(mapped, tensors, {}, bar)
-    partial = path.with_name(f".{path.name}.partial")
-    opened = Opened(mapped).lazies()
-    # In the order given: it is that of the published file.
-    torch.save({name: opened[name].read() for name in tensors}, partial)
-    partial.replace(path)
-    mapped.unlink()
+    try:
+        write_lazies(mapped, tensors, {}, bar)
+        opened = Opened(mapped).lazies()
+        # In the order given: it is that of the published file.
+        state = {name: opened[name].read() for name in tensors}
+        with replacing(path) as partial, partial.open("wb") as file:
+            torch.save(state, file)
+    finally:
+        mapped.unlink(missing_ok=True)
