@@ -13,15 +13,24 @@ from wanctl.curate.registry import NamedFilter
 
 @dataclass(frozen=True)
 class Reasons:
-    """Why clips are dropped: row numbers, rising, and a text for each."""
+    """Why clips are dropped: row numbers, rising, and a text for each.
+
+    Texts are a column too: millions of them pass through files and tables untouched.
+    """
 
     rows: np.ndarray
-    texts: list[str]
+    texts: pa.LargeStringArray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, texts: Sequence[str]) -> "Reasons":
+        """Reasons of single texts."""
+        return cls(rows, pa.array(texts, pa.large_string()))
 
     def __call__(self, row: int) -> str:
         """The text of one row."""
         at = int(np.searchsorted(self.rows, row))
-        return self.texts[at] if at < len(self.rows) and self.rows[at] == row else ""
+        found = at < len(self.rows) and self.rows[at] == row
+        return self.texts[at].as_py() if found else ""
 
 
 @dataclass
@@ -43,10 +52,19 @@ class Decisions:
         """Before the first filter."""
         return cls(clips, whole_views(clips))
 
-    def decide(self, named: NamedFilter, measured: Measured, failures: Failures) -> Verdicts:
-        """What one filter makes of the clips; what it did not measure is dropped."""
+    def decide(
+        self, named: NamedFilter, measured: Measured, failures: Failures, *, told: bool = True
+    ) -> Verdicts:
+        """What one filter makes of the clips; what it did not measure is dropped.
+
+        Args:
+            named: the filter.
+            measured: what it decides from.
+            failures: why some of it is missing.
+            told: write out the reasons, which takes longer than deciding; without, they are "".
+        """
         verdicts = named.filter.decide_many(self.batch(measured))
-        return settled(verdicts, measured.rows, self._lost(named, failures))
+        return settled(verdicts, measured.rows, self._lost(named, failures), told=told)
 
     def batch(self, measured: Measured) -> Batch:
         """What a filter sees: the clips that it measured."""
@@ -91,23 +109,25 @@ class _Lost:
         return len(self.ids)
 
 
-def settled(verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost) -> Verdicts:
-    """Verdicts on measured clips, spread over all clips, with reasons written out.
+def settled(
+    verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost, *, told: bool = True
+) -> Verdicts:
+    """Verdicts on measured clips, spread over all clips, with reasons written out if `told`.
 
     A filter's own `why` looks into its evidence; this one lets go of it.
     """
     keep = np.asarray(verdicts.keep, dtype=bool)
-    dropped = np.flatnonzero(~keep)
+    dropped = np.flatnonzero(~keep & told)
     texts = [verdicts.why(row) for row in dropped.tolist()]
     if rows is None:
-        return replace(verdicts, keep=keep, why=Reasons(dropped, texts))
+        return replace(verdicts, keep=keep, why=Reasons.of(dropped, texts))
     all_keep = np.zeros(len(lost), dtype=bool)
     all_keep[rows] = keep
     why = dict(zip(rows[dropped].tolist(), texts, strict=True))
-    dropped = np.flatnonzero(~all_keep)
+    dropped = np.flatnonzero(~all_keep & told)
     return Verdicts(
         keep=all_keep,
-        why=Reasons(dropped, [why.get(row) or lost(row) for row in dropped.tolist()]),
+        why=Reasons.of(dropped, [why.get(row) or lost(row) for row in dropped.tolist()]),
         score=_spread(verdicts.score, rows, len(lost), fill=np.nan),
         crops=_spread(verdicts.crops, rows, len(lost), fill=0),
         weight=_spread(verdicts.weight, rows, len(lost), fill=1.0),
@@ -168,7 +188,7 @@ def joined(several: Sequence[Verdicts]) -> Verdicts:
 
     return Verdicts(
         keep=np.concatenate([each.keep for each in several]),
-        why=Reasons(np.zeros(0, dtype=np.int64), []),
+        why=Reasons.of(np.zeros(0, dtype=np.int64), []),
         score=column("score", np.nan, np.float64),
         crops=column("crops", 0, np.int32),
         weight=column("weight", 1.0, np.float64),

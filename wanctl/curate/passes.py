@@ -54,12 +54,13 @@ class Stage:
             decisions.add(name, self.shelf.get(piece.number, name))
         return self.go_on(decisions, piece)
 
-    def go_on(self, decisions: Decisions, piece: Slice) -> Decisions:
-        """Let the filters of this stage decide."""
+    def go_on(self, decisions: Decisions, piece: Slice, *, told: bool = True) -> Decisions:
+        """Let the filters of this stage decide, with reasons if `told`."""
         for named in self.filters:
             ids = decisions.clips["id"]
             measured = read_measured(self.dataset, named, ids, piece.names)
-            decisions.add(named.name, decisions.decide(named, measured, self.failures))
+            verdicts = decisions.decide(named, measured, self.failures, told=told)
+            decisions.add(named.name, verdicts)
         return decisions
 
 
@@ -81,7 +82,7 @@ class Shelve:
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
             self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
-        later = replace(self.stage, filters=self.ahead).go_on(decisions, piece)
+        later = replace(self.stage, filters=self.ahead).go_on(decisions, piece, told=False)
         wanted = [named.name for named in self.ahead if quantiles_of(named.filter)]
         scores = {name: later.verdicts[name].score for name in wanted}
         return {name: score for name, score in scores.items() if score is not None}

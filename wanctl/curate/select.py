@@ -200,7 +200,7 @@ class _Run:
         )
         stored = self._stored(named, clips)
         if quantiles_of(named.filter):
-            scores = decisions.decide(named, stored, stage.failures).score
+            scores = decisions.decide(named, stored, stage.failures, told=False).score
             named = self._resolved(named, np.zeros(0) if scores is None else scores)
         verdicts = decisions.decide(named, stored, stage.failures)
         start = 0

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wanctl.curate.balance import apply, weights_of
 from wanctl.curate.columns import Verdicts
@@ -13,6 +15,8 @@ from wanctl.curate.deciding import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.reads import frames_at_many
 from wanctl.data.schemas import SELECTION
+
+_pc: Any = pc  # its functions are unknown to type checkers
 
 CROP = "crop"
 
@@ -109,19 +113,21 @@ def _crop_verdicts(decisions: Decisions, allowed: float) -> Verdicts:
     loss = 1 - views[:, 2].astype(np.int64) * views[:, 3] / whole
     rows = np.flatnonzero(loss > allowed)
     texts = [f"crops take {loss[row]:.0%} of the picture, allowed {allowed:.0%}" for row in rows]
-    return Verdicts(keep=~(loss > allowed), why=Reasons(rows, texts))
+    return Verdicts(keep=~(loss > allowed), why=Reasons.of(rows, texts))
 
 
 def _reasons(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
     """Per clip, "filter: reason" of each filter that drops it, in the order of the funnel."""
     rows: list[np.ndarray] = []
-    texts: list[str] = []
+    texts: list[pa.Array] = []
     for name, each in verdicts.items():
         dropped = np.flatnonzero(~each.keep)
         rows.append(dropped)
-        own = each.why.texts if isinstance(each.why, Reasons) else map(each.why, dropped.tolist())
-        texts += [f"{name}: {text}" for text in own]
-    return _lists(np.concatenate(rows), pa.array(texts, pa.string()), count)
+        why = each.why
+        if not isinstance(why, Reasons):
+            why = Reasons.of(dropped, [why(row) for row in dropped.tolist()])
+        texts.append(_pc.binary_join_element_wise(name, why.texts.cast(pa.string()), ": "))
+    return _lists(np.concatenate(rows), pa.concat_arrays(texts), count)
 
 
 def _scores(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:

@@ -32,14 +32,14 @@ class Shelf:
             columns |= dict(zip(_CROP, map(pa.array, verdicts.crops.T), strict=True))
         why = verdicts.why
         assert isinstance(why, Reasons)
-        reasons = pa.table({"row": why.rows, "text": pa.array(why.texts, pa.string())})
+        reasons = pa.table({"row": why.rows, "text": why.texts})
         self._write(number, f"{name}.verdicts", pa.table(columns))
         self._write(number, f"{name}.reasons", reasons)
 
     def get(self, number: int, name: str) -> Verdicts:
         """A filter's verdicts on a slice."""
         reasons = self._read(number, f"{name}.reasons")
-        why = Reasons(reasons["row"].to_numpy(), reasons["text"].to_pylist())
+        why = Reasons(reasons["row"].to_numpy(), reasons["text"].combine_chunks())
         return self._verdicts(number, name, why)
 
     def get_all(self, numbers: Sequence[int], name: str) -> Verdicts:
@@ -99,7 +99,7 @@ class Shelved(Mapping[str, Verdicts]):
         return len(self._names)
 
 
-_UNTOLD = Reasons(np.zeros(0, dtype=np.int64), [])
+_UNTOLD = Reasons.of(np.zeros(0, dtype=np.int64), [])
 
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:
