@@ -215,7 +215,7 @@ def load_pth(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError:  # its text advises to run the code
         raise WeightsError(
-            f"{path}: not a file of tensors alone, and its code is not run; need a flat dict of them"
+            f"{path}: not a file of tensors alone, and its code is not run; need a flat dict"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
