@@ -173,8 +173,8 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
             f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
             "is unknown; put the model's config.json beside the file"
         )
-    blocks = _numbered(shapes, "blocks")
-    control = _numbered(shapes, "vace_blocks")
+    blocks = numbered(shapes, "blocks.")
+    control = numbered(shapes, "vace_blocks.")
     # hints go to evenly spaced blocks from the first on, in every published model
     every = -(-blocks // control) if control else 1
     shape = DiTShape(
@@ -192,9 +192,9 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
     return with_image_branch(shape, shapes)
 
 
-def _numbered(shapes: Shapes, row: str) -> int:
-    """How many blocks a row has."""
-    return len({name.split(".")[1] for name in shapes if name.startswith(f"{row}.")})
+def numbered(shapes: Shapes, row: str) -> int:
+    """How many blocks a row has, e.g. `blocks.`."""
+    return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
 
 
 def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:

@@ -1,12 +1,14 @@
 """What goes beside weights: configurations, and what makes a folder a diffusers pipeline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from wanctl.model.components import Components
 from wanctl.model.shape_config import (
     dit_config,
     dit_shape_from_tensors,
+    numbered,
     vae_config,
     vae_shape_from_config,
     vae_shape_from_tensors,
@@ -26,13 +28,11 @@ def text_config(part: Part) -> dict[str, Any]:
         WeightsError: a telling tensor is missing.
     """
     shapes = part.shapes
-    try:
+    with _telling(part, "a umT5 encoder"):
         vocabulary, width = shapes["token_embedding.weight"]
         buckets, heads = shapes["blocks.0.pos_embedding.embedding.weight"]
         inner = shapes["blocks.0.attn.q.weight"][0]
         hidden = shapes["blocks.0.ffn.fc1.weight"][0]
-    except KeyError as error:
-        raise WeightsError(f"{part.files[0]}: no tensor {error}; not a umT5 encoder") from None
     return {
         "architectures": ["UMT5EncoderModel"],
         "model_type": "umt5",
@@ -59,12 +59,10 @@ def image_config(part: Part) -> dict[str, Any]:
         WeightsError: a telling tensor is missing.
     """
     shapes = part.shapes
-    try:
+    with _telling(part, "CLIP's tower"):
         width, _, patch, _ = shapes["visual.patch_embedding.weight"]
         tokens = shapes["visual.pos_embedding"][-2]
         hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
-    except KeyError as error:
-        raise WeightsError(f"{part.files[0]}: no tensor {error}; not CLIP's tower") from None
     return {
         "architectures": ["CLIPVisionModel"],
         "model_type": "clip_vision_model",
@@ -185,6 +183,10 @@ def _nearest(dit: DiTShape, experts: int) -> Variant:
     return max((variant for variant in VARIANTS.values() if variant.hub), key=alike)
 
 
-def numbered(shapes: Mapping[str, tuple[int, ...]], row: str) -> int:
-    """How many blocks a row has."""
-    return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
+@contextmanager
+def _telling(part: Part, what: str) -> Iterator[None]:
+    """Names the tensor whose shape would have told the sizes."""
+    try:
+        yield
+    except KeyError as error:
+        raise WeightsError(f"{part.files[0]}: no tensor {error}; not {what}") from None

@@ -6,10 +6,11 @@ import torch
 
 from wanctl.model.components import Components
 from wanctl.model.dit import WanModel
+from wanctl.model.shape_config import numbered
 from wanctl.model.tensors import WeightsError, check_tensors
 from wanctl.model.vae import WanVAE
 from wanctl.model.weights import read_dit_shape
-from wanctl.weights.describe import numbered, vae_shape
+from wanctl.weights.describe import vae_shape
 from wanctl.weights.parts import LOW, TEXT, TRANSFORMER, VAE, Part
 
 Shapes = dict[str, tuple[int, ...]]

@@ -61,13 +61,24 @@ def theirs(layer: str) -> str:
     return to_diffusers([layer], DIT_KEYS)[layer]
 
 
-def peft(found, folder):
-    """What PEFT's save_pretrained writes of a transformer with diffusers' names."""
+def keyed(found, key, *, alpha=False):
+    """The two matrices of every layer, named by what `key` makes of the layer."""
     tensors = {}
     for layer, (down, up) in found.items():
-        tensors[f"base_model.model.{theirs(layer)}.lora_A.weight"] = down
-        tensors[f"base_model.model.{theirs(layer)}.lora_B.weight"] = up
+        name, kinds = key(layer)
+        tensors |= {f"{name}.{kinds[0]}.weight": down, f"{name}.{kinds[1]}.weight": up}
+        if alpha:
+            tensors[f"{name}.alpha"] = torch.tensor(ALPHA)
+    return tensors
+
+
+AB, DOWN_UP = ("lora_A", "lora_B"), ("lora_down", "lora_up")
+
+
+def peft(found, folder):
+    """What PEFT's save_pretrained writes of a transformer with diffusers' names."""
     folder.mkdir()
+    tensors = keyed(found, lambda layer: (f"base_model.model.{theirs(layer)}", AB))
     save_file(tensors, folder / "adapter_model.safetensors")
     config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA}
     (folder / "adapter_config.json").write_text(json.dumps(config))
@@ -76,10 +87,7 @@ def peft(found, folder):
 
 def diffusers(found, folder):
     """What a pipeline's save_lora_weights writes."""
-    tensors = {}
-    for layer, (down, up) in found.items():
-        tensors[f"transformer.{theirs(layer)}.lora_A.weight"] = down
-        tensors[f"transformer.{theirs(layer)}.lora_B.weight"] = up
+    tensors = keyed(found, lambda layer: (f"transformer.{theirs(layer)}", AB))
     said = {"transformer.r": RANK, "transformer.lora_alpha": ALPHA}
     path = folder / "pytorch_lora_weights.safetensors"
     save_file(tensors, path, metadata={"lora_adapter_metadata": json.dumps(said)})
@@ -88,35 +96,28 @@ def diffusers(found, folder):
 
 def musubi(found, folder):
     """What kohya's trainers write."""
-    tensors = {}
-    for layer, (down, up) in found.items():
-        name = "lora_unet_" + layer.replace(".", "_")
-        tensors[f"{name}.lora_down.weight"] = down
-        tensors[f"{name}.lora_up.weight"] = up
-        tensors[f"{name}.alpha"] = torch.tensor(ALPHA)
-    save_file(tensors, folder / "musubi.safetensors")
-    return folder / "musubi.safetensors"
+    path = folder / "musubi.safetensors"
+
+    def key(layer):
+        return "lora_unet_" + layer.replace(".", "_"), DOWN_UP
+
+    save_file(keyed(found, key, alpha=True), path)
+    return path
 
 
 def lightning(found, folder):
     """What few-step files hold, besides changes in full (tested apart)."""
-    tensors = {}
-    for layer, (down, up) in found.items():
-        tensors[f"diffusion_model.{layer}.lora_down.weight"] = down
-        tensors[f"diffusion_model.{layer}.lora_up.weight"] = up
-        tensors[f"diffusion_model.{layer}.alpha"] = torch.tensor(ALPHA)
-    save_file(tensors, folder / "lightning.safetensors")
-    return folder / "lightning.safetensors"
+    path = folder / "lightning.safetensors"
+    save_file(keyed(found, lambda layer: (f"diffusion_model.{layer}", DOWN_UP), alpha=True), path)
+    return path
 
 
 def comfy(found, folder):
     """ComfyUI's prefix with PEFT's names of the matrices and no alpha."""
-    tensors = {}
-    for layer, (down, up) in found.items():
-        tensors[f"diffusion_model.{layer}.lora_A.weight"] = down
-        tensors[f"diffusion_model.{layer}.lora_B.weight"] = up * (ALPHA / RANK)
-    save_file(tensors, folder / "comfy.safetensors")
-    return folder / "comfy.safetensors"
+    path = folder / "comfy.safetensors"
+    scaled = {layer: (down, up * (ALPHA / RANK)) for layer, (down, up) in found.items()}
+    save_file(keyed(scaled, lambda layer: (f"diffusion_model.{layer}", AB)), path)
+    return path
 
 
 LAYOUTS = (peft, diffusers, musubi, lightning, comfy)
