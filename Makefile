@@ -13,6 +13,11 @@ STAMP := .venv/.installed
 # PyTorch and OpenMP would start as many threads as a large machine has cores in every process
 THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
+# Tests start hundreds of processes. Where Python is told to write no bytecode, as in many
+# containers, each would compile all that it imports: 21 s of processor time instead of 9 for
+# torch and transformers. A folder of its own leaves the checkout as clean as was asked for.
+BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
+
 .PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-gpu schema build clean
 
 help: ## what there is
@@ -34,10 +39,10 @@ demo: $(STAMP) ## curate, caption, train and sample three real clips on this mac
 	$(BIN)/python -m wanctl.demo
 
 test: $(STAMP) ## all tests but the slow ones and those that need a GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(THREADS) --dist worksteal
+	$(BYTECODE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(THREADS) --dist worksteal
 
 test-slow: $(STAMP) ## the tests that take minutes
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -m slow --timeout 3600
+	$(BYTECODE) OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -m slow --timeout 3600
 
 test-browser: $(STAMP) ## the report in headless Chromium (CHROMIUM names it)
 	$(BIN)/python -m pytest -q -m browser
