@@ -1,5 +1,6 @@
 """Reading videos that a user names, in a process that may hang or die."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -17,7 +18,7 @@ STRIP_FPS = 1.0
 
 
 class Reader:
-    """Calls functions on a video in a worker process.
+    """Calls functions on a video in a worker process, which ends with the reader.
 
     Args:
         timeout_s: seconds a call may take.
@@ -25,7 +26,8 @@ class Reader:
     """
 
     def __init__(self, timeout_s: float, memory_bytes: int) -> None:
-        self._limits = timeout_s, memory_bytes
+        self._pool = DecodePool(1, timeout_s, memory_bytes)  # nothing starts before the first call
+        weakref.finalize(self, self._pool.close)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The function's result.
@@ -33,8 +35,7 @@ class Reader:
         Raises:
             VideoError: it failed; one line that says why.
         """
-        with DecodePool(1, *self._limits) as pool:
-            [(_, result)] = pool.map(function, [arguments])
+        [(_, result)] = self._pool.map(function, [arguments])
         if isinstance(result, Failure):
             raise VideoError(result.message)
         return result

@@ -60,7 +60,7 @@ class Shelf:
     """
 
     def __init__(self, decode: DecodeSection) -> None:
-        self._decode = decode
+        self._reader = Reader(decode.timeout_s, int(decode.memory_gb * 2**30))
         self._kept: dict[str, InputFiles] = {}
 
     def read(self, section: SampleSection, fps: float) -> InputFiles:
@@ -69,22 +69,21 @@ class Shelf:
         if key not in self._kept:
             while len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = read_inputs(section, fps, self._decode)
+            self._kept[key] = read_inputs(section, fps, self._reader)
         return self._kept[key]
 
 
-def read_inputs(section: SampleSection, fps: float, decode: DecodeSection) -> InputFiles:
+def read_inputs(section: SampleSection, fps: float, reader: Reader) -> InputFiles:
     """Read what the recipe names.
 
     Args:
         section: the recipe's `sample`.
         fps: of the output.
-        decode: limits of the process that reads footage.
+        reader: reads footage.
 
     Raises:
         UserError: `KEY: FILE: why it cannot be used`.
     """
-    reader = Reader(decode.timeout_s, int(decode.memory_gb * 2**30))
     names = dict(_named(section))
     hashes = {key: _at(key, _hash, name) for key, name in names.items()}
 

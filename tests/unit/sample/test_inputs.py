@@ -1,5 +1,7 @@
 """Files that a sample is made from: pictures and footage as they should come out, and bad ones."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from PIL import Image
 from wanctl.data.encode import write_video
 from wanctl.data.stream import VideoError
 from wanctl.errors import UserError
-from wanctl.recipe.schema import DecodeSection, SampleSection
+from wanctl.recipe.schema import SampleSection
 from wanctl.sample import clips
 from wanctl.sample.clips import Reader, open_clip
 from wanctl.sample.inputs import read_inputs
@@ -112,6 +114,15 @@ def footage(tmp_path_factory):
     return path
 
 
+def test_one_process_serves_a_reader_and_ends_with_it():
+    reader = Reader(60, 4 * 2**30)
+    first, second = reader.call(os.getpid), reader.call(os.getpid)
+    assert first == second != os.getpid()
+    del reader
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
 def test_footage_is_read_some_pictures_at_a_time(footage, monkeypatch):
     monkeypatch.setattr(clips, "BLOCK_BYTES", 5 * 48 * 64 * 3)
     clip = open_clip(str(footage), READER)
@@ -145,7 +156,7 @@ def test_inputs_are_known_by_their_contents(tmp_path, corner, footage):
         image=a, references=(a, b), known_frames={-1: b, 0: a}, video=str(footage), mask=b,
         given_frames=5,
     )  # fmt: skip
-    found = read_inputs(section, 12.0, DecodeSection())
+    found = read_inputs(section, 12.0, READER)
     assert found.inputs.image.shape == (3, 20, 30)
     assert list(found.inputs.known_frames) == [-1, 0]
     assert len(found.inputs.references) == 2
@@ -158,7 +169,7 @@ def test_inputs_are_known_by_their_contents(tmp_path, corner, footage):
         "mask",
     }  # fmt: skip
     assert str(footage) in found.metadata()["input_files"]
-    assert read_inputs(SampleSection(), 12.0, DecodeSection()).metadata() == {}
+    assert read_inputs(SampleSection(), 12.0, READER).metadata() == {}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +188,7 @@ def test_a_bad_file_is_told_by_its_key(tmp_path, monkeypatch, section, message):
     for name in ("text.mp4", "text.png"):
         (tmp_path / name).write_text("neither", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        read_inputs(SampleSection(**section), 16.0, DecodeSection())
+        read_inputs(SampleSection(**section), 16.0, Reader(60, 4 * 2**30))  # of this folder
     assert "\n" not in str(caught.value)
 
 
@@ -191,11 +202,11 @@ def test_a_picture_behind_a_url(corner):
     with fsspec.open("memory://pictures/a.png", "wb") as file:
         file.write(data.getvalue())
         name = "memory://pictures/a.png"
-    found = read_inputs(SampleSection(image=name), 16.0, DecodeSection())
+    found = read_inputs(SampleSection(image=name), 16.0, READER)
     assert found.inputs.image.shape == (3, 20, 30)
     with fsspec.open("memory://pictures/b.png", "wb") as file:
         file.write(b"no picture")
     with pytest.raises(UserError, match=r"^image: memory://pictures/b\.png: not a picture"):
-        read_inputs(SampleSection(image="memory://pictures/b.png"), 16.0, DecodeSection())
+        read_inputs(SampleSection(image="memory://pictures/b.png"), 16.0, READER)
     with pytest.raises(UserError, match=r"^image: memory://pictures/none\.png: "):
-        read_inputs(SampleSection(image="memory://pictures/none.png"), 16.0, DecodeSection())
+        read_inputs(SampleSection(image="memory://pictures/none.png"), 16.0, READER)
