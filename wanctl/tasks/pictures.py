@@ -45,10 +45,8 @@ class PictureTask(Task, Protocol):
             raise UserError(f"frames: got 1; task {self.name} makes videos of 5 frames or more")
         if not asked.exact:
             area = shape.height * shape.width
-            try:
-                sides = shape_of_area(self.picture_size(inputs), area, vae.spatial_stride)
-            except UserError as error:
-                raise UserError(f"{self.leading}: {error}") from None
+            picture = self.picture_size(inputs)
+            sides = shape_of_area(self.leading, picture, area, vae.spatial_stride)
             shape = PixelShape(shape.frames, *sides)
         if shape.frames % TEMPORAL_STRIDE == 1:  # what is not is refused with its reason later
             self.places(inputs, shape.frames)

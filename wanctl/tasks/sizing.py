@@ -20,30 +20,32 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
-def shape_of_area(size: Size, area: int, stride: int) -> Size:
+def shape_of_area(key: str, size: Size, area: int, stride: int) -> Size:
     """The size with a picture's shape whose area is at most `area` (I2V, FLF2V).
 
     Args:
+        key: names the picture in messages.
         size: of the picture.
         area: of the video, pixels.
         stride: of the VAE.
 
     Raises:
-        UserError: the picture is so narrow that a side would vanish; the text has no key.
+        UserError: `KEY: message`; the picture is so narrow that a side would vanish.
     """
     ratio = size[0] / size[1]
     rows = round(math.sqrt(area * ratio) // stride // PATCH[1] * PATCH[1])
     columns = round(math.sqrt(area / ratio) // stride // PATCH[2] * PATCH[2])
-    return _whole(size, area, (rows * stride, columns * stride))
+    return _whole(key, size, area, (rows * stride, columns * stride))
 
 
-def shape_of_sides(size: Size, area: int, multiple: int) -> Size:
+def shape_of_sides(key: str, size: Size, area: int, multiple: int) -> Size:
     """The size nearest to a picture's shape: sides rounded to multiples one by one (TI2V).
 
     Two candidates, one with the width rounded first and one with the height; the nearer in shape
     is taken, and of equally near ones the second.
 
     Args:
+        key: names the picture in messages.
         size: of the picture.
         area: of the video, pixels.
         multiple: of both sides.
@@ -56,7 +58,7 @@ def shape_of_sides(size: Size, area: int, multiple: int) -> Size:
     height = area / width
     first_width = int(width // multiple * multiple)
     second_height = int(height // multiple * multiple)
-    _whole(size, area, (second_height, first_width))
+    _whole(key, size, area, (second_height, first_width))
     first = (int(area / first_width // multiple * multiple), first_width)
     second = (second_height, int(area / second_height // multiple * multiple))
 
@@ -107,9 +109,9 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return scaled.permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
 
 
-def _whole(size: Size, area: int, found: Size) -> Size:
+def _whole(key: str, size: Size, area: int, found: Size) -> Size:
     if min(found) < 1:
         raise UserError(
-            f"got a picture of {size[1]}x{size[0]}; too narrow for a video of {area} pixels"
+            f"{key}: got a picture of {size[1]}x{size[0]}; too narrow for a video of {area} pixels"
         )
     return found

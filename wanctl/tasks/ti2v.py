@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.errors import UserError
 from wanctl.model.shapes import PATCH, PixelShape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, asked_shape, pad_texts
@@ -36,12 +35,9 @@ class TI2V(Task):
         shape = asked_shape(asked, defaults, self.default_frames(defaults.frames))
         if inputs.image is None or asked.exact:
             return shape
-        sides = inputs.image.shape[1], inputs.image.shape[2]
-        try:
-            found = shape_of_sides(sides, shape.height * shape.width, vae.spatial_stride * PATCH[1])
-        except UserError as error:
-            raise UserError(f"image: {error}") from None
-        return PixelShape(shape.frames, *found)
+        picture = inputs.image.shape[1], inputs.image.shape[2]
+        area, multiple = shape.height * shape.width, vae.spatial_stride * PATCH[1]
+        return PixelShape(shape.frames, *shape_of_sides("image", picture, area, multiple))
 
     def conditions(
         self,

@@ -202,6 +202,15 @@ def size_of(task, inputs, frames=81, variant=I2V):
         ("i2v", Inputs(image=picture(0), last_image=picture(0)), 81, "^last_image: task i2v takes"),
         ("t2v", Inputs(image=picture(0)), 81, r"^image: task t2v takes none \(it takes words only"),
         ("i2v", Inputs(image=picture(0, (4, 9000))), 81, "^image: got a picture of 9000x4; too"),
+        ("ti2v", Inputs(image=picture(0, (4, 9000))), 81, "^image: got a picture of 9000x4; too"),
+        (
+            "interpolation", Inputs(known_frames={0: picture(0, (4, 9000))}), 81,
+            "^known_frames: got a picture of 9000x4; too",
+        ),
+        (
+            "continuation", Inputs(video=footage(size=(4, 9000))), 81,
+            "^video: got a picture of 9000x4; too",
+        ),
         ("interpolation", Inputs(), 81, "^known_frames: task interpolation needs one"),
         (
             "interpolation", Inputs(known_frames={90: picture(0)}), 81,

@@ -29,8 +29,8 @@ P480, P720, TI2V = 480 * 832, 720 * 1280, 704 * 1280
     ],
 )
 def test_image_to_video_takes_the_pictures_shape(picture, at_480p, at_720p):
-    assert shape_of_area(picture, P480, 8) == at_480p
-    assert shape_of_area(picture, P720, 8) == at_720p
+    assert shape_of_area("image", picture, P480, 8) == at_480p
+    assert shape_of_area("image", picture, P720, 8) == at_720p
 
 
 def test_the_expression_is_the_official_one_for_every_shape():
@@ -40,7 +40,8 @@ def test_the_expression_is_the_official_one_for_every_shape():
                 ratio = height / width
                 rows = round(np.sqrt(area * ratio) // 8 // 2 * 2)
                 columns = round(np.sqrt(area / ratio) // 8 // 2 * 2)
-                assert shape_of_area((height, width), area, 8) == (8 * rows, 8 * columns)
+                got = shape_of_area("image", (height, width), area, 8)
+                assert got == (8 * rows, 8 * columns)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,15 @@ def test_the_expression_is_the_official_one_for_every_shape():
     ],
 )
 def test_text_and_image_to_video_rounds_one_side_first(width, height, expected):
-    assert shape_of_sides((height, width), TI2V, 32) == expected[::-1]
+    assert shape_of_sides("image", (height, width), TI2V, 32) == expected[::-1]
 
 
 @pytest.mark.parametrize("rule", [shape_of_area, shape_of_sides])
 @pytest.mark.parametrize("size", [(4, 40_000), (40_000, 4)])
 def test_a_strip_makes_no_video(rule, size):
-    with pytest.raises(UserError, match=f"got a picture of {size[1]}x{size[0]}; too narrow"):
-        rule(size, P480, 32)
+    message = f"^video: got a picture of {size[1]}x{size[0]}; too narrow"
+    with pytest.raises(UserError, match=message):
+        rule("video", size, P480, 32)
 
 
 def test_bytes_and_values_turn_into_each_other_without_loss():
