@@ -127,7 +127,7 @@ def test_a_sample_of_four_processes_with_weights_in_parts_is_that_of_one(trained
     [
         ("sample.frames=6", "sample.frames: got 6"),
         ("parallel.ulysses=4", "parallel: got cfg auto, ring auto, ulysses 4"),
-        ("model.vae_tile=256", "model.vae_tile is for one process"),
+        ("model.vae_tile=256", "model.vae_tile: got 256 for several processes"),
     ],
 )
 def test_a_mistake_is_told_once_and_ends_all_processes(wrong, line, trained, tmp_path):

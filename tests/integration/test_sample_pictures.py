@@ -33,7 +33,7 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.variants import VARIANTS
 from wanctl.model.weights import load_vae
-from wanctl.sample import transformers
+from wanctl.sample import maker, transformers
 from wanctl.sample.run import sample
 
 SIDE, FRAMES = 32, 9
@@ -248,7 +248,8 @@ def test_text_to_video_with_two_experts(saved, tmp_path):
     assert_equal(same, got)  # to the bit where both lie equally aligned in memory
 
 
-def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("parked", "lots"), [(8, 1), (2, 2)])
+def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeypatch, parked, lots):
     _, folder = saved("t2v-a14b")
     load_dit, loaded = transformers.load_dit, []
 
@@ -257,13 +258,14 @@ def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeyp
         return load_dit(*args, **keys)
 
     monkeypatch.setattr(transformers, "load_dit", counted)
+    monkeypatch.setattr(maker, "PARKED", parked)
     frames = (1, 5, 9)  # of three shapes, so that none share a batch
     prompts = tmp_path / "prompts.jsonl"
     lines = [json.dumps({"prompt": PROMPT, "frames": number}) for number in frames]
     prompts.write_text("\n".join(lines), encoding="utf-8")
     keys = ("model.variant=wan2.2-t2v-a14b", "sample.step_cache=0.05", "sample.width=32")
     made = sample(recipe(folder, *keys), str(prompts), tmp_path)
-    assert loaded == ["high", "low"]
+    assert loaded == ["high", "low"] * lots
     for number, path in zip(frames, made, strict=True):
         [alone] = sample(recipe(folder, *keys, f"sample.frames={number}"), PROMPT, tmp_path / "one")
         assert alone.name == path.name

@@ -59,6 +59,9 @@ DIT_KEYS: KeyTable = (
     ),
 )
 
+# ComfyUI's umT5 files carry the bytes of their sentencepiece model, without which it reads none.
+VOCABULARY = "spiece_model"
+
 # umT5: published `.pth` beside transformers' UMT5EncoderModel.
 TEXT_KEYS: KeyTable = (
     ("token_embedding", "shared"),

@@ -20,7 +20,8 @@ from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from wanctl.model.components import weight_files
-from wanctl.model.layouts import TEXT_KEYS, to_diffusers
+from wanctl.model.layouts import TEXT_KEYS, VOCABULARY, to_diffusers
+from wanctl.model.scaled import is_beside, read_scales, unscaled
 from wanctl.model.tensors import (
     WeightsError,
     check_tensors,
@@ -43,6 +44,7 @@ class UMT5:
         model: on the meta device.
         files: where its weights are.
         names: name in the files -> name in the model.
+        scales: name in the files -> what a weight in fp8 is to be multiplied by.
         device: where it runs.
         dtype: of its weights.
     """
@@ -52,11 +54,13 @@ class UMT5:
         model: UMT5EncoderModel,
         files: Sequence[Path],
         names: Mapping[str, str],
+        scales: Mapping[str, Tensor],
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         self._stack = model.encoder
         self._files = files
+        self._scales = scales
         self._stored = {name: stored for stored, name in names.items()}
         self._device = device
         self._dtype = dtype
@@ -68,7 +72,8 @@ class UMT5:
         """Load all of it for good, for many calls."""
         for prefix, part in self._parts():
             self._fill(part, prefix)
-        self._embedding = self._rows().to(self._device, self._dtype)
+        name, rows = self._rows()
+        self._embedding = unscaled(name, rows, self._scales).to(self._device, self._dtype)
         return self
 
     def __call__(
@@ -83,15 +88,20 @@ class UMT5:
         Returns:
             (1, S, E) of each, in the weights' dtype.
         """
-        rows = self._rows() if self._embedding is None else self._embedding
-        ids = [prompt.to(rows.device) for prompt in prompts]
-        states = [F.embedding(each, rows).to(self._device, self._dtype) for each in ids]
+        states = self._embedded(prompts)
         for prefix, part in self._parts():
             with self._filled(part, prefix):
                 states = [_hidden(part(state)) for state in states]
             if on_block and prefix != NORM:
                 on_block()
         return states
+
+    def _embedded(self, prompts: Sequence[Tensor]) -> list[Tensor]:
+        if self._embedding is not None:
+            return [F.embedding(ids.to(self._device), self._embedding) for ids in prompts]
+        name, rows = self._rows()
+        found = [unscaled(name, rows[ids.cpu()], self._scales) for ids in prompts]
+        return [state.to(self._device, self._dtype) for state in found]
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:
         for number, block in enumerate(self._stack.block):
@@ -111,16 +121,18 @@ class UMT5:
         names = {s: n.removeprefix(prefix) for n, s in self._stored.items() if n.startswith(prefix)}
         # A copy: pages of the mapped file are let go of when the next part is read.
         tensors = {
-            names[stored]: tensor.to(self._device, self._dtype, copy=True)
+            names[stored]: unscaled(stored, tensor, self._scales).to(
+                self._device, self._dtype, copy=True
+            )
             for stored, tensor in read_tensors(self._files, names)
         }
         part.load_state_dict(tensors, strict=True, assign=True)
 
-    def _rows(self) -> Tensor:
+    def _rows(self) -> tuple[str, Tensor]:
         """The embedding as it lies in its file, of which only the rows asked for are read."""
         name = self._stored[SHARED if SHARED in self._stored else TWIN]
-        ((_, rows),) = read_tensors(self._files, {name})
-        return rows
+        [found] = read_tensors(self._files, {name})
+        return found
 
 
 def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT5, list[Path]]:
@@ -132,7 +144,8 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     files = [path] if path.is_file() else list(weight_files(path, "model") or ())
     if not files:
         raise WeightsError(f"{path}: holds no model.safetensors")
-    stored = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
+    every = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
+    stored = {n: shape for n, shape in every.items() if n != VOCABULARY and not is_beside(n)}
     names = to_diffusers(stored, TEXT_KEYS)
     shapes = {names[name]: shape for name, shape in stored.items()}
     if path.is_file():
@@ -146,7 +159,7 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     check_tensors(
         shapes | {n: shapes.get(embedding, ()) for n in (SHARED, TWIN)}, expected, str(files[0])
     )
-    return UMT5(model.eval(), files, names, device, dtype), files
+    return UMT5(model.eval(), files, names, read_scales(files, every), device, dtype), files
 
 
 def _hidden(made: Tensor | tuple[Tensor, ...]) -> Tensor:

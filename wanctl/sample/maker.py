@@ -136,6 +136,8 @@ class Maker:
         plan = list(self._batches())
         together = PARKED if self.weights.dit.dit_low else 1
         for start in range(0, len(plan), together):
+            if together > 1:
+                self._transformers.let_go()  # the low-noise expert of the batches before
             turns = [
                 turn
                 for batch in plan[start : start + together]
@@ -281,8 +283,8 @@ def _check_alone(settings: Settings) -> None:
         )
     if settings.vae_tile:
         raise UserError(
-            "model.vae_tile is for one process; several divide the picture's rows, which takes "
-            "less memory as well: leave it out"
+            f"model.vae_tile: got {settings.vae_tile} for several processes, which divide the "
+            "picture's rows and save memory so; leave it out"
         )
 
 

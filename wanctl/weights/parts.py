@@ -11,6 +11,7 @@ from wanctl.model.layouts import (
     DIT_KEYS,
     IMAGE_KEYS,
     TEXT_KEYS,
+    VOCABULARY,
     KeyTable,
     to_diffusers,
     to_official,
@@ -26,8 +27,6 @@ TRANSFORMER, LOW, VAE, TEXT, IMAGE = (
     "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",
 )  # fmt: skip
 PARTS = (TRANSFORMER, LOW, VAE, TEXT, IMAGE)
-# ComfyUI's umT5 files carry the bytes of their sentencepiece model, without which it reads none.
-VOCABULARY = "spiece_model"
 TWIN = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
 CLIP_PREFIX = "vision_model."
 CLASS, POSITIONS = "visual.cls_embedding", "visual.pos_embedding"

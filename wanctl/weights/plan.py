@@ -11,7 +11,7 @@ import torch
 from wanctl.log import log
 from wanctl.model.components import STEM
 from wanctl.model.dit import keeps_fp32
-from wanctl.model.layouts import COMMUNITY_PREFIX
+from wanctl.model.layouts import COMMUNITY_PREFIX, VOCABULARY
 from wanctl.model.scaled import FP8, MARKER, marker, scale_name, to_fp8
 from wanctl.model.shape_config import vae_shape_from_tensors
 from wanctl.model.tensors import shards
@@ -25,7 +25,6 @@ from wanctl.weights.parts import (
     TEXT,
     TRANSFORMER,
     VAE,
-    VOCABULARY,
     Part,
     Tensors,
     diffusers_tensors,

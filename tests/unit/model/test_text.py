@@ -4,12 +4,14 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertModel, PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from wanctl.errors import UserError
 from wanctl.model.layouts import TEXT_KEYS, to_official
 from wanctl.model.minilm import minilm_folder
+from wanctl.model.scaled import marker, scale_name, to_fp8
 from wanctl.model.text import clean_prompt, load_text_encoder
 from wanctl.model.variants import WAN_NEGATIVE_PROMPT
 
@@ -89,6 +91,33 @@ def test_umt5_gives_the_numbers_of_transformers(tmp_path, umt5, tokenizer_folder
     expected = expected_rows(umt5, tokenizer_folder)
     assert encoder.dim == 24
     torch.testing.assert_close(rows, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "block by block"])
+def test_umt5_of_one_file_in_scaled_fp8(tmp_path, umt5, tokenizer_folder, keep):
+    """As community files have it; the same numbers as of the weights that fp8 and scale make."""
+    tensors, plain = {}, {}
+    for name, tensor in umt5.state_dict().items():
+        plain[name] = tensor
+        if name == "encoder.embed_tokens.weight":
+            continue
+        tensors[name] = tensor
+        if tensor.ndim == 2 and ".layer." in name and "bias" not in name:
+            tensors[name], scale = to_fp8(tensor)
+            tensors[scale_name(name)] = scale
+            plain[name] = tensors[name].float() * scale
+    tensors |= {"scaled_fp8": marker(), "spiece_model": torch.zeros(9, dtype=torch.uint8)}
+    save_file(tensors, tmp_path / "umt5_xxl_fp8_e4m3fn_scaled.safetensors")
+    (tmp_path / "tokenizer").symlink_to(tokenizer_folder)
+    [file] = tmp_path.glob("*.safetensors")
+    rows = load_text_encoder("umt5", file, text_len=TEXT_LEN, keep=keep).encode(PROMPTS)
+    exact = expected_rows(umt5, tokenizer_folder)
+    kept = {name: tensor.clone() for name, tensor in umt5.state_dict().items()}
+    umt5.load_state_dict(plain)
+    rounded = expected_rows(umt5, tokenizer_folder)
+    umt5.load_state_dict(kept)
+    torch.testing.assert_close(rows, rounded, atol=2e-5, rtol=0)
+    assert (rounded - exact).abs().max() > 1e-3
 
 
 def test_umt5_that_is_not_kept_holds_one_block_at_a_time(tmp_path, umt5, tokenizer_folder):
