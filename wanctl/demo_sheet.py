@@ -1,6 +1,5 @@
 """The demo's last stage: which training clip each sample is closest to, in numbers and pictures."""
 
-import csv
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 
 from wanctl.data.buckets import spread_windows
+from wanctl.data.captions import read_captions
+from wanctl.data.dataset import DatasetDir
 from wanctl.data.video import read_metadata
 from wanctl.errors import UserError
 from wanctl.log import console, progress
@@ -45,7 +46,7 @@ def compare(out: Path, prompts: Mapping[str, str]) -> int:
         out: the run folder.
         prompts: name -> prompt, as captioned and as sampled.
     """
-    clips = _training_clips(out / "dataset/training", prompts)
+    clips = _training_clips(out / "dataset", prompts)
     samples = _samples(out / "samples", prompts)
     metric = PerceptualDistance()
     nearest: dict[str, dict[str, Nearest]] = {}
@@ -66,15 +67,20 @@ def compare(out: Path, prompts: Mapping[str, str]) -> int:
 
 
 def _training_clips(folder: Path, prompts: Mapping[str, str]) -> dict[str, list[np.ndarray]]:
+    """The clips that were trained on, by the prompt that they are captioned with."""
     names = {prompt: name for name, prompt in prompts.items()}
     clips: dict[str, list[np.ndarray]] = {name: [] for name in prompts}
-    for listing in sorted(folder.glob("*/clips.csv")):
-        with listing.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                clips[names[row["caption"]]].append(_frames_of(listing.parent / row["path"]))
+    captions = read_captions(DatasetDir.open(folder), ())
+    for path in sorted(folder.glob("training/*/*.mp4")):
+        for words in captions.get(path.stem, ()):
+            if words.text in names:
+                clips[names[words.text]].append(_frames_of(path))
     missing = [name for name, videos in clips.items() if not videos]
     if missing:
-        raise UserError(f"{folder}: no clip of {', '.join(missing)}; run `make demo` again")
+        raise UserError(
+            f"{folder}/training: no clip of {', '.join(missing)}; remove {folder.parent} and run "
+            "`make demo` again"
+        )
     return clips
 
 

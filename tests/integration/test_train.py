@@ -2,19 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
 from wanctl.data.encode import read_metadata, write_video
 from wanctl.data.video import scan
+from wanctl.demo_sheet import compare
 from wanctl.errors import UserError
 from wanctl.model.vae import WanVAE
 from wanctl.model.variants import VAEShape
@@ -185,6 +190,27 @@ def test_the_trained_vae_is_what_train_dit_takes(loaded, tmp_path, caplog, foota
     save_vae(other, tmp_path / "vae", metadata={"step": "2"})
     with pytest.raises(UserError, match="was trained with VAE tiny@"):
         train_dit(loaded(*short, "train_dit.steps=4"), tmp_path)
+
+
+def test_the_demo_compares_each_sample_with_the_clips_of_its_prompt(loaded, tmp_path, footage):
+    run = tmp_path / "run"
+    shutil.copytree(footage, run / "dataset", ignore=shutil.ignore_patterns("training", "latents"))
+    one_size = "train_vae.buckets=[{frames: 5, height: 32, width: 32}]"
+    train_vae(loaded(f"dataset.path={run / 'dataset'}", "train_vae.steps=1", one_size), run)
+    captions = read_captions(DatasetDir.open(run / "dataset"), ())
+    prompts = {}
+    for number, file in enumerate(sorted((run / "dataset/training").glob("*/*.mp4"))):
+        prompts[f"clip {number}"] = prompt = captions[file.stem][0].text
+        with av.open(str(file)) as video:
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        (run / "samples").mkdir(exist_ok=True)
+        write_video(run / "samples" / f"{number}.mp4", frames, 8, metadata={"prompt": prompt})
+    assert len(prompts) == 3
+    assert compare(run, prompts) == 3
+    with Image.open(run / "demo.png") as sheet:
+        assert np.asarray(sheet).std() > 10
+    with pytest.raises(UserError, match="no clip of fox; remove"):
+        compare(run, {"fox": "a red fox"})
 
 
 def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage):
