@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from wanctl.cli.main import app
-from wanctl.names import schema_text
+from wanctl.recipe.validate import schema_text
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(

@@ -13,8 +13,8 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters._clip_files import find_head
-from wanctl_filters._embedding_keys import CHUNK_ROWS, ClipKeys, vectors_of
+from wanctl_filters.shared.clip_files import find_head
+from wanctl_filters.shared.embedding_keys import CHUNK_ROWS, ClipKeys, vectors_of
 
 HEAD_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 
@@ -109,7 +109,7 @@ class Aesthetic(ClipKeys):
     @cached_property
     def _head(self) -> tuple[np.ndarray, float]:
         """The head's layers as one: there is nothing but dropout in between."""
-        from wanctl_filters._clip_files import load_head
+        from wanctl_filters.shared.clip_files import load_head
 
         weight, bias = np.eye(1), np.zeros(1)
         for layer, offset in reversed(load_head(self._find_head(), "cpu")):

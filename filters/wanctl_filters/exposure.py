@@ -15,8 +15,8 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters._bars import picture_area
-from wanctl_filters._ragged import labels, medians
+from wanctl_filters.shared.bars import picture_area
+from wanctl_filters.shared.ragged import labels, medians
 
 _FLAT_LEVELS = 6
 # A white ground lines most of the picture's outline, and its own outline around the subject is

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import Batch, Filter, UserError, Verdicts, threshold
-from wanctl_filters.quality import survivors
+from wanctl_filters.quality.filter import survivors
 
 REST = "other"
 

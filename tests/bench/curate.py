@@ -24,14 +24,14 @@ import psutil
 import yaml
 
 from wanctl.curate.api import FilterUnavailableError
-from wanctl.curate.look import Span, look
-from wanctl.curate.measuring import as_clip
+from wanctl.curate.measure.measure_task import Span, look
+from wanctl.curate.measure.measuring import as_clip
 from wanctl.curate.registry import NamedFilter, Unit, filter_class, filter_names, measured_units
-from wanctl.curate.split import SplitRules, make_clips
-from wanctl.data.spans import open_span
-from wanctl.data.video import scan
-from wanctl.data.worker import ONE_THREAD
+from wanctl.curate.split.split import SplitRules, make_clips
 from wanctl.log import log
+from wanctl.video.probe import scan
+from wanctl.video.seek import open_span
+from wanctl.video.worker_pool import ONE_THREAD
 
 ROUNDS = 5
 # Runs beside the decoder too, but optical flow is not cheap.

@@ -15,17 +15,17 @@ import psutil
 from PIL import Image, ImageDraw
 
 from wanctl.curate.api import Filter, FrameSpec
-from wanctl.curate.engine import Job, work
+from wanctl.curate.context import Limits, Watch
+from wanctl.curate.engines.local import Job, work
+from wanctl.curate.measure.timing import Timings
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
-from wanctl.curate.scanning import Splitter
-from wanctl.curate.shots import DETECTORS, DetectorSettings
-from wanctl.curate.site import Limits, Watch
-from wanctl.curate.split import SplitRules
-from wanctl.curate.timing import Timings
+from wanctl.curate.split.scanning import Splitter
+from wanctl.curate.split.shots import DETECTORS, DetectorSettings
+from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.encode import write_video
-from wanctl.data.footage import list_footage
 from wanctl.log import EventLog, board
+from wanctl.video.encode import write_video
+from wanctl.video.footage import list_footage
 
 FILES, CLIPS_PER_FILE, FRAMES, SIDE = 25, 200, 17, 64
 LIGHT = ("border", "exposure", "blur")

@@ -13,8 +13,8 @@ from harness import compare, peak_rss
 from models import SHAPE, our_transformer, texts, their_transformer
 
 from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.cross_attention_cache import Reading
 from wanctl.diffusion.guidance import guided_velocity
-from wanctl.diffusion.reading import Reading
 
 LATENTS = (1, 16, 5, 32, 52)  # 5 * 16 * 26 = 2,080 tokens
 GUIDE_SCALE = 5.0

@@ -17,7 +17,7 @@ from gpu_meter import CUDA
 from run import run_all
 
 from wanctl.errors import UserError, unknown
-from wanctl.model.attention import backend_name
+from wanctl.runtime.attention_kernels import backend_name
 
 MODULES = ("gpu_step", "gpu_vae", "gpu_streaming")
 RESULT = Path("bench-gpu.json")

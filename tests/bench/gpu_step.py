@@ -18,7 +18,7 @@ from harness import Arm, compare
 from models import diffusers_twin, drawn_transformer
 from torch import Tensor
 
-from wanctl.model.dit import WanModel
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, DiTShape
 
 LATENTS_480P = (1, 16, 21, 60, 104)  # 480x832x81

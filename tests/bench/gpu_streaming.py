@@ -14,9 +14,9 @@ from gpu_step import LATENTS_480P, draw_inputs
 from harness import Arm, compare
 from models import drawn_transformer
 
-from wanctl.model.dit import WanModel
-from wanctl.model.streaming import Transfer, stream_blocks
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.runtime.streaming import Transfer, stream_blocks
 
 SHAPE = replace(VARIANTS["wan2.1-t2v-14b"].dit, num_layers=8)
 SMALL_CARD_BYTES = 24e9

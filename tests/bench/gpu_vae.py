@@ -14,10 +14,10 @@ from gpu_meter import BF16, CUDA, added_mb, distance, forget, waiting
 from harness import Arm, compare
 from torch import Tensor
 
-from wanctl.model.layouts import to_diffusers
-from wanctl.model.vae import WanVAE
+from wanctl.checkpoint.key_tables import to_diffusers
+from wanctl.checkpoint.load import vae_table
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.model.weights import vae_table
 
 LATENTS = (1, 16, 21, 60, 104)
 DTYPES = {"bf16": BF16, "fp32": torch.float32}

@@ -2,8 +2,8 @@
 
 import torch
 
-from wanctl.model.dit import WanModel
-from wanctl.model.layouts import DIT_KEYS, to_diffusers
+from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 SHAPE = DiTShape(dim=1536, ffn_dim=8960, num_layers=4, num_heads=12)

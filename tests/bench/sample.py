@@ -14,7 +14,7 @@ from models import our_transformer, texts, their_transformer
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.model.vae import WanVAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.sample.pixels import to_frames
 

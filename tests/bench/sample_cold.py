@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 
 LIMIT_S = 10.0
 RUNS = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from wanctl.model.vae import WanVAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 
 sys.path.insert(0, str(Path(__file__).parent))

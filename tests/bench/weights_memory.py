@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from harness import peak_rss
 
-from wanctl.model.dit import WanModel
-from wanctl.model.quantize import KINDS
+from wanctl.checkpoint.load import load_dit, save_dit
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import load_dit, save_dit
+from wanctl.runtime.quantize import KINDS
 
 SHARD_BYTES = 2 * 10**9
 

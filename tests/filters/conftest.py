@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, Clip, FrameBatch, FrameSpec
-from wanctl.curate.columns import CLIP_COLUMNS
-from wanctl.curate.evidence import vectors_of
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
-from wanctl.data.moments import Moments
-from wanctl.data.reads import read_clip
+from wanctl.curate.select.columns import CLIP_COLUMNS
+from wanctl.curate.select.evidence import vectors_of
 from wanctl.data.schemas import evidence_columns
-from wanctl.data.video import scan
+from wanctl.video.decode import read_clip
+from wanctl.video.frame_sampling import Moments
+from wanctl.video.probe import scan
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
 

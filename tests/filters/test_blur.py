@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, FrameBatch
-from wanctl_filters.blur import Blur
+from wanctl_filters.blur.filter import Blur
 
 
 def _soften(frames, sigma):

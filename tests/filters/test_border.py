@@ -10,7 +10,7 @@ import pytest
 
 from wanctl.curate.api import Batch, Box
 from wanctl.data.schemas import evidence_columns
-from wanctl_filters.border import Border
+from wanctl_filters.border.filter import Border
 
 BLACK, WHITE, GREEN = (0, 0, 0), (255, 255, 255), (20, 160, 60)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wanctl.curate.api import FilterUnavailableError, UserError
-from wanctl_filters._captions import CaptionEmbedder, read_caption
-from wanctl_filters.category import CLASSES, TEMPLATES, Category
+from wanctl_filters.category.caption_vectors import CaptionEmbedder, read_caption
+from wanctl_filters.category.filter import CLASSES, TEMPLATES, Category
 
 # Words that nobody chose to please the descriptions: one line each as captioners write them.
 CAPTIONS = {

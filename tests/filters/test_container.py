@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from wanctl.curate.split import SplitRules, make_clips
-from wanctl.data.cadence import frozen, is_combed, repeats
-from wanctl.data.video import scan
+from wanctl.curate.split.split import SplitRules, make_clips
+from wanctl.video.interlace import frozen, is_combed, repeats
+from wanctl.video.probe import scan
 from wanctl_filters.container import Container
 
 RULES = SplitRules(0, 0.1, None)

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, FrameBatch
-from wanctl.curate.columns import CLIP_COLUMNS, Verdicts
-from wanctl.data.moments import Moments
+from wanctl.curate.select.columns import CLIP_COLUMNS, Verdicts
 from wanctl.data.schemas import evidence_columns
-from wanctl_filters._alignment import Pictures, Sides, align, between
-from wanctl_filters._bars import Bar
-from wanctl_filters._groups import groups_of, overlapping, vector_pairs
-from wanctl_filters._near_pairs import near_pairs
-from wanctl_filters._picture_hash import MIRROR, MIRROR_COARSE, VIEWS, describe
-from wanctl_filters.duplicates import Duplicates, _widths
+from wanctl.video.frame_sampling import Moments
+from wanctl_filters.duplicates.alignment import Pictures, Sides, align, between
+from wanctl_filters.duplicates.filter import Duplicates, _widths
+from wanctl_filters.duplicates.groups import groups_of, overlapping, vector_pairs
+from wanctl_filters.duplicates.near_pairs import near_pairs
+from wanctl_filters.duplicates.picture_hash import MIRROR, MIRROR_COARSE, VIEWS, describe
+from wanctl_filters.shared.bars import Bar
 
 FPS, COUNT = 24, 96
 

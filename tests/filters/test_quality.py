@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, FilterUnavailableError, Ragged, UserError, Verdicts
-from wanctl_filters._clusters import ranks_within, spherical_kmeans
-from wanctl_filters.quality import Quality, mean_rank
+from wanctl_filters.quality.clusters import ranks_within, spherical_kmeans
+from wanctl_filters.quality.filter import Quality, mean_rank
 
 SIZES = (300, 120, 40, 20)
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Batch, FilterUnavailableError, Ragged, UserError
-from wanctl.data.encode import write_video
-from wanctl_filters._provenance import MAX_BYTES, read_story
-from wanctl_filters.synthetic import Synthetic
+from wanctl.video.encode import write_video
+from wanctl_filters.synthetic.filter import Synthetic
+from wanctl_filters.synthetic.provenance import MAX_BYTES, read_story
 
 C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 GENERATED = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"

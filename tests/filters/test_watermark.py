@@ -7,10 +7,10 @@ import pytest
 
 from wanctl.curate.api import Batch, Box
 from wanctl.data.schemas import evidence_columns
-from wanctl_filters._cut_away import cut_away
-from wanctl_filters._marks import scenes_of
-from wanctl_filters._standing_edges import standing_edges
-from wanctl_filters.watermark import Watermark
+from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.watermark.filter import Watermark
+from wanctl_filters.watermark.marks import scenes_of
+from wanctl_filters.watermark.standing_edges import standing_edges
 
 WIDTH, HEIGHT = 640, 360
 WHOLE = Box(0, 0, WIDTH, HEIGHT)

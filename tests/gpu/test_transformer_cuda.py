@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from wanctl.errors import UserError
-from wanctl.model.attention import SDPA_BACKENDS, attention, get_kernel
-from wanctl.model.dit import WanModel
-from wanctl.model.quantize import QuantizedLinear, quantize
-from wanctl.model.streaming import stream_blocks
+from wanctl.model.dit.attention import attention
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
+from wanctl.runtime.attention_kernels import SDPA_BACKENDS, get_kernel
+from wanctl.runtime.quantize import QuantizedLinear, quantize
+from wanctl.runtime.streaming import stream_blocks
 
 # What drivers and compilers of other releases warn of is no failure.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wanctl.model.attention import attention
-from wanctl.model.vae import WanVAE
+from wanctl.distributed.ring_attention import attend_part, merge
+from wanctl.model.dit.attention import attention
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import WAN22_VAE, VAEShape
-from wanctl.parallel.partial import attend_part, merge
 
 # What drivers and compilers of other releases warn of is no failure.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]

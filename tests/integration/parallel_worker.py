@@ -17,12 +17,12 @@ from wanctl.diffusion.experts import high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.model.dit import WanModel
-from wanctl.model.numerics import NUMERICS
-from wanctl.model.vae import WanVAE
+from wanctl.distributed.layout import Layout
+from wanctl.distributed.torch_context import together
+from wanctl.model.dit.precision import NUMERICS
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS, WAN22_VAE, VAEShape
-from wanctl.parallel.crew import together
-from wanctl.parallel.layout import Layout
 
 TEXT, IMAGE = 8, 7
 FRAMES, ROWS, COLUMNS = 3, 6, 10  # 15 tokens a frame: they divide by neither 2 nor 4

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from wanctl.bench import judge
 from wanctl.cli import main as cli
-from wanctl.curate.bench import judge
 
 
 def run(arguments):

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wanctl.cli.main import main
-from wanctl.data import worker
+from wanctl.video import worker_pool as worker
 
 CHEAP = ["--recipe", "tiny", "--set", "curate.filters={duration: {min_s: 1}, border: {}, blur: {}}"]
 CHEAP += ["--set", "curate.split.max_clip_s=null"]

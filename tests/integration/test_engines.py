@@ -20,9 +20,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from wanctl.data.encode import write_video
-from wanctl.data.reads import read_window
-from wanctl.data.video import scan
+from wanctl.video.decode import read_window
+from wanctl.video.encode import write_video
+from wanctl.video.probe import scan
 
 PARTS, CLIPS_PER_FILE, WORKERS = 10, 10, 2
 PACKAGE = {
@@ -294,7 +294,7 @@ def _await_moment(runner, process, chance):
 
 
 def _worker(process):
-    return _called(process, lambda words: "wanctl.data.serve" in words)
+    return _called(process, lambda words: "wanctl.video.worker_main" in words)
 
 
 def _actor(process):

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wanctl.cli import main as cli
-from wanctl.data.footage import VIDEO_SUFFIXES, list_footage
+from wanctl.video.footage import VIDEO_SUFFIXES, list_footage
 
 FILTERS = "curate.filters={border: {}, exposure: {}, blur: {}}"
 COMMAND = ["--recipe", "tiny", "--set", FILTERS, "--set", "curate.split.detector=adaptive"]

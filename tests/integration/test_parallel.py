@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 
@@ -142,8 +142,8 @@ LONELY_MISTAKE = """
 import sys
 from wanctl.cli.main import main
 from wanctl.errors import UserError
-from wanctl.parallel import world
-from wanctl.sample import transformers
+from wanctl.distributed import world
+from wanctl.sample import experts as transformers
 
 def load(*_, **__):
     raise UserError("no room on this machine")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from wanctl.cli.main import main
-from wanctl.names import load_checked
 from wanctl.recipe.load import RecipeError
+from wanctl.recipe.validate import load_checked
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

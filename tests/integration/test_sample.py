@@ -11,14 +11,14 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from wanctl.data.encode import read_metadata
+from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata
 
 PROMPT, NEGATIVE = "a red fox runs over fresh snow", "blurry dark picture"
 STEPS, SHIFT, GUIDE = 6, 5.0, 4.0

@@ -9,17 +9,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.cli.main import main
-from wanctl.data.encode import read_metadata
 from wanctl.errors import UserError
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
-from wanctl.sample import maker, transformers
+from wanctl.sample import experts as transformers
+from wanctl.sample import pipeline as maker
 from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid
 from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata
 
 SMALL = ("sample.height=32", "sample.width=48", "sample.steps=2", "device=cpu")
 

@@ -27,14 +27,15 @@ from tests.integration.test_sample import (
     recipe,
     small_tokenizer,
 )
+from wanctl.checkpoint.load import load_vae
 from wanctl.cli.main import main
-from wanctl.data.encode import read_metadata, write_video
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import load_vae
-from wanctl.sample import maker, transformers
+from wanctl.sample import experts as transformers
+from wanctl.sample import pipeline as maker
 from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata, write_video
 
 SIDE, FRAMES = 32, 9
 HIGH, LOW = 4.0, 2.5
@@ -282,8 +283,8 @@ def test_text_and_image_to_video_keeps_the_first_frame(saved, pictures, tmp_path
 
 
 def test_both_layouts_of_two_experts_are_found(saved, tmp_path):
-    from wanctl.model.components import find_components
-    from wanctl.model.weights import load_dit, save_dit
+    from wanctl.checkpoint.find import find_components
+    from wanctl.checkpoint.load import load_dit, save_dit
 
     _, folder = saved("t2v-a14b")
     parts = find_components(folder)
@@ -423,7 +424,7 @@ def test_weights_of_another_kind_are_told_apart(saved, pictures, tmp_path):
 
 
 def test_a_model_that_looks_at_pictures_needs_its_eyes(saved, pictures, tmp_path):
-    from wanctl.model.components import find_components
+    from wanctl.checkpoint.find import find_components
 
     _, folder = saved("i2v")
     blind = tmp_path / "blind"

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.errors import UserError
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_had_here_is_one_line(folder, key, message):
 
 
 def test_too_little_memory_is_one_line_with_a_way_out(folder, monkeypatch):
-    monkeypatch.setattr("wanctl.sample.machine.free_memory", lambda: 2.0e9)
+    monkeypatch.setattr("wanctl.estimate.hardware.free_memory", lambda: 2.0e9)
     with pytest.raises(UserError, match=r"not enough memory: .* GB free") as caught:
         latents(folder, "sample.height=640", "sample.width=640")
     assert "\n" not in str(caught.value)

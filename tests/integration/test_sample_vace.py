@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from wanctl.data.encode import read_metadata, write_video
+from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.errors import UserError
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata, write_video
 
 PROMPT = "a red fox"
 HEIGHT, WIDTH = 32, 48

@@ -15,17 +15,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from wanctl.checkpoint.load import load_vae, save_vae
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
-from wanctl.data.encode import read_metadata, write_video
-from wanctl.data.video import scan
-from wanctl.demo_sheet import compare
+from wanctl.demo.contact_sheet import compare
 from wanctl.errors import UserError
-from wanctl.model.vae import WanVAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.model.weights import load_vae, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.train.run import train_dit, train_vae
+from wanctl.video.encode import read_metadata, write_video
+from wanctl.video.probe import scan
 
 RECIPE = """
 curate: {{decode: {{workers: 1}}}}

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from wanctl.cli import main as cli
+from wanctl.cli.errors import InterruptedByUserError, lines
 from wanctl.cli.program import Interruptible
-from wanctl.exits import InterruptedByUserError, lines
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -167,7 +167,7 @@ def test_what_the_machine_refuses_is_one_line(error, wanted, capsys, monkeypatch
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("wanctl.doctor.examine", fail)
+    monkeypatch.setattr("wanctl.cli.doctor.examine", fail)
     code, _, err = run(capsys, "doctor")
     assert code == 2
     (line,) = err.splitlines()
@@ -178,7 +178,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     def fail() -> None:
         raise KeyError("bug")
 
-    monkeypatch.setattr("wanctl.doctor.examine", fail)
+    monkeypatch.setattr("wanctl.cli.doctor.examine", fail)
     with pytest.raises(KeyError):
         cli.main(["doctor"])
     assert lines(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None

@@ -1,4 +1,4 @@
-from wanctl import doctor
+from wanctl.cli import doctor
 from wanctl.curate.registry import filter_names
 
 

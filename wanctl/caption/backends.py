@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from wanctl.caption.prompt import sentence
-from wanctl.data.frames import FrameBatch, FrameSpec
 from wanctl.errors import UserError, unknown
 from wanctl.log import log
+from wanctl.video.frames import FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
 

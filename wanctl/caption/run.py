@@ -22,13 +22,13 @@ from wanctl.caption.checks import DuplicateWatch, problem, tidy, unquoted, with_
 from wanctl.caption.prompt import words_seen
 from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.frames import FrameBatch, FrameSpec
-from wanctl.data.reads import read_clip
-from wanctl.data.worker import DecodePool, Failure
 from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import Recipe
+from wanctl.video.decode import read_clip
+from wanctl.video.frames import FrameBatch, FrameSpec
+from wanctl.video.worker_pool import DecodePool, Failure
 
 BATCH = 16
 """Clips a captioner gets at a time."""

@@ -38,7 +38,7 @@ def filters_bench(
     ] = Path("runs/bench"),
 ) -> None:
     """Put known defects into clean clips and measure what the filters make of them."""
-    from wanctl.curate.bench.run import bench, rows
+    from wanctl.bench.run import bench, rows
     from wanctl.listing import show
     from wanctl.log import setup_logging
 

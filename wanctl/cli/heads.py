@@ -26,7 +26,7 @@ def label(
     ] = 5,
 ) -> None:
     """Write a sheet of clips to mark: a CSV, and a page that plays them and takes keys."""
-    from wanctl.curate.label import label as run
+    from wanctl.labels.label import label as run
 
     run(loaded, out, name, each)
 
@@ -42,6 +42,6 @@ def fit(
     ] = None,
 ) -> None:
     """Train a filter's head on labels; says how well it does on clips it has not seen."""
-    from wanctl.curate.fit import fit as run
+    from wanctl.labels.fit import fit as run
 
     run(loaded, out, name, labels)

@@ -40,8 +40,8 @@ def recipe_check(
     overrides: SetOption = None,
 ) -> None:
     """Check recipes: every key, every value, every name. Prints all mistakes at once."""
-    from wanctl.names import load_checked
     from wanctl.recipe.load import RecipeError, shipped_recipes
+    from wanctl.recipe.validate import load_checked
 
     problems = []
     for name in recipes or list(shipped_recipes()):
@@ -56,7 +56,7 @@ def recipe_check(
 @recipe_app.command("schema")
 def recipe_schema() -> None:
     """Print the JSON schema, which gives editors completion and help."""
-    from wanctl.names import schema_text
+    from wanctl.recipe.validate import schema_text
 
     typer.echo(schema_text(), nl=False)
 
@@ -64,7 +64,7 @@ def recipe_schema() -> None:
 @filters_app.command("list")
 def filters_list() -> None:
     """Every filter with its keys and whether it can run here."""
-    from wanctl.doctor import show_filters
+    from wanctl.cli.doctor import show_filters
 
     show_filters()
 
@@ -72,7 +72,7 @@ def filters_list() -> None:
 @app.command(rich_help_panel="Look and rework")
 def doctor() -> None:
     """Say what is installed, which models can be found and which filters can run."""
-    from wanctl.doctor import examine
+    from wanctl.cli.doctor import examine
 
     examine()
 

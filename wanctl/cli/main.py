@@ -15,10 +15,10 @@ from wanctl.cli import (  # noqa: F401  (importing adds commands)
     make,
     weights,
 )
+from wanctl.cli.errors import lines
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
-from wanctl.exits import lines
-from wanctl.parallel import world
+from wanctl.distributed import world
 
 PATIENCE_S = 4.0
 

@@ -80,11 +80,11 @@ def begin(
     ctx: typer.Context, recipe: str | None, overrides: list[str] | None, sections: Sequence[str]
 ) -> "LoadedRecipe":
     """Start logging, read the recipe and look up the names that the command will use."""
+    from wanctl.distributed import world
     from wanctl.errors import UserError
     from wanctl.log import setup_logging
-    from wanctl.names import load_checked
-    from wanctl.parallel import world
     from wanctl.recipe.load import shipped_recipes
+    from wanctl.recipe.validate import load_checked
 
     setup_logging(verbose=ctx.ensure_object(Session).debug, quiet=world.rank() > 0)
     if recipe is None:

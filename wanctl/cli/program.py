@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from wanctl.cli.errors import InterruptedByUserError
 from wanctl.cli.options import Session
-from wanctl.exits import InterruptedByUserError
 
 
 class Interruptible(TyperGroup):

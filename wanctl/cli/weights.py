@@ -40,10 +40,10 @@ def convert(
     ] = None,
 ) -> None:
     """Write the same weights under other names, in other files, in another number format."""
+    from wanctl.checkpoint.convert.plan import Wish
+    from wanctl.checkpoint.convert.run import convert as run
+    from wanctl.checkpoint.convert.run import parse_size
     from wanctl.log import setup_logging
-    from wanctl.weights.convert import convert as run
-    from wanctl.weights.convert import parse_size
-    from wanctl.weights.plan import Wish
 
     setup_logging(verbose=ctx.ensure_object(Session).debug)
     wish = Wish(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
@@ -54,9 +54,9 @@ def convert(
 @weights_app.command("inspect")
 def inspect(ctx: typer.Context, source: SourceArgument) -> None:
     """Show what weights are: parts, layout, variant, format, size, and what is missing."""
+    from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
     from wanctl.listing import show
     from wanctl.log import setup_logging
-    from wanctl.weights.inspect import COLUMNS, inspect, notes
 
     setup_logging(verbose=ctx.ensure_object(Session).debug)
     found = inspect(source)
@@ -67,16 +67,16 @@ def inspect(ctx: typer.Context, source: SourceArgument) -> None:
 @weights_app.command("check")
 def check(ctx: typer.Context, source: SourceArgument) -> None:
     """Read every number: names and shapes that fit, nothing infinite, nothing left out."""
+    from wanctl.checkpoint.check import COLUMNS
+    from wanctl.checkpoint.check import check as run
     from wanctl.listing import show
     from wanctl.log import setup_logging
-    from wanctl.weights.check import COLUMNS
-    from wanctl.weights.check import check as run
 
     setup_logging(verbose=ctx.ensure_object(Session).debug)
     results = run(source)
     show(COLUMNS, [result.row for result in results])
     problems = [problem for result in results for problem in result.problems]
     if problems:
-        from wanctl.model.tensors import WeightsError
+        from wanctl.checkpoint.tensor_files import WeightsError
 
         raise WeightsError("; ".join(problems))

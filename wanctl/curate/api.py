@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from wanctl.curate.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Verdicts
-from wanctl.curate.quantiles import or_quantile
-from wanctl.data.frames import Box, FrameBatch, FrameSpec
+from wanctl.curate.select.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Verdicts
+from wanctl.curate.select.quantiles import or_quantile
 from wanctl.data.schemas import evidence_columns
-from wanctl.data.sources import opened as open_source
 from wanctl.errors import UserError
+from wanctl.video.frames import Box, FrameBatch, FrameSpec
+from wanctl.video.sources import opened as open_source
 
 __all__ = [
     "Batch",

@@ -1,8 +1,8 @@
 """Filter names: which there are, what keys they take, whether they can run here.
 
-A built-in filter is a module of `wanctl_filters`; its file name is its recipe name. A filter from
-elsewhere is an entry point in the group `wanctl.filters`. Looking one up imports that module and
-no other.
+A built-in filter is a module of `wanctl_filters`, or a package there with the filter in
+`filter.py`; the module's or package's name is its recipe name. A filter from elsewhere is an entry
+point in the group `wanctl.filters`. Looking one up imports that module and no other.
 """
 
 import importlib
@@ -23,6 +23,7 @@ from wanctl.data.schemas import EMBEDDINGS, evidence_schema
 from wanctl.errors import ProblemsError, UserError, unknown
 
 PACK = "wanctl_filters"
+SHARED = "shared"  # a package of PACK that holds no filter
 GROUP = "wanctl.filters"
 
 
@@ -100,7 +101,7 @@ class FilterInfo:
 
 def filter_names() -> tuple[str, ...]:
     """Every name a recipe may use, sorted; nothing is imported but the package of built-ins."""
-    return tuple(sorted({*_builtin_names(), *_plugins()}))
+    return tuple(sorted({*_builtins(), *_plugins()}))
 
 
 def filter_class(name: str) -> type[Filter]:
@@ -109,7 +110,7 @@ def filter_class(name: str) -> type[Filter]:
     Raises:
         FilterError: there is none, two packages claim the name, or the module holds none or two.
     """
-    builtin, plugins = name in _builtin_names(), _plugins()
+    builtin, plugins = name in _builtins(), _plugins()
     if name in plugins:
         owners = [PACK] * builtin + [point.value for point in plugins[name]]
         if len(owners) > 1:
@@ -117,7 +118,8 @@ def filter_class(name: str) -> type[Filter]:
         return _plugin_class(plugins[name][0])
     if not builtin:
         raise FilterError(unknown("filter", name, filter_names()))
-    return _only_filter(importlib.import_module(f"{PACK}.{name}"))
+    module = f"{PACK}.{name}.filter" if _builtins()[name] else f"{PACK}.{name}"
+    return _only_filter(importlib.import_module(module))
 
 
 def build_filters(entries: Mapping[str, Mapping[str, Any] | None]) -> list[NamedFilter]:
@@ -171,10 +173,11 @@ def list_filters() -> list[FilterInfo]:
     return [_describe(name) for name in filter_names()]
 
 
-def _builtin_names() -> tuple[str, ...]:
+def _builtins() -> dict[str, bool]:
+    """Name of each built-in filter -> whether it is a package."""
     pack = importlib.import_module(PACK)
-    modules = (module.name for module in pkgutil.iter_modules(pack.__path__))
-    return tuple(sorted(name for name in modules if not name.startswith("_")))
+    found = {module.name: module.ispkg for module in pkgutil.iter_modules(pack.__path__)}
+    return {name: is_package for name, is_package in found.items() if name != SHARED}
 
 
 def _plugins() -> dict[str, list[EntryPoint]]:

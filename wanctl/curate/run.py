@@ -9,30 +9,30 @@ from pathlib import Path
 import pyarrow as pa
 from rich.table import Table
 
-from wanctl.curate.balance import Balance
-from wanctl.curate.card import put_card
-from wanctl.curate.engine import Job, RayResources, runnable
-from wanctl.curate.engines import ENGINES
+from wanctl.atomic import write_bytes
+from wanctl.curate.context import Limits, Watch
+from wanctl.curate.engines.local import Job, RayResources, runnable
+from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
+from wanctl.curate.engines.table import ENGINES
+from wanctl.curate.measure.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
-from wanctl.curate.report.page import write_report
-from wanctl.curate.scanning import Splitter
-from wanctl.curate.select import Selected, SelectRules, measured, resolved
-from wanctl.curate.select import select as select_clips
-from wanctl.curate.shard import belongs, parse_shard, unfinished
-from wanctl.curate.shots import DetectorSettings, get_detector
-from wanctl.curate.site import Limits, Watch
-from wanctl.curate.split import SplitRules
-from wanctl.curate.timing import Timings, all_stages, throughput_table
-from wanctl.data.atomic import write_bytes
+from wanctl.curate.select.balance import Balance
+from wanctl.curate.select.select import Selected, SelectRules, measured, resolved
+from wanctl.curate.select.select import select as select_clips
+from wanctl.curate.split.scanning import Splitter
+from wanctl.curate.split.shots import DetectorSettings, get_detector
+from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.footage import Listing, list_footage
 from wanctl.data.lock import try_alone
-from wanctl.data.worker import DecodePool
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import EventLog, board, console, log
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
+from wanctl.report.card import put_card
+from wanctl.report.page import write_report
+from wanctl.video.footage import Listing, list_footage
+from wanctl.video.worker_pool import DecodePool
 
 LISTING = "part-listing"
 """Part of the quarantine for what the folder of footage holds and nobody can read."""

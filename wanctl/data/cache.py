@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from wanctl.data.atomic import replacing
+from wanctl.atomic import replacing
 from wanctl.errors import UserError
 from wanctl.log import log
 

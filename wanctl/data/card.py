@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.atomic import write_bytes
+from wanctl.atomic import write_bytes
 from wanctl.data.captions import backend_of
 from wanctl.data.dataset import DatasetDir
 

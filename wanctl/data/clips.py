@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wanctl.data.export import ClipFile
-from wanctl.data.stream import VideoError
+from wanctl.video.stream import VideoError
 
 # an open reader holds a file and one decoder's pictures
 _OPEN_READERS = 16

@@ -23,13 +23,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wanctl.data.atomic import remove_leftovers, write_error
+from wanctl.atomic import remove_leftovers, write_error
 from wanctl.data.copies import fresh_rows, shared_content
 from wanctl.data.description import DatasetError, begin, is_known, load, save
 from wanctl.data.lock import moment, share_lock, take_lock
 from wanctl.data.rowgroups import write_rows
 from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
-from wanctl.data.sources import SourceFile
+from wanctl.video.sources import SourceFile
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 

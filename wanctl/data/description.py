@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.atomic import write_bytes
-from wanctl.data.sources import SourceFile
+from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
+from wanctl.video.sources import SourceFile
 
 FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"

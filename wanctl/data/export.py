@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from wanctl.data.dataset import DatasetDir, DatasetError
-from wanctl.data.encode import read_metadata, write_video
-from wanctl.data.frames import Box
-from wanctl.data.reads import frames_at, iter_window
-from wanctl.data.stream import VideoError
-from wanctl.data.worker import DecodePool, Failure
 from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
+from wanctl.video.decode import frames_at, iter_window
+from wanctl.video.encode import read_metadata, write_video
+from wanctl.video.frames import Box
+from wanctl.video.stream import VideoError
+from wanctl.video.worker_pool import DecodePool, Failure
 
 _KEY = "wanctl_export"
 

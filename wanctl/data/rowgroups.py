@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wanctl.data.atomic import replacing
+from wanctl.atomic import replacing
 
 ROW_GROUP = 65536
 """Rows that a part holds per row group, however they came."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model
+from wanctl.diffusion.cross_attention_cache import Reading
 from wanctl.diffusion.guidance import guided_velocity
-from wanctl.diffusion.reading import Reading
 from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.solvers import Solver, get_solver
 

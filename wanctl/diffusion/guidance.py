@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model, predict
-from wanctl.diffusion.reading import Reading
+from wanctl.diffusion.cross_attention_cache import Reading
 from wanctl.model.shapes import PATCH
 
 # Below this many tokens both prompts go through the model as one batch: the time goes into

@@ -10,12 +10,12 @@ from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_buc
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import crop_of, frames_of
-from wanctl.data.reads import frames_at
-from wanctl.data.worker import DecodePool, Failure
 from wanctl.exchange.media import Media, look
 from wanctl.exchange.readers import Item
 from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
+from wanctl.video.decode import frames_at
+from wanctl.video.worker_pool import DecodePool, Failure
 
 SHARED_BY = 3
 """A caption that so many files share is told of."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.atomic import write_bytes
+from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
 
 NAME = "export.json"

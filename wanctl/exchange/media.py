@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from wanctl.data.stream import VideoError
-from wanctl.data.video import scan
 from wanctl.exchange.readers import IMAGE_SUFFIXES
+from wanctl.video.probe import scan
+from wanctl.video.stream import VideoError
 
 
 @dataclass(frozen=True)

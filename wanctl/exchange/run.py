@@ -9,8 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.curate.card import describe
-from wanctl.data.atomic import remove_leftovers, write_bytes
+from wanctl.atomic import remove_leftovers, write_bytes
 from wanctl.data.captions import Words, read_captions
 from wanctl.data.card import Card, write_card
 from wanctl.data.dataset import DatasetDir
@@ -22,7 +21,6 @@ from wanctl.data.export import (
     kept_clips,
     plan_clip,
 )
-from wanctl.data.worker import DecodePool
 from wanctl.errors import UserError
 from wanctl.exchange.check import Row, Wanted, check_dataset, check_items
 from wanctl.exchange.layouts import LAYOUTS, Layout, Sample, Target
@@ -32,6 +30,8 @@ from wanctl.exchange.shards import WORK, write_shards
 from wanctl.listing import show
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
+from wanctl.report.card import describe
+from wanctl.video.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
 ROWS_SHOWN = 100

@@ -14,12 +14,12 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from wanctl.data.atomic import replacing
+from wanctl.atomic import replacing
 from wanctl.data.export import ClipPlan, cut_clips
-from wanctl.data.worker import DecodePool
 from wanctl.exchange.layouts import Sample
 from wanctl.exchange.ledger import Ledger
 from wanctl.log import Bar
+from wanctl.video.worker_pool import DecodePool
 
 WORK = ".clips"
 """Folder of clips that wait for their shard."""

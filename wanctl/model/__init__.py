@@ -1,1 +1,5 @@
-"""The one model core: VAE, transformer, text encoder and their weights, on a single device."""
+"""Networks only, each on a single device: the transformer (`dit/`), the video VAE (`vae/`).
+
+`variants.py` lists every model by name (VARIANTS, torch-free), `shapes.py` converts between sizes
+in pixels, latents and tokens. Start with `variants.py`, then `dit/transformer.py`.
+"""

@@ -6,11 +6,11 @@ from typing import Any, overload
 
 import numpy as np
 
-from wanctl.data.footage import scan_source
-from wanctl.data.reads import read_pictures
-from wanctl.data.stream import VideoError
-from wanctl.data.worker import DecodePool, Failure
 from wanctl.tasks.inputs import Clip
+from wanctl.video.decode import read_pictures
+from wanctl.video.footage import scan_source
+from wanctl.video.stream import VideoError
+from wanctl.video.worker_pool import DecodePool, Failure
 
 # Decoded at once: neighbours are read together, and footage of any length needs no more memory.
 BLOCK_BYTES = 192 * 2**20

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from wanctl.checkpoint.find import Components
+from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import let_go
-from wanctl.model.components import Components
-from wanctl.model.tensors import WeightsError
-from wanctl.model.vae import WanVAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape
 
 if TYPE_CHECKING:
-    from wanctl.model.tiling import TiledVAE
-    from wanctl.parallel.rows import DividedRows
+    from wanctl.distributed.vae_rows import DividedRows
+    from wanctl.runtime.vae_tiling import TiledVAE
 
 
 class SampleEncoders:
@@ -62,7 +62,7 @@ class SampleEncoders:
                 "the weights, or say `--set model.image_weights=PATH`"
             )
         # transformers takes seconds to import, which models without the tower need not pay
-        from wanctl.model.image import load_image_encoder  # noqa: PLC0415
+        from wanctl.encoders.clip_vision import load_image_encoder  # noqa: PLC0415
 
         half = self._device.type == "cuda"
         path = self._image.image_encoder

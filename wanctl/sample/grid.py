@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wanctl.data.encode import write_png, write_video
-from wanctl.data.stream import (
+from wanctl.video.encode import write_png, write_video
+from wanctl.video.stream import (
     Painter,
     decoded,
     display_size,

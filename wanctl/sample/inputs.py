@@ -9,8 +9,6 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from wanctl.data.sources import local_copy
-from wanctl.data.video import content_hash
 from wanctl.errors import UserError
 from wanctl.recipe.schema import DecodeSection, SampleSection
 from wanctl.recipe.vace import VaceSection
@@ -19,6 +17,8 @@ from wanctl.sample.pictures import PICTURE_SUFFIXES, PictureError, read_picture
 from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.inputs import Clip, Inputs
 from wanctl.tasks.sizing import to_values
+from wanctl.video.probe import content_hash
+from wanctl.video.sources import local_copy
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wanctl.data.atomic import replacing
+from wanctl.atomic import replacing
 from wanctl.sample.settings import Settings
 from wanctl.tasks.inputs import Inputs
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wanctl.data.atomic import replacing
+from wanctl.atomic import replacing
 
 KEY = "embedding"
 

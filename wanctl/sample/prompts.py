@@ -17,12 +17,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from wanctl.data.sources import url_of
 from wanctl.errors import UserError, unknown
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.load import LoadedRecipe, Place
 from wanctl.recipe.schema import SampleSection
+from wanctl.video.sources import url_of
 
 SLUG_LENGTH = 40
 KINDS = (".txt", ".jsonl", ".csv")

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wanctl.checkpoint.resolve import SampleWeights, text_files
+from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import let_go
+from wanctl.encoders.text import encoder_key, load_text_encoder
 from wanctl.log import progress
-from wanctl.model.tensors import WeightsError
-from wanctl.model.text import encoder_key, load_text_encoder
 from wanctl.model.variants import DiTShape
 from wanctl.sample.prompt_cache import PromptCache
-from wanctl.sample.weights import SampleWeights, text_files
 from wanctl.tasks.api import trim_text
 
 READ_TOGETHER = 64  # prompts, 8 MB each, for which the text encoder is read from its files once

@@ -15,25 +15,25 @@ from typing import TypeVar
 
 import torch
 
-from wanctl.data.atomic import write_error
+from wanctl.atomic import write_error
+from wanctl.checkpoint.lora.apply import Lora
+from wanctl.checkpoint.resolve import SampleWeights, WeightsSearch
 from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
+from wanctl.distributed.context import Team, join
+from wanctl.distributed.layout import Asked as AskedLayout
 from wanctl.errors import ProblemsError, UserError
+from wanctl.estimate.report import show_plan
 from wanctl.log import log
-from wanctl.model.lora import Lora
-from wanctl.model.placement import Placement
 from wanctl.model.variants import Variant, get_variant, task_problem
-from wanctl.parallel.layout import Asked as AskedLayout
-from wanctl.parallel.team import Team, join
 from wanctl.recipe.load import LoadedRecipe
-from wanctl.sample.forecast import show_plan
+from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputFiles, Shelf
 from wanctl.sample.job import Job, write_latents
-from wanctl.sample.maker import Maker
 from wanctl.sample.overview import grid_of
+from wanctl.sample.pipeline import Maker
 from wanctl.sample.prompts import Line, PromptError, read_prompts, recipe_of
 from wanctl.sample.settings import Settings
-from wanctl.sample.weights import SampleWeights, WeightsSearch
 from wanctl.tasks.inputs import Asked, Inputs
 from wanctl.tasks.table import get_task
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from wanctl.model.placement import Placement
 from wanctl.model.shapes import PixelShape
+from wanctl.runtime.placement import Placement
 from wanctl.sample.prompts import slug
 from wanctl.tasks.arrangement import Arrangement
 

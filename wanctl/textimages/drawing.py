@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wanctl.data.frames import Box
 from wanctl.textimages.fonts import Font
+from wanctl.video.frames import Box
 
 Direction = Literal["horizontal", "vertical"]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wanctl.data.frames import Box
 from wanctl.errors import UserError
+from wanctl.video.frames import Box
 
 
 class Reading(NamedTuple):

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from wanctl.data.dataset import clip_id
-from wanctl.data.encode import write_png
 from wanctl.textimages.characters import Alphabet, Scope, tier
 from wanctl.textimages.drawing import Direction, Drawn, NoRoomError, draw, has_ink
 from wanctl.textimages.fonts import Font, find_fonts, pick_fonts
@@ -24,6 +23,7 @@ from wanctl.textimages.grounds import composed, white
 from wanctl.textimages.readback import Reading, read_back
 from wanctl.textimages.strings import Corpus, chinese, english, upright
 from wanctl.textimages.words import captions
+from wanctl.video.encode import write_png
 
 PART = 64
 """Pictures of one part."""

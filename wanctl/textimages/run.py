@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wanctl.data.atomic import write_bytes
+from wanctl.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.encode import write_png
 from wanctl.data.export import kept_clips
-from wanctl.data.frames import FrameSpec
-from wanctl.data.reads import read_clip
-from wanctl.data.worker import DecodePool, Failure
 from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.textimages.fonts import find_fonts, pick_fonts
 from wanctl.textimages.render import PART, Settings, Tally, render_part
+from wanctl.video.decode import read_clip
+from wanctl.video.encode import write_png
+from wanctl.video.frames import FrameSpec
+from wanctl.video.worker_pool import DecodePool, Failure
 
 PART_LIMIT_S = 900.0
 MAX_GROUNDS = 48

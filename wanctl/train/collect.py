@@ -18,11 +18,11 @@ from wanctl.data.buckets import (
 )
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ClipFile, ExportFormat, export_clips
-from wanctl.data.reads import frames_at
-from wanctl.data.worker import DecodePool
 from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.train.clipset import ClipSet, Member
+from wanctl.video.decode import frames_at
+from wanctl.video.worker_pool import DecodePool
 
 # Near lossless: the VAE should learn footage, not the artefacts of a second encoding.
 TRAINING_CRF = 10

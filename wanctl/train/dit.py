@@ -13,21 +13,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from wanctl.checkpoint.load import save_dit
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.timesteps import sample_sigmas
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
-from wanctl.model.weights import save_dit
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import Task
-from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Footage, Window
 from wanctl.train.losses import velocity_error
 from wanctl.train.objective import Draw, Losses
 from wanctl.train.previews import to_pictures, write_preview
 from wanctl.train.result import saved_step
+from wanctl.train.rng import keyed_generator
 
 # Middle of each quarter of the noise levels; held-out losses are measured there.
 EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)

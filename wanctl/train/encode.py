@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from wanctl.data.cache import LatentCache, cache_key
+from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
-from wanctl.model.text import TextEncoder, clean_prompt
-from wanctl.model.vae import WanVAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import trim_text
 from wanctl.train.footage import Footage, Window, read_video
 

@@ -29,10 +29,10 @@ from wanctl.train.optim import (
     make_optimizer,
     set_learning_rate,
 )
-from wanctl.train.pace import Pace
 from wanctl.train.prefetch import prefetch
 from wanctl.train.signals import StopRequest
 from wanctl.train.state import TrainState
+from wanctl.train.throughput import Pace
 
 MAX_BAD_STEPS = 5
 # fp16 starts with a loss scale of 65,536 and halves it at every overflow.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wanctl.data.encode import write_png, write_video
+from wanctl.video.encode import write_png, write_video
 
 SHOWN_FRAMES = 5
 GAP_PX = 2

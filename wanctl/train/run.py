@@ -8,7 +8,6 @@ from pathlib import Path
 
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.worker import DecodePool
 from wanctl.device import pick_device
 from wanctl.errors import UserError
 from wanctl.log import log
@@ -24,6 +23,7 @@ from wanctl.train.loop import LoopOptions, Outcome, train
 from wanctl.train.optim import OptimizerOptions
 from wanctl.train.start import check_fit, find_text_encoder, find_vae, start_dit, start_vae
 from wanctl.train.vae import VAELossWeights, VAEObjective
+from wanctl.video.worker_pool import DecodePool
 
 # Videos share the text-to-video conditions; an image bucket is a video of one frame.
 TASK = "t2v"

@@ -6,16 +6,16 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.load import load_dit, load_vae
+from wanctl.encoders.text import TextEncoder, load_text_encoder
 from wanctl.errors import UserError
 from wanctl.log import log
-from wanctl.model.components import find_components
-from wanctl.model.dit import WanModel
-from wanctl.model.text import TextEncoder, load_text_encoder
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant
-from wanctl.model.weights import load_dit, load_vae
-from wanctl.train.draws import keyed_seed
 from wanctl.train.result import saved_step
+from wanctl.train.rng import keyed_seed
 
 Network = TypeVar("Network", bound=nn.Module)
 

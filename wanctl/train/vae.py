@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from wanctl.checkpoint.load import save_vae
 from wanctl.log import progress
-from wanctl.model.vae import WanVAE
-from wanctl.model.weights import save_vae
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train import losses
-from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Footage, Window, read_video, to_video
 from wanctl.train.objective import Draw, Losses
 from wanctl.train.perceptual import PerceptualDistance
 from wanctl.train.previews import to_pictures, write_preview
 from wanctl.train.result import saved_step
+from wanctl.train.rng import keyed_generator
 
 # As the published code clamps it; keeps exp() finite early on.
 LOGVAR_RANGE = (-30.0, 20.0)

@@ -9,12 +9,12 @@ from wanctl.caption import backends
 from wanctl.caption.backends import Caption, CaptionError, build_captioner
 from wanctl.caption.run import caption
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.encode import write_video
-from wanctl.data.frames import FrameSpec
 from wanctl.data.schemas import evidence_schema
-from wanctl.data.video import scan
 from wanctl.errors import UserError
 from wanctl.recipe.load import LoadedRecipe, load_recipe
+from wanctl.video.encode import write_video
+from wanctl.video.frames import FrameSpec
+from wanctl.video.probe import scan
 
 
 def clip(number: int, source: Path, **more) -> dict:

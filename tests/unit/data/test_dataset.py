@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from wanctl.data.atomic import WriteError, replacing
+from wanctl.atomic import WriteError, replacing
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
 from wanctl.data.lock import LockedError
 from wanctl.data.schemas import CLIPS, evidence_schema
-from wanctl.data.sources import SourceFile
+from wanctl.video.sources import SourceFile
 
 ROWS = [
     {"id": "b", "source": "/x.mp4", "content_hash": "h", "start_pts": 0, "end_pts": 5},
@@ -290,7 +290,7 @@ def test_processes_that_list_the_same_files_give_them_the_same_parts(tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "from wanctl.data.dataset import DatasetDir\n"
-        "from wanctl.data.sources import SourceFile\n"
+        "from wanctl.video.sources import SourceFile\n"
         "data = DatasetDir.create_or_open(Path(sys.argv[1]), share=(int(sys.argv[2]), 4))\n"
         "files = [SourceFile(f'/f/{i}.mp4', i, 0) for i in range(2000)]\n"
         "data.assign_sources(files, 16)\n"

@@ -4,12 +4,12 @@ from PIL import Image
 
 from wanctl.data.clips import ClipReader
 from wanctl.data.dataset import DatasetDir, DatasetError
-from wanctl.data.encode import read_metadata, write_png, write_video
 from wanctl.data.export import ExportFormat, export_clips
-from wanctl.data.frames import FrameSpec
-from wanctl.data.stream import VideoError
-from wanctl.data.video import read_clip, read_window, scan
-from wanctl.data.worker import DecodePool
+from wanctl.video.encode import read_metadata, write_png, write_video
+from wanctl.video.frames import FrameSpec
+from wanctl.video.probe import read_clip, read_window, scan
+from wanctl.video.stream import VideoError
+from wanctl.video.worker_pool import DecodePool
 
 STORY = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
 COLOURS = np.array(

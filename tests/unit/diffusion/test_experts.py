@@ -10,7 +10,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import HIGH, LOW, expert_of, guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.model.dit import WanModel
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 SHAPE = DiTShape(

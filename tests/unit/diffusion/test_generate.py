@@ -7,7 +7,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS
-from wanctl.model.dit import WanModel
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 SHAPE = DiTShape(

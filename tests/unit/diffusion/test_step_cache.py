@@ -8,7 +8,7 @@ from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS, follow
 from wanctl.diffusion.step_cache import with_step_cache
-from wanctl.model.dit import WanModel
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 SHAPE = DiTShape(

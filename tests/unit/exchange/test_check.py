@@ -6,9 +6,9 @@ import pytest
 
 from wanctl.cli.main import main
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.encode import write_png
 from wanctl.exchange.readers import LayoutError, read_layout
 from wanctl.exchange.run import UnusableError, check
+from wanctl.video.encode import write_png
 
 
 def rows_of(loaded, tmp_path, path=None):

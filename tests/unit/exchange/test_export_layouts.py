@@ -6,10 +6,10 @@ import tomllib
 import pytest
 
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.video import scan
 from wanctl.exchange import shards
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.exchange.run import UnusableError, export
+from wanctl.video.probe import scan
 
 
 def hashes(folder):

@@ -4,9 +4,9 @@ from math import prod
 
 import pytest
 import torch
-
 from tests.unit.model.test_dit import fingerprint
-from wanctl.model.dit import WanModel
+
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import load_recipe, shipped_recipes
 from wanctl.tasks.table import TASKS

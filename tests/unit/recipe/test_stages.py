@@ -3,7 +3,7 @@
 import pytest
 
 from wanctl.curate.registry import build_filters
-from wanctl.names import load_checked
+from wanctl.recipe.validate import load_checked
 
 STAGES = ("curate-256p", "curate-480p", "curate-720p", "curate-post")
 

@@ -4,9 +4,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from wanctl.data.encode import read_metadata, write_png, write_video
 from wanctl.sample import grid
 from wanctl.sample.grid import CELL_PX, GAP_PX, LABEL_LINES, LINE_PX, Tile, make_grid
+from wanctl.video.encode import read_metadata, write_png, write_video
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200)]
 BAND = LABEL_LINES * LINE_PX

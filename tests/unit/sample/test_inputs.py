@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wanctl.data.encode import write_video
-from wanctl.data.stream import VideoError
 from wanctl.errors import UserError
 from wanctl.recipe.schema import SampleSection
 from wanctl.sample import clips
 from wanctl.sample.clips import Reader, open_clip
 from wanctl.sample.inputs import read_inputs
 from wanctl.sample.pictures import PictureError, read_picture
+from wanctl.video.encode import write_video
+from wanctl.video.stream import VideoError
 
 READER = Reader(60, 4 * 2**30)
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.errors import UserError
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS, VAEShape
-from wanctl.model.weights import save_dit, save_vae
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import RunDefaults
-from wanctl.model.weights import load_dit, load_vae
 from wanctl.tasks.arrangement import Arrangement
 from wanctl.tasks.inputs import Asked, Clip, Inputs
 from wanctl.tasks.vace import VACE

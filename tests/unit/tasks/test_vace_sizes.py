@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from wanctl.data.encode import write_video
 from wanctl.errors import UserError
 from wanctl.tasks.vace_sizes import cover, frame_ids, on_white, source_shape
+from wanctl.video.encode import write_video
 
 LOW, HIGH = (480, 832), (720, 1280)
 

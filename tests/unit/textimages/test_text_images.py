@@ -10,7 +10,6 @@ from PIL import Image
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ExportFormat, export_clips
-from wanctl.data.worker import DecodePool
 from wanctl.recipe.load import load_recipe
 from wanctl.textimages.characters import Alphabet, level_one, level_two, tier
 from wanctl.textimages.drawing import NoRoomError, draw, has_ink
@@ -18,6 +17,7 @@ from wanctl.textimages.fonts import FontError, find_fonts, pick_fonts
 from wanctl.textimages.grounds import composed, white
 from wanctl.textimages.readback import distance, read_back
 from wanctl.textimages.run import TextImagesError, text_images
+from wanctl.video.worker_pool import DecodePool
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.train.draws import keyed_generator
 from wanctl.train.footage import Shape, Window
 from wanctl.train.objective import Draw, Losses
+from wanctl.train.rng import keyed_generator
 
 
 class ToyObjective:

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.checkpoint.load import load_dit
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
-from wanctl.model.weights import load_dit
 from wanctl.tasks.table import get_task
 from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
 from wanctl.train.encode import LatentStore, TextStore, encode_window

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.model.dit import WanModel
-from wanctl.model.vae import WanVAE
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.train.optim import (
     OptimizerOptions,

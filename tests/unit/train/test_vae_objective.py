@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wanctl.model.vae import WanVAE
+from wanctl.checkpoint.load import load_vae, save_vae
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.model.weights import load_vae, save_vae
 from wanctl.train.footage import Shape, read_video
 from wanctl.train.loop import LoopOptions, train
 from wanctl.train.objective import Draw

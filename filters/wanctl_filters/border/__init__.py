@@ -1,0 +1,1 @@
+"""The `border` filter: bars around the picture. Start with `filter.py`."""

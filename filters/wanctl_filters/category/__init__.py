@@ -1,0 +1,1 @@
+"""The `category` filter: classes of content. Start with `filter.py`."""

@@ -1,0 +1,1 @@
+"""The `duplicates` filter: copies of clips. Start with `filter.py`."""

@@ -1,0 +1,232 @@
+"""Finds copies of clips and keeps the best one of each group; deletes nothing."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from wanctl.curate.api import (
+    Batch,
+    Clip,
+    Embedder,
+    Evidence,
+    Field,
+    FrameBatch,
+    FrameSpec,
+    Verdicts,
+    threshold,
+)
+from wanctl_filters.duplicates.alignment import Pictures
+from wanctl_filters.duplicates.copies import compare
+from wanctl_filters.duplicates.groups import groups_of, overlapping, vector_pairs
+from wanctl_filters.duplicates.near_pairs import near_pairs
+from wanctl_filters.duplicates.picture_hash import COARSE, VIEWS, WORDS, describe
+from wanctl_filters.shared.bars import Bar, bright_frames, find_bars
+from wanctl_filters.shared.embedders import CnnEmbedder
+from wanctl_filters.shared.embedding_keys import ClipKeys, clip_vectors
+
+RANKS = ("quality", "aesthetic", "blur")
+"""Filters whose score says which copy is best, in this order; blur's is better when lower."""
+_LESS_IS_BETTER = ("blur",)
+_SAME_LUMA = 4.0
+
+
+class Duplicates(ClipKeys):
+    """Copies by content, by pictures in order of time, and by embedding.
+
+    Pictures are compared inside flat bars, at any offset, mirrored or not, up to half as fast
+    again, whole or about the middle, which finds crops and what lies under a logo. Other takes
+    and other moments of the same scene look alike but move differently, which is why what changes
+    over time has to agree as well. The score is how many clips the group has; its label is the id
+    of the clip that is kept.
+    """
+
+    version: ClassVar[int] = 2
+    evidence: ClassVar[dict[str, str]] = {
+        "times_s": "floats",
+        "signs": "ints",
+        "coarse": "ints",
+    }
+    scope: ClassVar[Literal["clip", "source", "set"]] = "set"
+
+    fps: float = Field(default=8.0, gt=0, description="pictures hashed per second")
+    max_pictures: int = Field(
+        default=16, ge=2, description="of long clips no more, spread over the clip"
+    )
+    long_side_px: int = Field(default=160, ge=64, description="frames are scaled down to this")
+    embedding: Literal["none", "cnn", "clip"] = Field(
+        default="none",
+        description="also group by embedding: `cnn` comes with the program, `clip` wants weights",
+    )
+    max_apart: float = threshold(
+        default=0.13,
+        ge=0,
+        le=1,
+        description="share of picture signs in which copies may differ, plus what the correlation "
+        "of their motion lacks of 1",
+    )
+    changed_apart: float = threshold(
+        default=0.2,
+        ge=0,
+        le=0.5,
+        description="share of signs in which copies may differ that were cropped by another share "
+        "than the views",
+    )
+    changed_together: float = threshold(
+        default=0.99, ge=-1, le=1, description="their motion has to correlate so much"
+    )
+    still_levels: float = threshold(
+        default=0.5,
+        ge=0,
+        description="where less changes there is nothing to correlate, and signs alone decide",
+    )
+    still_apart: float = threshold(
+        default=0.08, ge=0, le=0.5, description="share of signs in which still copies may differ"
+    )
+    min_overlap: float = threshold(
+        default=0.6, gt=0, le=1, description="share of the shorter clip that must be in the longer"
+    )
+    min_cosine: float = threshold(
+        default=0.98, ge=0, le=1, description="cosine of embeddings that makes copies"
+    )
+    best_by: str | None = threshold(
+        default=None,
+        description="the filter before this one whose highest score is kept; null takes quality, "
+        "aesthetic or blur, else the number of pixels",
+    )
+
+    def embedder(self) -> Embedder | None:
+        """The one that `embedding` names, if any."""
+        if self.embedding == "clip":
+            return self.clip_embedder()
+        if self.embedding == "cnn":
+            return CnnEmbedder(samples=self.samples, device=self.device)
+        return None
+
+    def frames(self) -> FrameSpec:
+        """Small grey pictures through the whole clip."""
+        return FrameSpec(
+            fps=self.fps,
+            max_count=self.max_pictures,
+            long_side_px=self.long_side_px,
+            color="gray",
+        )
+
+    def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
+        """Signs and strengths of every picture, inside the bars."""
+        assert frames is not None
+        signs, coarse = describe(_inside_bars(frames.frames))
+        return {
+            "times_s": [round(float(time), 4) for time in frames.times_s],
+            "signs": signs.view(np.int64).ravel().tolist(),
+            "coarse": np.ascontiguousarray(coarse).view(np.int64).ravel().tolist(),
+        }
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Group copies and keep the best of every group."""
+        ids = batch.clip("id")
+        pairs = np.concatenate([self._content(batch), self._pictures(batch), self._vectors(batch)])
+        group = groups_of(len(batch), pairs)
+        size = np.bincount(group, minlength=len(batch))[group]
+        best = self._best(batch, group)
+        label = np.where(size > 1, ids[best], np.array(None))
+        dropped = best != np.arange(len(batch))
+
+        def why(row: int) -> str:
+            return f"a copy of {ids[best[row]]}, which is better ({size[row]} in the group)"
+
+        return Verdicts.judge(size.astype(np.float64), (dropped, why), label=label)
+
+    def _content(self, batch: Batch) -> np.ndarray:
+        if "content_hash" not in batch.clips.column_names:
+            return np.zeros((0, 2), np.int64)
+        spans = batch.clip("start_s"), batch.clip("end_s")
+        return overlapping(batch.clip("content_hash"), *spans, share=self.min_overlap)
+
+    def _pictures(self, batch: Batch) -> np.ndarray:
+        clips = pictures_of(batch)
+        pairs = near_pairs(clips.signs, clips.starts)
+        return pairs[self.alike(clips, pairs)][:, :2]
+
+    def alike(self, clips: Pictures, pairs: np.ndarray) -> np.ndarray:
+        """(K,) bool: which pairs are copies."""
+        like = compare(clips, pairs)
+        moving = like.apart + 1 - like.together <= self.max_apart
+        moving |= (like.apart <= self.changed_apart) & (like.together >= self.changed_together)
+        moving &= like.alive >= self.still_levels
+        still = (like.apart <= self.still_apart) & (like.alive < self.still_levels)
+        return (moving | still) & (like.overlap >= self.min_overlap)
+
+    def _vectors(self, batch: Batch) -> np.ndarray:
+        if self.embedder() is None or batch.vectors is None:
+            return np.zeros((0, 2), np.int64)
+        vectors = np.concatenate([found for _, found in clip_vectors(batch)])
+        return vector_pairs(vectors, self.min_cosine)
+
+    def _best(self, batch: Batch, group: np.ndarray) -> np.ndarray:
+        """(N,) row of the clip that is kept of each row's group."""
+        rank = self._rank(batch)
+        pixels = batch.clip("width").astype(np.int64) * batch.clip("height")
+        kept = np.ones(len(batch), dtype=bool)
+        for verdicts in batch.verdicts.values():
+            kept &= verdicts.keep
+        # what another filter drops must not take the place of what stays
+        order = np.lexsort(
+            (batch.clip("id").astype(str), -batch.clip("num_frames"), -pixels, -rank, ~kept, group)
+        )
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = group[order][1:] != group[order][:-1]
+        best = np.empty(len(order), dtype=np.int64)
+        best[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+        return best
+
+    def _rank(self, batch: Batch) -> np.ndarray:
+        names = [self.best_by] if self.best_by else list(RANKS)
+        for name in names:
+            score = batch.verdicts[name].score if name in batch.verdicts else None
+            if score is not None:
+                sign = -1.0 if name in _LESS_IS_BETTER else 1.0
+                return np.nan_to_num(sign * score, nan=-np.inf)
+        return np.zeros(len(batch))
+
+
+def _inside_bars(frames: np.ndarray) -> np.ndarray:
+    """The picture without flat margins, to the pixel: a margin kept or lost moves every wave."""
+    bright = bright_frames(frames, 10.0)
+    # twice: a copy's bars may lie around bars that the original has, of another shade
+    for _ in range(2 if len(bright) else 0):
+        cut = _widths(find_bars(bright))
+        _, height, width = frames.shape
+        rows = slice(cut["top"], height - cut["bottom"])
+        columns = slice(cut["left"], width - cut["right"])
+        frames, bright = frames[:, rows, columns], bright[:, rows, columns]
+    return frames
+
+
+def _widths(bars: dict[str, Bar]) -> dict[str, int]:
+    """How much to take off each side: bars come in pairs, one of which a dark picture may hide."""
+    sure = {side: bar.width if bar.change >= 0.5 else 0 for side, bar in bars.items()}
+    facing = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+    for side, other in facing.items():
+        same = abs(bars[side].luma - bars[other].luma) <= _SAME_LUMA
+        if not sure[side] and sure[other] and same:
+            sure[side] = min(bars[side].width, sure[other])
+    return sure
+
+
+def pictures_of(batch: Batch) -> Pictures:
+    """The evidence of all clips, as it lies."""
+    times = batch.lists("times_s")
+    first, last = times.starts[0], times.starts[-1]
+
+    def rows(name: str, kind: Any, each: int) -> np.ndarray:
+        column = batch.lists(name)
+        values = column.values[column.starts[0] : column.starts[-1]]
+        return np.ascontiguousarray(values).view(kind).reshape(-1, len(VIEWS), each)
+
+    return Pictures(
+        signs=rows("signs", np.uint64, WORDS),
+        coarse=rows("coarse", np.int16, COARSE * COARSE),
+        time_s=times.values[first:last],
+        starts=(times.starts - first).astype(np.int64),
+        length_s=batch.clip("duration_s"),
+    )

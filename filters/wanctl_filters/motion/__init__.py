@@ -1,0 +1,1 @@
+"""The `motion` filter: six motion tiers. Start with `filter.py`."""

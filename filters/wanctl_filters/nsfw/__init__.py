@@ -1,0 +1,1 @@
+"""The `nsfw` filter: pornographic frames. Start with `filter.py`."""

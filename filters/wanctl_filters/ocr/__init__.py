@@ -1,0 +1,1 @@
+"""The `ocr` filter: text coverage. Start with `filter.py`."""

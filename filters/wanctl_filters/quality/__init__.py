@@ -1,0 +1,1 @@
+"""The `quality` filter: the expert quality score. Start with `filter.py`."""

@@ -1,0 +1,183 @@
+"""Ranks clips within clusters of like clips, so that a bound on quality spares the long tail."""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from wanctl.curate.api import Batch, Trained, UserError, Verdicts, threshold
+from wanctl_filters.quality.clusters import assign, even_sample, ranks_within, spherical_kmeans
+from wanctl_filters.shared.embedding_keys import EmbeddingKeys, clip_vectors
+from wanctl_filters.shared.heads import Head, Inputs, check_inputs, read_head
+from wanctl_filters.shared.training import LEAST, fit_regression, fold_of
+
+
+class Quality(EmbeddingKeys):
+    """Visual quality: clusters of embeddings, an expert's score, and a quota for every cluster.
+
+    The score is that of a head trained on labels from 1 (bad) to 5 (excellent):
+    `wanctl filters label quality` makes the sheet, `wanctl filters fit quality SHEET` the head.
+    Without a head it is the mean rank, 0 to 1, among the filters of `rank_by` that stand before
+    this one. Clips that those drop neither take nor free a place. The cluster is the label.
+    """
+
+    scope: ClassVar[Literal["clip", "source", "set"]] = "set"
+
+    clusters: int = threshold(
+        default=100, ge=1, description="clusters at most; each has ten clips or more on average"
+    )
+    head: str | None = threshold(
+        default=None, description="file that `wanctl filters fit quality` made"
+    )
+    rank_by: dict[str, float] = threshold(
+        default={"aesthetic": 1.0, "blur": -1.0, "exposure": -1.0},
+        description="filter -> weight of its score's rank, negative where less is better",
+    )
+    keep_share: float = threshold(
+        default=1.0, gt=0, le=1, description="share of every cluster kept, the best first"
+    )
+    min_score: float | None = threshold(
+        default=None,
+        quantile=1,
+        description="lowest score kept; `min_kept` of each cluster stay all the same",
+    )
+    min_kept: int = threshold(
+        default=1, ge=0, description="best clips of every cluster that `min_score` cannot drop"
+    )
+
+    def choices(self) -> Mapping[str, str]:
+        """What people say of a clip."""
+        return {"1": "bad", "2": "poor", "3": "fair", "4": "good", "5": "excellent"}
+
+    def bounds(self) -> tuple[float, ...]:
+        """The lowest score; quotas have no single bound."""
+        return () if self.min_score is None else (self.min_score,)
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Cluster, score, and keep the top share of every cluster."""
+        names = batch.clip("id").astype(str)
+        groups = self._groups(batch, names)
+        score = self._score(batch)
+        alive = survivors(batch)
+        ranks = np.zeros(len(batch), dtype=np.int64)
+        ranks[alive] = ranks_within(groups[alive], score[alive], names[alive])
+        sizes = np.bincount(groups[alive] + 1, minlength=groups.max(initial=0) + 2)[groups + 1]
+        places = np.ceil(self.keep_share * sizes - 1e-9)
+        least = -np.inf if self.min_score is None else self.min_score
+        return Verdicts.judge(
+            score,
+            (
+                alive & (ranks >= places),
+                lambda row: (
+                    f"number {ranks[row] + 1} of {sizes[row]} in its cluster, of which the best "
+                    f"{places[row]:.0f} stay"
+                ),
+            ),
+            (
+                (score < least) & ~(alive & (ranks < self.min_kept)),
+                lambda row: f"scores {score[row]:.2f}, at least {least:g} wanted",
+            ),
+            label=_labels(groups),
+        )
+
+    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+        """A head that predicts people's marks.
+
+        Args:
+            batch: the labelled clips only.
+            marks: 1 to 5 for each.
+        """
+        if marks is None or len(marks) < LEAST:
+            raise UserError(f"quality: {len(marks or [])} labels are too few; give {LEAST} or more")
+        used = tuple(name for name in self.rank_by if name in batch.verdicts)
+        embedder = self.embedder()
+        assert embedder is not None
+        head = fit_regression(
+            Inputs(f"{embedder.name}@{embedder.config_hash()}", used),
+            np.concatenate([units for _, units in clip_vectors(batch)]),
+            _scores_of(batch, used),
+            np.array([float(mark) for mark in marks]),
+            fold_of(batch.clip("source").tolist(), batch.clip("id").tolist()),
+        )
+        return Trained(head.tensors(), head.metadata(), {**head.about, "scores": ", ".join(used)})
+
+    def _groups(self, batch: Batch, names: np.ndarray) -> np.ndarray:
+        sample = even_sample(names)
+        chosen = [
+            units[np.isin(np.arange(rows.start, rows.stop), sample)]
+            for rows, units in clip_vectors(batch)
+        ]
+        units = np.concatenate(chosen) if chosen else np.zeros((0, 1), np.float32)
+        order = np.argsort(names[np.sort(sample)], kind="stable")
+        units = units[order][units[order].any(axis=1)]
+        if not len(units):
+            return np.full(len(batch), -1)
+        centres = spherical_kmeans(units, self.clusters)
+        return assign(centres, clip_vectors(batch), len(batch))
+
+    def _score(self, batch: Batch) -> np.ndarray:
+        if self._head is not None:
+            embedder = self.embedder()
+            assert embedder is not None
+            key = f"{embedder.name}@{embedder.config_hash()}"
+            check_inputs(self._head, key, tuple(batch.verdicts), "quality")
+            scores = _scores_of(batch, self._head.inputs.scores)
+            found = np.zeros(len(batch))
+            for rows, units in clip_vectors(batch):
+                said = self._head(np.concatenate([units, scores[rows]], axis=1))
+                found[rows] = np.clip(said[:, 0], 1, 5)
+            return found
+        used = {name: weight for name, weight in self.rank_by.items() if name in batch.verdicts}
+        if not used and (self.keep_share < 1 or self.min_score is not None):
+            raise UserError(
+                "filter quality: nothing to rank by: fit a head, or put one of "
+                f"{', '.join(self.rank_by) or 'rank_by'} before it"
+            )
+        if not used:
+            logging.getLogger("wanctl").info("filter quality: no head, no scores: clusters only")
+        return mean_rank(_scores_of(batch, tuple(used)), np.array(list(used.values())))
+
+    @cached_property
+    def _head(self) -> Head | None:
+        return None if self.head is None else read_head(self.head, "quality")
+
+
+def survivors(batch: Batch) -> np.ndarray:
+    """(N,) bool: the clips that no earlier filter drops."""
+    alive = np.ones(len(batch), dtype=bool)
+    for verdicts in batch.verdicts.values():
+        alive &= np.asarray(verdicts.keep, dtype=bool)
+    return alive
+
+
+def mean_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(N,) weighted mean over columns of (N, F) of the rank from 0 to 1; NaN without columns.
+
+    A negative weight turns the order round; a missing score takes no part.
+    """
+    from scipy.stats import rankdata
+
+    total, weight = np.zeros(len(scores)), np.zeros(len(scores))
+    for column, factor in zip(scores.T, weights, strict=True):
+        there = ~np.isnan(column)
+        ranks = rankdata(np.sign(factor) * column[there]) - 1
+        total[there] += abs(factor) * ranks / max(there.sum() - 1, 1)
+        weight[there] += abs(factor)
+    return np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
+
+
+def _scores_of(batch: Batch, names: tuple[str, ...]) -> np.ndarray:
+    columns = np.full((len(batch), len(names)), np.nan)
+    for index, name in enumerate(names):
+        score = batch.verdicts[name].score
+        if score is not None:
+            columns[:, index] = score
+    return columns
+
+
+def _labels(groups: np.ndarray) -> np.ndarray:
+    digits = len(str(groups.max(initial=0)))
+    names = [f"c{number:0{digits}d}" for number in range(groups.max(initial=0) + 1)]
+    return np.array([*names, None], dtype=object)[groups]

@@ -1,0 +1,180 @@
+"""Fits heads to labels and says how well they do on sources they have not seen."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wanctl_filters.shared.heads import Head, Inputs, standardiser
+
+FOLDS = 5
+SEED = 0
+ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+HIDDEN = 16
+LEAST = 20
+
+Fit = Callable[[np.ndarray, np.ndarray], tuple[tuple[np.ndarray, np.ndarray], ...]]
+
+
+def fold_of(sources: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+    """(N,) 0..4: clips of one source share a fold, because they look alike.
+
+    Where there are too few sources for that, clips are dealt out by their id.
+    """
+    groups = np.asarray(sources if len(set(sources)) >= FOLDS else ids)
+    names, inverse = np.unique(groups, return_inverse=True)
+    deal = np.random.default_rng(SEED).permutation(len(names)) % FOLDS
+    return deal[inverse.reshape(-1)]
+
+
+def fit_regression(
+    inputs: Inputs, vectors: np.ndarray, scores: np.ndarray, marks: np.ndarray, folds: np.ndarray
+) -> Head:
+    """Ridge or one hidden layer, whichever ranks unseen sources better; then fitted to all.
+
+    Args:
+        inputs: what the features are.
+        vectors: (N, D).
+        scores: (N, F); NaN where a filter gave none.
+        marks: (N,) what people said.
+        folds: (N,) from `fold_of`.
+    """
+    features = np.concatenate([vectors, scores], axis=1)
+    build = _builder(inputs, vectors, scores)
+    candidates: dict[str, Fit] = {
+        f"ridge {alpha:g}": lambda x, y, a=alpha: _ridge(x, y, a) for alpha in ALPHAS
+    }
+    candidates[f"one hidden layer of {HIDDEN}"] = _hidden
+    figures = {
+        name: _correlations(_held_out(build, fit, features, marks, folds)[:, 0], marks)
+        for name, fit in candidates.items()
+    }
+    best = max(figures, key=lambda name: figures[name][0])
+    srcc, plcc = figures[best]
+    about = {"model": best, "labels": len(marks), "srcc": round(srcc, 4), "plcc": round(plcc, 4)}
+    return build(features, candidates[best](_whitened(build, features), marks), about)
+
+
+def fit_classes(
+    inputs: Inputs,
+    vectors: np.ndarray,
+    marks: np.ndarray,
+    classes: Sequence[str],
+    folds: np.ndarray,
+) -> Head:
+    """Logistic regression; its penalty is what names most of the unseen clips rightly.
+
+    Two classes give one output, the log-odds of the second; more give one output each.
+
+    Args:
+        inputs: what the features are.
+        vectors: (N, D).
+        marks: (N,) indices into `classes`.
+        classes: their names.
+        folds: (N,) from `fold_of`.
+    """
+    build = _builder(inputs, vectors, np.zeros((len(vectors), 0)), tuple(classes))
+    losses = {}
+    for alpha in ALPHAS:
+        outputs = _held_out(build, _logistic(alpha, len(classes)), vectors, marks, folds)
+        losses[alpha] = _log_loss(outputs, marks)
+    best = min(losses, key=lambda alpha: losses[alpha])
+    outputs = _held_out(build, _logistic(best, len(classes)), vectors, marks, folds)
+    named = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+    about = {
+        "model": f"logistic, penalty {best:g}",
+        "labels": len(marks),
+        "accuracy": round(float((named == marks).mean()), 4),
+    }
+    if len(classes) == 2:
+        from sklearn.metrics import average_precision_score
+
+        about["average_precision"] = round(float(average_precision_score(marks, outputs[:, 0])), 4)
+    layers = _logistic(best, len(classes))(_whitened(build, vectors), marks)
+    return build(vectors, layers, about)
+
+
+def _builder(
+    inputs: Inputs, vectors: np.ndarray, scores: np.ndarray, classes: tuple[str, ...] = ()
+) -> Callable[..., Head]:
+    mean, scale = standardiser(vectors, scores)
+    return lambda _, layers, about=None: Head(inputs, mean, scale, layers, classes, about or {})
+
+
+def _whitened(build: Callable[..., Head], features: np.ndarray) -> np.ndarray:
+    return build(features, ())(features)
+
+
+def _held_out(
+    build: Callable[..., Head], fit: Fit, features: np.ndarray, marks: np.ndarray, folds: np.ndarray
+) -> np.ndarray:
+    """(N, K) what is said of each clip by a model that has not seen its fold."""
+    inputs = _whitened(build, features)
+    found: np.ndarray | None = None
+    for fold in np.unique(folds):
+        seen = folds != fold
+        said = build(features, fit(inputs[seen], marks[seen]))(features[~seen])
+        found = np.zeros((len(marks), said.shape[1])) if found is None else found
+        found[~seen] = said
+    assert found is not None
+    return found
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, alpha: float) -> Any:
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=alpha, solver="svd").fit(x, y)
+    return ((model.coef_.reshape(-1, 1), np.reshape(model.intercept_, (1,))),)
+
+
+def _hidden(x: np.ndarray, y: np.ndarray) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
+
+    # lbfgs suits the few hundred labels that a person writes, and draws no batches
+    model = MLPRegressor(
+        hidden_layer_sizes=(HIDDEN,), solver="lbfgs", alpha=10.0, max_iter=100, random_state=SEED
+    )
+    with warnings.catch_warnings():
+        # stopping early is meant: it keeps the layer from learning single clips by heart
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    return tuple(zip(model.coefs_, model.intercepts_, strict=True))
+
+
+def _logistic(alpha: float, classes: int) -> Fit:
+    def fit(x: np.ndarray, y: np.ndarray) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=1 / alpha, max_iter=2000).fit(x, y)
+        if classes == 2:
+            return ((model.coef_.T, model.intercept_),)
+        # a class that these folds lack stays possible, but never first
+        weight, bias = np.zeros((x.shape[1], classes)), np.full(classes, -1e3)
+        coefficients, offsets = model.coef_, model.intercept_
+        if len(model.classes_) == 2:
+            coefficients = np.concatenate([-coefficients, coefficients]) / 2
+            offsets = np.concatenate([-offsets, offsets]) / 2
+        weight[:, model.classes_], bias[model.classes_] = coefficients.T, offsets
+        return ((weight, bias),)
+
+    return fit
+
+
+def _log_loss(outputs: np.ndarray, marks: np.ndarray) -> float:
+    if outputs.shape[1] == 1:
+        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    peak = outputs.max(axis=1)
+    total = peak + np.log(np.exp(outputs - peak[:, None]).sum(axis=1))
+    return float((total - outputs[np.arange(len(marks)), marks]).mean())
+
+
+def _correlations(said: np.ndarray, marks: np.ndarray) -> tuple[float, float]:
+    """Spearman's and Pearson's; 0 where nothing varies."""
+    from scipy.stats import rankdata
+
+    if np.ptp(said) == 0 or np.ptp(marks) == 0:
+        return 0.0, 0.0
+    srcc = np.corrcoef(rankdata(said), rankdata(marks))[0, 1]
+    return float(srcc), float(np.corrcoef(said, marks)[0, 1])

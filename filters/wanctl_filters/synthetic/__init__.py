@@ -1,0 +1,1 @@
+"""The `synthetic` filter: generated clips. Start with `filter.py`."""

@@ -1,0 +1,1 @@
+"""The `watermark` filter: logos and station marks. Start with `filter.py`."""

@@ -1,0 +1,177 @@
+"""Finds marks laid over the picture (logos, station bugs) and crops them away."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from wanctl.curate.api import (
+    Batch,
+    Box,
+    Clip,
+    Evidence,
+    Field,
+    Filter,
+    FrameBatch,
+    FrameSpec,
+    Verdicts,
+    threshold,
+)
+from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.shared.siblings import sources
+from wanctl_filters.watermark.marks import Mark, find_marks, moving_share, scenes_of
+from wanctl_filters.watermark.standing_edges import Edges, standing_edges
+
+_PAD_PX = 2  # display pixels around a mark that go with it
+
+
+class Watermark(Filter):
+    """Edges that stand still in every shot of a source while the picture around them moves.
+
+    One clip is enough where it moves; the more shots of a source there are, the surer it gets,
+    as what stands still in one shot only is a thing of that scene. A source of one scene that
+    stands still tells nothing: its clips are kept whole. The score is how steady the steadiest
+    mark is, 0 to 1; 0 where there is none.
+    """
+
+    scope: ClassVar[Literal["clip", "source", "set"]] = "source"
+    evidence: ClassVar[dict[str, str]] = {
+        "grid": "ints",
+        "cells": "ints",
+        "gradient": "ints",
+        "energy": "ints",
+        "luma": "ints",
+        "spread": "ints",
+    }
+
+    samples: int = Field(
+        default=16, ge=4, le=600, description="frames looked at, spread over the clip"
+    )
+    long_side_px: int = Field(
+        default=320, ge=128, description="frames are scaled down to this; marks are found on it"
+    )
+    min_steady: float = threshold(
+        default=0.55,
+        gt=0,
+        le=1,
+        description="share of an edge's energy that must be the same in all frames of a source",
+    )
+    min_change: float = threshold(
+        default=5.0,
+        ge=0,
+        description="luma levels (0..255) by which the picture around a mark must change",
+    )
+    min_moving: float = threshold(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of the picture that must change by `min_change` for the clips of one "
+        "scene to count; several scenes always do",
+    )
+    corner_share: float = threshold(
+        default=0.3,
+        gt=0,
+        le=0.5,
+        description="marks are centred within this share of the width and of the height from a "
+        "corner; 0.5 looks everywhere",
+    )
+    min_picture_share: float = threshold(
+        default=0.8, ge=0, le=1, description="crop only where at least this share is left"
+    )
+    otherwise: Literal["keep", "drop"] = threshold(
+        default="drop", description="what to do with a clip whose mark cannot be cropped away"
+    )
+
+    def frames(self) -> FrameSpec:
+        """Small frames in colour."""
+        return FrameSpec(count=self.samples, long_side_px=self.long_side_px)
+
+    def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
+        """The size of the grid (width, height) and `Edges` on it."""
+        assert frames is not None
+        _, height, width, _ = frames.frames.shape
+        found = standing_edges(frames.frames)
+        return {
+            "grid": [width, height],
+            **{name: column.tolist() for name, column in found._asdict().items()},
+        }
+
+    def bounds(self) -> tuple[float, ...]:
+        """Where the score flips the verdict."""
+        return (self.min_steady,)
+
+    def decide_many(self, batch: Batch) -> Verdicts:
+        """Crops the marks that a source's clips have in common, or drops where that costs much."""
+        found = self.marks(batch)
+        score = np.array([max((mark.steadiness for mark in marks), default=0) for marks in found])
+        crops = np.zeros((len(batch), 4), dtype=np.int32)
+        share = np.ones(len(batch))
+        for row in np.flatnonzero(score > 0).tolist():
+            view = Box._make(batch.views[row].tolist())
+            crop = cut_away([_padded(mark.box) for mark in found[row]], view)
+            share[row] = crop.width * crop.height / max(1, view.width * view.height)
+            if self.min_picture_share <= share[row] < 1:
+                crops[row] = crop
+
+        def why(row: int) -> str:
+            where = ", ".join(f"{tuple(mark.box)}" for mark in found[row])
+            return (
+                f"a mark at {where}: without it {share[row]:.0%} of the picture is left, "
+                f"at least {self.min_picture_share:.0%} wanted"
+            )
+
+        lost = (share < self.min_picture_share) & (self.otherwise == "drop")
+        return Verdicts.judge(score, (lost, why), crops=crops)
+
+    def marks(self, batch: Batch) -> list[list[Mark]]:
+        """The marks on each clip, in display pixels: those of its source."""
+        edges = [batch.lists(name) for name in Edges._fields]
+        grid = batch.lists("grid").values.reshape(-1, 2)
+        width = batch.clip("width")
+        result: list[list[Mark]] = [[] for _ in range(len(batch))]
+        groups = sources(batch)
+        order = np.argsort(groups, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+            if not len(rows) or not edges[0].counts()[rows].any():
+                continue
+            first = int(rows[0])
+            size = (int(grid[first, 0]), int(grid[first, 1]))
+            clips = [Edges(*(column[row] for column in edges)) for row in rows.tolist()]
+            clips = scenes_of(clips, self.min_change)
+            if len(clips) == 1 and moving_share(clips[0], self.min_change) < self.min_moving:
+                continue
+            view = Box._make(batch.views[first].tolist())
+            found = self._find(clips, size, float(width[first]) / size[0], view)
+            for row in rows.tolist():
+                result[row] = found
+        return result
+
+    def _find(
+        self, clips: Sequence[Edges], size: tuple[int, int], scale: float, view: Box
+    ) -> list[Mark]:
+        grid = Box(*(round(value / scale) for value in view))
+        found = find_marks(
+            clips, size, grid, min_steady=self.min_steady, min_change=self.min_change
+        )
+        return [
+            Mark(_display(mark.box, scale), mark.steadiness, mark.around)
+            for mark in found
+            if self._in_corner(mark.box, grid)
+        ]
+
+    def _in_corner(self, box: Box, view: Box) -> bool:
+        across = (box.x + box.width / 2 - view.x) / view.width
+        down = (box.y + box.height / 2 - view.y) / view.height
+        return max(min(across, 1 - across), min(down, 1 - down)) <= self.corner_share
+
+
+def _display(box: Box, scale: float) -> Box:
+    left, top = int(box.x * scale), int(box.y * scale)
+    right = int(np.ceil((box.x + box.width) * scale))
+    bottom = int(np.ceil((box.y + box.height) * scale))
+    return Box(left, top, right - left, bottom - top)
+
+
+def _padded(box: Box) -> Box:
+    left, top = max(0, box.x - _PAD_PX), max(0, box.y - _PAD_PX)
+    return Box(left, top, box.x + box.width + _PAD_PX - left, box.y + box.height + _PAD_PX - top)

@@ -1,0 +1,191 @@
+"""Finds marks among the standing edges that the scenes of a source have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wanctl.curate.api import Box
+from wanctl_filters.watermark.standing_edges import COARSE, MIN_EDGE, UNIT, Edges
+
+_RIM = 2  # cells along the picture's edge that are left out: footage often has a seam there
+_MIN_EDGES = 24  # cells
+_MIN_SIDE, _MIN_AREA = 5, 100  # cells
+_SPARSE, _DETAILED = 0.06, 0.5  # share of a box's cells that are edges
+_SURE = 0.93  # steadiness of a solid mark; edges of a scene that moves at all have 0.85 and less
+_LOOSE = 0.85
+_CHANCE = 0.06  # steadiness that edges of a moving scene reach by chance in one clip
+_LIVELY = 3.0  # times `min_change` around a mark leave no doubt that it is not of the scene
+_OTHER_SCENE = 0.6  # share of the picture that differs; takes of one scene have 0.5 and less
+_ENOUGH_SCENES = 64  # more add nothing but time
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that stands still where everything around it moves.
+
+    Attributes:
+        box: in cells of the grid.
+        steadiness: mean over its edges of the share of their energy that never changes, 0..1.
+        around: median change over time (luma levels) in the ring around it.
+    """
+
+    box: Box
+    steadiness: float
+    around: float
+
+
+def moving_share(edges: Edges, min_change: float) -> float:
+    """Share of the picture that changes by at least `min_change` luma levels."""
+    return float((edges.spread >= UNIT * min_change).mean()) if len(edges.spread) else 0.0
+
+
+def scenes_of(clips: Sequence[Edges], min_change: float) -> list[Edges]:
+    """The liveliest clip of each scene, most lively first.
+
+    Clips of one camera position have its furniture in common and tell no more together than one.
+    """
+    kept: list[Edges] = []
+    for clip in sorted(clips, key=lambda each: -moving_share(each, min_change)):
+        if len(kept) == _ENOUGH_SCENES:
+            break
+        steps = (np.abs(each.luma - clip.luma) for each in kept)
+        if all((step >= 2 * min_change).mean() > _OTHER_SCENE for step in steps):
+            kept.append(clip)
+    return kept
+
+
+def find_marks(
+    clips: Sequence[Edges],
+    size: tuple[int, int],
+    view: Box,
+    *,
+    min_steady: float,
+    min_change: float,
+) -> list[Mark]:
+    """Marks that the scenes of one source have in common.
+
+    Args:
+        clips: one of each scene; a single one that hardly moves tells nothing.
+        size: width and height of the grid.
+        view: the part of the grid to look at.
+        min_steady: share of an edge's energy that must be the same in all frames of all clips.
+        min_change: luma levels by which the ring around a mark must change.
+    """
+    width, height = size
+    steady, strong = (part.reshape(height, width) for part in _pooled(clips, width * height))
+    inner = np.zeros_like(strong)
+    inner[
+        view.y + _RIM : view.y + view.height - _RIM, view.x + _RIM : view.x + view.width - _RIM
+    ] = True
+    strong &= inner
+    moving = _movement(clips, size)
+    marks: list[Mark] = []
+    # what hangs together with the scene at a low level may stand alone at a higher one
+    for level in (min_steady, (1 + min_steady) / 2, _SURE):
+        for part in _parts(strong & (steady >= level), size):
+            rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+            box = _box(columns, rows)
+            own = float(steady[part].mean())
+            around = float(np.median(_ring(moving, box)))
+            least = min_steady
+            if len(clips) == 1:
+                # nothing else tells a mark from a scene that moves little, or from chance
+                least = _SURE if around < _LIVELY * min_change else min_steady + _CHANCE
+            if own < least:
+                continue
+            density = part.sum() / (box.width * box.height)
+            # one clip cannot tell a thing that the picture's edge cuts off from a mark, unless the
+            # mark is full of detail
+            sure = own >= _SURE and density >= _DETAILED and around >= 2 * min_change
+            if len(clips) == 1 and not sure and _cut_off(box, view):
+                continue
+            if not _is_compact(box, density, view):
+                continue
+            if any(_overlap(box, mark.box) for mark in marks):
+                continue
+            others = steady[strong & ~part]
+            # before a plain ground nothing changes; there the rest of the edges has to move
+            alone = own >= _SURE and len(others) > 0 and float(np.median(others)) <= _LOOSE
+            if around >= min_change or alone:
+                marks.append(Mark(box, own, around))
+    return marks
+
+
+def _parts(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """(H, W) bool masks of the edges that stand close together: letters of one word."""
+    import cv2
+
+    reach = max(3, round(0.016 * max(size))) | 1
+    joined = cv2.dilate(mask.astype(np.uint8), np.ones((reach, 2 * reach + 1), np.uint8))
+    count, parts = cv2.connectedComponents(joined, connectivity=8)
+    counts = np.bincount(parts[mask], minlength=count)
+    return [mask & (parts == part) for part in range(1, count) if counts[part] >= _MIN_EDGES]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    )
+
+
+def _pooled(clips: Sequence[Edges], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) share of each cell's energy that is common to all clips; where it is strong."""
+    cells = np.concatenate([clip.cells for clip in clips])
+    gradient = np.concatenate([clip.gradient for clip in clips]).reshape(-1, 4) / UNIT
+    energy = np.concatenate([clip.energy for clip in clips])
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, values, minlength=count) / len(clips)
+
+    strength = sum((mean(column) ** 2 for column in gradient.T), np.zeros(count))
+    return strength / np.maximum(mean(energy), 1.0), strength >= MIN_EDGE**2
+
+
+def _movement(clips: Sequence[Edges], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) luma change over time and from clip to clip, in levels, on the coarse grid."""
+    shape = (max(1, size[1] // COARSE), max(1, size[0] // COARSE))
+    within = np.mean([(clip.spread / UNIT) ** 2 for clip in clips], axis=0)
+    between = np.var([clip.luma for clip in clips], axis=0)
+    return np.sqrt(within + between).reshape(shape)
+
+
+def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
+    """The extent of a mark from that of its edges, which reach one cell further on all sides."""
+    left, top = int(columns[0]) + 1, int(rows[0]) + 1
+    return Box(left, top, max(1, int(columns[-1]) - left), max(1, int(rows[-1]) - top))
+
+
+def _is_compact(box: Box, density: float, view: Box) -> bool:
+    """Whether a box may be a mark: no speck, no rule, not half the picture."""
+    small = min(box.width, box.height) < _MIN_SIDE or box.width * box.height < _MIN_AREA
+    rule = box.width > 8 * box.height
+    large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
+    return not (small or rule or large or density < _SPARSE)
+
+
+def _cut_off(box: Box, view: Box) -> bool:
+    near = _RIM + 1
+    return (
+        box.x <= view.x + near
+        or box.y <= view.y + near
+        or box.x + box.width >= view.x + view.width - near
+        or box.y + box.height >= view.y + view.height - near
+    )
+
+
+def _ring(moving: np.ndarray, box: Box) -> np.ndarray:
+    """The coarse cells around a box."""
+    height, width = moving.shape
+    left, top = max(0, box.x // COARSE - 1), max(0, box.y // COARSE - 1)
+    right = min(width, (box.x + box.width - 1) // COARSE + 2)
+    bottom = min(height, (box.y + box.height - 1) // COARSE + 2)
+    around = np.zeros(moving.shape, dtype=bool)
+    around[top:bottom, left:right] = True
+    # the mark itself stands still; cells that it fills are left out
+    inner = (slice(top + 1, bottom - 1), slice(left + 1, right - 1))
+    around[inner] = False
+    return moving[around] if around.any() else moving[top:bottom, left:right].ravel()

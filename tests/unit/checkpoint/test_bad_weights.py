@@ -1,0 +1,168 @@
+"""What `wanctl weights` cannot read or write is one line, exit code 2, and nothing half-written."""
+
+import errno
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_models import write_official
+
+from wanctl.checkpoint import lazy_tensors as lazy
+from wanctl.cli.main import main
+
+NOT_WHOLE = "not a whole safetensors file"
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+def write_sources() -> None:
+    """What is no model, each under the name that its case has below."""
+    Path("empty").mkdir()
+    Path("empty.safetensors").touch()
+    Path("empty.pth").touch()
+    Path("text.safetensors").write_text("words, not tensors\n" * 9)
+    Path("notes.txt").write_text("words")
+    torch.save({"weight": Code()}, "code.pth")
+    Path("old.pth").write_bytes(pickle.dumps({"weight": Code()}))
+    torch.save([1, 2], "list.pth")
+    changes = {"blocks.0.attn1.to_q.lora_A.weight": torch.zeros(4, 32)}
+    save_file(changes, "lora.safetensors")
+    Path("lora").mkdir()
+    Path("lora/adapter_config.json").write_text("{}")
+    save_file(changes, "lora/adapter_model.safetensors")
+
+
+SOURCES = {
+    "nowhere": "no file or folder 'nowhere'",
+    "empty": "holds no weights known here",
+    "empty.safetensors": NOT_WHOLE,
+    "empty.pth": "not a whole file of torch.save",
+    "text.safetensors": NOT_WHOLE,
+    "notes.txt": "holds no weights known here",
+    "code.pth": "not a file of tensors alone, and its code is not run",
+    "old.pth": "not a whole file of torch.save",
+    "list.pth": "holds more than a flat dict of tensors",
+    "lora.safetensors": "is a LoRA, no model; name it under `model.loras`",
+    "lora": "is a LoRA, no model; name it under `model.loras`",
+}
+
+
+def told(capsys, *arguments: str) -> str:
+    """The line a command ends with."""
+    with pytest.raises(SystemExit) as stop:
+        main(["weights", *arguments])
+    captured = capsys.readouterr()
+    assert (stop.value.code, captured.out) == (2, "")
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def files(folder=Path()) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_is_no_model(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    write_sources()
+    before = files()
+    for command in (["inspect", name], ["check", name], ["convert", name, "to", "--layout=single"]):
+        assert SOURCES[name] in told(capsys, *command)
+    assert files() == before
+    assert not Path("ran").exists()
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    write_official(tmp_path / "model", "wan2.1-t2v-1.3b")
+    return "model"
+
+
+def test_a_config_of_another_model(model, tmp_path, capsys):
+    write_official(tmp_path / "other", "wan2.1-i2v-14b-480p")
+    shutil.copy("other/config.json", "model/config.json")
+    said = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
+    assert said in told(capsys, "convert", model, "to", "--layout", "diffusers")
+    assert not Path("to").exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "layout", "said"),
+    [
+        ("file", "diffusers", "file: is a file, where a folder is wanted"),
+        ("file/below", "diffusers", "file/below/transformer: Not a directory; name another place"),
+        ("folder.safetensors", "single", "is a folder, where a file is wanted"),
+        ("foreign.safetensors", "single", "is there, and no conversion wrote it; remove it"),
+        ("foreign", "official", "00002-of-00003.safetensors: is there, and no conversion wrote it"),
+        ("foreign", "single", "vae.safetensors: is there, and no conversion wrote it"),
+        ("/proc/nothing", "diffusers", "/proc/nothing"),
+    ],
+)
+def test_a_target_that_cannot_be(model, capsys, to, layout, said):
+    Path("file").write_text("kept")
+    Path("folder.safetensors").mkdir()
+    Path("foreign.safetensors").write_text("kept")
+    Path("foreign").mkdir()
+    for name in ("diffusion_pytorch_model-00002-of-00003", "vae"):
+        save_file({"kept": torch.zeros(2)}, f"foreign/{name}.safetensors")
+    before = {name: Path(name).read_bytes() for name in files()}
+    part = "transformer" if layout == "official" else "vae"
+    more = [] if layout == "diffusers" else ["--part", part]
+    assert said in told(capsys, "convert", model, to, "--layout", layout, *more)
+    assert {name: Path(name).read_bytes() for name in files()} == before
+
+
+def test_folders_on_the_way_are_made(model, capsys):
+    main_arguments = ["weights", "convert", model, "a/b/c.safetensors", "--layout", "single"]
+    with pytest.raises(SystemExit) as stop:
+        main([*main_arguments, "--part", "vae"])
+    assert (stop.value.code or 0, capsys.readouterr().out) == (0, "a/b/c.safetensors\n")
+    assert files(Path("a")) == {"b/c.safetensors"}
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "official"])  # the second writes `.pth` as well
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system; name another"),
+        (KeyboardInterrupt(), "stopped; the same command goes on from here"),
+    ],
+)
+def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error, said):
+    real, seen = lazy.write_lazies, []
+
+    class Failing:
+        """A bar that fails in the middle of the VAE, the second file."""
+
+        def advance(self, count):
+            seen.append(count)
+            if len(seen) > 140:
+                raise error
+
+    def with_failing_bar(path, tensors, *rest):
+        return real(path, tensors, *rest[:-1], Failing())
+
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", with_failing_bar)
+    monkeypatch.setattr(lazy, "write_lazies", with_failing_bar)
+    arguments = ["convert", model, "to", "--layout", layout]
+    assert said in told(capsys, *arguments)
+    assert len(seen) == 141
+    whole = files(Path("to"))
+    assert [Path(name).name for name in whole] == ["diffusion_pytorch_model.safetensors"]
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", real)
+    monkeypatch.setattr(lazy, "write_lazies", real)
+    with pytest.raises(SystemExit) as stop:
+        main(["weights", *arguments])
+    assert not stop.value.code
+    assert len(files(Path("to"))) > 3

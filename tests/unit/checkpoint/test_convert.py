@@ -1,0 +1,277 @@
+"""Weights keep every bit through other layouts, whichever model they are of."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from safetensors.torch import load_file, save_file
+from small_models import PUBLISHED, contents, published_text, spoil, write_official
+from transformers import CLIPVisionModel, UMT5EncoderModel
+
+from wanctl.checkpoint import lazy_tensors as lazy
+from wanctl.checkpoint.check import check
+from wanctl.checkpoint.convert.plan import Wish
+from wanctl.checkpoint.convert.run import convert, parse_size
+from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.inspect import inspect, notes
+from wanctl.checkpoint.load import load_dit, load_vae, save_vae
+from wanctl.checkpoint.tensor_files import WeightsError, iterate_tensors
+from wanctl.encoders.clip_vision import load_image_encoder
+from wanctl.errors import UserError
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import VARIANTS
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for network, tensors in one.items():
+        assert tensors.keys() == other[network].keys(), network
+        for name, tensor in tensors.items():
+            assert tensor.dtype == other[network][name].dtype, name
+            assert torch.equal(tensor, other[network][name]), name
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
+    start = write_official(tmp_path / "start", name)
+    convert(str(start), tmp_path / "theirs", Wish("diffusers", shard_bytes=60_000))
+    convert(str(tmp_path / "theirs"), tmp_path / "back", Wish("official"))
+    assert_equal(contents(start), contents(tmp_path / "back"))
+    for config in start.rglob("config.json"):
+        again = tmp_path / "back" / config.relative_to(start)
+        assert json.loads(again.read_text()) == json.loads(config.read_text())
+    theirs = find_components(tmp_path / "theirs")
+    assert theirs.dit is not None
+    assert len(theirs.dit) > 1
+    assert (theirs.dit_low is not None) == (VARIANTS[name].experts == 2)
+    model = WanTransformer3DModel if not VARIANTS[name].dit.vace_layers else None
+    if model:
+        loaded = model.from_pretrained(tmp_path / "theirs" / "transformer")
+        stored = {n: t for f in theirs.dit for n, t in iterate_tensors(f)}
+        assert loaded.state_dict().keys() == stored.keys()
+    ours = load_dit(start).state_dict()
+    for key, tensor in load_dit(theirs).state_dict().items():
+        assert torch.equal(tensor, ours[key])
+
+
+@pytest.mark.parametrize("name", ["wan2.1-i2v-14b-480p", "wan2.2-ti2v-5b"])
+def test_their_libraries_read_every_part(tmp_path, name):
+    start = write_official(tmp_path / "start", name)
+    convert(str(start), tmp_path / "theirs", Wish("diffusers"))
+    text, told = UMT5EncoderModel.from_pretrained(
+        tmp_path / "theirs" / "text_encoder", output_loading_info=True
+    )
+    assert not any(told.values())
+    assert torch.equal(text.shared.weight, text.encoder.embed_tokens.weight)
+    vae, told = AutoencoderKLWan.from_pretrained(
+        tmp_path / "theirs" / "vae", output_loading_info=True
+    )
+    assert not any(told.values())
+    assert len(vae.config.latents_mean) == VARIANTS[name].vae.z_dim
+    if VARIANTS[name].dit.image_dim:
+        _, told = CLIPVisionModel.from_pretrained(
+            tmp_path / "theirs" / "image_encoder", output_loading_info=True
+        )
+        assert not any(told.values())
+        picture = [torch.randn(3, 20, 30, generator=torch.manual_seed(0))]
+        one = load_image_encoder(find_components(start).image_encoder)(picture)
+        other = load_image_encoder(tmp_path / "theirs" / "image_encoder")(picture)
+        assert torch.equal(one, other)
+
+
+def test_single_files_and_back(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.1-flf2v-14b")
+    written = convert(str(start), tmp_path / "single", Wish("single"))
+    assert {path.name for path in written} == {
+        "transformer.safetensors", "vae.safetensors", "text_encoder.safetensors",
+        "image_encoder.safetensors",
+    }  # fmt: skip
+    stored = load_file(tmp_path / "single" / "transformer.safetensors")
+    assert all(key.startswith("model.diffusion_model.") for key in stored)
+    assert "shared.weight" in load_file(tmp_path / "single" / "text_encoder.safetensors")
+    for path in written:
+        convert(str(path), tmp_path / "back", Wish("official"))
+    assert_equal(contents(start), contents(tmp_path / "back"))
+    ours = load_dit(tmp_path / "single" / "transformer.safetensors").state_dict()
+    for key, tensor in load_dit(start).state_dict().items():
+        assert torch.equal(tensor, ours[key])
+
+
+def test_a_single_text_encoder_carries_its_vocabulary(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    pieces = bytes(range(256)) * 3
+    (start / "google" / "umt5-xxl" / "spiece.model").write_bytes(pieces)
+    file = tmp_path / "text.safetensors"
+    convert(str(start), file, Wish("single", "bf16", parts=("text_encoder",)))
+    stored = load_file(file)["spiece_model"]
+    assert (stored.dtype, stored.numpy().tobytes()) == (torch.uint8, pieces)
+    assert check(str(file))[0].problems == ()
+    convert(str(file), tmp_path / "again.safetensors", Wish("single"))
+    assert torch.equal(load_file(tmp_path / "again.safetensors")["spiece_model"], stored)
+    convert(str(file), tmp_path / "back", Wish("official"))
+    assert_equal(
+        contents(tmp_path / "back"),
+        {
+            name: tensors
+            for name, tensors in contents(start).items()
+            if name.startswith("models_t5")
+        },
+    )
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("bf16", "bfloat16"), ("fp16", "float16")])
+def test_formats_of_16_bits_leave_small_parameters_in_fp32(tmp_path, dtype, expected):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    convert(str(start), tmp_path / "to", Wish("official", dtype))
+    stored = contents(tmp_path / "to")
+    assert stored["."]["blocks.0.ffn.0.weight"].dtype == getattr(torch, expected)
+    assert stored["."]["blocks.0.modulation"].dtype == torch.float32
+    assert all(t.dtype == torch.float32 for t in stored["Wan2.1_VAE.pth"].values())
+    for key, tensor in contents(start)["."].items():
+        assert torch.equal(stored["."][key], tensor.to(stored["."][key].dtype))
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    start = write_official(tmp_path / "start", "wan2.2-t2v-a14b")
+    wish = Wish("diffusers", shard_bytes=60_000)
+    real, done = lazy.write_lazies, []
+
+    def stopping(path, *rest):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(path)
+        real(path, *rest)
+
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        convert(str(start), tmp_path / "to", wish)
+    assert not (tmp_path / "to" / "model_index.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", real)
+    convert(str(start), tmp_path / "to", wish)
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+    convert(str(start), tmp_path / "at_once", wish)
+    assert_equal(contents(tmp_path / "to"), contents(tmp_path / "at_once"))
+    convert(str(start), tmp_path / "to", Wish("diffusers"))  # otherwise split: nothing is left over
+    assert not list((tmp_path / "to" / "transformer").glob("*-of-*"))
+    assert not list((tmp_path / "to" / "transformer").glob("*.index.json"))
+
+
+def test_inspect_says_what_it_is(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.2-i2v-a14b")
+    (start / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+    found = inspect(str(start))
+    assert [row[0] for row in found.rows] == ["transformer", "transformer_2", "vae"]
+    assert {row[1] for row in found.rows} == {"official"}
+    assert all(row[-1] == "yes" for row in found.rows)
+    assert found.missing == ["text_encoder"]
+    assert ("variant", "not one known here") in notes(found)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_inspect_knows_the_published_sizes(tmp_path, name, monkeypatch):
+    shape = VARIANTS[name].dit
+    monkeypatch.setattr("wanctl.checkpoint.inspect.read_dit_shape", lambda _: shape)
+    start = write_official(tmp_path / "start", name)
+    known = [variant.name for variant in inspect(str(start)).variants]
+    assert name in known
+    assert {VARIANTS[each].dit for each in known} == {shape}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("blocks.1.norm3.weight"), "1 missing (blocks.1.norm3.weight)"),
+        (lambda s: s.update(extra=torch.ones(2)), "1 unexpected (extra)"),
+        (lambda s: s["head.head.weight"].view(-1)[3:4].fill_(float("nan")), "head.head.weight not"),
+        (lambda s: s["head.head.bias"][:1].fill_(float("inf")), "1: head.head.bias not finite"),
+    ],
+)
+def test_check_names_what_is_wrong(tmp_path, change, said):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    assert not any(result.problems for result in check(str(start)))
+    spoil(start, change)
+    problems = [problem for result in check(str(start)) for problem in result.problems]
+    assert len(problems) == 1
+    assert said in problems[0]
+
+
+def test_check_names_zero_and_constant_tensors(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    spoil(start, lambda s: (s["head.head.bias"].zero_(), s["blocks.0.norm3.weight"].fill_(1)))
+    result = check(str(start))[0]
+    assert (result.zero, result.constant) == (("head.head.bias",), ("blocks.0.norm3.weight",))
+    assert result.problems == ()
+
+
+def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    convert(str(start), tmp_path / "to", Wish("diffusers", parts=("text_encoder",)))
+    path = tmp_path / "to" / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    state["encoder.embed_tokens.weight"].zero_()
+    save_file(state, path)
+    (result,) = check(str(tmp_path / "to" / "text_encoder"))
+    assert "shared.weight and encoder.embed_tokens.weight differ" in result.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("wish", "to", "said"),
+    [
+        (Wish("comfy"), "to", "--layout"),
+        (Wish("official", "int4"), "to", "--dtype"),
+        (Wish("official", parts=("unet",)), "to", "--part"),
+        (Wish("official", parts=("image_encoder",)), "to", "holds none of image_encoder"),
+        (Wish("diffusers", "fp8"), "to", "diffusers reads no scaled fp8"),
+        (Wish("single"), "to.safetensors", "one file holds one part"),
+        (Wish("diffusers"), "start", "holds the weights that are read"),
+    ],
+)
+def test_wishes_that_cannot_be(tmp_path, wish, to, said):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    with pytest.raises(UserError, match=said) as error:
+        convert(str(start), tmp_path / to, wish)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_vae_with_statistics_of_its_own_stays_with_its_config(tmp_path):
+    mean = tuple(range(16))
+    vae = WanVAE(replace(VARIANTS["tiny"].vae, dim=4, latent_mean=mean))
+    save_vae(vae, tmp_path / "vae")
+    with pytest.raises(UserError, match="statistics of their own"):
+        convert(str(tmp_path / "vae"), tmp_path / "to", Wish("official"))
+    convert(str(tmp_path / "vae"), tmp_path / "to", Wish("diffusers"))
+    assert load_vae(tmp_path / "to").shape.latent_mean == mean
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("5GB", 5 * 10**9), ("1.5 mb", 1_500_000), ("700", 700), (None, None)]
+)
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5XB", "0GB", "-1GB"])
+def test_what_is_no_size(text):
+    with pytest.raises(UserError, match="--max-shard-size"):
+        parse_size(text)
+
+
+def test_the_text_encoder_has_the_published_keys():
+    """Names and shapes of the published file, by their fingerprint."""
+    shapes = published_text(4096, 4096, 10240, 24, 64, 256384)
+    rows = [f"{n}:{'_'.join(map(str, s))}" for n, s in shapes.items()] + list(shapes)
+    digest = hashlib.md5(",".join(sorted(rows)).encode()).hexdigest()
+    assert (digest, len(shapes)) == ("9c8818c2cbea55eca56c7b447df170da", 242)
+
+
+def test_truncated_files_are_named(tmp_path):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    path = start / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        inspect(str(start))

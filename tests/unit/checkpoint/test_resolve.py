@@ -1,0 +1,165 @@
+"""Which weights are taken, and what is said where there are none."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from wanctl.checkpoint import resolve as sample_weights
+from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.lora.apply import Lora
+from wanctl.checkpoint.resolve import WeightsSearch
+from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+
+DIT = DiTShape(
+    dim=8, ffn_dim=8, num_layers=1, num_heads=1, in_channels=4, out_channels=4, text_dim=4
+)
+VAE = VAEShape(dim=4, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4, num_res_blocks=1)
+
+
+@pytest.fixture(autouse=True)
+def empty_hub(monkeypatch):
+    monkeypatch.setattr(sample_weights, "_cached", lambda hub: None)
+
+
+def save(folder, *parts):
+    if "dit" in parts:
+        save_dit(WanModel(DIT), folder / "dit")
+    if "vae" in parts:
+        save_vae(WanVAE(VAE), folder / "vae")
+    return folder
+
+
+def search(out, variant="tiny", **given):
+    given = {"weights": None, "vae_weights": None, "text_weights": None} | given
+    return WeightsSearch(out=out, variant=VARIANTS[variant], **given)
+
+
+def test_what_was_trained_goes_first(tmp_path):
+    out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "dit", "vae")
+    found = search(out, weights=str(other)).find()
+    assert (found.dit.root, found.vae.root) == (out, out)
+    assert (found.text, found.text_kind) == (None, "minilm")
+
+
+def test_what_was_not_trained_comes_from_the_recipe(tmp_path):
+    out, other = save(tmp_path / "out", "dit"), save(tmp_path / "other", "dit", "vae")
+    vae = save(tmp_path / "third", "vae")
+    assert search(out, weights=str(other)).find().vae.root == other
+    assert search(out, weights=str(other), vae_weights=str(vae)).find().vae.root == vae
+    assert search(tmp_path / "new", weights=str(other)).find().dit.root == other
+
+
+def test_two_experts_in_two_files(tmp_path):
+    paths = []
+    for name in ("high", "low"):
+        save_dit(WanModel(DIT), tmp_path / name)
+        [file] = (tmp_path / name).glob("*.safetensors")
+        paths.append(tmp_path / f"{name}_noise_14B.safetensors")
+        file.rename(paths[-1])
+    model = save(tmp_path / "rest", "vae")
+    (tmp_path / "t5" / "text_encoder").mkdir(parents=True)
+    keys = {
+        "vae_weights": str(model), "text_weights": str(tmp_path / "t5"),
+        "variant": "wan2.2-t2v-a14b",
+    }  # fmt: skip
+    with pytest.raises(WeightsError, match=r"holds one transformer .* takes two.*low_weights"):
+        search(tmp_path / "out", weights=str(paths[0]), **keys).find()
+    found = search(
+        tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]), **keys
+    ).find()
+    assert (found.dit.dit, found.dit.low_expert.dit) == ((paths[0],), (paths[1],))
+    assert found.metadata()["dit_low_weights"] == str(paths[1])
+    with pytest.raises(WeightsError, match="takes one"):
+        search(
+            tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]),
+            **keys | {"variant": "wan2.1-t2v-14b"},
+        ).find()  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["low_weights", "text_weights", "image_weights"])
+def test_a_key_for_one_part_that_leads_to_another_is_refused(tmp_path, key):
+    out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "vae")
+    with pytest.raises(WeightsError, match=rf"model\.{key}: \S+other holds no "):
+        search(out, **{key: str(other)}).find()
+
+
+def test_the_hub_cache_comes_last(tmp_path, monkeypatch):
+    cached = sample_weights.find_components(save(tmp_path / "cached", "dit", "vae"))
+    cached = dataclasses.replace(cached, text_encoder=tmp_path, tokenizer=tmp_path)
+    monkeypatch.setattr(sample_weights, "_cached", lambda hub: cached)
+    found = search(tmp_path / "new", "wan2.1-t2v-1.3b").find()
+    assert found.dit is found.vae is found.text is cached
+    assert found.text_kind == "umt5"
+
+
+def test_no_weights_says_where_it_looked_and_how_to_get_them(tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        search(tmp_path, "wan2.1-t2v-1.3b").find()
+    line = str(caught.value)
+    assert "\n" not in line
+    for said in (
+        str(tmp_path / "dit"),
+        "model.weights (not set)",
+        "hub cache",
+        "hf download Wan-AI/Wan2.1-T2V-1.3B",
+        "--recipe tiny",
+        "make demo",
+    ):
+        assert said in line
+
+
+def test_the_demo_without_weights_points_at_training(tmp_path):
+    with pytest.raises(WeightsError, match=r"no transformer weights: .*`make demo`"):
+        search(tmp_path).find()
+    save(tmp_path, "dit")
+    with pytest.raises(WeightsError, match=r"no VAE weights: looked in .*vae.*train them"):
+        search(tmp_path).find()
+
+
+def test_a_published_model_without_its_text_encoder_is_told_so(tmp_path):
+    save(tmp_path, "dit", "vae")
+    with pytest.raises(WeightsError, match=r"no text encoder: .*model\.text_weights=DIR"):
+        search(tmp_path, "wan2.1-t2v-14b").find()
+
+
+def test_a_weights_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(WeightsError, match="nowhere"):
+        search(tmp_path, weights=str(tmp_path / "nowhere")).find()
+
+
+def test_weights_without_a_config_are_refused(tmp_path):
+    folder = save(tmp_path / "given", "dit", "vae")
+    for name in ("dit", "vae"):
+        (folder / name / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        search(tmp_path, weights=str(folder)).find()
+
+
+def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
+    with torch.random.fork_rng():
+        first = search(save(tmp_path / "a", "dit", "vae"))
+        before = first.find().fingerprint
+        (tmp_path / "a").rename(tmp_path / "b")
+        moved = search(tmp_path / "b").find().fingerprint
+        save(tmp_path / "b", "dit")
+        retrained = search(tmp_path / "b").find().fingerprint
+    assert before == moved
+    assert retrained != moved
+
+
+def test_loras_and_their_strengths_are_part_of_the_fingerprint(tmp_path):
+    out = save(tmp_path / "out", "dit", "vae")
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for number, path in enumerate(paths):
+        save_file({"a": torch.full((9,), float(number))}, path)
+    asked = [(), (Lora(paths[0]),), (Lora(paths[0], 0.5),), (Lora(paths[1]),)]
+    found = [search(out, loras=loras).find() for loras in asked]
+    assert len({each.fingerprint for each in found}) == len(asked)
+    assert found[2].metadata()["loras"] == f"{paths[0]} 0.5"
+    with pytest.raises(WeightsError, match=r"LoRA .*gone.safetensors: the file is not there"):
+        search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).find()

@@ -1,0 +1,122 @@
+import random
+
+import cv2
+import numpy as np
+import pytest
+
+from wanctl.curate.split import shots
+from wanctl.curate.split.shots import DETECTORS, DetectorError, DetectorSettings
+from wanctl.curate.split.transitions import Transition, from_heads, settled
+
+
+def scenes(lengths, *, dissolve=0, seed=0):
+    """A strip of slowly moving blurs; consecutive scenes are cut hard or dissolved."""
+    rng = np.random.default_rng(seed)
+    clips = []
+    for length in lengths:
+        small = rng.integers(0, 256, (4, 6, 3)).astype(np.float32)
+        base = cv2.resize(small, (48, 27), interpolation=cv2.INTER_LINEAR)
+        drift = [np.roll(base, shift // 6, axis=1) for shift in range(length)]
+        clips.append(np.stack(drift))
+    strip = clips[0]
+    for clip in clips[1:]:
+        if dissolve:
+            mix = np.linspace(0, 1, dissolve + 2)[1:-1, None, None, None]
+            joint = strip[-1] * (1 - mix) + clip[0] * mix
+            strip = np.concatenate([strip, joint, clip])
+        else:
+            strip = np.concatenate([strip, clip])
+    return strip.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "transnetv2"])
+def test_hard_cuts_are_found_where_they_are(name):
+    found = DETECTORS[name](scenes([40, 30, 50]), DetectorSettings())
+    assert [t.first for t in found] == [39, 69]
+
+
+def test_a_single_shot_has_no_cut():
+    for name in ("adaptive", "transnetv2", "none"):
+        assert DETECTORS[name](scenes([120]), DetectorSettings()) == []
+
+
+def test_a_dissolve_is_cut_out_whole():
+    (found,) = DETECTORS["transnetv2"](scenes([60, 60], dissolve=12), DetectorSettings())
+    # the middle of the dissolve must be gone; its faint ends may stay
+    assert found.first <= 62
+    assert found.last >= 69
+
+
+def test_the_network_leaves_the_process_as_it_was():
+    import torch
+
+    shots._network.cache_clear()
+    random.seed(5)
+    torch.manual_seed(5)
+    before = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
+    random.seed(5)
+    torch.manual_seed(5)
+    shots._network("cpu")
+    after = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
+    assert before == after
+
+
+def test_touching_transitions_become_one():
+    cuts = np.array([0, 0, 0.9, 0, 0.9, 0, 0])
+    inside = np.array([0, 0.9, 0.9, 0.9, 0.9, 0, 0])
+    assert from_heads(cuts, inside, 0.4) == [Transition(1, 4)]
+
+
+def test_a_slow_dissolve_is_found_by_the_second_head_alone():
+    inside = np.zeros(60)
+    inside[20:30], inside[24:27] = 0.32, 0.6
+    assert from_heads(np.zeros(60), inside, 0.4) == [Transition(20, 29)]
+    assert from_heads(np.zeros(60), inside, 0.6) == [], "what counts moves with the threshold"
+    inside[22:30] = 0
+    assert from_heads(np.zeros(60), inside, 0.4) == [], "two frames are no dissolve"
+
+
+def test_a_flash_is_no_cut_and_a_cut_beside_one_stays():
+    strip = scenes([30, 30])
+    bright = strip.copy()
+    bright[12:15] = np.minimum(255, bright[12:15].astype(int) + 90)
+    cuts = [Transition(11, 11), Transition(14, 14), Transition(29, 29)]
+    assert settled(bright, cuts) == [Transition(29, 29)]
+    assert DETECTORS["adaptive"](bright, DetectorSettings()) == [Transition(29, 29)]
+
+
+def test_a_fade_through_black_is_one_transition():
+    strip = scenes([30, 30]).astype(float)
+    strip[20:41] *= np.abs(np.linspace(-1, 1, 21))[:, None, None, None]
+    halves = [Transition(20, 26), Transition(34, 40)]
+    assert settled(strip.astype(np.uint8), halves) == [Transition(20, 40)]
+    lit = scenes([20, 20, 20])
+    assert settled(lit, [Transition(19, 19), Transition(39, 39)]) == [
+        Transition(19, 19),
+        Transition(39, 39),
+    ]
+
+
+def test_an_unknown_detector_names_the_nearest():
+    with pytest.raises(DetectorError, match="did you mean 'adaptive'"):
+        shots.get_detector("adaptative")
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 49, 50, 51, 101])
+def test_every_length_of_footage_is_taken(frames):
+    strip = scenes([frames])
+    for detect in DETECTORS.values():
+        assert detect(strip, DetectorSettings()) == []
+
+
+def test_bars_are_cut_off_and_a_dark_scene_is_no_bar():
+    strip = scenes([20, 20])
+    boxed = np.zeros_like(strip)
+    boxed[:, :, 8:40] = strip[:, :, 8:40]
+    bare = shots.without_bars(boxed)
+    assert bare.shape == strip.shape
+    assert bare.std(axis=0).min() > 0
+    assert shots.without_bars(strip) is strip
+    fading = strip // 2
+    fading[:20] = 0
+    assert shots.without_bars(fading) is fading

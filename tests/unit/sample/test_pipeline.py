@@ -1,0 +1,31 @@
+"""What a maker does with latents."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from wanctl.sample import pipeline as maker
+
+
+def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
+    second_piece, taken = threading.Event(), []
+
+    class Vae:
+        def decode_frames(self, latents):
+            yield torch.zeros(1, 3, 1, 8, 8)
+            second_piece.set()
+            yield torch.zeros(1, 3, 4, 8, 8)
+
+    def write_video(path, frames, fps, *, crf, metadata):
+        taken.append(next(frames))
+        assert second_piece.wait(30), "the decoder waits for the encoder"
+        taken.extend(frames)
+
+    monkeypatch.setattr(maker, "write_video", write_video)
+    this = SimpleNamespace(_shared_vae=lambda _: Vae(), team=SimpleNamespace(first=True))
+    settings = SimpleNamespace(frames=5, fps=16, crf=16)
+    job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, settings=settings)
+    maker.Maker.write(this, job, torch.zeros(1))
+    assert [frame.shape for frame in taken] == [(8, 8, 3)] * 5

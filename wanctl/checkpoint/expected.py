@@ -1,0 +1,97 @@
+"""The tensors that each network has to hold, from its sizes."""
+
+from collections.abc import Mapping
+
+import torch
+
+from wanctl.checkpoint.configs import numbered
+from wanctl.checkpoint.find import Components
+from wanctl.checkpoint.load import read_dit_shape
+from wanctl.checkpoint.parts import LOW, TEXT, TRANSFORMER, VAE, Part
+from wanctl.checkpoint.pipeline_config import vae_shape
+from wanctl.checkpoint.tensor_files import WeightsError, check_tensors
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
+
+Shapes = dict[str, tuple[int, ...]]
+# Of the published file with both halves of CLIP the tower for pictures alone is used.
+UNUSED = ("textual.", "log_scale", "visual.head")
+
+
+def check_part(part: Part, found: Components) -> None:
+    """Compare a network's names and shapes with what it has to hold.
+
+    Raises:
+        WeightsError: they do not fit, or do not tell the sizes.
+    """
+    used = {name: shape for name, shape in part.shapes.items() if not name.startswith(UNUSED)}
+    check_tensors(used, expected_shapes(part, found), str(part.files[0]))
+
+
+def expected_shapes(part: Part, found: Components) -> Shapes:
+    """Official name -> shape of every tensor.
+
+    Raises:
+        WeightsError: the tensors do not tell the sizes.
+    """
+    if part.name in (TRANSFORMER, LOW):
+        parts = found if part.name == TRANSFORMER else found.low_expert
+        with torch.device("meta"):
+            return _shapes(WanModel(read_dit_shape(parts)))
+    if part.name == VAE:
+        shape = vae_shape(found, [part])
+        assert shape is not None
+        with torch.device("meta"):
+            return _shapes(WanVAE(shape))
+    try:
+        return text_shapes(part.shapes) if part.name == TEXT else image_shapes(part.shapes)
+    except KeyError as error:
+        raise WeightsError(f"{part.files[0]}: no tensor {error} that tells the sizes") from None
+
+
+def text_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
+    """Of a umT5 encoder."""
+    vocabulary, width = shapes["token_embedding.weight"]
+    inner = shapes["blocks.0.attn.q.weight"][0]
+    hidden = shapes["blocks.0.ffn.fc1.weight"][0]
+    out: Shapes = {"token_embedding.weight": (vocabulary, width), "norm.weight": (width,)}
+    positions = shapes["blocks.0.pos_embedding.embedding.weight"]
+    for number in range(numbered(shapes, "blocks.")):
+        block = f"blocks.{number}"
+        out |= {
+            f"{block}.norm1.weight": (width,),
+            f"{block}.norm2.weight": (width,),
+            f"{block}.attn.q.weight": (inner, width),
+            f"{block}.attn.k.weight": (inner, width),
+            f"{block}.attn.v.weight": (inner, width),
+            f"{block}.attn.o.weight": (width, inner),
+            f"{block}.ffn.gate.0.weight": (hidden, width),
+            f"{block}.ffn.fc1.weight": (hidden, width),
+            f"{block}.ffn.fc2.weight": (width, hidden),
+            f"{block}.pos_embedding.embedding.weight": positions,
+        }
+    return out
+
+
+def image_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
+    """Of CLIP's tower for pictures."""
+    width, channels, patch, _ = shapes["visual.patch_embedding.weight"]
+    hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
+    out: Shapes = {
+        "visual.cls_embedding": (1, 1, width),
+        "visual.pos_embedding": (1, shapes["visual.pos_embedding"][1], width),
+        "visual.patch_embedding.weight": (width, channels, patch, patch),
+    }
+    layers = {"visual.pre_norm": (width,), "visual.post_norm": (width,)}
+    for number in range(numbered(shapes, "visual.transformer.")):
+        block = f"visual.transformer.{number}"
+        layers |= {f"{block}.norm1": (width,), f"{block}.norm2": (width,)}
+        layers |= {f"{block}.attn.to_qkv": (3 * width, width), f"{block}.attn.proj": (width, width)}
+        layers |= {f"{block}.mlp.0": (hidden, width), f"{block}.mlp.2": (width, hidden)}
+    for layer, shape in layers.items():
+        out |= {f"{layer}.weight": shape, f"{layer}.bias": shape[:1]}
+    return out
+
+
+def _shapes(network: torch.nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

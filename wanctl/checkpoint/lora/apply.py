@@ -1,0 +1,234 @@
+"""LoRA: small changes of a transformer, several at once, each with a strength.
+
+They are either merged into the weights while these are read, before they are rounded to the model's
+number format, or attached as a narrow path beside each matrix, which 8-bit weights need. Both give
+the same numbers.
+
+Shapes: O outputs, I inputs, R the ranks of all LoRAs of a layer together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wanctl.checkpoint.lora.files import (
+    Change,
+    Dense,
+    LowRank,
+    Shapes,
+    StoredLora,
+    changes,
+    layer_names,
+    read_lora,
+)
+from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.errors import UserError
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.runtime.quantize import QuantizedLinear
+
+Expert = Literal["high", "low"]
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A file and how strongly it counts.
+
+    Attributes:
+        path: a `.safetensors` file, or PEFT's folder.
+        strength: factor of the change; negative turns it round.
+        expert: of two transformers the one it is for; None: both.
+    """
+
+    path: Path
+    strength: float = 1.0
+    expert: Expert | None = None
+
+
+class Loras:
+    """The changes of all files to one transformer.
+
+    Args:
+        loras: the files; those for the other expert are left out.
+        shapes: of the transformer's parameters, by official name.
+        expert: which transformer it is; None where there is one.
+
+    Raises:
+        WeightsError: a file with keys that fit nothing; names them and what the file seems to be
+            for.
+    """
+
+    def __init__(self, loras: Iterable[Lora], shapes: Shapes, expert: Expert | None = None) -> None:
+        self._changes: dict[str, list[tuple[float, Change]]] = defaultdict(list)
+        names = layer_names(shapes)
+        for lora in loras:
+            if lora.expert and expert is None:
+                raise UserError(
+                    f"model.loras: {lora.path} is for the {lora.expert}-noise expert, and the "
+                    "model has one transformer; leave `expert` out"
+                )
+            if lora.expert and lora.expert != expert:
+                continue
+            stored = read_lora(lora.path)
+            found, wrong = changes(stored, names, shapes, low=expert == "low")
+            if wrong or (not found and not _for_the_other(stored, expert)):
+                raise WeightsError(_refusal(stored, len(found), wrong))
+            for parameter, change in found.items():
+                self._changes[parameter].append((lora.strength, change))
+
+    def __len__(self) -> int:
+        """Parameters that are changed."""
+        return len(self._changes)
+
+    def __contains__(self, parameter: str) -> bool:
+        return parameter in self._changes
+
+    def merged(self, parameter: str, value: Tensor) -> Tensor:
+        """A parameter's value with its changes, fp32; without any, the value itself."""
+        if parameter not in self._changes:
+            return value
+        total = value.float().clone()
+        for strength, change in self._changes[parameter]:
+            total += _delta(change, total.device).reshape(total.shape) * (strength * change.scale)
+        return total
+
+    @torch.no_grad()
+    def attach(self, model: WanModel, device: torch.device | None = None) -> None:
+        """Put paths beside the model's matrices; small parameters are changed in place.
+
+        Args:
+            model: on its device, its blocks in 8 bits or not.
+            device: where it computes, if blocks come there only when they are needed.
+
+        Raises:
+            WeightsError: a change in full of a matrix that is stored in 8 bits.
+        """
+        layers = dict(model.named_modules())
+        for parameter in self._changes:
+            name, _, kind = parameter.rpartition(".")
+            layer = layers[name]
+            narrow = [(s, c) for s, c in self._changes[parameter] if isinstance(c, LowRank)]
+            if kind == "weight" and isinstance(layer, nn.Linear | QuantizedLinear) and narrow:
+                parent, _, child = name.rpartition(".")
+                setattr(layers[parent], child, LoraLinear(layer, narrow, device))
+                rest = [(s, c) for s, c in self._changes[parameter] if isinstance(c, Dense)]
+            else:
+                rest = self._changes[parameter]
+            if not rest:
+                continue
+            if kind == "weight" and isinstance(layer, QuantizedLinear):
+                raise WeightsError(
+                    f"LoRA: changes {parameter} in full, which weights in 8 bits cannot take; set "
+                    "model.quantize to null"
+                )
+            value = getattr(layer, kind)
+            for strength, change in rest:
+                value += (_delta(change, value.device) * (strength * change.scale)).reshape(
+                    value.shape
+                )
+
+
+class LoraLinear(nn.Module):
+    """A matrix and a narrow path beside it.
+
+    Args:
+        base: the matrix, in whatever format.
+        paths: (strength, change) of each LoRA.
+        device: where it computes; None: where the matrix is.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear | QuantizedLinear,
+        paths: Sequence[tuple[float, LowRank]],
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__()
+        self.base = base
+        like = base.bias
+        down_RI = torch.cat([c.down.flatten(1).float() for _, c in paths])
+        up_OR = torch.cat([c.up.flatten(1).float() * (s * c.scale) for s, c in paths], dim=1)
+        device = device or like.device
+        self.register_buffer("down", down_RI.to(device, like.dtype))
+        self.register_buffer("up", up_OR.to(device, like.dtype))
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the matrix; what runs it looks at the format."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor:
+        """Of the matrix."""
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., O)."""
+        return self.base(x) + F.linear(F.linear(x.to(self.down.dtype), self.down), self.up)
+
+    down: Tensor
+    up: Tensor
+
+
+def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
+    """What `Loras` needs to know of a model, in 8 bits or not."""
+    state = model.state_dict()
+    return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
+
+
+def _delta(change: Change, device: torch.device) -> Tensor:
+    """The change in full, fp32, before its scale."""
+    if isinstance(change, Dense):
+        return change.value.to(device).float()
+    return change.up.flatten(1).to(device).float() @ change.down.flatten(1).to(device).float()
+
+
+def _for_the_other(stored: StoredLora, expert: Expert | None) -> bool:
+    """Whether a file tells two experts apart and has nothing for this one."""
+    return expert is not None and any(low for low, _ in stored.layers)
+
+
+def _refusal(stored: StoredLora, matched: int, wrong: Sequence[str]) -> str:
+    more = ", ..." if len(wrong) > NAMES_SHOWN else ""
+    named = ", ".join(wrong[:NAMES_SHOWN])
+    what = f"{len(wrong)} keys fit nothing in the model ({named}{more})" if wrong else "no key fits"
+    return f"LoRA {stored.path}: {what}, {matched} fit; {_seems(stored.layers)}"
+
+
+def _seems(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
+    """What model a file was made for, by its widths and layer names."""
+    by_name = {name.replace(".", "_"): parts for (_, name), parts in layers.items()}
+    widths = {
+        parts["down"].shape[1]
+        for name, parts in by_name.items()
+        if name.startswith(("blocks_", "vace_blocks_"))
+        and name.endswith(("attn_q", "attn1_to_q"))
+        and "down" in parts
+    }
+    if len(widths) != 1:
+        return "it does not seem to be for a Wan transformer"
+    width = widths.pop()
+    numbers = [int(n.split("_")[1]) for n in by_name if n.startswith("blocks_")]
+    depth = 1 + max(numbers, default=0)
+    image = any(name.endswith(("k_img", "add_k_proj")) for name in by_name)
+    control = any(name.startswith("vace_") for name in by_name)
+    fitting = [v.name for v in VARIANTS.values() if _could_be(v.dit, width, depth, image, control)]
+    sizes = f"width {width}, {depth} blocks{', image branch' * image}{', VACE' * control}"
+    known = ", ".join(fitting) or "no variant known here"
+    return f"it seems to be for {known} ({sizes})"
+
+
+def _could_be(shape: DiTShape, width: int, depth: int, image: bool, control: bool) -> bool:
+    return (
+        shape.dim == width
+        and shape.num_layers >= depth
+        and (bool(shape.image_dim) or not image)
+        and (bool(shape.vace_layers) or not control)
+    )

@@ -1,0 +1,264 @@
+"""Reading LoRA files of any public layout into changes of named parameters.
+
+Files differ in what they put before a layer's name (`base_model.model.`, `transformer.`,
+`diffusion_model.`, `lora_unet_`), whose names the layers have (the published ones or those of
+diffusers, with dots or underscores) and what they call the two matrices. Which is which shows in
+the keys themselves, so one table of names serves them all and nobody has to say the layout.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
+from wanctl.checkpoint.tensor_files import (
+    WEIGHT_SUFFIXES,
+    WeightsError,
+    iterate_tensors,
+    read_config,
+    read_metadata,
+)
+
+PREFIXES = (
+    "base_model.model.",
+    "model.diffusion_model.",
+    "diffusion_model.",
+    "transformer_2.",
+    "transformer.",
+    "pipe.dit.",
+    "lora_unet__",
+    "lora_unet_",
+)
+LOW_PREFIX = "transformer_2."
+# What a key ends with -> what it is. The longest ending counts.
+ROLES = {
+    ".lora_A.weight": "down",
+    ".lora_A.default.weight": "down",
+    ".lora_down.weight": "down",
+    ".lora.down.weight": "down",
+    ".lora_B.weight": "up",
+    ".lora_B.default.weight": "up",
+    ".lora_up.weight": "up",
+    ".lora.up.weight": "up",
+    ".lora_B.bias": "up_bias",
+    ".lora_B.default.bias": "up_bias",
+    ".alpha": "alpha",
+    ".diff": "weight",
+    ".diff_b": "bias",
+    ".diff_m": "modulation",
+}
+PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_CONFIG = "adapter_config.json"
+DIFFUSERS_METADATA = "lora_adapter_metadata"
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A change that is the product of two narrow matrices.
+
+    Attributes:
+        down: (R, I) or, of a convolution, (R, I, ...).
+        up: (O, R) or (O, R, 1, ...).
+        scale: factor of the product.
+    """
+
+    down: Tensor
+    up: Tensor
+    scale: float
+
+    @property
+    def width(self) -> tuple[int, int]:
+        """Outputs and inputs of the matrix that it changes."""
+        return self.up.shape[0], self.down[0].numel()
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A change stored in full, as of biases and norms."""
+
+    value: Tensor
+    scale: float = 1.0
+
+
+Change = LowRank | Dense
+
+
+@dataclass(frozen=True)
+class StoredLora:
+    """A file's tensors by layer.
+
+    Attributes:
+        path: the file.
+        layers: (for the low-noise expert alone, layer as the file calls it) -> role -> tensor.
+        unknown: keys whose role is not known.
+        config: PEFT's settings, which may hold the alpha.
+    """
+
+    path: Path
+    layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]
+    unknown: tuple[str, ...]
+    config: Mapping[str, Any]
+
+
+def lora_path(path: Path) -> Path:
+    """The file of weights: itself, or the one in PEFT's folder.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    file = path / PEFT_WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        need = f"a folder with {PEFT_WEIGHTS}" if path.is_dir() else "the file is not there"
+        raise WeightsError(f"LoRA {path}: {need}; give a .safetensors file or PEFT's folder")
+    if file.suffix not in WEIGHT_SUFFIXES:
+        raise WeightsError(f"LoRA {path}: got {file.suffix}; need {' or '.join(WEIGHT_SUFFIXES)}")
+    return file
+
+
+def read_lora(path: Path) -> StoredLora:
+    """Read a LoRA file or PEFT folder; nothing is compared with a model yet.
+
+    Raises:
+        WeightsError: not there, not readable, or without any tensor.
+    """
+    file = lora_path(path)
+    layers: dict[tuple[bool, str], dict[str, Tensor]] = defaultdict(dict)
+    unknown = []
+    for key, tensor in iterate_tensors(file):
+        name, low = _bare(key)
+        ending = max((e for e in ROLES if name.endswith(e)), key=len, default=None)
+        if ending is None:
+            unknown.append(key)
+        else:
+            layers[low, name.removesuffix(ending)][ROLES[ending]] = tensor
+    if not layers and not unknown:
+        raise WeightsError(f"LoRA {file}: holds no tensors")
+    return StoredLora(file, layers, tuple(unknown), _config(file))
+
+
+def changes(
+    stored: StoredLora, names: Mapping[str, str], shapes: Shapes, *, low: bool
+) -> tuple[dict[str, Change], list[str]]:
+    """What a file does to a model: (parameter -> change, what does not fit).
+
+    Args:
+        stored: the file.
+        names: every spelling of every layer -> the official one (`layer_names`).
+        shapes: of the model's parameters, by official name.
+        low: whether the model is the low-noise expert; tensors for the other one are left out.
+    """
+    found: dict[str, Change] = {}
+    wrong = [f"{key} (unknown kind)" for key in stored.unknown]
+    for (for_low, layer), parts in stored.layers.items():
+        if for_low and not low:
+            continue
+        if low and not for_low and any(other for other, _ in stored.layers):
+            continue  # the file tells the experts apart, and this is for the other one
+        official = names.get(layer)
+        if official is None:
+            wrong.append(layer)
+            continue
+        for parameter, change in _of_layer(layer, official, parts, stored.config):
+            reason = None if change is None else _misfit(change, shapes.get(parameter))
+            if change is None or reason:
+                wrong.append(f"{layer} ({reason or 'one of its two matrices is missing'})")
+            else:
+                found[parameter] = change
+    return found, wrong
+
+
+def layer_names(parameters: Iterable[str]) -> dict[str, str]:
+    """Every spelling of a layer in LoRA files -> its official name.
+
+    Both libraries' names, with dots or with underscores, and `blocks.N` itself, whose modulation
+    some files change. Names without dots are unique: the test of all variants says so.
+    """
+    layers = {name.rpartition(".")[0] for name in parameters}
+    spelt = {}
+    for official, theirs in to_diffusers(layers, DIT_KEYS).items():
+        for name in (official, theirs):
+            spelt[name] = spelt[name.replace(".", "_")] = official
+    return spelt
+
+
+def _bare(key: str) -> tuple[str, bool]:
+    """A key without what libraries put before it; and whether that says low-noise expert."""
+    low = False
+    while prefix := next((each for each in PREFIXES if key.startswith(each)), None):
+        low = low or prefix == LOW_PREFIX
+        key = key.removeprefix(prefix)
+    return key, low
+
+
+def _of_layer(
+    layer: str, official: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> Iterator[tuple[str, Change | None]]:
+    scale = 1.0
+    if "down" in parts or "up" in parts:
+        if "down" not in parts or "up" not in parts:
+            yield f"{official}.weight", None
+            return
+        scale = _scale(layer, parts, config)
+        yield f"{official}.weight", LowRank(parts["down"], parts["up"], scale)
+    if "up_bias" in parts:
+        yield f"{official}.bias", Dense(parts["up_bias"], scale)
+    for role in ("weight", "bias", "modulation"):
+        if role in parts:
+            yield f"{official}.{role}", Dense(parts[role])
+
+
+def _scale(layer: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float:
+    """Alpha over rank; a file that says no alpha means one that equals the rank."""
+    rank = parts["down"].shape[0]
+    if "alpha" in parts:
+        return float(parts["alpha"].reshape(-1)[0]) / rank
+    alpha = config.get("lora_alpha")
+    for pattern, value in (config.get("alpha_pattern") or {}).items():
+        if layer == pattern or fnmatch(layer, f"*.{pattern}"):
+            alpha = value
+    if alpha is None:
+        return 1.0
+    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
+
+
+def _misfit(change: Change, shape: tuple[int, ...] | None) -> str | None:
+    if shape is None:
+        return "the model has no such parameter"
+    if isinstance(change, Dense):
+        fits = change.value.numel() == _count(shape)
+        return None if fits else f"{tuple(change.value.shape)} instead of {shape}"
+    if change.down.shape[0] != change.up.shape[1]:
+        return f"ranks {change.down.shape[0]} and {change.up.shape[1]}"
+    outputs, inputs = change.width
+    fits = (outputs, inputs) == (shape[0], _count(shape[1:]))
+    return None if fits else f"changes {outputs}x{inputs} instead of {shape[0]}x{_count(shape[1:])}"
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def _config(file: Path) -> dict[str, Any]:
+    """PEFT's settings: beside the file, or where diffusers puts them in its header."""
+    beside = file.parent / PEFT_CONFIG
+    if file.name == PEFT_WEIGHTS and beside.is_file():
+        return read_config(beside)
+    text = read_metadata(file).get(DIFFUSERS_METADATA) if file.suffix == ".safetensors" else None
+    if not text:
+        return {}
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
+        raise WeightsError(f"LoRA {file}: {DIFFUSERS_METADATA} is no JSON ({error})") from None
+    return {key.removeprefix("transformer."): value for key, value in stored.items()}

@@ -1,0 +1,234 @@
+"""The networks of a model as tensors under their official names, in whatever layout they lie."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from wanctl.checkpoint.configs import vae_shape_from_tensors
+from wanctl.checkpoint.find import Components, weight_files
+from wanctl.checkpoint.key_tables import (
+    DIT_KEYS,
+    IMAGE_KEYS,
+    TEXT_KEYS,
+    VOCABULARY,
+    KeyTable,
+    to_diffusers,
+    to_official,
+    without_prefix,
+)
+from wanctl.checkpoint.lazy_tensors import Lazy, Opened
+from wanctl.checkpoint.load import UNUSED, vae_keys_of, vae_table
+from wanctl.checkpoint.scaled_fp8 import is_beside, read_scales, unscaled
+from wanctl.checkpoint.tensor_files import WeightsError
+
+TRANSFORMER, LOW, VAE, TEXT, IMAGE = (
+    "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",
+)  # fmt: skip
+PARTS = (TRANSFORMER, LOW, VAE, TEXT, IMAGE)
+TWIN = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
+CLIP_PREFIX = "vision_model."
+CLASS, POSITIONS = "visual.cls_embedding", "visual.pos_embedding"
+
+Tensors = dict[str, Lazy]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network.
+
+    Attributes:
+        name: one of PARTS.
+        files: that hold it.
+        layout: whose names they have: `official`, `diffusers` or `single`.
+        tensors: by official name, in the files' order.
+        stored: number formats in the files -> how many numbers.
+        twin: a second copy of the text encoder's embedding, where there is one.
+        clashes: names that lie in two files.
+        vocabulary: the text encoder's sentencepiece model as bytes, where it is known.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    layout: str
+    tensors: Tensors
+    stored: Mapping[torch.dtype, int]
+    twin: Lazy | None = None
+    clashes: tuple[str, ...] = ()
+    vocabulary: Lazy | None = None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Official name -> shape."""
+        return {name: lazy.shape for name, lazy in self.tensors.items()}
+
+    @property
+    def count(self) -> int:
+        """Parameters."""
+        return sum(lazy.count for lazy in self.tensors.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the files."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def open_parts(found: Components) -> list[Part]:
+    """Every network of a model, with nothing but headers read.
+
+    Raises:
+        WeightsError: a file is not whole.
+    """
+    files = {
+        TRANSFORMER: found.dit,
+        LOW: found.dit_low,
+        VAE: found.vae,
+        TEXT: _encoder_files(found.text_encoder),
+        IMAGE: _encoder_files(found.image_encoder),
+    }
+    parts = [open_part(name, paths) for name, paths in files.items() if paths]
+    pieces = found.tokenizer / "spiece.model" if found.tokenizer else None
+    if pieces is None or not pieces.is_file():
+        return parts
+    vocabulary = _bytes_of(pieces)
+    return [replace(p, vocabulary=vocabulary) if p.name == TEXT else p for p in parts]
+
+
+def open_part(name: str, files: tuple[Path, ...]) -> Part:
+    """One network under its official names."""
+    stored: Tensors = {}
+    clashes = []
+    for path in files:
+        lazies = Opened(path).lazies()
+        clashes += [each for each in lazies if each in stored]
+        stored |= lazies
+    vocabulary = stored.pop(VOCABULARY, None)
+    scales = read_scales(files, stored)
+    counts: dict[torch.dtype, int] = {}
+    plain: Tensors = {}
+    for key, lazy in stored.items():
+        if is_beside(key) or UNUSED in key:
+            continue
+        counts[lazy.dtype] = counts.get(lazy.dtype, 0) + lazy.count
+        if key in scales:  # as numbers, not as they are stored
+            read = _unscaling(key, lazy, scales)
+            lazy = Lazy(lazy.shape, torch.float32, read)
+        plain[key] = lazy
+    bare = without_prefix(plain)
+    prefixed = any(key != short for key, short in bare.items())
+    plain = {bare[key]: lazy for key, lazy in plain.items()}
+    twin = plain.pop(TWIN, None) if "shared.weight" in plain else None
+    if TWIN in plain:
+        plain = {("shared.weight" if k == TWIN else k): v for k, v in plain.items()}
+    official, foreign = _official(name, plain)
+    layout = "single" if prefixed else "diffusers" if foreign else "official"
+    return Part(name, files, layout, official, counts, twin, tuple(clashes), vocabulary)
+
+
+def diffusers_tensors(part: Part) -> tuple[Tensors, list[str]]:
+    """A network under the names that diffusers and transformers use; and what has none there."""
+    if part.name == IMAGE:
+        return _image_to_transformers(part.tensors)
+    names = to_diffusers(part.tensors, key_table(part))
+    tensors = {names[key]: lazy for key, lazy in part.tensors.items()}
+    if part.name == TEXT:  # some versions of transformers do not tie the two
+        tensors[TWIN] = tensors["shared.weight"]
+    return tensors, []
+
+
+def key_table(part: Part) -> KeyTable:
+    """The rows of a network under its official names."""
+    if part.name == VAE:
+        return vae_table(vae_shape_from_tensors(part.shapes, str(part.files[0])))
+    return TEXT_KEYS if part.name == TEXT else DIT_KEYS
+
+
+def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
+    """Tensors under official names, and whether they had others."""
+    marks = {
+        TRANSFORMER: "condition_embedder.", LOW: "condition_embedder.", VAE: "quant_conv.",
+        TEXT: "encoder.block.",
+    }  # fmt: skip
+    if name == IMAGE:
+        if any(key.startswith("visual.") for key in plain):
+            return plain, False
+        return _image_to_official(plain), True
+    if not any(key.startswith(marks[name]) for key in plain):
+        return plain, False
+    tables = {VAE: lambda: vae_keys_of(plain), TEXT: lambda: TEXT_KEYS}
+    table = tables.get(name, lambda: DIT_KEYS)()
+    names = to_official(plain, table)
+    return {names[key]: lazy for key, lazy in plain.items()}, True
+
+
+def _image_to_transformers(tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """CLIP's tower; the published file's other half and its projection have no place there."""
+    out: Tensors = {}
+    left = []
+    for key, lazy in tensors.items():
+        name = CLIP_PREFIX + to_diffusers([key], IMAGE_KEYS)[key]
+        if name == CLIP_PREFIX + key:
+            left.append(key)
+        elif key == CLASS:
+            out[name] = lazy.changed(lazy.shape[-1:], lambda t: t.flatten())
+        elif key == POSITIONS:
+            out[name] = lazy.changed(lazy.shape[1:], lambda t: t[0])
+        elif ".to_qkv." in name:
+            shape = (lazy.shape[0] // 3, *lazy.shape[1:])
+            for number, each in enumerate("qkv"):
+                piece = lazy.changed(shape, lambda t, number=number: t.chunk(3)[number])
+                out[name.replace("to_qkv", f"{each}_proj")] = piece
+        else:
+            out[name] = lazy
+    return out, left
+
+
+def _image_to_official(tensors: Tensors) -> Tensors:
+    """The reverse: queries, keys and values joined, embeddings with their dimensions of one."""
+    plain = {
+        key.removeprefix(CLIP_PREFIX): lazy
+        for key, lazy in tensors.items()
+        if not key.endswith("position_ids")
+    }
+    joined: Tensors = {}
+    for key, lazy in plain.items():
+        if ".q_proj." in key:
+            three = [plain.get(key.replace("q_proj", f"{each}_proj")) for each in "qkv"]
+            if any(each is None for each in three):
+                raise WeightsError(f"{key}: its keys or values are missing")
+            pieces = [each for each in three if each is not None]
+            shape = (3 * lazy.shape[0], *lazy.shape[1:])
+            joined[key.replace("q_proj", "to_qkv")] = Lazy(shape, lazy.dtype, _joining(pieces))
+        elif ".k_proj." not in key and ".v_proj." not in key:
+            joined[key] = lazy
+    names = to_official(joined, IMAGE_KEYS)
+    out = {names[key]: lazy for key, lazy in joined.items()}
+    if CLASS in out:
+        out[CLASS] = out[CLASS].changed((1, 1, *out[CLASS].shape), lambda t: t[None, None])
+    if POSITIONS in out:
+        out[POSITIONS] = out[POSITIONS].changed((1, *out[POSITIONS].shape), lambda t: t[None])
+    return out
+
+
+def _joining(pieces: list[Lazy]) -> Callable[[], torch.Tensor]:
+    return lambda: torch.cat([piece.read() for piece in pieces])
+
+
+def _unscaling(
+    key: str, lazy: Lazy, scales: Mapping[str, torch.Tensor]
+) -> Callable[[], torch.Tensor]:
+    return lambda: unscaled(key, lazy.read(), scales)
+
+
+def _bytes_of(path: Path) -> Lazy:
+    def read() -> torch.Tensor:
+        return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+
+    return Lazy((path.stat().st_size,), torch.uint8, read)
+
+
+def _encoder_files(path: Path | None) -> tuple[Path, ...] | None:
+    if path is None:
+        return None
+    return (path,) if path.is_file() else weight_files(path, "model")

@@ -1,0 +1,192 @@
+"""What goes beside weights: configurations, and what makes a folder a diffusers pipeline."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from wanctl.checkpoint.configs import (
+    dit_config,
+    dit_shape_from_tensors,
+    numbered,
+    vae_config,
+    vae_shape_from_config,
+    vae_shape_from_tensors,
+)
+from wanctl.checkpoint.find import Components
+from wanctl.checkpoint.parts import IMAGE, LOW, TEXT, TRANSFORMER, VAE, Part
+from wanctl.checkpoint.tensor_files import WeightsError, read_config
+from wanctl.model.variants import VARIANTS, DiTShape, VAEShape, Variant
+
+HEAD_DIM = 80  # of CLIP's tower; tensors do not tell it
+SCHEDULER = "UniPCMultistepScheduler"
+
+
+def text_config(part: Part) -> dict[str, Any]:
+    """Transformers' config.json of a umT5 encoder.
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    shapes = part.shapes
+    with _telling(part, "a umT5 encoder"):
+        vocabulary, width = shapes["token_embedding.weight"]
+        buckets, heads = shapes["blocks.0.pos_embedding.embedding.weight"]
+        inner = shapes["blocks.0.attn.q.weight"][0]
+        hidden = shapes["blocks.0.ffn.fc1.weight"][0]
+    return {
+        "architectures": ["UMT5EncoderModel"],
+        "model_type": "umt5",
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": inner // heads,
+        "d_ff": hidden,
+        "num_layers": numbered(shapes, "blocks."),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": "gated-gelu",
+        "layer_norm_epsilon": 1e-6,
+        "tie_word_embeddings": False,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }
+
+
+def image_config(part: Part) -> dict[str, Any]:
+    """Transformers' config.json of CLIP's vision tower.
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    shapes = part.shapes
+    with _telling(part, "CLIP's tower"):
+        width, _, patch, _ = shapes["visual.patch_embedding.weight"]
+        tokens = shapes["visual.pos_embedding"][-2]
+        hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
+    return {
+        "architectures": ["CLIPVisionModel"],
+        "model_type": "clip_vision_model",
+        "hidden_size": width,
+        "intermediate_size": hidden,
+        "num_hidden_layers": numbered(shapes, "visual.transformer."),
+        "num_attention_heads": max(1, width // HEAD_DIM),
+        "image_size": patch * int((tokens - 1) ** 0.5),
+        "patch_size": patch,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def part_config(part: Part, layout: str, dit: DiTShape | None, vae: VAEShape | None) -> Any:
+    """The config.json that goes beside a part in a layout; None where there is none."""
+    if part.name in (TRANSFORMER, LOW):
+        shape = dit or dit_shape_from_tensors(part.shapes, str(part.files[0]))
+        return dit_config(shape, "diffusers" if layout == "diffusers" else "official")
+    if layout != "diffusers":
+        return None
+    if part.name == VAE:
+        shape = vae or vae_shape_from_tensors(part.shapes, str(part.files[0]))
+        return vae_config(shape, layout)
+    return text_config(part) if part.name == TEXT else image_config(part)
+
+
+def vae_shape(found: Components, parts: Sequence[Part]) -> VAEShape | None:
+    """Sizes and statistics of the VAE; None without one."""
+    part = next((part for part in parts if part.name == VAE), None)
+    if part is None:
+        return None
+    if found.vae_config:
+        return vae_shape_from_config(read_config(found.vae_config), str(found.vae_config))
+    return vae_shape_from_tensors(part.shapes, str(part.files[0]))
+
+
+def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
+    """Rows of VARIANTS that a transformer could be of."""
+    return [
+        variant
+        for variant in VARIANTS.values()
+        if variant.dit == dit and experts in (None, variant.experts)
+    ]
+
+
+def pipeline_files(parts: Sequence[Part], dit: DiTShape) -> Mapping[str, Any]:
+    """model_index.json and the configs beside the networks of a diffusers pipeline."""
+    names = {part.name for part in parts}
+    image = next((part for part in parts if part.name == IMAGE), None)
+    variant = _nearest(dit, 2 if LOW in names else 1)
+    pictures = dit.in_channels != dit.out_channels
+    kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
+    if pictures:
+        kind = "WanImageToVideoPipeline"
+    model = "WanVACETransformer3DModel" if dit.vace_layers else "WanTransformer3DModel"
+    index: dict[str, Any] = {
+        "_class_name": kind,
+        "transformer": ["diffusers", model],
+        "vae": ["diffusers", "AutoencoderKLWan"],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"],
+        "scheduler": ["diffusers", SCHEDULER],
+        "transformer_2": ["diffusers", model] if LOW in names else [None, None],
+        "boundary_ratio": variant.defaults.boundary,
+    }
+    if image:
+        index["image_encoder"] = ["transformers", "CLIPVisionModel"]
+        index["image_processor"] = ["transformers", "CLIPImageProcessor"]
+    elif pictures:
+        index |= {"image_encoder": [None, None], "image_processor": [None, None]}
+    if kind == "WanPipeline":
+        index["expand_timesteps"] = "ti2v" in variant.tasks
+    scheduler = {
+        "_class_name": SCHEDULER,
+        "num_train_timesteps": 1000,
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": variant.defaults.shift,
+        "solver_order": 2,
+        "solver_type": "bh2",
+    }
+    files: dict[str, Any] = {
+        "model_index.json": index,
+        "scheduler/scheduler_config.json": scheduler,
+    }
+    if image:
+        side = image_config(image)["image_size"]
+        files["image_processor/preprocessor_config.json"] = {
+            "image_processor_type": "CLIPImageProcessor",
+            "crop_size": {"height": side, "width": side},
+            "size": {"shortest_edge": side},
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "resample": 3,
+        }
+    return files
+
+
+def _nearest(dit: DiTShape, experts: int) -> Variant:
+    """The published model whose settings a transformer of any size is run with.
+
+    Without a boundary diffusers leaves the second expert out, and without expanded timesteps it
+    misreads what was trained with them: a model of other sizes needs both as well.
+    """
+
+    def alike(variant: Variant) -> tuple[bool, ...]:
+        other = variant.dit
+        return (
+            variant.experts == experts,
+            (other.in_channels, other.out_channels) == (dit.in_channels, dit.out_channels),
+            bool(other.vace_layers) == bool(dit.vace_layers),
+            bool(other.image_dim) == bool(dit.image_dim),
+            bool(other.image_tokens) == bool(dit.image_tokens),
+            other == dit,
+        )
+
+    return max((variant for variant in VARIANTS.values() if variant.hub), key=alike)
+
+
+@contextmanager
+def _telling(part: Part, what: str) -> Iterator[None]:
+    """Names the tensor whose shape would have told the sizes."""
+    try:
+        yield
+    except KeyError as error:
+        raise WeightsError(f"{part.files[0]}: no tensor {error}; not {what}") from None

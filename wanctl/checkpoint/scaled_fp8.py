@@ -1,0 +1,87 @@
+"""Weights in fp8 as community files store them, each matrix with one scale.
+
+Beside `LAYER.weight` (e4m3) lies `LAYER.scale_weight`, one fp32 number: the weight is their
+product. An empty tensor named `scaled_fp8` marks the file. Newer files say `LAYER.weight_scale`
+and `LAYER.comfy_quant`; these are read as well. Scales of activations are not used here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wanctl.checkpoint.tensor_files import WeightsError, read_tensors
+
+FP8 = torch.float8_e4m3fn
+FP8_MAX = torch.finfo(FP8).max
+MARKER = "scaled_fp8"
+SCALE = ".scale_weight"
+SCALES = (SCALE, ".weight_scale")
+BESIDES = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant")
+
+
+def is_beside(name: str) -> bool:
+    """Whether a tensor is no parameter but says how one is stored."""
+    return name.endswith(BESIDES) or name.rpartition(".")[2] == MARKER
+
+
+def scale_name(weight: str) -> str:
+    """Where the scale of a weight is written."""
+    return weight.removesuffix(".weight") + SCALE
+
+
+def read_scales(files: Iterable[Path], names: Iterable[str]) -> dict[str, Tensor]:
+    """Stored name of a weight -> its scale.
+
+    Args:
+        files: all files of a network.
+        names: of all their tensors.
+    """
+    wanted = {name for name in names if name.endswith(SCALES)}
+    if not wanted:
+        return {}
+    return {_weight_of(name): tensor for name, tensor in read_tensors(files, wanted)}
+
+
+def unscaled(name: str, tensor: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
+    """A stored tensor as a number: what has a scale times that, in fp32; the rest as it is.
+
+    Raises:
+        WeightsError: the scale is neither one number nor one for each row, or what it belongs to
+            is packed in another way.
+    """
+    scale = scales.get(name)
+    if scale is None:
+        return tensor
+    if not tensor.dtype.is_floating_point:
+        raise WeightsError(
+            f"{name}: holds {str(tensor.dtype).removeprefix('torch.')} with a scale; read are fp8 "
+            "with scales, and plain numbers"
+        )
+    scale = scale.float()
+    if scale.numel() == 1:
+        return tensor.float() * scale.reshape(())
+    if scale.numel() == tensor.shape[0]:
+        return tensor.float() * scale.reshape(-1, *[1] * (tensor.ndim - 1))
+    raise WeightsError(
+        f"{name}: its scale has shape {tuple(scale.shape)}; read are one number for all of it and "
+        "one for each row"
+    )
+
+
+def to_fp8(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """(e4m3, one fp32 number); the largest value becomes e4m3's largest."""
+    value = tensor.float()
+    scale = value.abs().amax().clamp_min(torch.finfo(torch.float32).tiny) / FP8_MAX
+    return (value / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
+
+
+def marker() -> Tensor:
+    """What says that a file's fp8 has scales."""
+    return torch.empty(0, dtype=FP8)
+
+
+def _weight_of(name: str) -> str:
+    ending: Sequence[str] = [each for each in SCALES if name.endswith(each)]
+    return name.removesuffix(ending[0]) + ".weight"

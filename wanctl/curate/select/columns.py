@@ -1,0 +1,237 @@
+"""Many clips at once, as columns: what `Filter.decide_many` is given and what it returns.
+
+Deciding ten million clips one Python object at a time takes an hour; as columns it takes seconds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.video.frames import Box
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of `clips/`: a span of a source file, not yet cut out.
+
+    Sizes are display sizes: rotation applied, pixels square. The other columns are explained in
+    `wanctl.data.schemas`.
+
+    Attributes:
+        view: when deciding, the part of the picture that the crops of earlier filters leave;
+            None is all of it. When measuring it is None.
+    """
+
+    id: str
+    source: str
+    start_s: float
+    end_s: float
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    vfr: bool
+    rotation: int
+    has_audio: bool
+    corrupt_share: float
+    content_hash: str = ""
+    coded_width: int = 0
+    coded_height: int = 0
+    sar_num: int = 1
+    sar_den: int = 1
+    bit_rate: float = 0.0
+    transfer: str = ""
+    interlaced: bool = False
+    comb_share: float = 0.0
+    repeat_share: float = 0.0
+    frozen_share: float = 0.0
+    view: Box | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        return self.end_s - self.start_s
+
+
+CLIP_COLUMNS = tuple(column.name for column in fields(Clip) if column.name != "view")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a filter makes of a clip.
+
+    Attributes:
+        keep: whether the clip stays.
+        reason: why not, with the number and the bound: "text covers 7.1 %, allowed 2 %".
+        score: the number the threshold was compared with; drawn in the report's histogram.
+        crop: the rectangle to keep, in display pixels; None keeps the whole frame.
+        weight: sampling weight in training.
+        label: a class name, where the filter sorts: a motion tier, a category, a group of
+            duplicates.
+    """
+
+    keep: bool
+    reason: str = ""
+    score: float | None = None
+    crop: Box | None = None
+    weight: float = 1.0
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A column of lists: row i is `values[starts[i]:starts[i + 1]]`. Values may be vectors."""
+
+    values: np.ndarray
+    starts: np.ndarray
+
+    def counts(self) -> np.ndarray:
+        """(N,) length of each row."""
+        return np.diff(self.starts)
+
+    def mean(self) -> np.ndarray:
+        """(N,) mean of each row; NaN where it is empty."""
+        counts = self.counts().reshape(-1, *[1] * (self.values.ndim - 1))
+        return self._reduce(np.add) / np.maximum(counts, 1)
+
+    def max(self) -> np.ndarray:
+        """(N,) largest value of each row; NaN where it is empty."""
+        return self._reduce(np.maximum)
+
+    def min(self) -> np.ndarray:
+        """(N,) smallest value of each row; NaN where it is empty."""
+        return self._reduce(np.minimum)
+
+    def __getitem__(self, row: Any) -> np.ndarray:
+        return self.values[self.starts[row] : self.starts[row + 1]]
+
+    def _reduce(self, ufunc: np.ufunc) -> np.ndarray:
+        result = np.full((len(self.starts) - 1, *self.values.shape[1:]), np.nan)
+        # reduceat gives an empty row its neighbour's value
+        filled = np.flatnonzero(self.counts())
+        if len(filled):
+            result[filled] = ufunc.reduceat(self.values, self.starts[filled], dtype=np.float64)
+        return result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips and one filter's evidence on them, row by row.
+
+    Attributes:
+        clips: columns of the clips table, `CLIP_COLUMNS` at least.
+        evidence: the filter's columns, in the order of `clips`.
+        views: (N, 4) int32, x, y, width, height of what earlier filters' crops leave.
+        verdicts: what the filters before this one decided, by name.
+        vectors: where the filter has an embedder, the unit vectors of each clip's frames:
+            values (M, D) float16.
+    """
+
+    clips: pa.Table
+    evidence: pa.Table
+    views: np.ndarray
+    verdicts: "Mapping[str, Verdicts]" = field(default_factory=dict)
+    vectors: Ragged | None = None
+
+    def __len__(self) -> int:
+        return self.clips.num_rows
+
+    def clip(self, name: str) -> np.ndarray:
+        """(N,) a column of the clips table, as numpy; `duration_s` too."""
+        if name == "duration_s":
+            return self.clip("end_s") - self.clip("start_s")
+        return self.clips[name].to_numpy()
+
+    def numbers(self, name: str) -> np.ndarray:
+        """(N,) a column of evidence of type float, int or bool; NaN for null."""
+        return self.evidence[name].to_numpy()
+
+    def lists(self, name: str) -> Ragged:
+        """A column of evidence of type floats or ints."""
+        array = self.evidence[name].combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = pa.concat_arrays(array.chunks or [pa.array([], array.type)])
+        return Ragged(array.values.to_numpy(zero_copy_only=False), array.offsets.to_numpy())
+
+    def rows(self) -> Iterator[tuple[Clip, Mapping[str, Any]]]:
+        """One clip at a time, with its evidence."""
+        clips = self.clips.select(CLIP_COLUMNS).to_pylist()
+        views = map(Box._make, self.views.tolist())
+        for clip, view, evidence in zip(clips, views, self.evidence.to_pylist(), strict=True):
+            whole = view == (0, 0, clip["width"], clip["height"])
+            yield Clip(**clip, view=None if whole else view), evidence
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """`Verdict` for many clips, as columns; None stands for a column of defaults.
+
+    Attributes:
+        keep: (N,) bool.
+        why: row -> reason; asked for dropped rows only.
+        score: (N,) float64, NaN where there is none.
+        crops: (N, 4) int32, x, y, width, height; width 0 keeps the whole frame.
+        weight: (N,) float64.
+        label: (N,) object, text or None.
+    """
+
+    keep: np.ndarray
+    why: Callable[[int], str]
+    score: np.ndarray | None = None
+    crops: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    label: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, verdicts: Sequence[Verdict]) -> "Verdicts":
+        """Columns of single verdicts."""
+        scores = [np.nan if v.score is None else v.score for v in verdicts]
+        boxes = [v.crop or (0, 0, 0, 0) for v in verdicts]
+        labels = np.array([v.label for v in verdicts], dtype=object)
+        return cls(
+            keep=np.array([v.keep for v in verdicts], dtype=bool),
+            why=lambda row: verdicts[row].reason,
+            score=np.array(scores, dtype=np.float64),
+            crops=np.array(boxes, dtype=np.int32).reshape(-1, 4)
+            if any(v.crop for v in verdicts)
+            else None,
+            weight=np.array([v.weight for v in verdicts], dtype=np.float64),
+            label=labels if any(v.label for v in verdicts) else None,
+        )
+
+    @classmethod
+    def judge(
+        cls, score: np.ndarray, *rules: tuple[np.ndarray, Callable[[int], str]], **columns: Any
+    ) -> "Verdicts":
+        """Drop the rows that break a rule.
+
+        Args:
+            score: (N,) float.
+            rules: (rows that break it, row -> reason); the first broken one gives the reason.
+            columns: `crops`, `weight`, `label`.
+        """
+        broken = np.full(len(score), -1)
+        for number, (mask, _) in reversed(list(enumerate(rules))):
+            broken[np.asarray(mask, dtype=bool)] = number
+        return cls(
+            keep=broken < 0,
+            why=lambda row: rules[broken.item(row)][1](row),
+            score=np.asarray(score, dtype=np.float64),
+            **columns,
+        )
+
+    def __getitem__(self, row: int) -> Verdict:
+        keep = bool(self.keep[row])
+        score = None if self.score is None or np.isnan(self.score[row]) else float(self.score[row])
+        crop = None if self.crops is None else Box._make(self.crops[row].tolist())
+        return Verdict(
+            keep=keep,
+            reason="" if keep else self.why(row),
+            score=score,
+            crop=crop if crop and crop.width else None,
+            weight=1.0 if self.weight is None else float(self.weight[row]),
+            label=None if self.label is None else self.label[row],
+        )

@@ -1,0 +1,164 @@
+"""Reads what was measured, in the order of the clips that are decided."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wanctl.curate.api import Embedder
+from wanctl.curate.registry import NamedFilter, Unit, measured_units
+from wanctl.curate.select.columns import Ragged
+from wanctl.data.dataset import DatasetDir
+from wanctl.errors import UserError
+
+_pc: Any = pc  # its functions are unknown to type checkers
+_NO_VECTORS = pa.array([], type=pa.float16())
+
+Failures = Mapping[tuple[str, str], str]
+"""(clip id, stage) -> why it could not be measured."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is stored of some clips for one filter.
+
+    Attributes:
+        rows: which of the clips were measured; None is all of them.
+        evidence: one row per measured clip.
+        vectors: the same for filters with an embedder.
+    """
+
+    rows: np.ndarray | None
+    evidence: pa.Table
+    vectors: Ragged | None = None
+
+
+def read_measured(
+    dataset: DatasetDir,
+    named: NamedFilter,
+    ids: pa.ChunkedArray,
+    parts: Sequence[str] | None = None,
+) -> Measured:
+    """What is stored for one filter, in the order of `ids`.
+
+    Args:
+        dataset: the data set.
+        named: the filter.
+        ids: of the clips that are decided.
+        parts: where they are; None: anywhere.
+    """
+    units = measured_units([named])
+    found = [_read(dataset, unit, ids, parts) for unit in units]
+    tables, places = [table for table, _ in found], [place for _, place in found]
+    there = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
+    rows = None if np.all(there) else np.flatnonzero(there)
+    evidence = pa.table({"id": ids if rows is None else ids.take(rows)})
+    vectors = None
+    for unit, table, place in zip(units, tables, places, strict=True):
+        if place is not None:
+            table = table.take(place if rows is None else place[rows])
+        elif rows is not None:
+            table = table.take(rows)
+        if isinstance(unit.measurer, Embedder):
+            vectors = vectors_of(table)
+        else:
+            evidence = table
+    return Measured(rows, evidence, vectors)
+
+
+def join_measured(pieces: Iterable[tuple[int, Measured]], file: Path) -> Measured:
+    """What is stored of several runs of clips, one after the other.
+
+    Args:
+        pieces: (clips of the run, what is stored of them).
+        file: takes the vectors and is mapped, as those of millions of clips fit no memory.
+    """
+    rows: list[np.ndarray] = []
+    evidence: list[pa.Table] = []
+    sizes: list[np.ndarray] = []
+    start = width = 0
+    with file.open("wb") as out:
+        for count, piece in pieces:
+            rows.append(start + (np.arange(count) if piece.rows is None else piece.rows))
+            start += count
+            evidence.append(piece.evidence)
+            if piece.vectors is not None:
+                sizes.append(piece.vectors.counts())
+                width = max(width, piece.vectors.values.shape[1])
+                np.asarray(piece.vectors.values, dtype=np.float16).tofile(out)
+    there = np.concatenate(rows)
+    return Measured(
+        None if len(there) == start else there,
+        pa.concat_tables(evidence),
+        _mapped(file, np.concatenate(sizes), width) if sizes else None,
+    )
+
+
+def _mapped(file: Path, sizes: np.ndarray, width: int) -> Ragged:
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    shape = (int(starts[-1]), width)
+    empty = not starts[-1]
+    values = np.empty(shape, np.float16) if empty else np.memmap(file, np.float16, "r", shape=shape)
+    return Ragged(values, starts)
+
+
+def failures_of(dataset: DatasetDir) -> Failures:
+    """Why clips lack evidence."""
+    table = dataset.read("quarantine", ["clip_id", "stage", "error"])
+    table = table.filter(_pc.not_equal(table["clip_id"], ""))
+    clips, stages, errors = (column.to_pylist() for column in table.columns)
+    return dict(zip(zip(clips, stages, strict=True), errors, strict=True))
+
+
+def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
+    """Parts of the clips table that a filter was never run on with its present settings."""
+    parts = set(dataset.parts("clips"))
+    tables = [unit.table for unit in measured_units([named])]
+    return {part for table in tables for part in parts - set(dataset.parts(table))}
+
+
+def check_measured(dataset: DatasetDir, named: NamedFilter) -> None:
+    """Make sure that a filter can decide.
+
+    Raises:
+        UserError: some clips were never measured; says what to run.
+    """
+    if missing := missing_parts(dataset, named):
+        raise UserError(
+            f"{dataset.path}: {len(missing)} parts were not measured with filter {named.name!r} "
+            f"as it is set now ({named.key}); run `wanctl curate FOLDER` with this recipe"
+        )
+
+
+def vectors_of(table: pa.Table) -> Ragged:
+    """The vectors of a table of embeddings, a row for each frame."""
+    starts = np.concatenate([[0], np.cumsum(table["frames"].to_numpy(), dtype=np.int64)])
+    chunks = [chunk.flatten() for chunk in table["vector"].chunks]
+    flat = pa.concat_arrays(chunks or [_NO_VECTORS]).to_numpy(zero_copy_only=False)
+    return Ragged(flat.reshape(starts[-1], -1) if len(flat) else flat[:, None], starts)
+
+
+def _read(
+    dataset: DatasetDir, unit: Unit, ids: pa.ChunkedArray, parts: Sequence[str] | None
+) -> tuple[pa.Table, np.ndarray | None]:
+    """A table, and where each id stands in it; None where that is in order."""
+    if parts and all(dataset.same_ids(part, "clips", unit.table) for part in parts):
+        # reading ids takes as long as reading what was measured
+        columns = [name for name in unit.schema.names if name != "id"]
+        table = dataset.read(unit.table, columns, parts=parts)
+        if table.num_rows == len(ids):
+            return table.add_column(0, "id", ids), None
+    table = dataset.read(unit.table, parts=parts)
+    return table, _places(ids, table["id"])
+
+
+def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:
+    """(N,) where each id stands, -1 where it does not; None where both are the same."""
+    if among.equals(ids):
+        return None
+    at = _pc.index_in(ids, value_set=among.combine_chunks())
+    return at.fill_null(-1).to_numpy()

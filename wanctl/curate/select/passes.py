@@ -1,0 +1,152 @@
+"""What is done to each slice of a data set while a selection is made, and by how many processes."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from wanctl.curate.registry import NamedFilter
+from wanctl.curate.select.balance import label_weights
+from wanctl.curate.select.deciding import Decisions
+from wanctl.curate.select.evidence import Failures, read_measured
+from wanctl.curate.select.funnel import Tally, tally
+from wanctl.curate.select.quantiles import quantiles_of
+from wanctl.curate.select.selection import Chosen, SelectRules, choose, verdicts_with_crop
+from wanctl.curate.select.slices import Slice
+from wanctl.curate.select.verdict_store import Shelf
+from wanctl.data.dataset import DatasetDir
+
+# A process takes a second to start and decides some 100,000 clips in that time.
+_ROWS_PER_PROCESS = 400_000
+
+T = TypeVar("T")
+Map = Callable[[Callable[[Slice], T], Iterable[Slice]], Iterator[T]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of filters that are decided slice by slice.
+
+    Attributes:
+        dataset: where the evidence is.
+        failures: why some of it is missing.
+        shelf: verdicts of earlier stages.
+        before: filters of earlier stages, in order.
+        filters: those of this stage, in order.
+    """
+
+    dataset: DatasetDir
+    failures: Failures
+    shelf: Shelf
+    before: tuple[str, ...]
+    filters: tuple[NamedFilter, ...]
+
+    def decide(self, piece: Slice) -> Decisions:
+        """Decide one slice."""
+        decisions = Decisions.begin(piece.clips(self.dataset))
+        for name in self.before:
+            decisions.add(name, self.shelf.get(piece.number, name))
+        return self.go_on(decisions, piece)
+
+    def go_on(self, decisions: Decisions, piece: Slice, *, told: bool = True) -> Decisions:
+        """Let the filters of this stage decide, with reasons if `told`."""
+        for named in self.filters:
+            ids = decisions.clips["id"]
+            measured = read_measured(self.dataset, named, ids, piece.names)
+            verdicts = decisions.decide(named, measured, self.failures, told=told)
+            decisions.add(named.name, verdicts)
+        return decisions
+
+
+@dataclass(frozen=True)
+class Shelve:
+    """Decide, put the verdicts on the shelf, and look ahead at the scores of later filters.
+
+    Attributes:
+        stage: what is decided.
+        ahead: filters that follow, some with percentiles for thresholds. Nothing they decide is
+            kept: scores hang on no threshold, so that one look gives them all.
+    """
+
+    stage: Stage
+    ahead: tuple[NamedFilter, ...] = ()
+
+    def __call__(self, piece: Slice) -> dict[str, np.ndarray]:
+        """One slice; filter -> scores, for those with percentiles."""
+        decisions = self.stage.decide(piece)
+        for named in self.stage.filters:
+            self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
+        later = replace(self.stage, filters=self.ahead).go_on(decisions, piece, told=False)
+        wanted = [named.name for named in self.ahead if quantiles_of(named.filter)]
+        scores = {name: later.verdicts[name].score for name in wanted}
+        return {name: score for name, score in scores.items() if score is not None}
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """Decide, and add up the weights of kept clips by the label of one filter."""
+
+    stage: Stage
+    rules: SelectRules
+    by: str
+
+    def __call__(self, piece: Slice) -> dict[str | None, float]:
+        """One slice."""
+        decisions = self.stage.decide(piece)
+        for named in self.stage.filters:
+            self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
+        return label_weights(verdicts_with_crop(decisions, self.rules), self.by)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Decide the last stage and make rows of a selection."""
+
+    stage: Stage
+    rules: SelectRules
+    bounds: Mapping[str, tuple[float, ...]]
+    factors: tuple[str, Mapping[str | None, float]] | None = None
+
+    def __call__(self, piece: Slice) -> tuple[Chosen, Tally]:
+        """One slice."""
+        decisions = self.stage.decide(piece)
+        verdicts = verdicts_with_crop(decisions, self.rules)
+        counts = tally(
+            {name: each.keep for name, each in verdicts.items()},
+            {name: each.score for name, each in verdicts.items()},
+            self.bounds,
+        )
+        return choose(decisions, verdicts, self.rules, self.factors), counts
+
+
+@contextmanager
+def pool(slices: list[Slice]) -> Iterator[Map[Any]]:
+    """A `map` over slices, in order, with as many processes as the work is worth."""
+    rows = sum(piece.rows for piece in slices)
+    count = min(os.cpu_count() or 1, len(slices), rows // _ROWS_PER_PROCESS)
+    if count < 2:
+        yield map
+        return
+    # threads hinder each other in what is plain Python; a fork would copy pyarrow's locks
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as executor:
+        yield lambda task, pieces: _ahead(executor, task, pieces, count + 1)
+
+
+def _ahead(
+    executor: ProcessPoolExecutor, task: Callable[[Slice], T], pieces: Iterable[Slice], limit: int
+) -> Iterator[T]:
+    """Results in order, with a bounded number of them waiting."""
+    waiting: deque[Future[T]] = deque()
+    for piece in pieces:
+        waiting.append(executor.submit(task, piece))
+        if len(waiting) > limit:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,264 @@
+"""Decides from evidence: which clips stay, with which crop, weight and bucket. Decodes nothing.
+
+The set is decided slice by slice, in several processes where it is large. Some steps have to see
+it whole and make the others wait: a filter of scope `set`, a threshold that is a percentile, and
+balancing. Verdicts on all slices lie on disk meanwhile.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.atomic import scratch
+from wanctl.curate.registry import NamedFilter
+from wanctl.curate.select.balance import Balance, factors
+from wanctl.curate.select.deciding import Decisions, cut, intersect, whole_views
+from wanctl.curate.select.evidence import (
+    Measured,
+    check_measured,
+    failures_of,
+    join_measured,
+    missing_parts,
+    read_measured,
+)
+from wanctl.curate.select.funnel import FunnelRow, Tally, tally
+from wanctl.curate.select.passes import Finish, Map, Shelve, Stage, Weigh, pool
+from wanctl.curate.select.quantiles import quantiles_of, resolve, scores_of
+from wanctl.curate.select.selection import CROP, Chosen, SelectRules
+from wanctl.curate.select.slices import Slice, slices_of
+from wanctl.curate.select.verdict_store import Shelf, Shelved
+from wanctl.data.dataset import DatasetDir
+from wanctl.log import log
+
+__all__ = ["SelectRules", "Selected", "measured", "resolved", "select"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What came of it.
+
+    Attributes:
+        total: clips.
+        kept: clips that stay.
+        funnel: what each filter does, in the recipe's order, and crops.
+        filters: the filters with percentiles replaced by numbers.
+        copies: clips that were left out, being copies of others.
+    """
+
+    total: int
+    kept: int
+    funnel: list[FunnelRow]
+    filters: list[NamedFilter]
+    copies: int
+
+
+def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
+    """The filters that can decide: all but optional ones that never measured this data set.
+
+    Unlike measuring, deciding needs no model, so a set measured on one machine can be decided
+    on another where a filter cannot run.
+    """
+    ready = []
+    for named in filters:
+        if named.filter.optional and missing_parts(dataset, named):
+            log.warning("filter %s is left out: it is optional and did not measure", named.name)
+        else:
+            ready.append(named)
+    return ready
+
+
+def resolved(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
+    """The filters as they decided a selection: with percentiles replaced by numbers."""
+    return [
+        _with(named, resolve(named.filter, scores_of(selection, named.name)))
+        if quantiles_of(named.filter)
+        else named
+        for named in filters
+    ]
+
+
+def select(
+    dataset: DatasetDir,
+    filters: Sequence[NamedFilter],
+    rules: SelectRules,
+    name: str,
+    balance: Balance | None = None,
+) -> Selected:
+    """Decide every clip and write `selections/NAME`.
+
+    Args:
+        dataset: the data set.
+        filters: in the order of the recipe.
+        rules: what is decided beyond them.
+        name: of the selection.
+        balance: evens out the weights of kept clips by the labels of one of `filters`.
+
+    Raises:
+        UserError: some clip was never measured with a filter's present settings.
+    """
+    for named in filters:
+        check_measured(dataset, named)
+    slices = slices_of(dataset)
+    target = dataset.path / "selections" / name
+    with scratch(target) as folder, pool(slices) as over:
+        # workers read tables; the list of sources may be long and is not needed for that
+        reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
+        run = _Run(Stage(reader, failures_of(dataset), Shelf(folder), (), ()), slices, over)
+        for place, named in enumerate(filters):
+            run.take(named, filters[place + 1 :])
+        weights = run.weights(rules, balance) if balance else None
+        finish = Finish(run.stage, rules, run.bounds(), weights)
+        tables = _Results(over(finish, slices))
+        dataset.write_selection(name, tables)
+    tables.warn()
+    none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in run.filters), CROP)}
+    counts = tables.tally or tally(none, {}, {})
+    copies = sum(piece.copies for piece in slices)
+    return Selected(counts.total, counts.kept, counts.rows(), run.filters, copies)
+
+
+class _Run:
+    """Takes the filters one by one; those that must see all make the ones before decide."""
+
+    def __init__(self, stage: Stage, slices: list[Slice], over: Map[Any]) -> None:
+        self.stage = stage
+        self.filters: list[NamedFilter] = []
+        self._slices = slices
+        self._over = over
+        self._scores: dict[str, np.ndarray] = {}
+
+    def take(self, named: NamedFilter, later: Sequence[NamedFilter]) -> None:
+        """Have one more filter decide, now or with the next stage.
+
+        Args:
+            named: the filter.
+            later: those after it.
+        """
+        if named.filter.scope == "set":
+            self._shelve()
+            named = self._decide_whole(named)
+            self.stage = replace(self.stage, before=(*self.stage.before, named.name))
+        else:
+            if quantiles_of(named.filter):
+                if named.name not in self._scores:
+                    self._look_ahead([named, *later])
+                named = self._resolved(named, self._scores.pop(named.name))
+            self.stage = replace(self.stage, filters=(*self.stage.filters, named))
+        self.filters.append(named)
+
+    def weights(
+        self, rules: SelectRules, balance: Balance
+    ) -> tuple[str, Mapping[str | None, float]]:
+        """What balancing multiplies the weights with: (filter, label -> factor)."""
+        sums: dict[str | None, float] = {}
+        for part in self._over(Weigh(self.stage, rules, balance.by), self._slices):
+            for label, weight in part.items():
+                sums[label] = sums.get(label, 0.0) + weight
+        self._shelved()
+        return balance.by, factors(balance, sums)
+
+    def bounds(self) -> dict[str, tuple[float, ...]]:
+        """Where each filter's verdict flips."""
+        return {named.name: named.filter.bounds() for named in self.filters}
+
+    def _shelve(self) -> None:
+        """Decide the present stage for all slices."""
+        if self.stage.filters:
+            for _ in self._over(Shelve(self.stage), self._slices):
+                pass
+            self._shelved()
+
+    def _look_ahead(self, later: Sequence[NamedFilter]) -> None:
+        """The same, and find the scores of all filters with percentiles up to one of scope set."""
+        slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
+        while not quantiles_of(slicewise[-1].filter):
+            slicewise.pop()
+        pieces = list(self._over(Shelve(self.stage, tuple(slicewise)), self._slices))
+        self._shelved()
+        for named in slicewise:
+            scores = [piece[named.name] for piece in pieces if named.name in piece]
+            self._scores[named.name] = np.concatenate([np.zeros(0), *scores])
+
+    def _shelved(self) -> None:
+        names = [named.name for named in self.stage.filters]
+        self.stage = replace(self.stage, before=(*self.stage.before, *names), filters=())
+
+    def _decide_whole(self, named: NamedFilter) -> NamedFilter:
+        if not self._slices:
+            return named
+        stage, numbers = self.stage, [piece.number for piece in self._slices]
+        clips = [piece.clips(stage.dataset) for piece in self._slices]
+        views = [self._views(*each) for each in zip(numbers, clips, strict=True)]
+        decisions = Decisions(
+            pa.concat_tables(clips).unify_dictionaries(),
+            np.concatenate(views),
+            Shelved(stage.shelf, numbers, stage.before),
+        )
+        stored = self._stored(named, clips)
+        if quantiles_of(named.filter):
+            scores = decisions.decide(named, stored, stage.failures, told=False).score
+            named = self._resolved(named, np.zeros(0) if scores is None else scores)
+        verdicts = decisions.decide(named, stored, stage.failures)
+        start = 0
+        for number, table in zip(numbers, clips, strict=True):
+            stage.shelf.put(number, named.name, cut(verdicts, start, start + table.num_rows))
+            start += table.num_rows
+        return named
+
+    def _stored(self, named: NamedFilter, clips: Sequence[pa.Table]) -> Measured:
+        dataset = self.stage.dataset
+        pieces = (
+            (table.num_rows, read_measured(dataset, named, table["id"], piece.names))
+            for piece, table in zip(self._slices, clips, strict=True)
+        )
+        return join_measured(pieces, self.stage.shelf.folder / f"{named.name}.vectors")
+
+    def _views(self, number: int, clips: pa.Table) -> np.ndarray:
+        views = whole_views(clips)
+        for name in self.stage.before:
+            crops = self.stage.shelf.crops(number, name)
+            views = views if crops is None else intersect(views, crops)
+        return views
+
+    def _resolved(self, named: NamedFilter, scores: np.ndarray) -> NamedFilter:
+        numbers = resolve(named.filter, scores)
+        for field, quantile in quantiles_of(named.filter).items():
+            if field in numbers:
+                log.info("%s.%s: %s is %.6g", named.name, field, quantile, numbers[field])
+            else:
+                log.warning("%s.%s: %s of no scores drops nothing", named.name, field, quantile)
+        return _with(named, numbers)
+
+
+class _Results:
+    """The tables of the slices, counted as they go by."""
+
+    def __init__(self, results: Iterable[tuple[Chosen, Tally]]) -> None:
+        self._results = results
+        self._unfit = 0
+        self._why_unfit = ""
+        self.tally: Tally | None = None
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for chosen, counts in self._results:
+            self.tally = counts if self.tally is None else self.tally + counts
+            self._unfit += chosen.unfit
+            self._why_unfit = self._why_unfit or chosen.why_unfit
+            yield chosen.table
+
+    def warn(self) -> None:
+        """Say which kept clips nobody will train on."""
+        if self._unfit:
+            log.warning(
+                "%d kept clips serve no bucket of train_dit; the first: %s",
+                self._unfit,
+                self._why_unfit,
+            )
+
+
+def _with(named: NamedFilter, numbers: Mapping[str, float]) -> NamedFilter:
+    return NamedFilter(named.name, named.filter.model_copy(update=dict(numbers)))

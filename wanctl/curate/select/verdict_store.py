@@ -1,0 +1,110 @@
+"""Verdicts that wait on disk: memory holds the slice that is decided, not the set."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.curate.select.columns import Verdicts
+from wanctl.curate.select.deciding import Reasons, joined
+
+_CROP = ("crop_x", "crop_y", "crop_w", "crop_h")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder with a file for each slice and filter."""
+
+    folder: Path
+
+    def put(self, number: int, name: str, verdicts: Verdicts) -> None:
+        """Store a filter's verdicts on a slice, with their reasons written out."""
+        columns: dict[str, pa.Array] = {"keep": pa.array(verdicts.keep)}
+        for column in ("score", "weight"):
+            if (values := getattr(verdicts, column)) is not None:
+                columns[column] = pa.array(values)
+        if verdicts.label is not None:
+            labels = pa.array(verdicts.label, pa.string(), from_pandas=True)
+            columns["label"] = labels.dictionary_encode()
+        if verdicts.crops is not None:
+            columns |= dict(zip(_CROP, map(pa.array, verdicts.crops.T), strict=True))
+        why = verdicts.why
+        assert isinstance(why, Reasons)
+        reasons = pa.table({"row": why.rows, "text": why.texts})
+        self._write(number, f"{name}.verdicts", pa.table(columns))
+        self._write(number, f"{name}.reasons", reasons)
+
+    def get(self, number: int, name: str) -> Verdicts:
+        """A filter's verdicts on a slice."""
+        reasons = self._read(number, f"{name}.reasons")
+        why = Reasons(reasons["row"].to_numpy(), reasons["text"].combine_chunks())
+        return self._verdicts(number, name, why)
+
+    def get_all(self, numbers: Sequence[int], name: str) -> Verdicts:
+        """A filter's verdicts on several slices, one after the other, without reasons."""
+        return joined([self._verdicts(number, name, _UNTOLD) for number in numbers])
+
+    def crops(self, number: int, name: str) -> np.ndarray | None:
+        """(N, 4) a filter's crops on a slice; None where it asks for none."""
+        return self._verdicts(number, name, _UNTOLD).crops
+
+    def _verdicts(self, number: int, name: str, why: Reasons) -> Verdicts:
+        table = self._read(number, f"{name}.verdicts")
+
+        def numbers(column: str) -> np.ndarray | None:
+            return table[column].to_numpy() if column in table.column_names else None
+
+        crops = [numbers(column) for column in _CROP]
+        return Verdicts(
+            keep=table["keep"].to_numpy(),
+            why=why,
+            score=numbers("score"),
+            weight=numbers("weight"),
+            crops=None if crops[0] is None else np.stack(crops, axis=1),  # type: ignore[arg-type]
+            label=_texts(table["label"]) if "label" in table.column_names else None,
+        )
+
+    def _write(self, number: int, kind: str, table: pa.Table) -> None:
+        with pa.ipc.new_file(str(self._file(number, kind)), table.schema) as file:
+            file.write_table(table)
+
+    def _read(self, number: int, kind: str) -> pa.Table:
+        # read, not mapped: the folder may lie on a network drive
+        with self._file(number, kind).open("rb") as file:
+            return pa.ipc.open_file(file).read_all()
+
+    def _file(self, number: int, kind: str) -> Path:
+        return self.folder / f"{number:05d}.{kind}.arrow"
+
+
+class Shelved(Mapping[str, Verdicts]):
+    """The verdicts of earlier filters on the whole set, each read when it is asked for."""
+
+    def __init__(self, shelf: Shelf, numbers: Sequence[int], names: Sequence[str]) -> None:
+        self._shelf = shelf
+        self._numbers = numbers
+        self._names = names
+
+    def __getitem__(self, name: str) -> Verdicts:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._shelf.get_all(self._numbers, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+_UNTOLD = Reasons.of(np.zeros(0, dtype=np.int64), [])
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    """(N,) object, the same text once however often it stands there."""
+    coded = column.combine_chunks()
+    coded = coded.unify_dictionaries().chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    texts = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
+    return texts[coded.indices.fill_null(len(texts) - 1).to_numpy()]

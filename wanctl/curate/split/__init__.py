@@ -1,0 +1,1 @@
+"""Footage to clips: shot detection, then rows of the clips table. Start with `scanning.py`."""

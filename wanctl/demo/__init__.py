@@ -1,0 +1,1 @@
+"""`make demo`: the five commands on three real clips, then a contact sheet of the samples."""

@@ -1,0 +1,66 @@
+"""A batch divided between processes: guidance's two prompts side by side.
+
+Shapes: B batch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wanctl.diffusion.conditions import Model
+from wanctl.distributed.context_parallel import gather
+from wanctl.distributed.mesh import Axis
+
+
+class DividedBatch:
+    """A model whose batches are divided between the processes of an axis.
+
+    A batch that does not divide, such as the single prompt of guide scale 1, is worked on by all
+    alike. Each item is computed as it would be alone, so the results are those of one process.
+
+    Args:
+        model: what each process calls.
+        axis: the processes.
+    """
+
+    divides_batches = True
+
+    def __init__(self, model: Model, axis: Axis) -> None:
+        self._model = model
+        self._axis = axis
+        self.read_context = None
+        if getattr(model, "read_context", None) is not None:
+            self.read_context = self._read_context
+
+    def __call__(self, x: Tensor, timesteps: Tensor, context: Any, **more: Any) -> Tensor:
+        """Velocity of the whole batch, on every process.
+
+        Args:
+            x: (B, C, T, Y, X).
+            timesteps: as the model takes them.
+            context: as the model takes it, or from `read_context`.
+            more: tensors of a batch are divided, what else there is goes to all.
+        """
+        batch = len(x)
+        others = {key: self._mine(value, batch) for key, value in more.items()}
+        # What was read is this process's already.
+        v = self._model(
+            self._mine(x, batch), self._mine(timesteps, batch), self._mine(context, batch), **others
+        )
+        if batch % self._axis.size:
+            return v
+        return torch.cat(gather(v, self._axis, [len(v)] * self._axis.size, dim=0))
+
+    def _read_context(self, context: Tensor, image: Tensor | None = None) -> Any:
+        """What the model makes of this process's prompts."""
+        batch = len(context)
+        return self._model.read_context(  # pyright: ignore[reportFunctionMemberAccess]
+            self._mine(context, batch), self._mine(image, batch)
+        )
+
+    def _mine(self, value: Any, batch: int) -> Any:
+        """This process's items, if `value` is a tensor with one for each of a batch to divide."""
+        if not isinstance(value, Tensor) or value.shape[:1] != (batch,) or batch % self._axis.size:
+            return value
+        return value.chunk(self._axis.size)[self._axis.index]

@@ -1,0 +1,52 @@
+"""Weights in parts: each process keeps one, and layers are put together when they are needed.
+
+FSDP2 gathers a block's weights shortly before it runs and lets go of them after. Nothing is cast:
+a parameter keeps the dtype that the model wants for it (large products in half precision; norms,
+modulation, time and head in fp32). Vectors and tables of a few rows stay whole everywhere, which
+also leaves every group of gathered weights with one dtype.
+"""
+
+from itertools import pairwise
+
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+from wanctl.model.dit.transformer import WanModel
+
+
+def divide_weights(model: WanModel, mesh: DeviceMesh) -> WanModel:
+    """Give each process of a one-dimensional mesh a part of every large weight.
+
+    The model may still be on the CPU: block after block is moved to the mesh's device and cut, so
+    that a device never holds more than its part and one block.
+    """
+    for vace_block in getattr(model, "vace_blocks", ()):
+        for layer in (vace_block.before_proj, vace_block.after_proj):
+            if layer is not None:  # they run outside the block's own forward pass
+                _divide(layer, mesh)
+    blocks = [*getattr(model, "vace_blocks", ()), *model.blocks]  # in the order they run
+    for block in blocks:
+        _divide(block, mesh)
+    for fp32_part in (model.time_embedding, model.time_projection, model.head):
+        _divide(fp32_part, mesh)
+    _divide(model, mesh)
+    for block, after in pairwise(blocks):
+        assert isinstance(block, FSDPModule)
+        assert isinstance(after, FSDPModule)
+        block.set_modules_to_forward_prefetch([after])
+    # Reading the prompts ahead asks all blocks for weights outside their forward passes.
+    model.read_context = None  # type: ignore[method-assign]
+    return model
+
+
+def _divide(module: nn.Module, mesh: DeviceMesh) -> None:
+    small = {p for p in module.parameters() if not isinstance(p, DTensor) and _is_small(p, mesh)}
+    for parameter in small:
+        parameter.data = parameter.data.to(mesh.device_type)
+    fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=small)
+
+
+def _is_small(parameter: nn.Parameter, mesh: DeviceMesh) -> bool:
+    return parameter.ndim < 2 or parameter.shape[0] < mesh.size()

@@ -1,0 +1,73 @@
+"""Processes in rows and columns, and the axes that collectives run along."""
+
+from dataclasses import dataclass
+
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from wanctl.distributed.layout import Layout
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The processes that differ from this one in one coordinate.
+
+    Attributes:
+        index: this one's place among them.
+        size: how many they are.
+        group: for collectives; None where this process is alone.
+    """
+
+    index: int = 0
+    size: int = 1
+    group: dist.ProcessGroup | None = None
+
+    def shift(self, out: Tensor, into: Tensor) -> list[dist.Work]:
+        """Begin to send `out` to the next process and to receive `into` from the one before."""
+        assert self.group is not None
+        after, before = (self.index + 1) % self.size, (self.index - 1) % self.size
+        return dist.batch_isend_irecv(
+            [
+                dist.P2POp(dist.isend, out, group=self.group, group_peer=after),
+                dist.P2POp(dist.irecv, into, group=self.group, group_peer=before),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """All axes of a layout, and the processes in a row for weights."""
+
+    cfg: Axis
+    ring: Axis
+    ulysses: Axis
+    tokens: Axis  # ring and ulysses together, stations of the ring outermost
+    everyone: Axis
+    weights: DeviceMesh
+
+
+def make_mesh(layout: Layout, device_type: str) -> Mesh:
+    """Groups of processes for a layout; every process has to call this."""
+    fine = init_device_mesh(
+        device_type,
+        (layout.cfg, layout.ring, layout.ulysses),
+        mesh_dim_names=("cfg", "ring", "ulysses"),
+    )
+    coarse = init_device_mesh(
+        device_type, (layout.cfg, layout.tokens), mesh_dim_names=("cfg", "tokens")
+    )
+    row = init_device_mesh(device_type, (layout.processes,), mesh_dim_names=("weights",))
+    return Mesh(
+        cfg=_axis(fine, "cfg"),
+        ring=_axis(fine, "ring"),
+        ulysses=_axis(fine, "ulysses"),
+        tokens=_axis(coarse, "tokens"),
+        everyone=_axis(row, "weights"),
+        weights=row,
+    )
+
+
+def _axis(mesh: DeviceMesh, name: str) -> Axis:
+    axis = mesh[name]
+    return Axis(axis.get_local_rank(), axis.size(), axis.get_group() if axis.size() > 1 else None)

@@ -1,0 +1,64 @@
+"""Attention to some of the keys, and putting such parts together exactly.
+
+A softmax over all keys is the mean of softmaxes over parts of them, each weighted by the sum of
+its exponentials; a part is therefore kept with the logarithm of that sum (arXiv 2310.01889).
+
+Shapes: B batch, L query tokens, S key tokens, N heads, K head width.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wanctl.model.dit.attention import HOPPER
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+class Part(NamedTuple):
+    """What queries found in some keys, (B, L, N, K), and the logarithm of each softmax's sum.
+
+    Both fp32; the logarithms are (B, L, N, 1).
+    """
+
+    found: Tensor
+    log_sum: Tensor
+
+
+def attend_part(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> Part:
+    """softmax(q k^T / sqrt(K)) v over these keys, with the logarithm of the softmax's sum.
+
+    The kernels are those of `scaled_dot_product_attention`, which keeps the logarithm to itself.
+    """
+    q, k, v = (x.transpose(1, 2) for x in (q_BLNK, k_BSNK, v_BSNK))
+    aten = torch.ops.aten
+    if v.is_cuda and v.dtype in HALF:
+        if torch.cuda.get_device_capability(v.device)[0] == HOPPER:
+            out, log_sum, *_ = aten._scaled_dot_product_cudnn_attention(q, k, v, None, True)
+        else:
+            out, log_sum, *_ = aten._scaled_dot_product_flash_attention(q, k, v)
+    elif v.is_cuda:
+        out, log_sum, *_ = aten._scaled_dot_product_efficient_attention(q, k, v, None, True)
+    elif v.device.type == "cpu":
+        out, log_sum = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
+    else:
+        out, log_sum = _plain(q, k, v)
+    # The memory-efficient kernel rounds the number of queries up, cuDNN's keeps a last axis of 1.
+    log_sum = log_sum.reshape(*out.shape[:2], -1)[:, :, : out.shape[2]]
+    return Part(out.float().transpose(1, 2), log_sum.float().transpose(1, 2)[..., None])
+
+
+def merge(one: Part, other: Part) -> Part:
+    """What the queries find in both parts' keys."""
+    log_sum = torch.logaddexp(one.log_sum, other.log_sum)
+    # one * w + other * (1 - w) with w = exp(one.log_sum - log_sum), without cancellation
+    weight = torch.sigmoid(other.log_sum - one.log_sum)
+    return Part(torch.lerp(one.found, other.found, weight), log_sum)
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The definition, (B, N, L, K) and (B, N, L)."""
+    scores = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[3])
+    return scores.softmax(3).to(v.dtype) @ v, scores.logsumexp(3)

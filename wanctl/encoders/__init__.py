@@ -1,0 +1,1 @@
+"""Text encoders (umT5, MiniLM) and CLIP's vision tower. Start with `text.py`."""

@@ -1,0 +1,202 @@
+"""umT5, the text encoder of every published Wan model, through transformers.
+
+Imports transformers, which is slow; `text.py` imports this module only when umT5 is asked for.
+
+The encoder is 11.4 GB in bf16 and 22.7 GB in fp32: more than many GPUs and hosts have, for a
+second of work. So a sample leaves it in its files and passes it through memory block by block.
+
+Shapes: S tokens, E width.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+from transformers.models.umt5.configuration_umt5 import UMT5Config
+from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
+
+from wanctl.checkpoint.find import weight_files
+from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
+from wanctl.checkpoint.scaled_fp8 import is_beside, read_scales, unscaled
+from wanctl.checkpoint.tensor_files import (
+    WeightsError,
+    check_tensors,
+    read_config,
+    read_tensors,
+    tensor_shapes,
+)
+
+SHARED = "shared.weight"
+# transformers keeps the embedding under two names and does not tie them for this model; a file
+# holds one of them, or both.
+TWIN = "encoder.embed_tokens.weight"
+NORM = "encoder.final_layer_norm."
+
+
+class UMT5:
+    """Token ids to the last layer's normed hidden states.
+
+    Args:
+        model: on the meta device.
+        files: where its weights are.
+        names: name in the files -> name in the model.
+        scales: name in the files -> what a weight in fp8 is to be multiplied by.
+        device: where it runs.
+        dtype: of its weights.
+    """
+
+    def __init__(
+        self,
+        model: UMT5EncoderModel,
+        files: Sequence[Path],
+        names: Mapping[str, str],
+        scales: Mapping[str, Tensor],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._stack = model.encoder
+        self._files = files
+        self._scales = scales
+        self._stored = {name: stored for stored, name in names.items()}
+        self._device = device
+        self._dtype = dtype
+        self._embedding: Tensor | None = None
+        self.width: int = model.config.d_model
+        self.blocks: int = model.config.num_layers
+
+    def keep(self) -> "UMT5":
+        """Load all of it for good, for many calls."""
+        for prefix, part in self._parts():
+            self._fill(part, prefix)
+        name, rows = self._rows()
+        self._embedding = unscaled(name, rows, self._scales).to(self._device, self._dtype)
+        return self
+
+    def __call__(
+        self, prompts: Sequence[Tensor], on_block: Callable[[], None] | None = None
+    ) -> list[Tensor]:
+        """Hidden states of several prompts; each block is read once for all of them.
+
+        Args:
+            prompts: (1, S) integer ids, each S its own.
+            on_block: called after each block.
+
+        Returns:
+            (1, S, E) of each, in the weights' dtype.
+        """
+        states = self._embedded(prompts)
+        for prefix, part in self._parts():
+            with self._filled(part, prefix):
+                states = [_hidden(part(state)) for state in states]
+            if on_block and prefix != NORM:
+                on_block()
+        return states
+
+    def _embedded(self, prompts: Sequence[Tensor]) -> list[Tensor]:
+        if self._embedding is not None:
+            return [F.embedding(ids.to(self._device), self._embedding) for ids in prompts]
+        name, rows = self._rows()
+        found = [unscaled(name, rows[ids.cpu()], self._scales) for ids in prompts]
+        return [state.to(self._device, self._dtype) for state in found]
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module]]:
+        for number, block in enumerate(self._stack.block):
+            yield f"encoder.block.{number}.", block
+        yield NORM, self._stack.final_layer_norm
+
+    @contextmanager
+    def _filled(self, part: nn.Module, prefix: str) -> Iterator[None]:
+        if self._embedding is not None:
+            yield
+            return
+        self._fill(part, prefix)
+        yield
+        part.to("meta")
+
+    def _fill(self, part: nn.Module, prefix: str) -> None:
+        names = {s: n.removeprefix(prefix) for n, s in self._stored.items() if n.startswith(prefix)}
+        # A copy: pages of the mapped file are let go of when the next part is read.
+        tensors = {
+            names[stored]: unscaled(stored, tensor, self._scales).to(
+                self._device, self._dtype, copy=True
+            )
+            for stored, tensor in read_tensors(self._files, names)
+        }
+        part.load_state_dict(tensors, strict=True, assign=True)
+
+    def _rows(self) -> tuple[str, Tensor]:
+        """The embedding as it lies in its file, of which only the rows asked for are read."""
+        name = self._stored[SHARED if SHARED in self._stored else TWIN]
+        [found] = read_tensors(self._files, {name})
+        return found
+
+
+def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT5, list[Path]]:
+    """Find the published `.pth`, or a folder as transformers writes it; also the files read.
+
+    Raises:
+        WeightsError: files are missing, or their tensors are not those of the model.
+    """
+    files = [path] if path.is_file() else list(weight_files(path, "model") or ())
+    if not files:
+        raise WeightsError(f"{path}: holds no model.safetensors")
+    every = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
+    stored = {n: shape for n, shape in every.items() if n != VOCABULARY and not is_beside(n)}
+    names = to_diffusers(stored, TEXT_KEYS)
+    shapes = {names[name]: shape for name, shape in stored.items()}
+    if path.is_file():
+        config = config_from_tensors(shapes, str(path))
+    else:
+        config = UMT5Config.from_dict(read_config(path / "config.json"))
+    with torch.device("meta"):
+        model = UMT5EncoderModel(config)
+    embedding = SHARED if SHARED in shapes else TWIN
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    check_tensors(
+        shapes | {n: shapes.get(embedding, ()) for n in (SHARED, TWIN)}, expected, str(files[0])
+    )
+    return UMT5(model.eval(), files, names, read_scales(files, every), device, dtype), files
+
+
+def _hidden(made: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """What a block makes; older releases of transformers put more beside it."""
+    return made[0] if isinstance(made, tuple) else made
+
+
+def config_from_tensors(shapes: dict[str, tuple[int, ...]], where: str) -> UMT5Config:
+    """Sizes of an encoder that comes without a config.
+
+    Raises:
+        WeightsError: a telling tensor is missing.
+    """
+    first = "encoder.block.0.layer"
+    try:
+        vocab_size, d_model = shapes[SHARED]
+        buckets, heads = shapes[f"{first}.0.SelfAttention.relative_attention_bias.weight"]
+        inner = shapes[f"{first}.0.SelfAttention.q.weight"][0]
+        d_ff = shapes[f"{first}.1.DenseReluDense.wi_0.weight"][0]
+    except KeyError as error:
+        raise WeightsError(f"{where}: no tensor {error}; not a umT5 encoder") from None
+    layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.block.")}
+    return UMT5Config(
+        vocab_size=vocab_size,
+        d_model=d_model,
+        d_kv=inner // heads,
+        d_ff=d_ff,
+        num_layers=len(layers),
+        num_heads=heads,
+        relative_attention_num_buckets=buckets,
+        feed_forward_proj="gated-gelu",
+        layer_norm_epsilon=1e-6,
+        dropout_rate=0.0,
+    )
+
+
+def sentencepiece_tokenizer(folder: Path, text_len: int) -> Callable[[str], list[int]]:
+    """A tokenizer stored as a sentencepiece model only; transformers converts it."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return lambda prompt: tokenizer(prompt, truncation=True, max_length=text_len)["input_ids"]

@@ -1,0 +1,4 @@
+"""FLOPs, memory and time of a run before anything is loaded: `wanctl sample --plan`.
+
+Start with `report.py`.
+"""

@@ -1,0 +1,173 @@
+"""What a sample needs of a machine, from shapes alone. Torch-free.
+
+Counts follow the networks: a product of m x k by k x n is 2mkn operations. Activation sizes are
+what this program was measured to hold at its peak (tests/bench).
+"""
+
+import math
+from dataclasses import dataclass
+
+from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
+from wanctl.model.variants import DiTShape, VAEShape, Variant
+from wanctl.runtime.vae_tiles import times_seen
+
+FP32_BYTES = 4
+# umT5-XXL's encoder: parameters, and those of its embedding, which multiply nothing.
+UMT5_PARAMETERS = 5_680_910_336
+UMT5_EMBEDDING = 1_050_000_000
+UMT5_BLOCKS = 24
+UMT5_TOKENS = 512
+CLIP_FILE_BYTES = 4.77e9
+# Operations per pixel and frame (FlopCounterMode at the published sizes), encode and decode.
+VAE21_OPS, VAE22_OPS = (5.1e6, 8.5e6), (3.5e6, 18.4e6)
+VAE21_PARAMETERS, VAE22_PARAMETERS = 126_892_531, 704_700_000
+# Bytes per pixel of the picture that decoding piece by piece holds in fp32, caches included:
+# measured 31.9 kB at 192x192 (encode: 18.4 kB), plus what does not grow.
+VAE21_PIXEL_BYTES, VAE22_PIXEL_BYTES = 32_000, 36_000
+# Below so many tokens both prompts of guidance go through the model at once (guidance.py).
+BATCHED_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made, and how.
+
+    Attributes:
+        variant: the model.
+        size: of the output.
+        steps: of the solver.
+        guided: two prompts in every step.
+        guided_share: share of the steps that are guided.
+        weight_bytes: of one number of the large matrices in memory (1 if quantised).
+        product_bytes: of one number in the products.
+        streamed: blocks lie on the host.
+        vae_tile: side of a tile in pixels; None: the whole picture.
+        prompts: how many outputs.
+        encodes: the VAE's encoder runs as well, for this share of the output's frames.
+        text_parameters: of the text encoder; 0: one that weighs nothing.
+    """
+
+    variant: Variant
+    size: PixelShape
+    steps: int
+    guided: bool = True
+    guided_share: float = 1.0
+    weight_bytes: float = 2.0
+    product_bytes: int = 2
+    streamed: bool = False
+    vae_tile: int | None = None
+    prompts: int = 1
+    encodes: float = 0.0
+    text_parameters: float = 0.0
+
+    @property
+    def latents(self) -> LatentShape:
+        """Size of the latents."""
+        return latent_shape(self.size, self.variant.vae.spatial_stride)
+
+    @property
+    def forwards(self) -> float:
+        """Calls of the transformer for one output."""
+        return self.steps * (1 + (self.guided_share if self.guided else 0))
+
+
+def block_parameters(shape: DiTShape) -> tuple[int, int]:
+    """Numbers in a block's matrices, and in its vectors."""
+    d, f = shape.dim, shape.ffn_dim
+    image = 2 if shape.image_dim else 0
+    return (8 + image) * d * d + 2 * d * f, (8 + image) * d + f + d + 2 * d + 6 * d + (
+        (4 + image // 2) * d
+    )
+
+
+def dit_parameters(shape: DiTShape) -> int:
+    """Numbers in a transformer."""
+    d = shape.dim
+    blocks = sum(block_parameters(shape)) * (shape.num_layers + len(shape.vace_layers))
+    rest = 4 * d * (shape.in_channels + shape.out_channels) + d + 4 * shape.out_channels + 2 * d
+    rest += shape.text_dim * d + d * d + 2 * d  # text embedding
+    rest += shape.freq_dim * d + d * d + 2 * d + 6 * d * d + 6 * d  # time embedding
+    if shape.image_dim:
+        e = shape.image_dim
+        rest += 2 * e + e * e + e + e * d + d + 2 * d + e * (shape.image_tokens or 0)
+    if shape.vace_layers:
+        rest += 4 * d * shape.vace_channels + d + (len(shape.vace_layers) + 1) * (d * d + d)
+    return blocks + rest
+
+
+def dit_bytes(job: Job) -> tuple[float, float]:
+    """Bytes of one expert's weights: those of all blocks, and the rest."""
+    shape = job.variant.dit
+    matrices, vectors = block_parameters(shape)
+    count = shape.num_layers + len(shape.vace_layers)
+    blocks = count * (matrices * job.weight_bytes + vectors * FP32_BYTES)
+    rest = dit_parameters(shape) - count * (matrices + vectors)
+    return blocks, rest * FP32_BYTES
+
+
+def dit_ops(job: Job) -> tuple[float, float]:
+    """Operations of one forward: in products with weights, and in attention."""
+    shape, tokens = job.variant.dit, job.latents.tokens
+    d, f = shape.dim, shape.ffn_dim
+    context = shape.text_len + (shape.image_tokens or 257 if shape.image_dim else 0)
+    blocks = shape.num_layers + len(shape.vace_layers)
+    linear = blocks * tokens * (12 * d * d + 4 * d * f)
+    attention = blocks * 4 * d * tokens * (tokens + context)
+    return linear, attention
+
+
+def dit_activation_bytes(job: Job) -> float:
+    """What a forward holds beside weights: the stream in fp32, one block's products."""
+    shape, tokens = job.variant.dit, job.latents.tokens
+    batch = 2 if job.guided and tokens <= BATCHED_TOKENS else 1
+    stream = 3 * FP32_BYTES * shape.dim * (2 if shape.vace_layers else 1)
+    products = job.product_bytes * (shape.ffn_dim + 6 * shape.dim)
+    hints = len(shape.vace_layers) * job.product_bytes * shape.dim
+    return batch * tokens * (stream + products + hints)
+
+
+def vae_parameters(vae: VAEShape) -> float:
+    """Numbers in the VAE, by the published ones' size."""
+    if vae.residual:
+        return VAE22_PARAMETERS * (vae.dim / 160) ** 2
+    return VAE21_PARAMETERS * (vae.dim / 96) ** 2
+
+
+def stored_bytes(variant: Variant) -> float:
+    """Size of the published files: fp32, but for the text encoder in bf16 and CLIP's whole."""
+    text = UMT5_PARAMETERS * 2 if variant.text_encoder == "umt5" else 0
+    clip = CLIP_FILE_BYTES if variant.dit.image_dim else 0
+    dit = dit_parameters(variant.dit) * variant.experts
+    return (dit + vae_parameters(variant.vae)) * FP32_BYTES + text + clip
+
+
+def vae_ops(job: Job) -> tuple[float, float]:
+    """Operations of encoding and of decoding the output once, overlaps of tiles included."""
+    vae, (frames, height, width) = job.variant.vae, job.size
+    per_pixel = VAE22_OPS if vae.residual else VAE21_OPS
+    scale = (vae.dim / (160 if vae.residual else 96)) ** 2
+    pixels = frames * height * width * _overlap(job)
+    return job.encodes * pixels * per_pixel[0] * scale, pixels * per_pixel[1] * scale
+
+
+def vae_activation_bytes(job: Job) -> float:
+    """What decoding one latent frame after another holds beside weights."""
+    vae, (_, height, width) = job.variant.vae, job.size
+    if job.vae_tile:
+        height, width = min(height, job.vae_tile), min(width, job.vae_tile)
+    per_pixel = VAE22_PIXEL_BYTES if vae.residual else VAE21_PIXEL_BYTES
+    return height * width * per_pixel * vae.dim / (160 if vae.residual else 96)
+
+
+def video_bytes(job: Job) -> float:
+    """The output's pixels in fp32, which tiles collect on the host."""
+    return 3 * FP32_BYTES * math.prod(job.size)
+
+
+def _overlap(job: Job) -> float:
+    """How often tiles see a pixel."""
+    if not job.vae_tile:
+        return 1.0
+    stride = job.variant.vae.spatial_stride
+    _, *sides = job.size
+    return math.prod(times_seen(side // stride, job.vae_tile // stride) for side in sides)

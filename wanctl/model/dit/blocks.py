@@ -1,0 +1,187 @@
+"""The parts of the transformer: block, attention, image embedding and head.
+
+Parameter names are the published ones. A residual stream is (B, G, M, D): G groups of M tokens
+that share a timestep. G is 1 where one timestep rules the whole video, and the number of latent
+frames where each has its own.
+
+Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N heads.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.model.dit.attention import Kernel, attention
+from wanctl.model.dit.context import Context, KeysValues, Padding
+from wanctl.model.dit.context_parallel import Attend
+from wanctl.model.dit.precision import Numerics
+from wanctl.model.dit.rope import RopeTable
+from wanctl.model.shapes import PATCH
+from wanctl.model.variants import DiTShape
+
+
+def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a linear layer or an MLP to a tensor of another dtype; autocast still has its say."""
+    return layer(x.to(next(layer.parameters()).dtype))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to the text, feed-forward."""
+
+    def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
+        super().__init__()
+        dim = shape.dim
+        self.self_attn = Attention(shape, numerics)
+        self.norm3 = nn.LayerNorm(dim, eps=shape.eps)
+        self.cross_attn = Attention(shape, numerics, image=shape.image_dim is not None)
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, shape.ffn_dim),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(shape.ffn_dim, dim),
+        )
+        self.modulation = nn.Parameter(torch.empty(1, 6, dim))
+        self.eps = shape.eps
+        self._numerics = numerics
+
+    def forward(
+        self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
+    ) -> Tensor:
+        """One block of the residual stream."""
+        ops = self._numerics
+        modulation = (self.modulation.float() + e6_BG6D)[:, :, :, None].unbind(2)
+        shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = modulation
+
+        u_BGMD = ops.modulated_norm(x_BGMD, shift_attn, scale_attn, self.eps)
+        x_BGMD = ops.gated_add(x_BGMD, self.self_attn(u_BGMD, rope=rope), gate_attn)
+
+        u_BGMD = ops.norm(x_BGMD, self.norm3.weight, self.norm3.bias, self.eps)
+        x_BGMD = ops.gated_add(x_BGMD, self.cross_attn(u_BGMD, context), None)
+
+        u_BGMD = ops.modulated_norm(x_BGMD, shift_ffn, scale_ffn, self.eps)
+        return ops.gated_add(x_BGMD, self._feed_forward(u_BGMD), gate_ffn)
+
+    def _feed_forward(self, x_BGMD: Tensor) -> Tensor:
+        hidden = run_in_weight_dtype(self.ffn[0], x_BGMD)
+        return self.ffn[2](self._numerics.gelu(hidden))
+
+
+class Attention(nn.Module):
+    """Attention with RMS-normed queries and keys; to itself, or to a context if one is given.
+
+    With `image` it has keys and values for image tokens of their own; the same queries attend to
+    both, and the results are added.
+    """
+
+    def __init__(self, shape: DiTShape, numerics: Numerics, *, image: bool = False) -> None:
+        super().__init__()
+        dim = shape.dim
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = nn.RMSNorm(dim, eps=shape.eps)
+        self.norm_k = nn.RMSNorm(dim, eps=shape.eps)
+        if image:
+            self.k_img = nn.Linear(dim, dim)
+            self.v_img = nn.Linear(dim, dim)
+            self.norm_k_img = nn.RMSNorm(dim, eps=shape.eps)
+        self.num_heads = shape.num_heads
+        self.eps = shape.eps
+        self._numerics = numerics
+        self.kernel: Kernel = attention  # see `WanModel.attend_with`
+        # Set from outside where the tokens are divided between processes (wanctl/parallel).
+        self.attend: Attend | None = None
+
+    def forward(
+        self,
+        x_BGMD: Tensor,
+        context: Context | KeysValues | None = None,
+        rope: RopeTable | None = None,
+    ) -> Tensor:
+        """(B, G, M, D) in the dtype of the products."""
+        x_BLD = x_BGMD.flatten(1, 2).to(self.q.bias.dtype)
+        q = self._normed(self.q(x_BLD), self.norm_q)
+        if context is None:
+            k, v = self._normed(self.k(x_BLD), self.norm_k), self._heads(self.v(x_BLD))
+            if rope is not None:
+                q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
+            y_BLNK = (self.attend or self.kernel)(q, k, v)
+        else:
+            seen = context if isinstance(context, KeysValues) else self.read(context)
+            y_BLNK = self._attend_to(seen, q)
+        return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
+
+    def read(self, context: Context, padding: Padding | None = None) -> KeysValues:
+        """Keys and values of a context, to be handed to `forward` in its place."""
+        k, v = self._normed(self.k(context.text), self.norm_k), self._heads(self.v(context.text))
+        if context.image is None:
+            return KeysValues(k, v, padding)
+        image_k = self._normed(self.k_img(context.image), self.norm_k_img)
+        return KeysValues(k, v, padding, image_k, self._heads(self.v_img(context.image)))
+
+    def _attend_to(self, seen: KeysValues, q: Tensor) -> Tensor:
+        """(B, L, N, K): text, and image tokens of their own softmax added to it."""
+        if seen.padding is not None and self._numerics.weighs_padding(seen.v):
+            y_BLNK = attention(q, seen.k, seen.v, seen.padding.bias)
+        else:
+            y_BLNK = self.kernel(q, *seen.whole())
+        if seen.image_k is None or seen.image_v is None:
+            return y_BLNK
+        return y_BLNK + self.kernel(q, seen.image_k, seen.image_v)
+
+    def _normed(self, x_BLD: Tensor, norm: nn.RMSNorm) -> Tensor:
+        return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps))
+
+    def _heads(self, x_BLD: Tensor) -> Tensor:
+        return x_BLD.unflatten(2, (self.num_heads, -1))
+
+
+class ImageEmbedding(nn.Module):
+    """Hidden states of CLIP's vision tower -> image tokens of the cross-attention.
+
+    Two images (first and last frame) are told apart by learned positions.
+    """
+
+    def __init__(self, shape: DiTShape) -> None:
+        super().__init__()
+        assert shape.image_dim is not None
+        width = shape.image_dim
+        self.proj = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, shape.dim),
+            nn.LayerNorm(shape.dim),
+        )
+        self.emb_pos = None
+        if shape.image_tokens:
+            self.emb_pos = nn.Parameter(torch.zeros(1, shape.image_tokens, width))
+
+    def forward(self, image_BIE: Tensor) -> Tensor:
+        """(B, I, D) in the dtype of the products; norms are fp32."""
+        norm, up, gelu, down, last_norm = self.proj
+        if self.emb_pos is not None:
+            image_BIE = image_BIE + self.emb_pos
+        hidden = run_in_weight_dtype(up, run_in_weight_dtype(norm, image_BIE))
+        hidden = run_in_weight_dtype(last_norm, down(gelu(hidden)))
+        return hidden.to(down.weight.dtype)  # pyright: ignore[reportCallIssue,reportArgumentType]
+
+
+class Head(nn.Module):
+    """Modulated norm and projection to patches, fp32 whatever the rest runs in."""
+
+    def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
+        super().__init__()
+        self.head = nn.Linear(shape.dim, shape.out_channels * math.prod(PATCH))
+        self.modulation = nn.Parameter(torch.empty(1, 2, shape.dim))
+        self.eps = shape.eps
+        self._numerics = numerics
+
+    def forward(self, x_BGMD: Tensor, e_BGD: Tensor) -> Tensor:
+        """(B, L, patch values * channels) fp32."""
+        modulation = (self.modulation.float() + e_BGD[:, :, None])[:, :, :, None]
+        shift, scale = modulation.unbind(2)
+        u_BGMD = self._numerics.modulated_norm(x_BGMD, shift, scale, self.eps)
+        with torch.autocast(x_BGMD.device.type, enabled=False):
+            return run_in_weight_dtype(self.head, u_BGMD).float().flatten(1, 2)

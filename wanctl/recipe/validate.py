@@ -1,0 +1,176 @@
+"""Looks up every name a recipe says in the table it is resolved by, before any work starts.
+
+The recipe itself knows no tables (wanctl/recipe imports none of them); each command asks for the
+sections it is going to use, `wanctl recipe check` for all of them.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from wanctl.caption.backends import captioner_names
+from wanctl.curate.engines.table import ENGINES
+from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
+from wanctl.curate.split.shots import AUTO, DETECTORS
+from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.exchange.layouts import LAYOUTS
+from wanctl.model.shapes import PixelShape, latent_shape
+from wanctl.model.variants import VARIANTS, task_problem
+from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
+from wanctl.recipe.load import Problem as Mistake
+from wanctl.recipe.schema import Recipe
+
+Problem = tuple[str, str]
+
+
+def load_checked(
+    name_or_path: str, overrides: Sequence[str] = (), sections: Sequence[str] | None = None
+) -> LoadedRecipe:
+    """Read a recipe and look up its names; mistakes of both kinds are told together.
+
+    Args:
+        name_or_path: a recipe file or the name of a shipped one.
+        overrides: `a.b=c` each.
+        sections: keys of CHECKS; all of them by default.
+
+    Raises:
+        RecipeError: with every mistake at its file and line.
+    """
+    problems: list[Mistake] = []
+    try:
+        loaded = load_recipe(name_or_path, overrides)
+    except RecipeError as error:
+        if error.rest is None:
+            raise
+        problems, loaded = error.problems, error.rest
+    try:
+        check_names(loaded.recipe, sections)
+    except ProblemsError as error:
+        problems = problems + loaded.locate(error).problems
+    if problems:
+        raise RecipeError(problems)
+    return loaded
+
+
+def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
+    """Check names, and sizes that only a table can judge.
+
+    Args:
+        recipe: the recipe.
+        sections: keys of CHECKS; all of them by default.
+
+    Raises:
+        ProblemsError: every name that is in no table, with its recipe path.
+    """
+    problems = [
+        problem
+        for section in (CHECKS if sections is None else sections)
+        for problem in CHECKS[section](recipe)
+    ]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _curate(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.curate.engine not in ENGINES:
+        yield "curate.engine", unknown("engine", recipe.curate.engine, ENGINES)
+    if recipe.curate.split.detector not in (AUTO, *DETECTORS):
+        message = unknown("detector", recipe.curate.split.detector, (AUTO, *DETECTORS))
+        yield "curate.split.detector", message
+    try:
+        build_filters(recipe.curate.filters)
+    except ProblemsError as error:
+        yield from error.problems
+    balance = recipe.curate.balance
+    if balance and balance.by not in recipe.curate.filters:
+        message = unknown("filter of this recipe", balance.by, recipe.curate.filters)
+        yield "curate.balance.by", message
+
+
+def _caption(recipe: Recipe) -> Iterator[Problem]:
+    names = captioner_names()
+    for index, backend in enumerate(recipe.caption.backends):
+        if backend not in names:
+            yield f"caption.backends.{index}", unknown("caption backend", backend, names)
+
+
+def _export(recipe: Recipe) -> Iterator[Problem]:
+    section = recipe.export
+    if section.layout not in LAYOUTS:
+        yield "export.layout", unknown("layout", section.layout, LAYOUTS)
+    if (section.height is None) != (section.width is None):
+        missing = "height" if section.height is None else "width"
+        yield f"export.{missing}", "set both height and width, or neither"
+
+
+def _model(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.model.variant not in VARIANTS:
+        yield "model.variant", unknown("variant", recipe.model.variant, VARIANTS)
+
+
+def _train_dit(recipe: Recipe) -> Iterator[Problem]:
+    law = recipe.train_dit.timesteps.law
+    if law != _default(type(recipe.train_dit.timesteps), "law"):
+        from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
+
+        if law not in LAWS:
+            yield "train_dit.timesteps.law", unknown("law", law, LAWS)
+
+
+def _sample(recipe: Recipe) -> Iterator[Problem]:
+    section = recipe.sample
+    # Only what differs from the defaults is looked up: those tables import torch (two seconds).
+    if section.solver is not None:
+        from wanctl.diffusion.solvers import SOLVERS  # noqa: PLC0415
+
+        if section.solver not in SOLVERS:
+            yield "sample.solver", unknown("solver", section.solver, SOLVERS)
+    if section.task is not None:
+        variant = VARIANTS.get(recipe.model.variant)
+        if problem := task_problem(variant, section.task):
+            yield "sample.task", problem
+    # the sizes obey the rules that buckets obey
+    for key in ("frames", "height", "width"):
+        value = getattr(section, key)
+        message = _size_problem(key, value) if value is not None else ""
+        if message:
+            yield f"sample.{key}", message
+
+
+def _size_problem(key: str, value: int) -> str:
+    try:
+        latent_shape(PixelShape(**{"frames": 1, "height": 16, "width": 16, key: value}))
+    except UserError as error:
+        return str(error).removeprefix(f"{key}: ")
+    return ""
+
+
+def _default(section: type[Any], key: str) -> Any:
+    return section.model_fields[key].default
+
+
+CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
+    "curate": _curate,
+    "caption": _caption,
+    "export": _export,
+    "model": _model,
+    "train_dit": _train_dit,
+    "sample": _sample,
+}
+
+
+def schema_text() -> str:
+    """The JSON schema of recipes as text, with the keys of every built-in filter."""
+    schema = Recipe.model_json_schema()
+    keys: dict[str, Any] = {}
+    for name in filter_names():
+        cls = filter_class(name)
+        # plug-ins differ from machine to machine; the shipped schema must not
+        if not cls.__module__.startswith(f"{PACK}."):
+            continue
+        one = cls.model_json_schema(ref_template="#/$defs/{model}")
+        schema["$defs"] |= one.pop("$defs", {})
+        schema["$defs"][f"filters.{name}"] = one
+        keys[name] = {"anyOf": [{"$ref": f"#/$defs/filters.{name}"}, {"type": "null"}]}
+    schema["$defs"]["CurateSection"]["properties"]["filters"]["properties"] = keys
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,86 @@
+"""Describes a data set under one selection: the facts of its data card."""
+
+import hashlib
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from wanctl.curate.registry import NamedFilter, build_filters
+from wanctl.data.card import Card, count_captions, write_card
+from wanctl.data.dataset import DatasetDir
+from wanctl.recipe.load import LoadedRecipe
+from wanctl.report.outcome import Outcome
+
+_pc: Any = pc  # its functions are unknown to type checkers
+
+MAX_CLIPS = 1_000_000
+"""Deciding ten million clips takes a minute; counting them for the card would take another."""
+
+DETECTOR_MODELS = {"transnetv2": {"TransNetV2": "MIT"}}
+
+
+def describe(dataset: DatasetDir, loaded: LoadedRecipe) -> Card:
+    """Count what is in a data set now, under one selection."""
+    recipe = loaded.recipe
+    selection = dataset.read(f"selections/{recipe.dataset.selection}")
+    clips = dataset.clips(["id", "source", "start_s", "end_s"])
+    chosen = selection["id"].filter(selection["kept"])
+    mine = clips.filter(_pc.is_in(clips["id"], value_set=chosen.combine_chunks()))
+    filters = [each for each in build_filters(recipe.curate.filters) if _ran(dataset, each)]
+    outcome = Outcome.of(clips, selection, [named.name for named in filters])
+    detector = recipe.curate.split.detector
+    return Card(
+        made_by=f"wanctl {version('wanctl')}",
+        recipe=loaded.name,
+        recipe_hash=hashlib.sha256(loaded.dump().encode()).hexdigest(),
+        selection=recipe.dataset.selection,
+        license=recipe.dataset.license,
+        sources={
+            "files": len(dataset.sources),
+            "used": _pc.count_distinct(mine["source"]).as_py(),
+        },
+        clips={
+            "all": clips.num_rows,
+            "kept": mine.num_rows,
+            "seconds": round(
+                float((mine["end_s"].to_numpy() - mine["start_s"].to_numpy()).sum()), 3
+            ),
+        },
+        split={
+            "detector": detector,
+            "models": DETECTOR_MODELS.get("transnetv2" if detector == "auto" else detector, {}),
+        },
+        filters=[_facts(named, outcome.dropped, i) for i, named in enumerate(filters)],
+        captions=count_captions(dataset, set(mine["id"].to_pylist())),
+        quarantine=dict(sorted(Counter(dataset.read("quarantine")["kind"].to_pylist()).items())),
+    )
+
+
+def put_card(dataset: DatasetDir, loaded: LoadedRecipe) -> None:
+    """Write the card beside the data set, where it has no more than MAX_CLIPS clips."""
+    if sum(dataset.count("clips", part) for part in dataset.parts("clips")) <= MAX_CLIPS:
+        write_card(dataset.path, describe(dataset, loaded))
+
+
+def _ran(dataset: DatasetDir, named: NamedFilter) -> bool:
+    """Whether its measurements are there; some filters need none."""
+    return not named.filter.evidence or bool(dataset.parts(named.table))
+
+
+def _facts(named: NamedFilter, dropped: np.ndarray, column: int) -> dict[str, Any]:
+    """A filter's settings; clips left after it and all before it, that it drops, and it alone."""
+    mine = dropped[:, column]
+    embedder = named.filter.embedder()
+    seen = dict(embedder.models()) if embedder else {}
+    return {
+        "name": named.name,
+        "version": named.filter.version,
+        "config_hash": named.filter.config_hash(),
+        "models": {**seen, **named.filter.models()},
+        "left": int((~dropped[:, : column + 1].any(axis=1)).sum()),
+        "drops": int(mine.sum()),
+        "alone": int((mine & (dropped.sum(axis=1) == 1)).sum()),
+    }

@@ -1,0 +1,120 @@
+"""Writes videos and pictures that carry their own story as metadata."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from PIL import Image, PngImagePlugin
+
+from wanctl.atomic import replacing
+from wanctl.video.stream import VideoError
+
+
+def write_video(
+    path: Path,
+    frames: np.ndarray | Iterable[np.ndarray],
+    fps: float,
+    *,
+    crf: int = 16,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write an H.264 mp4 (yuv420p, BT.709, moov in front) in one piece or not at all.
+
+    Odd sides are raised to even by repeating the last row or column, as yuv420p wants.
+
+    Args:
+        path: the file to make or replace.
+        frames: (T, H, W, 3) uint8 RGB, or an iterator of (H, W, 3).
+        fps: frames per second.
+        crf: constant rate factor, 0 (lossless) to 51; lower is better.
+        metadata: key/value pairs kept in the file; `read_metadata` and ffprobe show them.
+
+    Raises:
+        WriteError: the file cannot be written.
+        ValueError: there are no frames, or they are not (H, W, 3) uint8.
+    """
+    with replacing(path) as temp:
+        try:
+            _encode(temp, iter(frames), fps, crf, metadata or {})
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno:
+                raise OSError(error.errno, error.strerror) from error
+            raise VideoError(f"{path}: the encoder failed: {error}") from error
+
+
+def _encode(
+    path: Path, frames: Iterator[np.ndarray], fps: float, crf: int, metadata: Mapping[str, str]
+) -> None:
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{path.name}: no frames to write")
+    height, width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
+    rate = Fraction(fps).limit_denominator(30000)
+    # without `use_metadata_tags` the mp4 muxer drops every key it does not know
+    flags = {"movflags": "+faststart+use_metadata_tags"}
+    with av.open(str(path), "w", format="mp4", options=flags) as container:
+        container.metadata.update(metadata)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = 1 / rate
+        context = stream.codec_context
+        # 1 in both tables stands for BT.709 and for limited range
+        context.colorspace = context.color_primaries = context.color_trc = 1
+        context.color_range = 1
+        reformatter = VideoReformatter()
+        index = 0
+        picture: np.ndarray | None = first
+        while picture is not None:
+            frame = av.VideoFrame.from_ndarray(_even(picture, height, width), format="rgb24")
+            frame = reformatter.reformat(
+                frame,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
+            frame.pts, frame.time_base = index, 1 / rate
+            container.mux(stream.encode(frame))
+            index += 1
+            picture = next(frames, None)
+        container.mux(stream.encode(None))
+
+
+def _even(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"frames must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
+    below, right = height - picture.shape[0], width - picture.shape[1]
+    if below or right:
+        picture = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="edge")
+    return np.ascontiguousarray(picture)
+
+
+def write_png(path: Path, frame: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG, with text chunks, in one piece or not at all."""
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in (metadata or {}).items():
+        chunks.add_itxt(key, value)
+    with replacing(path) as temp:
+        Image.fromarray(frame).save(temp, format="PNG", pnginfo=chunks)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The key/value pairs that `write_video` or `write_png` put into a file.
+
+    Raises:
+        VideoError: the file is neither a video nor a PNG that can be opened.
+    """
+    if path.suffix.lower() == ".png":
+        try:
+            with Image.open(path) as image:
+                return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
+        except OSError as error:
+            raise VideoError(f"{path}: not a readable picture: {error}") from error
+    try:
+        with av.open(str(path)) as container:
+            return dict(container.metadata)
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: not a readable video: {error}") from error

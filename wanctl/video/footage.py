@@ -1,0 +1,204 @@
+"""Folders of footage: what is in them, and scanning one file wherever it lies."""
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wanctl.errors import UserError
+from wanctl.video.probe import Scan, scan
+from wanctl.video.sources import (
+    SourceError,
+    SourceFile,
+    disk_path,
+    file_system,
+    local_copy,
+    url_of,
+)
+from wanctl.video.stream import VideoError
+
+VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv",
+        "ts", "webm", "wmv", "y4m",
+    )
+)  # fmt: skip
+
+
+@dataclass
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        videos: files whose names end like footage, sorted by name.
+        others: how many files do not.
+        problems: (path, kind, why) of what is there and is not taken: links that lead nowhere or
+            in circles, folders that may not be read, pipes, names that are no text.
+    """
+
+    videos: list[SourceFile] = field(default_factory=list)
+    others: int = 0
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def list_footage(folder: str | Path) -> Listing:
+    """Everything under a folder on a disk or behind a URL. Hidden files are passed over.
+
+    Raises:
+        UserError: there is no such folder, or it holds no footage.
+    """
+    url = url_of(folder)
+    listing = _list_url(url) if url else _list_disk(disk_path(folder))
+    listing.videos.sort(key=lambda file: file.uri)
+    listing.problems.sort()
+    if not listing.videos:
+        rest = "".join(f"; {path}: {why}" for path, _, why in listing.problems[:1])
+        raise UserError(
+            f"{folder}: no video among its {listing.others} files; footage ends in "
+            f"{', '.join(sorted(VIDEO_SUFFIXES))}{rest}"
+        )
+    return listing
+
+
+def scan_source(source: str, max_fps: float) -> tuple[Scan, float]:
+    """Scan one file, wherever it lies; runs in a worker.
+
+    Scanning reads every byte, twice, so what is not on a disk is fetched first.
+
+    Returns:
+        The scan, and the processor seconds that it took.
+
+    Raises:
+        VideoError: not a video, or a damaged one.
+        SourceError: the URL cannot be read.
+    """
+    started = time.process_time()
+    with local_copy(source) as path:
+        try:
+            scanned = scan(path, max_fps)
+        except VideoError as error:
+            raise VideoError(str(error).replace(str(path), source)) from None
+    info = replace(scanned.info, path=Path(source))
+    return replace(scanned, info=info), time.process_time() - started
+
+
+def _list_disk(root: Path) -> Listing:
+    root = root.absolute()
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(f"{root}: {what}; name a folder with footage")
+    listing = Listing()
+    walk = _Walk(listing)
+    walk.enter(root)
+    # links come last, so that a folder is known by its own name where it has one in here
+    while walk.links:
+        walk.follow(walk.links.popleft())
+    return listing
+
+
+class _Walk:
+    """Goes through a tree of folders, each folder once, however it is linked."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.links: deque[Path] = deque()
+        self._listing = listing
+        self._seen: set[tuple[int, int]] = set()
+
+    def enter(self, folder: Path) -> None:
+        """List a folder and what is below it."""
+        try:
+            self._seen.add(_identity(folder.stat()))
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            _problem(self._listing, folder, "unreadable", f"cannot be listed: {error.strerror}")
+            return
+        for entry in entries:
+            if not entry.name.startswith("."):
+                self._take(Path(entry.path))
+
+    def follow(self, link: Path) -> None:
+        """List the folder that a link leads to, unless it has been listed."""
+        if _identity(link.stat()) in self._seen:
+            _problem(self._listing, link, "link", "leads to a folder that is listed already")
+        else:
+            self.enter(link)
+
+    def _take(self, path: Path) -> None:
+        footage = path.suffix.lower() in VIDEO_SUFFIXES
+        try:
+            facts = path.stat()
+        except OSError as error:
+            if footage or path.is_symlink():
+                _problem(self._listing, path, "unreadable", f"leads nowhere: {error.strerror}")
+            return
+        if stat.S_ISDIR(facts.st_mode):
+            if path.is_symlink():
+                self.links.append(path)
+            else:
+                self.enter(path)
+        elif not footage:
+            self._listing.others += 1
+        elif not stat.S_ISREG(facts.st_mode):
+            _problem(self._listing, path, "no file", "is a pipe, a socket or a device")
+        elif not _is_text(str(path)):
+            _problem(self._listing, path, "name", "its name is not UTF-8; rename it")
+        else:
+            self._listing.videos.append(SourceFile(str(path), facts.st_size, facts.st_mtime_ns))
+
+
+def _identity(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
+
+
+def _problem(listing: Listing, path: Path, kind: str, why: str) -> None:
+    name = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    listing.problems.append((name, kind, why))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _list_url(url: str) -> Listing:
+    fs, root = file_system(url)
+    try:
+        found: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
+    except Exception as error:  # every file system has exceptions of its own
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{url}: cannot be listed: {why}") from error
+    listing = Listing()
+    for path, facts in _visible(found, root):
+        if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES:
+            listing.others += 1
+            continue
+        listing.videos.append(_described(fs, path, facts))
+    return listing
+
+
+def _visible(
+    found: Mapping[str, Mapping[str, Any]], root: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path, facts in found.items():
+        inside = path.removeprefix(root).strip("/")
+        if not any(name.startswith(".") for name in inside.split("/")):
+            yield path, facts
+
+
+def _described(fs: Any, path: str, facts: Mapping[str, Any]) -> SourceFile:
+    if facts.get("size") is None:  # listings of web servers have names only
+        facts = fs.info(path)
+    changed: Any = (
+        facts.get("mtime") or facts.get("LastModified") or facts.get("last_modified") or 0
+    )
+    seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
+    mtime_ns = int(seconds * 1e9) if isinstance(seconds, int | float) else 0
+    return SourceFile(fs.unstrip_protocol(path), int(facts.get("size") or 0), mtime_ns)

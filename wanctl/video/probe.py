@@ -1,0 +1,271 @@
+"""Footage: what a file is, which pictures it holds, and reading spans of it by exact PTS.
+
+PyAV only; no torch. Functions here are called inside `worker.DecodePool`, never directly on
+footage that has not been verified.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from wanctl.video.decode import read_clip, read_window
+from wanctl.video.encode import read_metadata, write_png, write_video
+from wanctl.video.interlace import Cadence
+from wanctl.video.stream import (
+    Painter,
+    Tally,
+    VideoError,
+    complaints,
+    decoded,
+    display_size,
+    open_video,
+    rotation_of,
+    sample_aspect,
+    transfer_of,
+)
+from wanctl.video.truncation import cut_off
+
+__all__ = [
+    "Scan",
+    "VideoError",
+    "VideoInfo",
+    "read_clip",
+    "read_metadata",
+    "read_window",
+    "scan",
+    "write_png",
+    "write_video",
+]
+
+STRIP_WIDTH, STRIP_HEIGHT = 48, 27
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts about one file, measured by decoding it.
+
+    Attributes:
+        path: the file.
+        codec: FFmpeg's name of the decoder.
+        pix_fmt: FFmpeg's name of the stored pixel format.
+        coded_width: width of the stored picture.
+        coded_height: height of the stored picture.
+        width: width on screen: pixels made square, picture turned upright.
+        height: height on screen.
+        rotation: degrees clockwise that turn the stored picture upright: 0, 90, 180, 270.
+        sar: width to height of one stored pixel, as (numerator, denominator).
+        time_base: seconds per PTS unit, as (numerator, denominator).
+        fps: average frame rate.
+        num_frames: pictures with distinct PTS.
+        duration_s: from the first picture to the end of the last one.
+        vfr: whether the distances between pictures vary by more than rounding.
+        has_audio: whether there is an audio stream.
+        audio_rate: its samples per second; 0 without audio.
+        corrupt_share: damaged pictures and packets, as a share of all.
+        content_hash: sha256 of the file, in hex.
+        bit_rate: bits per second of the video stream.
+        interlaced: whether the file says so of most pictures.
+        transfer: name of the transfer curve (`smpte2084` is PQ, `arib_std_b67` HLG); "" where
+            the file does not say.
+    """
+
+    path: Path
+    codec: str
+    pix_fmt: str
+    coded_width: int
+    coded_height: int
+    width: int
+    height: int
+    rotation: int
+    sar: tuple[int, int]
+    time_base: tuple[int, int]
+    fps: float
+    num_frames: int
+    duration_s: float
+    vfr: bool
+    has_audio: bool
+    audio_rate: int
+    corrupt_share: float
+    content_hash: str
+    bit_rate: float = 0.0
+    interlaced: bool = False
+    transfer: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One pass over a file.
+
+    Attributes:
+        info: facts about the file.
+        pts: (N,) int64, presentation times of all pictures, strictly rising.
+        durations: (N,) int64, time to the next picture, in PTS units.
+        strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` pictures per second.
+        strip_index: (M,) int64, index into `pts` of each strip picture.
+        change: (N,) float64, how much each picture differs from the one before (see `cadence`).
+        combed: (N,) int8, 1 woven of two fields, 0 not, -1 not looked at.
+    """
+
+    info: VideoInfo
+    pts: np.ndarray
+    durations: np.ndarray
+    strip: np.ndarray
+    strip_index: np.ndarray
+    change: np.ndarray
+    combed: np.ndarray
+
+
+def scan(path: Path, max_fps: float = 30) -> Scan:
+    """Decode a file once: probe it, check that it is whole, and make the shot detector's strip.
+
+    Args:
+        path: the file.
+        max_fps: pictures per second in the strip at most; slower footage gives all its pictures.
+
+    Raises:
+        VideoError: not a video, or a damaged one: truncated, with corrupt pictures, or empty.
+    """
+    with open_video(path) as (container, stream):
+        with complaints(stream) as lines:
+            track = _watch(container, stream, max_fps)
+        track.complaints = lines
+        pts = np.array(track.pts, dtype=np.int64)
+        _check_whole(path, container, stream, track)
+        durations = np.diff(pts, append=pts[-1] + track.last_duration(pts))
+        info = _describe(path, container, stream, track, durations)
+    strip = np.stack(track.strip)
+    return Scan(
+        info,
+        pts,
+        durations,
+        strip,
+        np.array(track.strip_index, dtype=np.int64),
+        np.array(track.cadence.change),
+        np.array(track.cadence.combed, dtype=np.int8),
+    )
+
+
+class _Track:
+    """What one pass over the pictures collects."""
+
+    def __init__(self) -> None:
+        self.pts: list[int] = []
+        self.strip: list[np.ndarray] = []
+        self.strip_index: list[int] = []
+        self.tally = Tally()
+        self.cadence = Cadence()
+        self.interlaced = 0
+        self.transfer = ""
+        self.rotation = 0
+        self.sizes: set[tuple[int, int]] = set()
+        self.pix_fmt = ""
+        self.final_duration = 0
+        self.complaints: list[str] = []
+
+    def last_duration(self, pts: np.ndarray) -> int:
+        """PTS units the last picture is shown: as stored, else as long as is usual."""
+        usual = int(np.median(np.diff(pts))) if len(pts) > 1 else 1
+        return self.final_duration if 0 < self.final_duration <= 4 * usual else max(usual, 1)
+
+
+def _watch(container: InputContainer, stream: VideoStream, max_fps: float) -> _Track:
+    track = _Track()
+    painter = None
+    slot_pts = 1 / (max_fps * float(stream.time_base or 1))
+    last_slot = -1
+    for frame in decoded(container, stream, track.tally):
+        if painter is None:
+            track.rotation, track.pix_fmt = rotation_of(frame), frame.format.name
+            track.transfer = transfer_of(frame)
+            painter = Painter(track.rotation)
+        assert frame.pts is not None
+        track.pts.append(frame.pts)
+        track.sizes.add((frame.width, frame.height))
+        track.final_duration = frame.duration or 0
+        track.interlaced += frame.interlaced_frame
+        track.cadence.look(frame, float(frame.pts * (stream.time_base or 1)))
+        # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
+        slot = int((frame.pts - track.pts[0]) / slot_pts + 0.25)
+        if slot > last_slot:
+            last_slot = slot
+            track.strip.append(painter.paint(frame, STRIP_WIDTH, STRIP_HEIGHT))
+            track.strip_index.append(len(track.pts) - 1)
+    return track
+
+
+def _check_whole(path: Path, container: InputContainer, stream: VideoStream, track: _Track) -> None:
+    if not track.pts:
+        raise VideoError(f"{path}: no picture could be decoded")
+    tally = track.tally
+    end_s = float((track.pts[-1] + track.final_duration) * (stream.time_base or 1))
+    if reason := cut_off(path, container, stream, frames=tally.frames, end_s=end_s):
+        raise VideoError(f"{path}: truncated: {reason}")
+    damaged = tally.corrupt + tally.errors
+    if damaged:
+        share = damaged / (tally.frames + tally.errors)
+        raise VideoError(f"{path}: corrupt: {damaged} pictures damaged ({share:.1%})")
+    if track.complaints:
+        raise VideoError(f"{path}: corrupt: the decoder says: {track.complaints[0]}")
+    if len(track.sizes) > 1:
+        sizes = ", ".join(f"{w}x{h}" for w, h in sorted(track.sizes))
+        raise VideoError(f"{path}: the picture size changes within the file ({sizes})")
+
+
+def _describe(
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    track: _Track,
+    durations: np.ndarray,
+) -> VideoInfo:
+    ((coded_width, coded_height),) = track.sizes
+    sar = sample_aspect(stream)
+    width, height = display_size(coded_width, coded_height, sar, track.rotation)
+    base = stream.time_base
+    assert base is not None
+    audio = container.streams.audio
+    tally = track.tally
+    seconds = float(durations.sum() * base)
+    return VideoInfo(
+        path=path,
+        codec=stream.codec_context.codec.name,
+        pix_fmt=track.pix_fmt,
+        coded_width=coded_width,
+        coded_height=coded_height,
+        width=width,
+        height=height,
+        rotation=track.rotation,
+        sar=sar,
+        time_base=(base.numerator, base.denominator),
+        fps=len(track.pts) / seconds,
+        num_frames=len(track.pts),
+        duration_s=seconds,
+        vfr=_varies(durations[:-1], float(base)),
+        has_audio=bool(audio),
+        audio_rate=audio[0].rate if audio else 0,
+        corrupt_share=(tally.corrupt + tally.errors) / (tally.frames + tally.errors),
+        content_hash=content_hash(path),
+        bit_rate=8 * tally.coded_bytes / seconds,
+        interlaced=2 * track.interlaced > len(track.pts),
+        transfer=track.transfer,
+    )
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _varies(durations: np.ndarray, tick_s: float) -> bool:
+    """Whether more than 1 % of the distances differ from the usual one by more than rounding."""
+    if len(durations) < 2:
+        return False
+    usual = np.median(durations)
+    # containers with millisecond ticks round every PTS: neighbours may be off by two ticks
+    slack = max(2.0, 0.02 * usual) if tick_s < 0.01 else 1.0
+    return bool(np.mean(np.abs(durations - usual) > slack) > 0.01)

@@ -1,0 +1,114 @@
+"""The pictures of a video between two PTS, found by seeking and checked to be the right ones."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import av.error
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from wanctl.video.frame_sampling import SLACK_S
+from wanctl.video.stream import (
+    Painter,
+    VideoError,
+    decoded,
+    display_size,
+    open_video,
+    rotation_of,
+    sample_aspect,
+)
+
+
+class Span:
+    """The pictures of an open file between two PTS."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        container: InputContainer,
+        stream: VideoStream,
+        bounds: tuple[int, int],
+    ) -> None:
+        self._path = path
+        self._container = container
+        self._stream = stream
+        self._start, self._end = bounds
+        self._tick_s = float(stream.time_base or 1)
+        self._painter: Painter | None = None
+        self.size = (0, 0)
+        self.duration_s = (self._end - self._start) * self._tick_s
+
+    def pictures(self) -> Iterator[tuple[VideoFrame, float, float]]:
+        """(picture, its time, the next one's time) in seconds from the start of the span.
+
+        Looks one picture ahead, so that two native pictures are held at most.
+        """
+        held: VideoFrame | None = None
+        for frame in self._from_start():
+            if held is not None:
+                yield held, self._seconds(held.pts), self._seconds(frame.pts)
+            held = frame
+        if held is None:
+            raise VideoError(f"{self._path}: no pictures between {self._start} and {self._end}")
+        yield held, self._seconds(held.pts), self.duration_s + 2 * SLACK_S
+
+    def _from_start(self) -> Iterator[VideoFrame]:
+        frames = self._seek(self._start, self._stream)
+        first = next(frames, None)
+        if first is None or first.pts != self._start or first.is_corrupt:
+            # an index that points behind the key frame, or an open group of pictures
+            frames = self._seek(self._container.start_time or 0, stream=None)
+            first = next(frames, None)
+        if first is not None and first.pts == self._start:
+            yield first
+            yield from frames
+        else:
+            yield from self._afresh()
+
+    def _afresh(self) -> Iterator[VideoFrame]:
+        """The same from a newly opened file: short streams seek to their end, and stay there."""
+        with open_video(self._path) as (self._container, self._stream):
+            yield from self._inside()
+
+    def _seek(self, offset: int, stream: VideoStream | None) -> Iterator[VideoFrame]:
+        # a file that cannot be seeked has just been opened, so it stands at its beginning
+        with suppress(av.error.FFmpegError):
+            self._container.seek(offset, stream=stream, backward=True)
+        return self._inside()
+
+    def _inside(self) -> Iterator[VideoFrame]:
+        for frame in decoded(self._container, self._stream):
+            assert frame.pts is not None
+            if frame.pts >= self._end:
+                return
+            if frame.pts >= self._start:
+                yield frame
+
+    def _seconds(self, pts: int | None) -> float:
+        assert pts is not None
+        return (pts - self._start) * self._tick_s
+
+    def painter(self, frame: VideoFrame) -> Painter:
+        """The painter for this stream, made at its first picture."""
+        if self._painter is None:
+            rotation = rotation_of(frame)
+            self._painter = Painter(rotation)
+            self.size = display_size(
+                frame.width, frame.height, sample_aspect(self._stream), rotation
+            )
+        return self._painter
+
+
+@contextmanager
+def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[Span]:
+    """Open a file for reading the pictures with `start_pts` <= PTS < `end_pts`.
+
+    Raises:
+        VideoError: the span is empty, or the file is no video.
+    """
+    if end_pts <= start_pts:
+        raise VideoError(f"{path}: the span {start_pts}..{end_pts} is empty")
+    with open_video(path) as (container, stream):
+        yield Span(path, container, stream, (start_pts, end_pts))

@@ -1,0 +1,88 @@
+"""The inside of a worker process: `python -m wanctl.video.worker_main PARENT_PID`.
+
+Not for calling by hand; `worker.DecodePool` starts it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from wanctl.errors import UserError
+from wanctl.video.ipc import ChannelClosedError, receive, send
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Answer calls from stdin on stdout until stdin ends or the parent dies."""
+    _die_with(int(sys.argv[1]))
+    # Ctrl-C reaches the whole terminal group; the parent decides what happens to us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not land between the messages
+    try:
+        paths, memory_bytes = receive(sys.stdin.buffer)
+        sys.path[:] = paths
+        _cap_memory(memory_bytes)
+        send(results, "ready")
+        while True:
+            _answer(results, _call())
+    except ChannelClosedError:
+        return
+
+
+def _call() -> tuple[str, Any]:
+    try:
+        function, arguments = receive(sys.stdin.buffer)  # imports the function's module
+        return "ok", function(*arguments)
+    except ChannelClosedError:
+        raise
+    except MemoryError:
+        return "memory", "ran into the memory cap"
+    except UserError as error:
+        return "error", _one_line(str(error))
+    except Exception as error:  # whatever a decoder throws belongs in quarantine, not in a trace
+        return "error", _one_line(f"{type(error).__name__}: {error}")
+
+
+def _answer(results: Any, reply: tuple[str, Any]) -> None:
+    try:
+        send(results, reply)
+    except MemoryError:  # the result itself did not fit
+        send(results, ("memory", "ran into the memory cap"))
+
+
+def _cap_memory(memory_bytes: int) -> None:
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _die_with(parent: int) -> None:
+    """End this process when the parent is gone, even by `kill -9` and even in mid-decode."""
+    if sys.platform == "linux":
+        # the kernel does it, also while a decoder holds the interpreter lock
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) or "no message"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Runs functions on hostile files in processes that may hang, swell or crash.
+
+A worker is a fresh interpreter that imports nothing but the called function's module, so it
+starts in a fraction of a second, never sees torch, and does not need the caller's `__main__` to
+be importable. Tasks and results are pickled over the worker's stdin and stdout.
+"""
+
+import itertools
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from wanctl.video.ipc import ChannelClosedError, receive, send
+
+# Retiring a worker now and then bounds what leaky decoders can pile up; a restart costs 0.2 s.
+TASKS_PER_WORKER = 256
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task gave no result.
+
+    Attributes:
+        stage: name of the function that failed, e.g. `scan`.
+        kind: `error` (it raised), `timeout`, `memory` (the cap was hit), `crash` (the process
+            died) or `unavailable` (a model or package is missing).
+        message: one line.
+    """
+
+    stage: str
+    kind: Literal["error", "timeout", "crash", "memory", "unavailable"]
+    message: str
+
+
+class _Job:
+    """One task on its way; `done` is set once `result` holds."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        limit_s: float,
+        again: bool,
+        index: int,
+        finished: "queue.SimpleQueue[int]",
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.limit_s = limit_s
+        self.again = again
+        self._index = index
+        self._finished = finished
+        self.done = threading.Event()
+        self.cancelled = False
+        self.result: Any = None
+
+    def finish(self, result: Any) -> None:
+        self.result = result
+        self.done.set()
+        self._finished.put(self._index)
+
+
+class DecodePool:
+    """Worker processes with a time limit and a memory cap. A context manager.
+
+    Args:
+        workers: processes; each also takes a thread of this one.
+        timeout_s: wall-clock seconds a task may take before its worker is killed, where `map` is
+            not told otherwise.
+        memory_bytes: address space a worker may map.
+        tasks_per_worker: a worker is retired after this many tasks.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        timeout_s: float,
+        memory_bytes: int,
+        *,
+        tasks_per_worker: int = TASKS_PER_WORKER,
+    ) -> None:
+        self.workers = workers
+        self._timeout_s = timeout_s
+        self._limits = _Limits(memory_bytes, tasks_per_worker)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._seats = [_Seat(self._limits) for _ in range(workers)]
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the workers, whatever they are doing. The pool cannot be used afterwards."""
+        for seat in self._seats:
+            seat.close()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        tasks: Iterable[tuple[Any, ...]],
+        *,
+        limit_s: Callable[..., float] | None = None,
+        ordered: bool = True,
+        again: bool = True,
+    ) -> Iterator[tuple[int, Any]]:
+        """Call `function(*task)` for every task; results come in the order of the tasks.
+
+        At most twice as many tasks as there are workers are taken from `tasks` ahead of the one
+        whose result is awaited, so memory stays bounded however slow the caller is.
+
+        Args:
+            function: a module-level function of an importable module; it is sent by name.
+            tasks: its positional arguments, picklable; taken lazily.
+            limit_s: `limit_s(*task)` is the time limit of a task; default: the pool's.
+            ordered: False gives results as they are done, so that a long task holds up no other.
+            again: whether a task whose worker died is tried once more; it may have been the
+                machine, short of memory, and not the task.
+
+        Yields:
+            (index of the task, its result or a `Failure`).
+        """
+        if function.__module__ == "__main__":
+            raise ValueError(f"{function.__name__} is in __main__, which workers cannot import")
+        self._start()
+        pending: dict[int, _Job] = {}
+        finished: queue.SimpleQueue[int] = queue.SimpleQueue()
+        source = enumerate(tasks)
+        try:
+            while True:
+                for index, task in itertools.islice(source, 2 * self.workers - len(pending)):
+                    limit = limit_s(*task) if limit_s else self._timeout_s
+                    pending[index] = _Job(function, task, limit, again, index, finished)
+                    self._jobs.put(pending[index])
+                if not pending:
+                    return
+                index = next(iter(pending)) if ordered else finished.get()
+                job = pending[index]
+                job.done.wait()
+                del pending[index]
+                yield index, job.result
+        finally:
+            for job in pending.values():
+                job.cancelled = True
+
+    def _start(self) -> None:
+        if self._threads:
+            return
+        for seat in self._seats:
+            thread = threading.Thread(target=seat.serve, args=(self._jobs,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+
+# Libraries that start threads of their own: the pool has a worker for each core already.
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
+
+
+@dataclass(frozen=True)
+class _Limits:
+    memory_bytes: int
+    tasks_per_worker: int
+
+
+class _Seat:
+    """A place for one worker process at a time, served by one thread."""
+
+    def __init__(self, limits: _Limits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._tasks_done = 0
+
+    def serve(self, jobs: "queue.SimpleQueue[_Job | None]") -> None:
+        """Work through the queue until None comes."""
+        while (job := jobs.get()) is not None:
+            job.finish(None if job.cancelled else self._result(job))
+        self._retire()
+
+    def close(self) -> None:
+        """Kill the process now and start no other."""
+        with self._lock:
+            self._closed = True
+            if self._process:
+                self._process.kill()
+
+    def _result(self, job: _Job) -> Any:
+        result = self._run(job)
+        if job.again and isinstance(result, Failure) and result.kind == "crash":
+            return self._run(job)
+        return result
+
+    def _run(self, job: _Job) -> Any:
+        stage = job.function.__name__
+        try:
+            process = self._worker()
+        except (ChannelClosedError, OSError) as error:
+            self._retire()
+            return Failure(stage, "crash", f"a worker process did not start: {error}")
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(job.limit_s, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(process.stdin, (job.function, job.arguments))
+            outcome, value = receive(process.stdout)
+        except ChannelClosedError:
+            return self._died(stage, job.limit_s if expired.is_set() else None)
+        finally:
+            timer.cancel()
+        self._tasks_done += 1
+        if expired.is_set() or self._tasks_done >= self._limits.tasks_per_worker:
+            self._retire()
+        return value if outcome == "ok" else Failure(stage, outcome, value)
+
+    def _died(self, stage: str, limit_s: float | None) -> Failure:
+        code = self._retire()
+        if limit_s is not None:
+            return Failure(stage, "timeout", f"no result after {limit_s:g} s")
+        return Failure(stage, "crash", f"the decoder process died ({_exit_word(code)})")
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", "wanctl.video.worker_main", str(os.getpid())]
+            with self._lock:
+                if self._closed:
+                    raise ChannelClosedError("the pool is closed")
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env=_environment(),
+                )
+            self._tasks_done = 0
+            send(self._process.stdin, (sys.path, self._limits.memory_bytes))
+            receive(self._process.stdout)
+        return self._process
+
+    def _retire(self) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+        return code
+
+
+def _environment() -> dict[str, str]:
+    # -P keeps the working folder, which may hold a stray random.py, out of the import path; a
+    # checkout that is not installed is found through PYTHONPATH.
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    # BLAS reserves address space per core, which would eat the cap on machines with many cores
+    return {**os.environ, "PYTHONPATH": path, **ONE_THREAD}
+
+
+def _exit_word(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

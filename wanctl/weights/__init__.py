@@ -1,1 +1,0 @@
-"""Weights in and out: other layouts and number formats, what files hold, whether they are whole."""
