@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from wanctl.cli import main as cli
-from wanctl.cli.errors import InterruptedByUserError, lines
+from wanctl.cli.errors import InterruptedByUserError, format_error
 from wanctl.cli.program import Interruptible
 
 
@@ -181,7 +181,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     monkeypatch.setattr("wanctl.cli.doctor.examine", fail)
     with pytest.raises(KeyError):
         cli.main(["doctor"])
-    assert lines(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+    assert format_error(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
 
 
 def test_debug_shows_the_traceback_of_mistakes_too(folder):

@@ -1,4 +1,4 @@
-from wanctl.cli import doctor
+from wanctl.cli import doctor, filters
 from wanctl.curate.registry import filter_names
 
 
@@ -32,7 +32,7 @@ def test_a_model_that_is_missing_says_which_package_brings_it(monkeypatch, capsy
 
 
 def test_filters_are_listed_with_their_keys(capsys):
-    doctor.show_filters()
+    filters.list_filters()
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     by_key = {(row[0], row[1]): row for row in rows}
     assert by_key["duration", "min_s"][2] == "4.0"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import Session, begin
+from wanctl.cli.options import load_recipe_for, start_logging
 from wanctl.cli.program import filters_app
 
 
@@ -38,12 +38,10 @@ def filters_bench(
     ] = Path("runs/bench"),
 ) -> None:
     """Put known defects into clean clips and measure what the filters make of them."""
+    start_logging(ctx)
+    loaded = load_recipe_for(ctx, ("curate",), recipe, None) if recipe else None
     from wanctl.bench.run import bench, rows
     from wanctl.listing import show
-    from wanctl.log import setup_logging
 
-    loaded = begin(ctx, recipe, None, ("curate",)) if recipe else None
-    if loaded is None:
-        setup_logging(verbose=ctx.ensure_object(Session).debug)
     results = bench(names or (), out, clips=clips, sets=sets or (), quick=quick, recipe=loaded)
     show(("family", "", "", "", "", ""), rows(results))

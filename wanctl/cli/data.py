@@ -1,16 +1,13 @@
 """`wanctl data`: rework a data set after curation."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import recipe_command
+from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
 from wanctl.cli.program import data_app
 from wanctl.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    from wanctl.recipe.load import LoadedRecipe
 
 ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder that gets the files")]
 LayoutOption = Annotated[
@@ -28,46 +25,79 @@ CsvOption = Annotated[
 ]
 
 
-@recipe_command(data_app, "select", sections=("curate",))
-def select(loaded: "LoadedRecipe", out: Path) -> None:
+@data_app.command()
+def select(
+    ctx: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
     """Decide again from the measurements, in seconds, after a threshold changed."""
+    loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import select as run
 
-    run(loaded, out)
+    run(loaded, loaded.out_dir(out))
 
 
-@recipe_command(data_app, "report", sections=("curate",))
-def report(loaded: "LoadedRecipe", out: Path) -> None:
+@data_app.command()
+def report(
+    ctx: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
     """Write report.html again: funnel, histograms, contact sheets."""
+    loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import report as run
 
-    run(loaded, out)
+    run(loaded, loaded.out_dir(out))
 
 
-@recipe_command(data_app, "export", sections=("curate", "export"))
-def export(loaded: "LoadedRecipe", out: Path, to: ToArgument, layout: LayoutOption = None) -> None:
+@data_app.command()
+def export(
+    ctx: typer.Context,
+    to: ToArgument,
+    layout: LayoutOption = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
     """Cut the kept clips out as files, laid down as a trainer reads them, with a data card."""
+    loaded = load_recipe_for(ctx, ("curate", "export"), recipe, overrides)
     from wanctl.exchange.layouts import LAYOUTS
     from wanctl.exchange.run import export as run
 
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"--layout: {unknown('layout', layout, LAYOUTS)}")
-    run(loaded, out, to, layout)
+    run(loaded, loaded.out_dir(out), to, layout)
 
 
-@recipe_command(data_app, "check", sections=("curate", "train_dit"))
+@data_app.command()
 def check(
-    loaded: "LoadedRecipe", out: Path, path: PathArgument = None, table: CsvOption = None
+    ctx: typer.Context,
+    path: PathArgument = None,
+    table: CsvOption = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
 ) -> None:
     """Say of every clip whether training takes it, in which bucket, and why not."""
+    loaded = load_recipe_for(ctx, ("curate", "train_dit"), recipe, overrides)
     from wanctl.exchange.run import check as run
 
-    run(loaded, out, path, table)
+    run(loaded, loaded.out_dir(out), path, table)
 
 
-@recipe_command(data_app, "text-images", sections=())
-def text_images(loaded: "LoadedRecipe", out: Path, to: ToArgument) -> None:
+@data_app.command()
+def text_images(
+    ctx: typer.Context,
+    to: ToArgument,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
     """Draw pictures of Chinese and English text whose captions quote it."""
+    loaded = load_recipe_for(ctx, (), recipe, overrides)
     from wanctl.textimages.run import text_images as run
 
-    run(loaded, out, to)
+    run(loaded, loaded.out_dir(out), to)

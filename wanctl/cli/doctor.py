@@ -12,11 +12,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from wanctl.caption.backends import CaptionOptions, build_captioner, captioner_names
-from wanctl.curate.registry import list_filters
+from wanctl.cli.program import app
 from wanctl.errors import UserError
-from wanctl.listing import show
-from wanctl.model.variants import VARIANTS
 
 Row = tuple[str, ...]
 
@@ -37,26 +34,21 @@ _PACKAGED = (
 )
 
 
+@app.command(rich_help_panel="Look and rework")
+def doctor() -> None:
+    """Say what is installed, which models can be found and which filters can run."""
+    examine()
+
+
 def examine() -> None:
     """Print everything, section by section."""
+    from wanctl.listing import show
+
     show(("package", "version"), _packages(), title="packages")
     show(("part", "here"), _machine(), title="machine")
     show(("model", "found", "where"), [*_packaged_models(), *_hub_models()], title="models")
     show(("filter", "runs", "why not"), _filters(), title="filters")
     show(("backend", "runs", "why not"), _captioners(), title="captioners")
-
-
-def show_filters() -> None:
-    """Print every filter with its keys."""
-    rows: list[Row] = []
-    for info in list_filters():
-        note = "cannot run here: `wanctl doctor`" if info.why_not else ""
-        rows.append((info.name, "", "", info.summary, note))
-        for key in info.keys:
-            again = "" if key.decides else "measures again"
-            description = " ".join(key.description.split())
-            rows.append((info.name, key.name, key.default, description, again))
-    show(("filter", "key", "default", "meaning", "note"), rows)
 
 
 def _packages() -> Iterator[Row]:
@@ -114,6 +106,8 @@ def _packaged_models() -> Iterator[Row]:
 def _hub_models() -> Iterator[Row]:
     from huggingface_hub import constants
 
+    from wanctl.model.variants import VARIANTS
+
     cache = Path(constants.HF_HUB_CACHE)
     yield "hub cache", "yes" if cache.is_dir() else "no", str(cache)
     for name, variant in VARIANTS.items():
@@ -132,11 +126,15 @@ def _hub_models() -> Iterator[Row]:
 
 
 def _filters() -> Iterator[Row]:
+    from wanctl.curate.registry import list_filters
+
     for info in list_filters():
         yield info.name, "no" if info.why_not else "yes", info.why_not
 
 
 def _captioners() -> Iterator[Row]:
+    from wanctl.caption.backends import CaptionOptions, build_captioner, captioner_names
+
     for name in captioner_names():
         try:
             build_captioner(name, CaptionOptions()).check()

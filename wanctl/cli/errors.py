@@ -1,4 +1,4 @@
-"""What the user can mend, said in one line each; everything else is a bug and keeps its traceback.
+"""One line for each error that the user can mend; any other is a bug and keeps its traceback.
 
 Exit codes: 0 done; 2 something the user can mend (docs/adr/0005).
 """
@@ -7,7 +7,7 @@ import errno
 
 from wanctl.errors import UserError
 
-# What the machine refuses, rather than what the program got wrong.
+# Errors of the operating system that the user can mend, and how.
 _ADVICE = {
     errno.ENOSPC: "free some space, or write elsewhere with --out",
     errno.EDQUOT: "free some of your quota, or write elsewhere with --out",
@@ -23,18 +23,22 @@ _ADVICE = {
 
 
 class InterruptedByUserError(UserError):
-    """Ctrl-C. What is finished stays finished."""
+    """Ctrl-C. Work that is finished is kept."""
 
     def __init__(self) -> None:
         super().__init__("stopped; the same command goes on from here")
 
 
-def lines(error: BaseException) -> list[str] | None:
-    """The lines to print for an error, or None where it is a bug."""
+def format_error(error: BaseException) -> list[str] | None:
+    """Write an error that the user can mend as lines to print.
+
+    Returns:
+        One line per mistake; empty where a help page has been printed instead; None for a bug.
+    """
     if isinstance(error, UserError):
         return str(error).splitlines()
-    if _is_usage(error):
-        return _usage(error)
+    if _is_usage_error(error):
+        return _format_usage_error(error)
     if isinstance(error, OSError) and error.errno in _ADVICE:
         named = f"{error.filename}: " if error.filename else ""
         return [f"{named}{error.strerror}; {_ADVICE[error.errno]}"]
@@ -46,21 +50,21 @@ def lines(error: BaseException) -> list[str] | None:
     return None
 
 
-def _is_usage(error: BaseException) -> bool:
-    # Typer carries click inside or beside it, depending on its version; the shape is the same.
+def _is_usage_error(error: BaseException) -> bool:
+    # Typer vendors click or depends on it, by version; the attributes are the same.
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
-def _usage(error: BaseException) -> list[str]:
+def _format_usage_error(error: BaseException) -> list[str]:
     if type(error).__name__ == "NoArgsIsHelpError":
-        return []  # the help page has been printed instead
+        return []
     message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
     command = getattr(getattr(error, "ctx", None), "command_path", "wanctl")
     return [f"{command}: {message.rstrip('.')}; see `{command} --help`"]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # By name, since importing torch to ask takes two seconds.
+    # By name: importing torch for its class takes two seconds.
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"}:
         return True

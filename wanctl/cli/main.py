@@ -1,4 +1,4 @@
-"""The way in: runs the program and turns every mistake into one line and exit code 2."""
+"""Entry point: runs the command line and turns every mistake into one line and exit code 2."""
 
 import sys
 import time
@@ -7,50 +7,56 @@ from typing import NoReturn
 
 import typer
 
-from wanctl.cli import (  # noqa: F401  (importing adds commands)
+from wanctl.cli import (  # noqa: F401  (importing a module registers its commands)
     bench,
     data,
-    heads,
-    look,
-    make,
+    doctor,
+    filters,
+    pipeline,
+    recipe,
     weights,
 )
-from wanctl.cli.errors import lines
+from wanctl.cli.errors import format_error
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.distributed import world
 
-PATIENCE_S = 4.0
+RANK_DELAY_S = 4.0
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 something the user can mend."""
+    """Run the command line and exit: 0 done, 2 something the user can mend.
+
+    Args:
+        args: the arguments; those of the process by default.
+    """
     session = Session()
     program = typer.main.get_command(app)
     try:
         code = program.main(args, prog_name="wanctl", standalone_mode=False, obj=session)
     except Exception as error:
-        _let_the_first_speak()
-        told = lines(error)
-        if told is None or session.debug:
+        _delay_other_ranks()
+        lines = format_error(error)
+        if lines is None or session.debug:
             raise
-        _print_errors(told)
+        _print_errors(lines)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _let_the_first_speak() -> None:
-    """Of several processes that fail alike, let one say so: its end is the end of the others.
+def _delay_other_ranks() -> None:
+    """Let rank 0 print an error that all processes have.
 
-    A process that failed alone speaks a little later.
+    Its exit makes `torchrun` stop the others before their delay ends. A rank that fails alone
+    prints its error after the delay.
     """
     if world.rank() > 0:
-        time.sleep(PATIENCE_S)
+        time.sleep(RANK_DELAY_S)
 
 
-def _print_errors(told: Sequence[str]) -> None:
+def _print_errors(lines: Sequence[str]) -> None:
     from rich.console import Console
 
     console = Console(stderr=True)
-    for line in told:
+    for line in lines:
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import Session
+from wanctl.cli.options import start_logging
 from wanctl.cli.program import weights_app
 
 SourceArgument = Annotated[str, typer.Argument(metavar="FROM", help="folder, file or hub id")]
@@ -43,9 +43,8 @@ def convert(
     from wanctl.checkpoint.convert.plan import Wish
     from wanctl.checkpoint.convert.run import convert as run
     from wanctl.checkpoint.convert.run import parse_size
-    from wanctl.log import setup_logging
 
-    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    start_logging(ctx)
     wish = Wish(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
     for path in run(source, to, wish):
         typer.echo(path)
@@ -56,9 +55,8 @@ def inspect(ctx: typer.Context, source: SourceArgument) -> None:
     """Show what weights are: parts, layout, variant, format, size, and what is missing."""
     from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
     from wanctl.listing import show
-    from wanctl.log import setup_logging
 
-    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    start_logging(ctx)
     found = inspect(source)
     show(COLUMNS, found.rows)
     show(("", ""), notes(found))
@@ -70,9 +68,8 @@ def check(ctx: typer.Context, source: SourceArgument) -> None:
     from wanctl.checkpoint.check import COLUMNS
     from wanctl.checkpoint.check import check as run
     from wanctl.listing import show
-    from wanctl.log import setup_logging
 
-    setup_logging(verbose=ctx.ensure_object(Session).debug)
+    start_logging(ctx)
     results = run(source)
     show(COLUMNS, [result.row for result in results])
     problems = [problem for result in results for problem in result.problems]

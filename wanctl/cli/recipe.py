@@ -1,4 +1,4 @@
-"""Commands that only look: recipes, filters, and what this machine can do."""
+"""`wanctl recipe`: list, print and check recipes; the schema for editors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wanctl.cli.options import SetOption
-from wanctl.cli.program import app, filters_app, recipe_app
+from wanctl.cli.program import recipe_app
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="recipe file or shipped name")
@@ -14,7 +14,7 @@ RecipeArgument = Annotated[
 
 
 @recipe_app.command("list")
-def recipe_list() -> None:
+def list_recipes() -> None:
     """The recipes that come with the program."""
     from wanctl.listing import show
     from wanctl.recipe.load import shipped_recipes
@@ -24,7 +24,7 @@ def recipe_list() -> None:
 
 
 @recipe_app.command("show")
-def recipe_show(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+def show_recipe(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Print a recipe with its base and all defaults filled in."""
     from wanctl.recipe.load import load_recipe
 
@@ -32,7 +32,7 @@ def recipe_show(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 
 @recipe_app.command("check")
-def recipe_check(
+def check_recipes(
     recipes: Annotated[
         list[str] | None,
         typer.Argument(metavar="[RECIPE]...", help="files or names; default: all shipped ones"),
@@ -54,27 +54,11 @@ def recipe_check(
 
 
 @recipe_app.command("schema")
-def recipe_schema() -> None:
+def print_schema() -> None:
     """Print the JSON schema, which gives editors completion and help."""
     from wanctl.recipe.validate import schema_text
 
     typer.echo(schema_text(), nl=False)
-
-
-@filters_app.command("list")
-def filters_list() -> None:
-    """Every filter with its keys and whether it can run here."""
-    from wanctl.cli.doctor import show_filters
-
-    show_filters()
-
-
-@app.command(rich_help_panel="Look and rework")
-def doctor() -> None:
-    """Say what is installed, which models can be found and which filters can run."""
-    from wanctl.cli.doctor import examine
-
-    examine()
 
 
 def _first_comment(path: Path) -> str:

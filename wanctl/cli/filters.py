@@ -1,0 +1,69 @@
+"""`wanctl filters list`, `label` and `fit`: which filters there are, and teaching one by labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.program import filters_app
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="FILTER", help="quality, category or synthetic, of the recipe")
+]
+EachOption = Annotated[
+    int, typer.Option("--each", min=1, metavar="N", help="clips from every class or cluster")
+]
+LabelsArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[LABELS.csv]", help="the marked sheet; `category` does without"),
+]
+
+
+@filters_app.command("list")
+def list_filters() -> None:
+    """Every filter with its keys and whether it can run here."""
+    from wanctl.curate import registry
+    from wanctl.listing import show
+
+    rows: list[tuple[str, ...]] = []
+    for info in registry.list_filters():
+        note = "cannot run here: `wanctl doctor`" if info.why_not else ""
+        rows.append((info.name, "", "", info.summary, note))
+        for key in info.keys:
+            again = "" if key.decides else "measures again"
+            description = " ".join(key.description.split())
+            rows.append((info.name, key.name, key.default, description, again))
+    show(("filter", "key", "default", "meaning", "note"), rows)
+
+
+@filters_app.command()
+def label(
+    ctx: typer.Context,
+    name: NameArgument,
+    each: EachOption = 5,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Write a sheet of clips to mark: a CSV, and a page that plays them and takes keys."""
+    loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
+    from wanctl.labels.label import label as run
+
+    run(loaded, loaded.out_dir(out), name, each)
+
+
+@filters_app.command()
+def fit(
+    ctx: typer.Context,
+    name: NameArgument,
+    labels: LabelsArgument = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Train a filter's head on labels; says how well it does on clips it has not seen."""
+    loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
+    from wanctl.labels.fit import fit as run
+
+    run(loaded, loaded.out_dir(out), name, labels)

@@ -1,0 +1,107 @@
+"""The five commands of the pipeline: curate, caption, train-vae, train-dit, sample."""
+
+from typing import Annotated
+
+import typer
+
+from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.program import app
+
+DEFAULT_SAMPLE_RECIPE = "wan2.1-t2v-1.3b"
+
+FolderArgument = Annotated[
+    str,
+    typer.Argument(metavar="FOLDER", help="folder of raw footage, or its URL (s3://, https://)"),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="work on every N-th part, beside N-1 others"),
+]
+PromptArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROMPT", help="what to show, or a .txt, .jsonl or .csv file of prompts"
+    ),
+]
+RepeatOption = Annotated[
+    int, typer.Option("--repeat", metavar="N", help="make each with N seeds, from its own on")
+]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="print time, memory and disk it would take; make nothing")
+]
+
+
+@app.command()
+def curate(
+    ctx: typer.Context,
+    folder: FolderArgument,
+    shard: ShardOption = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Find the shots in raw footage, measure them, decide which to keep."""
+    loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
+    from wanctl.curate.run import curate as run
+
+    run(loaded, folder, loaded.out_dir(out), shard)
+
+
+@app.command()
+def caption(
+    ctx: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Give every kept clip its words."""
+    loaded = load_recipe_for(ctx, ("caption",), recipe, overrides)
+    from wanctl.caption.run import caption as run
+
+    run(loaded, loaded.out_dir(out))
+
+
+@app.command()
+def train_vae(
+    ctx: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Train the video VAE on the kept clips."""
+    loaded = load_recipe_for(ctx, ("model",), recipe, overrides)
+    from wanctl.train.run import train_vae as run
+
+    run(loaded, loaded.out_dir(out))
+
+
+@app.command()
+def train_dit(
+    ctx: typer.Context,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Train the diffusion transformer on the VAE's latents and the captions."""
+    loaded = load_recipe_for(ctx, ("model", "train_dit"), recipe, overrides)
+    from wanctl.train.run import train_dit as run
+
+    run(loaded, loaded.out_dir(out))
+
+
+@app.command()
+def sample(
+    ctx: typer.Context,
+    prompt: PromptArgument,
+    repeat: RepeatOption = 1,
+    plan: PlanOption = False,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Make a video from words, pictures or footage. Without --recipe: Wan 2.1 T2V 1.3B."""
+    loaded = load_recipe_for(ctx, ("model", "sample"), recipe or DEFAULT_SAMPLE_RECIPE, overrides)
+    from wanctl.sample.run import sample as run
+
+    for path in run(loaded, prompt, loaded.out_dir(out), repeat, plan_only=plan):
+        typer.echo(path)
