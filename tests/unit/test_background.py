@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wanctl.background import use_beside
+from wanctl.background import run_in_background
 
 PAUSE_S = 0.04
 
@@ -24,7 +24,7 @@ def test_everything_arrives_in_order_while_the_next_is_made():
         return list(slowly(things))
 
     started = time.perf_counter()
-    assert use_beside(slowly(range(12)), use, 2) == list(range(12))
+    assert run_in_background(slowly(range(12)), use, 2) == list(range(12))
     # one after the other takes 24 pauses; side by side 13
     assert time.perf_counter() - started < 20 * PAUSE_S
     assert threading.get_ident() not in threads
@@ -45,7 +45,7 @@ def test_nothing_is_made_far_ahead():
             # those that wait, the one in hand, the one just made
             assert len(made) <= len(used) + 2 + 2
 
-    use_beside(make(), use, 2)
+    run_in_background(make(), use, 2)
     assert used == list(range(9))
 
 
@@ -64,7 +64,7 @@ def test_what_making_raises_ends_using():
         seen.append("as if it were whole")
 
     with pytest.raises(KeyError, match="made wrong"):
-        use_beside(make(), use, 4)
+        run_in_background(make(), use, 4)
     assert seen[-1] == "ended"
 
 
@@ -81,9 +81,9 @@ def test_what_using_raises_ends_making():
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        use_beside(make(), use, 1)
+        run_in_background(make(), use, 1)
     assert len(made) < 10
 
 
 def test_nothing_at_all():
-    assert use_beside([], list, 1) == []
+    assert run_in_background([], list, 1) == []

@@ -23,7 +23,7 @@ from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.lock import try_alone
+from wanctl.data.lock import try_lock
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import EventLog, board, console, log
 from wanctl.recipe import yaml
@@ -158,7 +158,7 @@ def _finish_last(
             len(missing),
         )
         return None
-    release = try_alone(dataset.path, "finish")
+    release = try_lock(dataset.path, "finish")
     if release is None:
         log.info("this shard is done; another one decides and draws the report")
         return None

@@ -46,7 +46,7 @@ class ClipShape:
     weight: float = 1.0
 
 
-class Window(NamedTuple):
+class PlannedWindow(NamedTuple):
     """A run of frames: `bucket.frames` of them from `start` on."""
 
     clip: int
@@ -54,7 +54,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Batch:
+class PlannedBatch:
     """What one micro-step draws.
 
     Attributes:
@@ -65,7 +65,7 @@ class Batch:
 
     index: int
     bucket: BucketLike
-    windows: list[Window]
+    windows: list[PlannedWindow]
 
 
 def bucket_name(bucket: BucketLike) -> str:
@@ -145,7 +145,7 @@ class BatchPlan:
         served = [b.from_step for b, m in zip(buckets, self.members, strict=True) if m]
         self._first_step = min(served)
 
-    def batch(self, step: int, micro: int = 0) -> Batch:
+    def batch(self, step: int, micro: int = 0) -> PlannedBatch:
         """The bucket, clips and window starts of one micro-step.
 
         A clip comes at most once in a batch where the bucket has enough of them.
@@ -166,8 +166,8 @@ class BatchPlan:
         for member in chosen:
             clip = members[int(member)]
             last = self._clips[clip].num_frames - bucket.frames
-            windows.append(Window(clip, int(random.integers(0, last + 1))))
-        return Batch(index, bucket, windows)
+            windows.append(PlannedWindow(clip, int(random.integers(0, last + 1))))
+        return PlannedBatch(index, bucket, windows)
 
     def _chances(self, step: int) -> np.ndarray:
         reached = max(step, self._first_step)

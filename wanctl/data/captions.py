@@ -7,7 +7,7 @@ from typing import NamedTuple
 from wanctl.data.dataset import DatasetDir
 
 
-class Words(NamedTuple):
+class Caption(NamedTuple):
     """One caption of a clip."""
 
     text: str
@@ -17,7 +17,7 @@ class Words(NamedTuple):
 
 def read_captions(
     dataset: DatasetDir, backends: Sequence[str], ids: Iterable[str] | None = None
-) -> dict[str, list[Words]]:
+) -> dict[str, list[Caption]]:
     """All captions of each clip, from the first backend that captioned it.
 
     A backend whose settings changed leaves its older table behind; the newest one counts.
@@ -34,14 +34,14 @@ def read_captions(
         return order, -_changed_ns(dataset.path / table), table
 
     wanted = None if ids is None else set(ids)
-    texts: dict[str, list[Words]] = {}
+    texts: dict[str, list[Caption]] = {}
     for table in sorted(dataset.tables("captions"), key=rank):
         backend = backend_of(table)
-        found: dict[str, list[Words]] = {}
+        found: dict[str, list[Caption]] = {}
         for row in dataset.read(table, ["id", "text", "variant"]).to_pylist():
             clip = row["id"]
             if (wanted is None or clip in wanted) and clip not in texts and row["text"]:
-                words = Words(row["text"], row["variant"] or "default", backend)
+                words = Caption(row["text"], row["variant"] or "default", backend)
                 found.setdefault(clip, []).append(words)
         texts |= found
     return texts

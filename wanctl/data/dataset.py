@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from wanctl.atomic import remove_leftovers, write_error
 from wanctl.data.copies import fresh_rows, shared_content
 from wanctl.data.description import DatasetError, begin, is_known, load, save
-from wanctl.data.lock import moment, share_lock, take_lock
+from wanctl.data.lock import lock_alone, lock_description, lock_shard
 from wanctl.data.rowgroups import write_rows
 from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
 from wanctl.video.sources import SourceFile
@@ -72,9 +72,9 @@ class DatasetDir:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(path, error) from error
-        release = share_lock(path, *share) if share else take_lock(path)
+        release = lock_shard(path, *share) if share else lock_alone(path)
         try:
-            with moment(path):
+            with lock_description(path):
                 dataset = cls(path, begin(path, recipe))
         except BaseException:
             release()
@@ -131,7 +131,7 @@ class DatasetDir:
         Raises:
             DatasetError: a known source's size or time of change differs from the record.
         """
-        with moment(self.path):
+        with lock_description(self.path):
             self._description = load(self.path)
             known = {source["uri"]: source for source in self._description["sources"]}
             fresh = [vars(file) for file in files if not is_known(file, known)]

@@ -14,14 +14,14 @@ from wanctl.errors import UserError
 
 Release = Callable[[], None]
 
-WHOLE = ".lock"
+WHOLE_LOCK = ".lock"
 
 
 class LockedError(UserError):
     """Another process writes to this data set."""
 
 
-def take_lock(folder: Path) -> Release:
+def lock_alone(folder: Path) -> Release:
     """Lock `folder` for this process alone; returns the function that releases it.
 
     A second lock from the same process is granted, because commands may run one after the other
@@ -30,12 +30,12 @@ def take_lock(folder: Path) -> Release:
     Raises:
         LockedError: another process holds it; names its process id.
     """
-    lock = _try(folder / WHOLE, shared=False)
+    lock = _try_flock(folder / WHOLE_LOCK, shared=False)
     if lock is None:
-        holder = _holder(folder / WHOLE)
+        holder = _owner(folder / WHOLE_LOCK)
         if holder == str(os.getpid()):
             return lambda: None
-        if shares := _shares_worked_on(folder):
+        if shares := _running_shards(folder):
             raise LockedError(
                 f"{folder}: in use by other wanctls (shards {', '.join(shares)}); wait for them "
                 "to end, or choose another folder with --out"
@@ -44,59 +44,59 @@ def take_lock(folder: Path) -> Release:
             f"{folder}: in use by another wanctl (process {holder or 'unknown'}); "
             "wait for it to end, or choose another folder with --out"
         )
-    lock.sign()
+    lock.write_owner()
     return lock
 
 
-def share_lock(folder: Path, index: int, count: int) -> Release:
+def lock_shard(folder: Path, index: int, count: int) -> Release:
     """Lock one of `count` shares of the work on `folder`; the others may be worked on meanwhile.
 
     Raises:
         LockedError: this share is being worked on, or the work as a whole, or the work in another
             number of shares.
     """
-    whole = _try(folder / WHOLE, shared=True)
+    whole = _try_flock(folder / WHOLE_LOCK, shared=True)
     if whole is None:
         raise LockedError(f"{folder}: in use by a wanctl that works on all of it; wait for it")
     own = f".lock-{index}-of-{count}"
-    for words in _shares_worked_on(folder):
+    for words in _running_shards(folder):
         if not words.endswith(f"/{count}"):
             whole()
             raise LockedError(
                 f"{folder}: --shard {index}/{count} while shard {words} is running; split "
                 "the work into the same number everywhere, or wait"
             )
-    share = _try(folder / own, shared=False)
+    share = _try_flock(folder / own, shared=False)
     if share is None:
         whole()
         raise LockedError(
             f"{folder}: shard {index}/{count} is being worked on (process "
-            f"{_holder(folder / own) or 'unknown'}); give every process a number of its own"
+            f"{_owner(folder / own) or 'unknown'}); give every process a number of its own"
         )
-    share.sign()
-    return _Both(share, whole)
+    share.write_owner()
+    return _LockPair(share, whole)
 
 
 @contextmanager
-def moment(folder: Path) -> Iterator[None]:
+def lock_description(folder: Path) -> Iterator[None]:
     """Wait for a moment in which no other process changes dataset.json."""
-    lock = _wait(folder / ".lock-description")
+    lock = _wait_flock(folder / ".lock-description")
     try:
         yield
     finally:
         lock()
 
 
-def try_alone(folder: Path, what: str) -> Release | None:
+def try_lock(folder: Path, what: str) -> Release | None:
     """The right to do `what`, which one of several processes does; None where another has it."""
-    return _try(folder / f".lock-{what}", shared=False)
+    return _try_flock(folder / f".lock-{what}", shared=False)
 
 
-def _shares_worked_on(folder: Path) -> list[str]:
+def _running_shards(folder: Path) -> list[str]:
     """Which shares other processes hold, as "0/4"."""
     found = []
     for file in sorted(folder.glob(".lock-*-of-*")):
-        lock = _try(file, shared=False)
+        lock = _try_flock(file, shared=False)
         if lock is None:
             found.append(file.name.removeprefix(".lock-").replace("-of-", "/"))
         else:
@@ -108,7 +108,7 @@ class _Lock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def sign(self) -> None:
+    def write_owner(self) -> None:
         """Write this process's id into the file, for the message of those who come too late."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
@@ -120,7 +120,7 @@ class _Lock:
             self._descriptor = -1
 
 
-class _Both:
+class _LockPair:
     def __init__(self, *locks: _Lock) -> None:
         self._locks = locks
 
@@ -129,7 +129,7 @@ class _Both:
             lock()
 
 
-def _try(path: Path, *, shared: bool) -> _Lock | None:
+def _try_flock(path: Path, *, shared: bool) -> _Lock | None:
     try:
         import fcntl  # noqa: PLC0415  not on Windows, where runs are not guarded
     except ImportError:
@@ -143,7 +143,7 @@ def _try(path: Path, *, shared: bool) -> _Lock | None:
     return _Lock(descriptor)
 
 
-def _wait(path: Path) -> _Lock:
+def _wait_flock(path: Path) -> _Lock:
     try:
         import fcntl  # noqa: PLC0415  see _try
     except ImportError:
@@ -153,5 +153,5 @@ def _wait(path: Path) -> _Lock:
     return _Lock(descriptor)
 
 
-def _holder(path: Path) -> str:
+def _owner(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")[:32].strip()

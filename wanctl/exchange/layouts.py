@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.data.buckets import BucketLike
-from wanctl.data.captions import Words
+from wanctl.data.captions import Caption
 from wanctl.data.export import ClipFile
 from wanctl.exchange import folders
 
@@ -27,7 +27,7 @@ class Sample:
     """
 
     file: ClipFile
-    captions: Sequence[Words]
+    captions: Sequence[Caption]
     facts: Mapping[str, Any]
 
     @property

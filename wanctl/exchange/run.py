@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import remove_leftovers, write_bytes
-from wanctl.data.captions import Words, read_captions
+from wanctl.data.captions import Caption, read_captions
 from wanctl.data.card import Card, write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import (
@@ -88,7 +88,7 @@ class _Export:
         layout: Layout,
         target: Target,
         clips: Sequence[Mapping[str, Any]],
-        words: Mapping[str, Sequence[Words]],
+        words: Mapping[str, Sequence[Caption]],
     ) -> None:
         self._loaded = loaded
         self._layout = layout

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wanctl.background import use_beside
+from wanctl.background import run_in_background
 from wanctl.checkpoint.load import load_vae, read_dit_shape
 from wanctl.checkpoint.resolve import SampleWeights
 from wanctl.checkpoint.tensor_files import WeightsError
@@ -214,7 +214,7 @@ class Maker:
             def encode(pictures: Iterator[np.ndarray]) -> None:
                 write_video(job.path, pictures, settings.fps, crf=settings.crf, metadata=metadata)
 
-            use_beside(frames(), encode, FRAMES_AHEAD)
+            run_in_background(frames(), encode, FRAMES_AHEAD)
 
     def _batches(self) -> Iterator[list[Job]]:
         """Jobs that differ in words and noise alone, as many together as pay.

@@ -1,7 +1,7 @@
 """The one training loop. It never learns whether it trains a VAE or a transformer.
 
 A step is a pure function of the weights, the optimizer's state and the step number: batches and
-noise are keyed (draws.py), the learning rate is computed, so a checkpoint needs no generator and
+noise are keyed (rng.py), the learning rate is computed, so a checkpoint needs no generator and
 no loader position, and a run that was killed continues as if it had not been.
 """
 
@@ -16,23 +16,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wanctl.background import prefetch
 from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.train.accelerator import make_accelerator, start_trackers
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.ema import EMA
 from wanctl.train.metrics import MetricsFile
-from wanctl.train.objective import Draw, Objective
+from wanctl.train.objectives.base import Objective
 from wanctl.train.optim import (
     OptimizerOptions,
     learning_rate,
     make_optimizer,
     set_learning_rate,
 )
-from wanctl.train.prefetch import prefetch
+from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.signals import StopRequest
 from wanctl.train.state import TrainState
-from wanctl.train.throughput import Pace
+from wanctl.train.throughput import ThroughputMeter
 
 MAX_BAD_STEPS = 5
 # fp16 starts with a loss scale of 65,536 and halves it at every overflow.
@@ -62,7 +63,7 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended.
 
     Attributes:
@@ -87,7 +88,7 @@ def train(
     *,
     device: torch.device,
     identity: Mapping[str, Any] | None = None,
-) -> Outcome:
+) -> TrainingResult:
     """Train to `options.steps`, continuing whatever `folder` holds.
 
     Args:
@@ -111,10 +112,10 @@ def train(
     if finished is not None and finished >= options.steps:
         log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
                  objective.name, folder, finished)  # fmt: skip
-        return Outcome(finished)
+        return TrainingResult(finished)
     run = _Run(objective, folder, options, device, identity)
     with StopRequest() as stop:
-        return run.go(checkpoint, stop)
+        return run.run_steps(checkpoint, stop)
 
 
 def _check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
@@ -156,31 +157,31 @@ class _Run:
         ema = EMA(self.module, options.ema_decay)
         self.state = TrainState(self.module, optimizer, ema, self.accelerator.scaler)
         self.metrics = MetricsFile(folder / "metrics.jsonl")
-        self.pace = Pace(objective.name, 0, options.steps, options.log_every)
+        self.pace = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
         self.figures: dict[str, float] = {}
 
-    def go(self, checkpoint: Checkpoint | None, stop: StopRequest) -> Outcome:
+    def run_steps(self, checkpoint: Checkpoint | None, stop: StopRequest) -> TrainingResult:
         """Restore, run the steps that are left, save the model."""
         name, steps = self.objective.name, self.options.steps
         if checkpoint is not None:
             self.state.restore(checkpoint)
             log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
         first = self.state.step
-        self.pace = Pace(name, first, steps, self.options.log_every)
+        self.pace = ThroughputMeter(name, first, steps, self.options.log_every)
         if self.accelerator.is_main_process:
             self.metrics.truncate_after(first)
         start_trackers(self.accelerator, name, first)
-        batches = prefetch(self.objective.batch, self._draws(first))
+        batches = prefetch(self.objective.batch, self._microbatches(first))
         with progress(steps, name) as bar, contextlib.closing(batches):
             bar.advance(first)
             while self.state.step < steps:
                 lr = self._step(batches)
-                self.pace.speak(bar, lr, aloud=self.accelerator.is_main_process)
+                self.pace.log(bar, lr, is_main_process=self.accelerator.is_main_process)
                 self._evaluate_and_write()
                 if self._should_stop(stop):
                     self._interrupt()
         self._finish()  # also where all steps were done but the model was not written
-        return Outcome(
+        return TrainingResult(
             step=self.state.step,
             trained=self.state.step - first,
             loss=self.pace.loss,
@@ -188,14 +189,14 @@ class _Run:
             figures=self.figures,
         )
 
-    def _draws(self, first: int) -> Iterator[Draw]:
+    def _microbatches(self, first: int) -> Iterator[MicrobatchIndex]:
         for step in range(first, self.options.steps):
             for index in range(self.options.accumulate):
-                yield self._draw(step, index)
+                yield self._microbatch(step, index)
 
-    def _draw(self, step: int, index: int) -> Draw:
+    def _microbatch(self, step: int, index: int) -> MicrobatchIndex:
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        return Draw(self.options.seed, step, index * processes + rank)
+        return MicrobatchIndex(self.options.seed, step, index * processes + rank)
 
     def _step(self, batches: Iterator[Any]) -> float:
         """Do one optimizer step: every micro-batch, clip, apply. Returns its learning rate."""
@@ -221,8 +222,8 @@ class _Run:
         share = 1.0 / self.options.accumulate
         last = index == self.options.accumulate - 1
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-            draw = self._draw(self.state.step, index)
-            losses = self.objective.loss(self.model, batch, draw, self.device)
+            microbatch = self._microbatch(self.state.step, index)
+            losses = self.objective.loss(self.model, batch, microbatch, self.device)
             self.accelerator.backward(losses.per_sample.mean() * share)
         values = {"loss": losses.per_sample, **losses.parts}
         return {name: value.detach().float().mean() * share for name, value in values.items()}
@@ -277,7 +278,7 @@ class _Run:
             self._due(self.options.preview_every),
         )
         if (evaluates or previews) and self.accelerator.is_main_process:
-            with self._averaged():
+            with self._averaged_weights():
                 if evaluates:
                     self._evaluate()
                 if previews:
@@ -296,7 +297,7 @@ class _Run:
         log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
 
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _averaged_weights(self) -> Iterator[None]:
         """The averaged weights in the module, in evaluation mode, without gradients."""
         self.module.eval()
         try:
@@ -332,7 +333,7 @@ class _Run:
     def _finish(self) -> None:
         """Write the model with the averaged weights."""
         if self.accelerator.is_main_process:
-            with self._averaged():
+            with self._averaged_weights():
                 self.objective.save(self.folder, self.state.step, self.device)
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()

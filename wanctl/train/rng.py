@@ -6,8 +6,25 @@ any number of processes, as long as steps x micro-batches are the same.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True)
+class MicrobatchIndex:
+    """Position of a micro-batch in a run; with `seed` it decides all that is random in it.
+
+    Attributes:
+        seed: the recipe's seed.
+        step: optimizer step, from 0.
+        micro: micro-batch within the step over all processes: accumulation index x processes
+            + rank.
+    """
+
+    seed: int
+    step: int
+    micro: int
 
 
 def keyed_seed(*key: int | str) -> int:

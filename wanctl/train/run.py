@@ -15,14 +15,20 @@ from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.schema import TrainSection
 from wanctl.tasks.table import get_task
-from wanctl.train.clipset import ClipSet
-from wanctl.train.collect import ClipsError, Wanted, collect_clips
-from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
-from wanctl.train.encode import LatentStore, TextStore
-from wanctl.train.loop import LoopOptions, Outcome, train
+from wanctl.train.inputs.clipset import ClipSet
+from wanctl.train.inputs.collect import ClipsError, TrainingDataOptions, collect_clips
+from wanctl.train.inputs.encode import LatentStore, TextStore
+from wanctl.train.loop import LoopOptions, TrainingResult, train
+from wanctl.train.objectives.dit import (
+    DiTObjective,
+    DiTOptions,
+    EncodedData,
+    NoiseLaw,
+    PreviewOptions,
+)
+from wanctl.train.objectives.vae import VAELossWeights, VAEObjective
 from wanctl.train.optim import OptimizerOptions
 from wanctl.train.start import check_fit, find_text_encoder, find_vae, start_dit, start_vae
-from wanctl.train.vae import VAELossWeights, VAEObjective
 from wanctl.video.worker_pool import DecodePool
 
 # Videos share the text-to-video conditions; an image bucket is a video of one frame.
@@ -59,7 +65,7 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
     folder = out / "vae"
     _write_recipe(loaded, folder)
     outcome = train(objective, folder, _options(loaded, section), device=device, identity=identity)
-    _tell("train-vae", outcome, folder, f"wanctl train-dit {_next_to(loaded, out)}")
+    _log_result("train-vae", outcome, folder, f"wanctl train-dit {_command_options(loaded, out)}")
 
 
 def train_dit(loaded: LoadedRecipe, out: Path) -> None:
@@ -75,13 +81,13 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
         KeyboardInterrupt: stopped by a signal, after a checkpoint.
     """
     recipe, section = loaded.recipe, loaded.recipe.train_dit
-    model, next_to = recipe.model, _next_to(loaded, out)
+    model, command_options = recipe.model, _command_options(loaded, out)
     variant, device = get_variant(model.variant), pick_device(recipe.device)
     if reason := get_task(TASK).refusal(variant.dit):
         raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
-    captions = _captions(loaded, dataset, next_to)
-    vae = find_vae(out, (model.vae_weights, model.weights), next_to)
+    captions = _captions(loaded, dataset, command_options)
+    vae = find_vae(out, (model.vae_weights, model.weights), command_options)
     dit = start_dit(variant, model.weights, model.precision, recipe.seed)
     encoder = find_text_encoder(
         variant, (model.text_weights, model.weights), dit.shape.text_len, device
@@ -99,7 +105,7 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
         dit,
         vae,
         clips,
-        Encoded(latents.get, texts.get, captions),
+        EncodedData(latents.get, texts.get, captions),
         get_task(TASK),
         DiTOptions(
             noise=NoiseLaw(**section.timesteps.model_dump()),
@@ -117,7 +123,7 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     folder = out / "dit"
     _write_recipe(loaded, folder)
     outcome = train(objective, folder, _options(loaded, section), device=device, identity=identity)
-    _tell("train-dit", outcome, folder, f'wanctl sample "PROMPT" {next_to}')
+    _log_result("train-dit", outcome, folder, f'wanctl sample "PROMPT" {command_options}')
 
 
 def _clips(
@@ -130,7 +136,7 @@ def _clips(
 ) -> ClipSet:
     recipe, decode = loaded.recipe, loaded.recipe.curate.decode
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
-    wanted = Wanted(
+    wanted = TrainingDataOptions(
         selection=recipe.dataset.selection,
         buckets=section.buckets,
         fps=section.clip_fps,
@@ -140,10 +146,14 @@ def _clips(
     )
     memory_bytes = int(decode.memory_gb * 2**30)
     with DecodePool(decode.workers, decode.timeout_s, memory_bytes) as pool:
-        return collect_clips(dataset, wanted, pool=pool, next_to=_next_to(loaded, out), only=only)
+        return collect_clips(
+            dataset, wanted, pool=pool, command_options=_command_options(loaded, out), only=only
+        )
 
 
-def _captions(loaded: LoadedRecipe, dataset: DatasetDir, next_to: str) -> dict[str, list[str]]:
+def _captions(
+    loaded: LoadedRecipe, dataset: DatasetDir, command_options: str
+) -> dict[str, list[str]]:
     """Captions of the kept clips; says how many have none."""
     recipe = loaded.recipe
     table = f"selections/{recipe.dataset.selection}"
@@ -153,7 +163,7 @@ def _captions(loaded: LoadedRecipe, dataset: DatasetDir, next_to: str) -> dict[s
     if kept and not captions:
         raise ClipsError(
             f"{dataset.path}: none of {len(kept)} clips has a caption; run "
-            f"`wanctl caption {next_to}`"
+            f"`wanctl caption {command_options}`"
         )
     if len(captions) < len(kept):
         log.warning("train-dit: %d of %d clips have no caption and are left out",
@@ -206,7 +216,7 @@ def _write_recipe(loaded: LoadedRecipe, folder: Path) -> None:
     (folder / "recipe.yaml").write_text(loaded.dump(), encoding="utf-8")
 
 
-def _next_to(loaded: LoadedRecipe, out: Path) -> str:
+def _command_options(loaded: LoadedRecipe, out: Path) -> str:
     """Options that make another command work on this run."""
     shipped = shipped_recipes().get(loaded.name) == loaded.path
     recipe = loaded.name if shipped else shlex.quote(str(loaded.path))
@@ -214,7 +224,7 @@ def _next_to(loaded: LoadedRecipe, out: Path) -> str:
     return f"--recipe {recipe}{at}"
 
 
-def _tell(name: str, outcome: Outcome, folder: Path, following: str) -> None:
+def _log_result(name: str, outcome: TrainingResult, folder: Path, following: str) -> None:
     """What came of it, where to look, what to do next."""
     if outcome.loss is not None and outcome.steps_per_s is not None:
         figures = {k: v for k, v in (outcome.figures or {}).items() if "sigma" not in k}

@@ -8,7 +8,7 @@ from wanctl.log import Bar, console, log
 LINE_EVERY_S = 10.0
 
 
-class Pace:
+class ThroughputMeter:
     """Counts the time steps take and speaks: a moving bar, or a line now and then.
 
     Args:
@@ -26,7 +26,7 @@ class Pace:
         self._losses: deque[float] = deque(maxlen=window)
         self._busy_s = 0.0
         self._done = 0
-        self._spoken_s = time.monotonic()
+        self._logged_s = time.monotonic()
 
     @property
     def loss(self) -> float | None:
@@ -44,12 +44,12 @@ class Pace:
         self._busy_s += duration_s
         self._done += 1
 
-    def speak(self, bar: Bar, lr: float, *, aloud: bool) -> None:
+    def log(self, bar: Bar, lr: float, *, is_main_process: bool) -> None:
         """Move the bar; where there is no terminal, print a line at most every ten seconds."""
         note = f"loss {self.loss:.4f}, lr {lr:.2e}, {self.steps_per_s:.2f} steps/s"
         bar.advance(1, note)
         step = self.first + self._done
-        late = time.monotonic() - self._spoken_s >= LINE_EVERY_S
-        if aloud and late and step % self.window == 0 and not console.is_terminal:
-            self._spoken_s = time.monotonic()
+        late = time.monotonic() - self._logged_s >= LINE_EVERY_S
+        if is_main_process and late and step % self.window == 0 and not console.is_terminal:
+            self._logged_s = time.monotonic()
             log.info("%s: step %d of %d, %s", self.name, step, self.steps, note)

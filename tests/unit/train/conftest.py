@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.train.footage import Shape, Window
-from wanctl.train.objective import Draw, Losses
-from wanctl.train.rng import keyed_generator
+from wanctl.train.inputs.windows import ClipWindow, Shape
+from wanctl.train.objectives.base import Losses
+from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 
 class ToyObjective:
@@ -29,18 +29,18 @@ class ToyObjective:
         self.stop_at = stop_at
         self.trained_steps = []
 
-    def batch(self, draw: Draw) -> torch.Tensor:
-        generator = keyed_generator(draw.seed, "toy", draw.step)
+    def batch(self, microbatch: MicrobatchIndex) -> torch.Tensor:
+        generator = keyed_generator(microbatch.seed, "toy", microbatch.step)
         everything = torch.randn(4, 4, generator=generator)
-        return everything.split(self.batch_size)[draw.micro]
+        return everything.split(self.batch_size)[microbatch.micro]
 
-    def loss(self, model, batch, draw, device) -> Losses:
-        self.trained_steps.append(draw.step)
-        if draw.step == self.stop_at:
+    def loss(self, model, batch, microbatch, device) -> Losses:
+        self.trained_steps.append(microbatch.step)
+        if microbatch.step == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         target = batch.to(device)[:, :2] * 2 - 1
         error = (model(batch.to(device)) - target).pow(2).mean(1)
-        if draw.step in self.poison:
+        if microbatch.step in self.poison:
             error = error * float("nan")
         return Losses(error, {"largest": error.detach().max()})
 
@@ -82,17 +82,17 @@ class MemoryFootage:
             for t in range(length):
                 self.clips[clip, t, 4 + t : 16 + t, 6 * clip : 12 + 6 * clip, clip] = 230
 
-    def draw(self, draw):
-        generator = keyed_generator(draw.seed, "windows", draw.step, draw.micro)
+    def sample_windows(self, microbatch):
+        generator = keyed_generator(microbatch.seed, "windows", microbatch.step, microbatch.micro)
         picks = torch.randint(2 if self.held_out else 3, (self.batch_size,), generator=generator)
-        return [Window(str(int(p)), self.shape, 0) for p in picks]
+        return [ClipWindow(str(int(p)), self.shape, 0) for p in picks]
 
     def training_windows(self):
         clips = range(2 if self.held_out else 3)
-        return [Window(str(clip), self.shape, start) for clip in clips for start in (0, 4)]
+        return [ClipWindow(str(clip), self.shape, start) for clip in clips for start in (0, 4)]
 
     def eval_windows(self):
-        return [Window("2" if self.held_out else "0", self.shape, 0)]
+        return [ClipWindow("2" if self.held_out else "0", self.shape, 0)]
 
     def read(self, window):
         self.reads += 1

@@ -77,10 +77,10 @@ def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path):
         pass
 
     class Dies(toy):
-        def batch(self, draw):
-            if draw.step == 7:
+        def batch(self, microbatch):
+            if microbatch.step == 7:
                 raise DiedError
-            return super().batch(draw)
+            return super().batch(microbatch)
 
     train(toy(), tmp_path / "whole", options(), device=CPU)
     with pytest.raises(DiedError):

@@ -13,7 +13,7 @@ SHOWN_FRAMES = 5
 GAP_PX = 2
 
 
-def to_pictures(video: Tensor) -> np.ndarray:
+def to_uint8_frames(video: Tensor) -> np.ndarray:
     """(3, T, H, W) in [-1, 1] -> (T, H, W, 3) uint8."""
     scaled = video.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
     return scaled.to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()

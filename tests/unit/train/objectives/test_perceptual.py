@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 
-from wanctl.train.losses import perceptual
-from wanctl.train.perceptual import PerceptualDistance, PerceptualWeightsError
+from wanctl.train.objectives.losses import perceptual
+from wanctl.train.objectives.perceptual import PerceptualDistance, PerceptualWeightsError
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,12 @@ from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import Task
-from wanctl.train.footage import Footage, Window
-from wanctl.train.losses import velocity_error
-from wanctl.train.objective import Draw, Losses
-from wanctl.train.previews import to_pictures, write_preview
+from wanctl.train.inputs.windows import ClipWindow, Footage
+from wanctl.train.objectives.base import Losses
+from wanctl.train.objectives.losses import velocity_error
+from wanctl.train.objectives.previews import to_uint8_frames, write_preview
 from wanctl.train.result import saved_step
-from wanctl.train.rng import keyed_generator
+from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # Middle of each quarter of the noise levels; held-out losses are measured there.
 EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
@@ -86,7 +86,7 @@ class DiTOptions:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedData:
     """Looks up what was encoded before training.
 
     Attributes:
@@ -95,7 +95,7 @@ class Encoded:
         captions: clip id -> its captions; one of them is drawn each time.
     """
 
-    latents: Callable[[Window], Tensor]
+    latents: Callable[[ClipWindow], Tensor]
     texts: Callable[[str], Tensor]
     captions: Mapping[str, Sequence[str]]
 
@@ -129,7 +129,7 @@ class DiTObjective:
         model: WanModel,
         vae: WanVAE,
         footage: Footage,
-        encoded: Encoded,
+        encoded: EncodedData,
         task: Task,
         options: DiTOptions,
         *,
@@ -144,10 +144,10 @@ class DiTObjective:
         self.metadata = dict(metadata)
         self.eval_split = "held-out" if footage.held_out else "training"
 
-    def batch(self, draw: Draw) -> DiTBatch:
+    def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
         """Windows, and for each one of its captions or the empty prompt."""
-        windows = self.footage.draw(draw)
-        generator = keyed_generator(draw.seed, "captions", draw.step, draw.micro)
+        windows = self.footage.sample_windows(microbatch)
+        generator = keyed_generator(microbatch.seed, "captions", microbatch.step, microbatch.micro)
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
         chosen = torch.rand(len(windows), generator=generator)
         texts = []
@@ -158,18 +158,20 @@ class DiTObjective:
         latents = torch.stack([self.encoded.latents(window) for window in windows])
         return DiTBatch(latents, self._conditions(texts))
 
-    def loss(self, model: nn.Module, batch: DiTBatch, draw: Draw, device: torch.device) -> Losses:
+    def loss(
+        self, model: nn.Module, batch: DiTBatch, microbatch: MicrobatchIndex, device: torch.device
+    ) -> Losses:
         """Squared error of the velocity at one noise level per sample."""
-        where = (draw.step, draw.micro)
+        where = (microbatch.step, microbatch.micro)
         sigma = sample_sigmas(
             self.options.noise.law,
             len(batch.latents),
             shift=self.options.noise.shift,
             mean=self.options.noise.mean,
             std=self.options.noise.std,
-            generator=keyed_generator(draw.seed, "sigma", *where),
+            generator=keyed_generator(microbatch.seed, "sigma", *where),
         )
-        generator = keyed_generator(draw.seed, "noise", *where)
+        generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
         error = self._error(model, batch.latents, noise, sigma, batch.conditions, device)
         return Losses(error, {"sigma": sigma})
@@ -214,7 +216,7 @@ class DiTObjective:
                 solver=options.solver,
             )
             video = torch.cat(list(vae.decode_frames(latents)), dim=2)
-            videos.append(to_pictures(video[0]))
+            videos.append(to_uint8_frames(video[0]))
         self.vae.to("cpu")  # training needs the memory
         return write_preview(folder, step, videos, options.fps, options.prompts)
 

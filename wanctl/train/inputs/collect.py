@@ -20,7 +20,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ClipFile, ExportFormat, export_clips
 from wanctl.errors import UserError
 from wanctl.log import log, progress
-from wanctl.train.clipset import ClipSet, Member
+from wanctl.train.inputs.clipset import ClipSet, TrainingClip
 from wanctl.video.decode import frames_at
 from wanctl.video.worker_pool import DecodePool
 
@@ -34,7 +34,7 @@ class ClipsError(UserError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TrainingDataOptions:
     """What a run asks of a data set.
 
     Attributes:
@@ -56,10 +56,10 @@ class Wanted:
 
 def collect_clips(
     dataset: DatasetDir,
-    wanted: Wanted,
+    wanted: TrainingDataOptions,
     *,
     pool: DecodePool,
-    next_to: str,
+    command_options: str,
     only: Iterable[str] | None = None,
 ) -> ClipSet:
     """Find the clips that serve a bucket, export them and plan the batches.
@@ -68,14 +68,14 @@ def collect_clips(
         dataset: with a selection.
         wanted: selection, shapes, frame rate.
         pool: decodes the footage.
-        next_to: options every printed command needs, e.g. `--recipe tiny`.
+        command_options: options every printed command needs, e.g. `--recipe tiny`.
         only: leave all other clips out (those without a caption, say).
 
     Raises:
         ClipsError: no clip was kept, or none serves a bucket.
         DatasetError: there is no such selection.
     """
-    rows = _kept(dataset, wanted.selection, next_to)
+    rows = _kept(dataset, wanted.selection, command_options)
     if only is not None:
         allowed = set(only)
         rows = [row for row in rows if row["id"] in allowed]
@@ -97,12 +97,12 @@ def collect_clips(
     return clips
 
 
-def _kept(dataset: DatasetDir, selection: str, next_to: str) -> list[dict[str, Any]]:
+def _kept(dataset: DatasetDir, selection: str, command_options: str) -> list[dict[str, Any]]:
     table = f"selections/{selection}"
     if not dataset.has_part(table, ""):
         raise ClipsError(
             f"{dataset.path}: no selection named {selection!r}; "
-            f"`wanctl data select {next_to}` makes it"
+            f"`wanctl data select {command_options}` makes it"
         )
     verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
     rows = dataset.clips().to_pylist()
@@ -110,7 +110,7 @@ def _kept(dataset: DatasetDir, selection: str, next_to: str) -> list[dict[str, A
     if not kept:
         raise ClipsError(
             f"{dataset.path}: selection {selection!r} keeps none of {len(rows)} clips; look at "
-            f"report.html there, loosen a filter, then `wanctl data select {next_to}`"
+            f"report.html there, loosen a filter, then `wanctl data select {command_options}`"
         )
     return kept
 
@@ -127,7 +127,7 @@ def _shape(row: Mapping[str, Any], fps: float) -> ClipShape:
 
 
 def _serving(
-    rows: Sequence[dict[str, Any]], wanted: Wanted
+    rows: Sequence[dict[str, Any]], wanted: TrainingDataOptions
 ) -> tuple[list[dict[str, Any]], dict[tuple[int, int], list[str]]]:
     """Rows that serve a bucket, and the clip ids per frame size; names the others."""
     serving, reasons = [], []
@@ -151,7 +151,7 @@ def _serving(
 
 def _export(
     dataset: DatasetDir,
-    wanted: Wanted,
+    wanted: TrainingDataOptions,
     served: Mapping[tuple[int, int], Sequence[str]],
     pool: DecodePool,
 ) -> dict[tuple[int, int], dict[str, ClipFile]]:
@@ -169,8 +169,10 @@ def _export(
 
 
 def _member(
-    row: Mapping[str, Any], wanted: Wanted, files: Mapping[tuple[int, int], Mapping[str, ClipFile]]
-) -> Member | None:
+    row: Mapping[str, Any],
+    wanted: TrainingDataOptions,
+    files: Mapping[tuple[int, int], Mapping[str, ClipFile]],
+) -> TrainingClip | None:
     """A clip with its files; None where one of them could not be made."""
     shape = _shape(row, wanted.fps)
     indices = clip_buckets(wanted.buckets, shape.num_frames, shape.height, shape.width)
@@ -179,7 +181,7 @@ def _member(
         return None
     crop = [row[f"crop_{side}"] for side in "xywh"]
     pixels = hashlib.sha256(repr((crop, wanted.fps, TRAINING_CRF)).encode()).hexdigest()[:8]
-    return Member(
+    return TrainingClip(
         id=row["id"],
         footage=row["source"],
         shape=shape,

@@ -16,8 +16,8 @@ from wanctl.data.buckets import (
 )
 from wanctl.data.clips import ClipReader
 from wanctl.data.export import ClipFile
-from wanctl.train.footage import Shape, Window
-from wanctl.train.objective import Draw
+from wanctl.train.inputs.windows import ClipWindow, Shape
+from wanctl.train.rng import MicrobatchIndex
 
 # Below this the decoded clips are kept in memory; decoding would be most of a small step.
 RESIDENT_BYTES = 2**30
@@ -27,7 +27,7 @@ LISTED_PER_CLIP = 4
 
 
 @dataclass(frozen=True)
-class Member:
+class TrainingClip:
     """One clip of the training set.
 
     Attributes:
@@ -61,7 +61,7 @@ class ClipSet:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[TrainingClip],
         held: Sequence[bool],
         buckets: Sequence[BucketLike],
         seed: int,
@@ -86,12 +86,12 @@ class ClipSet:
         """Whether some clips are kept from training."""
         return bool(self.measured)
 
-    def draw(self, draw: Draw) -> list[Window]:
+    def sample_windows(self, microbatch: MicrobatchIndex) -> list[ClipWindow]:
         """Windows of one micro-batch, all of one bucket."""
-        batch = self._plan.batch(draw.step, draw.micro)
+        batch = self._plan.batch(microbatch.step, microbatch.micro)
         return [self._window(self.training[w.clip], batch.bucket, w.start) for w in batch.windows]
 
-    def training_windows(self) -> list[Window]:
+    def training_windows(self) -> list[ClipWindow]:
         """Evenly spaced windows of every training clip in every bucket it serves."""
         count = self.windows_per_clip or LISTED_PER_CLIP
         return [
@@ -103,7 +103,7 @@ class ClipSet:
             )
         ]
 
-    def eval_windows(self) -> list[Window]:
+    def eval_windows(self) -> list[ClipWindow]:
         """The middle of up to four clips per bucket: held-out clips if there are any."""
         windows = []
         for index, bucket in enumerate(self.buckets):
@@ -115,7 +115,7 @@ class ClipSet:
                     break
         return windows
 
-    def read(self, window: Window) -> np.ndarray:
+    def read(self, window: ClipWindow) -> np.ndarray:
         """(T, H, W, 3) uint8; from memory where all clips together are small."""
         frames, height, width = window.shape
         number = self._numbers[window.clip, (height, width)]
@@ -138,11 +138,11 @@ class ClipSet:
             lines.append(text if numbers else f"{text}; never drawn")
         return lines
 
-    def _serves(self, member: Member) -> list[int]:
+    def _serves(self, member: TrainingClip) -> list[int]:
         shape = member.shape
         return clip_buckets(self.buckets, shape.num_frames, shape.height, shape.width)
 
-    def _window(self, member: Member, bucket: BucketLike, start: int) -> Window:
+    def _window(self, member: TrainingClip, bucket: BucketLike, start: int) -> ClipWindow:
         """The drawn window, or the listed one that stands for this part of the clip."""
         if self.windows_per_clip is not None:
             last = member.shape.num_frames - bucket.frames
@@ -150,8 +150,8 @@ class ClipSet:
             start = listed[start * len(listed) // (last + 1)]
         return self._at(member, bucket, start)
 
-    def _at(self, member: Member, bucket: BucketLike, start: int) -> Window:
-        return Window(member.id, _size(bucket), start, member.pixels)
+    def _at(self, member: TrainingClip, bucket: BucketLike, start: int) -> ClipWindow:
+        return ClipWindow(member.id, _size(bucket), start, member.pixels)
 
 
 def _size(bucket: BucketLike) -> Shape:

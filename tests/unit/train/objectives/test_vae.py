@@ -6,12 +6,12 @@ import torch
 from wanctl.checkpoint.load import load_vae, save_vae
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.train.footage import Shape, read_video
+from wanctl.train.inputs.windows import Shape, read_video
 from wanctl.train.loop import LoopOptions, train
-from wanctl.train.objective import Draw
+from wanctl.train.objectives.vae import VAELossWeights, VAEObjective
 from wanctl.train.optim import OptimizerOptions
+from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.start import start_vae
-from wanctl.train.vae import VAELossWeights, VAEObjective
 
 CPU = torch.device("cpu")
 SHAPE = VAEShape(
@@ -81,20 +81,22 @@ def test_training_does_not_depend_on_the_statistics_in_use(memory_footage):
     scaled.vae.shape = VAEShape(
         **{**vars(SHAPE), "latent_mean": (1.0,) * 4, "latent_std": (3.0,) * 4}
     )
-    draw = Draw(0, 0, 0)
-    losses = [o.loss(o.module, o.batch(draw), draw, CPU).per_sample for o in (plain, scaled)]
+    microbatch = MicrobatchIndex(0, 0, 0)
+    losses = [
+        o.loss(o.module, o.batch(microbatch), microbatch, CPU).per_sample for o in (plain, scaled)
+    ]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)
 
 
 def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(memory_footage):
     given = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
     trained = objective(memory_footage(), **given)
-    draw = Draw(0, 4, 1)
+    microbatch = MicrobatchIndex(0, 4, 1)
     torch.manual_seed(1)
-    first = trained.loss(trained.module, trained.batch(draw), draw, CPU)
+    first = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
     torch.manual_seed(2)
-    again = trained.loss(trained.module, trained.batch(draw), draw, CPU)
-    other = trained.loss(trained.module, trained.batch(draw), Draw(0, 5, 1), CPU)
+    again = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
+    other = trained.loss(trained.module, trained.batch(microbatch), MicrobatchIndex(0, 5, 1), CPU)
     parts = first.parts
     total = 3 * parts["l1"] + 0.5 * parts["kl"] + 2 * parts["perceptual"]
     torch.testing.assert_close(first.per_sample.detach(), total)

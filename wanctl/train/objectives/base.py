@@ -8,6 +8,8 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from wanctl.train.rng import MicrobatchIndex
+
 BatchT = TypeVar("BatchT")
 
 
@@ -22,22 +24,6 @@ class Losses:
 
     per_sample: Tensor
     parts: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Where in the run a micro-batch stands; with `seed` it decides all that is random in it.
-
-    Attributes:
-        seed: the recipe's seed.
-        step: optimizer step, from 0.
-        micro: micro-batch within the step over all processes: accumulation index x processes
-            + rank.
-    """
-
-    seed: int
-    step: int
-    micro: int
 
 
 class Objective(Protocol, Generic[BatchT]):
@@ -66,11 +52,13 @@ class Objective(Protocol, Generic[BatchT]):
         """What `evaluate` measures on: `held-out`, or `training` where nothing is held out."""
         ...
 
-    def batch(self, draw: Draw) -> BatchT:
-        """Samples of one micro-batch; a pure function of `draw`, called in a background thread."""
+    def batch(self, microbatch: MicrobatchIndex) -> BatchT:
+        """Samples of one micro-batch; a pure function of `microbatch`, called in a thread."""
         ...
 
-    def loss(self, model: nn.Module, batch: BatchT, draw: Draw, device: torch.device) -> Losses:
+    def loss(
+        self, model: nn.Module, batch: BatchT, microbatch: MicrobatchIndex, device: torch.device
+    ) -> Losses:
         """Per-sample losses. `model` is `module`, wrapped by accelerate."""
         ...
 

@@ -18,7 +18,7 @@ from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import trim_text
-from wanctl.train.footage import Footage, Window, read_video
+from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 
 # More pixels than this are encoded piece by piece; 81x480x832 at once takes over 30 GB.
 WHOLE_PIXELS = 17 * 256 * 256
@@ -38,9 +38,9 @@ class LatentStore:
         self.vae = vae
         self.key = f"{name}@{vae_hash(vae)}"
         self._cache = LatentCache(folder, self.key)
-        self._resident = Resident(self._cache.get)
+        self._resident = TensorCache(self._cache.get)
 
-    def encode(self, footage: Footage, windows: Iterable[Window], device: torch.device) -> None:
+    def encode(self, footage: Footage, windows: Iterable[ClipWindow], device: torch.device) -> None:
         """Encode the windows that are not there yet."""
         by_key = {cache_key(window.key): window for window in windows}
         missing = self._cache.missing(by_key)
@@ -54,13 +54,15 @@ class LatentStore:
                 bar.advance()
         self.vae.to("cpu")
 
-    def get(self, window: Window) -> Tensor:
+    def get(self, window: ClipWindow) -> Tensor:
         """(C, T, Y, X) fp32 normalised latents of an encoded window."""
         return self._resident.get(cache_key(window.key))
 
 
 @torch.no_grad()
-def encode_window(vae: WanVAE, footage: Footage, window: Window, device: torch.device) -> Tensor:
+def encode_window(
+    vae: WanVAE, footage: Footage, window: ClipWindow, device: torch.device
+) -> Tensor:
     """(C, T, Y, X) fp32 normalised latents on the CPU.
 
     One window at a time: in a batch the last bits would depend on its neighbours.
@@ -83,7 +85,7 @@ class TextStore:
         self.dim = encoder.dim
         self._encoder: TextEncoder | None = encoder
         self._cache = LatentCache(folder, self.key)
-        self._resident = Resident(self._cache.get)
+        self._resident = TensorCache(self._cache.get)
 
     def encode(self, prompts: Iterable[str]) -> None:
         """Embed the prompts that are not there yet, then drop the encoder: it may be 11 GB."""
@@ -102,7 +104,7 @@ class TextStore:
         return self._resident.get(cache_key(clean_prompt(prompt)))
 
 
-class Resident:
+class TensorCache:
     """Remembers what `load` gave, up to 1 GiB; safe to use from two threads."""
 
     def __init__(self, load: Callable[[str], Tensor], limit_bytes: int = RESIDENT_BYTES) -> None:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from wanctl.checkpoint.load import save_vae
 from wanctl.log import progress
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.train import losses
-from wanctl.train.footage import Footage, Window, read_video, to_video
-from wanctl.train.objective import Draw, Losses
-from wanctl.train.perceptual import PerceptualDistance
-from wanctl.train.previews import to_pictures, write_preview
+from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
+from wanctl.train.objectives import losses
+from wanctl.train.objectives.base import Losses
+from wanctl.train.objectives.perceptual import PerceptualDistance
+from wanctl.train.objectives.previews import to_uint8_frames, write_preview
 from wanctl.train.result import saved_step
-from wanctl.train.rng import keyed_generator
+from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # As the published code clamps it; keeps exp() finite early on.
 LOGVAR_RANGE = (-30.0, 20.0)
@@ -97,15 +97,17 @@ class VAEObjective:
         """The network that is trained."""
         return self.module.vae
 
-    def batch(self, draw: Draw) -> Tensor:
+    def batch(self, microbatch: MicrobatchIndex) -> Tensor:
         """(B, T, H, W, 3) uint8; a quarter of the memory that floats would wait in."""
-        windows = self.footage.draw(draw)
+        windows = self.footage.sample_windows(microbatch)
         return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
 
-    def loss(self, model: nn.Module, batch: Tensor, draw: Draw, device: torch.device) -> Losses:
+    def loss(
+        self, model: nn.Module, batch: Tensor, microbatch: MicrobatchIndex, device: torch.device
+    ) -> Losses:
         """Weighted sum of the terms, and each of them."""
         video = to_video(batch.to(device))
-        generator = keyed_generator(draw.seed, "posterior", draw.step, draw.micro)
+        generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
         noise = torch.randn(self._latent_shape(video), generator=generator).to(device)
         reconstruction, mean, logvar = model(video, noise)
         parts = {
@@ -114,7 +116,7 @@ class VAEObjective:
         }
         total = self.weights.l1 * parts["l1"] + self.weights.kl * parts["kl"]
         if self.distance is not None:
-            frames = self._looked_at(video.shape[2], draw)
+            frames = self._perceptual_frames(video.shape[2], microbatch)
             distance = self.distance.to(device)
             parts["perceptual"] = losses.perceptual(distance, reconstruction, video, frames)
             total = total + self.weights.perceptual * parts["perceptual"]
@@ -146,7 +148,7 @@ class VAEObjective:
         for window in [w for w in windows if w.shape == shape][:PREVIEWED]:
             video = read_video(self.footage, window)[None].to(device)
             both = torch.cat((video[0], self._reconstruct(video)[0]), dim=2)
-            videos.append((to_pictures(both), window.clip))
+            videos.append((to_uint8_frames(both), window.clip))
         pictures, clips = zip(*videos, strict=True)
         return write_preview(folder, step, pictures, self.fps, clips)
 
@@ -171,16 +173,18 @@ class VAEObjective:
         z_dim = self.vae.shape.z_dim
         return (batch, z_dim, (frames - 1) // time + 1, height // space, width // space)
 
-    def _looked_at(self, frames: int, draw: Draw) -> Tensor | None:
+    def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
         """Indices of the frames that ST-LPIPS sees in this step."""
         wanted = self.weights.perceptual_frames
         if wanted is None or wanted >= frames:
             return None
-        generator = keyed_generator(draw.seed, "perceptual frames", draw.step, draw.micro)
+        generator = keyed_generator(
+            microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
+        )
         return torch.randperm(frames, generator=generator)[:wanted]
 
     def _measure(
-        self, windows: list[Window], device: torch.device
+        self, windows: list[ClipWindow], device: torch.device
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each latent channel over windows, in float64."""
         total = torch.zeros(self.vae.shape.z_dim, dtype=torch.float64)

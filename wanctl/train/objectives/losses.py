@@ -6,7 +6,7 @@ Videos are (B, 3, T, H, W) in [-1, 1].
 import torch
 from torch import Tensor
 
-from wanctl.train.perceptual import PerceptualDistance
+from wanctl.train.objectives.perceptual import PerceptualDistance
 
 # Peak-to-peak range of a video in [-1, 1].
 PEAK = 2.0

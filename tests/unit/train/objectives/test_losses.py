@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from wanctl.train import losses
+from wanctl.train.objectives import losses
 
 
 def test_kl_is_that_of_the_distributions_summed_over_channels():

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wanctl.train.objective import Draw
+from wanctl.train.rng import MicrobatchIndex
 
 
 class Shape(NamedTuple):
@@ -19,7 +19,7 @@ class Shape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Window:
+class ClipWindow:
     """Some frames of a clip at a training size.
 
     Attributes:
@@ -49,24 +49,24 @@ class Footage(Protocol):
         """Whether some clips are kept from training; `eval_windows` are then theirs."""
         ...
 
-    def draw(self, draw: Draw) -> list[Window]:
-        """Windows of one micro-batch, all of one shape; a pure function of `draw`."""
+    def sample_windows(self, microbatch: MicrobatchIndex) -> list[ClipWindow]:
+        """Windows of one micro-batch, all of one shape; a pure function of `microbatch`."""
         ...
 
-    def training_windows(self) -> list[Window]:
-        """Every window that `draw` may give where windows are listed, else a spread of them."""
+    def training_windows(self) -> list[ClipWindow]:
+        """Every window that `sample_windows` may return if windows are listed, else a spread."""
         ...
 
-    def eval_windows(self) -> list[Window]:
+    def eval_windows(self) -> list[ClipWindow]:
         """A few fixed windows, of held-out clips where there are any."""
         ...
 
-    def read(self, window: Window) -> np.ndarray:
+    def read(self, window: ClipWindow) -> np.ndarray:
         """(T, H, W, 3) uint8 RGB."""
         ...
 
 
-def read_video(footage: Footage, window: Window) -> Tensor:
+def read_video(footage: Footage, window: ClipWindow) -> Tensor:
     """(3, T, H, W) float32 in [-1, 1]."""
     return to_video(torch.from_numpy(footage.read(window)))
 

@@ -7,12 +7,18 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.tasks.table import get_task
-from wanctl.train.dit import DiTObjective, DiTOptions, Encoded, NoiseLaw, PreviewOptions
-from wanctl.train.encode import LatentStore, TextStore, encode_window
-from wanctl.train.footage import Shape
+from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
+from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import LoopOptions, train
-from wanctl.train.objective import Draw
+from wanctl.train.objectives.dit import (
+    DiTObjective,
+    DiTOptions,
+    EncodedData,
+    NoiseLaw,
+    PreviewOptions,
+)
 from wanctl.train.optim import OptimizerOptions
+from wanctl.train.rng import MicrobatchIndex
 
 CPU = torch.device("cpu")
 VAE_SHAPE = VAEShape(
@@ -61,7 +67,7 @@ def make(memory_footage, tmp_path):
             WanModel(DIT_SHAPE),
             latents.vae,
             clips,
-            Encoded(latents.get, texts.get, captions),
+            EncodedData(latents.get, texts.get, captions),
             get_task("t2v"),
             DiTOptions(NoiseLaw(), text_dropout, preview, seed=0),
             metadata={"recipe": "x"},
@@ -100,10 +106,10 @@ class Knows(nn.Module):
 
 def test_the_target_points_from_video_to_noise(make):
     objective = make()
-    draw = Draw(0, 0, 0)
-    batch = objective.batch(draw)
+    microbatch = MicrobatchIndex(0, 0, 0)
+    batch = objective.batch(microbatch)
     batch.latents.fill_(0.5)
-    losses = objective.loss(Knows(), batch, draw, CPU)
+    losses = objective.loss(Knows(), batch, microbatch, CPU)
     assert losses.per_sample.max() < 1e-6
     assert 0 < losses.parts["sigma"].min() < losses.parts["sigma"].max() < 1
 
@@ -142,7 +148,7 @@ def test_captions_are_drawn_and_dropped_at_their_share(make):
         text: objective._conditions([objective.encoded.texts(text)]).context for text in counts
     }
     for step in range(300):
-        context = objective.batch(Draw(0, step, 0)).conditions.context
+        context = objective.batch(MicrobatchIndex(0, step, 0)).conditions.context
         counts[next(t for t, value in padded.items() if torch.equal(value, context))] += 1
     assert 60 <= counts[""] <= 120
     assert abs(counts["first"] - counts["second"]) < 50
@@ -170,9 +176,9 @@ def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames):
 
 def test_accumulated_micro_batches_have_their_own_noise(make):
     objective = make()
-    batch = objective.batch(Draw(0, 0, 0))
+    batch = objective.batch(MicrobatchIndex(0, 0, 0))
     sigmas = [
-        objective.loss(objective.module, batch, Draw(0, 0, micro), CPU).parts["sigma"]
+        objective.loss(objective.module, batch, MicrobatchIndex(0, 0, micro), CPU).parts["sigma"]
         for micro in (0, 1)
     ]
     assert not torch.equal(*sigmas)
