@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from wanctl.checkpoint.expected import check_part
+from wanctl.checkpoint.expected import check_network
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.lazy_tensors import Lazy
-from wanctl.checkpoint.parts import Part, open_parts
+from wanctl.checkpoint.lazy_tensors import LazyTensor
+from wanctl.checkpoint.networks import StoredNetwork, open_networks
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.log import Bar, progress
 
@@ -16,7 +16,7 @@ NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Result:
+class NetworkCheck:
     """What was found of one part.
 
     Attributes:
@@ -25,10 +25,10 @@ class Result:
         constant: tensors that hold one other number; norms begin like that.
     """
 
-    part: str
+    network: str
     count: int
     fits: bool
-    broken: tuple[str, ...]
+    nonfinite: tuple[str, ...]
     zero: tuple[str, ...]
     constant: tuple[str, ...]
     problems: tuple[str, ...]
@@ -37,64 +37,69 @@ class Result:
     def row(self) -> tuple[str, ...]:
         """Cells of COLUMNS."""
         return (
-            self.part, str(self.count), _word(self.fits), _word(not self.broken),
+            self.network, str(self.count), _word(self.fits), _word(not self.nonfinite),
             _named(self.zero), _named(self.constant),
         )  # fmt: skip
 
 
-def check(source: str) -> list[Result]:
+def check(source: str) -> list[NetworkCheck]:
     """Read all weights of a folder, file or hub id.
 
     Raises:
         WeightsError: there are none, or a file is not whole.
     """
-    found = find_components(source)
-    parts = open_parts(found)
-    if not parts:
-        raise WeightsError(f"{found.root}: holds no weights")
-    with progress(sum(part.count for part in parts), "reading") as bar:
+    components = find_components(source)
+    networks = open_networks(components)
+    if not networks:
+        raise WeightsError(f"{components.root}: holds no weights")
+    with progress(sum(network.count for network in networks), "reading") as bar:
         results = []
-        for part in parts:
-            where = str(part.files[0])
-            problems = [f"{where}: {name} lies in two files" for name in part.clashes]
+        for network in networks:
+            where = str(network.files[0])
+            problems = [f"{where}: {name} lies in two files" for name in network.duplicates]
             try:
-                check_part(part, found)
+                check_network(network, components)
                 fits = True
             except WeightsError as error:
                 problems.append(str(error))
                 fits = False
-            result = _values(part, bar)
-            problems += [f"{where}: {_named(result.broken)} not finite"] * bool(result.broken)
-            problems += _embedding(part, result, where)
-            fits = fits and not part.clashes
+            result = _values(network, bar)
+            problems += [f"{where}: {_named(result.nonfinite)} not finite"] * bool(result.nonfinite)
+            problems += _embedding(network, result, where)
+            fits = fits and not network.duplicates
             results.append(replace(result, fits=fits, problems=tuple(problems)))
     return results
 
 
-def _values(part: Part, bar: Bar) -> Result:
-    broken, zero, constant = [], [], []
-    for name, lazy in part.tensors.items():
+def _values(network: StoredNetwork, bar: Bar) -> NetworkCheck:
+    nonfinite, zero, constant = [], [], []
+    for name, lazy in network.tensors.items():
         tensor = lazy.read().float()
         if tensor.numel():
             low, high = (float(each) for each in torch.aminmax(tensor))
             if not (abs(low) < float("inf") and abs(high) < float("inf")):  # not a number neither
-                broken.append(name)
+                nonfinite.append(name)
             elif low == high == 0:
                 zero.append(name)
             elif low == high and tensor.numel() > 1:
                 constant.append(name)
         bar.advance(lazy.count)
-    return Result(
-        part.name, len(part.tensors), False, tuple(broken), tuple(zero), tuple(constant), ()
+    return NetworkCheck(
+        network.name, len(network.tensors), False, tuple(nonfinite), tuple(zero),
+        tuple(constant), (),
     )  # fmt: skip
 
 
-def _embedding(part: Part, result: Result, where: str) -> list[str]:
+def _embedding(network: StoredNetwork, result: NetworkCheck, where: str) -> list[str]:
     """The text encoder's embedding, which some files hold twice and one version left empty."""
     name = "token_embedding.weight"
     if name in result.zero:
         return [f"{where}: the embedding of words is all zero"]
-    if part.twin and name in part.tensors and not _equal(part.tensors[name], part.twin):
+    if (
+        network.tied_embedding
+        and name in network.tensors
+        and not _equal(network.tensors[name], network.tied_embedding)
+    ):
         return [
             f"{where}: shared.weight and encoder.embed_tokens.weight differ; transformers would "
             "read prompts with the second"
@@ -102,7 +107,7 @@ def _embedding(part: Part, result: Result, where: str) -> list[str]:
     return []
 
 
-def _equal(one: Lazy, other: Lazy) -> bool:
+def _equal(one: LazyTensor, other: LazyTensor) -> bool:
     return one.shape == other.shape and torch.equal(one.read(), other.read())
 
 

@@ -7,7 +7,7 @@ import torch
 from wanctl.checkpoint.configs import numbered
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.load import read_dit_shape
-from wanctl.checkpoint.parts import LOW, TEXT, TRANSFORMER, VAE, Part
+from wanctl.checkpoint.networks import TEXT_ENCODER, TRANSFORMER, TRANSFORMER_2, VAE, StoredNetwork
 from wanctl.checkpoint.pipeline_config import vae_shape
 from wanctl.checkpoint.tensor_files import WeightsError, check_tensors
 from wanctl.model.dit.transformer import WanModel
@@ -18,35 +18,39 @@ Shapes = dict[str, tuple[int, ...]]
 UNUSED = ("textual.", "log_scale", "visual.head")
 
 
-def check_part(part: Part, found: Components) -> None:
+def check_network(network: StoredNetwork, components: Components) -> None:
     """Compare a network's names and shapes with what it has to hold.
 
     Raises:
         WeightsError: they do not fit, or do not tell the sizes.
     """
-    used = {name: shape for name, shape in part.shapes.items() if not name.startswith(UNUSED)}
-    check_tensors(used, expected_shapes(part, found), str(part.files[0]))
+    used = {name: shape for name, shape in network.shapes.items() if not name.startswith(UNUSED)}
+    check_tensors(used, expected_shapes(network, components), str(network.files[0]))
 
 
-def expected_shapes(part: Part, found: Components) -> Shapes:
+def expected_shapes(network: StoredNetwork, components: Components) -> Shapes:
     """Official name -> shape of every tensor.
 
     Raises:
         WeightsError: the tensors do not tell the sizes.
     """
-    if part.name in (TRANSFORMER, LOW):
-        parts = found if part.name == TRANSFORMER else found.low_expert
+    if network.name in (TRANSFORMER, TRANSFORMER_2):
+        transformer = components if network.name == TRANSFORMER else components.low_expert
         with torch.device("meta"):
-            return _shapes(WanModel(read_dit_shape(parts)))
-    if part.name == VAE:
-        shape = vae_shape(found, [part])
+            return _shapes(WanModel(read_dit_shape(transformer)))
+    if network.name == VAE:
+        shape = vae_shape(components, [network])
         assert shape is not None
         with torch.device("meta"):
             return _shapes(WanVAE(shape))
     try:
-        return text_shapes(part.shapes) if part.name == TEXT else image_shapes(part.shapes)
+        return (
+            text_shapes(network.shapes)
+            if network.name == TEXT_ENCODER
+            else image_shapes(network.shapes)
+        )
     except KeyError as error:
-        raise WeightsError(f"{part.files[0]}: no tensor {error} that tells the sizes") from None
+        raise WeightsError(f"{network.files[0]}: no tensor {error} that tells the sizes") from None
 
 
 def text_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:

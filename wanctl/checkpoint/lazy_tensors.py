@@ -34,7 +34,7 @@ HEADER_ALIGN = 8
 
 
 @dataclass(frozen=True)
-class Lazy:
+class LazyTensor:
     """A tensor that is not read yet."""
 
     shape: tuple[int, ...]
@@ -54,18 +54,18 @@ class Lazy:
         """Size in a file."""
         return self.count * self.dtype.itemsize
 
-    def to(self, dtype: torch.dtype) -> "Lazy":
+    def to(self, dtype: torch.dtype) -> "LazyTensor":
         """The same in another number format."""
         if dtype == self.dtype:
             return self
         return replace(self, dtype=dtype, read=lambda: self.read().to(dtype))
 
-    def changed(self, shape: tuple[int, ...], change: Callable[[Tensor], Tensor]) -> "Lazy":
+    def map(self, shape: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> "LazyTensor":
         """What a function makes of it."""
-        return Lazy(shape, self.dtype, lambda: change(self.read()))
+        return LazyTensor(shape, self.dtype, lambda: function(self.read()))
 
 
-class Opened:
+class TensorFileReader:
     """One file, mapped anew now and then so that pages that were read do not pile up."""
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Opened:
         self._file: Any = None
         self._read_bytes = 0
 
-    def lazies(self) -> dict[str, Lazy]:
+    def lazy_tensors(self) -> dict[str, LazyTensor]:
         """Every tensor by its stored name.
 
         Raises:
@@ -81,14 +81,16 @@ class Opened:
         """
         if self._path.suffix in PICKLES:
             return {
-                name: Lazy(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
+                name: LazyTensor(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
                 for name, tensor in load_pth(self._path).items()
             }
         tensor_shapes(self._path)  # says what is wrong with the file
         with safe_open(self._path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
-                name: Lazy(tuple(s.get_shape()), self._dtype(s.get_dtype()), self._reader(name))
+                name: LazyTensor(
+                    tuple(s.get_shape()), self._dtype(s.get_dtype()), self._reader(name)
+                )
                 for name, s in slices.items()
             }
 
@@ -109,8 +111,8 @@ class Opened:
         return DTYPES[code]
 
 
-def write_lazies(
-    path: Path, tensors: Mapping[str, Lazy], metadata: Mapping[str, str], bar: Bar
+def write_safetensors(
+    path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str], bar: Bar
 ) -> None:
     """Write a safetensors file, whole or not at all, holding one tensor in memory.
 
@@ -139,12 +141,12 @@ def write_lazies(
             bar.advance(lazy.nbytes)
 
 
-def write_pth(path: Path, tensors: Mapping[str, Lazy], bar: Bar) -> None:
+def write_pth(path: Path, tensors: Mapping[str, LazyTensor], bar: Bar) -> None:
     """Write a `.pth`, whole or not at all; its tensors are written to a mapped file first."""
     mapped = path.with_name(f".{path.name}.safetensors")
     try:
-        write_lazies(mapped, tensors, {}, bar)
-        opened = Opened(mapped).lazies()
+        write_safetensors(mapped, tensors, {}, bar)
+        opened = TensorFileReader(mapped).lazy_tensors()
         # In the order given: it is that of the published file.
         state = {name: opened[name].read() for name in tensors}
         with replacing(path) as partial, partial.open("wb") as file:

@@ -32,7 +32,7 @@ from wanctl.checkpoint.key_tables import (
     without_prefix,
 )
 from wanctl.checkpoint.lora.apply import Expert, Lora, Loras
-from wanctl.checkpoint.scaled_fp8 import is_beside, read_scales, unscaled
+from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import (
     WEIGHT_SUFFIXES,
     WeightsError,
@@ -84,12 +84,12 @@ def load_dit(
         WeightsError: no transformer there, its tensors are not those of its config, or a LoRA is
             of another model.
     """
-    parts = _components(ref)
-    if not parts.dit:
-        raise WeightsError(f"{parts.root}: holds no transformer")
-    names, shapes = _official_names(parts.dit, lambda _: DIT_KEYS)
+    components = _components(ref)
+    if not components.dit:
+        raise WeightsError(f"{components.root}: holds no transformer")
+    names, shapes = _official_names(components.dit, lambda _: DIT_KEYS)
     with torch.device("meta"):
-        model = WanModel(_dit_shape(parts, shapes), precision)
+        model = WanModel(_dit_shape(components, shapes), precision)
 
     in_8_bits = quantized_names(model) if quantize_to else ()
     # One tensor that stays a view of the file would keep every page read from it in memory.
@@ -101,20 +101,20 @@ def load_dit(
         return {name: value.to(torch.float32 if keeps_fp32(name) else dtype, copy=copy)}
 
     merged = Loras(loras, shapes, expert).merged if loras else None
-    tensors = _read(model, parts.dit, names, torch.device(device), stored, merged)
+    tensors = _read(model, components.dit, names, torch.device(device), stored, merged)
     if quantize_to:
         quantize(model, quantize_to)
     model.load_state_dict(tensors, strict=True, assign=True)
     return model.eval()
 
 
-def read_dit_shape(parts: Components) -> DiTShape:
+def read_dit_shape(components: Components) -> DiTShape:
     """Sizes of a transformer, by its config and the names of its tensors.
 
     Raises:
         WeightsError: they do not tell.
     """
-    return _dit_shape(parts, _official_names(parts.dit or (), lambda _: DIT_KEYS)[1])
+    return _dit_shape(components, _official_names(components.dit or (), lambda _: DIT_KEYS)[1])
 
 
 def load_vae(
@@ -128,14 +128,16 @@ def load_vae(
     Raises:
         WeightsError: no VAE there, or its tensors are not those of its config.
     """
-    parts = _components(ref)
-    if not parts.vae:
-        raise WeightsError(f"{parts.root}: holds no VAE")
-    names, shapes = _official_names(parts.vae, vae_keys_of)
-    if parts.vae_config:
-        shape = vae_shape_from_config(read_config(parts.vae_config), str(parts.vae_config))
+    components = _components(ref)
+    if not components.vae:
+        raise WeightsError(f"{components.root}: holds no VAE")
+    names, shapes = _official_names(components.vae, vae_keys_of)
+    if components.vae_config:
+        shape = vae_shape_from_config(
+            read_config(components.vae_config), str(components.vae_config)
+        )
     else:
-        shape = vae_shape_from_tensors(shapes, str(parts.vae[0]))
+        shape = vae_shape_from_tensors(shapes, str(components.vae[0]))
     with torch.device("meta"):
         vae = WanVAE(shape)
     copy = dtype != torch.float32  # as in `load_dit`
@@ -143,7 +145,7 @@ def load_vae(
     def stored(name: str, value: Tensor) -> dict[str, Tensor]:
         return {name: value.to(dtype, copy=copy)}
 
-    tensors = _read(vae, parts.vae, names, torch.device(device), stored)
+    tensors = _read(vae, components.vae, names, torch.device(device), stored)
     vae.load_state_dict(tensors, strict=True, assign=True)
     return vae.eval()
 
@@ -188,16 +190,18 @@ def save_vae(
     write_config(folder / "config.json", vae_config(vae.shape, layout))
 
 
-def _dit_shape(parts: Components, shapes: Mapping[str, tuple[int, ...]]) -> DiTShape:
+def _dit_shape(components: Components, shapes: Mapping[str, tuple[int, ...]]) -> DiTShape:
     """Sizes by the config where there is one; the image branch shows in the tensors alone."""
-    if not parts.dit_config:
-        first = (parts.dit or (Path(),))[0]
-        said = read_metadata(first).get(CONFIG_KEY) if parts.dit else None
+    if not components.dit_config:
+        first = (components.dit or (Path(),))[0]
+        said = read_metadata(first).get(CONFIG_KEY) if components.dit else None
         if not said:
             return dit_shape_from_tensors(shapes, str(first))
         return with_image_branch(dit_shape_from_config(json.loads(said), str(first)), shapes)
-    where = str(parts.dit_config)
-    return with_image_branch(dit_shape_from_config(read_config(parts.dit_config), where), shapes)
+    where = str(components.dit_config)
+    return with_image_branch(
+        dit_shape_from_config(read_config(components.dit_config), where), shapes
+    )
 
 
 def _components(ref: str | Path | Components) -> Components:
@@ -214,8 +218,8 @@ def vae_keys_of(names: Iterable[str]) -> KeyTable:
     """The table for a diffusers VAE, whose decoder's numbering tells the sizes."""
     names = list(names)
     resnets = [n.split(".") for n in names if re.match(r"decoder\.up_blocks\.\d+\.resnets\.", n)]
-    levels = {int(parts[2]) for parts in resnets}
-    blocks = max((int(parts[4]) for parts in resnets), default=0)
+    levels = {int(pieces[2]) for pieces in resnets}
+    blocks = max((int(pieces[4]) for pieces in resnets), default=0)
     nested = any(name.startswith("encoder.down_blocks.0.resnets.") for name in names)
     return (vae22_keys if nested else vae_keys)(len(levels), blocks)
 
@@ -225,7 +229,7 @@ def _official_names(
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Stored name -> official name, and official name -> shape, over all files."""
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
-    plain = without_prefix(n for n in stored if UNUSED not in n and not is_beside(n))
+    plain = without_prefix(n for n in stored if UNUSED not in n and not is_scale_key(n))
     foreign = any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values())
     if foreign:
         table = keys(plain.values())
@@ -239,7 +243,7 @@ def _read(
     names: Mapping[str, str],
     device: torch.device,
     stored: Callable[[str, Tensor], dict[str, Tensor]],
-    change: Callable[[str, Tensor], Tensor] | None = None,
+    merge: Callable[[str, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The files' tensors for a meta model, after checking every name and shape.
 
@@ -249,7 +253,7 @@ def _read(
         names: stored name -> official name.
         device: where they go.
         stored: official name and tensor -> what is kept of it.
-        change: of a tensor before that.
+        merge: of a tensor before that.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     every = {n: s for path in files for n, s in tensor_shapes(path).items()}
@@ -260,8 +264,8 @@ def _read(
     for path in files:
         for name, tensor in iterate_tensors(path):
             if name in names:
-                value = unscaled(name, tensor, scales).to(device)
-                value = change(names[name], value) if change else value
+                value = dequantize(name, tensor, scales).to(device)
+                value = merge(names[name], value) if merge else value
                 tensors |= stored(names[name], value)
     return tensors
 

@@ -13,7 +13,14 @@ from wanctl.checkpoint.configs import (
     vae_shape_from_tensors,
 )
 from wanctl.checkpoint.find import Components
-from wanctl.checkpoint.parts import IMAGE, LOW, TEXT, TRANSFORMER, VAE, Part
+from wanctl.checkpoint.networks import (
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    TRANSFORMER_2,
+    VAE,
+    StoredNetwork,
+)
 from wanctl.checkpoint.tensor_files import WeightsError, read_config
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape, Variant
 
@@ -21,14 +28,14 @@ HEAD_DIM = 80  # of CLIP's tower; tensors do not tell it
 SCHEDULER = "UniPCMultistepScheduler"
 
 
-def text_config(part: Part) -> dict[str, Any]:
+def text_config(network: StoredNetwork) -> dict[str, Any]:
     """Transformers' config.json of a umT5 encoder.
 
     Raises:
         WeightsError: a telling tensor is missing.
     """
-    shapes = part.shapes
-    with _telling(part, "a umT5 encoder"):
+    shapes = network.shapes
+    with _telling(network, "a umT5 encoder"):
         vocabulary, width = shapes["token_embedding.weight"]
         buckets, heads = shapes["blocks.0.pos_embedding.embedding.weight"]
         inner = shapes["blocks.0.attn.q.weight"][0]
@@ -52,14 +59,14 @@ def text_config(part: Part) -> dict[str, Any]:
     }
 
 
-def image_config(part: Part) -> dict[str, Any]:
+def image_config(network: StoredNetwork) -> dict[str, Any]:
     """Transformers' config.json of CLIP's vision tower.
 
     Raises:
         WeightsError: a telling tensor is missing.
     """
-    shapes = part.shapes
-    with _telling(part, "CLIP's tower"):
+    shapes = network.shapes
+    with _telling(network, "CLIP's tower"):
         width, _, patch, _ = shapes["visual.patch_embedding.weight"]
         tokens = shapes["visual.pos_embedding"][-2]
         hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
@@ -77,27 +84,29 @@ def image_config(part: Part) -> dict[str, Any]:
     }
 
 
-def part_config(part: Part, layout: str, dit: DiTShape | None, vae: VAEShape | None) -> Any:
+def network_config(
+    network: StoredNetwork, layout: str, dit: DiTShape | None, vae: VAEShape | None
+) -> Any:
     """The config.json that goes beside a part in a layout; None where there is none."""
-    if part.name in (TRANSFORMER, LOW):
-        shape = dit or dit_shape_from_tensors(part.shapes, str(part.files[0]))
+    if network.name in (TRANSFORMER, TRANSFORMER_2):
+        shape = dit or dit_shape_from_tensors(network.shapes, str(network.files[0]))
         return dit_config(shape, "diffusers" if layout == "diffusers" else "official")
     if layout != "diffusers":
         return None
-    if part.name == VAE:
-        shape = vae or vae_shape_from_tensors(part.shapes, str(part.files[0]))
+    if network.name == VAE:
+        shape = vae or vae_shape_from_tensors(network.shapes, str(network.files[0]))
         return vae_config(shape, layout)
-    return text_config(part) if part.name == TEXT else image_config(part)
+    return text_config(network) if network.name == TEXT_ENCODER else image_config(network)
 
 
-def vae_shape(found: Components, parts: Sequence[Part]) -> VAEShape | None:
+def vae_shape(components: Components, networks: Sequence[StoredNetwork]) -> VAEShape | None:
     """Sizes and statistics of the VAE; None without one."""
-    part = next((part for part in parts if part.name == VAE), None)
-    if part is None:
+    network = next((network for network in networks if network.name == VAE), None)
+    if network is None:
         return None
-    if found.vae_config:
-        return vae_shape_from_config(read_config(found.vae_config), str(found.vae_config))
-    return vae_shape_from_tensors(part.shapes, str(part.files[0]))
+    if components.vae_config:
+        return vae_shape_from_config(read_config(components.vae_config), str(components.vae_config))
+    return vae_shape_from_tensors(network.shapes, str(network.files[0]))
 
 
 def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
@@ -109,11 +118,11 @@ def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
     ]
 
 
-def pipeline_files(parts: Sequence[Part], dit: DiTShape) -> Mapping[str, Any]:
+def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[str, Any]:
     """model_index.json and the configs beside the networks of a diffusers pipeline."""
-    names = {part.name for part in parts}
-    image = next((part for part in parts if part.name == IMAGE), None)
-    variant = _nearest(dit, 2 if LOW in names else 1)
+    names = {network.name for network in networks}
+    image = next((network for network in networks if network.name == IMAGE_ENCODER), None)
+    variant = _nearest(dit, 2 if TRANSFORMER_2 in names else 1)
     pictures = dit.in_channels != dit.out_channels
     kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
     if pictures:
@@ -126,7 +135,7 @@ def pipeline_files(parts: Sequence[Part], dit: DiTShape) -> Mapping[str, Any]:
         "text_encoder": ["transformers", "UMT5EncoderModel"],
         "tokenizer": ["transformers", "T5TokenizerFast"],
         "scheduler": ["diffusers", SCHEDULER],
-        "transformer_2": ["diffusers", model] if LOW in names else [None, None],
+        "transformer_2": ["diffusers", model] if TRANSFORMER_2 in names else [None, None],
         "boundary_ratio": variant.defaults.boundary,
     }
     if image:
@@ -184,9 +193,9 @@ def _nearest(dit: DiTShape, experts: int) -> Variant:
 
 
 @contextmanager
-def _telling(part: Part, what: str) -> Iterator[None]:
+def _telling(network: StoredNetwork, what: str) -> Iterator[None]:
     """Names the tensor whose shape would have told the sizes."""
     try:
         yield
     except KeyError as error:
-        raise WeightsError(f"{part.files[0]}: no tensor {error}; not {what}") from None
+        raise WeightsError(f"{network.files[0]}: no tensor {error}; not {what}") from None

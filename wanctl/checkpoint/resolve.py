@@ -13,7 +13,7 @@ from wanctl.checkpoint.lora.files import lora_path
 from wanctl.checkpoint.tensor_files import WeightsError, fingerprint
 from wanctl.model.variants import Variant
 
-PARTS = {
+COMPONENT_NAMES = {
     "dit": "transformer",
     "vae": "VAE",
     "text_encoder": "text encoder",
@@ -22,7 +22,7 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class SampleWeights:
+class ResolvedWeights:
     """The parts of a model and where each comes from.
 
     Attributes:
@@ -61,7 +61,7 @@ class SampleWeights:
 
 
 @dataclass(frozen=True)
-class WeightsSearch:
+class WeightsResolver:
     """Where weights may lie, in the order they are tried.
 
     Attributes:
@@ -84,7 +84,7 @@ class WeightsSearch:
     loras: tuple[Lora, ...] = ()
     low_weights: str | None = None
 
-    def find(self) -> SampleWeights:
+    def resolve(self) -> ResolvedWeights:
         """Find every part.
 
         Raises:
@@ -123,18 +123,18 @@ class WeightsSearch:
         files = [*_files(dit, vae, text, image), *(lora_path(lora.path) for lora in self.loras)]
         how = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
         key = fingerprint(files, about=how)[:16]
-        return SampleWeights(dit, vae, text, kind, key, image, self.loras)
+        return ResolvedWeights(dit, vae, text, kind, key, image, self.loras)
 
-    def _given(self, key: str, part: str) -> Components | None:
+    def _given(self, key: str, component: str) -> Components | None:
         """What a key that names one part alone leads to."""
         ref = getattr(self, key)
         if not ref:
             return None
         found = find_components(ref)
-        if not getattr(found, part):
+        if not getattr(found, component):
             raise WeightsError(
-                f"model.{key}: {ref} holds no {PARTS[part]}; name a file or folder with one, or "
-                "leave the key out"
+                f"model.{key}: {ref} holds no {COMPONENT_NAMES[component]}; name a file or folder "
+                "with one, or leave the key out"
             )
         return found
 
@@ -154,16 +154,16 @@ class WeightsSearch:
             )
 
     def _trained(self) -> Components | None:
-        parts = (self.out / part / "config.json" for part in ("dit", "vae"))
+        parts = (self.out / component / "config.json" for component in ("dit", "vae"))
         return find_components(self.out) if any(path.is_file() for path in parts) else None
 
-    def _looked(self, part: str) -> str:
+    def _looked(self, component: str) -> str:
         """Every place that was tried."""
         places = {
             "dit": [str(self.out / "dit"), self._said("weights")],
             "vae": [str(self.out / "vae"), self._said("vae_weights"), self._said("weights")],
             "text_encoder": [self._said("text_weights"), self._said("weights")],
-        }[part]
+        }[component]
         if self.variant.hub and not self.weights:
             places.append(f"{self.variant.hub} in the hub cache {constants.HF_HUB_CACHE}")
         return f"looked in {', '.join(places)}"
@@ -198,11 +198,13 @@ def _told(lora: Lora) -> str:
     return f"{lora.path} {lora.strength:g}" + (f" {lora.expert}" if lora.expert else "")
 
 
-def _first(part: str, *places: Components | None) -> Components | None:
-    return next((place for place in places if place is not None and getattr(place, part)), None)
+def _first(component: str, *places: Components | None) -> Components | None:
+    return next(
+        (place for place in places if place is not None and getattr(place, component)), None
+    )
 
 
-def text_files(text: Components) -> list[Path]:
+def text_encoder_files(text: Components) -> list[Path]:
     """Every file of a text encoder and its tokenizer."""
     return list(_flat([text.text_encoder, text.tokenizer]))
 
@@ -213,7 +215,7 @@ def _files(
     yield from dit.dit or ()
     yield from dit.dit_low or ()
     yield from vae.vae or ()
-    yield from text_files(text) if text else ()
+    yield from text_encoder_files(text) if text else ()
     yield from _flat([image.image_encoder if image else None])
 
 

@@ -16,19 +16,19 @@ from wanctl.checkpoint.tensor_files import WeightsError, read_tensors
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max
 MARKER = "scaled_fp8"
-SCALE = ".scale_weight"
-SCALES = (SCALE, ".weight_scale")
-BESIDES = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant")
+SCALE_SUFFIX = ".scale_weight"
+WEIGHT_SCALE_SUFFIXES = (SCALE_SUFFIX, ".weight_scale")
+SCALE_KEY_SUFFIXES = (*WEIGHT_SCALE_SUFFIXES, ".scale_input", ".input_scale", ".comfy_quant")
 
 
-def is_beside(name: str) -> bool:
+def is_scale_key(name: str) -> bool:
     """Whether a tensor is no parameter but says how one is stored."""
-    return name.endswith(BESIDES) or name.rpartition(".")[2] == MARKER
+    return name.endswith(SCALE_KEY_SUFFIXES) or name.rpartition(".")[2] == MARKER
 
 
 def scale_name(weight: str) -> str:
     """Where the scale of a weight is written."""
-    return weight.removesuffix(".weight") + SCALE
+    return weight.removesuffix(".weight") + SCALE_SUFFIX
 
 
 def read_scales(files: Iterable[Path], names: Iterable[str]) -> dict[str, Tensor]:
@@ -38,13 +38,13 @@ def read_scales(files: Iterable[Path], names: Iterable[str]) -> dict[str, Tensor
         files: all files of a network.
         names: of all their tensors.
     """
-    wanted = {name for name in names if name.endswith(SCALES)}
+    wanted = {name for name in names if name.endswith(WEIGHT_SCALE_SUFFIXES)}
     if not wanted:
         return {}
     return {_weight_of(name): tensor for name, tensor in read_tensors(files, wanted)}
 
 
-def unscaled(name: str, tensor: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
+def dequantize(name: str, tensor: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
     """A stored tensor as a number: what has a scale times that, in fp32; the rest as it is.
 
     Raises:
@@ -83,5 +83,5 @@ def marker() -> Tensor:
 
 
 def _weight_of(name: str) -> str:
-    ending: Sequence[str] = [each for each in SCALES if name.endswith(each)]
+    ending: Sequence[str] = [each for each in WEIGHT_SCALE_SUFFIXES if name.endswith(each)]
     return name.removesuffix(ending[0]) + ".weight"

@@ -40,13 +40,13 @@ def convert(
     ] = None,
 ) -> None:
     """Write the same weights under other names, in other files, in another number format."""
-    from wanctl.checkpoint.convert.plan import Wish
+    from wanctl.checkpoint.convert.plan import ConversionOptions
     from wanctl.checkpoint.convert.run import convert as run
     from wanctl.checkpoint.convert.run import parse_size
 
     start_logging(ctx)
-    wish = Wish(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
-    for path in run(source, to, wish):
+    options = ConversionOptions(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
+    for path in run(source, to, options):
         typer.echo(path)
 
 

@@ -21,7 +21,7 @@ from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from wanctl.checkpoint.find import weight_files
 from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
-from wanctl.checkpoint.scaled_fp8 import is_beside, read_scales, unscaled
+from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import (
     WeightsError,
     check_tensors,
@@ -73,7 +73,7 @@ class UMT5:
         for prefix, part in self._parts():
             self._fill(part, prefix)
         name, rows = self._rows()
-        self._embedding = unscaled(name, rows, self._scales).to(self._device, self._dtype)
+        self._embedding = dequantize(name, rows, self._scales).to(self._device, self._dtype)
         return self
 
     def __call__(
@@ -100,7 +100,7 @@ class UMT5:
         if self._embedding is not None:
             return [F.embedding(ids.to(self._device), self._embedding) for ids in prompts]
         name, rows = self._rows()
-        found = [unscaled(name, rows[ids.cpu()], self._scales) for ids in prompts]
+        found = [dequantize(name, rows[ids.cpu()], self._scales) for ids in prompts]
         return [state.to(self._device, self._dtype) for state in found]
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:
@@ -121,7 +121,7 @@ class UMT5:
         names = {s: n.removeprefix(prefix) for n, s in self._stored.items() if n.startswith(prefix)}
         # A copy: pages of the mapped file are let go of when the next part is read.
         tensors = {
-            names[stored]: unscaled(stored, tensor, self._scales).to(
+            names[stored]: dequantize(stored, tensor, self._scales).to(
                 self._device, self._dtype, copy=True
             )
             for stored, tensor in read_tensors(self._files, names)
@@ -145,7 +145,7 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     if not files:
         raise WeightsError(f"{path}: holds no model.safetensors")
     every = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
-    stored = {n: shape for n, shape in every.items() if n != VOCABULARY and not is_beside(n)}
+    stored = {n: shape for n, shape in every.items() if n != VOCABULARY and not is_scale_key(n)}
     names = to_diffusers(stored, TEXT_KEYS)
     shapes = {names[name]: shape for name, shape in stored.items()}
     if path.is_file():

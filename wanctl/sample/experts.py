@@ -4,7 +4,7 @@ import torch
 
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import Expert, Loras, parameter_shapes
-from wanctl.checkpoint.resolve import SampleWeights
+from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.device import let_go
 from wanctl.diffusion.conditions import Model
 from wanctl.diffusion.experts import HIGH, LOW
@@ -27,7 +27,7 @@ class Transformers:
     """
 
     def __init__(
-        self, weights: SampleWeights, settings: Settings, dtype: torch.dtype, team: Team
+        self, weights: ResolvedWeights, settings: Settings, dtype: torch.dtype, team: Team
     ) -> None:
         self._weights = weights
         self._settings = settings

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wanctl.background import run_in_background
 from wanctl.checkpoint.load import load_vae, read_dit_shape
-from wanctl.checkpoint.resolve import SampleWeights
+from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import HIGH, LOW, guide_scales, high_steps
@@ -78,7 +78,7 @@ class Maker:
     def __init__(
         self,
         jobs: Sequence[Job],
-        weights: SampleWeights,
+        weights: ResolvedWeights,
         variant: Variant,
         dtype: torch.dtype,
         team: Team,

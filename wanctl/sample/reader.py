@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wanctl.checkpoint.resolve import SampleWeights, text_files
+from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import let_go
 from wanctl.encoders.text import encoder_key, load_text_encoder
@@ -30,7 +30,7 @@ class PromptReader:
     """
 
     def __init__(
-        self, weights: SampleWeights, dit: DiTShape, device: torch.device, folder: Path
+        self, weights: ResolvedWeights, dit: DiTShape, device: torch.device, folder: Path
     ) -> None:
         self._weights = weights
         self._dit = dit
@@ -61,7 +61,7 @@ class PromptReader:
         text, kind = self._weights.text, self._weights.text_kind
         if text is None:
             return None
-        name = encoder_key(kind, text_files(text), self._dit.text_len, self._dtype)
+        name = encoder_key(kind, text_encoder_files(text), self._dit.text_len, self._dtype)
         return PromptCache(folder, f"{name} {self._dit.text_dim}")
 
     def _read(self, prompts: Sequence[str]) -> dict[str, Tensor]:

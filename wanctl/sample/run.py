@@ -17,7 +17,7 @@ import torch
 
 from wanctl.atomic import write_error
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.resolve import SampleWeights, WeightsSearch
+from wanctl.checkpoint.resolve import ResolvedWeights, WeightsResolver
 from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.distributed.context import Team, join
@@ -101,7 +101,7 @@ def _sample(
     if plan_only:
         _show_plans(wishes, variant, team.device, out)
         return []
-    search = WeightsSearch(
+    search = WeightsResolver(
         out=out,
         weights=recipe.model.weights,
         low_weights=recipe.model.low_weights,
@@ -113,7 +113,7 @@ def _sample(
             Lora(Path(each.path), each.strength, each.expert) for each in recipe.model.loras
         ),
     )
-    weights = team.share(search.find)
+    weights = team.share(search.resolve)
     folder = _samples_folder(out)
     jobs = [_job(wish, folder, weights, variant, shelf) for wish in wishes]
     jobs = list({job.path: job for job in jobs}.values())
@@ -176,7 +176,9 @@ def _show_plans(wishes: Sequence[_Wish], variant: Variant, device: torch.device,
         show_plan(settings, variant, kinds[kind], device, out)
 
 
-def _job(wish: _Wish, folder: Path, weights: SampleWeights, variant: Variant, shelf: Shelf) -> Job:
+def _job(
+    wish: _Wish, folder: Path, weights: ResolvedWeights, variant: Variant, shelf: Shelf
+) -> Job:
     section = wish.loaded.recipe.sample
     metadata = {
         "software": f"wanctl {version('wanctl')}",
@@ -197,7 +199,7 @@ def _job(wish: _Wish, folder: Path, weights: SampleWeights, variant: Variant, sh
 def _make(
     jobs: Sequence[Job],
     loaded: LoadedRecipe,
-    weights: SampleWeights,
+    weights: ResolvedWeights,
     variant: Variant,
     dtype: torch.dtype,
     team: Team,

@@ -140,7 +140,7 @@ def test_folders_on_the_way_are_made(model, capsys):
     ],
 )
 def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error, said):
-    real, seen = lazy.write_lazies, []
+    real, seen = lazy.write_safetensors, []
 
     class Failing:
         """A bar that fails in the middle of the VAE, the second file."""
@@ -153,15 +153,15 @@ def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error,
     def with_failing_bar(path, tensors, *rest):
         return real(path, tensors, *rest[:-1], Failing())
 
-    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", with_failing_bar)
-    monkeypatch.setattr(lazy, "write_lazies", with_failing_bar)
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", with_failing_bar)
+    monkeypatch.setattr(lazy, "write_safetensors", with_failing_bar)
     arguments = ["convert", model, "to", "--layout", layout]
     assert said in told(capsys, *arguments)
     assert len(seen) == 141
     whole = files(Path("to"))
     assert [Path(name).name for name in whole] == ["diffusion_pytorch_model.safetensors"]
-    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", real)
-    monkeypatch.setattr(lazy, "write_lazies", real)
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", real)
+    monkeypatch.setattr(lazy, "write_safetensors", real)
     with pytest.raises(SystemExit) as stop:
         main(["weights", *arguments])
     assert not stop.value.code

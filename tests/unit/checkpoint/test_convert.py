@@ -13,7 +13,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel
 
 from wanctl.checkpoint import lazy_tensors as lazy
 from wanctl.checkpoint.check import check
-from wanctl.checkpoint.convert.plan import Wish
+from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert, parse_size
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspect import inspect, notes
@@ -37,8 +37,8 @@ def assert_equal(one, other):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
     start = write_official(tmp_path / "start", name)
-    convert(str(start), tmp_path / "theirs", Wish("diffusers", shard_bytes=60_000))
-    convert(str(tmp_path / "theirs"), tmp_path / "back", Wish("official"))
+    convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))
+    convert(str(tmp_path / "theirs"), tmp_path / "back", ConversionOptions("official"))
     assert_equal(contents(start), contents(tmp_path / "back"))
     for config in start.rglob("config.json"):
         again = tmp_path / "back" / config.relative_to(start)
@@ -60,7 +60,7 @@ def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
 @pytest.mark.parametrize("name", ["wan2.1-i2v-14b-480p", "wan2.2-ti2v-5b"])
 def test_their_libraries_read_every_part(tmp_path, name):
     start = write_official(tmp_path / "start", name)
-    convert(str(start), tmp_path / "theirs", Wish("diffusers"))
+    convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
     text, told = UMT5EncoderModel.from_pretrained(
         tmp_path / "theirs" / "text_encoder", output_loading_info=True
     )
@@ -84,7 +84,7 @@ def test_their_libraries_read_every_part(tmp_path, name):
 
 def test_single_files_and_back(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-flf2v-14b")
-    written = convert(str(start), tmp_path / "single", Wish("single"))
+    written = convert(str(start), tmp_path / "single", ConversionOptions("single"))
     assert {path.name for path in written} == {
         "transformer.safetensors", "vae.safetensors", "text_encoder.safetensors",
         "image_encoder.safetensors",
@@ -93,7 +93,7 @@ def test_single_files_and_back(tmp_path):
     assert all(key.startswith("model.diffusion_model.") for key in stored)
     assert "shared.weight" in load_file(tmp_path / "single" / "text_encoder.safetensors")
     for path in written:
-        convert(str(path), tmp_path / "back", Wish("official"))
+        convert(str(path), tmp_path / "back", ConversionOptions("official"))
     assert_equal(contents(start), contents(tmp_path / "back"))
     ours = load_dit(tmp_path / "single" / "transformer.safetensors").state_dict()
     for key, tensor in load_dit(start).state_dict().items():
@@ -105,13 +105,13 @@ def test_a_single_text_encoder_carries_its_vocabulary(tmp_path):
     pieces = bytes(range(256)) * 3
     (start / "google" / "umt5-xxl" / "spiece.model").write_bytes(pieces)
     file = tmp_path / "text.safetensors"
-    convert(str(start), file, Wish("single", "bf16", parts=("text_encoder",)))
+    convert(str(start), file, ConversionOptions("single", "bf16", networks=("text_encoder",)))
     stored = load_file(file)["spiece_model"]
     assert (stored.dtype, stored.numpy().tobytes()) == (torch.uint8, pieces)
     assert check(str(file))[0].problems == ()
-    convert(str(file), tmp_path / "again.safetensors", Wish("single"))
+    convert(str(file), tmp_path / "again.safetensors", ConversionOptions("single"))
     assert torch.equal(load_file(tmp_path / "again.safetensors")["spiece_model"], stored)
-    convert(str(file), tmp_path / "back", Wish("official"))
+    convert(str(file), tmp_path / "back", ConversionOptions("official"))
     assert_equal(
         contents(tmp_path / "back"),
         {
@@ -125,7 +125,7 @@ def test_a_single_text_encoder_carries_its_vocabulary(tmp_path):
 @pytest.mark.parametrize(("dtype", "expected"), [("bf16", "bfloat16"), ("fp16", "float16")])
 def test_formats_of_16_bits_leave_small_parameters_in_fp32(tmp_path, dtype, expected):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
-    convert(str(start), tmp_path / "to", Wish("official", dtype))
+    convert(str(start), tmp_path / "to", ConversionOptions("official", dtype))
     stored = contents(tmp_path / "to")
     assert stored["."]["blocks.0.ffn.0.weight"].dtype == getattr(torch, expected)
     assert stored["."]["blocks.0.modulation"].dtype == torch.float32
@@ -136,8 +136,8 @@ def test_formats_of_16_bits_leave_small_parameters_in_fp32(tmp_path, dtype, expe
 
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     start = write_official(tmp_path / "start", "wan2.2-t2v-a14b")
-    wish = Wish("diffusers", shard_bytes=60_000)
-    real, done = lazy.write_lazies, []
+    options = ConversionOptions("diffusers", shard_bytes=60_000)
+    real, done = lazy.write_safetensors, []
 
     def stopping(path, *rest):
         if len(done) == 3:
@@ -145,17 +145,19 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
         done.append(path)
         real(path, *rest)
 
-    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", stopping)
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", stopping)
     with pytest.raises(KeyboardInterrupt):
-        convert(str(start), tmp_path / "to", wish)
+        convert(str(start), tmp_path / "to", options)
     assert not (tmp_path / "to" / "model_index.json").exists()
     before = {path: path.stat().st_mtime_ns for path in done}
-    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_lazies", real)
-    convert(str(start), tmp_path / "to", wish)
+    monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", real)
+    convert(str(start), tmp_path / "to", options)
     assert {path: path.stat().st_mtime_ns for path in done} == before
-    convert(str(start), tmp_path / "at_once", wish)
+    convert(str(start), tmp_path / "at_once", options)
     assert_equal(contents(tmp_path / "to"), contents(tmp_path / "at_once"))
-    convert(str(start), tmp_path / "to", Wish("diffusers"))  # otherwise split: nothing is left over
+    convert(
+        str(start), tmp_path / "to", ConversionOptions("diffusers")
+    )  # otherwise split: nothing is left over
     assert not list((tmp_path / "to" / "transformer").glob("*-of-*"))
     assert not list((tmp_path / "to" / "transformer").glob("*.index.json"))
 
@@ -209,7 +211,7 @@ def test_check_names_zero_and_constant_tensors(tmp_path):
 
 def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
-    convert(str(start), tmp_path / "to", Wish("diffusers", parts=("text_encoder",)))
+    convert(str(start), tmp_path / "to", ConversionOptions("diffusers", networks=("text_encoder",)))
     path = tmp_path / "to" / "text_encoder" / "model.safetensors"
     state = load_file(path)
     state["encoder.embed_tokens.weight"].zero_()
@@ -219,21 +221,25 @@ def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "to", "said"),
+    ("options", "to", "said"),
     [
-        (Wish("comfy"), "to", "--layout"),
-        (Wish("official", "int4"), "to", "--dtype"),
-        (Wish("official", parts=("unet",)), "to", "--part"),
-        (Wish("official", parts=("image_encoder",)), "to", "holds none of image_encoder"),
-        (Wish("diffusers", "fp8"), "to", "diffusers reads no scaled fp8"),
-        (Wish("single"), "to.safetensors", "one file holds one part"),
-        (Wish("diffusers"), "start", "holds the weights that are read"),
+        (ConversionOptions("comfy"), "to", "--layout"),
+        (ConversionOptions("official", "int4"), "to", "--dtype"),
+        (ConversionOptions("official", networks=("unet",)), "to", "--part"),
+        (
+            ConversionOptions("official", networks=("image_encoder",)),
+            "to",
+            "holds none of image_encoder",
+        ),
+        (ConversionOptions("diffusers", "fp8"), "to", "diffusers reads no scaled fp8"),
+        (ConversionOptions("single"), "to.safetensors", "one file holds one part"),
+        (ConversionOptions("diffusers"), "start", "holds the weights that are read"),
     ],
 )
-def test_wishes_that_cannot_be(tmp_path, wish, to, said):
+def test_impossible_options_are_refused(tmp_path, options, to, said):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     with pytest.raises(UserError, match=said) as error:
-        convert(str(start), tmp_path / to, wish)
+        convert(str(start), tmp_path / to, options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "to").exists()
 
@@ -243,8 +249,8 @@ def test_a_vae_with_statistics_of_its_own_stays_with_its_config(tmp_path):
     vae = WanVAE(replace(VARIANTS["tiny"].vae, dim=4, latent_mean=mean))
     save_vae(vae, tmp_path / "vae")
     with pytest.raises(UserError, match="statistics of their own"):
-        convert(str(tmp_path / "vae"), tmp_path / "to", Wish("official"))
-    convert(str(tmp_path / "vae"), tmp_path / "to", Wish("diffusers"))
+        convert(str(tmp_path / "vae"), tmp_path / "to", ConversionOptions("official"))
+    convert(str(tmp_path / "vae"), tmp_path / "to", ConversionOptions("diffusers"))
     assert load_vae(tmp_path / "to").shape.latent_mean == mean
 
 

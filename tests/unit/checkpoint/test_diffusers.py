@@ -14,7 +14,7 @@ from PIL import Image
 from small_models import write_official
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from wanctl.checkpoint.convert.plan import Wish
+from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit, load_vae
@@ -57,7 +57,7 @@ def converted(request, tmp_path):
     """(variant, official folder, the same as diffusers has it)."""
     start = write_official(tmp_path / "start", request.param)
     write_tokenizer(start / "google" / "umt5-xxl")
-    convert(str(start), tmp_path / "theirs", Wish("diffusers", shard_bytes=60_000))
+    convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))
     return VARIANTS[request.param], start, tmp_path / "theirs"
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from small_models import spoil, write_official
 
 from wanctl.checkpoint.check import check
-from wanctl.checkpoint.convert.plan import Wish
+from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.tensor_files import WeightsError
@@ -18,7 +18,7 @@ from wanctl.checkpoint.tensor_files import WeightsError
 def test_fp8_has_scales_as_community_files_store_them(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     file = tmp_path / "fp8.safetensors"
-    convert(str(start), file, Wish("single", "fp8", parts=("transformer",)))
+    convert(str(start), file, ConversionOptions("single", "fp8", networks=("transformer",)))
     stored = load_file(file)
     prefix = "model.diffusion_model."
     assert stored[f"{prefix}scaled_fp8"].dtype == torch.float8_e4m3fn
@@ -40,7 +40,7 @@ def test_fp8_has_scales_as_community_files_store_them(tmp_path):
         else:
             torch.testing.assert_close(tensor, before, rtol=2**-8, atol=0)
     assert rounded == 4 * 10
-    convert(str(file), tmp_path / "wide", Wish("official", "fp32"))
+    convert(str(file), tmp_path / "wide", ConversionOptions("official", "fp32"))
     again = load_dit(tmp_path / "wide").state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
     assert check(str(file))[0].problems == ()
@@ -49,7 +49,7 @@ def test_fp8_has_scales_as_community_files_store_them(tmp_path):
 def test_every_file_says_where_it_is_from_and_begins_where_it_may(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     file = tmp_path / "fp8.safetensors"
-    convert(str(start), file, Wish("single", "fp8", parts=("transformer",)))
+    convert(str(start), file, ConversionOptions("single", "fp8", networks=("transformer",)))
     with safe_open(file, framework="pt") as opened:
         assert opened.metadata()["format"] == "pt"
         assert opened.metadata()["wanctl.layout"] == "single"
@@ -82,7 +82,11 @@ def test_foreign_fp8_is_read_as_the_numbers_it_stands_for(tmp_path, fp8, scaled)
     save_file(state, start / "diffusion_pytorch_model.safetensors")
     for name, tensor in load_dit(start).state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-    convert(str(start), tmp_path / "to", Wish("diffusers", "fp32", parts=("transformer",)))
+    convert(
+        str(start),
+        tmp_path / "to",
+        ConversionOptions("diffusers", "fp32", networks=("transformer",)),
+    )
     for name, tensor in load_dit(tmp_path / "to").state_dict().items():
         assert torch.equal(tensor, expected[name]), name
 
@@ -98,7 +102,7 @@ def test_integers_with_scales_are_refused(tmp_path):
     spoil(start, pack)
     for use in (
         lambda: load_dit(start),
-        lambda: convert(str(start), tmp_path / "to", Wish("single")),
+        lambda: convert(str(start), tmp_path / "to", ConversionOptions("single")),
     ):
         with pytest.raises(WeightsError, match=r"blocks\.0\.ffn\.0\.weight: holds int8 with"):
             use()

@@ -170,11 +170,11 @@ def test_every_layout_gives_the_change_merged_and_attached(saved, tmp_path, kind
     merged = load_dit(folder, loras=loras)
     for name, before in model.state_dict().items():
         layer = name.removesuffix(".weight")
-        change = 0
+        delta = 0
         if layer in found and name.endswith(".weight"):
             down, up = found[layer]
-            change = 0.7 * ALPHA / RANK * (up.flatten(1) @ down.flatten(1)).reshape(before.shape)
-        torch.testing.assert_close(merged.state_dict()[name], before + change, rtol=0, atol=1e-6)
+            delta = 0.7 * ALPHA / RANK * (up.flatten(1) @ down.flatten(1)).reshape(before.shape)
+        torch.testing.assert_close(merged.state_dict()[name], before + delta, rtol=0, atol=1e-6)
     attached = load_dit(folder)
     every = Loras(loras, {n: tuple(t.shape) for n, t in model.state_dict().items()})
     assert len(every) == len(found)
@@ -287,8 +287,8 @@ def test_a_pipeline_file_with_two_transformers(saved, tmp_path):
         got = load_dit(folder, loras=[Lora(path)], expert=expert).state_dict()
         for layer, (down, up) in factors(model, seed).items():
             before = model.state_dict()[f"{layer}.weight"]
-            change = (up.flatten(1) @ down.flatten(1)).reshape(before.shape)
-            torch.testing.assert_close(got[f"{layer}.weight"], before + change, atol=1e-5, rtol=0)
+            delta = (up.flatten(1) @ down.flatten(1)).reshape(before.shape)
+            torch.testing.assert_close(got[f"{layer}.weight"], before + delta, atol=1e-5, rtol=0)
 
 
 def wrong_rank(found, folder):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from wanctl.checkpoint import resolve as sample_weights
 from wanctl.checkpoint.load import save_dit, save_vae
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.resolve import WeightsSearch
+from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -36,12 +36,12 @@ def save(folder, *parts):
 
 def search(out, variant="tiny", **given):
     given = {"weights": None, "vae_weights": None, "text_weights": None} | given
-    return WeightsSearch(out=out, variant=VARIANTS[variant], **given)
+    return WeightsResolver(out=out, variant=VARIANTS[variant], **given)
 
 
 def test_what_was_trained_goes_first(tmp_path):
     out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "dit", "vae")
-    found = search(out, weights=str(other)).find()
+    found = search(out, weights=str(other)).resolve()
     assert (found.dit.root, found.vae.root) == (out, out)
     assert (found.text, found.text_kind) == (None, "minilm")
 
@@ -49,9 +49,9 @@ def test_what_was_trained_goes_first(tmp_path):
 def test_what_was_not_trained_comes_from_the_recipe(tmp_path):
     out, other = save(tmp_path / "out", "dit"), save(tmp_path / "other", "dit", "vae")
     vae = save(tmp_path / "third", "vae")
-    assert search(out, weights=str(other)).find().vae.root == other
-    assert search(out, weights=str(other), vae_weights=str(vae)).find().vae.root == vae
-    assert search(tmp_path / "new", weights=str(other)).find().dit.root == other
+    assert search(out, weights=str(other)).resolve().vae.root == other
+    assert search(out, weights=str(other), vae_weights=str(vae)).resolve().vae.root == vae
+    assert search(tmp_path / "new", weights=str(other)).resolve().dit.root == other
 
 
 def test_two_experts_in_two_files(tmp_path):
@@ -68,38 +68,38 @@ def test_two_experts_in_two_files(tmp_path):
         "variant": "wan2.2-t2v-a14b",
     }  # fmt: skip
     with pytest.raises(WeightsError, match=r"holds one transformer .* takes two.*low_weights"):
-        search(tmp_path / "out", weights=str(paths[0]), **keys).find()
+        search(tmp_path / "out", weights=str(paths[0]), **keys).resolve()
     found = search(
         tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]), **keys
-    ).find()
+    ).resolve()
     assert (found.dit.dit, found.dit.low_expert.dit) == ((paths[0],), (paths[1],))
     assert found.metadata()["dit_low_weights"] == str(paths[1])
     with pytest.raises(WeightsError, match="takes one"):
         search(
             tmp_path / "out", weights=str(paths[0]), low_weights=str(paths[1]),
             **keys | {"variant": "wan2.1-t2v-14b"},
-        ).find()  # fmt: skip
+        ).resolve()  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["low_weights", "text_weights", "image_weights"])
 def test_a_key_for_one_part_that_leads_to_another_is_refused(tmp_path, key):
     out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "vae")
     with pytest.raises(WeightsError, match=rf"model\.{key}: \S+other holds no "):
-        search(out, **{key: str(other)}).find()
+        search(out, **{key: str(other)}).resolve()
 
 
 def test_the_hub_cache_comes_last(tmp_path, monkeypatch):
     cached = sample_weights.find_components(save(tmp_path / "cached", "dit", "vae"))
     cached = dataclasses.replace(cached, text_encoder=tmp_path, tokenizer=tmp_path)
     monkeypatch.setattr(sample_weights, "_cached", lambda hub: cached)
-    found = search(tmp_path / "new", "wan2.1-t2v-1.3b").find()
+    found = search(tmp_path / "new", "wan2.1-t2v-1.3b").resolve()
     assert found.dit is found.vae is found.text is cached
     assert found.text_kind == "umt5"
 
 
 def test_no_weights_says_where_it_looked_and_how_to_get_them(tmp_path):
     with pytest.raises(WeightsError) as caught:
-        search(tmp_path, "wan2.1-t2v-1.3b").find()
+        search(tmp_path, "wan2.1-t2v-1.3b").resolve()
     line = str(caught.value)
     assert "\n" not in line
     for said in (
@@ -115,21 +115,21 @@ def test_no_weights_says_where_it_looked_and_how_to_get_them(tmp_path):
 
 def test_the_demo_without_weights_points_at_training(tmp_path):
     with pytest.raises(WeightsError, match=r"no transformer weights: .*`make demo`"):
-        search(tmp_path).find()
+        search(tmp_path).resolve()
     save(tmp_path, "dit")
     with pytest.raises(WeightsError, match=r"no VAE weights: looked in .*vae.*train them"):
-        search(tmp_path).find()
+        search(tmp_path).resolve()
 
 
 def test_a_published_model_without_its_text_encoder_is_told_so(tmp_path):
     save(tmp_path, "dit", "vae")
     with pytest.raises(WeightsError, match=r"no text encoder: .*model\.text_weights=DIR"):
-        search(tmp_path, "wan2.1-t2v-14b").find()
+        search(tmp_path, "wan2.1-t2v-14b").resolve()
 
 
 def test_a_weights_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WeightsError, match="nowhere"):
-        search(tmp_path, weights=str(tmp_path / "nowhere")).find()
+        search(tmp_path, weights=str(tmp_path / "nowhere")).resolve()
 
 
 def test_weights_without_a_config_are_refused(tmp_path):
@@ -137,17 +137,17 @@ def test_weights_without_a_config_are_refused(tmp_path):
     for name in ("dit", "vae"):
         (folder / name / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"config\.json"):
-        search(tmp_path, weights=str(folder)).find()
+        search(tmp_path, weights=str(folder)).resolve()
 
 
 def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
     with torch.random.fork_rng():
         first = search(save(tmp_path / "a", "dit", "vae"))
-        before = first.find().fingerprint
+        before = first.resolve().fingerprint
         (tmp_path / "a").rename(tmp_path / "b")
-        moved = search(tmp_path / "b").find().fingerprint
+        moved = search(tmp_path / "b").resolve().fingerprint
         save(tmp_path / "b", "dit")
-        retrained = search(tmp_path / "b").find().fingerprint
+        retrained = search(tmp_path / "b").resolve().fingerprint
     assert before == moved
     assert retrained != moved
 
@@ -158,8 +158,8 @@ def test_loras_and_their_strengths_are_part_of_the_fingerprint(tmp_path):
     for number, path in enumerate(paths):
         save_file({"a": torch.full((9,), float(number))}, path)
     asked = [(), (Lora(paths[0]),), (Lora(paths[0], 0.5),), (Lora(paths[1]),)]
-    found = [search(out, loras=loras).find() for loras in asked]
+    found = [search(out, loras=loras).resolve() for loras in asked]
     assert len({each.fingerprint for each in found}) == len(asked)
     assert found[2].metadata()["loras"] == f"{paths[0]} 0.5"
     with pytest.raises(WeightsError, match=r"LoRA .*gone.safetensors: the file is not there"):
-        search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).find()
+        search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).resolve()

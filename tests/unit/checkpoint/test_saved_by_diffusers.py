@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from small_models import contents
 
 from wanctl.checkpoint.check import check
-from wanctl.checkpoint.convert.plan import Wish
+from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspect import inspect
@@ -73,7 +73,7 @@ def test_every_way_to_save_is_read(tmp_path, way):
 
     assert [row[-1] for row in inspect(str(tmp_path / "from")).rows] == ["yes", "yes"]
     assert not any(result.problems for result in check(str(tmp_path / "from")))
-    convert(str(tmp_path / "from"), tmp_path / "to", Wish("diffusers", "fp32"))
+    convert(str(tmp_path / "from"), tmp_path / "to", ConversionOptions("diffusers", "fp32"))
     tensors = contents(tmp_path / "to")
     for place, network in (("transformer", dit), ("vae", vae)):
         assert tensors[place].keys() == network.state_dict().keys()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from wanctl.checkpoint.lora.apply import LoraLinear
-from wanctl.checkpoint.lora.files import LowRank
+from wanctl.checkpoint.lora.files import LowRankDelta
 from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import quantize
 from wanctl.runtime.streaming import stream_blocks
@@ -56,8 +56,8 @@ def with_loras(model):
     generator = torch.Generator().manual_seed(3)
     for block in quantize(model, "int8").blocks:
         down, up = torch.randn(2, 2, 48, generator=generator)
-        change = LowRank(down, up.T, 0.1)
-        block.self_attn.q = LoraLinear(block.self_attn.q, [(1.0, change)])
+        delta = LowRankDelta(down, up.T, 0.1)
+        block.self_attn.q = LoraLinear(block.self_attn.q, [(1.0, delta)])
     return model
 
 

@@ -11,19 +11,19 @@ import torch
 from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.find import STEM
 from wanctl.checkpoint.key_tables import COMMUNITY_PREFIX, VOCABULARY
-from wanctl.checkpoint.lazy_tensors import Lazy
+from wanctl.checkpoint.lazy_tensors import LazyTensor
 from wanctl.checkpoint.load import CONFIG_KEY
-from wanctl.checkpoint.parts import (
-    IMAGE,
-    LOW,
-    TEXT,
+from wanctl.checkpoint.networks import (
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
     TRANSFORMER,
+    TRANSFORMER_2,
     VAE,
-    Part,
+    StoredNetwork,
     Tensors,
-    diffusers_tensors,
+    to_diffusers_tensors,
 )
-from wanctl.checkpoint.pipeline_config import part_config
+from wanctl.checkpoint.pipeline_config import network_config
 from wanctl.checkpoint.scaled_fp8 import FP8, MARKER, marker, scale_name, to_fp8
 from wanctl.checkpoint.tensor_files import shards
 from wanctl.log import log
@@ -34,35 +34,46 @@ LAYOUTS = ("official", "diffusers", "single")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp8": FP8}
 KEY = "wanctl.source"
 OFFICIAL_FILES = {
-    TEXT: "models_t5_umt5-xxl-enc-bf16.pth",
-    IMAGE: "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
+    TEXT_ENCODER: "models_t5_umt5-xxl-enc-bf16.pth",
+    IMAGE_ENCODER: "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
 }
-EXPERT_FOLDERS = {TRANSFORMER: "high_noise_model", LOW: "low_noise_model"}
+EXPERT_FOLDERS = {TRANSFORMER: "high_noise_model", TRANSFORMER_2: "low_noise_model"}
 # The matrices that community files put into fp8.
 IN_FP8 = re.compile(r"(vace_)?blocks\.\d+\.(self_attn|cross_attn|ffn)\.\w+\.weight")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for.
+class ConversionOptions:
+    """What a conversion writes.
 
     Attributes:
         layout: one of LAYOUTS.
-        dtype: of matrices; None: as they are.
-        shard_bytes: largest file; None never splits.
-        parts: which networks; empty: all.
-        two: whether the model has two transformers.
+        dtype: of matrices, a key of DTYPES; None keeps the stored one.
+        shard_bytes: size limit of a file; None never splits.
+        networks: names of the networks that are written; empty for all.
+        two_experts: whether the model has two transformers.
     """
 
     layout: str
     dtype: str | None = None
     shard_bytes: int | None = None
-    parts: tuple[str, ...] = ()
-    two: bool = False
+    networks: tuple[str, ...] = ()
+    two_experts: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Text that is hashed into the header of every file written.
+
+        Its form never changes: a conversion that was stopped under an earlier version resumes.
+        """
+        return (
+            f"Wish(layout={self.layout!r}, dtype={self.dtype!r}, "
+            f"shard_bytes={self.shard_bytes!r}, parts={self.networks!r}, two={self.two_experts!r})"
+        )
 
 
 @dataclass(frozen=True)
-class File:
+class PlannedFile:
     """One file that is to be written."""
 
     path: Path
@@ -70,63 +81,67 @@ class File:
     metadata: Mapping[str, str]
 
 
-def planned(
-    part: Part, to: Path, wish: Wish, metadata: Mapping[str, str], dit: DiTShape | None
-) -> Iterator[File]:
+def plan_files(
+    network: StoredNetwork,
+    to: Path,
+    options: ConversionOptions,
+    metadata: Mapping[str, str],
+    dit: DiTShape | None,
+) -> Iterator[PlannedFile]:
     """The files of one part, in order; nothing is read before one is written."""
     said = {"format": "pt", **metadata}
-    most = None if part.name == VAE else wish.shard_bytes  # a VAE is one file everywhere
-    tensors = _renamed(_formatted(part, wish.dtype), part, wish.layout)
-    if wish.layout == "single":
-        if part.name in (TRANSFORMER, LOW):
-            said[CONFIG_KEY] = json.dumps(part_config(part, "official", dit, None))
-        if part.vocabulary:
-            tensors = {**tensors, VOCABULARY: part.vocabulary}
-        name = _single_name(part, to, wish.two)
+    most = None if network.name == VAE else options.shard_bytes  # a VAE is one file everywhere
+    tensors = _renamed(_formatted(network, options.dtype), network, options.layout)
+    if options.layout == "single":
+        if network.name in (TRANSFORMER, TRANSFORMER_2):
+            said[CONFIG_KEY] = json.dumps(network_config(network, "official", dit, None))
+        if network.vocabulary:
+            tensors = {**tensors, VOCABULARY: network.vocabulary}
+        name = _single_name(network, to, options.two_experts)
         yield from _split(name.parent, name.stem, tensors, most, said)
         return
-    if wish.layout == "official" and part.name in (VAE, TEXT, IMAGE):
-        yield File(to / official_name(part), tensors, said)
+    if options.layout == "official" and network.name in (VAE, TEXT_ENCODER, IMAGE_ENCODER):
+        yield PlannedFile(to / official_name(network), tensors, said)
         return
-    yield from _split(folder_of(part, to, wish), _stem(part), tensors, most, said)
+    yield from _split(folder_of(network, to, options), _stem(network), tensors, most, said)
 
 
-def _formatted(part: Part, dtype: str | None) -> Part:
+def _formatted(network: StoredNetwork, dtype: str | None) -> StoredNetwork:
     """The part with its numbers in the wished format."""
-    if dtype is None or part.name == VAE:
-        return part
-    if dtype == "fp8" and part.name not in (TRANSFORMER, LOW):
-        return part
+    if dtype is None or network.name == VAE:
+        return network
+    if dtype == "fp8" and network.name not in (TRANSFORMER, TRANSFORMER_2):
+        return network
     out: Tensors = {}
-    for name, lazy in part.tensors.items():
+    for name, lazy in network.tensors.items():
         if not lazy.dtype.is_floating_point:
             out[name] = lazy
         elif dtype == "fp8":
             out |= _in_fp8(name, lazy)
         else:
-            fp32 = part.name in (TRANSFORMER, LOW) and keeps_fp32(name)
+            fp32 = network.name in (TRANSFORMER, TRANSFORMER_2) and keeps_fp32(name)
             out[name] = lazy.to(torch.float32 if fp32 else DTYPES[dtype])
     if dtype == "fp8":
-        out[MARKER] = Lazy((0,), FP8, marker)
-    return replace(part, tensors=out)
+        out[MARKER] = LazyTensor((0,), FP8, marker)
+    return replace(network, tensors=out)
 
 
-def _in_fp8(name: str, lazy: Lazy) -> Tensors:
+def _in_fp8(name: str, lazy: LazyTensor) -> Tensors:
     if not IN_FP8.fullmatch(name) or "norm" in name:
         return {name: lazy.to(torch.float32 if keeps_fp32(name) else torch.bfloat16)}
     return {
-        name: Lazy(lazy.shape, FP8, lambda: to_fp8(lazy.read())[0]),
-        scale_name(name): Lazy((), torch.float32, lambda: to_fp8(lazy.read())[1]),
+        name: LazyTensor(lazy.shape, FP8, lambda: to_fp8(lazy.read())[0]),
+        scale_name(name): LazyTensor((), torch.float32, lambda: to_fp8(lazy.read())[1]),
     }
 
 
-def _renamed(part: Part, source: Part, layout: str) -> Tensors:
+def _renamed(network: StoredNetwork, source: StoredNetwork, layout: str) -> Tensors:
     """Names of the layout; single files hold encoders as transformers names them."""
-    if layout == "official" or (layout == "single" and part.name == VAE):
-        return part.tensors
-    if layout == "single" and part.name in (TRANSFORMER, LOW):
-        return {COMMUNITY_PREFIX + name: lazy for name, lazy in part.tensors.items()}
-    tensors, left = diffusers_tensors(part)
+    if layout == "official" or (layout == "single" and network.name == VAE):
+        return network.tensors
+    if layout == "single" and network.name in (TRANSFORMER, TRANSFORMER_2):
+        return {COMMUNITY_PREFIX + name: lazy for name, lazy in network.tensors.items()}
+    tensors, left = to_diffusers_tensors(network)
     if left:
         log.info(
             "%s: %d tensors have no place there (%s, ...)", source.files[0], len(left), left[0]
@@ -134,38 +149,43 @@ def _renamed(part: Part, source: Part, layout: str) -> Tensors:
     return tensors
 
 
-def folder_of(part: Part, to: Path, wish: Wish) -> Path:
+def folder_of(network: StoredNetwork, to: Path, options: ConversionOptions) -> Path:
     """Where a part's files and its config go."""
-    if wish.layout == "diffusers":
-        return to / part.name
-    return to / EXPERT_FOLDERS[part.name] if wish.two and part.name in EXPERT_FOLDERS else to
+    if options.layout == "diffusers":
+        return to / network.name
+    return (
+        to / EXPERT_FOLDERS[network.name]
+        if options.two_experts and network.name in EXPERT_FOLDERS
+        else to
+    )
 
 
-def _stem(part: Part) -> str:
-    return "model" if part.name in (TEXT, IMAGE) else STEM
+def _stem(network: StoredNetwork) -> str:
+    return "model" if network.name in (TEXT_ENCODER, IMAGE_ENCODER) else STEM
 
 
-def _single_name(part: Part, to: Path, two: bool) -> Path:
+def _single_name(network: StoredNetwork, to: Path, two_experts: bool) -> Path:
     if to.suffix == ".safetensors":
         return to
-    experts = {TRANSFORMER: "transformer_high_noise", LOW: "transformer_low_noise"}
-    return to / f"{experts[part.name] if two and part.name in experts else part.name}.safetensors"
+    experts = {TRANSFORMER: "transformer_high_noise", TRANSFORMER_2: "transformer_low_noise"}
+    name = experts.get(network.name, network.name) if two_experts else network.name
+    return to / f"{name}.safetensors"
 
 
-def official_name(part: Part) -> str:
+def official_name(network: StoredNetwork) -> str:
     """What the published repositories call the file."""
-    if part.name == VAE:
-        shape = vae_shape_from_tensors(part.shapes, str(part.files[0]))
+    if network.name == VAE:
+        shape = vae_shape_from_tensors(network.shapes, str(network.files[0]))
         return "Wan2.2_VAE.pth" if shape.residual else "Wan2.1_VAE.pth"
-    return OFFICIAL_FILES[part.name]
+    return OFFICIAL_FILES[network.name]
 
 
 def _split(
     folder: Path, stem: str, tensors: Tensors, most: int | None, said: Mapping[str, str]
-) -> Iterator[File]:
+) -> Iterator[PlannedFile]:
     sizes = {name: lazy.nbytes for name, lazy in tensors.items()}
     groups = shards(sizes, most or max(sum(sizes.values()), 1))
     for number, group in enumerate(groups, 1):
         name = f"{stem}-{number:05}-of-{len(groups):05}" if len(groups) > 1 else stem
         path = folder / f"{name}.safetensors"
-        yield File(path, {key: tensors[key] for key in group}, said)
+        yield PlannedFile(path, {key: tensors[key] for key in group}, said)

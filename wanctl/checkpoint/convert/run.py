@@ -14,13 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.checkpoint.configs import vae_shape_from_tensors
-from wanctl.checkpoint.convert.plan import DTYPES, KEY, LAYOUTS, File, Wish, folder_of, planned
-from wanctl.checkpoint.expected import check_part
+from wanctl.checkpoint.convert.plan import (
+    DTYPES,
+    KEY,
+    LAYOUTS,
+    ConversionOptions,
+    PlannedFile,
+    folder_of,
+    plan_files,
+)
+from wanctl.checkpoint.expected import check_network
 from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.lazy_tensors import write_lazies, write_pth
+from wanctl.checkpoint.lazy_tensors import write_pth, write_safetensors
 from wanctl.checkpoint.load import read_dit_shape
-from wanctl.checkpoint.parts import PARTS, TEXT, TRANSFORMER, VAE, Part, open_parts
-from wanctl.checkpoint.pipeline_config import part_config, pipeline_files, vae_shape
+from wanctl.checkpoint.networks import (
+    NETWORKS,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    VAE,
+    StoredNetwork,
+    open_networks,
+)
+from wanctl.checkpoint.pipeline_config import network_config, pipeline_files, vae_shape
 from wanctl.checkpoint.tensor_files import (
     WeightsError,
     fingerprint,
@@ -34,7 +49,7 @@ from wanctl.model.variants import DiTShape, VAEShape
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def convert(source: str, to: Path, wish: Wish) -> list[Path]:
+def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
     """Write what a folder, file or hub id holds in another layout or format.
 
     Returns:
@@ -43,19 +58,25 @@ def convert(source: str, to: Path, wish: Wish) -> list[Path]:
     Raises:
         UserError: nothing there, or nothing that can be written like that.
     """
-    _check_wish(wish)
-    found = find_components(source)
-    wish = replace(wish, two=bool(found.dit_low))
-    parts = [p for p in open_parts(found) if not wish.parts or p.name in wish.parts]
-    _check(found, parts, to, wish)
-    words = [part.vocabulary.count for part in parts if part.vocabulary]
-    key = fingerprint((f for p in parts for f in p.files), about=f"{wish} {words}")[:16]
-    dit = read_dit_shape(found) if found.dit else None
-    vae = vae_shape(found, parts)
+    _check_options(options)
+    components = find_components(source)
+    options = replace(options, two_experts=bool(components.dit_low))
+    networks = [
+        p for p in open_networks(components) if not options.networks or p.name in options.networks
+    ]
+    _check(components, networks, to, options)
+    words = [network.vocabulary.count for network in networks if network.vocabulary]
+    key = fingerprint((f for p in networks for f in p.files), about=f"{options.identity} {words}")[
+        :16
+    ]
+    dit = read_dit_shape(components) if components.dit else None
+    vae = vae_shape(components, networks)
     files = [
         file
-        for part in parts
-        for file in planned(part, to, wish, {KEY: key, "wanctl.layout": wish.layout}, dit)
+        for network in networks
+        for file in plan_files(
+            network, to, options, {KEY: key, "wanctl.layout": options.layout}, dit
+        )
     ]
     left = [file for file in files if not _is_done(file)]
     if len(left) < len(files):
@@ -67,7 +88,7 @@ def convert(source: str, to: Path, wish: Wish) -> list[Path]:
             for file in left:
                 _write(file, key, bar)
         if to.suffix != ".safetensors":
-            _describe(found, parts, to, wish, dit, vae)
+            _describe(components, networks, to, options, dit, vae)
             _write_indices(files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -90,56 +111,60 @@ def parse_size(text: str | None) -> int | None:
     return int(float(match[1]) * UNITS[match[2] or ""])
 
 
-def _check_wish(wish: Wish) -> None:
-    if wish.layout not in LAYOUTS:
-        raise UserError(f"--layout: {unknown('layout', wish.layout, LAYOUTS)}")
-    if wish.dtype is not None and wish.dtype not in DTYPES:
-        raise UserError(f"--dtype: {unknown('format', wish.dtype, DTYPES)}")
-    for name in wish.parts:
-        if name not in PARTS:
-            raise UserError(f"--part: {unknown('part', name, PARTS)}")
-    if wish.dtype == "fp8" and wish.layout == "diffusers":
+def _check_options(options: ConversionOptions) -> None:
+    if options.layout not in LAYOUTS:
+        raise UserError(f"--layout: {unknown('layout', options.layout, LAYOUTS)}")
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise UserError(f"--dtype: {unknown('format', options.dtype, DTYPES)}")
+    for name in options.networks:
+        if name not in NETWORKS:
+            raise UserError(f"--part: {unknown('part', name, NETWORKS)}")
+    if options.dtype == "fp8" and options.layout == "diffusers":
         raise UserError(
             "--dtype fp8: diffusers reads no scaled fp8; take --layout single or official"
         )
 
 
-def _check(found: Components, parts: Sequence[Part], to: Path, wish: Wish) -> None:
-    if not parts:
-        raise WeightsError(f"{found.root}: holds none of {', '.join(wish.parts or PARTS)}")
-    if to.suffix == ".safetensors" and (len(parts) > 1 or wish.layout != "single"):
+def _check(
+    components: Components, networks: Sequence[StoredNetwork], to: Path, options: ConversionOptions
+) -> None:
+    if not networks:
+        raise WeightsError(
+            f"{components.root}: holds none of {', '.join(options.networks or NETWORKS)}"
+        )
+    if to.suffix == ".safetensors" and (len(networks) > 1 or options.layout != "single"):
         raise UserError(
             f"{to}: one file holds one part of layout `single`, and here are "
-            f"{', '.join(p.name for p in parts)} as {wish.layout}; name one with --part, or give a "
-            "folder"
+            f"{', '.join(p.name for p in networks)} as {options.layout}; name one with --part, or "
+            "give a folder"
         )
     if to.exists() and to.is_dir() == (to.suffix == ".safetensors"):
         lies, need = ("folder", "file") if to.is_dir() else ("file", "folder")
         raise UserError(f"{to}: is a {lies}, where a {need} is wanted; name another place")
-    sources = {path.resolve() for part in parts for path in part.files}
+    sources = {path.resolve() for network in networks for path in network.files}
     if any(to.resolve() in (path, *path.parents) for path in sources):
         raise UserError(f"{to}: holds the weights that are read; name another place")
-    for part in parts:
-        if part.clashes:
+    for network in networks:
+        if network.duplicates:
             raise WeightsError(
-                f"{part.files[0].parent}: {part.clashes[0]} lies in two files; remove one"
+                f"{network.files[0].parent}: {network.duplicates[0]} lies in two files; remove one"
             )
-        check_part(part, found)
-    shape = vae_shape(found, parts)
-    published = shape and vae_shape_from_tensors(_of(parts, VAE).shapes, "")
-    if shape != published and wish.layout != "diffusers":
+        check_network(network, components)
+    shape = vae_shape(components, networks)
+    published = shape and vae_shape_from_tensors(_of(networks, VAE).shapes, "")
+    if shape != published and options.layout != "diffusers":
         raise UserError(
-            f"{_of(parts, VAE).files[0]}: its latents have statistics of their own, for which "
-            f"layout {wish.layout} has no place; take --layout diffusers, or leave it out with "
+            f"{_of(networks, VAE).files[0]}: its latents have statistics of their own, for which "
+            f"layout {options.layout} has no place; take --layout diffusers, or leave it out with "
             "--part"
         )
 
 
-def _of(parts: Sequence[Part], name: str) -> Part:
-    return next(part for part in parts if part.name == name)
+def _of(networks: Sequence[StoredNetwork], name: str) -> StoredNetwork:
+    return next(network for network in networks if network.name == name)
 
 
-def _is_done(file: File) -> bool:
+def _is_done(file: PlannedFile) -> bool:
     if not file.path.is_file():
         return False
     if file.path.suffix == ".pth":
@@ -151,7 +176,7 @@ def _is_done(file: File) -> bool:
         return False
 
 
-def _refuse_foreign(files: Sequence[File]) -> None:
+def _refuse_foreign(files: Sequence[PlannedFile]) -> None:
     """Weights that lie where a conversion writes, or would clear away, have to be of one."""
     for file in files:
         stem = _network(file.path)
@@ -181,18 +206,18 @@ def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.source")
 
 
-def _write(file: File, key: str, bar: Bar) -> None:
+def _write(file: PlannedFile, key: str, bar: Bar) -> None:
     file.path.parent.mkdir(parents=True, exist_ok=True)
     if file.path.suffix == ".pth":
         write_pth(file.path, file.tensors, bar)
         _note(file.path).write_text(key, encoding="utf-8")
     else:
-        write_lazies(file.path, file.tensors, file.metadata, bar)
+        write_safetensors(file.path, file.tensors, file.metadata, bar)
 
 
-def _write_indices(files: Sequence[File]) -> None:
+def _write_indices(files: Sequence[PlannedFile]) -> None:
     """The index of every network that is split, and none beside one that is not."""
-    networks: dict[tuple[Path, str], list[File]] = {}
+    networks: dict[tuple[Path, str], list[PlannedFile]] = {}
     for file in files:
         if file.path.suffix == ".safetensors":
             networks.setdefault((file.path.parent, _network(file.path)), []).append(file)
@@ -211,26 +236,26 @@ def _write_indices(files: Sequence[File]) -> None:
 
 
 def _describe(
-    found: Components,
-    parts: Sequence[Part],
+    components: Components,
+    networks: Sequence[StoredNetwork],
     to: Path,
-    wish: Wish,
+    options: ConversionOptions,
     dit: DiTShape | None,
     vae: VAEShape | None,
 ) -> None:
     """Configurations, tokenizer, and what makes a pipeline of the folder."""
-    if wish.layout == "single":
+    if options.layout == "single":
         return
-    for part in parts:
-        config: Any = part_config(part, wish.layout, dit, vae)
+    for network in networks:
+        config: Any = network_config(network, options.layout, dit, vae)
         if config is not None:
-            folder = folder_of(part, to, wish)
+            folder = folder_of(network, to, options)
             write_config(folder / "config.json", config)
-    names = {part.name for part in parts}
-    if found.tokenizer and TEXT in names:
-        place = "tokenizer" if wish.layout == "diffusers" else "google/umt5-xxl"
-        shutil.copytree(found.tokenizer, to / place, dirs_exist_ok=True)
-    if wish.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT} <= names:
-        for name, said in pipeline_files(parts, dit).items():
+    names = {network.name for network in networks}
+    if components.tokenizer and TEXT_ENCODER in names:
+        place = "tokenizer" if options.layout == "diffusers" else "google/umt5-xxl"
+        shutil.copytree(components.tokenizer, to / place, dirs_exist_ok=True)
+    if options.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT_ENCODER} <= names:
+        for name, said in pipeline_files(networks, dit).items():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             write_config(to / name, said)

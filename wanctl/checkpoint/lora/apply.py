@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wanctl.checkpoint.lora.files import (
-    Change,
-    Dense,
-    LowRank,
+    DenseDelta,
+    LowRankDelta,
     Shapes,
     StoredLora,
-    changes,
+    WeightDelta,
     layer_names,
+    match_deltas,
     read_lora,
 )
 from wanctl.checkpoint.tensor_files import WeightsError
@@ -66,7 +66,7 @@ class Loras:
     """
 
     def __init__(self, loras: Iterable[Lora], shapes: Shapes, expert: Expert | None = None) -> None:
-        self._changes: dict[str, list[tuple[float, Change]]] = defaultdict(list)
+        self._deltas: dict[str, list[tuple[float, WeightDelta]]] = defaultdict(list)
         names = layer_names(shapes)
         for lora in loras:
             if lora.expert and expert is None:
@@ -77,26 +77,26 @@ class Loras:
             if lora.expert and lora.expert != expert:
                 continue
             stored = read_lora(lora.path)
-            found, wrong = changes(stored, names, shapes, low=expert == "low")
-            if wrong or (not found and not _for_the_other(stored, expert)):
-                raise WeightsError(_refusal(stored, len(found), wrong))
-            for parameter, change in found.items():
-                self._changes[parameter].append((lora.strength, change))
+            found, wrong = match_deltas(stored, names, shapes, low=expert == "low")
+            if wrong or (not found and not _is_for_other_expert(stored, expert)):
+                raise WeightsError(_mismatch_message(stored, len(found), wrong))
+            for parameter, delta in found.items():
+                self._deltas[parameter].append((lora.strength, delta))
 
     def __len__(self) -> int:
         """Parameters that are changed."""
-        return len(self._changes)
+        return len(self._deltas)
 
     def __contains__(self, parameter: str) -> bool:
-        return parameter in self._changes
+        return parameter in self._deltas
 
     def merged(self, parameter: str, value: Tensor) -> Tensor:
         """A parameter's value with its changes, fp32; without any, the value itself."""
-        if parameter not in self._changes:
+        if parameter not in self._deltas:
             return value
         total = value.float().clone()
-        for strength, change in self._changes[parameter]:
-            total += _delta(change, total.device).reshape(total.shape) * (strength * change.scale)
+        for strength, delta in self._deltas[parameter]:
+            total += _delta(delta, total.device).reshape(total.shape) * (strength * delta.scale)
         return total
 
     @torch.no_grad()
@@ -111,16 +111,16 @@ class Loras:
             WeightsError: a change in full of a matrix that is stored in 8 bits.
         """
         layers = dict(model.named_modules())
-        for parameter in self._changes:
+        for parameter in self._deltas:
             name, _, kind = parameter.rpartition(".")
             layer = layers[name]
-            narrow = [(s, c) for s, c in self._changes[parameter] if isinstance(c, LowRank)]
+            narrow = [(s, c) for s, c in self._deltas[parameter] if isinstance(c, LowRankDelta)]
             if kind == "weight" and isinstance(layer, nn.Linear | QuantizedLinear) and narrow:
                 parent, _, child = name.rpartition(".")
                 setattr(layers[parent], child, LoraLinear(layer, narrow, device))
-                rest = [(s, c) for s, c in self._changes[parameter] if isinstance(c, Dense)]
+                rest = [(s, c) for s, c in self._deltas[parameter] if isinstance(c, DenseDelta)]
             else:
-                rest = self._changes[parameter]
+                rest = self._deltas[parameter]
             if not rest:
                 continue
             if kind == "weight" and isinstance(layer, QuantizedLinear):
@@ -129,8 +129,8 @@ class Loras:
                     "model.quantize to null"
                 )
             value = getattr(layer, kind)
-            for strength, change in rest:
-                value += (_delta(change, value.device) * (strength * change.scale)).reshape(
+            for strength, delta in rest:
+                value += (_delta(delta, value.device) * (strength * delta.scale)).reshape(
                     value.shape
                 )
 
@@ -147,7 +147,7 @@ class LoraLinear(nn.Module):
     def __init__(
         self,
         base: nn.Linear | QuantizedLinear,
-        paths: Sequence[tuple[float, LowRank]],
+        paths: Sequence[tuple[float, LowRankDelta]],
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
@@ -183,26 +183,26 @@ def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
     return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
 
 
-def _delta(change: Change, device: torch.device) -> Tensor:
+def _delta(delta: WeightDelta, device: torch.device) -> Tensor:
     """The change in full, fp32, before its scale."""
-    if isinstance(change, Dense):
-        return change.value.to(device).float()
-    return change.up.flatten(1).to(device).float() @ change.down.flatten(1).to(device).float()
+    if isinstance(delta, DenseDelta):
+        return delta.value.to(device).float()
+    return delta.up.flatten(1).to(device).float() @ delta.down.flatten(1).to(device).float()
 
 
-def _for_the_other(stored: StoredLora, expert: Expert | None) -> bool:
+def _is_for_other_expert(stored: StoredLora, expert: Expert | None) -> bool:
     """Whether a file tells two experts apart and has nothing for this one."""
     return expert is not None and any(low for low, _ in stored.layers)
 
 
-def _refusal(stored: StoredLora, matched: int, wrong: Sequence[str]) -> str:
+def _mismatch_message(stored: StoredLora, matched: int, wrong: Sequence[str]) -> str:
     more = ", ..." if len(wrong) > NAMES_SHOWN else ""
     named = ", ".join(wrong[:NAMES_SHOWN])
     what = f"{len(wrong)} keys fit nothing in the model ({named}{more})" if wrong else "no key fits"
-    return f"LoRA {stored.path}: {what}, {matched} fit; {_seems(stored.layers)}"
+    return f"LoRA {stored.path}: {what}, {matched} fit; {_likely_model(stored.layers)}"
 
 
-def _seems(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
+def _likely_model(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
     """What model a file was made for, by its widths and layer names."""
     by_name = {name.replace(".", "_"): parts for (_, name), parts in layers.items()}
     widths = {

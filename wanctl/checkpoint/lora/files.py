@@ -61,7 +61,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRankDelta:
     """A change that is the product of two narrow matrices.
 
     Attributes:
@@ -81,14 +81,14 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseDelta:
     """A change stored in full, as of biases and norms."""
 
     value: Tensor
     scale: float = 1.0
 
 
-Change = LowRank | Dense
+WeightDelta = LowRankDelta | DenseDelta
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def read_lora(path: Path) -> StoredLora:
     return StoredLora(file, layers, tuple(unknown), _config(file))
 
 
-def changes(
+def match_deltas(
     stored: StoredLora, names: Mapping[str, str], shapes: Shapes, *, low: bool
-) -> tuple[dict[str, Change], list[str]]:
+) -> tuple[dict[str, WeightDelta], list[str]]:
     """What a file does to a model: (parameter -> change, what does not fit).
 
     Args:
@@ -155,7 +155,7 @@ def changes(
         shapes: of the model's parameters, by official name.
         low: whether the model is the low-noise expert; tensors for the other one are left out.
     """
-    found: dict[str, Change] = {}
+    found: dict[str, WeightDelta] = {}
     wrong = [f"{key} (unknown kind)" for key in stored.unknown]
     for (for_low, layer), parts in stored.layers.items():
         if for_low and not low:
@@ -166,12 +166,12 @@ def changes(
         if official is None:
             wrong.append(layer)
             continue
-        for parameter, change in _of_layer(layer, official, parts, stored.config):
-            reason = None if change is None else _misfit(change, shapes.get(parameter))
-            if change is None or reason:
+        for parameter, delta in _of_layer(layer, official, parts, stored.config):
+            reason = None if delta is None else _mismatch(delta, shapes.get(parameter))
+            if delta is None or reason:
                 wrong.append(f"{layer} ({reason or 'one of its two matrices is missing'})")
             else:
-                found[parameter] = change
+                found[parameter] = delta
     return found, wrong
 
 
@@ -200,19 +200,19 @@ def _bare(key: str) -> tuple[str, bool]:
 
 def _of_layer(
     layer: str, official: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]
-) -> Iterator[tuple[str, Change | None]]:
+) -> Iterator[tuple[str, WeightDelta | None]]:
     scale = 1.0
     if "down" in parts or "up" in parts:
         if "down" not in parts or "up" not in parts:
             yield f"{official}.weight", None
             return
         scale = _scale(layer, parts, config)
-        yield f"{official}.weight", LowRank(parts["down"], parts["up"], scale)
+        yield f"{official}.weight", LowRankDelta(parts["down"], parts["up"], scale)
     if "up_bias" in parts:
-        yield f"{official}.bias", Dense(parts["up_bias"], scale)
+        yield f"{official}.bias", DenseDelta(parts["up_bias"], scale)
     for role in ("weight", "bias", "modulation"):
         if role in parts:
-            yield f"{official}.{role}", Dense(parts[role])
+            yield f"{official}.{role}", DenseDelta(parts[role])
 
 
 def _scale(layer: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float:
@@ -229,15 +229,15 @@ def _scale(layer: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
-def _misfit(change: Change, shape: tuple[int, ...] | None) -> str | None:
+def _mismatch(delta: WeightDelta, shape: tuple[int, ...] | None) -> str | None:
     if shape is None:
         return "the model has no such parameter"
-    if isinstance(change, Dense):
-        fits = change.value.numel() == _count(shape)
-        return None if fits else f"{tuple(change.value.shape)} instead of {shape}"
-    if change.down.shape[0] != change.up.shape[1]:
-        return f"ranks {change.down.shape[0]} and {change.up.shape[1]}"
-    outputs, inputs = change.width
+    if isinstance(delta, DenseDelta):
+        fits = delta.value.numel() == _count(shape)
+        return None if fits else f"{tuple(delta.value.shape)} instead of {shape}"
+    if delta.down.shape[0] != delta.up.shape[1]:
+        return f"ranks {delta.down.shape[0]} and {delta.up.shape[1]}"
+    outputs, inputs = delta.width
     fits = (outputs, inputs) == (shape[0], _count(shape[1:]))
     return None if fits else f"changes {outputs}x{inputs} instead of {shape[0]}x{_count(shape[1:])}"
 

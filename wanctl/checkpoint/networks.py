@@ -18,24 +18,24 @@ from wanctl.checkpoint.key_tables import (
     to_official,
     without_prefix,
 )
-from wanctl.checkpoint.lazy_tensors import Lazy, Opened
+from wanctl.checkpoint.lazy_tensors import LazyTensor, TensorFileReader
 from wanctl.checkpoint.load import UNUSED, vae_keys_of, vae_table
-from wanctl.checkpoint.scaled_fp8 import is_beside, read_scales, unscaled
+from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import WeightsError
 
-TRANSFORMER, LOW, VAE, TEXT, IMAGE = (
+TRANSFORMER, TRANSFORMER_2, VAE, TEXT_ENCODER, IMAGE_ENCODER = (
     "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",
 )  # fmt: skip
-PARTS = (TRANSFORMER, LOW, VAE, TEXT, IMAGE)
-TWIN = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
+NETWORKS = (TRANSFORMER, TRANSFORMER_2, VAE, TEXT_ENCODER, IMAGE_ENCODER)
+TIED_EMBEDDING = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
 CLIP_PREFIX = "vision_model."
 CLASS, POSITIONS = "visual.cls_embedding", "visual.pos_embedding"
 
-Tensors = dict[str, Lazy]
+Tensors = dict[str, LazyTensor]
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredNetwork:
     """One network.
 
     Attributes:
@@ -54,9 +54,9 @@ class Part:
     layout: str
     tensors: Tensors
     stored: Mapping[torch.dtype, int]
-    twin: Lazy | None = None
-    clashes: tuple[str, ...] = ()
-    vocabulary: Lazy | None = None
+    tied_embedding: LazyTensor | None = None
+    duplicates: tuple[str, ...] = ()
+    vocabulary: LazyTensor | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -74,89 +74,93 @@ class Part:
         return sum(path.stat().st_size for path in self.files)
 
 
-def open_parts(found: Components) -> list[Part]:
+def open_networks(components: Components) -> list[StoredNetwork]:
     """Every network of a model, with nothing but headers read.
 
     Raises:
         WeightsError: a file is not whole.
     """
     files = {
-        TRANSFORMER: found.dit,
-        LOW: found.dit_low,
-        VAE: found.vae,
-        TEXT: _encoder_files(found.text_encoder),
-        IMAGE: _encoder_files(found.image_encoder),
+        TRANSFORMER: components.dit,
+        TRANSFORMER_2: components.dit_low,
+        VAE: components.vae,
+        TEXT_ENCODER: _encoder_files(components.text_encoder),
+        IMAGE_ENCODER: _encoder_files(components.image_encoder),
     }
-    parts = [open_part(name, paths) for name, paths in files.items() if paths]
-    pieces = found.tokenizer / "spiece.model" if found.tokenizer else None
+    networks = [open_network(name, paths) for name, paths in files.items() if paths]
+    pieces = components.tokenizer / "spiece.model" if components.tokenizer else None
     if pieces is None or not pieces.is_file():
-        return parts
+        return networks
     vocabulary = _bytes_of(pieces)
-    return [replace(p, vocabulary=vocabulary) if p.name == TEXT else p for p in parts]
+    return [replace(p, vocabulary=vocabulary) if p.name == TEXT_ENCODER else p for p in networks]
 
 
-def open_part(name: str, files: tuple[Path, ...]) -> Part:
+def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
     """One network under its official names."""
     stored: Tensors = {}
-    clashes = []
+    duplicates = []
     for path in files:
-        lazies = Opened(path).lazies()
-        clashes += [each for each in lazies if each in stored]
-        stored |= lazies
+        lazy_tensors = TensorFileReader(path).lazy_tensors()
+        duplicates += [each for each in lazy_tensors if each in stored]
+        stored |= lazy_tensors
     vocabulary = stored.pop(VOCABULARY, None)
     scales = read_scales(files, stored)
     counts: dict[torch.dtype, int] = {}
     plain: Tensors = {}
     for key, lazy in stored.items():
-        if is_beside(key) or UNUSED in key:
+        if is_scale_key(key) or UNUSED in key:
             continue
         counts[lazy.dtype] = counts.get(lazy.dtype, 0) + lazy.count
         if key in scales:  # as numbers, not as they are stored
             read = _unscaling(key, lazy, scales)
-            lazy = Lazy(lazy.shape, torch.float32, read)
+            lazy = LazyTensor(lazy.shape, torch.float32, read)
         plain[key] = lazy
     bare = without_prefix(plain)
     prefixed = any(key != short for key, short in bare.items())
     plain = {bare[key]: lazy for key, lazy in plain.items()}
-    twin = plain.pop(TWIN, None) if "shared.weight" in plain else None
-    if TWIN in plain:
-        plain = {("shared.weight" if k == TWIN else k): v for k, v in plain.items()}
+    tied_embedding = plain.pop(TIED_EMBEDDING, None) if "shared.weight" in plain else None
+    if TIED_EMBEDDING in plain:
+        plain = {("shared.weight" if k == TIED_EMBEDDING else k): v for k, v in plain.items()}
     official, foreign = _official(name, plain)
     layout = "single" if prefixed else "diffusers" if foreign else "official"
-    return Part(name, files, layout, official, counts, twin, tuple(clashes), vocabulary)
+    return StoredNetwork(
+        name, files, layout, official, counts, tied_embedding, tuple(duplicates), vocabulary
+    )
 
 
-def diffusers_tensors(part: Part) -> tuple[Tensors, list[str]]:
+def to_diffusers_tensors(network: StoredNetwork) -> tuple[Tensors, list[str]]:
     """A network under the names that diffusers and transformers use; and what has none there."""
-    if part.name == IMAGE:
-        return _image_to_transformers(part.tensors)
-    names = to_diffusers(part.tensors, key_table(part))
-    tensors = {names[key]: lazy for key, lazy in part.tensors.items()}
-    if part.name == TEXT:  # some versions of transformers do not tie the two
-        tensors[TWIN] = tensors["shared.weight"]
+    if network.name == IMAGE_ENCODER:
+        return _image_to_transformers(network.tensors)
+    names = to_diffusers(network.tensors, key_table(network))
+    tensors = {names[key]: lazy for key, lazy in network.tensors.items()}
+    if network.name == TEXT_ENCODER:  # some versions of transformers do not tie the two
+        tensors[TIED_EMBEDDING] = tensors["shared.weight"]
     return tensors, []
 
 
-def key_table(part: Part) -> KeyTable:
+def key_table(network: StoredNetwork) -> KeyTable:
     """The rows of a network under its official names."""
-    if part.name == VAE:
-        return vae_table(vae_shape_from_tensors(part.shapes, str(part.files[0])))
-    return TEXT_KEYS if part.name == TEXT else DIT_KEYS
+    if network.name == VAE:
+        return vae_table(vae_shape_from_tensors(network.shapes, str(network.files[0])))
+    return TEXT_KEYS if network.name == TEXT_ENCODER else DIT_KEYS
 
 
 def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
     """Tensors under official names, and whether they had others."""
     marks = {
-        TRANSFORMER: "condition_embedder.", LOW: "condition_embedder.", VAE: "quant_conv.",
-        TEXT: "encoder.block.",
-    }  # fmt: skip
-    if name == IMAGE:
+        TRANSFORMER: "condition_embedder.",
+        TRANSFORMER_2: "condition_embedder.",
+        VAE: "quant_conv.",
+        TEXT_ENCODER: "encoder.block.",
+    }
+    if name == IMAGE_ENCODER:
         if any(key.startswith("visual.") for key in plain):
             return plain, False
         return _image_to_official(plain), True
     if not any(key.startswith(marks[name]) for key in plain):
         return plain, False
-    tables = {VAE: lambda: vae_keys_of(plain), TEXT: lambda: TEXT_KEYS}
+    tables = {VAE: lambda: vae_keys_of(plain), TEXT_ENCODER: lambda: TEXT_KEYS}
     table = tables.get(name, lambda: DIT_KEYS)()
     names = to_official(plain, table)
     return {names[key]: lazy for key, lazy in plain.items()}, True
@@ -171,13 +175,13 @@ def _image_to_transformers(tensors: Tensors) -> tuple[Tensors, list[str]]:
         if name == CLIP_PREFIX + key:
             left.append(key)
         elif key == CLASS:
-            out[name] = lazy.changed(lazy.shape[-1:], lambda t: t.flatten())
+            out[name] = lazy.map(lazy.shape[-1:], lambda t: t.flatten())
         elif key == POSITIONS:
-            out[name] = lazy.changed(lazy.shape[1:], lambda t: t[0])
+            out[name] = lazy.map(lazy.shape[1:], lambda t: t[0])
         elif ".to_qkv." in name:
             shape = (lazy.shape[0] // 3, *lazy.shape[1:])
             for number, each in enumerate("qkv"):
-                piece = lazy.changed(shape, lambda t, number=number: t.chunk(3)[number])
+                piece = lazy.map(shape, lambda t, number=number: t.chunk(3)[number])
                 out[name.replace("to_qkv", f"{each}_proj")] = piece
         else:
             out[name] = lazy
@@ -199,33 +203,35 @@ def _image_to_official(tensors: Tensors) -> Tensors:
                 raise WeightsError(f"{key}: its keys or values are missing")
             pieces = [each for each in three if each is not None]
             shape = (3 * lazy.shape[0], *lazy.shape[1:])
-            joined[key.replace("q_proj", "to_qkv")] = Lazy(shape, lazy.dtype, _joining(pieces))
+            joined[key.replace("q_proj", "to_qkv")] = LazyTensor(
+                shape, lazy.dtype, _joining(pieces)
+            )
         elif ".k_proj." not in key and ".v_proj." not in key:
             joined[key] = lazy
     names = to_official(joined, IMAGE_KEYS)
     out = {names[key]: lazy for key, lazy in joined.items()}
     if CLASS in out:
-        out[CLASS] = out[CLASS].changed((1, 1, *out[CLASS].shape), lambda t: t[None, None])
+        out[CLASS] = out[CLASS].map((1, 1, *out[CLASS].shape), lambda t: t[None, None])
     if POSITIONS in out:
-        out[POSITIONS] = out[POSITIONS].changed((1, *out[POSITIONS].shape), lambda t: t[None])
+        out[POSITIONS] = out[POSITIONS].map((1, *out[POSITIONS].shape), lambda t: t[None])
     return out
 
 
-def _joining(pieces: list[Lazy]) -> Callable[[], torch.Tensor]:
+def _joining(pieces: list[LazyTensor]) -> Callable[[], torch.Tensor]:
     return lambda: torch.cat([piece.read() for piece in pieces])
 
 
 def _unscaling(
-    key: str, lazy: Lazy, scales: Mapping[str, torch.Tensor]
+    key: str, lazy: LazyTensor, scales: Mapping[str, torch.Tensor]
 ) -> Callable[[], torch.Tensor]:
-    return lambda: unscaled(key, lazy.read(), scales)
+    return lambda: dequantize(key, lazy.read(), scales)
 
 
-def _bytes_of(path: Path) -> Lazy:
+def _bytes_of(path: Path) -> LazyTensor:
     def read() -> torch.Tensor:
         return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
 
-    return Lazy((path.stat().st_size,), torch.uint8, read)
+    return LazyTensor((path.stat().st_size,), torch.uint8, read)
 
 
 def _encoder_files(path: Path | None) -> tuple[Path, ...] | None:
