@@ -1,14 +1,18 @@
 """All benchmarks, one table, one bench.json.
 
-`make bench`, or `python tests/bench/run.py vae dit` for some of them.
+`make bench`, or `python tests/bench/run.py vae dit` for some of them. Each benchmark runs in a process
+of its own: memory that one leaves behind is not in the figures of the next.
 """
 
 import importlib
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,9 +30,14 @@ MODULES = (
     "reselect",
 )
 RESULT = Path("bench.json")
+ONE = "--one"  # run one module here: NAME FILE
 
 
 def main(names: list[str]) -> None:
+    if names[:1] == [ONE]:
+        _, name, figures = names
+        Path(figures).write_text(json.dumps(importlib.import_module(name).run()))
+        return
     from harness import machine
 
     here = machine()
@@ -37,18 +46,30 @@ def main(names: list[str]) -> None:
 
 
 def run_all(names: Sequence[str], machine: Mapping[str, object], title: str, result: Path) -> None:
-    """Run benchmark modules one after another; their figures as JSON and as a table."""
+    """Run benchmark modules one after another, each in a new process; write JSON and print a table."""
     console = Console()
     results: dict[str, dict] = {"machine": dict(machine)}
     for name in names:
         console.print(f"[bold]{name}[/] ...")
         start = time.perf_counter()
-        results[name] = importlib.import_module(name).run()
+        results[name] = run_in_new_process(name)
         console.print(f"  {time.perf_counter() - start:.0f} s")
-        # Written after each module: a benchmark that fails late does not lose the others.
+        # Written after each module: a benchmark that fails late does not lose the figures before it.
         result.write_text(json.dumps(results, indent=2) + "\n")
     console.print(table(results, title))
     console.print(f"written to {result.resolve()}")
+
+
+def run_in_new_process(name: str) -> dict[str, Any]:
+    """Figures of one benchmark module, as its `run()` returns them, through JSON.
+
+    Raises:
+        subprocess.CalledProcessError: the benchmark failed; its traceback is on stderr.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder) / "figures.json"
+        subprocess.run([sys.executable, __file__, ONE, name, str(figures)], check=True)
+        return json.loads(figures.read_text())
 
 
 def table(results: dict[str, dict], title: str) -> Table:
