@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 import torch
-from tests.unit.model.test_dit import fingerprint
+from tests.unit.model.dit.test_transformer import fingerprint
 
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, task_problem
