@@ -4,8 +4,8 @@ from math import prod
 
 import pytest
 import torch
-from tests.unit.model.dit.test_transformer import fingerprint
 
+from tests.unit.model.dit.test_transformer import fingerprint
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import load_recipe, shipped_recipes
