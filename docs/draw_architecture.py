@@ -1,7 +1,7 @@
-"""Draws docs/architecture.svg: the packages, in the layers of pyproject.toml, and the way of a clip.
+"""Draws docs/architecture.svg: the packages in layers, and the way of a clip through them.
 
-`make docs` runs it; a test compares the file with what it draws. Package summaries are the first
-lines of their docstrings, so the picture is as current as the code.
+`make docs` runs it; a test compares the file with what it draws. Layers are those of the contract in
+pyproject.toml, summaries the first lines of the packages' docstrings.
 """
 
 import ast
@@ -32,6 +32,7 @@ WIDTH, MARGIN, GAP = 1180, 20, 12
 LINE, TITLE, PAD = 15, 20, 8
 CHARACTER = 6.3  # mean width of the summary's font, in px
 COLOURS = ("#f4efe6", "#e8eef5")
+LEGEND = "Imports point downwards only. The way of a clip:"
 INK, PALE, STEP = "#22303c", "#5b6b7a", "#c2410c"
 
 
@@ -40,8 +41,7 @@ def layers() -> list[list[str]]:
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
     (found, *_) = [each for each in contracts if each["type"] == "layers"]
-    rows = [[name.strip(" ()") for name in row.replace(":", "|").split("|")] for row in found["layers"]]
-    return [[name if name.startswith("wanctl") else f"wanctl.{name}" for name in row] for row in rows]
+    return [[name.strip(" ()") for name in row.split("|")] for row in found["layers"]]
 
 
 def summary(module: str) -> str:
@@ -100,7 +100,7 @@ def _row(
 
 
 def _legend(body: list[str], top: int) -> int:
-    body.append(_text(MARGIN, top, "Imports point downwards only. The way of a clip:", weight="bold"))
+    body.append(_text(MARGIN, top, LEGEND, weight="bold"))
     half = (len(STEPS) + 1) // 2
     for index, (package, text) in enumerate(STEPS):
         left = MARGIN + (index // half) * WIDTH / 2

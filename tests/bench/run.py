@@ -1,7 +1,7 @@
 """All benchmarks, one table, one bench.json.
 
-`make bench`, or `python tests/bench/run.py vae dit` for some of them. Each benchmark runs in a process
-of its own: memory that one leaves behind is not in the figures of the next.
+`make bench`, or `python tests/bench/run.py vae dit` for some of them. Each benchmark runs in a
+process of its own, so that memory held by one is not in the figures of the next.
 """
 
 import importlib
@@ -46,7 +46,7 @@ def main(names: list[str]) -> None:
 
 
 def run_all(names: Sequence[str], machine: Mapping[str, object], title: str, result: Path) -> None:
-    """Run benchmark modules one after another, each in a new process; write JSON and print a table."""
+    """Run benchmark modules one by one, each in a new process; write JSON, print a table."""
     console = Console()
     results: dict[str, dict] = {"machine": dict(machine)}
     for name in names:
@@ -54,7 +54,7 @@ def run_all(names: Sequence[str], machine: Mapping[str, object], title: str, res
         start = time.perf_counter()
         results[name] = run_in_new_process(name)
         console.print(f"  {time.perf_counter() - start:.0f} s")
-        # Written after each module: a benchmark that fails late does not lose the figures before it.
+        # Written after each module: one that fails late does not lose the figures before it.
         result.write_text(json.dumps(results, indent=2) + "\n")
     console.print(table(results, title))
     console.print(f"written to {result.resolve()}")

@@ -24,7 +24,8 @@ def test_each_benchmark_has_a_process_of_its_own(tmp_path):
         "from run import run_all\n"
         "run_all(['first', 'second'], {'cpu': 'x'}, 'title', pathlib.Path('bench.json'))\n"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True,
         check=True,
