@@ -1,7 +1,7 @@
 """Draws docs/architecture.svg: the packages in layers, and the way of a clip through them.
 
-`make docs` runs it; a test compares the file with what it draws. Layers are those of the contract in
-pyproject.toml, summaries the first lines of the packages' docstrings.
+`make docs` runs it; a test compares the file with what it draws. Layers are those of the contract
+in pyproject.toml, summaries the first lines of the packages' docstrings.
 """
 
 import ast
