@@ -1,1 +1,5 @@
-"""Data sets on their way out and in: layouts of other trainers, checks, cards."""
+"""Data sets in and out: export in other trainers' layouts, and checks of data sets in any layout.
+
+Start with `run.py`. Imports go one way: `run` -> `shards`, `check` -> `layouts` -> `index_files`
+-> `sample`.
+"""

@@ -1,4 +1,4 @@
-"""Why each clip would be trained on or not, clip by clip: `wanctl data check`."""
+"""Checks which clips training uses, in which bucket, and why not: `wanctl data check`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,33 +10,33 @@ from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_buc
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import crop_of, frames_of
-from wanctl.exchange.media import Media, look
-from wanctl.exchange.readers import Item
+from wanctl.exchange.media import MediaInfo, probe_media
+from wanctl.exchange.readers import ExternalClip
 from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import frames_at
 from wanctl.video.worker_pool import DecodePool, Failure
 
 SHARED_BY = 3
-"""A caption that so many files share is told of."""
+"""A caption that at least this many files share is noted."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One clip.
+class CheckRow:
+    """The result for one clip; the attributes are the columns of `--csv`.
 
     Attributes:
         name: id or file.
-        state: `in`, or why not in one word: `dropped`, `no bucket`, `no caption`, `unreadable`.
-        why: the reason at length.
-        bucket: the longest it serves; "" where it serves none.
-        frames: at the training rate.
-        whole: the same cut to 4n+1.
-        used: of these, frames of that bucket.
+        state: `in`, or the reason in one word: `dropped`, `no bucket`, `no caption`, `unreadable`.
+        why: the reason in full.
+        bucket: the longest bucket that takes the clip; empty where none does.
+        frames: number of frames at the training rate.
+        whole: the same number cut to 4n+1.
+        used: how many of these the bucket uses.
         width: pixels, after the crop.
-        height: see `width`.
-        captions: how many it has.
-        notes: what a trainer may stumble over.
+        height: pixels, after the crop.
+        captions: how many captions the clip has.
+        notes: properties that are known to confuse trainers.
     """
 
     name: str
@@ -52,90 +52,91 @@ class Row:
     notes: str = ""
 
     def cells(self) -> list[str]:
-        """As text, in the order of the attributes."""
+        """The values as text, in the order of the attributes."""
         return [str(value) for value in asdict(self).values()]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What training asks of a clip."""
+class TrainingShapes:
+    """The buckets and the frame rate that clips are checked against."""
 
     buckets: Sequence[BucketLike]
     fps: float
 
 
 def check_dataset(
-    dataset: DatasetDir, selection: str, backends: Sequence[str], wanted: Wanted
-) -> Iterator[Row]:
-    """Every clip of a data set directory, kept or not; no footage is read."""
+    dataset: DatasetDir, selection: str, backends: Sequence[str], shapes: TrainingShapes
+) -> Iterator[CheckRow]:
+    """Check every clip of a data set directory, kept or not, without reading footage."""
     table = f"selections/{selection}"
     verdicts = {row["id"]: row for row in dataset.read(table).to_pylist()}
     captions = read_captions(dataset, backends)
     for clip in dataset.clips().to_pylist():
         verdict = verdicts.get(clip["id"])
         if verdict is None:
-            yield Row(clip["id"], "dropped", f"not in selection {selection!r}: select again")
+            reason = f"not in selection {selection!r}: select again"
+            yield CheckRow(clip["id"], "dropped", reason)
             continue
         crop = crop_of(verdict)
         width, height = (crop.width, crop.height) if crop else (clip["width"], clip["height"])
-        size = (frames_of(clip, wanted.fps), height, width)
+        size = (frames_of(clip, shapes.fps), height, width)
         notes = ["variable frame rate, retimed by PTS"] if clip["vfr"] else []
-        if abs(clip["fps"] - wanted.fps) > 0.01:
-            notes.append(f"{clip['fps']:g} fps retimed to {wanted.fps:g}")
+        if abs(clip["fps"] - shapes.fps) > 0.01:
+            notes.append(f"{clip['fps']:g} fps retimed to {shapes.fps:g}")
         dropped = "" if verdict["kept"] else "; ".join(verdict["reasons"]) or "not kept"
         count = len(captions.get(clip["id"], ()))
-        yield _judged(clip["id"], size, count, wanted, notes, dropped=dropped)
+        yield _check_row(clip["id"], size, count, shapes, notes, dropped=dropped)
 
 
-def check_items(
-    items: Sequence[Item], wanted: Wanted, pool: DecodePool, progress: Bar
-) -> Iterator[Row]:
-    """Every clip of somebody's layout; each file is decoded once."""
-    shared = Counter(text for item in items for text in set(item.captions))
+def check_external(
+    clips: Sequence[ExternalClip], shapes: TrainingShapes, pool: DecodePool, progress: Bar
+) -> Iterator[CheckRow]:
+    """Check every clip of a data set in another trainer's layout; each file is decoded once."""
+    shared = Counter(text for clip in clips for text in set(clip.captions))
     seen: set[tuple[Path, str]] = set()
-    tasks = ((item.path, item.member) for item in items)
-    for index, result in pool.map(look, tasks):
-        item = items[index]
-        name = item.name or item.path.name
+    tasks = ((clip.path, clip.member) for clip in clips)
+    for index, result in pool.map(probe_media, tasks):
+        clip = clips[index]
+        name = clip.name or clip.path.name
         progress.advance()
         if isinstance(result, Failure):
-            yield Row(name, "unreadable", result.message, captions=len(item.captions))
+            yield CheckRow(name, "unreadable", result.message, captions=len(clip.captions))
             continue
-        notes = [*_differences(item, result), *_traps(result, wanted)]
-        if (item.path, item.member) in seen:
+        notes = [*_stated_mismatches(clip, result), *_trainer_pitfalls(result, shapes)]
+        if (clip.path, clip.member) in seen:
             notes.append("listed twice")
-        seen.add((item.path, item.member))
-        most = max((shared[text] for text in item.captions), default=0)
+        seen.add((clip.path, clip.member))
+        most = max((shared[text] for text in clip.captions), default=0)
         if most >= SHARED_BY:
             notes.append(f"{most} files share its caption")
-        frames = frames_at(wanted.fps, result.seconds) if result.fps else 1
+        frames = frames_at(shapes.fps, result.seconds) if result.fps else 1
         size = (frames, result.height, result.width)
-        yield _judged(name, size, len(item.captions), wanted, notes)
+        yield _check_row(name, size, len(clip.captions), shapes, notes)
 
 
-def _judged(
+def _check_row(
     name: str,
     size: tuple[int, int, int],
     num_captions: int,
-    wanted: Wanted,
+    shapes: TrainingShapes,
     notes: Iterable[str],
     *,
     dropped: str = "",
-) -> Row:
-    """The verdict on a clip of (frames, height, width) at the training rate."""
-    bucket = clip_bucket(wanted.buckets, *size)
+) -> CheckRow:
+    """The row of a clip of (frames, height, width) at the training rate."""
+    bucket = clip_bucket(shapes.buckets, *size)
     whole = floor_frames(size[0])
     state, why = "in", ""
     if dropped:
         state, why = "dropped", dropped
     elif bucket is None:
-        state, why = "no bucket", why_no_bucket(wanted.buckets, *size)
+        state, why = "no bucket", why_no_bucket(shapes.buckets, *size)
     elif not num_captions:
         state, why = "no caption", "train-dit leaves it out, train-vae takes it"
     notes = list(notes)
     if bucket and whole < size[0]:
         notes.append(f"{size[0] - whole} frames past 4n+1")
-    return Row(
+    return CheckRow(
         name=name,
         state=state,
         why=why,
@@ -150,30 +151,30 @@ def _judged(
     )
 
 
-def _differences(item: Item, media: Media) -> Iterator[str]:
-    """Where the layout says something else than the file is."""
-    found: Mapping[str, Any] = {
+def _stated_mismatches(clip: ExternalClip, media: MediaInfo) -> Iterator[str]:
+    """Values that the index file states and the decoded file contradicts."""
+    measured: Mapping[str, Any] = {
         "num_frames": media.num_frames,
         "fps": media.fps,
         "height": media.height,
         "width": media.width,
     }
-    for key, value in item.stated.items():
+    for key, value in clip.stated.items():
         slack = 0.01 * value if key == "fps" else 0
-        if abs(found[key] - value) > slack:
-            yield f"{key} stated {value:g}, is {found[key]:g}"
+        if abs(measured[key] - value) > slack:
+            yield f"{key} stated {value:g}, is {measured[key]:g}"
 
 
-def _traps(media: Media, wanted: Wanted) -> Iterator[str]:
-    """What other trainers are known to stumble over."""
-    if media.fps and abs(media.fps - wanted.fps) > 0.01:
+def _trainer_pitfalls(media: MediaInfo, shapes: TrainingShapes) -> Iterator[str]:
+    """Properties of the file that other trainers are known to handle wrongly."""
+    if media.fps and abs(media.fps - shapes.fps) > 0.01:
         yield (
-            f"{media.fps:.4g} fps, training at {wanted.fps:g}: trainers that do not retime "
-            f"see it at {wanted.fps / media.fps:.2g} of its speed"
+            f"{media.fps:.4g} fps, training at {shapes.fps:g}: trainers that do not retime "
+            f"see it at {shapes.fps / media.fps:.2g} of its speed"
         )
     if media.vfr:
         yield "variable frame rate: counts from header and decoder differ"
     if media.rotated:
         yield "rotated by a flag"
-    if media.stretched:
+    if media.non_square_pixels:
         yield "pixels are not square"

@@ -1,57 +1,16 @@
-"""LAYOUTS: how exported clips lie in a folder, by the name that recipes use.
+"""LAYOUTS: how an export is arranged in its folder, by the name that recipes use.
 
-A layout says where the files go and which index files other programs read beside them. What each
-program reads was looked up in its own code or documentation; the functions in `folders.py` and
-`shards.py` say where.
+A layout says where the videos go and which index files other programs read next to them. The
+functions in `index_files.py` and `shards.py` cite the code or documentation of each reader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from wanctl.data.buckets import BucketLike
-from wanctl.data.captions import Caption
-from wanctl.data.export import ClipFile
-from wanctl.exchange import folders
+from wanctl.exchange import index_files
+from wanctl.exchange.sample import ExportSample, ExportTarget
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One exported clip with what is known of it.
-
-    Attributes:
-        file: the video.
-        captions: the one that counts comes first; empty where the clip has none.
-        facts: source, span, weight, labels, scores, for layouts that carry them.
-    """
-
-    file: ClipFile
-    captions: Sequence[Caption]
-    facts: Mapping[str, Any]
-
-    @property
-    def caption(self) -> str:
-        """The caption that counts, or nothing."""
-        return self.captions[0].text if self.captions else ""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where an export goes and what it is for.
-
-    Attributes:
-        folder: gets everything; absolute.
-        fps: of the files.
-        buckets: the shapes that will be trained on.
-    """
-
-    folder: Path
-    fps: float
-    buckets: Sequence[BucketLike]
-
-
-Index = Callable[[Sequence[Sample], Target], Mapping[str, str]]
+IndexWriter = Callable[[Sequence[ExportSample], ExportTarget], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -59,24 +18,24 @@ class Layout:
     """One row of LAYOUTS.
 
     Attributes:
-        read_by: the programs, for people.
-        index: files beside the videos: name -> text.
-        videos: folder of the videos, within the export's.
+        read_by: the programs that read it, for log lines and help texts.
+        index: returns the files next to the videos: name -> text.
+        videos: folder of the videos, relative to the export's folder.
         packed: the videos go into tar shards instead.
     """
 
     read_by: str
-    index: Index
+    index: IndexWriter
     videos: str = "videos"
     packed: bool = False
 
 
 LAYOUTS: dict[str, Layout] = {
-    "mp4": Layout("anything: files and clips.csv", folders.clips_csv, videos=""),
-    "webdataset": Layout("webdataset, finetrainers", folders.nothing, packed=True),
-    "diffsynth": Layout("DiffSynth-Studio", folders.diffsynth),
-    "musubi": Layout("musubi-tuner", folders.musubi),
-    "diffusion-pipe": Layout("diffusion-pipe", folders.diffusion_pipe),
-    "finetrainers": Layout("finetrainers, Hugging Face videofolder", folders.finetrainers),
-    "fastvideo": Layout("FastVideo preprocessing", folders.fastvideo),
+    "mp4": Layout("anything: files and clips.csv", index_files.clips_csv, videos=""),
+    "webdataset": Layout("webdataset, finetrainers", index_files.no_index, packed=True),
+    "diffsynth": Layout("DiffSynth-Studio", index_files.diffsynth),
+    "musubi": Layout("musubi-tuner", index_files.musubi),
+    "diffusion-pipe": Layout("diffusion-pipe", index_files.diffusion_pipe),
+    "finetrainers": Layout("finetrainers, Hugging Face videofolder", index_files.finetrainers),
+    "fastvideo": Layout("FastVideo preprocessing", index_files.fastvideo),
 }

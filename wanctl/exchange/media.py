@@ -1,4 +1,4 @@
-"""What a file of somebody's data set really holds; runs in a worker."""
+"""Decodes a file of an external data set to measure what it really holds; runs in a worker."""
 
 import tarfile
 import tempfile
@@ -13,18 +13,18 @@ from wanctl.video.stream import VideoError
 
 
 @dataclass(frozen=True)
-class Media:
-    """Facts about one video or picture, measured by decoding it.
+class MediaInfo:
+    """Properties of one video or image, measured by decoding it.
 
     Attributes:
-        num_frames: pictures that really decode.
-        fps: average rate; 0 for a picture.
-        seconds: 0 for a picture.
-        width: on screen.
-        height: on screen.
+        num_frames: frames that really decode.
+        fps: average frame rate; 0 for an image.
+        seconds: duration; 0 for an image.
+        width: display width in pixels.
+        height: display height in pixels.
         vfr: variable frame rate.
-        rotated: players turn it, many data loaders do not.
-        stretched: its pixels are not square; many data loaders ignore that.
+        rotated: has a rotation flag; players apply it, many data loaders do not.
+        non_square_pixels: many data loaders ignore the sample aspect ratio.
     """
 
     num_frames: int
@@ -34,41 +34,41 @@ class Media:
     height: int
     vfr: bool = False
     rotated: bool = False
-    stretched: bool = False
+    non_square_pixels: bool = False
 
 
-def look(path: Path, member: str = "") -> Media:
+def probe_media(path: Path, member: str = "") -> MediaInfo:
     """Decode a file, or a member of a tar, once.
 
     Raises:
-        VideoError: it is missing, damaged, or neither a video nor a picture.
+        VideoError: it is missing, damaged, or neither a video nor an image.
     """
     if not path.is_file():
         raise VideoError("no such file")
     if not member:
-        return _facts(path)
+        return _probe_file(path)
     with tempfile.TemporaryDirectory(prefix="wanctl-check-") as folder:
         copy = Path(folder) / ("member" + Path(member).suffix.lower())
         with tarfile.open(path) as tar:
             stream = tar.extractfile(member)
             assert stream is not None
             copy.write_bytes(stream.read())
-        return _facts(copy)
+        return _probe_file(copy)
 
 
-def _facts(path: Path) -> Media:
+def _probe_file(path: Path) -> MediaInfo:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         try:
-            with Image.open(path) as picture:
-                picture.load()
-                return Media(1, 0.0, 0.0, *picture.size)
+            with Image.open(path) as image:
+                image.load()
+                return MediaInfo(1, 0.0, 0.0, *image.size)
         except (OSError, ValueError) as error:
-            raise VideoError(f"not a readable picture: {error}") from error
+            raise VideoError(f"not a readable image: {error}") from error
     try:
         info = scan(path, max_fps=1).info
     except VideoError as error:
         raise VideoError(str(error).removeprefix(f"{path}: ")) from None
-    return Media(
+    return MediaInfo(
         num_frames=info.num_frames,
         fps=info.fps,
         seconds=info.duration_s,
@@ -76,5 +76,5 @@ def _facts(path: Path) -> Media:
         height=info.height,
         vfr=info.vfr,
         rotated=info.rotation != 0,
-        stretched=info.sar[0] != info.sar[1],
+        non_square_pixels=info.sar[0] != info.sar[1],
     )

@@ -1,7 +1,7 @@
-"""What other trainers' data sets hold: their files of names and captions, read as they read them.
+"""Reads the index and caption files of other trainers' data sets, as those trainers read them.
 
-Nothing is decoded here. Paths are resolved as the trainer in question resolves them; what it would
-leave out is listed all the same, with the reason.
+Nothing is decoded here. Paths are resolved as the trainer in question resolves them. Clips that it
+would skip are listed too.
 """
 
 import csv
@@ -27,15 +27,15 @@ class LayoutError(UserError):
 
 
 @dataclass(frozen=True)
-class Item:
-    """One clip as somebody's data set names it.
+class ExternalClip:
+    """One clip as an external data set lists it.
 
     Attributes:
-        path: of the video or picture, or of the tar that holds it.
-        member: name within the tar.
-        captions: none where it has none.
-        stated: what the layout says of the file: num_frames, fps, height, width.
-        name: for people, short.
+        path: the video or image, or the tar that holds it.
+        member: name within the tar; empty for a plain file.
+        captions: empty where the clip has none.
+        stated: properties that the index states: num_frames, fps, height, width.
+        name: short name for the output.
     """
 
     path: Path
@@ -46,32 +46,32 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A data set that was read.
+class ExternalDataset:
+    """The clips that an external data set lists.
 
     Attributes:
-        layout: what it was taken for.
-        items: its clips, in its own order.
-        notes: what is wrong with the set as a whole.
+        layout: name of the layout that was recognised.
+        clips: its clips, in its own order.
+        notes: problems of the data set as a whole.
     """
 
     layout: str
-    items: Sequence[Item]
+    clips: Sequence[ExternalClip]
     notes: Sequence[str] = ()
 
 
-def read_layout(path: Path) -> Listed:
-    """Find out in which layout a folder or an index file is, and list its clips.
+def read_layout(path: Path) -> ExternalDataset:
+    """Recognise the layout of a folder or an index file, and list its clips.
 
     Raises:
-        LayoutError: it is in none that is known, or its index is damaged.
+        LayoutError: the layout is unknown, or its index is damaged.
     """
     if path.is_file():
         return _file(path)
     if not path.is_dir():
         raise LayoutError(f"{path}: no such file or folder")
     if tars := sorted(path.glob("*.tar")):
-        return Listed("webdataset", [item for tar in tars for item in _tar(tar)])
+        return ExternalDataset("webdataset", [item for tar in tars for item in _tar(tar)])
     for name in ("videos2caption.json", "metadata.jsonl", "metadata.csv", "metadata.json",
                  "clips.csv", "dataset.csv"):  # fmt: skip
         if (path / name).is_file():
@@ -81,31 +81,33 @@ def read_layout(path: Path) -> Listed:
         return _file(tomls[0])
     for videos in ("videos.txt", "video.txt"):
         if (path / videos).is_file():
-            return _two_files(path, path / videos)
+            return _parallel_lists(path, path / videos)
     items = list(_folder(path, ".txt"))
     if not items:
         raise LayoutError(
             f"{path}: no layout that is known: wanted dataset.json (wanctl), *.tar, metadata.csv, "
             "metadata.jsonl, videos2caption.json, videos.txt, one *.toml, or videos with .txt files"
         )
-    return Listed("folder of videos with .txt", items)
+    return ExternalDataset("folder of videos with .txt", items)
 
 
-def _file(path: Path) -> Listed:
+def _file(path: Path) -> ExternalDataset:
     try:
         if path.suffix == ".toml":
             return _toml(path)
         if path.suffix == ".tar":
-            return Listed("webdataset", list(_tar(path)))
+            return ExternalDataset("webdataset", list(_tar(path)))
         if path.name == "videos2caption.json":
-            return Listed("fastvideo", list(_rows(_json_rows(path), path.parent / "videos")))
+            return ExternalDataset(
+                "fastvideo", list(_rows(_json_rows(path), path.parent / "videos"))
+            )
         if path.suffix in (".json", ".jsonl"):
             rows = _json_rows(path)
-            return Listed(f"{path.suffix[1:]} index", list(_rows(rows, path.parent)))
+            return ExternalDataset(f"{path.suffix[1:]} index", list(_rows(rows, path.parent)))
         if path.suffix == ".csv":
             text = path.read_text(encoding="utf-8-sig")
             rows = list(csv.DictReader(text.splitlines(keepends=True)))
-            return Listed("csv index", list(_rows(rows, path.parent)))
+            return ExternalDataset("csv index", list(_rows(rows, path.parent)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LayoutError(f"{path}: not readable: {str(error).splitlines()[0]}") from error
     raise LayoutError(f"{path}: no index that is known (.toml, .csv, .json, .jsonl, .tar)")
@@ -123,14 +125,14 @@ def _json_rows(path: Path) -> list[Mapping[str, Any]]:
     return data
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], base: Path) -> Iterator[Item]:
+def _rows(rows: Sequence[Mapping[str, Any]], base: Path) -> Iterator[ExternalClip]:
     for number, row in enumerate(rows, 1):
         name = next((row[key] for key in PATH_KEYS if row.get(key)), None)
         if name is None:
             raise ValueError(f"row {number}: none of the columns {', '.join(PATH_KEYS)}")
         text = next((row[key] for key in CAPTION_KEYS if row.get(key)), "")
         texts = [text] if isinstance(text, str) else list(text)
-        yield Item(
+        yield ExternalClip(
             path=base / name,
             captions=[each for each in texts if each.strip()],
             stated=_stated(row),
@@ -145,27 +147,27 @@ def _stated(row: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in values.items() if value not in (None, "")}
 
 
-def _two_files(folder: Path, videos: Path) -> Listed:
-    """finetrainers: videos.txt beside prompt.txt, line by line."""
+def _parallel_lists(folder: Path, videos: Path) -> ExternalDataset:
+    """finetrainers: videos.txt and prompt.txt, line by line."""
     names = ("captions.txt", "caption.txt", "prompts.txt", "prompt.txt")
-    words = next((folder / name for name in names if (folder / name).is_file()), None)
+    captions = next((folder / name for name in names if (folder / name).is_file()), None)
     paths = [line for line in videos.read_text(encoding="utf-8").splitlines() if line.strip()]
-    texts = words.read_text(encoding="utf-8").splitlines() if words else []
+    texts = captions.read_text(encoding="utf-8").splitlines() if captions else []
     notes = []
     if len(texts) != len(paths):
         notes.append(f"{videos.name} has {len(paths)} lines, the captions {len(texts)}")
     texts += [""] * (len(paths) - len(texts))
     items = [
-        Item(folder / path, captions=[text] if text.strip() else [], name=path)
+        ExternalClip(folder / path, captions=[text] if text.strip() else [], name=path)
         for path, text in zip(paths, texts, strict=False)
     ]
-    return Listed("finetrainers, two files", items, notes)
+    return ExternalDataset("finetrainers, two files", items, notes)
 
 
-def _folder(folder: Path, extension: str) -> Iterator[Item]:
-    """Every video or picture with its side-car; a captions.json there counts instead."""
-    listed = folder / "captions.json"
-    several = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else None
+def _folder(folder: Path, extension: str) -> Iterator[ExternalClip]:
+    """Every video or image with its caption file; a captions.json takes precedence."""
+    captions_json = folder / "captions.json"
+    several = json.loads(captions_json.read_text("utf-8")) if captions_json.is_file() else None
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in MEDIA_SUFFIXES or path.name.startswith("."):
             continue
@@ -174,17 +176,17 @@ def _folder(folder: Path, extension: str) -> Iterator[Item]:
         else:
             side = path.with_suffix(extension)
             texts = [side.read_text(encoding="utf-8-sig").strip()] if side.is_file() else []
-        yield Item(path, captions=[text for text in texts if text.strip()], name=path.name)
+        yield ExternalClip(path, captions=[text for text in texts if text.strip()], name=path.name)
 
 
-def _toml(path: Path) -> Listed:
+def _toml(path: Path) -> ExternalDataset:
     config = tomllib.loads(path.read_text(encoding="utf-8"))
     if "directory" in config:
-        return Listed("diffusion-pipe", list(_directories(config["directory"])))
+        return ExternalDataset("diffusion-pipe", list(_directories(config["directory"])))
     if "datasets" not in config:
         raise ValueError("neither [[datasets]] (musubi-tuner) nor [[directory]] (diffusion-pipe)")
     general = config.get("general", {})
-    items: dict[Path, Item] = {}
+    items: dict[Path, ExternalClip] = {}
     notes = []
     caches: list[str] = []
     for block in config["datasets"]:
@@ -198,25 +200,25 @@ def _toml(path: Path) -> Listed:
         wrong = [n for n in block.get("target_frames", ()) if n % 4 != 1]
         if wrong:
             notes.append(f"target_frames {wrong} are not 4n+1 and will be cut down")
-    return Listed("musubi-tuner", list(items.values()), notes)
+    return ExternalDataset("musubi-tuner", list(items.values()), notes)
 
 
-def _block(toml: Path, block: Mapping[str, Any], extension: str) -> Iterator[Item]:
+def _block(toml: Path, block: Mapping[str, Any], extension: str) -> Iterator[ExternalClip]:
     for key in ("video_directory", "image_directory"):
         if key in block:
             yield from _folder(_existing(Path(block[key])), extension)
     for key in ("video_jsonl_file", "image_jsonl_file"):
         if key in block:
-            # as there: beside the working folder first, then beside the index
+            # as musubi-tuner does: relative to the working folder first, then to the index
             index = next((p for p in (Path(block[key]), toml.parent / block[key]) if p.exists()),
                          Path(block[key]))  # fmt: skip
             for item in _rows(_json_rows(index), Path()):
                 near = index.parent / item.path
                 use = near if not item.path.exists() and near.exists() else item.path
-                yield Item(use, captions=item.captions, stated=item.stated, name=item.name)
+                yield ExternalClip(use, captions=item.captions, stated=item.stated, name=item.name)
 
 
-def _directories(blocks: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+def _directories(blocks: Sequence[Mapping[str, Any]]) -> Iterator[ExternalClip]:
     for block in blocks:
         yield from _folder(_existing(Path(block["path"])), ".txt")
 
@@ -227,7 +229,7 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _tar(path: Path) -> Iterator[Item]:
+def _tar(path: Path) -> Iterator[ExternalClip]:
     """Samples of one shard: files that share a name up to the first dot."""
     samples: dict[str, dict[str, tarfile.TarInfo]] = {}
     try:
@@ -245,7 +247,7 @@ def _tar(path: Path) -> Iterator[Item]:
 
 def _sample(
     path: Path, tar: tarfile.TarFile, files: Mapping[str, tarfile.TarInfo]
-) -> Iterator[Item]:
+) -> Iterator[ExternalClip]:
     def text(suffix: str) -> str:
         stream = tar.extractfile(files[suffix]) if suffix in files else None
         return stream.read().decode("utf-8", "replace") if stream else ""
@@ -255,14 +257,14 @@ def _sample(
         return
     facts = json.loads(text("json") or "{}")
     facts = facts if isinstance(facts, dict) else {}
-    words = text("txt") or next(
+    caption = text("txt") or next(
         (facts[k] for k in CAPTION_KEYS if isinstance(facts.get(k), str)), ""
     )
     member = files[media[0]]
-    yield Item(
+    yield ExternalClip(
         path,
         member=member.name,
-        captions=[words.strip()] if words.strip() else [],
+        captions=[caption.strip()] if caption.strip() else [],
         stated=_stated(facts),
         name=f"{path.name}/{member.name}",
     )

@@ -22,10 +22,11 @@ from wanctl.data.export import (
     plan_clip,
 )
 from wanctl.errors import UserError
-from wanctl.exchange.check import Row, Wanted, check_dataset, check_items
-from wanctl.exchange.layouts import LAYOUTS, Layout, Sample, Target
-from wanctl.exchange.ledger import Ledger
+from wanctl.exchange.check import CheckRow, TrainingShapes, check_dataset, check_external
+from wanctl.exchange.layouts import LAYOUTS, Layout
+from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.readers import read_layout
+from wanctl.exchange.sample import ExportSample, ExportTarget
 from wanctl.exchange.shards import WORK, write_shards
 from wanctl.listing import show
 from wanctl.log import log, progress
@@ -42,20 +43,20 @@ class UnusableError(UserError):
 
 
 def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None) -> None:
-    """Cut the kept clips out and lay them down as another program reads them.
+    """Cut out the kept clips and write them in the layout that another program reads.
 
-    Clips that are there already are kept, and clips of an earlier export that are not selected
-    any more are taken away.
+    Files that exist already are kept, and files of clips that an earlier export wrote and the
+    selection no longer keeps are deleted.
 
     Args:
         loaded: the recipe; `export`, `dataset`, `caption.backends` and `train_dit` are used.
         out: the run folder.
-        to: gets the files.
+        to: receives the files.
         layout: a row of LAYOUTS; default: the recipe's.
 
     Raises:
         DatasetError: no data set or no such selection.
-        ExportError: the folder holds an unknown `export.json`.
+        ExportError: the folder holds an `export.json` that no export wrote.
         UnusableError: the selection keeps no clip.
         WriteError: the folder cannot be written.
     """
@@ -68,40 +69,40 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
             f"{dataset.path}: selection {recipe.dataset.selection!r} keeps no clip; "
             "`wanctl data check` says why"
         )
-    target = Target(to.resolve(), _form(loaded).fps, recipe.train_dit.buckets)
+    target = ExportTarget(to.resolve(), _export_format(loaded).fps, recipe.train_dit.buckets)
     target.folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.folder)
-    words = read_captions(dataset, recipe.caption.backends, [clip["id"] for clip in clips])
-    run = _Export(loaded, LAYOUTS[name], target, clips, words)
+    captions = read_captions(dataset, recipe.caption.backends, [clip["id"] for clip in clips])
+    run = _Export(loaded, LAYOUTS[name], target, clips, captions)
     samples, files = run.write()
     card = describe(dataset, loaded)
-    run.settle(replace(card, layout=name, exported=_totals(samples)), files)
-    _tell(to, name, samples, run.ledger.left_out)
+    run.write_index(replace(card, layout=name, exported=_totals(samples)), files)
+    _log_result(to, name, samples, run.manifest.left_out)
 
 
 class _Export:
-    """One export: plans, files, index."""
+    """One export: the plans of its clips, its video files, its index files."""
 
     def __init__(
         self,
         loaded: LoadedRecipe,
         layout: Layout,
-        target: Target,
+        target: ExportTarget,
         clips: Sequence[Mapping[str, Any]],
-        words: Mapping[str, Sequence[Caption]],
+        captions: Mapping[str, Sequence[Caption]],
     ) -> None:
         self._loaded = loaded
         self._layout = layout
         self._target = target
-        self._words = words
+        self._captions = captions
         self._rows = {clip["id"]: clip for clip in clips}
         folder = target.folder / (WORK if layout.packed else layout.videos)
-        form = _form(loaded)
+        form = _export_format(loaded)
         self._plans = [plan_clip(clip, folder, form) for clip in clips]
-        self.ledger = Ledger(target.folder)
+        self.manifest = ExportManifest(target.folder)
 
-    def write(self) -> tuple[list[Sample], list[str]]:
-        """Write the videos; returns what became files, and the names of the files."""
+    def write(self) -> tuple[list[ExportSample], list[str]]:
+        """Write the videos; returns the samples that were written and the names of the files."""
         with (
             _pool(self._loaded) as pool,
             progress(len(self._plans), "export clips") as bar,
@@ -112,36 +113,36 @@ class _Export:
                     self._target.folder,
                     self._plans,
                     self._sample,
-                    self.ledger,
+                    self.manifest,
                     shard_bytes=shard_bytes,
                     pool=pool,
                     progress=bar,
                 )
-                made = [plan for plan in self._plans if plan.id not in self.ledger.left_out]
+                made = [plan for plan in self._plans if plan.id not in self.manifest.left_out]
                 return [self._sample(plan) for plan in made], names
-            self.ledger.claim(self._name(plan) for plan in self._plans)
+            self.manifest.record_files(self._name(plan) for plan in self._plans)
             results = list(cut_clips(self._plans, pool, bar))
-        self.ledger.left_out = {plan.id: why for plan, why in results if why}
+        self.manifest.left_out = {plan.id: why for plan, why in results if why}
         made = [plan for plan, why in results if not why]
         return [self._sample(plan) for plan in made], [self._name(plan) for plan in made]
 
-    def settle(self, card: Card, videos: Sequence[str]) -> None:
-        """Write index and card, and take away what is stale."""
+    def write_index(self, card: Card, videos: Sequence[str]) -> None:
+        """Write the index files and the data card, and delete stale files."""
         folder = self._target.folder
-        made = [plan for plan in self._plans if plan.id not in self.ledger.left_out]
+        made = [plan for plan in self._plans if plan.id not in self.manifest.left_out]
         index = self._layout.index([self._sample(plan) for plan in made], self._target)
-        self.ledger.claim([*index, *CARD_FILES])
+        self.manifest.record_files([*index, *CARD_FILES])
         for name, text in index.items():
             _write_changed(folder / name, text.encode())
         write_card(folder, card)
-        removed = self.ledger.settle([*videos, *index, *CARD_FILES])
+        removed = self.manifest.remove_stale([*videos, *index, *CARD_FILES])
         if removed:
-            log.info("%s: %d files of an earlier export are gone", folder, removed)
+            log.info("%s: deleted %d files of an earlier export", folder, removed)
 
     def _name(self, plan: ClipPlan) -> str:
         return plan.path.relative_to(self._target.folder).as_posix()
 
-    def _sample(self, plan: ClipPlan) -> Sample:
+    def _sample(self, plan: ClipPlan) -> ExportSample:
         row = self._rows[plan.id]
         facts = {
             "source": row["source"],
@@ -152,47 +153,51 @@ class _Export:
             "weight": 1.0 if row["weight"] is None else row["weight"],
             "labels": {each["filter"]: each["label"] for each in row["labels"] or ()},
         }
-        return Sample(plan.file, self._words.get(plan.id, ()), facts)
+        return ExportSample(plan.file, self._captions.get(plan.id, ()), facts)
 
 
 def check(loaded: LoadedRecipe, out: Path, path: Path | None, table: Path | None) -> None:
-    """Say of every clip whether training takes it, into which bucket, and why not.
+    """List for every clip whether training uses it, in which bucket, and why not.
 
     Args:
-        loaded: the recipe; its `train_dit` buckets and frame rate are the measure.
+        loaded: the recipe; clips are checked against its `train_dit` buckets and frame rate.
         out: the run folder.
         path: a data set directory, or a folder or index file in another trainer's layout;
             None: the recipe's data set.
-        table: CSV file that gets every row.
+        table: CSV file that receives every row.
 
     Raises:
-        LayoutError: the path is in no layout that is known.
+        LayoutError: the layout of the path is unknown.
         UnusableError: no clip would be trained on.
     """
     recipe = loaded.recipe
-    wanted = Wanted(recipe.train_dit.buckets, recipe.train_dit.clip_fps)
+    shapes = TrainingShapes(recipe.train_dit.buckets, recipe.train_dit.clip_fps)
     where = path or recipe.dataset.path or out / "dataset"
     if path is None or (where / "dataset.json").is_file():
         dataset = DatasetDir.open(where)
         selection = recipe.dataset.selection
-        kept_clips(dataset, selection)  # says which selections there are
-        rows = list(check_dataset(dataset, selection, recipe.caption.backends, wanted))
+        kept_clips(
+            dataset, selection
+        )  # raises, listing the selections, where there is none of that name
+        rows = list(check_dataset(dataset, selection, recipe.caption.backends, shapes))
     else:
-        listed = read_layout(where)
-        log.info("%s: read as %s, %d clips", where, listed.layout, len(listed.items))
-        for note in listed.notes:
+        external = read_layout(where)
+        log.info("%s: read as %s, %d clips", where, external.layout, len(external.clips))
+        for note in external.notes:
             log.warning("%s: %s", where, note)
-        with _pool(loaded) as pool, progress(len(listed.items), "check") as bar:
-            rows = list(check_items(listed.items, wanted, pool, bar))
+        with _pool(loaded) as pool, progress(len(external.clips), "check") as bar:
+            rows = list(check_external(external.clips, shapes, pool, bar))
     _show(rows, table)
     if any(row.state == "no caption" for row in rows) and not any(
         row.state == "in" for row in rows
     ):
-        log.warning("none of the clips that fit has a caption: enough for train-vae alone")
+        log.warning(
+            "none of the clips that fit has a caption: train-vae can use them, train-dit not"
+        )
     elif not any(row.state == "in" for row in rows):
         counts = Counter(row.state for row in rows)
-        told = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no clips"
-        raise UnusableError(f"{where}: nothing to train on: {told}")
+        states = ", ".join(f"{n} {state}" for state, n in counts.most_common()) or "no clips"
+        raise UnusableError(f"{where}: nothing to train on: {states}")
 
 
 def _pool(loaded: LoadedRecipe) -> DecodePool:
@@ -200,18 +205,18 @@ def _pool(loaded: LoadedRecipe) -> DecodePool:
     return DecodePool(decode.workers, decode.timeout_s, int(decode.memory_gb * 2**30))
 
 
-def _show(rows: Sequence[Row], table: Path | None) -> None:
-    columns = [column.name for column in fields(Row)]
+def _show(rows: Sequence[CheckRow], table: Path | None) -> None:
+    columns = [column.name for column in fields(CheckRow)]
     if table is not None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(row.cells() for row in rows)
         write_bytes(table, text.getvalue().encode())
-    told = rows[:ROWS_SHOWN] if sys.stdout.isatty() else rows
-    show(columns, (row.cells() for row in told))
-    if len(told) < len(rows):
-        log.info("%d more; --csv FILE gets all", len(rows) - len(told))
+    shown = rows[:ROWS_SHOWN] if sys.stdout.isatty() else rows
+    show(columns, (row.cells() for row in shown))
+    if len(shown) < len(rows):
+        log.info("%d more rows; --csv FILE writes all", len(rows) - len(shown))
     states = Counter(row.state for row in rows)
     log.info(
         "%d clips: %s", len(rows), ", ".join(f"{n} {state}" for state, n in states.most_common())
@@ -220,7 +225,7 @@ def _show(rows: Sequence[Row], table: Path | None) -> None:
         log.info("bucket %s: %d clips", bucket, count)
 
 
-def _form(loaded: LoadedRecipe) -> ExportFormat:
+def _export_format(loaded: LoadedRecipe) -> ExportFormat:
     section = loaded.recipe.export
     return ExportFormat(
         fps=section.fps or loaded.recipe.train_dit.clip_fps,
@@ -232,12 +237,12 @@ def _form(loaded: LoadedRecipe) -> ExportFormat:
 
 
 def _write_changed(path: Path, data: bytes) -> None:
-    # thousands of side-car files are not worth a flush each when nothing changed
+    # writing flushes to disk, which is slow for thousands of unchanged caption files
     if not path.exists() or path.read_bytes() != data:
         write_bytes(path, data)
 
 
-def _totals(samples: Sequence[Sample]) -> dict[str, Any]:
+def _totals(samples: Sequence[ExportSample]) -> dict[str, Any]:
     return {
         "clips": len(samples),
         "seconds": round(sum(s.file.num_frames / s.file.fps for s in samples), 3),
@@ -246,10 +251,14 @@ def _totals(samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _tell(to: Path, name: str, samples: Sequence[Sample], left_out: Mapping[str, str]) -> None:
-    log.info("%d clips in %s, laid out for %s", len(samples), to, LAYOUTS[name].read_by)
-    bare = sum(not sample.captions for sample in samples)
-    if bare:
-        log.warning("%d of them have no caption; `wanctl caption` gives them words", bare)
+def _log_result(
+    to: Path, name: str, samples: Sequence[ExportSample], left_out: Mapping[str, str]
+) -> None:
+    log.info("%d clips in %s, in the layout of %s", len(samples), to, LAYOUTS[name].read_by)
+    without = sum(not sample.captions for sample in samples)
+    if without:
+        log.warning("%d of them have no caption; `wanctl caption` writes captions", without)
     if left_out:
-        log.warning("%d clips could not be exported; export.json there says why", len(left_out))
+        log.warning(
+            "%d clips could not be exported; export.json there gives the reasons", len(left_out)
+        )

@@ -12,41 +12,41 @@ from wanctl.recipe.load import load_recipe
 
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory):
-    """75 frames at 25 fps, 128x96, each with a bright column that names it."""
+    """A video of 75 frames at 25 fps, 128x96; a bright column marks the frame number."""
     path = tmp_path_factory.mktemp("footage") / "a.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
         stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
         for index in range(75):
-            picture = np.full((96, 128, 3), 60, np.uint8)
-            picture[:, index : index + 8] = 230
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            frame = np.full((96, 128, 3), 60, np.uint8)
+            frame[:, index : index + 8] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
         container.mux(stream.encode(None))
     return path
 
 
 @pytest.fixture
 def make_set(footage):
-    """Writes a data set: clips of 25 frames `a`, `b` (cropped), `c`; `d` is dropped."""
+    """make_set(path) writes clips `a`, `b` (cropped) and `c` of 25 frames; `d` is dropped."""
 
     def make(path):
         dataset = DatasetDir.create_or_open(path)
         base = {"source": str(footage), "time_base_num": 1, "time_base_den": 12800}
         base |= {"width": 128, "height": 96, "fps": 25.0, "num_frames": 25, "vfr": False}
-        spans = {"a": (0, 25), "b": (25, 50), "c": (50, 75), "d": (0, 5)}
+        frame_ranges = {"a": (0, 25), "b": (25, 50), "c": (50, 75), "d": (0, 5)}
         rows = [
             {**base, "id": i, "start_pts": s * 512, "end_pts": e * 512, "shot": 0}
             | {"start_s": s / 25, "end_s": e / 25, "num_frames": e - s}
-            for i, (s, e) in spans.items()
+            for i, (s, e) in frame_ranges.items()
         ]
         dataset.write_part("clips", "part-00000", rows)
         (duration,) = build_filters({"duration": {"min_s": 1}})
-        found = [
+        measured = [
             {"id": r["id"], "duration_s": r["end_s"] - r["start_s"], "num_frames": r["num_frames"]}
             for r in rows
         ]
         schema = evidence_schema(duration.filter.evidence)
-        dataset.write_part(duration.table, "part-00000", found, schema=schema)
+        dataset.write_part(duration.table, "part-00000", measured, schema=schema)
         crop = {"crop_x": 8, "crop_y": 8, "crop_w": 112, "crop_h": 80}
         chosen = [
             {"id": "a", "kept": True, "reasons": [], "weight": 0.5,
@@ -56,14 +56,14 @@ def make_set(footage):
             {"id": "d", "kept": False, "reasons": ["duration: lasts 0.20 s, at least 1 s wanted"]},
         ]  # fmt: skip
         dataset.write_part("selections/default", "", chosen)
-        words = [
+        captions = [
             {"id": "a", "text": 'A cat, "Tom"', "variant": "long", "backend": "sidecar"},
             {"id": "a", "text": "猫", "variant": "short", "backend": "sidecar"},
             {"id": "b", "text": "A dog.", "variant": "default", "backend": "sidecar"},
         ]
-        dataset.write_part("captions/sidecar@v1", "part-00000", words)
-        words = [{"id": i, "text": f"A video {i}."} for i in "abc"]
-        dataset.write_part("captions/template@v1", "part-00000", words)
+        dataset.write_part("captions/sidecar@v1", "part-00000", captions)
+        captions = [{"id": i, "text": f"A video {i}."} for i in "abc"]
+        dataset.write_part("captions/template@v1", "part-00000", captions)
         return dataset
 
     return make
@@ -71,7 +71,7 @@ def make_set(footage):
 
 @pytest.fixture
 def loaded(tmp_path, make_set):
-    """Recipe over a data set in `set`; keywords `a__b=c` set keys."""
+    """loaded(*overrides) -> a recipe that uses a data set in `set`."""
     make_set(tmp_path / "set")
     text = f"""
 dataset: {{path: {tmp_path / "set"}}}

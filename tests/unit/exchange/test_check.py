@@ -21,7 +21,7 @@ def rows_of(loaded, tmp_path, path=None):
     return {row["name"]: row for row in rows}
 
 
-def test_each_clip_of_a_data_set_gets_its_reason(loaded, tmp_path, make_set):
+def test_every_clip_of_a_data_set_has_a_state_and_a_reason(loaded, tmp_path, make_set):
     DatasetDir.open(tmp_path / "set")
     rows = rows_of(loaded(), tmp_path)
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -32,18 +32,18 @@ def test_each_clip_of_a_data_set_gets_its_reason(loaded, tmp_path, make_set):
     assert rows["a"]["notes"] == "25 fps retimed to 16; 3 frames past 4n+1"
     assert (rows["b"]["width"], rows["b"]["height"]) == ("112", "80")
     assert rows["d"]["why"] == "duration: lasts 0.20 s, at least 1 s wanted"
-    assert rows["d"]["bucket"] == "1x64x96", "which bucket would take it"
+    assert rows["d"]["bucket"] == "1x64x96", "the bucket that would take it"
 
 
-def test_what_keeps_a_clip_out_of_the_buckets_is_said_in_numbers(loaded, tmp_path):
+def test_clips_that_fit_no_bucket_are_counted_by_state(loaded, tmp_path):
     wide = '[{"frames": 81, "height": 64, "width": 96}]'
-    said = rows_of(loaded(f"train_dit.buckets={wide}"), tmp_path)
-    assert said.endswith("set: nothing to train on: 3 no bucket, 1 dropped")
+    message = rows_of(loaded(f"train_dit.buckets={wide}"), tmp_path)
+    assert message.endswith("set: nothing to train on: 3 no bucket, 1 dropped")
 
 
 @pytest.fixture
 def folder(tmp_path, footage):
-    """Three good copies, one cut short, one that is no video, one picture, one bare."""
+    """Three copies of one video, one of them without a caption; a truncated file; an image."""
     where = tmp_path / "theirs"
     where.mkdir()
     for name in ("a", "b", "bare"):
@@ -57,7 +57,7 @@ def folder(tmp_path, footage):
     return where
 
 
-def test_a_folder_with_side_cars(loaded, tmp_path, folder):
+def test_a_folder_with_caption_files(loaded, tmp_path, folder):
     rows = rows_of(loaded(), tmp_path, folder)
     assert {name: row["state"] for name, row in rows.items()} == {
         "a.mp4": "in", "b.mp4": "in", "bare.mp4": "no caption", "cut.mp4": "unreadable",
@@ -70,10 +70,10 @@ def test_a_folder_with_side_cars(loaded, tmp_path, folder):
     assert rows["p.png"]["bucket"] == "1x64x96"
 
 
-def test_every_index_file_of_the_rivals_is_read(tmp_path, folder):
+def test_index_files_of_other_trainers_are_read(tmp_path, folder):
     def names(path):
-        listed = read_layout(path)
-        return listed.layout, [(i.path.name, list(i.captions)) for i in listed.items], listed.notes
+        data = read_layout(path)
+        return data.layout, [(c.path.name, list(c.captions)) for c in data.clips], data.notes
 
     want = [("a.mp4", ["words"]), ("gone.mp4", [])]
     (tmp_path / "metadata.csv").write_text("video,prompt\ntheirs/a.mp4,words\ntheirs/gone.mp4,\n")
@@ -88,8 +88,8 @@ def test_every_index_file_of_the_rivals_is_read(tmp_path, folder):
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "videos.txt").write_text("a.mp4\ngone.mp4\n")
     (tmp_path / "two" / "prompt.txt").write_text("words\n")
-    layout, items, notes = names(tmp_path / "two")
-    assert (layout, items) == ("finetrainers, two files", want)
+    layout, clips, notes = names(tmp_path / "two")
+    assert (layout, clips) == ("finetrainers, two files", want)
     assert notes == ["videos.txt has 2 lines, the captions 1"]
     pipe = tmp_path / "pipe.toml"
     pipe.write_text(f"[[directory]]\npath = {str(folder)!r}\n")
@@ -97,8 +97,8 @@ def test_every_index_file_of_the_rivals_is_read(tmp_path, folder):
     musubi = tmp_path / "musubi.toml"
     block = f"[[datasets]]\nvideo_directory = {str(folder)!r}\ncache_directory = 'c'\n"
     musubi.write_text(f"{block}target_frames = [1, 24]\n\n{block}")
-    layout, items, notes = names(musubi)
-    assert (layout, len(items)) == ("musubi-tuner", 5)
+    layout, clips, notes = names(musubi)
+    assert (layout, len(clips)) == ("musubi-tuner", 5)
     assert notes == [
         "target_frames [24] are not 4n+1 and will be cut down",
         "cache_directory c serves two [[datasets]]; each needs its own",
@@ -106,11 +106,11 @@ def test_every_index_file_of_the_rivals_is_read(tmp_path, folder):
     with tarfile.open(tmp_path / "s.tar", "w") as tar:
         tar.add(folder / "a.mp4", "x/0.mp4")
         tar.add(folder / "a.txt", "x/0.txt")
-    (item,) = read_layout(tmp_path / "s.tar").items
-    assert (item.member, item.captions) == ("x/0.mp4", ["words"])
+    (clip,) = read_layout(tmp_path / "s.tar").clips
+    assert (clip.member, clip.captions) == ("x/0.mp4", ["words"])
 
 
-def test_lies_about_a_file_are_found(loaded, tmp_path, folder):
+def test_wrong_statements_about_a_file_are_noted(loaded, tmp_path, folder):
     index = folder / "metadata.csv"
     index.write_text("path,caption,num_frames,fps\na.mp4,one,81,25\na.mp4,two,75,25\n")
     rows = rows_of(loaded(), tmp_path, folder)
@@ -121,7 +121,7 @@ def test_lies_about_a_file_are_found(loaded, tmp_path, folder):
     assert (rows["gone.mp4"]["state"], rows["gone.mp4"]["why"]) == ("unreadable", "no such file")
 
 
-def test_what_cannot_be_read_is_one_line_and_exit_code_2(tmp_path, capsys):
+def test_an_unreadable_layout_is_one_line_and_exit_code_2(tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(LayoutError, match="no layout that is known: wanted"):
         read_layout(tmp_path / "nothing")

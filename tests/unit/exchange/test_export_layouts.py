@@ -29,7 +29,7 @@ def records(path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_complete_repeatable_and_described(loaded, tmp_path, layout):
+def test_every_layout_is_complete_deterministic_and_has_a_card(loaded, tmp_path, layout):
     export(loaded(), tmp_path, tmp_path / "one", layout)
     export(loaded(), tmp_path, tmp_path / "one", layout)
     first = hashes(tmp_path / "one")
@@ -45,7 +45,7 @@ def test_every_layout_is_complete_repeatable_and_described(loaded, tmp_path, lay
     assert hashes(tmp_path / "one") == first
 
 
-def test_files_are_whole_latents_at_the_training_rate_with_the_crop(loaded, tmp_path):
+def test_files_are_cropped_at_the_training_rate_and_4n_plus_1_long(loaded, tmp_path):
     export(loaded(), tmp_path, tmp_path / "to")
     rows = table(tmp_path / "to" / "clips.csv")
     assert [(r["id"], r["caption"]) for r in rows] == [
@@ -55,7 +55,7 @@ def test_files_are_whole_latents_at_the_training_rate_with_the_crop(loaded, tmp_
     assert (info.num_frames, info.fps, info.width, info.height) == (13, 16, 112, 80)
 
 
-def test_trainers_find_files_and_words_where_they_look(loaded, tmp_path):
+def test_index_files_hold_the_paths_and_captions_that_trainers_read(loaded, tmp_path):
     to = tmp_path / "to"
     export(loaded(), tmp_path, to, "diffsynth")
     rows = table(to / "metadata.csv")
@@ -83,10 +83,10 @@ def test_trainers_find_files_and_words_where_they_look(loaded, tmp_path):
     assert entry["path"] == "b.mp4"
     assert entry["cap"] == ["A dog."]
     assert (entry["fps"], entry["duration"]) == (16, 13 / 16)
-    assert not (to / "dataset.toml").exists(), "files of the layout before are stale"
+    assert not (to / "dataset.toml").exists(), "files of the previous layout are stale"
 
 
-def test_hugging_face_reads_the_finetrainers_layout_by_its_column(loaded, tmp_path):
+def test_the_finetrainers_index_has_the_column_that_videofolder_requires(loaded, tmp_path):
     export(loaded(), tmp_path, tmp_path / "to", "finetrainers")
     lines = records(tmp_path / "to" / "metadata.jsonl")
     assert lines[1] == {"file_name": "videos/b.mp4", "caption": "A dog."}
@@ -114,30 +114,30 @@ def test_the_webdataset_library_reads_the_shards(loaded, tmp_path, recwarn):
     assert scan(tmp_path / "a.mp4").info.num_frames == 13
 
 
-def test_whole_shards_are_kept_after_a_kill(loaded, tmp_path, monkeypatch):
+def test_complete_shards_are_kept_after_a_kill(loaded, tmp_path, monkeypatch):
     to = tmp_path / "to"
     recipe = loaded("export.shard_mb=0.001")
     export(recipe, tmp_path, to, "webdataset")
-    whole = hashes(to)
+    complete = hashes(to)
     packed = []
     pack = shards._pack
 
-    def spy(path, samples):
+    def recording_pack(path, samples):
         packed.append(path.name)
         pack(path, samples)
 
-    monkeypatch.setattr(shards, "_pack", spy)
+    monkeypatch.setattr(shards, "_pack", recording_pack)
     export(recipe, tmp_path, to, "webdataset")
     assert packed == []
     (to / "shard-000002.tar").unlink()
     (to / "shard-000001.tar").write_bytes(b"torn")
     export(recipe, tmp_path, to, "webdataset")
-    # the last whole one is made again: it could be the short end of a smaller selection
+    # the last complete one is written again: it may be the short end of a smaller selection
     assert packed == ["shard-000000.tar", "shard-000001.tar", "shard-000002.tar"]
-    assert hashes(to) == whole
+    assert hashes(to) == complete
 
 
-def test_a_later_selection_takes_its_clips_away(loaded, tmp_path):
+def test_clips_that_a_later_selection_drops_are_deleted(loaded, tmp_path):
     to = tmp_path / "to"
     to.mkdir()
     (to / "videos").mkdir()
@@ -149,7 +149,7 @@ def test_a_later_selection_takes_its_clips_away(loaded, tmp_path):
     assert sorted(path.name for path in (to / "videos").iterdir()) == ["b.mp4", "b.txt", "mine.mp4"]
 
 
-def test_a_clip_that_fails_is_accounted_for(loaded, tmp_path):
+def test_a_clip_that_fails_is_recorded_as_left_out(loaded, tmp_path):
     recipe = loaded("export.shard_mb=0.001")
     dataset = DatasetDir.open(tmp_path / "set")
     rows = dataset.read("clips").to_pylist()
@@ -166,7 +166,7 @@ def test_a_clip_that_fails_is_accounted_for(loaded, tmp_path):
     assert hashes(tmp_path / "webdataset") == before
 
 
-def test_nothing_to_export_is_an_error_and_writes_nothing(loaded, tmp_path):
+def test_an_empty_selection_is_an_error_and_writes_nothing(loaded, tmp_path):
     recipe = loaded()
     dataset = DatasetDir.open(tmp_path / "set")
     dataset.write_part("selections/default", "", [{"id": "a", "kept": False, "reasons": ["x: y"]}])

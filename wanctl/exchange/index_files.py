@@ -1,4 +1,4 @@
-"""Index files of layouts in which every clip is a file. Each function gives name -> text.
+"""Index files of the layouts in which every clip is a file. Each function returns name -> text.
 
 Paths inside are relative to the export's folder wherever the reader allows it.
 """
@@ -7,20 +7,19 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from wanctl.exchange.layouts import Sample, Target
+from wanctl.exchange.sample import ExportSample, ExportTarget
 
 
-def nothing(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
-    """No index: everything is inside the shards."""
+def no_index(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
+    """No index files: the shards hold everything."""
     del samples, target
     return {}
 
 
-def clips_csv(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
-    """`clips.csv`: path, caption and facts of every file."""
+def clips_csv(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
+    """`clips.csv`: path, caption, id, size, frame count and frame rate of every file."""
     columns = ("path", "caption", "id", "num_frames", "height", "width", "fps")
     rows = [
         (_path(s, target), s.caption, s.file.id, s.file.num_frames, s.file.height, s.file.width,
@@ -30,7 +29,7 @@ def clips_csv(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str
     return {"clips.csv": _csv(columns, rows)}
 
 
-def diffsynth(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+def diffsynth(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
     """`metadata.csv` with `video` and `prompt`; paths are joined to --dataset_base_path.
 
     Its loader keeps the file's own frames (no retiming) and shortens a clip that is below
@@ -41,12 +40,12 @@ def diffsynth(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str
     return {"metadata.csv": _csv(("video", "prompt"), rows)}
 
 
-def musubi(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
-    """`dataset.toml`, a .txt beside every video, and the same as `metadata.jsonl`.
+def musubi(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
+    """`dataset.toml`, a .txt next to every video, and `metadata.jsonl` with the same captions.
 
-    One `[[datasets]]` per picture size, each with a cache folder of its own, as it demands.
+    One `[[datasets]]` per frame size, each with its own cache folder, which the program requires.
     No `source_fps`: the files have the model's frame rate already. A clip with fewer frames than
-    a target frame count gives no sample there. Source: kohya-ss/musubi-tuner,
+    a target frame count yields no sample there. Source: kohya-ss/musubi-tuner,
     docs/dataset_config.md (commit 01d5904f); issue 99.
     """
     lines = [json.dumps({"video_path": str(s.file.path), "caption": s.caption}, ensure_ascii=False)
@@ -77,13 +76,14 @@ def musubi(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
     }
 
 
-def diffusion_pipe(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
-    """`dataset.toml` and a .txt beside every video; `captions.json` where a clip has several.
+def diffusion_pipe(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
+    """`dataset.toml` and a .txt next to every video; `captions.json` where a clip has several.
 
-    A video goes to the size bucket of the nearest aspect that is not longer than itself and never
-    to a bucket of one frame; without a caption it is passed over. It retimes files to the model's
-    rate (16 for Wan), so export at that rate. Source: tdrussell/diffusion-pipe,
-    utils/dataset.py (commit 0784ca8b) and examples/dataset.toml (5145971c).
+    The program puts a video into the size bucket with the nearest aspect ratio that is not longer
+    than the video, never into a bucket of one frame, and skips it where it has no caption. It
+    retimes files to the model's rate (16 for Wan), so export at that rate. Source:
+    tdrussell/diffusion-pipe, utils/dataset.py (commit 0784ca8b) and examples/dataset.toml
+    (5145971c).
     """
     shapes = sorted({(b.width, b.height, b.frames) for b in target.buckets}, key=lambda s: s[::-1])
     files = {
@@ -93,15 +93,15 @@ def diffusion_pipe(samples: "Sequence[Sample]", target: "Target") -> Mapping[str
         **_sidecars(samples),
     }
     if any(len(sample.captions) > 1 for sample in samples):
-        several = {s.file.path.name: [words.text for words in s.captions] for s in samples}
+        several = {s.file.path.name: [caption.text for caption in s.captions] for s in samples}
         files["videos/captions.json"] = _json(several)
     return files
 
 
-def finetrainers(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
+def finetrainers(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
     """`metadata.jsonl` with `file_name` and `caption`, and `training.json` for --dataset_config.
 
-    Read through Hugging Face's `videofolder`, which wants the column `file_name`. Buckets there
+    Read through Hugging Face's `videofolder`, which requires the column `file_name`. Its buckets
     are (frames, height, width). Source: a-r-r-o-w/finetrainers, docs/dataset/README.md and
     finetrainers/data/dataset.py (commit 1483b30d).
     """
@@ -123,11 +123,11 @@ def finetrainers(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, 
     return {"metadata.jsonl": text, "training.json": _json(config)}
 
 
-def fastvideo(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str]:
-    """`videos2caption.json` beside `videos/`, and `merge.txt` for its older scripts.
+def fastvideo(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
+    """`videos2caption.json` next to `videos/`, and `merge.txt` for its older scripts.
 
-    The input of its preprocessing (`dataset_type: merged`), which makes Parquet files of latents;
-    `cap` is a list, and size, rate and seconds spare it a probe. Source: hao-ai-lab/FastVideo,
+    This is the input of its preprocessing (`dataset_type: merged`), which writes Parquet files of
+    latents. `cap` is a list; size, rate and duration save it a probe. Source: hao-ai-lab/FastVideo,
     docs/training/data_preprocess.md (commit 4117696a) and the README of its first release.
     """
     rows = [
@@ -137,7 +137,7 @@ def fastvideo(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str
             "fps": sample.file.fps,
             "duration": sample.file.num_frames / sample.file.fps,
             "num_frames": sample.file.num_frames,
-            "cap": [words.text for words in sample.captions] or [""],
+            "cap": [caption.text for caption in sample.captions] or [""],
         }
         for sample in samples
     ]
@@ -145,11 +145,11 @@ def fastvideo(samples: "Sequence[Sample]", target: "Target") -> Mapping[str, str
     return {"videos2caption.json": _json(rows), "merge.txt": merge}
 
 
-def _path(sample: "Sample", target: "Target") -> str:
+def _path(sample: ExportSample, target: ExportTarget) -> str:
     return sample.file.path.relative_to(target.folder).as_posix()
 
 
-def _sidecars(samples: "Sequence[Sample]") -> dict[str, str]:
+def _sidecars(samples: Sequence[ExportSample]) -> dict[str, str]:
     return {
         f"videos/{sample.file.path.stem}.txt": sample.caption + "\n"
         for sample in samples

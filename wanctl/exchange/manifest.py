@@ -1,7 +1,7 @@
-"""What an export has put into a folder, so that the next one can take away what is stale.
+"""The record of the files that an export wrote, so that the next export can remove stale ones.
 
-Trainers that read whole folders would otherwise go on training on clips that a later selection
-dropped. Only files that an export wrote itself are ever removed.
+Trainers that read all files of a folder would otherwise still train on clips that a later
+selection dropped. Only files that an export wrote itself are ever removed.
 """
 
 import json
@@ -19,17 +19,17 @@ class ExportError(UserError):
     """The folder of an export cannot be used."""
 
 
-class Ledger:
-    """The record `export.json` in the folder of an export.
+class ExportManifest:
+    """`export.json` in the folder of an export.
 
     Args:
-        folder: of the export.
+        folder: the folder of the export.
 
     Raises:
-        ExportError: there is a file of that name that is no such record.
+        ExportError: a file of that name exists that is not such a record.
 
     Attributes:
-        left_out: clip id -> why it could not be exported.
+        left_out: clip id -> the reason why it could not be exported.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,13 +47,13 @@ class Ledger:
         self._files = set(record["files"])
         self.left_out: dict[str, str] = dict(record["left_out"])
 
-    def claim(self, files: Iterable[str]) -> None:
-        """Write down files, relative to the folder, before they are made."""
+    def record_files(self, files: Iterable[str]) -> None:
+        """Record files, relative to the folder, before they are written."""
         self._files |= set(files)
         self.save()
 
-    def settle(self, files: Iterable[str]) -> int:
-        """Keep only these; removes the others that earlier exports made. Returns how many."""
+    def remove_stale(self, files: Iterable[str]) -> int:
+        """Delete recorded files that are not among `files`, and return how many were deleted."""
         kept = set(files)
         stale = [self._folder / name for name in sorted(self._files - kept)]
         removed = 0
@@ -66,6 +66,6 @@ class Ledger:
         return removed
 
     def save(self) -> None:
-        """Write the record."""
+        """Write `export.json`."""
         record = {"files": sorted(self._files), "left_out": dict(sorted(self.left_out.items()))}
         write_bytes(self._path, json.dumps(record, indent=1, ensure_ascii=False).encode())
