@@ -223,7 +223,7 @@ def test_mistakes_of_all_lines_are_told_with_their_places_before_any_work(model,
     with pytest.raises(UserError) as caught:
         sample(recipe(model), prompts, tmp_path / "out")
     first, second, third = str(caught.value).splitlines()
-    assert first.endswith("many.jsonl:1: sample.height: got 33; must be a multiple of 16, e.g. 32")
+    assert first.endswith("many.jsonl:1: height: got 33; must be a multiple of 16, e.g. 32")
     assert "many.jsonl:3: sample.solver: " in second
     assert "many.jsonl:4: seed: got 'x'; must be a whole number" in third
     assert not (tmp_path / "out").exists()

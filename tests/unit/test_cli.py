@@ -50,7 +50,7 @@ BAD_INPUTS = {
     ),
     "bad bucket": (
         ["train-dit", "--recipe", "tiny", "--set", "train_dit.buckets.0.frames=16"],
-        "--set: train_dit.buckets.0.frames: got 16; frames must be 4n+1, e.g. 13 or 17",
+        "--set: train_dit.buckets.0.frames: got 16; must be 4n+1, e.g. 13 or 17",
     ),
     "no such variant": (
         ["train-vae", "--recipe", "names.yaml"],

@@ -69,7 +69,7 @@ def train_vae(
     out: OutOption = None,
 ) -> None:
     """Train the video VAE on the kept clips."""
-    loaded = load_recipe_for(ctx, ("model",), recipe, overrides)
+    loaded = load_recipe_for(ctx, ("model", "train_vae"), recipe, overrides)
     from wanctl.train.run import train_vae as run
 
     run(loaded, loaded.out_dir(out))

@@ -1,11 +1,11 @@
 """Recipe keys around data sets: where they lie, what leaves them, pictures of text."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from wanctl.recipe.section import Section
+from wanctl.recipe.section import ContradictionError, Height, Section, Width
 
 
 class DatasetSection(Section):
@@ -46,13 +46,21 @@ class ExportSection(Section):
             raise ValueError(f"got {side}; must be even, e.g. {side + 1}")
         return side
 
+    @model_validator(mode="after")
+    def _both_sides_or_neither(self) -> Self:
+        if (self.height is None) != (self.width is None):
+            key = "width" if self.height is None else "height"
+            message = f"got {getattr(self, key)} alone; set both height and width, or neither"
+            raise ContradictionError(key, message)
+        return self
+
 
 class TextImagesSection(Section):
     """`wanctl data text-images`: pictures of text whose captions quote it."""
 
     num_images: PositiveInt = Field(default=1000, description="pictures")
-    height: PositiveInt = Field(default=256, description="pixels, a multiple of 16")
-    width: PositiveInt = Field(default=256, description="pixels, a multiple of 16")
+    height: Height = Field(default=256, description="pixels, a multiple of 16")
+    width: Width = Field(default=256, description="pixels, a multiple of 16")
     languages: tuple[Literal["zh", "en"], ...] = Field(default=("zh", "en"), min_length=1)
     fonts: Path | None = Field(
         default=None,
@@ -80,12 +88,3 @@ class TextImagesSection(Section):
     max_error: float = Field(
         default=0.2, ge=0, le=1, description="characters read wrongly that a picture may have"
     )
-
-    @field_validator("height", "width")
-    @classmethod
-    def _multiple_of_16(cls, side: int) -> int:
-        if side % 16:
-            raise ValueError(
-                f"got {side}; must be a multiple of 16, e.g. {max(16, side // 16 * 16)}"
-            )
-        return side

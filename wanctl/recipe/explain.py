@@ -7,6 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from wanctl.recipe.section import ContradictionError
+
 _WANTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -41,6 +43,9 @@ def explain(
         if detail["type"] == "too_short" and detail["loc"] in holders:
             continue
         keys = tuple(str(key) for key in detail["loc"])
+        raised = detail.get("ctx", {}).get("error")
+        if isinstance(raised, ContradictionError):
+            keys += raised.keys
         yield keys, _message(detail, keys, model)
 
 

@@ -23,6 +23,8 @@ from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
 
 _BESIDE_THE_RECIPE = (("caption", "sidecar_dir"),)
+# Values, then keys that contradict each other, then what removing those brought to light.
+_ROUNDS = 3
 
 
 class Place(NamedTuple):
@@ -251,25 +253,34 @@ class _Draft:
                 inside[key] = str((folder / Path(inside[key]).expanduser()).resolve())
 
     def validate(self, path: Path) -> Recipe | None:
-        """The recipe; its mistakes are noted and left out, None where even that does not help."""
+        """Check the values.
+
+        Returns:
+            The recipe without the values that are wrong; None where too little is left.
+        """
         data: Any = self.data
-        for _ in range(2):
+        removed: set[str] = set()
+        for _ in range(_ROUNDS):
             try:
                 return Recipe.model_validate(data)
             except ValidationError as error:
-                for keys, message in explain(error, Recipe):
+                mistakes = list(explain(error, Recipe))
+            for keys, message in mistakes:
+                # a section that lost a key may contradict itself for that reason alone
+                if keys[0] not in removed:
                     self.problem(_place(self.places, keys, path), keys, message)
-                    data = _without(data, keys)
+                data = _without(data, keys)
+            removed |= {keys[0] for keys, _ in mistakes}
         return None
 
 
 def _without(data: Any, keys: yaml.Path) -> Any:
-    """A copy without what lies at `keys`; of a list in the way nothing is left."""
+    """A copy without the value at `keys`, or without the list or section that should hold it."""
     if not isinstance(data, dict) or keys[0] not in data:
         return data
     rest = {key: value for key, value in data.items() if key != keys[0]}
     inside = data[keys[0]]
-    if len(keys) == 1 or not isinstance(inside, dict):
+    if len(keys) == 1 or not isinstance(inside, dict) or keys[1] not in inside:
         return rest
     return rest | {keys[0]: _without(inside, keys[1:])}
 

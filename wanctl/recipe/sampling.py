@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from wanctl.recipe.section import Section
+from wanctl.recipe.section import FrameCount, Height, Section, Width
 from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
@@ -16,16 +16,16 @@ class SampleSection(Section):
     task: str | None = Field(
         default=None, description="a row of TASKS; null: what the variant is for"
     )
-    height: PositiveInt | None = Field(
+    height: Height | None = Field(
         default=None, description="pixels; height x width is an area where a picture gives shape"
     )
-    width: PositiveInt | None = None
+    width: Width | None = None
     fit: Literal["area", "exact"] = Field(
         default="area",
         description="videos made from pictures: `area` takes their shape from the picture, `exact` "
         "has them at height x width and cuts the picture",
     )
-    frames: PositiveInt | None = Field(default=None, description="4n+1; 1 makes a PNG")
+    frames: FrameCount | None = Field(default=None, description="4n+1; 1 makes a PNG")
     fps: PositiveFloat | None = None
     steps: PositiveInt | None = None
     shift: PositiveFloat | None = None
@@ -111,7 +111,7 @@ class ParallelSection(Section):
     `auto` fills in what makes the product the number of processes, and the choice is printed.
     """
 
-    cfg: Literal["auto"] | PositiveInt = Field(
+    cfg: Literal["auto", 1, 2] = Field(
         default="auto", description="2: each prompt of guidance has processes of its own; or 1"
     )
     ulysses: Literal["auto"] | PositiveInt = Field(

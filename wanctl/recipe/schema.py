@@ -6,23 +6,27 @@ starts, so that a new row needs no edit here.
 The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from wanctl.errors import unknown
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.sampling import ParallelSection, SampleSection
-from wanctl.recipe.section import Section
+from wanctl.recipe.section import ContradictionError, FrameCount, Height, Section, Width
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Bucket(Section):
     """One training shape and how often it is drawn."""
 
-    frames: PositiveInt = Field(description="frames per sample; 1 (an image) or 4n+1")
-    height: PositiveInt = Field(description="pixels, a multiple of 16")
-    width: PositiveInt = Field(description="pixels, a multiple of 16")
+    frames: FrameCount = Field(description="frames per sample; 1 (an image) or 4n+1")
+    height: Height = Field(description="pixels, a multiple of 16")
+    width: Width = Field(description="pixels, a multiple of 16")
     batch_size: PositiveInt = Field(default=1, description="samples per step in this bucket")
     probability: PositiveFloat = Field(
         default=1.0, description="relative chance that a step draws from this bucket"
@@ -32,23 +36,6 @@ class Bucket(Section):
         ge=0,
         description="not drawn before this step: images first, then short clips, then long ones",
     )
-
-    @field_validator("frames")
-    @classmethod
-    def _four_n_plus_one(cls, frames: int) -> int:
-        if frames % 4 != 1:
-            low = max(1, (frames - 1) // 4 * 4 + 1)
-            raise ValueError(f"got {frames}; frames must be 4n+1, e.g. {low} or {low + 4}")
-        return frames
-
-    @field_validator("height", "width")
-    @classmethod
-    def _multiple_of_16(cls, side: int) -> int:
-        if side % 16:
-            raise ValueError(
-                f"got {side}; must be a multiple of 16, e.g. {max(16, side // 16 * 16)}"
-            )
-        return side
 
 
 class SplitSection(Section):
@@ -74,6 +61,16 @@ class SplitSection(Section):
     max_clip_s: PositiveFloat | None = Field(
         default=None, description="longer shots are cut into equal pieces of at most this length"
     )
+
+    @model_validator(mode="after")
+    def _pieces_are_clips(self) -> Self:
+        if self.max_clip_s is not None and self.max_clip_s < self.min_clip_s:
+            raise ContradictionError(
+                "max_clip_s",
+                f"got {self.max_clip_s:g}, below min_clip_s ({self.min_clip_s:g}), so that no "
+                "piece would become a clip; raise it, or lower min_clip_s",
+            )
+        return self
 
 
 class DecodeSection(Section):
@@ -160,6 +157,13 @@ class CurateSection(Section):
         description="a crop that removes more of the picture drops the clip",
     )
 
+    @model_validator(mode="after")
+    def _balances_by_its_own_filter(self) -> Self:
+        if self.balance is not None and self.balance.by not in self.filters:
+            message = unknown("filter of this recipe", self.balance.by, self.filters)
+            raise ContradictionError("balance.by", message)
+        return self
+
 
 class CaptionSection(Section):
     """Who writes the captions."""
@@ -199,7 +203,7 @@ class OptimizerSection(Section):
         default="constant", description="what follows the warm-up, to 5 % of `lr` at the last step"
     )
     weight_decay: float = Field(default=1e-3, ge=0, description="on matrices only, not on norms")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Adam's moments")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Adam's moments")
     clip_norm: PositiveFloat = Field(default=1.0, description="gradient norm is clipped to this")
 
 
@@ -279,3 +283,10 @@ class Recipe(Section):
     train_dit: TrainDiTSection = TrainDiTSection()
     sample: SampleSection = SampleSection()
     parallel: ParallelSection = ParallelSection()
+
+    @field_validator("device")
+    @classmethod
+    def _device_name(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+            raise ValueError(f"got {name!r}; allowed are auto, cpu, cuda, cuda:N")
+        return name

@@ -1,6 +1,12 @@
-"""The base of every section of a recipe."""
+"""The base of every section of a recipe, and the types that several sections use."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt
+
+from wanctl.errors import UserError
+from wanctl.model.shapes import PixelShape, latent_shape
 
 
 class Section(BaseModel):
@@ -9,3 +15,37 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+
+class ContradictionError(ValueError):
+    """Keys of one section that are valid alone and not together; raised by model validators.
+
+    Args:
+        path: dotted, from the section on, of the key that is to be changed.
+        message: what was got and what is allowed.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.keys = tuple(path.split("."))
+
+
+def _size_rule(key: str) -> Callable[[int], int]:
+    """The rule of `wanctl.model.shapes` for one side of a video, for VAEs of stride 8."""
+
+    def check(value: int) -> int:
+        try:
+            latent_shape(PixelShape(1, 16, 16)._replace(**{key: value}))
+        except UserError as error:
+            raise ValueError(str(error).removeprefix(f"{key}: ")) from None
+        return value
+
+    return check
+
+
+FrameCount = Annotated[PositiveInt, AfterValidator(_size_rule("frames"))]
+"""4n+1 frames."""
+Height = Annotated[PositiveInt, AfterValidator(_size_rule("height"))]
+"""Pixels, a multiple of 16."""
+Width = Annotated[PositiveInt, AfterValidator(_size_rule("width"))]
+"""Pixels, a multiple of 16."""

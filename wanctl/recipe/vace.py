@@ -1,10 +1,10 @@
 """Keys of `sample.vace`: how what VACE is shown is prepared."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from wanctl.recipe.section import Section
+from wanctl.recipe.section import ContradictionError, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -21,6 +21,16 @@ class TrackSection(Section):
         "two of them the box moves evenly, before the first and after the last it is not there",
     )
     colour: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="of the outline, RGB")
+
+    @model_validator(mode="after")
+    def _sides_in_order(self) -> Self:
+        for frame, (left, top, right, bottom) in self.boxes.items():
+            if left >= right or top >= bottom:
+                raise ContradictionError(
+                    f"boxes.{frame}",
+                    f"got {[left, top, right, bottom]}; need left < right and top < bottom",
+                )
+        return self
 
 
 class VaceSection(Section):

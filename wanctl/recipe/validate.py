@@ -12,13 +12,12 @@ from wanctl.caption.backends import captioner_names
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.split.shots import AUTO, DETECTORS
-from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
-from wanctl.model.shapes import PixelShape, latent_shape
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
 from wanctl.recipe.load import Problem as Mistake
-from wanctl.recipe.schema import Recipe
+from wanctl.recipe.schema import Recipe, TrainSection
 
 Problem = tuple[str, str]
 
@@ -81,10 +80,6 @@ def _curate(recipe: Recipe) -> Iterator[Problem]:
         build_filters(recipe.curate.filters)
     except ProblemsError as error:
         yield from error.problems
-    balance = recipe.curate.balance
-    if balance and balance.by not in recipe.curate.filters:
-        message = unknown("filter of this recipe", balance.by, recipe.curate.filters)
-        yield "curate.balance.by", message
 
 
 def _caption(recipe: Recipe) -> Iterator[Problem]:
@@ -98,23 +93,57 @@ def _export(recipe: Recipe) -> Iterator[Problem]:
     section = recipe.export
     if section.layout not in LAYOUTS:
         yield "export.layout", unknown("layout", section.layout, LAYOUTS)
-    if (section.height is None) != (section.width is None):
-        missing = "height" if section.height is None else "width"
-        yield f"export.{missing}", "set both height and width, or neither"
 
 
 def _model(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.model.variant not in VARIANTS:
-        yield "model.variant", unknown("variant", recipe.model.variant, VARIANTS)
+    section = recipe.model
+    variant = VARIANTS.get(section.variant)
+    if section.attention != _default(type(section), "attention"):
+        from wanctl.runtime.attention_kernels import NAMES  # noqa: PLC0415
+
+        if section.attention not in NAMES:
+            yield "model.attention", unknown("kernel", section.attention, NAMES)
+    if variant is None:
+        yield "model.variant", unknown("variant", section.variant, VARIANTS)
+        return
+    if variant.experts == 1:
+        for index, lora in enumerate(section.loras):
+            if lora.expert is not None:
+                one = f"{variant.name} is one transformer"
+                message = f"got {lora.expert!r}, and {one}; leave it out"
+                yield f"model.loras.{index}.expert", message
+    if section.vae_tile is not None:
+        from wanctl.runtime.vae_tiles import SMALLEST  # noqa: PLC0415
+
+        tile, stride = section.vae_tile, variant.vae.spatial_stride
+        least = SMALLEST * stride
+        if tile % stride or tile < least:
+            message = f"got {tile}; must be a multiple of {stride} and at least {least}"
+            yield "model.vae_tile", message
+
+
+def _train_vae(recipe: Recipe) -> Iterator[Problem]:
+    yield from _train("train_vae", recipe.train_vae)
 
 
 def _train_dit(recipe: Recipe) -> Iterator[Problem]:
+    yield from _train("train_dit", recipe.train_dit)
     law = recipe.train_dit.timesteps.law
     if law != _default(type(recipe.train_dit.timesteps), "law"):
         from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
 
         if law not in LAWS:
             yield "train_dit.timesteps.law", unknown("law", law, LAWS)
+
+
+def _train(name: str, section: TrainSection) -> Iterator[Problem]:
+    if section.trackers != _default(type(section), "trackers"):
+        from wanctl.train.accelerator import TRACKER_MODULES  # noqa: PLC0415
+
+        for index, tracker in enumerate(section.trackers):
+            if tracker not in TRACKER_MODULES:
+                message = unknown("tracker", tracker, TRACKER_MODULES)
+                yield f"{name}.trackers.{index}", message
 
 
 def _sample(recipe: Recipe) -> Iterator[Problem]:
@@ -125,24 +154,18 @@ def _sample(recipe: Recipe) -> Iterator[Problem]:
 
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
+    if section.vace != _default(type(section), "vace"):
+        from wanctl.tasks.masks import FORMS  # noqa: PLC0415
+        from wanctl.tasks.vace_source import FILLS  # noqa: PLC0415
+
+        if section.vace.control not in FILLS:
+            yield "sample.vace.control", unknown("control", section.vace.control, FILLS)
+        if section.vace.mask_form not in FORMS:
+            yield "sample.vace.mask_form", unknown("form", section.vace.mask_form, FORMS)
     if section.task is not None:
         variant = VARIANTS.get(recipe.model.variant)
         if problem := task_problem(variant, section.task):
             yield "sample.task", problem
-    # the sizes obey the rules that buckets obey
-    for key in ("frames", "height", "width"):
-        value = getattr(section, key)
-        message = _size_problem(key, value) if value is not None else ""
-        if message:
-            yield f"sample.{key}", message
-
-
-def _size_problem(key: str, value: int) -> str:
-    try:
-        latent_shape(PixelShape(**{"frames": 1, "height": 16, "width": 16, key: value}))
-    except UserError as error:
-        return str(error).removeprefix(f"{key}: ")
-    return ""
 
 
 def _default(section: type[Any], key: str) -> Any:
@@ -154,6 +177,7 @@ CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
     "caption": _caption,
     "export": _export,
     "model": _model,
+    "train_vae": _train_vae,
     "train_dit": _train_dit,
     "sample": _sample,
 }

@@ -104,7 +104,7 @@ def test_all_mistakes_come_at_once_sorted_with_file_and_line(folder):
         ("train_dit: {buckets: [{frames: 1}]}", "buckets.0.height: this key is missing"),
         (
             "train_dit: {buckets: [{frames: 16, height: 64, width: 64}]}",
-            "bad.yaml:1: train_dit.buckets.0.frames: got 16; frames must be 4n+1, e.g. 13 or 17",
+            "bad.yaml:1: train_dit.buckets.0.frames: got 16; must be 4n+1, e.g. 13 or 17",
         ),
     ],
 )

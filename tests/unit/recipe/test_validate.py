@@ -1,0 +1,79 @@
+"""Names and sizes that only a table can judge are reported at their lines, before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from wanctl.recipe.load import RecipeError
+from wanctl.recipe.validate import load_checked
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "expected"),
+    [
+        (
+            "curate",
+            "curate:\n  engine: locl\n",
+            "r.yaml:2: curate.engine: no engine named 'locl'; did you mean 'local'?",
+        ),
+        (
+            "export",
+            "export:\n  layout: webdatset\n",
+            "r.yaml:2: export.layout: no layout named 'webdatset'; did you mean 'webdataset'?",
+        ),
+        (
+            "model",
+            "model:\n  variant: tiny\n  attention: flsh\n",
+            "r.yaml:3: model.attention: no kernel named 'flsh'; did you mean 'flash'?",
+        ),
+        (
+            "model",
+            "model:\n  variant: tiny\n  loras:\n  - path: a\n  - path: b\n    expert: low\n",
+            "r.yaml:6: model.loras.1.expert: got 'low', and tiny is one transformer; leave it out",
+        ),
+        (
+            "model",
+            "model:\n  vae_tile: 100\n",
+            "r.yaml:2: model.vae_tile: got 100; must be a multiple of 8 and at least 224",
+        ),
+        (
+            "model",
+            "model:\n  variant: wan2.2-ti2v-5b\n  vae_tile: 224\n",
+            "r.yaml:3: model.vae_tile: got 224; must be a multiple of 16 and at least 448",
+        ),
+        (
+            "train_vae",
+            "train_vae:\n  trackers:\n  - wandb\n  - tensorbord\n",
+            "r.yaml:4: train_vae.trackers.1: no tracker named 'tensorbord'; did you mean "
+            "'tensorboard'?",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    law: logitnormal\n",
+            "r.yaml:3: train_dit.timesteps.law: no law named 'logitnormal'; did you mean "
+            "'logit_normal'?",
+        ),
+        (
+            "sample",
+            "sample:\n  solver: unipcc\n",
+            "r.yaml:2: sample.solver: no solver named 'unipcc'; did you mean 'unipc'?",
+        ),
+        (
+            "sample",
+            "sample:\n  vace:\n    mask_form: hul\n",
+            "r.yaml:3: sample.vace.mask_form: no form named 'hul'; did you mean 'hull'?",
+        ),
+        (
+            "sample",
+            "sample:\n  vace:\n    scale: 2\n    control: gray\n",
+            "r.yaml:4: sample.vace.control: no control named 'gray'; did you mean 'grey'?",
+        ),
+    ],
+)
+def test_a_name_is_reported_at_its_line(tmp_path, monkeypatch, section, text, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_checked("r.yaml", (), (section,))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(expected)
