@@ -143,13 +143,13 @@ import sys
 from wanctl.cli.main import main
 from wanctl.errors import UserError
 from wanctl.distributed import world
-from wanctl.sample import experts as transformers
+from wanctl.sample import expert_loader
 
 def load(*_, **__):
     raise UserError("no room on this machine")
 
 if world.rank() == 1:
-    transformers.load_dit = load
+    expert_loader.load_dit = load
 main(sys.argv[1:])
 """
 

@@ -16,8 +16,7 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
 from wanctl.recipe.load import load_recipe
-from wanctl.sample import experts as transformers
-from wanctl.sample import pipeline as maker
+from wanctl.sample import expert_loader, pipeline
 from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata
@@ -43,9 +42,9 @@ def model(tmp_path_factory):
 def calls(monkeypatch):
     """Sizes of the batches that were denoised, and how often a transformer was loaded."""
     seen = {"batches": [], "loads": 0}
-    load_dit = transformers.load_dit
+    load_dit = expert_loader.load_dit
 
-    class Counted(maker.Denoising):
+    class Counted(pipeline.Denoising):
         def __init__(self, **keys):
             seen["batches"].append(len(keys["noise"]))
             super().__init__(**keys)
@@ -54,8 +53,8 @@ def calls(monkeypatch):
         seen["loads"] += 1
         return load_dit(*args, **keys)
 
-    monkeypatch.setattr(maker, "Denoising", Counted)
-    monkeypatch.setattr(transformers, "load_dit", counted_load)
+    monkeypatch.setattr(pipeline, "Denoising", Counted)
+    monkeypatch.setattr(expert_loader, "load_dit", counted_load)
     return seen
 
 
@@ -113,9 +112,11 @@ def test_lines_of_one_kind_share_a_batch_where_it_pays(
 ):
     # What is made does not matter here, and a large picture takes a while.
     monkeypatch.setattr(
-        maker.Denoising, "follow", lambda self, *_: torch.zeros(calls["batches"][-1], 1)
+        pipeline.Denoising, "follow", lambda self, *_: torch.zeros(calls["batches"][-1], 1)
     )
-    monkeypatch.setattr(maker.Maker, "write", lambda self, job, latents: job.path.touch())
+    monkeypatch.setattr(
+        pipeline.SamplingPipeline, "write", lambda self, job, latents: job.path.touch()
+    )
     lines = [{"prompt": f"number {i}", "seed": i} for i in range(4)]
     paths = sample(
         recipe(model, "sample.frames=1", *overrides), written(tmp_path, *lines), tmp_path

@@ -32,8 +32,7 @@ from wanctl.cli.main import main
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.variants import VARIANTS
-from wanctl.sample import experts as transformers
-from wanctl.sample import pipeline as maker
+from wanctl.sample import expert_loader, pipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video
 
@@ -252,14 +251,14 @@ def test_text_to_video_with_two_experts(saved, tmp_path):
 @pytest.mark.parametrize(("parked", "lots"), [(8, 1), (2, 2)])
 def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeypatch, parked, lots):
     _, folder = saved("t2v-a14b")
-    load_dit, loaded = transformers.load_dit, []
+    load_dit, loaded = expert_loader.load_dit, []
 
     def counted(*args, **keys):
         loaded.append(keys["expert"])
         return load_dit(*args, **keys)
 
-    monkeypatch.setattr(transformers, "load_dit", counted)
-    monkeypatch.setattr(maker, "PARKED", parked)
+    monkeypatch.setattr(expert_loader, "load_dit", counted)
+    monkeypatch.setattr(pipeline, "MAX_PENDING", parked)
     frames = (1, 5, 9)  # of three shapes, so that none share a batch
     prompts = tmp_path / "prompts.jsonl"
     lines = [json.dumps({"prompt": PROMPT, "frames": number}) for number in frames]

@@ -88,7 +88,7 @@ def test_what_cannot_be_had_here_is_one_line(folder, key, message):
 
 
 def test_too_little_memory_is_one_line_with_a_way_out(folder, monkeypatch):
-    monkeypatch.setattr("wanctl.estimate.hardware.free_memory", lambda: 2.0e9)
+    monkeypatch.setattr("wanctl.estimate.hardware.available_host_memory", lambda: 2.0e9)
     with pytest.raises(UserError, match=r"not enough memory: .* GB free") as caught:
         latents(folder, "sample.height=640", "sample.width=640")
     assert "\n" not in str(caught.value)

@@ -29,7 +29,7 @@ BATCHED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Job:
+class Workload:
     """What is to be made, and how.
 
     Attributes:
@@ -95,19 +95,19 @@ def dit_parameters(shape: DiTShape) -> int:
     return blocks + rest
 
 
-def dit_bytes(job: Job) -> tuple[float, float]:
+def dit_bytes(workload: Workload) -> tuple[float, float]:
     """Bytes of one expert's weights: those of all blocks, and the rest."""
-    shape = job.variant.dit
+    shape = workload.variant.dit
     matrices, vectors = block_parameters(shape)
     count = shape.num_layers + len(shape.vace_layers)
-    blocks = count * (matrices * job.weight_bytes + vectors * FP32_BYTES)
+    blocks = count * (matrices * workload.weight_bytes + vectors * FP32_BYTES)
     rest = dit_parameters(shape) - count * (matrices + vectors)
     return blocks, rest * FP32_BYTES
 
 
-def dit_ops(job: Job) -> tuple[float, float]:
+def dit_ops(workload: Workload) -> tuple[float, float]:
     """Operations of one forward: in products with weights, and in attention."""
-    shape, tokens = job.variant.dit, job.latents.tokens
+    shape, tokens = workload.variant.dit, workload.latents.tokens
     d, f = shape.dim, shape.ffn_dim
     context = shape.text_len + (shape.image_tokens or 257 if shape.image_dim else 0)
     blocks = shape.num_layers + len(shape.vace_layers)
@@ -116,13 +116,13 @@ def dit_ops(job: Job) -> tuple[float, float]:
     return linear, attention
 
 
-def dit_activation_bytes(job: Job) -> float:
+def dit_activation_bytes(workload: Workload) -> float:
     """What a forward holds beside weights: the stream in fp32, one block's products."""
-    shape, tokens = job.variant.dit, job.latents.tokens
-    batch = 2 if job.guided and tokens <= BATCHED_TOKENS else 1
+    shape, tokens = workload.variant.dit, workload.latents.tokens
+    batch = 2 if workload.guided and tokens <= BATCHED_TOKENS else 1
     stream = 3 * FP32_BYTES * shape.dim * (2 if shape.vace_layers else 1)
-    products = job.product_bytes * (shape.ffn_dim + 6 * shape.dim)
-    hints = len(shape.vace_layers) * job.product_bytes * shape.dim
+    products = workload.product_bytes * (shape.ffn_dim + 6 * shape.dim)
+    hints = len(shape.vace_layers) * workload.product_bytes * shape.dim
     return batch * tokens * (stream + products + hints)
 
 
@@ -141,33 +141,33 @@ def stored_bytes(variant: Variant) -> float:
     return (dit + vae_parameters(variant.vae)) * FP32_BYTES + text + clip
 
 
-def vae_ops(job: Job) -> tuple[float, float]:
+def vae_ops(workload: Workload) -> tuple[float, float]:
     """Operations of encoding and of decoding the output once, overlaps of tiles included."""
-    vae, (frames, height, width) = job.variant.vae, job.size
+    vae, (frames, height, width) = workload.variant.vae, workload.size
     per_pixel = VAE22_OPS if vae.residual else VAE21_OPS
     scale = (vae.dim / (160 if vae.residual else 96)) ** 2
-    pixels = frames * height * width * _overlap(job)
-    return job.encodes * pixels * per_pixel[0] * scale, pixels * per_pixel[1] * scale
+    pixels = frames * height * width * _overlap(workload)
+    return workload.encodes * pixels * per_pixel[0] * scale, pixels * per_pixel[1] * scale
 
 
-def vae_activation_bytes(job: Job) -> float:
+def vae_activation_bytes(workload: Workload) -> float:
     """What decoding one latent frame after another holds beside weights."""
-    vae, (_, height, width) = job.variant.vae, job.size
-    if job.vae_tile:
-        height, width = min(height, job.vae_tile), min(width, job.vae_tile)
+    vae, (_, height, width) = workload.variant.vae, workload.size
+    if workload.vae_tile:
+        height, width = min(height, workload.vae_tile), min(width, workload.vae_tile)
     per_pixel = VAE22_PIXEL_BYTES if vae.residual else VAE21_PIXEL_BYTES
     return height * width * per_pixel * vae.dim / (160 if vae.residual else 96)
 
 
-def video_bytes(job: Job) -> float:
+def video_bytes(workload: Workload) -> float:
     """The output's pixels in fp32, which tiles collect on the host."""
-    return 3 * FP32_BYTES * math.prod(job.size)
+    return 3 * FP32_BYTES * math.prod(workload.size)
 
 
-def _overlap(job: Job) -> float:
+def _overlap(workload: Workload) -> float:
     """How often tiles see a pixel."""
-    if not job.vae_tile:
+    if not workload.vae_tile:
         return 1.0
-    stride = job.variant.vae.spatial_stride
-    _, *sides = job.size
-    return math.prod(times_seen(side // stride, job.vae_tile // stride) for side in sides)
+    stride = workload.variant.vae.spatial_stride
+    _, *sides = workload.size
+    return math.prod(times_seen(side // stride, workload.vae_tile // stride) for side in sides)

@@ -16,12 +16,12 @@ import torch
 
 PROBE_S = 0.5
 # Of a sequential read from a local disk; a network disk is slower, a page cache quicker.
-READ_BYTES_S = 1e9
+DISK_READ_BYTES_S = 1e9
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
-class Rates:
+class Throughput:
     """Operations and bytes per second.
 
     Attributes:
@@ -41,23 +41,23 @@ class Rates:
 
 # By a part of nvidia-smi's name. H100 and H200: facts of hd128 kernels and products at these
 # shapes; the others from the share of the peak that the official code reaches.
-GPU_RATES = {
-    "H200": Rates(680e12, 650e12, 70e12, 4.0e12),
-    "H100": Rates(680e12, 620e12, 70e12, 2.8e12),
-    "A100": Rates(230e12, 190e12, 50e12, 1.5e12),
-    "RTX 4090": Rates(140e12, 110e12, 35e12, 0.9e12),
-    "L40": Rates(130e12, 110e12, 35e12, 0.7e12),
+GPU_THROUGHPUT = {
+    "H200": Throughput(680e12, 650e12, 70e12, 4.0e12),
+    "H100": Throughput(680e12, 620e12, 70e12, 2.8e12),
+    "A100": Throughput(230e12, 190e12, 50e12, 1.5e12),
+    "RTX 4090": Throughput(140e12, 110e12, 35e12, 0.9e12),
+    "L40": Throughput(130e12, 110e12, 35e12, 0.7e12),
 }
-OTHER_GPU = Rates(60e12, 50e12, 15e12, 0.6e12)
+UNKNOWN_GPU = Throughput(60e12, 50e12, 15e12, 0.6e12)
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """Where a sample is made.
 
     Attributes:
         name: of the GPU, or `CPU`.
-        rates: see `Rates`.
+        rates: see `Throughput`.
         host_bytes: memory that is free.
         device_bytes: of the GPU; None: computing happens on the host.
         disk_bytes: free where outputs go.
@@ -66,7 +66,7 @@ class Machine:
     """
 
     name: str
-    rates: Rates
+    rates: Throughput
     host_bytes: float
     device_bytes: float | None
     disk_bytes: float
@@ -74,16 +74,18 @@ class Machine:
     measured: bool = True
 
 
-def memory_of(device: torch.device) -> Machine:
+def available_memory(device: torch.device) -> Hardware:
     """Free memory for a device, without rates."""
-    nothing = Rates(1.0, 1.0, 1.0)
+    nothing = Throughput(1.0, 1.0, 1.0)
     free = None
     if device.type == "cuda":
         free = float(torch.cuda.mem_get_info(device)[0])
-    return Machine(device.type, nothing, free_memory(), free, float("inf"), measured=False)
+    return Hardware(
+        device.type, nothing, available_host_memory(), free, float("inf"), measured=False
+    )
 
 
-def look(device: str, folder: Path) -> Machine:
+def detect_hardware(device: str, folder: Path) -> Hardware:
     """The machine for a device of the recipe (`auto`, `cpu`, `cuda`, `cuda:1`).
 
     Args:
@@ -97,17 +99,17 @@ def look(device: str, folder: Path) -> Machine:
     gpus = [] if device == "cpu" else _gpus()
     if index < len(gpus):
         name, free = gpus[index]
-        found = next((key for key in GPU_RATES if key in name), None)
-        rates = GPU_RATES[found] if found else OTHER_GPU
-        return Machine(name, rates, free_memory(), free, disk, known=found is not None)
+        found = next((key for key in GPU_THROUGHPUT if key in name), None)
+        rates = GPU_THROUGHPUT[found] if found else UNKNOWN_GPU
+        return Hardware(name, rates, available_host_memory(), free, disk, known=found is not None)
     rate = matmul_rate()
     # Measured beside products: attention 0.95, the VAE's convolutions 1.4 because the count is
     # of the definition, and 6 % of a step between them.
-    rates = Rates(rate, 0.95 * rate, 1.4 * rate, overhead=1.06)
-    return Machine("CPU", rates, free_memory(), None, disk)
+    rates = Throughput(rate, 0.95 * rate, 1.4 * rate, overhead=1.06)
+    return Hardware("CPU", rates, available_host_memory(), None, disk)
 
 
-def free_memory() -> float:
+def available_host_memory() -> float:
     """Bytes that can still be had, within the limit of a container."""
     free = float("inf")
     meminfo = Path("/proc/meminfo")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from wanctl.estimate import flops as needs
-from wanctl.estimate.flops import Job
-from wanctl.estimate.hardware import READ_BYTES_S, Machine
+from wanctl.estimate import flops
+from wanctl.estimate.flops import Workload
+from wanctl.estimate.hardware import DISK_READ_BYTES_S, Hardware
 from wanctl.model.shapes import PixelShape
 
 # The interpreter with torch, before any network.
@@ -26,7 +26,7 @@ MULTIPLE = 32
 SMALLEST_SIDE = 128
 
 
-class Stage(NamedTuple):
+class StageEstimate(NamedTuple):
     """One part of the work.
 
     Attributes:
@@ -46,9 +46,9 @@ class Stage(NamedTuple):
 class Plan:
     """What a job takes on a machine."""
 
-    job: Job
-    machine: Machine
-    stages: tuple[Stage, ...]
+    workload: Workload
+    hardware: Hardware
+    stages: tuple[StageEstimate, ...]
     output_bytes: float
 
     @property
@@ -66,61 +66,67 @@ class Plan:
         """Peak of the process."""
         return max(stage.host_bytes for stage in self.stages)
 
-    def lacking(self, headroom: float | None = None) -> str | None:
+    def shortage(self, headroom: float | None = None) -> str | None:
         """What there is too little of, and in which stage; None: it fits.
 
         Args:
             headroom: factor on what is needed; None: HEADROOM.
         """
-        machine, factor = self.machine, HEADROOM if headroom is None else headroom
+        hardware, factor = self.hardware, HEADROOM if headroom is None else headroom
         for what, column, has in (
-            ("GPU memory", "device_bytes", machine.device_bytes),
-            ("memory", "host_bytes", machine.host_bytes),
+            ("GPU memory", "device_bytes", hardware.device_bytes),
+            ("memory", "host_bytes", hardware.host_bytes),
         ):
             worst = max(self.stages, key=lambda stage: getattr(stage, column))
             need = getattr(worst, column)
             if has is not None and need * factor > has:
                 return f"{what}: {worst.name} needs {need / 1e9:.1f} GB of {has / 1e9:.1f} GB free"
-        if self.output_bytes > machine.disk_bytes:
+        if self.output_bytes > hardware.disk_bytes:
             return f"disk: outputs need {self.output_bytes / 1e9:.1f} GB"
         return None
 
 
-_Option = tuple[str, dict[str, Any]]
+_Setting = tuple[str, dict[str, Any]]
 
 
-class Change(NamedTuple):
+class Alternative(NamedTuple):
     """Something else to say in the recipe, and the plan that comes of it."""
 
     settings: str
     plan: Plan
 
 
-def make_plan(job: Job, machine: Machine) -> Plan:
+def make_plan(workload: Workload, hardware: Hardware) -> Plan:
     """Add up the stages of a job."""
-    stages = [_reading(job, machine)]
-    if job.encodes:
-        stages.append(_vae_stage("encoding pictures", job, machine, needs.vae_ops(job)[0]))
-    stages += [_loading(job, machine), _denoising(job, machine), _decoding(job, machine)]
-    frames, height, width = job.size
+    stages = [_reading(workload, hardware)]
+    if workload.encodes:
+        stages.append(
+            _vae_stage("encoding pictures", workload, hardware, flops.vae_ops(workload)[0])
+        )
+    stages += [
+        _loading(workload, hardware),
+        _denoising(workload, hardware),
+        _decoding(workload, hardware),
+    ]
+    frames, height, width = workload.size
     bits = MP4_BITS_PER_PIXEL * frames * height * width
-    return Plan(job, machine, tuple(stages), job.prompts * bits / 8)
+    return Plan(workload, hardware, tuple(stages), workload.prompts * bits / 8)
 
 
-def cheapest_change(plan: Plan, headroom: float | None = None) -> Change | None:
+def cheapest_alternative(plan: Plan, headroom: float | None = None) -> Alternative | None:
     """The first change that fits, in the order of what they cost; None: none does."""
-    fitting = (change for change in changes(plan) if not change.plan.lacking(headroom))
+    fitting = (change for change in alternatives(plan) if not change.plan.shortage(headroom))
     return next(fitting, None)
 
 
-def changes(plan: Plan) -> Iterator[Change]:
+def alternatives(plan: Plan) -> Iterator[Alternative]:
     """Changes in the order of what they cost: nothing, little time, exactness, then size."""
-    job, machine = plan.job, plan.machine
-    on_gpu = machine.device_bytes is not None
-    tiled: _Option = ("model.vae_tile=256", {"vae_tile": 256})
-    streamed: _Option = ("model.stream_blocks=true", {"streamed": True})
-    eighth: _Option = ("model.quantize=int8", {"weight_bytes": 1.0 + 4 / job.variant.dit.dim})
-    groups: list[list[_Option]] = [[tiled]]
+    workload, hardware = plan.workload, plan.hardware
+    on_gpu = hardware.device_bytes is not None
+    tiled: _Setting = ("model.vae_tile=256", {"vae_tile": 256})
+    streamed: _Setting = ("model.stream_blocks=true", {"streamed": True})
+    eighth: _Setting = ("model.quantize=int8", {"weight_bytes": 1.0 + 4 / workload.variant.dit.dim})
+    groups: list[list[_Setting]] = [[tiled]]
     if on_gpu:
         groups += [[streamed], [streamed, tiled]]
     groups += [[eighth], [eighth, tiled]]
@@ -128,14 +134,15 @@ def changes(plan: Plan) -> Iterator[Change]:
         groups.append([streamed, eighth, tiled])
     for group in groups:
         values = {key: value for _, fields in group for key, value in fields.items()}
-        yield Change(
-            " --set ".join(text for text, _ in group), make_plan(replace(job, **values), machine)
+        yield Alternative(
+            " --set ".join(text for text, _ in group),
+            make_plan(replace(workload, **values), hardware),
         )
     strongest = {key: value for _, fields in groups[-1] for key, value in fields.items()}
     text = " --set ".join(text for text, _ in groups[-1])
-    for size in _smaller(job.size):
+    for size in _smaller(workload.size):
         setting = f"{text} --set sample.height={size.height} --set sample.width={size.width}"
-        yield Change(setting, make_plan(replace(job, size=size, **strongest), machine))
+        yield Alternative(setting, make_plan(replace(workload, size=size, **strongest), hardware))
 
 
 def _smaller(size: PixelShape) -> Iterator[PixelShape]:
@@ -147,80 +154,84 @@ def _smaller(size: PixelShape) -> Iterator[PixelShape]:
         yield PixelShape(size.frames, height, width)
 
 
-def _reading(job: Job, machine: Machine) -> Stage:
-    on_gpu = machine.device_bytes is not None
-    texts = job.prompts + job.guided
-    if not job.text_parameters:
-        return _stage("reading prompts", 1.0, 0.2e9 if on_gpu else 0.0, 0.2e9, machine)
-    multiplied = job.text_parameters - needs.UMT5_EMBEDDING
-    ops = 2 * multiplied * job.variant.dit.text_len * texts
-    seconds = job.text_parameters * 2 / READ_BYTES_S + ops / machine.rates.products
-    block = multiplied / needs.UMT5_BLOCKS  # in memory at a time (umt5.py), beside its file's pages
-    resident = block * (2 if on_gpu else needs.FP32_BYTES) + _vae_bytes(job)
+def _reading(workload: Workload, hardware: Hardware) -> StageEstimate:
+    on_gpu = hardware.device_bytes is not None
+    texts = workload.prompts + workload.guided
+    if not workload.text_parameters:
+        return _stage("reading prompts", 1.0, 0.2e9 if on_gpu else 0.0, 0.2e9, hardware)
+    multiplied = workload.text_parameters - flops.UMT5_EMBEDDING
+    ops = 2 * multiplied * workload.variant.dit.text_len * texts
+    seconds = workload.text_parameters * 2 / DISK_READ_BYTES_S + ops / hardware.rates.products
+    block = multiplied / flops.UMT5_BLOCKS  # in memory at a time (umt5.py), beside its file's pages
+    resident = block * (2 if on_gpu else flops.FP32_BYTES) + _vae_bytes(workload)
     host = 2 * block + (0 if on_gpu else resident)
-    return _stage("reading prompts", seconds, resident, host, machine)
+    return _stage("reading prompts", seconds, resident, host, hardware)
 
 
-def _loading(job: Job, machine: Machine) -> Stage:
-    stored = needs.dit_parameters(job.variant.dit) * needs.FP32_BYTES * job.variant.experts
-    device, host = _placed(job, machine)
-    return _stage("loading the transformer", stored / READ_BYTES_S, device, host, machine)
+def _loading(workload: Workload, hardware: Hardware) -> StageEstimate:
+    stored = (
+        flops.dit_parameters(workload.variant.dit) * flops.FP32_BYTES * workload.variant.experts
+    )
+    device, host = _placed(workload, hardware)
+    return _stage("loading the transformer", stored / DISK_READ_BYTES_S, device, host, hardware)
 
 
-def _denoising(job: Job, machine: Machine) -> Stage:
-    rates = machine.rates
-    linear, attention = needs.dit_ops(job)
+def _denoising(workload: Workload, hardware: Hardware) -> StageEstimate:
+    rates = hardware.rates
+    linear, attention = flops.dit_ops(workload)
     once = linear / rates.products + attention / rates.attention
-    shape = job.variant.dit
+    shape = workload.variant.dit
     if rates.memory is not None:
-        once += PASSES * job.latents.tokens * shape.dim * 2 * shape.num_layers / rates.memory
-    if job.streamed and machine.device_bytes is not None:
-        once = max(once, needs.dit_bytes(job)[0] / HOST_COPY_BYTES_S)
-    device, host = _placed(job, machine)
-    activations = needs.dit_activation_bytes(job)
-    seconds = once * rates.overhead * job.forwards * job.prompts
-    if machine.device_bytes is None:
-        return _stage("denoising", seconds, 0, host + activations, machine)
-    return _stage("denoising", seconds, device + activations, host, machine)
+        once += PASSES * workload.latents.tokens * shape.dim * 2 * shape.num_layers / rates.memory
+    if workload.streamed and hardware.device_bytes is not None:
+        once = max(once, flops.dit_bytes(workload)[0] / HOST_COPY_BYTES_S)
+    device, host = _placed(workload, hardware)
+    activations = flops.dit_activation_bytes(workload)
+    seconds = once * rates.overhead * workload.forwards * workload.prompts
+    if hardware.device_bytes is None:
+        return _stage("denoising", seconds, 0, host + activations, hardware)
+    return _stage("denoising", seconds, device + activations, host, hardware)
 
 
-def _decoding(job: Job, machine: Machine) -> Stage:
-    stage = _vae_stage("decoding", job, machine, needs.vae_ops(job)[1])
-    if job.prompts > 1:  # the transformer stays for the next prompt
-        device, host = _placed(job, machine)
+def _decoding(workload: Workload, hardware: Hardware) -> StageEstimate:
+    stage = _vae_stage("decoding", workload, hardware, flops.vae_ops(workload)[1])
+    if workload.prompts > 1:  # the transformer stays for the next prompt
+        device, host = _placed(workload, hardware)
         stage = stage._replace(
-            device_bytes=stage.device_bytes + device - _vae_bytes(job) if device else 0,
+            device_bytes=stage.device_bytes + device - _vae_bytes(workload) if device else 0,
             host_bytes=stage.host_bytes + host,
         )
     return stage
 
 
-def _vae_stage(name: str, job: Job, machine: Machine, ops: float) -> Stage:
-    size = _vae_bytes(job) + needs.vae_activation_bytes(job)
-    host = needs.video_bytes(job) if job.vae_tile else 0.0
-    if machine.device_bytes is None:
+def _vae_stage(name: str, workload: Workload, hardware: Hardware, ops: float) -> StageEstimate:
+    size = _vae_bytes(workload) + flops.vae_activation_bytes(workload)
+    host = flops.video_bytes(workload) if workload.vae_tile else 0.0
+    if hardware.device_bytes is None:
         host += size
-    return _stage(name, ops / machine.rates.convolutions * job.prompts, size, host, machine)
+    return _stage(name, ops / hardware.rates.convolutions * workload.prompts, size, host, hardware)
 
 
-def _placed(job: Job, machine: Machine) -> tuple[float, float]:
+def _placed(workload: Workload, hardware: Hardware) -> tuple[float, float]:
     """Bytes of the transformer and the waiting VAE on the GPU, and on the host."""
-    blocks, rest = needs.dit_bytes(job)
-    vae = _vae_bytes(job)
-    if machine.device_bytes is None:
+    blocks, rest = flops.dit_bytes(workload)
+    vae = _vae_bytes(workload)
+    if hardware.device_bytes is None:
         return 0.0, blocks + rest + vae
-    if not job.streamed:
+    if not workload.streamed:
         return blocks + rest + vae, 0.5e9
-    shape = job.variant.dit
+    shape = workload.variant.dit
     ring = 2 * blocks / (shape.num_layers + len(shape.vace_layers))
     return ring + rest + vae, blocks + 0.5e9
 
 
-def _vae_bytes(job: Job) -> float:
-    return needs.vae_parameters(job.variant.vae) * needs.FP32_BYTES
+def _vae_bytes(workload: Workload) -> float:
+    return flops.vae_parameters(workload.variant.vae) * flops.FP32_BYTES
 
 
-def _stage(name: str, seconds: float, device: float, host: float, machine: Machine) -> Stage:
-    on_gpu = machine.device_bytes is not None
+def _stage(
+    name: str, seconds: float, device: float, host: float, hardware: Hardware
+) -> StageEstimate:
+    on_gpu = hardware.device_bytes is not None
     device = device + CUDA_CONTEXT_BYTES if on_gpu else 0.0
-    return Stage(name, seconds, device, host + PROGRAM_BYTES)
+    return StageEstimate(name, seconds, device, host + PROGRAM_BYTES)

@@ -7,35 +7,35 @@ from rich.console import Console
 from rich.table import Table
 
 from wanctl.errors import UserError
-from wanctl.estimate import flops as needs
-from wanctl.estimate.flops import Job
-from wanctl.estimate.hardware import look, memory_of
-from wanctl.estimate.plan import Plan, cheapest_change, make_plan
+from wanctl.estimate import flops
+from wanctl.estimate.flops import Workload
+from wanctl.estimate.hardware import available_memory, detect_hardware
+from wanctl.estimate.plan import Plan, cheapest_alternative, make_plan
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import Variant
-from wanctl.sample.settings import Settings
+from wanctl.sample.params import SamplingParams
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # A run is refused where even so much less than estimated would not fit.
-SURELY = 0.85
+REFUSAL_FACTOR = 0.85
 
 
 def show_plan(
-    settings: Settings,
+    settings: SamplingParams,
     variant: Variant,
     prompts: int,
     device: torch.device,
     out: Path,
 ) -> None:
     """Print what a sample takes, before anything is loaded."""
-    plan = make_plan(job_of(settings, variant, prompts), look(str(device), out))
+    plan = make_plan(workload_of(settings, variant, prompts), detect_hardware(str(device), out))
     console = Console(highlight=False)
     console.print(_table(plan))
     for line in _lines(plan):
         console.print(line, soft_wrap=True)
 
 
-def check_memory(settings: Settings, variant: Variant, device: torch.device) -> None:
+def check_memory(settings: SamplingParams, variant: Variant, device: torch.device) -> None:
     """Refuse what cannot fit, before the large networks are loaded.
 
     Args:
@@ -46,17 +46,17 @@ def check_memory(settings: Settings, variant: Variant, device: torch.device) -> 
     Raises:
         UserError: says what is missing and the cheapest change that fits.
     """
-    plan = make_plan(job_of(settings, variant, 1), memory_of(device))
-    if lack := plan.lacking(SURELY):
-        raise UserError(f"not enough {lack}; {_advice(plan, SURELY)}")
+    plan = make_plan(workload_of(settings, variant, 1), available_memory(device))
+    if lack := plan.shortage(REFUSAL_FACTOR):
+        raise UserError(f"not enough {lack}; {_advice(plan, REFUSAL_FACTOR)}")
 
 
-def job_of(settings: Settings, variant: Variant, prompts: int) -> Job:
+def workload_of(settings: SamplingParams, variant: Variant, prompts: int) -> Workload:
     """What settings ask of a machine."""
     product_bytes = BYTES[settings.dtype]
     placement = settings.placement
-    one_byte = 1.0 + needs.FP32_BYTES / variant.dit.dim  # and a scale per output
-    return Job(
+    one_byte = 1.0 + flops.FP32_BYTES / variant.dit.dim  # and a scale per output
+    return Workload(
         variant=variant,
         size=PixelShape(settings.frames, settings.height, settings.width),
         steps=settings.steps,
@@ -68,15 +68,15 @@ def job_of(settings: Settings, variant: Variant, prompts: int) -> Job:
         vae_tile=settings.vae_tile,
         prompts=prompts,
         encodes=float(bool(settings.inputs)),
-        text_parameters=needs.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
+        text_parameters=flops.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
     )
 
 
 def _table(plan: Plan) -> Table:
-    machine, on_gpu = plan.machine, plan.machine.device_bytes is not None
-    _, height, width = plan.job.size
-    title = f"{plan.job.variant.name}, {width}x{height}, {plan.job.size.frames} frames"
-    table = Table(title=f"{title}, on {machine.name}", title_justify="left")
+    hardware, on_gpu = plan.hardware, plan.hardware.device_bytes is not None
+    _, height, width = plan.workload.size
+    title = f"{plan.workload.variant.name}, {width}x{height}, {plan.workload.size.frames} frames"
+    table = Table(title=f"{title}, on {hardware.name}", title_justify="left")
     table.add_column("stage")
     for column in ("time", *(["GPU memory"] if on_gpu else []), "host memory"):
         table.add_column(column, justify="right")
@@ -87,21 +87,21 @@ def _table(plan: Plan) -> Table:
             table.add_section()
         memory = [_size(device)] if on_gpu else []
         table.add_row(name, duration(seconds), *memory, _size(host))
-    has = [_size(machine.device_bytes)] if machine.device_bytes is not None else []
-    table.add_row("free", "", *has, _size(machine.host_bytes))
+    has = [_size(hardware.device_bytes)] if hardware.device_bytes is not None else []
+    table.add_row("free", "", *has, _size(hardware.host_bytes))
     return table
 
 
 def _lines(plan: Plan) -> list[str]:
-    job, machine = plan.job, plan.machine
-    weights = needs.stored_bytes(job.variant)
+    workload, hardware = plan.workload, plan.hardware
+    weights = flops.stored_bytes(workload.variant)
     lines = [
-        f"disk: about {_size(plan.output_bytes)} for outputs, {_size(machine.disk_bytes)} free; "
+        f"disk: about {_size(plan.output_bytes)} for outputs, {_size(hardware.disk_bytes)} free; "
         f"the published weights take {_size(weights)}"
     ]
-    if not machine.known:
-        lines.append(f"the rates of {machine.name} are not known here: times are a guess")
-    lack = plan.lacking()
+    if not hardware.known:
+        lines.append(f"the rates of {hardware.name} are not known here: times are a guess")
+    lack = plan.shortage()
     if lack is None:
         lines.append("it fits")
     else:
@@ -110,13 +110,13 @@ def _lines(plan: Plan) -> list[str]:
 
 
 def _advice(plan: Plan, headroom: float | None = None) -> str:
-    change = cheapest_change(plan, headroom)
+    change = cheapest_alternative(plan, headroom)
     if change is None:
         return "no change of settings makes it fit; take a smaller variant or another machine"
     return (
         f"the cheapest change that fits: `--set {change.settings}` "
         f"({duration(change.plan.seconds)} instead of {duration(plan.seconds)})"
-        if plan.machine.measured
+        if plan.hardware.measured
         else f"the cheapest change that fits: `--set {change.settings}`"
     )
 

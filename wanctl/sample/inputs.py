@@ -12,11 +12,11 @@ from torch import Tensor
 from wanctl.errors import UserError
 from wanctl.recipe.schema import DecodeSection, SampleSection
 from wanctl.recipe.vace import VaceSection
-from wanctl.sample.clips import Reader, as_clip, open_clip
-from wanctl.sample.pictures import PICTURE_SUFFIXES, PictureError, read_picture
-from wanctl.tasks.arrangement import Arrangement, Track
-from wanctl.tasks.inputs import Clip, Inputs
-from wanctl.tasks.sizing import to_values
+from wanctl.sample.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
+from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
+from wanctl.tasks.inputs import Inputs, SourceVideo
+from wanctl.tasks.sizing import to_float
+from wanctl.tasks.vace_options import Track, VaceOptions
 from wanctl.video.probe import content_hash
 from wanctl.video.sources import local_copy
 
@@ -48,11 +48,11 @@ class InputFiles:
         """For an output's header."""
         if not self.names:
             return {}
-        said = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
-        return {"input_files": json.dumps(said, ensure_ascii=False)}
+        values = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
+        return {"input_files": json.dumps(values, ensure_ascii=False)}
 
 
-class Shelf:
+class InputCache:
     """Reads what lines of a file of prompts name, and keeps what the last ones named.
 
     Args:
@@ -60,7 +60,7 @@ class Shelf:
     """
 
     def __init__(self, decode: DecodeSection) -> None:
-        self._reader = Reader(decode.timeout_s, int(decode.memory_gb * 2**30))
+        self._reader = VideoReader(decode.timeout_s, int(decode.memory_gb * 2**30))
         self._kept: dict[str, InputFiles] = {}
 
     def read(self, section: SampleSection, fps: float) -> InputFiles:
@@ -73,7 +73,7 @@ class Shelf:
         return self._kept[key]
 
 
-def read_inputs(section: SampleSection, fps: float, reader: Reader) -> InputFiles:
+def read_inputs(section: SampleSection, fps: float, reader: VideoReader) -> InputFiles:
     """Read what the recipe names.
 
     Args:
@@ -90,7 +90,7 @@ def read_inputs(section: SampleSection, fps: float, reader: Reader) -> InputFile
     def picture(key: str) -> Tensor | None:
         return _at(key, _values, names[key]) if key in names else None
 
-    def clip(key: str) -> Clip | None:
+    def clip(key: str) -> SourceVideo | None:
         return _at(key, lambda name: _clip(name, reader), names[key]) if key in names else None
 
     inputs = Inputs(
@@ -107,20 +107,20 @@ def read_inputs(section: SampleSection, fps: float, reader: Reader) -> InputFile
             for frame in sorted(section.known_frames)
         },
         given_frames=section.given_frames,
-        vace=_arrangement(section.vace),
+        vace=_vace_options(section.vace),
         fps=fps,
         exact=section.fit == "exact",
     )
     return InputFiles(inputs, hashes, names)
 
 
-def _arrangement(section: VaceSection) -> Arrangement | None:
+def _vace_options(section: VaceSection) -> VaceOptions | None:
     """What the recipe says of VACE's sources; None where it says nothing."""
     if section == VaceSection():
         return None
     tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
-    said = {key: value for key, value in section if key != "layout"}
-    return Arrangement(layout=tracks, **said)
+    values = {key: value for key, value in section if key != "layout"}
+    return VaceOptions(layout=tracks, **values)
 
 
 def _named(section: SampleSection) -> Iterator[tuple[str, str]]:
@@ -159,19 +159,19 @@ def _hash(name: str) -> str:
 
 
 def _values(name: str) -> Tensor:
-    return to_values(_picture(name))
+    return to_float(_picture(name))
 
 
-def _clip(name: str, reader: Reader) -> Clip:
-    if Path(name).suffix.lower() in PICTURE_SUFFIXES:
-        return as_clip(_picture(name), name)
-    return open_clip(name, reader)
+def _clip(name: str, reader: VideoReader) -> SourceVideo:
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        return image_as_video(_picture(name), name)
+    return open_source_video(name, reader)
 
 
 def _picture(name: str) -> np.ndarray:
     """A picture on a disk or behind a URL."""
     with local_copy(name) as path:
         try:
-            return read_picture(path)
-        except PictureError as error:
+            return read_image(path)
+        except ImageFileError as error:
             raise UserError(str(error).replace(str(path), name)) from None

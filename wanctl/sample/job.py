@@ -8,12 +8,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wanctl.atomic import replacing
-from wanctl.sample.settings import Settings
+from wanctl.sample.params import SamplingParams
 from wanctl.tasks.inputs import Inputs
 
 
 @dataclass(frozen=True)
-class Job:
+class SampleJob:
     """One output that is still to be made.
 
     Attributes:
@@ -25,7 +25,7 @@ class Job:
     """
 
     prompt: str
-    settings: Settings
+    params: SamplingParams
     read: Callable[[], Inputs]
     path: Path
     metadata: Mapping[str, str]
@@ -36,13 +36,13 @@ class Job:
         return self.path.with_suffix(".safetensors")
 
 
-def words_of(jobs: Sequence[Job]) -> list[str]:
+def words_of(jobs: Sequence[SampleJob]) -> list[str]:
     """Everything that is to be embedded, each once."""
-    negative = [job.settings.negative_prompt for job in jobs if job.settings.guided]
+    negative = [job.params.negative_prompt for job in jobs if job.params.guided]
     return list(dict.fromkeys([*(job.prompt for job in jobs), *negative]))
 
 
-def write_latents(job: Job, latents: Tensor) -> None:
+def write_latents(job: SampleJob, latents: Tensor) -> None:
     """Save (1, C, T, Y, X) normalised latents under the key `latents`."""
     with replacing(job.latents_path) as temp:
         save_file(

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wanctl.sample.grid import Tile, make_grid
-from wanctl.sample.job import Job
-from wanctl.sample.settings import KEY_DIGITS
+from wanctl.sample.job import SampleJob
+from wanctl.sample.params import KEY_DIGITS
 
 
-def grid_of(jobs: Sequence[Job], columns: int | None, repeat: int) -> Path:
+def grid_of(jobs: Sequence[SampleJob], columns: int | None, repeat: int) -> Path:
     """All outputs of a run side by side, beside them.
 
     Args:
@@ -25,15 +25,15 @@ def grid_of(jobs: Sequence[Job], columns: int | None, repeat: int) -> Path:
         tiles,
         jobs[0].path.with_name(name),
         columns=columns or (repeat if repeat > 1 else None),
-        fps=jobs[0].settings.fps,
-        crf=jobs[0].settings.crf,
+        fps=jobs[0].params.fps,
+        crf=jobs[0].params.crf,
         metadata={"tiles": "\n".join(job.path.name for job in jobs)},
     )
 
 
-def _labels(jobs: Sequence[Job]) -> list[str]:
+def _labels(jobs: Sequence[SampleJob]) -> list[str]:
     """What tells each output from the others: the settings that differ, and the prompt."""
-    said = [asdict(job.settings) for job in jobs]
+    said = [asdict(job.params) for job in jobs]
     differ = [key for key in said[0] if any(each[key] != said[0][key] for each in said)]
     keys = [key for key in differ if key not in ("inputs", "vace")] or ["seed"]
     return [

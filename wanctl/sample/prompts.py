@@ -25,12 +25,12 @@ from wanctl.recipe.schema import SampleSection
 from wanctl.video.sources import url_of
 
 SLUG_LENGTH = 40
-KINDS = (".txt", ".jsonl", ".csv")
+SUFFIXES = (".txt", ".jsonl", ".csv")
 SIZE = "size"
 # Keys that are said for a run as a whole.
-WHOLE_RUN = ("grid", "grid_columns", "batch", "save_latents")
+RUN_KEYS = ("grid", "grid_columns", "batch", "save_latents")
 # Keys whose relative paths start from the folder of the file of prompts.
-PATHS = ("image", "last_image", "video", "mask", "references", "known_frames")
+PATH_KEYS = ("image", "last_image", "video", "mask", "references", "known_frames")
 
 
 class PromptError(UserError):
@@ -38,7 +38,7 @@ class PromptError(UserError):
 
 
 @dataclass(frozen=True)
-class Line:
+class PromptLine:
     """One thing to make.
 
     Attributes:
@@ -52,7 +52,7 @@ class Line:
     place: Place | None = None
 
 
-def read_prompts(prompt: str) -> list[Line]:
+def read_prompts(prompt: str) -> list[PromptLine]:
     """What is behind the command's argument.
 
     Args:
@@ -63,8 +63,8 @@ def read_prompts(prompt: str) -> list[Line]:
     """
     if not prompt.strip():
         raise PromptError("prompt: got an empty text; say what to show")
-    if not prompt.endswith(KINDS):
-        return [Line(prompt.strip())]
+    if not prompt.endswith(SUFFIXES):
+        return [PromptLine(prompt.strip())]
     path = Path(prompt).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -73,7 +73,7 @@ def read_prompts(prompt: str) -> list[Line]:
     except OSError as error:
         raise PromptError(f"{prompt}: cannot be read: {error.strerror}") from None
     problems: list[str] = []
-    found: dict[str, Line] = {}
+    found: dict[str, PromptLine] = {}
     for line in _READERS[path.suffix](text, prompt, problems):
         key = json.dumps([line.prompt, line.values], sort_keys=True, default=str)
         found.setdefault(key, line)
@@ -84,7 +84,7 @@ def read_prompts(prompt: str) -> list[Line]:
     return list(found.values())
 
 
-def recipe_of(loaded: LoadedRecipe, line: Line) -> LoadedRecipe:
+def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
     """The recipe as it is for one line.
 
     Raises:
@@ -118,14 +118,14 @@ def slug(prompt: str) -> str:
     return words[:SLUG_LENGTH].rstrip("-") or "prompt"
 
 
-def _plain(text: str, name: str, problems: list[str]) -> Iterator[Line]:  # noqa: ARG001
+def _plain(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:  # noqa: ARG001
     for number, line in enumerate(text.splitlines(), 1):
         prompt = line.strip()
         if prompt and not prompt.startswith("#"):
-            yield Line(prompt, {}, Place(name, number))
+            yield PromptLine(prompt, {}, Place(name, number))
 
 
-def _objects(text: str, name: str, problems: list[str]) -> Iterator[Line]:
+def _objects(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -141,7 +141,7 @@ def _objects(text: str, name: str, problems: list[str]) -> Iterator[Line]:
         yield from _line(_flat(values), place, problems)
 
 
-def _rows(text: str, name: str, problems: list[str]) -> Iterator[Line]:
+def _rows(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
@@ -173,31 +173,31 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{above}{key}"
-        is_section = isinstance(value, dict) and name not in PATHS
+        is_section = isinstance(value, dict) and name not in PATH_KEYS
         flat |= _flat(value, f"{name}.") if is_section else {name: value}
     return flat
 
 
-def _line(values: dict[str, Any], place: Place, problems: list[str]) -> Iterator[Line]:
+def _line(values: dict[str, Any], place: Place, problems: list[str]) -> Iterator[PromptLine]:
     """One line, its keys checked against the recipe's."""
     prompt = values.pop("prompt", None)
     if not isinstance(prompt, str) or not prompt.strip():
         problems.append(f"{place}: got {prompt!r}; every line needs a prompt")
         return
-    allowed = (*(SampleSection.model_fields.keys() - set(WHOLE_RUN)), SIZE)
+    allowed = (*(SampleSection.model_fields.keys() - set(RUN_KEYS)), SIZE)
     before = len(problems)
     for key in values:
-        if key in WHOLE_RUN:
+        if key in RUN_KEYS:
             problems.append(f"{place}: {key}: holds for the whole run; say it in the recipe")
         elif key.partition(".")[0] not in allowed:
             problems.append(f"{place}: {key}: {unknown('key', key, ('prompt', *allowed))}")
     if SIZE in values:
         values |= _size(values.pop(SIZE), place, problems)
     folder = Path(place.file).expanduser().parent
-    for key in values.keys() & set(PATHS):
+    for key in values.keys() & set(PATH_KEYS):
         values[key] = _beside(values[key], folder)
     if len(problems) == before:
-        yield Line(prompt.strip(), values, place)
+        yield PromptLine(prompt.strip(), values, place)
 
 
 def _size(text: Any, place: Place, problems: list[str]) -> dict[str, int]:

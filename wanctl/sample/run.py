@@ -21,20 +21,20 @@ from wanctl.checkpoint.resolve import ResolvedWeights, WeightsResolver
 from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.distributed.context import Team, join
-from wanctl.distributed.layout import Asked as AskedLayout
+from wanctl.distributed.layout import Asked as RequestedLayout
 from wanctl.errors import ProblemsError, UserError
 from wanctl.estimate.report import show_plan
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.runtime.placement import Placement
-from wanctl.sample.inputs import InputFiles, Shelf
-from wanctl.sample.job import Job, write_latents
+from wanctl.sample.inputs import InputCache, InputFiles
+from wanctl.sample.job import SampleJob, write_latents
 from wanctl.sample.overview import grid_of
-from wanctl.sample.pipeline import Maker
-from wanctl.sample.prompts import Line, PromptError, read_prompts, recipe_of
-from wanctl.sample.settings import Settings
-from wanctl.tasks.inputs import Asked, Inputs
+from wanctl.sample.params import SamplingParams
+from wanctl.sample.pipeline import SamplingPipeline
+from wanctl.sample.prompts import PromptError, PromptLine, read_prompts, recipe_for_line
+from wanctl.tasks.inputs import Inputs, RequestedSize
 from wanctl.tasks.table import get_task
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ MAX_RANDOM_SEED = 2**31
 
 
 @dataclass(frozen=True)
-class _Wish:
+class SampleRequest:
     """One output, and all that decides what it is.
 
     Attributes:
@@ -55,7 +55,7 @@ class _Wish:
 
     prompt: str
     loaded: LoadedRecipe
-    settings: Settings
+    params: SamplingParams
     files: Mapping[str, str]
 
 
@@ -95,11 +95,11 @@ def _sample(
     recipe = loaded.recipe
     variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, team.device)
-    shelf = Shelf(recipe.curate.decode)
-    wishes = team.share(lambda: _wishes(loaded, lines, variant, dtype, shelf, repeat))
-    wishes[0].settings.placement.check(team.device, dtype)
+    input_cache = InputCache(recipe.curate.decode)
+    requests = team.share(lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat))
+    requests[0].params.placement.check(team.device, dtype)
     if plan_only:
-        _show_plans(wishes, variant, team.device, out)
+        _show_plans(requests, variant, team.device, out)
         return []
     search = WeightsResolver(
         out=out,
@@ -115,7 +115,7 @@ def _sample(
     )
     weights = team.share(search.resolve)
     folder = _samples_folder(out)
-    jobs = [_job(wish, folder, weights, variant, shelf) for wish in wishes]
+    jobs = [_job(request, folder, weights, variant, input_cache) for request in requests]
     jobs = list({job.path: job for job in jobs}.values())
     latents = recipe.sample.save_latents
     left = team.share(lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)])
@@ -129,28 +129,28 @@ def _sample(
     )
 
 
-def _wishes(
+def _requests(
     loaded: LoadedRecipe,
-    lines: Sequence[Line],
+    lines: Sequence[PromptLine],
     variant: Variant,
     dtype: torch.dtype,
-    shelf: Shelf,
+    input_cache: InputCache,
     repeat: int,
-) -> list[_Wish]:
+) -> list[SampleRequest]:
     """What every line asks for, checked before any work.
 
     Raises:
         PromptError: with the mistakes of all lines, one per line.
     """
-    drawn = secrets.randbelow(MAX_RANDOM_SEED)
-    wishes: list[_Wish] = []
+    random_seed = secrets.randbelow(MAX_RANDOM_SEED)
+    requests: list[SampleRequest] = []
     problems: list[str] = []
     for line in lines:
         own = loaded
         try:
-            own = recipe_of(loaded, line)
-            files = _input_files(own, variant, shelf)
-            settings = _settings(own, variant, dtype, files, drawn)
+            own = recipe_for_line(loaded, line)
+            files = _input_files(own, variant, input_cache)
+            params = _sampling_params(own, variant, dtype, files, random_seed)
         except ProblemsError as error:
             problems += str(own.locate(error)).splitlines()
             continue
@@ -159,45 +159,51 @@ def _wishes(
             continue
         about = files.metadata()
         for number in range(repeat):
-            again = replace(settings, seed=settings.seed + number)
-            wishes.append(_Wish(line.prompt, own, again, about))
+            again = replace(params, seed=params.seed + number)
+            requests.append(SampleRequest(line.prompt, own, again, about))
     if problems:
         raise PromptError("\n".join(dict.fromkeys(problems)))
-    seeds = dict.fromkeys(wish.settings.seed for wish in wishes)
-    if repeat > 1 or drawn in seeds:
+    seeds = dict.fromkeys(request.params.seed for request in requests)
+    if repeat > 1 or random_seed in seeds:
         log.info("seeds %s" if len(seeds) > 1 else "seed %s", ", ".join(map(str, seeds)))
-    return wishes
+    return requests
 
 
-def _show_plans(wishes: Sequence[_Wish], variant: Variant, device: torch.device, out: Path) -> None:
+def _show_plans(
+    requests: Sequence[SampleRequest], variant: Variant, device: torch.device, out: Path
+) -> None:
     """Print what each kind of output takes."""
-    kinds = Counter(wish.settings.kind for wish in wishes)
-    for kind, settings in {wish.settings.kind: wish.settings for wish in wishes}.items():
-        show_plan(settings, variant, kinds[kind], device, out)
+    kinds = Counter(request.params.kind for request in requests)
+    for kind, params in {request.params.kind: request.params for request in requests}.items():
+        show_plan(params, variant, kinds[kind], device, out)
 
 
 def _job(
-    wish: _Wish, folder: Path, weights: ResolvedWeights, variant: Variant, shelf: Shelf
-) -> Job:
-    section = wish.loaded.recipe.sample
+    request: SampleRequest,
+    folder: Path,
+    weights: ResolvedWeights,
+    variant: Variant,
+    input_cache: InputCache,
+) -> SampleJob:
+    section = request.loaded.recipe.sample
     metadata = {
         "software": f"wanctl {version('wanctl')}",
-        **wish.settings.metadata(),
+        **request.params.metadata(),
         **weights.metadata(),
-        **wish.files,
-        "recipe": wish.loaded.dump(),
+        **request.files,
+        "recipe": request.loaded.dump(),
     }
-    name = wish.settings.file_name(wish.prompt, weights.fingerprint)
+    name = request.params.file_name(request.prompt, weights.fingerprint)
     fps = _or(section.fps, variant.defaults.fps)
 
     def read() -> Inputs:
-        return shelf.read(section, fps).inputs
+        return input_cache.read(section, fps).inputs
 
-    return Job(wish.prompt, wish.settings, read, folder / name, metadata)
+    return SampleJob(request.prompt, request.params, read, folder / name, metadata)
 
 
 def _make(
-    jobs: Sequence[Job],
+    jobs: Sequence[SampleJob],
     loaded: LoadedRecipe,
     weights: ResolvedWeights,
     variant: Variant,
@@ -206,20 +212,22 @@ def _make(
 ) -> None:
     """Make outputs and write each as soon as it is there."""
     recipe = loaded.recipe
-    parallel = AskedLayout(**recipe.parallel.model_dump())
+    parallel = RequestedLayout(**recipe.parallel.model_dump())
     try:
-        maker = Maker(jobs, weights, variant, dtype, team, parallel, recipe.sample.batch)
+        pipeline = SamplingPipeline(
+            jobs, weights, variant, dtype, team, parallel, recipe.sample.batch
+        )
     except ProblemsError as error:
         raise loaded.locate(error) from None
-    for job, latents in maker.latents():
+    for job, latents in pipeline.latents():
         if recipe.sample.save_latents and team.first:
             write_latents(job, latents)
-        maker.write(job, latents)
+        pipeline.write(job, latents)
         if len(jobs) > 1:
             log.info("%s", job.path)
 
 
-def _input_files(loaded: LoadedRecipe, variant: Variant, shelf: Shelf) -> InputFiles:
+def _input_files(loaded: LoadedRecipe, variant: Variant, input_cache: InputCache) -> InputFiles:
     """Pictures and footage that the recipe names.
 
     Raises:
@@ -228,33 +236,35 @@ def _input_files(loaded: LoadedRecipe, variant: Variant, shelf: Shelf) -> InputF
     section = loaded.recipe.sample
     fps = _or(section.fps, variant.defaults.fps)
     with _in_section("sample"):
-        return shelf.read(section, fps)
+        return input_cache.read(section, fps)
 
 
-def _settings(
+def _sampling_params(
     loaded: LoadedRecipe,
     variant: Variant,
     dtype: torch.dtype,
     files: InputFiles,
-    drawn: int,
-) -> Settings:
+    random_seed: int,
+) -> SamplingParams:
     """The recipe's `sample` section with the variant's defaults filled in, checked.
 
-    `drawn` is the seed where the recipe wants a random one.
+    `random_seed` is the seed where the recipe wants a random one.
 
     Raises:
         ProblemsError: a name, a size or a device is not possible.
     """
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
-    asked = Asked(section.frames, section.height, section.width, exact=section.fit == "exact")
+    requested = RequestedSize(
+        section.frames, section.height, section.width, exact=section.fit == "exact"
+    )
     with _in_section("sample"):
         name = section.task or variant.tasks[0]
         if problem := task_problem(variant, name):
             raise UserError(f"task: {problem}")
         task = get_task(name)
-        size = task.size(files.inputs, asked, defaults, variant.vae)
+        size = task.size(files.inputs, requested, defaults, variant.vae)
     area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
-    settings = Settings(
+    params = SamplingParams(
         task=task.name,
         frames=size.frames,
         height=size.height,
@@ -266,7 +276,7 @@ def _settings(
         boundary=_or(section.boundary, defaults.boundary),
         solver=_or(section.solver, defaults.solver),
         negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
-        seed=section.seed if section.seed >= 0 else drawn,
+        seed=section.seed if section.seed >= 0 else random_seed,
         noise_device=section.noise_device,
         crf=section.crf,
         fit=section.fit,
@@ -282,17 +292,17 @@ def _settings(
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
-        _check_experts(settings, variant)
-        make_schedule(settings.solver, settings.steps, settings.shift)
-        if settings.noise_device == "cuda" and not torch.cuda.is_available():
+        _check_experts(params, variant)
+        make_schedule(params.solver, params.steps, params.shift)
+        if params.noise_device == "cuda" and not torch.cuda.is_available():
             raise UserError(
                 "noise_device: got 'cuda', but this machine has no CUDA device; say "
                 "`--set sample.noise_device=cpu` (the same seed gives other noise there)"
             )
-    return settings
+    return params
 
 
-def _check_experts(settings: Settings, variant: Variant) -> None:
+def _check_experts(params: SamplingParams, variant: Variant) -> None:
     """What is said of two experts of a model that has one.
 
     Raises:
@@ -300,11 +310,11 @@ def _check_experts(settings: Settings, variant: Variant) -> None:
     """
     if variant.experts == 2:
         return
-    if isinstance(settings.guide_scale, tuple):
+    if isinstance(params.guide_scale, tuple):
         raise UserError(
             f"guide_scale: got two for {variant.name}, which is one transformer; need a number"
         )
-    if settings.boundary is not None:
+    if params.boundary is not None:
         raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
 
 
@@ -332,7 +342,7 @@ def _samples_folder(out: Path) -> Path:
     return folder
 
 
-def _is_done(job: Job, latents: bool) -> bool:
+def _is_done(job: SampleJob, latents: bool) -> bool:
     """Whether an earlier run made this very output; files are written whole or not at all."""
     done = job.path.is_file() and (not latents or job.latents_path.is_file())
     if done:

@@ -12,7 +12,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
-from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs, check_given
+from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize, check_inputs
 
 
 class Task(Protocol):
@@ -20,13 +20,13 @@ class Task(Protocol):
 
     Attributes:
         name: what a recipe calls it.
-        needs: names of the inputs that must be given.
-        takes: names of those that may be given.
+        required_inputs: names of the inputs that must be given.
+        optional_inputs: names of those that may be given.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
-    takes: ClassVar[tuple[str, ...]] = ()
+    required_inputs: ClassVar[tuple[str, ...]] = ()
+    optional_inputs: ClassVar[tuple[str, ...]] = ()
 
     def default_frames(self, variant_frames: int) -> int:
         """Frames where the recipe says none; `variant_frames` is what the variant is run with."""
@@ -38,7 +38,7 @@ class Task(Protocol):
         Raises:
             UserError: `KEY: message`.
         """
-        check_given(self.name, inputs, self.needs, self.takes)
+        check_inputs(self.name, inputs, self.required_inputs, self.optional_inputs)
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Why a transformer of these sizes cannot do it; None where it can."""
@@ -47,7 +47,7 @@ class Task(Protocol):
     def size(
         self,
         inputs: Inputs,
-        asked: Asked,
+        requested: RequestedSize,
         defaults: RunDefaults,
         vae: VAEShape,  # noqa: ARG002
     ) -> PixelShape:
@@ -57,7 +57,7 @@ class Task(Protocol):
             UserError: `KEY: got ...; must be ...`.
         """
         self.check(inputs)
-        return asked_shape(asked, defaults, self.default_frames(defaults.frames))
+        return requested_shape(requested, defaults, self.default_frames(defaults.frames))
 
     def latent_shape(
         self,
@@ -65,7 +65,7 @@ class Task(Protocol):
         frames: int,
         height: int,
         width: int,
-        inputs: Inputs = NOTHING,  # noqa: ARG002
+        inputs: Inputs = NO_INPUTS,  # noqa: ARG002
     ) -> tuple[int, int, int, int]:
         """(C, T, Y, X) of the noise for a size in pixels.
 
@@ -78,7 +78,7 @@ class Task(Protocol):
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
@@ -93,19 +93,21 @@ class Task(Protocol):
         """
         ...
 
-    def finish(self, latents: Tensor, inputs: Inputs) -> Tensor:  # noqa: ARG002
+    def output_latents(self, latents: Tensor, inputs: Inputs) -> Tensor:  # noqa: ARG002
         """What is decoded of (B, C, T, Y, X) latents."""
         return latents
 
 
-def asked_shape(asked: Asked, defaults: RunDefaults, frames: int) -> PixelShape:
+def requested_shape(requested: RequestedSize, defaults: RunDefaults, frames: int) -> PixelShape:
     """What the recipe asks for, with defaults where it says nothing."""
     return PixelShape(
-        asked.frames or frames, asked.height or defaults.height, asked.width or defaults.width
+        requested.frames or frames,
+        requested.height or defaults.height,
+        requested.width or defaults.width,
     )
 
 
-def words_only(dit: DiTShape) -> str | None:
+def text_only_refusal(dit: DiTShape) -> str | None:
     """Why a transformer cannot make something of words alone."""
     if dit.in_channels != dit.out_channels or dit.image_dim:
         return "it reads pictures beside the noise"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from wanctl.errors import UserError, unknown
-from wanctl.tasks.arrangement import Track
+from wanctl.tasks.vace_options import Track
 
 Pictures = Iterable[np.ndarray]
 """(H, W, 3) uint8 RGB, one after the other."""

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
-from wanctl.tasks.arrangement import Arrangement
+from wanctl.tasks.vace_options import VaceOptions
 
 
 @dataclass(frozen=True)
-class Clip:
+class SourceVideo:
     """Footage as it lies in a file, upright and with square pixels; a picture is one frame.
 
     Attributes:
@@ -53,28 +53,28 @@ class Inputs:
 
     image: Tensor | None = None
     last_image: Tensor | None = None
-    video: Clip | None = None
-    mask: Clip | None = None
+    video: SourceVideo | None = None
+    mask: SourceVideo | None = None
     references: tuple[Tensor, ...] = ()
     known_frames: Mapping[int, Tensor] = field(default_factory=dict)
     given_frames: int | None = None
-    vace: Arrangement | None = None
+    vace: VaceOptions | None = None
     fps: float = 16.0
     exact: bool = False
 
     @property
-    def given(self) -> tuple[str, ...]:
+    def present(self) -> tuple[str, ...]:
         """Names of the inputs that are given."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         there = {
             k: len(v) > 0 if isinstance(v, tuple | dict) else v is not None
             for k, v in values.items()
-            if k not in SETTINGS
+            if k not in OPTION_FIELDS
         }
         return tuple(key for key, is_there in there.items() if is_there)
 
 
-class Asked(NamedTuple):
+class RequestedSize(NamedTuple):
     """What the recipe says of the size; None: nothing.
 
     Attributes:
@@ -108,22 +108,22 @@ class Encoders(Protocol):
         ...
 
 
-NOTHING = Inputs()
+NO_INPUTS = Inputs()
 # Fields of Inputs that say how, not what.
-SETTINGS = ("fps", "exact")
+OPTION_FIELDS = ("fps", "exact")
 
 
-def check_given(name: str, inputs: Inputs, needs: Sequence[str], takes: Sequence[str]) -> None:
+def check_inputs(name: str, inputs: Inputs, needs: Sequence[str], takes: Sequence[str]) -> None:
     """Check that a task has what it needs and nothing that it would ignore.
 
     Raises:
         UserError: `KEY: message`.
     """
     for key in needs:
-        if key not in inputs.given:
+        if key not in inputs.present:
             example = EXAMPLES.get(key, "FILE")
             raise UserError(f"{key}: task {name} needs one; say `--set sample.{key}={example}`")
-    for key in inputs.given:
+    for key in inputs.present:
         if key not in (*needs, *takes):
             allowed = ", ".join((*needs, *takes)) or "words only"
             raise UserError(f"{key}: task {name} takes none (it takes {allowed})")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from wanctl.errors import UserError
-from wanctl.tasks.inputs import Clip
+from wanctl.tasks.inputs import SourceVideo
 
 # Codecs and JPEG leave a little colour in grey pictures; a drawing or a photo has far more.
 _GREY_SLACK = 24
@@ -37,7 +37,7 @@ def grey_mask(picture: np.ndarray, name: str) -> np.ndarray:
     return picture[..., 0]
 
 
-def check_mask(mask: Clip, video: Clip) -> None:
+def check_mask(mask: SourceVideo, video: SourceVideo) -> None:
     """Refuse a mask that does not fit its video, before any work.
 
     The official loader stretches a mask of another size, and cuts the longer of the two off.

@@ -69,7 +69,7 @@ def shape_of_sides(key: str, size: Size, area: int, multiple: int) -> Size:
     return first if distance(first) < distance(second) else second
 
 
-def stretched(picture: Tensor, size: Size) -> Tensor:
+def resize_bicubic(picture: Tensor, size: Size) -> Tensor:
     """A picture at exactly this size: bicubic without antialiasing, as I2V was trained.
 
     Args:
@@ -79,7 +79,7 @@ def stretched(picture: Tensor, size: Size) -> Tensor:
     return F.interpolate(picture[None], size=size, mode="bicubic", align_corners=False)[0]
 
 
-def covering(picture: Tensor, size: Size) -> Tensor:
+def resize_crop_lanczos(picture: Tensor, size: Size) -> Tensor:
     """A picture scaled to cover a size, and its centre cut out: PIL's Lanczos, as TI2V does it.
 
     Args:
@@ -91,20 +91,20 @@ def covering(picture: Tensor, size: Size) -> Tensor:
     if (rows, columns) == size:
         return picture
     scale = max(width / columns, height / rows)
-    large = Image.fromarray(to_bytes(picture)).resize(
+    large = Image.fromarray(to_uint8(picture)).resize(
         (round(columns * scale), round(rows * scale)), Image.Resampling.LANCZOS
     )
     left, top = (large.width - width) // 2, (large.height - height) // 2
-    return to_values(np.asarray(large.crop((left, top, left + width, top + height))))
+    return to_float(np.asarray(large.crop((left, top, left + width, top + height))))
 
 
-def to_values(picture: np.ndarray) -> Tensor:
+def to_float(picture: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 as (3, H, W) fp32 in [-1, 1], by the official expression."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1).float().div(255).sub_(0.5).div_(0.5)
 
 
-def to_bytes(picture: Tensor) -> np.ndarray:
-    """The way back; exact for what `to_values` made."""
+def to_uint8(picture: Tensor) -> np.ndarray:
+    """The way back; exact for what `to_float` made."""
     scaled = (picture.clamp(-1, 1) + 1).mul(127.5).round()
     return scaled.permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
 

@@ -7,10 +7,10 @@ it names it in VARIANTS.
 
 from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
-from wanctl.tasks.pictures import FLF2V, I2V, Continuation, Interpolation
+from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
+from wanctl.tasks.text import T2I, T2V
 from wanctl.tasks.ti2v import TI2V
 from wanctl.tasks.vace import VACE
-from wanctl.tasks.words import T2I, T2V
 
 TASKS: dict[str, Task] = {
     task.name: task

@@ -10,30 +10,30 @@ from torch import Tensor
 from wanctl.diffusion.conditions import Conditions
 from wanctl.model.shapes import PATCH, PixelShape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
-from wanctl.tasks.api import Task, asked_shape, pad_texts
-from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs
-from wanctl.tasks.known import known_latents
-from wanctl.tasks.pictures import takes_known_latents
-from wanctl.tasks.sizing import covering, shape_of_sides
+from wanctl.tasks.api import Task, pad_texts, requested_shape
+from wanctl.tasks.image_channels import accepts_known_latents
+from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
+from wanctl.tasks.known_frames import known_latents
+from wanctl.tasks.sizing import resize_crop_lanczos, shape_of_sides
 
 
 class TI2V(Task):
     """Text, or text and the first frame, to video."""
 
     name = "ti2v"
-    takes = ("image",)
+    optional_inputs = ("image",)
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Models that read noise alone."""
-        return None if takes_known_latents(dit) else "it reads pictures as channels (task i2v)"
+        return None if accepts_known_latents(dit) else "it reads pictures as channels (task i2v)"
 
     def size(
-        self, inputs: Inputs, asked: Asked, defaults: RunDefaults, vae: VAEShape
+        self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
         """The area asked for in the picture's shape; without a picture what was asked for."""
         self.check(inputs)
-        shape = asked_shape(asked, defaults, self.default_frames(defaults.frames))
-        if inputs.image is None or asked.exact:
+        shape = requested_shape(requested, defaults, self.default_frames(defaults.frames))
+        if inputs.image is None or requested.exact:
             return shape
         picture = inputs.image.shape[1], inputs.image.shape[2]
         area, multiple = shape.height * shape.width, vae.spatial_stride * PATCH[1]
@@ -43,7 +43,7 @@ class TI2V(Task):
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
@@ -53,5 +53,5 @@ class TI2V(Task):
             return Conditions(context)
         assert size is not None
         assert encode is not None
-        picture = covering(inputs.image, (size.height, size.width))
+        picture = resize_crop_lanczos(inputs.image, (size.height, size.width))
         return known_latents(context, encode.latents(picture[:, None]), size)

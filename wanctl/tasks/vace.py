@@ -20,20 +20,20 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts
-from wanctl.tasks.arrangement import Arrangement
 from wanctl.tasks.controls import check_layout
-from wanctl.tasks.inputs import NOTHING, Asked, Clip, Encoders, Inputs
+from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.masks import check_mask
 from wanctl.tasks.vace_context import vace_context
-from wanctl.tasks.vace_sizes import cover, on_white, source_shape
+from wanctl.tasks.vace_options import VaceOptions
+from wanctl.tasks.vace_sizes import letterbox_white, resize_crop_uint8, source_shape
 from wanctl.tasks.vace_source import (
     Source,
-    arranged_source,
     blank_source,
     check_names,
-    clip_places,
-    clip_shape,
     layout_source,
+    source_frame_indices,
+    source_from_video,
+    source_video_shape,
 )
 
 
@@ -41,7 +41,7 @@ class VACE(Task):
     """Video from words and any of: a video, a mask, pictures at both ends, references, a layout."""
 
     name = "vace"
-    takes = (
+    optional_inputs = (
         "image", "last_image", "video", "mask", "references", "given_frames", "vace",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ class VACE(Task):
     def check(self, inputs: Inputs) -> None:
         """Check that what is given goes together."""
         super().check(inputs)
-        how = _arrangement(inputs)
+        how = _vace_options(inputs)
         check_names(how)
         pictures = inputs.image is not None or inputs.last_image is not None
         if inputs.video is None:
@@ -77,37 +77,37 @@ class VACE(Task):
             check_mask(inputs.mask, inputs.video)
 
     def size(
-        self, inputs: Inputs, asked: Asked, defaults: RunDefaults, vae: VAEShape
+        self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
         """That of the source where there is one, by the official rule; else what is asked for.
 
-        `asked.exact` cuts the source to the size that is asked for, where the official code keeps
-        its shape.
+        `requested.exact` cuts the source to the requested size, where the official code keeps its
+        shape.
 
         Raises:
             UserError: what is given does not go together or has no possible size.
         """
-        canvas = super().size(inputs, asked, defaults, vae)
+        canvas = super().size(inputs, requested, defaults, vae)
         noise_shape(vae, *canvas)
-        how = _arrangement(inputs)
+        how = _vace_options(inputs)
         if inputs.video is None:
             known = _ends(inputs)
             check_layout(how.layout, canvas.frames)
-            if known is None or asked.exact:
+            if known is None or requested.exact:
                 return canvas
             return source_shape(*known.size, canvas.frames, canvas[1:])
-        shape = clip_shape(_first(inputs.video, inputs.given_frames), how, canvas[1:])
-        if asked.exact:
+        shape = source_video_shape(_first(inputs.video, inputs.given_frames), how, canvas[1:])
+        if requested.exact:
             shape = shape._replace(height=canvas.height, width=canvas.width)
-        if asked.frames not in (None, shape.frames):
+        if requested.frames not in (None, shape.frames):
             raise UserError(
-                f"frames: got {asked.frames}; the video makes {shape.frames}: leave it out, cut "
-                "the video with sample.given_frames or add to it with sample.vace.extend"
+                f"frames: got {requested.frames}; the video makes {shape.frames}: leave it out, "
+                "cut the video with sample.given_frames or add to it with sample.vace.extend"
             )
         return shape
 
     def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int, inputs: Inputs = NOTHING
+        self, vae: VAEShape, frames: int, height: int, width: int, inputs: Inputs = NO_INPUTS
     ) -> tuple[int, int, int, int]:
         """(C, T, Y, X) of the noise: each reference takes a latent frame of its own."""
         channels, latent_frames, rows, columns = noise_shape(vae, frames, height, width)
@@ -117,7 +117,7 @@ class VACE(Task):
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
@@ -125,21 +125,21 @@ class VACE(Task):
         assert size is not None
         assert encode is not None
         source = self.source(inputs, size)
-        references = [on_white(each, size.height, size.width) for each in inputs.references]
+        references = [letterbox_white(each, size.height, size.width) for each in inputs.references]
         control = vace_context(source.video, source.mask, references, encode.latents)
         return Conditions(
             pad_texts(texts, text_len),
             control=control.expand(len(texts), *control.shape),
-            control_scale=_arrangement(inputs).scale,
+            control_scale=_vace_options(inputs).scale,
         )
 
     def source(self, inputs: Inputs, size: PixelShape) -> Source:
         """What is kept, changed and made, in pixels."""
-        how = _arrangement(inputs)
+        how = _vace_options(inputs)
         if inputs.video is not None:
             clip = _first(inputs.video, inputs.given_frames)
-            places = clip_places(clip, how, size.frames)
-            return arranged_source(clip, inputs.mask, how, places, size)
+            places = source_frame_indices(clip, how, size.frames)
+            return source_from_video(clip, inputs.mask, how, places, size)
         known = _ends(inputs)
         if known is not None:
             places: list[int | None] = [None] * size.frames
@@ -147,19 +147,19 @@ class VACE(Task):
                 places[0] = 0
             if inputs.last_image is not None:
                 places[-1] = len(known.pictures) - 1
-            return arranged_source(known, None, how, places, size)
+            return source_from_video(known, None, how, places, size)
         return layout_source(how.layout, size) if how.layout else blank_source(size)
 
-    def finish(self, latents: Tensor, inputs: Inputs) -> Tensor:
+    def output_latents(self, latents: Tensor, inputs: Inputs) -> Tensor:
         """The frames of the references are no part of the video."""
         return latents[:, :, len(inputs.references) :]
 
 
-def _arrangement(inputs: Inputs) -> Arrangement:
-    return inputs.vace or Arrangement()
+def _vace_options(inputs: Inputs) -> VaceOptions:
+    return inputs.vace or VaceOptions()
 
 
-def _first(clip: Clip, frames: int | None) -> Clip:
+def _first(clip: SourceVideo, frames: int | None) -> SourceVideo:
     """The first frames of a clip; None: all.
 
     Raises:
@@ -171,7 +171,7 @@ def _first(clip: Clip, frames: int | None) -> Clip:
     return replace(clip, starts_s=clip.starts_s[:frames], ends_s=clip.ends_s[:frames])
 
 
-def _ends(inputs: Inputs) -> Clip | None:
+def _ends(inputs: Inputs) -> SourceVideo | None:
     """First and last picture as a clip of one or two; the last in the first's size."""
     given = [each for each in (inputs.image, inputs.last_image) if each is not None]
     if not given:
@@ -180,9 +180,9 @@ def _ends(inputs: Inputs) -> Clip | None:
     pictures = [_bytes(each) for each in given]
     if len(given) == 2 and given[1].shape != given[0].shape:
         last = ((given[1] + 1) * 127.5).round().byte()
-        pictures[1] = _bytes(cover(last[None], height, width)[:, 0])
+        pictures[1] = _bytes(resize_crop_uint8(last[None], height, width)[:, 0])
     zeros = np.zeros(len(given))
-    return Clip(pictures, zeros, zeros + 1, "image", (height, width))
+    return SourceVideo(pictures, zeros, zeros + 1, "image", (height, width))
 
 
 def _bytes(picture: Tensor) -> np.ndarray:

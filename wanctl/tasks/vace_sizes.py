@@ -73,7 +73,7 @@ def frame_ids(starts_s: np.ndarray, ends_s: np.ndarray, frames: int) -> list[int
     return np.minimum(np.searchsorted(ends, times, side="left"), len(ends) - 1).tolist()
 
 
-def cover(frames: Tensor, height: int, width: int) -> Tensor:
+def resize_crop_uint8(frames: Tensor, height: int, width: int) -> Tensor:
     """Resize frames to cover a size, cut out the centre and scale to [-1, 1].
 
     Bicubic with antialiasing on whole numbers: it rounds to bytes as the official code does.
@@ -96,7 +96,7 @@ def cover(frames: Tensor, height: int, width: int) -> Tensor:
     return frames.transpose(0, 1).float().div_(127.5).sub_(1)
 
 
-def on_white(picture: Tensor, height: int, width: int) -> Tensor:
+def letterbox_white(picture: Tensor, height: int, width: int) -> Tensor:
     """A reference image, fitted into a white canvas without cutting anything off.
 
     Args:

@@ -27,11 +27,11 @@ from torch import Tensor
 
 from wanctl.errors import UserError, unknown
 from wanctl.model.shapes import PixelShape
-from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.controls import CONTROLS, layout, make_control
-from wanctl.tasks.inputs import Clip
+from wanctl.tasks.inputs import SourceVideo
 from wanctl.tasks.masks import FORMS, grey_mask, shape_mask
-from wanctl.tasks.vace_sizes import cover, frame_ids, source_shape
+from wanctl.tasks.vace_options import Track, VaceOptions
+from wanctl.tasks.vace_sizes import frame_ids, resize_crop_uint8, source_shape
 
 BLANK = 127
 """Grey of what nobody knows."""
@@ -52,7 +52,7 @@ class Source:
     mask: Tensor
 
 
-def check_names(how: Arrangement) -> None:
+def check_names(how: VaceOptions) -> None:
     """Look up what an arrangement names.
 
     Raises:
@@ -64,7 +64,7 @@ def check_names(how: Arrangement) -> None:
         raise UserError(f"vace.mask_form: {unknown('form', how.mask_form, FORMS)}")
 
 
-def clip_shape(clip: Clip, how: Arrangement, canvas: tuple[int, int]) -> PixelShape:
+def source_video_shape(clip: SourceVideo, how: VaceOptions, canvas: tuple[int, int]) -> PixelShape:
     """Size and length of what is made of footage.
 
     Args:
@@ -83,7 +83,7 @@ def clip_shape(clip: Clip, how: Arrangement, canvas: tuple[int, int]) -> PixelSh
     return source_shape(*size, len(clip.starts_s) + sum(how.extend), canvas)
 
 
-def clip_places(clip: Clip, how: Arrangement, frames: int) -> list[int | None]:
+def source_frame_indices(clip: SourceVideo, how: VaceOptions, frames: int) -> list[int | None]:
     """For each frame of the result the number of its picture; None shows nothing."""
     before, count = how.extend[0], len(clip.starts_s)
     picked = frame_ids(*_extended(clip, *how.extend), frames)
@@ -102,10 +102,10 @@ def layout_source(tracks: Sequence[Track], shape: PixelShape) -> Source:
     return Source(_values(drawn, shape), blank_source(shape).mask)
 
 
-def arranged_source(
-    clip: Clip,
-    mask: Clip | None,
-    how: Arrangement,
+def source_from_video(
+    clip: SourceVideo,
+    mask: SourceVideo | None,
+    how: VaceOptions,
     places: Sequence[int | None],
     shape: PixelShape,
 ) -> Source:
@@ -145,13 +145,13 @@ def arranged_source(
     return Source(torch.cat(videos, dim=1), made)
 
 
-def _border(clip: Clip, how: Arrangement) -> tuple[int, int, int, int]:
+def _border(clip: SourceVideo, how: VaceOptions) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) pixels that are added around each picture."""
     (height, width), (left, top, right, bottom) = clip.size, how.outpaint
     return int(left * width), int(top * height), int(right * width), int(bottom * height)
 
 
-def _extended(clip: Clip, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
+def _extended(clip: SourceVideo, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
     """The spans of a clip with frames of usual length added at both ends, from 0 on."""
     usual = float(np.mean(clip.ends_s - clip.starts_s))
     first = np.arange(before) * usual
@@ -163,7 +163,7 @@ def _extended(clip: Clip, before: int, after: int) -> tuple[np.ndarray, np.ndarr
     )
 
 
-def _shown(clip: Clip, picked: Sequence[int], how: Arrangement) -> Iterator[np.ndarray]:
+def _shown(clip: SourceVideo, picked: Sequence[int], how: VaceOptions) -> Iterator[np.ndarray]:
     """What the part that is made anew shows, picture by picture."""
     pictures = (clip.pictures[place] for place in picked)
     if how.control == "source":
@@ -174,7 +174,7 @@ def _shown(clip: Clip, picked: Sequence[int], how: Arrangement) -> Iterator[np.n
 
 
 def _where(
-    mask: Clip | None, place: int, how: Arrangement, size: tuple[int, int], whole: int
+    mask: SourceVideo | None, place: int, how: VaceOptions, size: tuple[int, int], whole: int
 ) -> np.ndarray:
     """The mask of one picture, (H, W) uint8."""
     if mask is None:
@@ -197,4 +197,4 @@ def _padded(picture: np.ndarray, border: tuple[int, int, int, int], value: int) 
 def _values(pictures: np.ndarray, shape: PixelShape) -> Tensor:
     """(T, H, W, C) uint8 as (C, T, height, width) fp32 in [-1, 1], resized."""
     frames = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
-    return cover(frames, shape.height, shape.width)
+    return resize_crop_uint8(frames, shape.height, shape.width)

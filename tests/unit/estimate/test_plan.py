@@ -3,10 +3,16 @@
 import pytest
 import torch
 
-from wanctl.estimate import flops as needs
-from wanctl.estimate.flops import Job
-from wanctl.estimate.hardware import GPU_RATES, Machine, Rates, free_memory, look
-from wanctl.estimate.plan import cheapest_change, make_plan
+from wanctl.estimate import flops
+from wanctl.estimate.flops import Workload
+from wanctl.estimate.hardware import (
+    GPU_THROUGHPUT,
+    Hardware,
+    Throughput,
+    available_host_memory,
+    detect_hardware,
+)
+from wanctl.estimate.plan import cheapest_alternative, make_plan
 from wanctl.estimate.report import duration
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PixelShape
@@ -17,13 +23,13 @@ T2V_14B, T2V_1_3B = VARIANTS["wan2.1-t2v-14b"], VARIANTS["wan2.1-t2v-1.3b"]
 GB = 1e9
 
 
-def job(variant=T2V_14B, size=(81, 480, 832), **more) -> Job:
-    text = needs.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0
-    return Job(variant, PixelShape(*size), steps=50, text_parameters=text, **more)
+def workload(variant=T2V_14B, size=(81, 480, 832), **more) -> Workload:
+    text = flops.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0
+    return Workload(variant, PixelShape(*size), steps=50, text_parameters=text, **more)
 
 
-def gpu(device_gb: float, host_gb: float = 200, disk_gb: float = 100) -> Machine:
-    return Machine("H100", GPU_RATES["H100"], host_gb * GB, device_gb * GB, disk_gb * GB)
+def gpu(device_gb: float, host_gb: float = 200, disk_gb: float = 100) -> Hardware:
+    return Hardware("H100", GPU_THROUGHPUT["H100"], host_gb * GB, device_gb * GB, disk_gb * GB)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -31,9 +37,9 @@ def test_parameters_are_counted_to_the_last_one(name):
     variant = VARIANTS[name]
     with torch.device("meta"):
         model = WanModel(variant.dit)
-    assert needs.dit_parameters(variant.dit) == sum(p.numel() for p in model.parameters())
+    assert flops.dit_parameters(variant.dit) == sum(p.numel() for p in model.parameters())
     block = sum(p.numel() for p in model.blocks[0].parameters())
-    assert sum(needs.block_parameters(variant.dit)) == block
+    assert sum(flops.block_parameters(variant.dit)) == block
 
 
 @pytest.mark.parametrize("name", ["tiny", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"])
@@ -42,7 +48,7 @@ def test_the_vae_is_counted_to_some_percent(name):
     with torch.device("meta"):
         vae = WanVAE(variant.vae)
     count = sum(p.numel() for p in vae.parameters())
-    assert needs.vae_parameters(variant.vae) == pytest.approx(count, rel=0.03)
+    assert flops.vae_parameters(variant.vae) == pytest.approx(count, rel=0.03)
 
 
 # Operations of one forward in 1e12, counted by torch's own counter at these sizes.
@@ -56,7 +62,7 @@ def test_the_vae_is_counted_to_some_percent(name):
     ],
 )
 def test_operations_are_those_of_the_network(variant, size, total):
-    assert sum(needs.dit_ops(job(variant, size))) / 1e12 == pytest.approx(total, rel=0.005)
+    assert sum(flops.dit_ops(workload(variant, size))) / 1e12 == pytest.approx(total, rel=0.005)
 
 
 # Published times of bf16 with a fast kernel on one GPU, the whole denoising in seconds.
@@ -69,26 +75,26 @@ def test_operations_are_those_of_the_network(variant, size, total):
     ],
 )
 def test_times_on_gpus_are_near_published_ones(variant, size, gpu_name, steps, seconds):
-    machine = Machine(gpu_name, GPU_RATES[gpu_name], 200 * GB, 140 * GB, 100 * GB)
-    plan = make_plan(job(variant, size), machine)
+    hardware = Hardware(gpu_name, GPU_THROUGHPUT[gpu_name], 200 * GB, 140 * GB, 100 * GB)
+    plan = make_plan(workload(variant, size), hardware)
     stage = next(stage for stage in plan.stages if stage.name == "denoising")
     assert stage.seconds * steps / 50 == pytest.approx(seconds, rel=0.25)
 
 
 def test_weights_activations_and_caches_make_the_peak():
-    plan = make_plan(job(), gpu(80))
+    plan = make_plan(workload(), gpu(80))
     by_name = {stage.name: stage for stage in plan.stages}
     # 14.3e9 weights in bf16 are 28.6 GB; of the text encoder's 11.4 GB one block is there at once.
     assert 29 * GB < by_name["denoising"].device_bytes < 36 * GB
     assert 1 * GB < by_name["reading prompts"].device_bytes < 2 * GB
     assert plan.device_bytes == max(stage.device_bytes for stage in plan.stages)
-    assert plan.lacking() is None
+    assert plan.shortage() is None
 
 
 def test_streaming_and_eight_bits_take_what_they_should():
-    resident = make_plan(job(), gpu(80))
-    streamed = make_plan(job(streamed=True), gpu(80))
-    eighth = make_plan(job(weight_bytes=1.0), gpu(80))
+    resident = make_plan(workload(), gpu(80))
+    streamed = make_plan(workload(streamed=True), gpu(80))
+    eighth = make_plan(workload(weight_bytes=1.0), gpu(80))
     saved = resident.stages[2].device_bytes - streamed.stages[2].device_bytes
     assert saved == pytest.approx(28.1 * GB * 38 / 40, rel=0.02)
     assert streamed.stages[2].host_bytes > 28 * GB
@@ -106,39 +112,39 @@ def test_streaming_and_eight_bits_take_what_they_should():
     ],
 )
 def test_the_cheapest_change_that_fits_is_named(device_gb, host_gb, change):
-    plan = make_plan(job(), gpu(device_gb, host_gb))
-    assert plan.lacking() is not None
-    found = cheapest_change(plan)
+    plan = make_plan(workload(), gpu(device_gb, host_gb))
+    assert plan.shortage() is not None
+    found = cheapest_alternative(plan)
     assert found is not None
     assert found.settings == change
-    assert found.plan.lacking() is None
+    assert found.plan.shortage() is None
 
 
 def test_a_smaller_picture_comes_last():
-    machine = Machine("CPU", Rates(1e11, 1e11, 1e11), 5 * GB, None, 100 * GB)
+    hardware = Hardware("CPU", Throughput(1e11, 1e11, 1e11), 5 * GB, None, 100 * GB)
     tiny = VARIANTS["tiny"]
-    plan = make_plan(Job(tiny, PixelShape(81, 2880, 5120), 4), machine)
-    found = cheapest_change(plan)
+    plan = make_plan(Workload(tiny, PixelShape(81, 2880, 5120), 4), hardware)
+    found = cheapest_alternative(plan)
     assert found is not None
     assert "sample.height=" in found.settings
 
 
 def test_what_no_change_helps_is_said():
-    plan = make_plan(job(), gpu(4, 8))
-    assert plan.lacking() is not None
-    assert cheapest_change(plan) is None
+    plan = make_plan(workload(), gpu(4, 8))
+    assert plan.shortage() is not None
+    assert cheapest_alternative(plan) is None
 
 
 def test_a_full_disk_is_noticed():
-    assert "disk" in (make_plan(job(), gpu(80, 200, 1e-6)).lacking() or "")
+    assert "disk" in (make_plan(workload(), gpu(80, 200, 1e-6)).shortage() or "")
 
 
 def test_this_machine_is_looked_at(tmp_path):
-    machine = look("cpu", tmp_path / "not" / "there")
-    assert machine.device_bytes is None
-    assert 1e8 < machine.rates.products < 1e14
-    assert 0 < free_memory() < 1e14
-    assert machine.disk_bytes > 0
+    hardware = detect_hardware("cpu", tmp_path / "not" / "there")
+    assert hardware.device_bytes is None
+    assert 1e8 < hardware.rates.products < 1e14
+    assert 0 < available_host_memory() < 1e14
+    assert hardware.disk_bytes > 0
 
 
 @pytest.mark.parametrize(

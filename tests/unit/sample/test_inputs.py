@@ -8,14 +8,14 @@ from PIL import Image
 
 from wanctl.errors import UserError
 from wanctl.recipe.schema import SampleSection
-from wanctl.sample import clips
-from wanctl.sample.clips import Reader, open_clip
+from wanctl.sample import source_video
+from wanctl.sample.image_files import ImageFileError, read_image
 from wanctl.sample.inputs import read_inputs
-from wanctl.sample.pictures import PictureError, read_picture
+from wanctl.sample.source_video import VideoReader, open_source_video
 from wanctl.video.encode import write_video
 from wanctl.video.stream import VideoError
 
-READER = Reader(60, 4 * 2**30)
+READER = VideoReader(60, 4 * 2**30)
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def test_a_picture_comes_out_as_it_is(tmp_path, corner, suffix):
     path = tmp_path / f"a.{suffix}"
     more = {"lossless": True} if suffix == "webp" else {}
     Image.fromarray(corner).save(path, **more)
-    assert (read_picture(path) == corner).all()
+    assert (read_image(path) == corner).all()
 
 
 def test_a_picture_is_turned_as_its_exif_says(tmp_path, corner):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it a quarter clockwise
     Image.fromarray(corner).save(tmp_path / "a.png", exif=exif)
-    assert (read_picture(tmp_path / "a.png") == np.rot90(corner, -1)).all()
+    assert (read_image(tmp_path / "a.png") == np.rot90(corner, -1)).all()
 
 
 def test_transparent_parts_are_white(tmp_path, corner):
@@ -47,7 +47,7 @@ def test_transparent_parts_are_white(tmp_path, corner):
     alpha[:10, :10] = 0
     alpha[-1, -1] = 51
     Image.fromarray(np.dstack((corner, alpha))).save(tmp_path / "a.png")
-    got = read_picture(tmp_path / "a.png")
+    got = read_image(tmp_path / "a.png")
     assert (got[:10, :10] == 255).all()
     assert got[-1, -1].tolist() == [204, 204, 255]
     assert (got[10:-1] == corner[10:-1]).all()
@@ -60,9 +60,9 @@ def test_palettes_grey_and_16_bits_become_rgb(tmp_path):
     Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     palette = Image.fromarray(ramp).convert("P")
     palette.save(tmp_path / "palette.png", transparency=0)
-    assert (read_picture(tmp_path / "grey.png") == expected).all()
-    assert (read_picture(tmp_path / "deep.png") == expected).all()
-    got = read_picture(tmp_path / "palette.png")
+    assert (read_image(tmp_path / "grey.png") == expected).all()
+    assert (read_image(tmp_path / "deep.png") == expected).all()
+    got = read_image(tmp_path / "palette.png")
     assert got[0, 0].tolist() == [255, 255, 255]  # its transparent colour
     assert (got[1:] == expected[1:]).all()
 
@@ -70,7 +70,7 @@ def test_palettes_grey_and_16_bits_become_rgb(tmp_path):
 def test_of_an_animated_file_the_first_picture_is_taken(tmp_path):
     frames = [Image.new("RGB", (8, 8), (value, 0, 0)) for value in (10, 200)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
-    assert read_picture(tmp_path / "a.webp")[0, 0].tolist() == [10, 0, 0]
+    assert read_image(tmp_path / "a.webp")[0, 0].tolist() == [10, 0, 0]
 
 
 def damaged(path, corner):
@@ -84,8 +84,8 @@ def damaged(path, corner):
 def test_a_picture_that_is_cut_off_is_one_line(tmp_path, corner, suffix):
     path = tmp_path / f"a.{suffix}"
     damaged(path, corner)
-    with pytest.raises(PictureError, match="not a picture that can be read: ") as caught:
-        read_picture(path)
+    with pytest.raises(ImageFileError, match="not a picture that can be read: ") as caught:
+        read_image(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -94,16 +94,16 @@ def test_what_is_no_picture_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("text.png", "empty.png"):
-        with pytest.raises(PictureError, match=f"{name}: not a picture that can be read"):
-            read_picture(tmp_path / name)
-    with pytest.raises(PictureError, match="is a folder"):
-        read_picture(tmp_path)
-    with pytest.raises(PictureError, match="no such file"):
-        read_picture(tmp_path / "nowhere.png")
+        with pytest.raises(ImageFileError, match=f"{name}: not a picture that can be read"):
+            read_image(tmp_path / name)
+    with pytest.raises(ImageFileError, match="is a folder"):
+        read_image(tmp_path)
+    with pytest.raises(ImageFileError, match="no such file"):
+        read_image(tmp_path / "nowhere.png")
     Image.new("L", (100, 100)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PictureError, match="too many pixels"):
-        read_picture(tmp_path / "bomb.png")
+    with pytest.raises(ImageFileError, match="too many pixels"):
+        read_image(tmp_path / "bomb.png")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def footage(tmp_path_factory):
 
 
 def test_one_process_serves_a_reader_and_ends_with_it():
-    reader = Reader(60, 4 * 2**30)
+    reader = VideoReader(60, 4 * 2**30)
     first, second = reader.call(os.getpid), reader.call(os.getpid)
     assert first == second != os.getpid()
     del reader
@@ -124,8 +124,8 @@ def test_one_process_serves_a_reader_and_ends_with_it():
 
 
 def test_footage_is_read_some_pictures_at_a_time(footage, monkeypatch):
-    monkeypatch.setattr(clips, "BLOCK_BYTES", 5 * 48 * 64 * 3)
-    clip = open_clip(str(footage), READER)
+    monkeypatch.setattr(source_video, "BLOCK_BYTES", 5 * 48 * 64 * 3)
+    clip = open_source_video(str(footage), READER)
     assert clip.size == (48, 64)
     assert len(clip.pictures) == 24
     np.testing.assert_allclose(clip.starts_s, np.arange(24) / 12, atol=1e-3)
@@ -144,7 +144,7 @@ def test_damaged_footage_is_one_line(footage, tmp_path):
     broken.write_bytes(footage.read_bytes()[: footage.stat().st_size // 2])
     for path, message in ((broken, "broken.mp4"), (tmp_path / "none.mp4", "none.mp4")):
         with pytest.raises(VideoError, match=message) as caught:
-            open_clip(str(path), READER)
+            open_source_video(str(path), READER)
         assert "\n" not in str(caught.value)
 
 
@@ -188,7 +188,7 @@ def test_a_bad_file_is_told_by_its_key(tmp_path, monkeypatch, section, message):
     for name in ("text.mp4", "text.png"):
         (tmp_path / name).write_text("neither", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        read_inputs(SampleSection(**section), 16.0, Reader(60, 4 * 2**30))  # of this folder
+        read_inputs(SampleSection(**section), 16.0, VideoReader(60, 4 * 2**30))  # of this folder
     assert "\n" not in str(caught.value)
 
 

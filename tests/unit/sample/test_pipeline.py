@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from wanctl.sample import pipeline as maker
+from wanctl.sample import pipeline
 
 
 def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
@@ -23,9 +23,9 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
         assert second_piece.wait(30), "the decoder waits for the encoder"
         taken.extend(frames)
 
-    monkeypatch.setattr(maker, "write_video", write_video)
+    monkeypatch.setattr(pipeline, "write_video", write_video)
     this = SimpleNamespace(_shared_vae=lambda _: Vae(), team=SimpleNamespace(first=True))
-    settings = SimpleNamespace(frames=5, fps=16, crf=16)
-    job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, settings=settings)
-    maker.Maker.write(this, job, torch.zeros(1))
+    params = SimpleNamespace(frames=5, fps=16, crf=16)
+    job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, params=params)
+    pipeline.SamplingPipeline.write(this, job, torch.zeros(1))
     assert [frame.shape for frame in taken] == [(8, 8, 3)] * 5

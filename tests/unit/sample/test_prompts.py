@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wanctl.recipe.load import load_recipe
-from wanctl.sample.prompts import PromptError, read_prompts, recipe_of, slug
+from wanctl.sample.prompts import PromptError, read_prompts, recipe_for_line, slug
 
 
 def prompts(path):
@@ -145,7 +145,7 @@ def test_a_line_changes_the_recipe_for_itself_alone(tmp_path):
     loaded = load_recipe("tiny", ["sample.steps=9", "sample.vace.scale=0.5"])
     values = {"prompt": "a fox", "seed": 4, "vace": {"control": "grey"}, "references": ["x.png"]}
     path = written(tmp_path, "a.jsonl", json.dumps(values) + '\n{"prompt": "a bear"}\n')
-    fox, bear = (recipe_of(loaded, line) for line in read_prompts(str(path)))
+    fox, bear = (recipe_for_line(loaded, line) for line in read_prompts(str(path)))
     section = fox.recipe.sample
     assert (section.seed, section.steps) == (4, 9)
     assert (section.vace.control, section.vace.scale) == ("grey", 0.5)
@@ -166,7 +166,7 @@ def test_a_value_that_its_key_does_not_take_names_file_and_line(tmp_path, values
     path = written(tmp_path, "a.jsonl", json.dumps({"prompt": "a", **values}))
     [line] = read_prompts(str(path))
     with pytest.raises(PromptError, match=message):
-        recipe_of(load_recipe("tiny"), line)
+        recipe_for_line(load_recipe("tiny"), line)
 
 
 @pytest.mark.parametrize(

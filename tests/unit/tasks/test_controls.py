@@ -6,8 +6,8 @@ import torch
 from torchvision.utils import flow_to_image
 
 from wanctl.errors import UserError
-from wanctl.tasks.arrangement import Track
 from wanctl.tasks.controls import CONTROLS, flow_colours, layout, make_control
+from wanctl.tasks.vace_options import Track
 
 
 def moving_square(frames=4, step=3, size=(64, 96)) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wanctl.errors import UserError
-from wanctl.tasks.inputs import Clip
+from wanctl.tasks.inputs import SourceVideo
 from wanctl.tasks.masks import FORMS, bounding_box, check_mask, grey_mask, shape_mask
 
 
@@ -70,10 +70,10 @@ def test_a_grey_picture_is_a_mask_and_a_coloured_one_is_not():
         grey_mask(three, "m.mp4")
 
 
-def clip(frames, height, width, channels=()) -> Clip:
+def clip(frames, height, width, channels=()) -> SourceVideo:
     pictures = [np.zeros((height, width, *channels), np.uint8)] * frames
     edges = np.arange(frames + 1) / 16
-    return Clip(pictures, edges[:-1], edges[1:], "m.png", (height, width))
+    return SourceVideo(pictures, edges[:-1], edges[1:], "m.png", (height, width))
 
 
 def test_a_mask_is_of_the_size_and_length_of_its_video_and_grey():

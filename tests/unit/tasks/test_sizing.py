@@ -7,12 +7,12 @@ from PIL import Image
 
 from wanctl.errors import UserError
 from wanctl.tasks.sizing import (
-    covering,
+    resize_bicubic,
+    resize_crop_lanczos,
     shape_of_area,
     shape_of_sides,
-    stretched,
-    to_bytes,
-    to_values,
+    to_float,
+    to_uint8,
 )
 
 P480, P720, TI2V = 480 * 832, 720 * 1280, 704 * 1280
@@ -68,27 +68,27 @@ def test_a_strip_makes_no_video(rule, size):
 
 def test_bytes_and_values_turn_into_each_other_without_loss():
     picture = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    values = to_values(picture)
+    values = to_float(picture)
     assert (values.min(), values.max(), values.shape) == (-1, 1, (3, 16, 16))
-    assert (to_bytes(values) == picture).all()
+    assert (to_uint8(values) == picture).all()
 
 
 def test_a_picture_of_the_right_size_is_untouched():
     picture = torch.rand(3, 32, 48) * 2 - 1
-    assert torch.equal(stretched(picture, (32, 48)), picture)
-    assert covering(picture, (32, 48)) is picture
+    assert torch.equal(resize_bicubic(picture, (32, 48)), picture)
+    assert resize_crop_lanczos(picture, (32, 48)) is picture
 
 
 def test_stretching_does_not_smooth():
     """As `F.interpolate` without antialiasing: every fourth column is looked at, no more."""
     stripes = torch.ones(3, 16, 64)
     stripes[:, :, 1::4] = stripes[:, :, 2::4] = -1  # what lies in the middle of four columns
-    assert stretched(stripes, (16, 16))[:, 4:-4, 4:-4].mean() < -0.9
+    assert resize_bicubic(stripes, (16, 16))[:, 4:-4, 4:-4].mean() < -0.9
 
 
 def test_covering_is_lanczos_and_a_centred_cut():
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (90, 200, 3), dtype=np.uint8)
-    got = to_bytes(covering(to_values(picture), (64, 96)))
+    got = to_uint8(resize_crop_lanczos(to_float(picture), (64, 96)))
     large = Image.fromarray(picture).resize((142, 64), Image.Resampling.LANCZOS)
     assert (got == np.asarray(large)[:, 23 : 23 + 96]).all()

@@ -10,56 +10,56 @@ import torch.nn.functional as F
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
-from wanctl.tasks.arrangement import Arrangement, Track
-from wanctl.tasks.inputs import NOTHING, Asked, Clip, Inputs
+from wanctl.tasks.inputs import NO_INPUTS, Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.vace import VACE
+from wanctl.tasks.vace_options import Track, VaceOptions
 
 VAE = VAEShape()
 DEFAULTS = replace(VARIANTS["wan2.1-t2v-1.3b"].defaults, height=480, width=832)
 TASK = VACE()
 
 
-def clip(frames=81, height=720, width=1280, name="clip.mp4") -> Clip:
+def clip(frames=81, height=720, width=1280, name="clip.mp4") -> SourceVideo:
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (height, width, 3), np.uint8)] * frames
     edges = np.arange(frames + 1) / 16
-    return Clip(pictures, edges[:-1], edges[1:], name, (height, width))
+    return SourceVideo(pictures, edges[:-1], edges[1:], name, (height, width))
 
 
-def mask(frames=1, height=720, width=1280) -> Clip:
+def mask(frames=1, height=720, width=1280) -> SourceVideo:
     white = np.zeros((height, width), np.uint8)
     white[:, : width // 2] = 255
     return replace(clip(frames, height, width, "mask.png"), pictures=[white] * frames)
 
 
 @pytest.mark.parametrize(
-    ("inputs", "asked", "expected"),
+    ("inputs", "requested", "expected"),
     [
-        (NOTHING, Asked(), (81, 480, 832)),
-        (NOTHING, Asked(frames=9, height=64, width=96), (9, 64, 96)),
-        (Inputs(references=(torch.zeros(3, 50, 40),)), Asked(), (81, 480, 832)),
-        (Inputs(video=clip()), Asked(), (81, 480, 832)),
-        (Inputs(video=clip(81, 1280, 720)), Asked(), (81, 848, 464)),
-        (Inputs(video=clip(50, 1280, 720)), Asked(height=720, width=1280), (49, 1280, 720)),
-        (Inputs(video=clip(), given_frames=30), Asked(), (29, 480, 832)),
+        (NO_INPUTS, RequestedSize(), (81, 480, 832)),
+        (NO_INPUTS, RequestedSize(frames=9, height=64, width=96), (9, 64, 96)),
+        (Inputs(references=(torch.zeros(3, 50, 40),)), RequestedSize(), (81, 480, 832)),
+        (Inputs(video=clip()), RequestedSize(), (81, 480, 832)),
+        (Inputs(video=clip(81, 1280, 720)), RequestedSize(), (81, 848, 464)),
+        (Inputs(video=clip(50, 1280, 720)), RequestedSize(height=720, width=1280), (49, 1280, 720)),
+        (Inputs(video=clip(), given_frames=30), RequestedSize(), (29, 480, 832)),
         (
-            Inputs(video=clip(40), vace=Arrangement(extend=(0, 41))),
-            Asked(frames=81),
+            Inputs(video=clip(40), vace=VaceOptions(extend=(0, 41))),
+            RequestedSize(frames=81),
             (81, 480, 832),
         ),
         (
-            Inputs(video=clip(81, 720, 720), vace=Arrangement(outpaint=(0.4, 0, 0.4, 0))),
-            Asked(),
+            Inputs(video=clip(81, 720, 720), vace=VaceOptions(outpaint=(0.4, 0, 0.4, 0))),
+            RequestedSize(),
             (81, 464, 848),
         ),
-        (Inputs(image=torch.zeros(3, 1280, 720)), Asked(), (81, 848, 464)),
-        (Inputs(image=torch.zeros(3, 1280, 720)), Asked(frames=33), (33, 848, 464)),
-        (Inputs(video=clip(81, 1280, 720)), Asked(exact=True), (81, 480, 832)),
-        (Inputs(image=torch.zeros(3, 1280, 720)), Asked(exact=True), (81, 480, 832)),
+        (Inputs(image=torch.zeros(3, 1280, 720)), RequestedSize(), (81, 848, 464)),
+        (Inputs(image=torch.zeros(3, 1280, 720)), RequestedSize(frames=33), (33, 848, 464)),
+        (Inputs(video=clip(81, 1280, 720)), RequestedSize(exact=True), (81, 480, 832)),
+        (Inputs(image=torch.zeros(3, 1280, 720)), RequestedSize(exact=True), (81, 480, 832)),
     ],
 )
-def test_size_is_the_sources_where_there_is_one(inputs, asked, expected):
-    assert TASK.size(inputs, asked, DEFAULTS, VAE) == expected
+def test_size_is_the_sources_where_there_is_one(inputs, requested, expected):
+    assert TASK.size(inputs, requested, DEFAULTS, VAE) == expected
 
 
 def test_each_reference_takes_a_latent_frame_of_the_noise_and_is_dropped_at_the_end():
@@ -67,8 +67,8 @@ def test_each_reference_takes_a_latent_frame_of_the_noise_and_is_dropped_at_the_
     assert TASK.latent_shape(VAE, 81, 480, 832) == (16, 21, 60, 104)
     assert TASK.latent_shape(VAE, 81, 480, 832, references) == (16, 23, 60, 104)
     latents = torch.arange(5.0).view(1, 1, 5, 1, 1)
-    assert TASK.finish(latents, NOTHING).flatten().tolist() == [0, 1, 2, 3, 4]
-    assert TASK.finish(latents, references).flatten().tolist() == [2, 3, 4]
+    assert TASK.output_latents(latents, NO_INPUTS).flatten().tolist() == [0, 1, 2, 3, 4]
+    assert TASK.output_latents(latents, references).flatten().tolist() == [2, 3, 4]
 
 
 def test_only_models_with_control_blocks_can():
@@ -82,20 +82,20 @@ def test_only_models_with_control_blocks_can():
     [
         (Inputs(mask=mask()), "mask: needs a video; say `--set sample.video=FILE`"),
         (Inputs(given_frames=5), "given_frames: needs a video"),
-        (Inputs(vace=Arrangement(control="grey")), "vace.control: needs a video"),
-        (Inputs(vace=Arrangement(outpaint=(1, 0, 0, 0))), "vace.outpaint: needs a video"),
-        (Inputs(vace=Arrangement(extend=(0, 4))), "vace.extend: needs a video"),
+        (Inputs(vace=VaceOptions(control="grey")), "vace.control: needs a video"),
+        (Inputs(vace=VaceOptions(outpaint=(1, 0, 0, 0))), "vace.outpaint: needs a video"),
+        (Inputs(vace=VaceOptions(extend=(0, 4))), "vace.extend: needs a video"),
         (Inputs(video=clip(), image=torch.zeros(3, 8, 8)), "video: goes not with pictures"),
         (
-            Inputs(video=clip(), vace=Arrangement(layout=(Track({}),))),
+            Inputs(video=clip(), vace=VaceOptions(layout=(Track({}),))),
             "video: goes not with a layout",
         ),
         (
-            Inputs(image=torch.zeros(3, 8, 8), vace=Arrangement(layout=(Track({}),))),
+            Inputs(image=torch.zeros(3, 8, 8), vace=VaceOptions(layout=(Track({}),))),
             "vace.layout: goes not with pictures",
         ),
         (
-            Inputs(video=clip(), vace=Arrangement(mask_expand=0.1)),
+            Inputs(video=clip(), vace=VaceOptions(mask_expand=0.1)),
             "vace.mask_form: needs a mask",
         ),
         (Inputs(video=clip(), mask=mask(1, 48, 64)), r"mask: mask\.png: is 64x48 and the video"),
@@ -103,15 +103,15 @@ def test_only_models_with_control_blocks_can():
         (Inputs(video=clip(), given_frames=82), r"given_frames: got 82; clip\.mp4 has 81"),
         (Inputs(video=clip(9, 8, 900)), "video: got 900x8"),
         (
-            Inputs(video=clip(), vace=Arrangement(control="blnk")),
+            Inputs(video=clip(), vace=VaceOptions(control="blnk")),
             r"vace\.control: no control named 'blnk'; did you mean 'blank'",
         ),
         (
-            Inputs(video=clip(), mask=mask(), vace=Arrangement(mask_form="hul")),
+            Inputs(video=clip(), mask=mask(), vace=VaceOptions(mask_form="hul")),
             r"vace\.mask_form: no form named 'hul'; did you mean 'hull'",
         ),
         (
-            Inputs(vace=Arrangement(layout=(Track({81: (0, 0, 1, 1)}),))),
+            Inputs(vace=VaceOptions(layout=(Track({81: (0, 0, 1, 1)}),))),
             r"vace\.layout: a box at frame 81; the video has frames 0 to 80",
         ),
         (Inputs(known_frames={0: torch.zeros(3, 8, 8)}), "known_frames: task vace takes none"),
@@ -119,15 +119,15 @@ def test_only_models_with_control_blocks_can():
 )
 def test_what_does_not_go_together_is_refused_in_one_line(inputs, message):
     with pytest.raises(UserError, match=message) as caught:
-        TASK.size(inputs, Asked(), DEFAULTS, VAE)
+        TASK.size(inputs, RequestedSize(), DEFAULTS, VAE)
     assert "\n" not in str(caught.value)
 
 
 def test_frames_that_the_video_does_not_make_are_refused():
     with pytest.raises(UserError, match="frames: got 49; the video makes 81: leave it out, cut"):
-        TASK.size(Inputs(video=clip()), Asked(frames=49), DEFAULTS, VAE)
+        TASK.size(Inputs(video=clip()), RequestedSize(frames=49), DEFAULTS, VAE)
     with pytest.raises(UserError, match=r"frames: got 50; must be 4n\+1"):
-        TASK.size(NOTHING, Asked(frames=50), DEFAULTS, VAE)
+        TASK.size(NO_INPUTS, RequestedSize(frames=50), DEFAULTS, VAE)
 
 
 class Means:
@@ -151,7 +151,7 @@ def test_the_control_is_the_same_for_all_items_and_as_strong_as_wanted():
         video=clip(5, 32, 48),
         mask=mask(1, 32, 48),
         references=(torch.full((3, 16, 16), -0.5),),
-        vace=Arrangement(control="blank", scale=0.7),
+        vace=VaceOptions(control="blank", scale=0.7),
     )
     told = TASK.conditions(TEXTS, 6, inputs, SIZE, Means())
     assert told.context.shape == (2, 6, 4)
@@ -171,7 +171,7 @@ def test_the_control_is_the_same_for_all_items_and_as_strong_as_wanted():
 
 
 def test_words_alone_are_told_with_an_empty_control():
-    told = TASK.conditions(TEXTS, 6, NOTHING, SIZE, Means())
+    told = TASK.conditions(TEXTS, 6, NO_INPUTS, SIZE, Means())
     assert (told.control[:, :32] == 0).all()
     assert (told.control[:, 32:] == 1).all()
 

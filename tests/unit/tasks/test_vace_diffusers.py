@@ -17,9 +17,9 @@ from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import RunDefaults
-from wanctl.tasks.arrangement import Arrangement
-from wanctl.tasks.inputs import Asked, Clip, Inputs
+from wanctl.tasks.inputs import Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.vace import VACE
+from wanctl.tasks.vace_options import VaceOptions
 
 STEPS, SHIFT, GUIDE = 4, 16.0, 5.0
 HEIGHT, WIDTH = 48, 64
@@ -89,19 +89,19 @@ class Encoder:
         raise AssertionError("VACE has no image tokens")
 
 
-def footage(frames=9) -> Clip:
+def footage(frames=9) -> SourceVideo:
     rng = np.random.default_rng(0)
     low = rng.integers(0, 255, (frames, 6, 8, 3), np.uint8)
     pictures = list(low.repeat(8, axis=1).repeat(8, axis=2))
     edges = np.arange(frames + 1) / 16
-    return Clip(pictures, edges[:-1], edges[1:], "clip.mp4", (HEIGHT, WIDTH))
+    return SourceVideo(pictures, edges[:-1], edges[1:], "clip.mp4", (HEIGHT, WIDTH))
 
 
-def half_mask() -> Clip:
+def half_mask() -> SourceVideo:
     picture = np.zeros((HEIGHT, WIDTH), np.uint8)
     picture[8:40, 20:60] = 255
     picture[4:8] = 140  # shades reach the mask channels
-    return Clip([picture], np.zeros(1), np.ones(1), "mask.png", (HEIGHT, WIDTH))
+    return SourceVideo([picture], np.zeros(1), np.ones(1), "mask.png", (HEIGHT, WIDTH))
 
 
 def reference(seed, height, width) -> torch.Tensor:
@@ -117,7 +117,7 @@ CASES = {
     "control": Inputs(video=footage()),
     "mask": Inputs(video=footage(), mask=half_mask()),
     "all": Inputs(
-        video=footage(), mask=half_mask(), references=REFERENCES, vace=Arrangement(scale=0.6)
+        video=footage(), mask=half_mask(), references=REFERENCES, vace=VaceOptions(scale=0.6)
     ),
     "one frame": Inputs(video=footage(1), mask=half_mask(), references=REFERENCES[:1]),
 }
@@ -143,7 +143,7 @@ def diffusers_says(pipeline, inputs, size, noise, texts, output_type="latent"):
             height=size.height, width=size.width, num_frames=size.frames, latents=noise,
             num_inference_steps=STEPS, guidance_scale=GUIDE, prompt_embeds=texts[:1],
             negative_prompt_embeds=texts[1:], output_type=output_type,
-            conditioning_scale=(inputs.vace or Arrangement()).scale, **given,
+            conditioning_scale=(inputs.vace or VaceOptions()).scale, **given,
         ).frames  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def diffusers_says(pipeline, inputs, size, noise, texts, output_type="latent"):
 def test_latents_are_those_of_the_pipeline(models, case):
     pipeline, dit, vae = models
     inputs = CASES[case]
-    size = TASK.size(inputs, Asked(), DEFAULTS, vae.shape)
+    size = TASK.size(inputs, RequestedSize(), DEFAULTS, vae.shape)
     assert size == PixelShape(1 if case == "one frame" else 9, HEIGHT, WIDTH)
     generator = torch.Generator().manual_seed(3)
     texts = torch.randn(2, 512, 16, generator=generator)
@@ -181,7 +181,7 @@ def test_pixels_are_those_of_the_pipeline_without_the_references(models):
         dit, noise=noise, conditions=told, negative_context=texts[1:], guide_scale=GUIDE,
         schedule=make_schedule("unipc", STEPS, SHIFT), solver="unipc",
     )  # fmt: skip
-    ours = vae.decode(TASK.finish(latents, inputs))
+    ours = vae.decode(TASK.output_latents(latents, inputs))
     theirs = diffusers_says(pipeline, inputs, size, noise, texts, "pt")
     assert ours.shape == (1, 3, 9, HEIGHT, WIDTH)
     assert theirs.std() > 0.05

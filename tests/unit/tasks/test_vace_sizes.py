@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wanctl.errors import UserError
-from wanctl.tasks.vace_sizes import cover, frame_ids, on_white, source_shape
+from wanctl.tasks.vace_sizes import frame_ids, letterbox_white, resize_crop_uint8, source_shape
 from wanctl.video.encode import write_video
 
 LOW, HIGH = (480, 832), (720, 1280)
@@ -128,11 +128,11 @@ def test_a_moment_in_a_gap_takes_the_next_picture_and_not_the_first():
 def test_frames_are_cut_out_of_the_middle_and_not_squeezed():
     frames = torch.zeros(2, 3, 20, 60, dtype=torch.uint8)
     frames[1, :, :, 20:40] = 255
-    video = cover(frames, 20, 20)
+    video = resize_crop_uint8(frames, 20, 20)
     assert video.shape == (3, 2, 20, 20)
     assert (video[:, 0] == -1).all()
     assert (video[:, 1] == 1).all()
-    half = cover(frames, 10, 16)
+    half = resize_crop_uint8(frames, 10, 16)
     assert half.shape == (3, 2, 10, 16)
     assert (half[:, 1, :, 4:12] == 1).all()
     assert half[:, 1, :, 0].max() < -0.9
@@ -140,26 +140,26 @@ def test_frames_are_cut_out_of_the_middle_and_not_squeezed():
 
 def test_resized_values_are_bytes_as_in_the_official_loader():
     frames = torch.randint(0, 256, (3, 3, 37, 53), dtype=torch.uint8)
-    video = (cover(frames, 16, 32) + 1) * 127.5
+    video = (resize_crop_uint8(frames, 16, 32) + 1) * 127.5
     assert (video - video.round()).abs().max() < 1e-4
     assert video.std() > 10
 
 
 def test_a_reference_is_whole_and_centred_on_white():
     picture = torch.full((3, 10, 30), -1.0)
-    canvas = on_white(picture, 48, 64)
+    canvas = letterbox_white(picture, 48, 64)
     assert canvas.shape == (3, 48, 64)
     # 64 / 30 fits the width: 21 rows, 13 white above and 14 below
     assert (canvas[:, 13:34] < -0.999).all()
     assert (canvas[:, :13] == 1).all()
     assert (canvas[:, 34:] == 1).all()
-    tall = on_white(picture.transpose(1, 2), 48, 64)
+    tall = letterbox_white(picture.transpose(1, 2), 48, 64)
     assert (tall[:, :, 24:40] < -0.999).all()
     assert (tall[:, :, :24] == 1).all()
 
 
 def test_a_reference_of_the_canvas_size_is_taken_as_it_is():
     picture = torch.rand(3, 48, 64)
-    assert torch.equal(on_white(picture, 48, 64), picture)
+    assert torch.equal(letterbox_white(picture, 48, 64), picture)
     with pytest.raises(UserError, match="references: got a picture of 9000x1; nothing is left"):
-        on_white(torch.zeros(3, 1, 9000), 48, 64)
+        letterbox_white(torch.zeros(3, 1, 9000), 48, 64)

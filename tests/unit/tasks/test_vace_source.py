@@ -8,41 +8,41 @@ import torch
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
-from wanctl.tasks.arrangement import Arrangement, Track
 from wanctl.tasks.controls import make_control
-from wanctl.tasks.inputs import Clip
+from wanctl.tasks.inputs import SourceVideo
+from wanctl.tasks.vace_options import Track, VaceOptions
 from wanctl.tasks.vace_source import (
-    arranged_source,
     blank_source,
-    clip_places,
-    clip_shape,
     layout_source,
+    source_frame_indices,
+    source_from_video,
+    source_video_shape,
 )
 
 CANVAS = (48, 64)
 GREY = 127 / 127.5 - 1
 
 
-def clip(frames=5, height=48, width=64, name="clip.mp4") -> Clip:
+def clip(frames=5, height=48, width=64, name="clip.mp4") -> SourceVideo:
     """Each picture tells its number by its brightness: 10, 20, 30 ..."""
     pictures = [np.full((height, width, 3), 10 * (i + 1), np.uint8) for i in range(frames)]
     edges = np.arange(frames + 1) / 16
-    return Clip(pictures, edges[:-1], edges[1:], name, (height, width))
+    return SourceVideo(pictures, edges[:-1], edges[1:], name, (height, width))
 
 
-def mask_clip(frames=1, height=48, width=64) -> Clip:
+def mask_clip(frames=1, height=48, width=64) -> SourceVideo:
     """The left half is white."""
     picture = np.zeros((height, width), np.uint8)
     picture[:, : width // 2] = 255
     edges = np.arange(frames + 1) / 16
-    return Clip([picture] * frames, edges[:-1], edges[1:], "m.png", (height, width))
+    return SourceVideo([picture] * frames, edges[:-1], edges[1:], "m.png", (height, width))
 
 
 def prepare(footage, how=None, mask=None):
-    how = how or Arrangement()
-    shape = clip_shape(footage, how, CANVAS)
-    places = clip_places(footage, how, shape.frames)
-    return arranged_source(footage, mask, how, places, shape)
+    how = how or VaceOptions()
+    shape = source_video_shape(footage, how, CANVAS)
+    places = source_frame_indices(footage, how, shape.frames)
+    return source_from_video(footage, mask, how, places, shape)
 
 
 def numbers(source) -> list[int | None]:
@@ -87,13 +87,13 @@ def test_a_moving_mask_goes_with_its_pictures():
 
 
 def test_in_painting_hides_what_is_to_be_made_anew():
-    source = prepare(clip(), Arrangement(control="blank"), mask_clip())
+    source = prepare(clip(), VaceOptions(control="blank"), mask_clip())
     assert source.video[..., :32].unique().tolist() == pytest.approx([GREY])
     assert (source.video[:, 2, :, 32:] == 30 / 127.5 - 1).all()
 
 
 def test_a_mask_is_shaped_before_it_is_used():
-    how = Arrangement(control="blank", mask_form="bbox", mask_expand=0.25)
+    how = VaceOptions(control="blank", mask_form="bbox", mask_expand=0.25)
     source = prepare(clip(), how, mask_clip())
     assert (source.mask[..., :40] == 1).all()
     assert (source.mask[..., 40:] == 0).all()
@@ -104,19 +104,19 @@ def test_a_control_is_made_of_the_footage_inside_the_mask_only(control):
     rng = np.random.default_rng(0)
     textured = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(5)]
     footage = replace(clip(), pictures=textured)
-    source = prepare(footage, Arrangement(control=control), mask_clip())
+    source = prepare(footage, VaceOptions(control=control), mask_clip())
     made = np.stack(list(make_control(control, footage.pictures))).astype(float) / 127.5 - 1
     plain = np.stack(footage.pictures).astype(float) / 127.5 - 1
     video = source.video.permute(1, 2, 3, 0).numpy()
     assert np.allclose(video[:, :, :32], made[:, :, :32], atol=1e-6)
     assert np.allclose(video[:, :, 32:], plain[:, :, 32:], atol=1e-6)
-    whole = prepare(footage, Arrangement(control=control))
+    whole = prepare(footage, VaceOptions(control=control))
     assert (whole.mask == 1).all()
     assert np.allclose(whole.video.permute(1, 2, 3, 0).numpy(), made, atol=1e-6)
 
 
 def test_out_painting_adds_grey_that_is_made_and_keeps_the_rest():
-    how = Arrangement(outpaint=(0.5, 0, 0.5, 0))
+    how = VaceOptions(outpaint=(0.5, 0, 0.5, 0))
     source = prepare(clip(5, 24, 32), how)
     # 24x64 is brought down to a size of 16 in each direction: 16x64
     assert source.video.shape == (3, 5, 16, 64)
@@ -136,14 +136,14 @@ def test_out_painting_adds_grey_that_is_made_and_keeps_the_rest():
     ],
 )
 def test_extension_keeps_the_clip_and_makes_what_is_around_it(extend, expected):
-    source = prepare(clip(), Arrangement(extend=extend))
+    source = prepare(clip(), VaceOptions(extend=extend))
     assert numbers(source) == expected
     assert source.mask[0, :, 0, 0].tolist() == [float(e is None) for e in expected]
 
 
 def test_first_and_last_frame_are_kept_at_their_places():
     places = [0, *[None] * 7, 1]
-    source = arranged_source(clip(2), None, Arrangement(), places, PixelShape(9, 48, 64))
+    source = source_from_video(clip(2), None, VaceOptions(), places, PixelShape(9, 48, 64))
     assert numbers(source) == [1, *[None] * 7, 2]
     assert source.mask[0, :, 0, 0].tolist() == [0.0, *[1.0] * 7, 0.0]
 
@@ -168,7 +168,7 @@ def test_a_layout_is_drawn_and_everything_is_made():
 )
 def test_impossible_wishes_are_one_line(how, mask, message):
     with pytest.raises(UserError, match=message) as caught:
-        prepare(clip(), Arrangement(**how), mask)
+        prepare(clip(), VaceOptions(**how), mask)
     assert "\n" not in str(caught.value)
 
 

@@ -9,8 +9,8 @@ import torch
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import VARIANTS, VAEShape
-from wanctl.tasks.inputs import Asked, Clip, Inputs
-from wanctl.tasks.pictures import frame_mask
+from wanctl.tasks.image_channels import frame_mask
+from wanctl.tasks.inputs import Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.table import TASKS
 
 VAE = VAEShape()
@@ -46,7 +46,7 @@ def footage(count=40, fps=20.0, size=(32, 48)):
     """Picture number n has the value n everywhere."""
     pictures = [np.full((*size, 3), n, np.uint8) for n in range(count)]
     starts = np.arange(count) / fps
-    return Clip(pictures, starts, starts + 1 / fps, "clip.mp4", size)
+    return SourceVideo(pictures, starts, starts + 1 / fps, "clip.mp4", size)
 
 
 def numbers(video):
@@ -172,9 +172,11 @@ def test_the_first_latent_frame_is_known_to_ti2v():
     ],
 )
 def test_the_first_picture_gives_the_shape(task, inputs, expected):
-    size = TASKS[task].size(inputs, Asked(), I2V.defaults, VAE)
+    size = TASKS[task].size(inputs, RequestedSize(), I2V.defaults, VAE)
     assert size == expected
-    exact = TASKS[task].size(replace(inputs, exact=True), Asked(exact=True), I2V.defaults, VAE)
+    exact = TASKS[task].size(
+        replace(inputs, exact=True), RequestedSize(exact=True), I2V.defaults, VAE
+    )
     assert exact == (81, 480, 832)
 
 
@@ -190,7 +192,7 @@ def test_an_exact_size_cuts_the_picture():
 
 
 def size_of(task, inputs, frames=81, variant=I2V):
-    return TASKS[task].size(inputs, Asked(frames=frames), variant.defaults, VAE)
+    return TASKS[task].size(inputs, RequestedSize(frames=frames), variant.defaults, VAE)
 
 
 @pytest.mark.parametrize(

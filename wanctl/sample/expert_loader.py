@@ -11,12 +11,12 @@ from wanctl.diffusion.experts import HIGH, LOW
 from wanctl.distributed.context import Team
 from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
-from wanctl.sample.settings import Settings
+from wanctl.sample.params import SamplingParams
 
 EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
 
 
-class Transformers:
+class ExpertLoader:
     """Loads a transformer when it is asked for, and lets go of the one before first.
 
     Args:
@@ -27,10 +27,10 @@ class Transformers:
     """
 
     def __init__(
-        self, weights: ResolvedWeights, settings: Settings, dtype: torch.dtype, team: Team
+        self, weights: ResolvedWeights, params: SamplingParams, dtype: torch.dtype, team: Team
     ) -> None:
         self._weights = weights
-        self._settings = settings
+        self._params = params
         self._dtype = dtype
         self._team = team
         self._held: tuple[str, Model] | None = None
@@ -38,25 +38,25 @@ class Transformers:
     def get(self, name: str) -> Model:
         """The transformer of a name: HIGH or LOW; any other where there is one."""
         if self._held is None or self._held[0] != name:
-            self.let_go()
+            self.release()
             if name in EXPERTS:
                 log.info("loading the %s expert", name)
             self._held = name, self._team.divide(self._load(name))
         return self._held[1]
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Hold none."""
         self._held = None
         let_go(self._team.device)
 
     def _load(self, name: str) -> WanModel:
-        expert, placement, team = EXPERTS.get(name), self._settings.placement, self._team
+        expert, placement, team = EXPERTS.get(name), self._params.placement, self._team
         beside = self._weights.loras if placement.quantize else ()  # 8 bits take no small change
         model = load_dit(
             self._weights.dit.low_expert if name == LOW else self._weights.dit,
             device=placement.loading_device(team.loading_device),
             dtype=self._dtype,
-            precision=self._settings.precision,
+            precision=self._params.precision,
             loras=() if beside else self._weights.loras,
             expert=expert,
             quantize_to=placement.quantize,

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from wanctl.model.shapes import PixelShape
 from wanctl.runtime.placement import Placement
 from wanctl.sample.prompts import slug
-from wanctl.tasks.arrangement import Arrangement
+from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingParams:
     """How a video is made; all defaults filled in.
 
     Attributes:
@@ -62,7 +62,7 @@ class Settings:
     fit: str
     given_frames: int | None
     inputs: Mapping[str, str]
-    vace: Arrangement | None
+    vace: VaceOptions | None
     precision: str
     dtype: str
     placement: Placement = field(default_factory=Placement)

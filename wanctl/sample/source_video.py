@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from wanctl.tasks.inputs import Clip
+from wanctl.tasks.inputs import SourceVideo
 from wanctl.video.decode import read_pictures
 from wanctl.video.footage import scan_source
 from wanctl.video.stream import VideoError
@@ -14,10 +14,10 @@ from wanctl.video.worker_pool import DecodePool, Failure
 
 # Decoded at once: neighbours are read together, and footage of any length needs no more memory.
 BLOCK_BYTES = 192 * 2**20
-STRIP_FPS = 1.0
+SCAN_FPS = 1.0
 
 
-class Reader:
+class VideoReader:
     """Calls functions on a video in a worker process, which ends with the reader.
 
     Args:
@@ -41,11 +41,11 @@ class Reader:
         return result
 
 
-class Pictures(Sequence[np.ndarray]):
+class LazyFrames(Sequence[np.ndarray]):
     """The pictures of a video, decoded some at a time."""
 
     def __init__(
-        self, source: str, pts: Sequence[int], size: tuple[int, int], reader: Reader
+        self, source: str, pts: Sequence[int], size: tuple[int, int], reader: VideoReader
     ) -> None:
         self._source, self._pts, self._reader = source, pts, reader
         self._per_block = max(1, BLOCK_BYTES // (3 * size[0] * size[1]))
@@ -74,7 +74,7 @@ class Pictures(Sequence[np.ndarray]):
         return (self[i] for i in range(len(self)))
 
 
-def open_clip(source: str, reader: Reader) -> Clip:
+def open_source_video(source: str, reader: VideoReader) -> SourceVideo:
     """A video's pictures and their times.
 
     Args:
@@ -84,16 +84,16 @@ def open_clip(source: str, reader: Reader) -> Clip:
     Raises:
         VideoError: missing, damaged or no video.
     """
-    scanned, _ = reader.call(scan_source, source, STRIP_FPS)
+    scanned, _ = reader.call(scan_source, source, SCAN_FPS)
     info = scanned.info
     tick_s = info.time_base[0] / info.time_base[1]
     starts = (scanned.pts - scanned.pts[0]) * tick_s
     size = (info.height, info.width)
-    pictures = Pictures(source, scanned.pts.tolist(), size, reader)
-    return Clip(pictures, starts, starts + scanned.durations * tick_s, source, size)
+    pictures = LazyFrames(source, scanned.pts.tolist(), size, reader)
+    return SourceVideo(pictures, starts, starts + scanned.durations * tick_s, source, size)
 
 
-def as_clip(picture: np.ndarray, name: str) -> Clip:
+def image_as_video(picture: np.ndarray, name: str) -> SourceVideo:
     """One picture as footage."""
     height, width = picture.shape[:2]
-    return Clip([picture], np.zeros(1), np.ones(1), name, (height, width))
+    return SourceVideo([picture], np.zeros(1), np.ones(1), name, (height, width))

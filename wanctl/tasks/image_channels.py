@@ -16,47 +16,47 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames, valid_frames
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
-from wanctl.tasks.api import Task, asked_shape, pad_texts
-from wanctl.tasks.inputs import NOTHING, Asked, Encoders, Inputs
-from wanctl.tasks.known import known_latents, last_frames, place_frames
-from wanctl.tasks.sizing import covering, shape_of_area, stretched
+from wanctl.tasks.api import Task, pad_texts, requested_shape
+from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
+from wanctl.tasks.known_frames import known_latents, last_frames, place_frames
+from wanctl.tasks.sizing import resize_bicubic, resize_crop_lanczos, shape_of_area
 
 MASK_CHANNELS = TEMPORAL_STRIDE
 ONE_PICTURE, TWO_PICTURES = 1, 2
 
 
-class PictureTask(Task, Protocol):
-    """Some frames are known. Rows say which by `known`."""
+class KnownFramesTask(Task, Protocol):
+    """Some frames are known. Rows say which by `known_frames`."""
 
-    leading: ClassVar[str]
+    size_input: ClassVar[str]
     """The input whose shape the video takes."""
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Only models with channels for a mask and pictures."""
-        return None if reads_pictures(dit) else "it has no channels for pictures"
+        return None if has_image_channels(dit) else "it has no channels for pictures"
 
     def size(
-        self, inputs: Inputs, asked: Asked, defaults: RunDefaults, vae: VAEShape
+        self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
         """The area asked for in the first picture's shape, or exactly what was asked for."""
         self.check(inputs)
-        shape = asked_shape(asked, defaults, self.default_frames(defaults.frames))
+        shape = requested_shape(requested, defaults, self.default_frames(defaults.frames))
         if shape.frames == 1:
             raise UserError(f"frames: got 1; task {self.name} makes videos of 5 frames or more")
-        if not asked.exact:
+        if not requested.exact:
             area = shape.height * shape.width
-            picture = self.picture_size(inputs)
-            sides = shape_of_area(self.leading, picture, area, vae.spatial_stride)
+            picture = self.source_size(inputs)
+            sides = shape_of_area(self.size_input, picture, area, vae.spatial_stride)
             shape = PixelShape(shape.frames, *sides)
         if shape.frames % TEMPORAL_STRIDE == 1:  # what is not is refused with its reason later
-            self.places(inputs, shape.frames)
+            self.known_indices(inputs, shape.frames)
         return shape
 
     def conditions(
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
@@ -64,9 +64,9 @@ class PictureTask(Task, Protocol):
         assert size is not None
         assert encode is not None
         context = pad_texts(texts, text_len)
-        known = self.known(inputs, size)
-        channels = picture_channels(known, size, encode)
-        seen = pictures_seen(encode.dit)
+        known = self.known_frames(inputs, size)
+        channels = known_frame_channels(known, size, encode)
+        seen = num_clip_images(encode.dit)
         image = None
         if seen:
             first, last = known[min(known)], known[max(known)]
@@ -74,11 +74,11 @@ class PictureTask(Task, Protocol):
             image = hidden.flatten(0, 1).expand(len(texts), -1, -1)
         return Conditions(context, channels.expand(len(texts), -1, -1, -1, -1), image)
 
-    def picture_size(self, inputs: Inputs) -> tuple[int, int]:
+    def source_size(self, inputs: Inputs) -> tuple[int, int]:
         """(height, width) of the picture whose shape the video takes."""
         ...
 
-    def places(self, inputs: Inputs, frames: int) -> Sequence[int]:
+    def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
         """Which frames are known.
 
         Raises:
@@ -86,93 +86,93 @@ class PictureTask(Task, Protocol):
         """
         ...
 
-    def known(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
+    def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
         """Frame -> its picture (3, H, W), all of one size."""
         ...
 
 
-class I2V(PictureTask):
+class I2V(KnownFramesTask):
     """Image to video: the first frame is known."""
 
     name = "i2v"
-    needs = ("image",)
-    leading = "image"
+    required_inputs = ("image",)
+    size_input = "image"
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Not models that always look at two pictures."""
-        if pictures_seen(dit) == TWO_PICTURES:
+        if num_clip_images(dit) == TWO_PICTURES:
             return "it looks at two pictures, the first frame and the last (task flf2v)"
         return super().refusal(dit)
 
-    def picture_size(self, inputs: Inputs) -> tuple[int, int]:
+    def source_size(self, inputs: Inputs) -> tuple[int, int]:
         """The image's."""
         return _size_of(inputs.image)
 
-    def places(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
+    def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
         """The first."""
         return (0,)
 
-    def known(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
+    def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
         """The image, cut only where an exact size was asked for."""
         assert inputs.image is not None
         return {0: _shaped(inputs.image, inputs, size)}
 
 
-class FLF2V(PictureTask):
+class FLF2V(KnownFramesTask):
     """First and last frame to video."""
 
     name = "flf2v"
-    needs = ("image", "last_image")
-    leading = "image"
+    required_inputs = ("image", "last_image")
+    size_input = "image"
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Not models that look at one picture only."""
-        if pictures_seen(dit) == ONE_PICTURE:
+        if num_clip_images(dit) == ONE_PICTURE:
             return "it looks at one picture (task interpolation takes a last frame too)"
         return super().refusal(dit)
 
-    def picture_size(self, inputs: Inputs) -> tuple[int, int]:
+    def source_size(self, inputs: Inputs) -> tuple[int, int]:
         """The first image's."""
         return _size_of(inputs.image)
 
-    def places(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
+    def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
         """The first and the last."""
         return (0, frames - 1)
 
-    def known(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
+    def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
         """Both; a last image of another size covers the first one's and is cut.
 
         The official code computes the covering size and then only cuts or pads, without scaling.
         """
         assert inputs.image is not None
         assert inputs.last_image is not None
-        last = covering(inputs.last_image, _size_of(inputs.image))
+        last = resize_crop_lanczos(inputs.last_image, _size_of(inputs.image))
         pictures = {0: inputs.image, size.frames - 1: last}
         return {place: _shaped(each, inputs, size) for place, each in pictures.items()}
 
 
-class Continuation(PictureTask):
+class Continuation(KnownFramesTask):
     """What follows on footage: its last frames are the first ones of the video."""
 
     name = "continuation"
-    needs = ("video",)
-    takes = ("given_frames",)
-    leading = "video"
+    required_inputs = ("video",)
+    optional_inputs = ("given_frames",)
+    size_input = "video"
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Models with channels for pictures, or with a timestep per frame."""
-        return None if takes_known_latents(dit) else super().refusal(dit)
+        return None if accepts_known_latents(dit) else super().refusal(dit)
 
-    def picture_size(self, inputs: Inputs) -> tuple[int, int]:
+    def source_size(self, inputs: Inputs) -> tuple[int, int]:
         """The footage's."""
         assert inputs.video is not None
         return inputs.video.size
 
-    def places(self, inputs: Inputs, frames: int) -> Sequence[int]:
+    def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
         """The first ones."""
         return range(len(last_frames(inputs, frames)))
 
-    def known(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
+    def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
         """The footage's last frames at the output's rate."""
         pictures = place_frames(inputs, last_frames(inputs, size.frames))
         return {place: _shaped(each, inputs, size) for place, each in enumerate(pictures)}
@@ -181,16 +181,16 @@ class Continuation(PictureTask):
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
         """As channels; models without them get the latents themselves."""
         assert size is not None
         assert encode is not None
-        if reads_pictures(encode.dit):
+        if has_image_channels(encode.dit):
             return super().conditions(texts, text_len, inputs, size, encode)
-        known = self.known(inputs, size)
+        known = self.known_frames(inputs, size)
         if not valid_frames(len(known)):
             low = floor_frames(len(known))
             raise UserError(
@@ -198,23 +198,24 @@ class Continuation(PictureTask):
                 f"be 4n+1, e.g. {low} or {low + TEMPORAL_STRIDE}"
             )
         video = torch.stack(
-            [covering(picture, (size.height, size.width)) for picture in known.values()], dim=1
+            [resize_crop_lanczos(picture, (size.height, size.width)) for picture in known.values()],
+            dim=1,
         )
         return known_latents(pad_texts(texts, text_len), encode.latents(video), size)
 
 
-class Interpolation(PictureTask):
+class Interpolation(KnownFramesTask):
     """Any frames are known, the others are made."""
 
     name = "interpolation"
-    needs = ("known_frames",)
-    leading = "known_frames"
+    required_inputs = ("known_frames",)
+    size_input = "known_frames"
 
-    def picture_size(self, inputs: Inputs) -> tuple[int, int]:
+    def source_size(self, inputs: Inputs) -> tuple[int, int]:
         """The earliest picture's."""
         return _size_of(next(iter(inputs.known_frames.values())))
 
-    def places(self, inputs: Inputs, frames: int) -> Sequence[int]:
+    def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
         """Those the recipe names."""
         places = []
         for frame in inputs.known_frames:
@@ -228,28 +229,28 @@ class Interpolation(PictureTask):
             places.append(place)
         return places
 
-    def known(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
+    def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
         """All; pictures of another size than the first cover it and are cut."""
-        sides = self.picture_size(inputs)
-        pictures = (covering(picture, sides) for picture in inputs.known_frames.values())
-        places = self.places(inputs, size.frames)
+        sides = self.source_size(inputs)
+        pictures = (resize_crop_lanczos(picture, sides) for picture in inputs.known_frames.values())
+        places = self.known_indices(inputs, size.frames)
         return {
             place: _shaped(picture, inputs, size)
             for place, picture in zip(places, pictures, strict=True)
         }
 
 
-def reads_pictures(dit: DiTShape) -> bool:
+def has_image_channels(dit: DiTShape) -> bool:
     """Whether a transformer reads a mask and encoded pictures beside the noise."""
     return dit.in_channels == 2 * dit.out_channels + MASK_CHANNELS
 
 
-def takes_known_latents(dit: DiTShape) -> bool:
+def accepts_known_latents(dit: DiTShape) -> bool:
     """Whether a transformer can be given latents: it reads noise alone."""
     return dit.in_channels == dit.out_channels and not dit.vace_layers and not dit.image_dim
 
 
-def pictures_seen(dit: DiTShape) -> int:
+def num_clip_images(dit: DiTShape) -> int:
     """How many pictures a transformer looks at through CLIP."""
     if not dit.image_dim:
         return 0
@@ -268,11 +269,11 @@ def frame_mask(places: Sequence[int], frames: int) -> Tensor:
     return padded.view(-1, MASK_CHANNELS).T
 
 
-def picture_channels(known: Mapping[int, Tensor], size: PixelShape, encode: Encoders) -> Tensor:
+def known_frame_channels(known: Mapping[int, Tensor], size: PixelShape, encode: Encoders) -> Tensor:
     """Mask and latents of a video of which some frames are known: (4 + C, T, Y, X)."""
     video = torch.zeros(3, *size)  # grey
     for place, picture in known.items():
-        video[:, place] = stretched(picture, (size.height, size.width))
+        video[:, place] = resize_bicubic(picture, (size.height, size.width))
     latents = encode.latents(video)
     mask = frame_mask(list(known), size.frames).to(latents)
     return torch.cat((mask[..., None, None].expand(-1, -1, *latents.shape[2:]), latents))
@@ -285,4 +286,4 @@ def _size_of(picture: Tensor | None) -> tuple[int, int]:
 
 def _shaped(picture: Tensor, inputs: Inputs, size: PixelShape) -> Tensor:
     """The picture itself; its middle in the wanted shape where an exact size was asked for."""
-    return covering(picture, (size.height, size.width)) if inputs.exact else picture
+    return resize_crop_lanczos(picture, (size.height, size.width)) if inputs.exact else picture

@@ -59,7 +59,7 @@ def test_a_vae_of_other_strides_is_refused(name):
 
 
 # VACE always has a control to encode.
-WORDS = [name for name, task in TASKS.items() if not task.needs and name != "vace"]
+WORDS = [name for name, task in TASKS.items() if not task.required_inputs and name != "vace"]
 
 
 @pytest.mark.parametrize("name", WORDS)

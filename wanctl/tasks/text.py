@@ -8,8 +8,8 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import DiTShape, VAEShape
-from wanctl.tasks.api import Task, pad_texts, words_only
-from wanctl.tasks.inputs import NOTHING, Encoders, Inputs
+from wanctl.tasks.api import Task, pad_texts, text_only_refusal
+from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs
 
 
 class T2V(Task):
@@ -19,13 +19,13 @@ class T2V(Task):
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Models that read a picture or a control cannot do without."""
-        return words_only(dit)
+        return text_only_refusal(dit)
 
     def conditions(
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NOTHING,  # noqa: ARG002
+        inputs: Inputs = NO_INPUTS,  # noqa: ARG002
         size: PixelShape | None = None,  # noqa: ARG002
         encode: Encoders | None = None,  # noqa: ARG002
     ) -> Conditions:
@@ -43,7 +43,7 @@ class T2I(T2V):
         return 1
 
     def latent_shape(
-        self, vae: VAEShape, frames: int, height: int, width: int, inputs: Inputs = NOTHING
+        self, vae: VAEShape, frames: int, height: int, width: int, inputs: Inputs = NO_INPUTS
     ) -> tuple[int, int, int, int]:
         """(C, 1, Y, X) of the noise: one frame, sides as for videos."""
         if frames != 1:

@@ -13,7 +13,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames
 from wanctl.tasks.inputs import Inputs
-from wanctl.tasks.sizing import to_values
+from wanctl.tasks.sizing import to_float
 
 # What continuation was trained on (Wan report 5.1: the first 1.5 s of 5 s).
 USUAL_S = 1.5
@@ -54,7 +54,7 @@ def place_frames(inputs: Inputs, picked: Sequence[int]) -> Iterator[Tensor]:
     """Pictures of the footage as (3, H, W) fp32 in [-1, 1]."""
     assert inputs.video is not None
     for index in picked:
-        yield to_values(inputs.video.pictures[index])
+        yield to_float(inputs.video.pictures[index])
 
 
 def known_latents(context: Tensor, latents: Tensor, size: PixelShape) -> Conditions:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from wanctl.errors import UserError
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     f".{name}" for name in ("avif", "bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 )
 WHITE = (255, 255, 255)
@@ -17,11 +17,11 @@ DEEP = ("I", "F")  # modes with more than eight bits per channel
 FULL_16_BIT = 65535
 
 
-class PictureError(UserError):
+class ImageFileError(UserError):
     """A picture file that cannot be used."""
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """A picture as (H, W, 3) uint8 RGB, turned as its EXIF says.
 
     What is transparent is laid on white, as VACE's reference pictures are; the official code
@@ -32,20 +32,20 @@ def read_picture(path: Path) -> np.ndarray:
         PictureError: missing, damaged, too large, or no picture.
     """
     if path.is_dir():
-        raise PictureError(f"{path}: is a folder; need a picture file")
+        raise ImageFileError(f"{path}: is a folder; need a picture file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of PIL, about metadata it cannot read
             with Image.open(path) as file:
                 return np.asarray(_flat(ImageOps.exif_transpose(file)))
     except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
+        raise ImageFileError(f"{path}: no such file") from None
     except Image.DecompressionBombError:
-        raise PictureError(f"{path}: too many pixels; need a picture of at most 178 M") from None
+        raise ImageFileError(f"{path}: too many pixels; need a picture of at most 178 M") from None
     # PIL's readers raise what they stumble over
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as error:
         why = str(error).splitlines()[0].replace(f" '{path}'", "") if str(error) else "damaged"
-        raise PictureError(f"{path}: not a picture that can be read: {why}") from None
+        raise ImageFileError(f"{path}: not a picture that can be read: {why}") from None
 
 
 def _flat(picture: Image.Image) -> Image.Image:

@@ -29,7 +29,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class VaceOptions:
     """How a source is prepared.
 
     Attributes:
