@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from wanctl.checkpoint.load import load_vae, save_vae
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
+from wanctl.data.table_order import record_tables
 from wanctl.demo.contact_sheet import compare
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
@@ -233,9 +234,7 @@ def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage
         train_dit(loaded(f"dataset.path={bare}"), tmp_path / "out")
 
 
-def test_newest_table_of_the_first_backend_gives_the_captions(tmp_path, footage):
-    from wanctl.data.captions import read_captions
-
+def test_latest_table_of_the_first_backend_gives_the_captions(tmp_path):
     dataset = DatasetDir.create_or_open(tmp_path / "captions")
     tables = {
         "captions/template@1": [("a", "from evidence"), ("b", "from evidence")],
@@ -243,9 +242,11 @@ def test_newest_table_of_the_first_backend_gives_the_captions(tmp_path, footage)
         "captions/sidecar@new": [("a", "new words"), ("a", "other words")],
     }
     for age, (table, rows) in enumerate(tables.items()):
+        record_tables(dataset, [table])
         dataset.write_part(table, "part-00000", [{"id": i, "text": t} for i, t in rows])
-        os.utime(dataset.path / table / "part-00000.parquet", ns=(age, age))
-    found = read_captions(dataset, ["sidecar", "template"], ["a", "b"])
-    texts = {clip: [words.text for words in several] for clip, several in found.items()}
+        # the times of the files say the opposite, as they may after a copy
+        os.utime(dataset.path / table / "part-00000.parquet", ns=(9 - age, 9 - age))
+    captions = read_captions(dataset, ["sidecar", "template"], ["a", "b"])
+    texts = {clip: [caption.text for caption in several] for clip, several in captions.items()}
     assert texts == {"a": ["new words", "other words"], "b": ["from evidence"]}
-    assert {words.backend for words in found["a"]} == {"sidecar"}
+    assert {caption.backend for caption in captions["a"]} == {"sidecar"}

@@ -22,6 +22,7 @@ from wanctl.caption.checks import DuplicateWatch, problem, tidy, unquoted, with_
 from wanctl.caption.prompt import words_seen
 from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.table_order import latest_table, record_tables
 from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
 from wanctl.recipe.load import LoadedRecipe
@@ -52,6 +53,9 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
     for captioner in captioners.values():
         captioner.check()
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset", lock=True)
+    record_tables(
+        dataset, [f"captions/{name}@{captioner.key}" for name, captioner in captioners.items()]
+    )
     kept = _kept(dataset, recipe.dataset.selection)
     run = _Run(dataset, captioners, recipe)
     total = len(kept) if kept is not None else _count(dataset)
@@ -163,13 +167,11 @@ class _Run:
                     yield result[0]
 
     def _evidence(self, name: str, part: str) -> dict[str, Row]:
-        """A filter's measurements by clip; the youngest where it ran with several settings."""
-        tables = [t for t in self.dataset.tables("evidence") if t.startswith(f"evidence/{name}@")]
-        tables = [table for table in tables if self.dataset.has_part(table, part)]
-        if not tables:
+        """A filter's measurements by clip; the latest where it ran with several settings."""
+        table = latest_table(self.dataset, "evidence", name, part=part)
+        if table is None:
             return {}
-        youngest = max(tables, key=lambda table: (self.dataset.path / table).stat().st_mtime_ns)
-        return {row["id"]: row for row in self.dataset.read(youngest, parts=[part]).to_pylist()}
+        return {row["id"]: row for row in self.dataset.read(table, parts=[part]).to_pylist()}
 
     def _count(
         self, name: str, captioner: Captioner, asked: Sequence[Row], given: Sequence[Row]

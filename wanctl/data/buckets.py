@@ -5,7 +5,8 @@ an uninterrupted one draws, without any saved state.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -191,9 +192,9 @@ def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:
 def holdout(ids: Sequence[str], sources: Sequence[str], share: float) -> list[bool]:
     """Which clips are held out of training.
 
-    The choice hangs on the clip's id alone, so it stays when the set grows; but a source does
-    not lose its last clip, and one clip is always held out where `share` is positive and there
-    are clips to spare.
+    The choice depends on the clip's id alone, so it stays when the set grows; but a source does
+    not lose its last clip, and at least one clip is held out where `share` is positive and some
+    source has two clips. Linear in the number of clips, but for one sort.
 
     Args:
         ids: clip ids.
@@ -203,11 +204,45 @@ def holdout(ids: Sequence[str], sources: Sequence[str], share: float) -> list[bo
     if share <= 0:
         return [False] * len(ids)
     draws = [int(hashlib.sha256(i.encode()).hexdigest()[:8], 16) / 2**32 for i in ids]
-    count = {source: sources.count(source) for source in set(sources)}
-    held = [False] * len(ids)
+    remaining = Counter(sources)
+    held_out = [False] * len(ids)
+    any_held_out = False
     for index in sorted(range(len(ids)), key=lambda i: (draws[i], ids[i])):
-        wanted = draws[index] < share or not any(held)
-        if wanted and count[sources[index]] > 1:
-            count[sources[index]] -= 1
-            held[index] = True
-    return held
+        chosen = draws[index] < share or not any_held_out
+        if chosen and remaining[sources[index]] > 1:
+            remaining[sources[index]] -= 1
+            held_out[index] = any_held_out = True
+    return held_out
+
+
+def bucket_problems(
+    buckets: Sequence[BucketLike], *, temporal_stride: int, spatial_multiple: int
+) -> Iterator[tuple[str, str]]:
+    """Sizes that the networks cannot take, before anything is decoded or encoded.
+
+    Args:
+        buckets: training shapes.
+        temporal_stride: of the VAE: frames must be a multiple of it, plus one.
+        spatial_multiple: height and width must be multiples of it: the VAE's spatial stride, times
+            the transformer's patch where one is trained.
+
+    Yields:
+        (path below `buckets`, e.g. `0.height`; what was got, what is allowed, the nearest sizes).
+    """
+    for index, bucket in enumerate(buckets):
+        if bucket.frames % temporal_stride != 1 % temporal_stride:
+            low = (bucket.frames - 1) // temporal_stride * temporal_stride + 1
+            near = [low, low + temporal_stride]
+            rule = f"must be {temporal_stride}n+1"
+            yield f"{index}.frames", f"got {bucket.frames}; {rule}, nearest: {_either(near)}"
+        for side in ("height", "width"):
+            size = getattr(bucket, side)
+            if size % spatial_multiple:
+                low = size // spatial_multiple * spatial_multiple
+                near = [each for each in (low, low + spatial_multiple) if each]
+                rule = f"must be a multiple of {spatial_multiple}"
+                yield f"{index}.{side}", f"got {size}; {rule}, nearest: {_either(near)}"
+
+
+def _either(sizes: Sequence[int]) -> str:
+    return " or ".join(map(str, sizes))

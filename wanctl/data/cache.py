@@ -82,7 +82,9 @@ class LatentCache:
             return self._pending[key]
         path = self._where[key]
         try:
-            shard = self._open.setdefault(path, safe_open(path, framework="pt"))
+            # not `setdefault`, which would open the shard at each read
+            if (shard := self._open.get(path)) is None:
+                shard = self._open[path] = safe_open(path, framework="pt")
             tensor = shard.get_tensor(key)
             sound = (shard.metadata() or {}).get(key) == _checksum(tensor)
         except (SafetensorError, OSError):

@@ -1,13 +1,13 @@
-"""The words of a data set's clips: which caption table counts for which clip."""
+"""Captions of a data set's clips: which caption table counts for which clip."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.table_order import name_of, tables_newest_first
 
 
-class Caption(NamedTuple):
+class ClipCaption(NamedTuple):
     """One caption of a clip."""
 
     text: str
@@ -17,10 +17,11 @@ class Caption(NamedTuple):
 
 def read_captions(
     dataset: DatasetDir, backends: Sequence[str], ids: Iterable[str] | None = None
-) -> dict[str, list[Caption]]:
+) -> dict[str, list[ClipCaption]]:
     """All captions of each clip, from the first backend that captioned it.
 
-    A backend whose settings changed leaves its older table behind; the newest one counts.
+    A backend whose settings changed leaves its older table in place; the table that `wanctl
+    caption` last worked on counts (see table_order.py).
 
     Args:
         dataset: where the tables are.
@@ -28,29 +29,21 @@ def read_captions(
         ids: only these clips.
     """
 
-    def rank(table: str) -> tuple[int, int, str]:
-        backend = backend_of(table)
-        order = backends.index(backend) if backend in backends else len(backends)
-        return order, -_changed_ns(dataset.path / table), table
+    def rank(table: str) -> int:
+        backend = name_of(table)
+        return backends.index(backend) if backend in backends else len(backends)
 
-    wanted = None if ids is None else set(ids)
-    texts: dict[str, list[Caption]] = {}
-    for table in sorted(dataset.tables("captions"), key=rank):
-        backend = backend_of(table)
-        found: dict[str, list[Caption]] = {}
+    requested = None if ids is None else set(ids)
+    captions: dict[str, list[ClipCaption]] = {}
+    # a stable sort: within one backend the newest table stays first
+    for table in sorted(tables_newest_first(dataset, "captions"), key=rank):
+        new: dict[str, list[ClipCaption]] = {}
         for row in dataset.read(table, ["id", "text", "variant"]).to_pylist():
             clip = row["id"]
-            if (wanted is None or clip in wanted) and clip not in texts and row["text"]:
-                words = Caption(row["text"], row["variant"] or "default", backend)
-                found.setdefault(clip, []).append(words)
-        texts |= found
-    return texts
-
-
-def backend_of(table: str) -> str:
-    """`captions/sidecar@v1` -> `sidecar`."""
-    return table.partition("/")[2].partition("@")[0]
-
-
-def _changed_ns(folder: Path) -> int:
-    return max((path.stat().st_mtime_ns for path in folder.iterdir()), default=0)
+            if clip in captions or not row["text"]:
+                continue
+            if requested is None or clip in requested:
+                caption = ClipCaption(row["text"], row["variant"] or "default", name_of(table))
+                new.setdefault(clip, []).append(caption)
+        captions |= new
+    return captions

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import write_bytes
-from wanctl.data.captions import backend_of
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.table_order import name_of
 
 NOT_STATED = "not stated"
 
@@ -69,7 +69,7 @@ def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str,
         ids = [each for each in dataset.read(table, ["id"])["id"].to_pylist() if each in kept]
         found.append(
             {
-                "backend": backend_of(table),
+                "backend": name_of(table),
                 "key": table.partition("@")[2],
                 "clips": len(set(ids)),
                 "captions": len(ids),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wanctl.data.dataset import DatasetDir, DatasetError
+from wanctl.data.export_index import ExportIndex
 from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import frames_at, iter_window
@@ -100,8 +101,8 @@ def export_clips(
 ) -> list[ClipFile]:
     """Write the kept clips of a selection as `ID.mp4`.
 
-    Files that an earlier run finished are kept. A clip that cannot be read is left out, with a
-    warning.
+    Files that an earlier run finished are kept; `index.jsonl` in `folder` lists them, so that they
+    are not opened again. A clip that cannot be read is left out, with a warning.
 
     Args:
         dataset: where the clips are listed.
@@ -121,7 +122,8 @@ def export_clips(
         wanted = set(ids)
         clips = [clip for clip in clips if clip["id"] in wanted]
     plans = [plan_clip(clip, folder, form) for clip in clips]
-    return [plan.file for plan, why in cut_clips(plans, pool, progress) if not why]
+    cut = cut_clips(plans, pool, progress, index=ExportIndex(folder))
+    return [plan.file for plan, why in cut if not why]
 
 
 def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
@@ -177,14 +179,24 @@ def frames_of(clip: Mapping[str, Any], fps: float) -> int:
 
 
 def cut_clips(
-    plans: Sequence[ClipPlan], pool: DecodePool, progress: Bar | None = None
+    plans: Sequence[ClipPlan],
+    pool: DecodePool,
+    progress: Bar | None = None,
+    *,
+    index: ExportIndex | None = None,
 ) -> Iterator[tuple[ClipPlan, str]]:
     """Write the files that are not there yet.
+
+    Args:
+        plans: the files.
+        pool: worker processes that decode.
+        progress: advanced by one per file.
+        index: lists finished files; None: every file that is there is opened for its key.
 
     Yields:
         (plan, why it could not be written, "" where it is there), in the order of `plans`.
     """
-    todo = [plan for plan in plans if not _finished(plan)]
+    todo = [plan for plan in plans if not _finished(plan, index)]
     results = pool.map(write_clip, ((plan,) for plan in todo))
     left = {plan.id for plan in todo}
     for plan in plans:
@@ -194,6 +206,8 @@ def cut_clips(
             if isinstance(result, Failure):
                 why = result.message
                 log.warning("clip %s: not exported: %s", plan.id, why)
+            elif index is not None:
+                index.add(plan.id, plan.key, plan.path)
         if progress:
             progress.advance()
         yield plan, why
@@ -220,8 +234,14 @@ def _even_sides(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
 
-def _finished(plan: ClipPlan) -> bool:
+def _finished(plan: ClipPlan, index: ExportIndex | None) -> bool:
+    listed = index.finished(plan.id, plan.key, plan.path) if index is not None else None
+    if listed is not None:
+        return listed
     try:
-        return plan.path.exists() and read_metadata(plan.path).get(_KEY) == plan.key
+        finished = plan.path.exists() and read_metadata(plan.path).get(_KEY) == plan.key
     except VideoError:  # something else of that name
         return False
+    if finished and index is not None:
+        index.add(plan.id, plan.key, plan.path)
+    return finished

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import remove_leftovers, write_bytes
-from wanctl.data.captions import Caption, read_captions
+from wanctl.data.captions import ClipCaption, read_captions
 from wanctl.data.card import Card, write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import (
@@ -89,7 +89,7 @@ class _Export:
         layout: Layout,
         target: ExportTarget,
         clips: Sequence[Mapping[str, Any]],
-        captions: Mapping[str, Sequence[Caption]],
+        captions: Mapping[str, Sequence[ClipCaption]],
     ) -> None:
         self._loaded = loaded
         self._layout = layout

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.data.buckets import BucketLike
-from wanctl.data.captions import Caption
+from wanctl.data.captions import ClipCaption
 from wanctl.data.export import ClipFile
 
 
@@ -21,7 +21,7 @@ class ExportSample:
     """
 
     file: ClipFile
-    captions: Sequence[Caption]
+    captions: Sequence[ClipCaption]
     facts: Mapping[str, Any]
 
     @property

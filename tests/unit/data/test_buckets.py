@@ -1,3 +1,4 @@
+import time
 from collections import Counter
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from wanctl.data.buckets import (
     BatchPlan,
     ClipShape,
     bucket_name,
+    bucket_problems,
     clip_bucket,
     clip_buckets,
     holdout,
@@ -118,3 +120,24 @@ def test_a_bucket_waits_for_its_step_and_the_first_one_never_does():
     assert set(drawn[5:]) == {0, 1}
     alone = BatchPlan([late], clips, seed=0)
     assert alone.batch(0).index == 0
+
+
+def test_holdout_is_linear_in_the_number_of_clips():
+    """200,000 clips of 200,000 sources took hours with one `count` per source."""
+    number = 200_000
+    ids = [f"clip{i}" for i in range(number)]
+    started = time.process_time()
+    assert not any(holdout(ids, ids, 0.1))
+    assert 0.09 < sum(holdout(ids, [f"source{i // 5}" for i in range(number)], 0.1)) / number < 0.11
+    assert time.process_time() - started < 10
+
+
+def test_sizes_that_the_networks_cannot_take_are_named_with_the_nearest_ones():
+    buckets = [Shape(17, 64, 96), Shape(18, 48, 16)]
+    problems = dict(bucket_problems(buckets, temporal_stride=4, spatial_multiple=32))
+    assert problems == {
+        "1.frames": "got 18; must be 4n+1, nearest: 17 or 21",
+        "1.height": "got 48; must be a multiple of 32, nearest: 32 or 64",
+        "1.width": "got 16; must be a multiple of 32, nearest: 32",
+    }
+    assert not [*bucket_problems(buckets[:1], temporal_stride=4, spatial_multiple=32)]

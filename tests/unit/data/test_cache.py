@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from wanctl.data import cache as cache_module
 from wanctl.data.cache import CacheError, LatentCache, cache_key
 
 
@@ -52,3 +53,21 @@ def test_a_damaged_shard_is_made_again(tmp_path, damage):
 def test_keys_hang_on_every_part():
     assert cache_key("clip", 5, 1.5) == cache_key("clip", 5, 1.5)
     assert len({cache_key("ab", "c"), cache_key("a", "bc"), cache_key("a", "bc", "")}) == 3
+
+
+def test_a_shard_is_opened_once_however_often_it_is_read(tmp_path, monkeypatch):
+    with LatentCache(tmp_path, "vae@1") as cache:
+        cache.put("a", latents(0))
+        cache.put("b", latents(1))
+    again = LatentCache(tmp_path, "vae@1")
+    opened = []
+    real = cache_module.safe_open
+    monkeypatch.setattr(
+        cache_module,
+        "safe_open",
+        lambda *args, **kwargs: opened.append(args) or real(*args, **kwargs),
+    )
+    for _ in range(3):
+        assert torch.equal(again.get("a"), latents(0))
+        assert torch.equal(again.get("b"), latents(1))
+    assert len(opened) == 1

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wanctl.data import export as export_module
 from wanctl.data.clips import ClipReader
 from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export import ExportFormat, export_clips
@@ -135,3 +136,42 @@ def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path):
     assert np.array_equal(reader.read(0, 0, 13), whole.frames)
     with pytest.raises(VideoError, match=r"frames 9\.\.14 asked for, it has 13"):
         reader.read(0, 9, 5)
+
+
+def test_finished_files_are_known_without_opening_them(dataset, tmp_path, pool, monkeypatch):
+    form, out = ExportFormat(fps=25, crf=10), tmp_path / "out"
+
+    def export():
+        return export_clips(dataset, "default", out, form=form, pool=pool)
+
+    files, opened = export(), []
+    real = export_module.read_metadata
+    monkeypatch.setattr(
+        export_module, "read_metadata", lambda path: opened.append(path.name) or real(path)
+    )
+    times = [file.path.stat().st_mtime_ns for file in files]
+    assert export() == files
+    assert opened == []
+    (out / "index.jsonl").unlink()  # as versions without an index left the folder
+    assert export() == files
+    assert sorted(opened) == sorted(file.path.name for file in files)
+    export()
+    assert len(opened) == len(files)
+    assert [file.path.stat().st_mtime_ns for file in files] == times
+
+
+def test_files_that_were_cut_or_deleted_are_made_again(dataset, tmp_path, pool):
+    form, out = ExportFormat(fps=25, crf=10), tmp_path / "out"
+    one, two = export_clips(dataset, "default", out, form=form, pool=pool)
+    with (out / "index.jsonl").open("a") as index:
+        index.write('{"id": "one", "key"')  # a run killed in the middle of a line
+    whole = one.path.read_bytes(), two.path.read_bytes()
+    one.path.write_bytes(whole[0][:-100])
+    two.path.unlink()
+    assert export_clips(dataset, "default", out, form=form, pool=pool) == [one, two]
+    reader = ClipReader([one, two])
+    assert reader.read(0, 0, 2).shape == (2, 32, 50, 3)
+    # of the same size and unreadable: found when it is read, with what to do
+    one.path.write_bytes(bytes(len(one.path.read_bytes())))
+    with pytest.raises(VideoError, match="delete it and run the same command again"):
+        ClipReader(export_clips(dataset, "default", out, form=form, pool=pool)).read(0, 0, 2)
