@@ -35,8 +35,9 @@ def select(
     """Decide again from the measurements, in seconds, after a threshold changed."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import select as run
+    from wanctl.report.run import card_selected
 
-    run(loaded, loaded.out_dir(out))
+    card_selected(loaded, run(loaded, loaded.out_dir(out)))
 
 
 @data_app.command()
@@ -48,7 +49,7 @@ def report(
 ) -> None:
     """Write report.html again: funnel, histograms, contact sheets."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
-    from wanctl.curate.run import report as run
+    from wanctl.report.run import report as run
 
     run(loaded, loaded.out_dir(out))
 

@@ -43,8 +43,10 @@ def curate(
     """Find the shots in raw footage, measure them, decide which to keep."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import curate as run
+    from wanctl.report.run import report_curated
 
-    run(loaded, folder, loaded.out_dir(out), shard)
+    if curated := run(loaded, folder, loaded.out_dir(out), shard):
+        report_curated(loaded, curated)
 
 
 @app.command()

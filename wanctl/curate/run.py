@@ -1,12 +1,16 @@
-"""`wanctl curate` and what re-decides, draws or exports its result."""
+"""`wanctl curate` and `wanctl data select`: split, measure and decide.
+
+The report and the data card are written afterwards by `wanctl.report.run`.
+"""
 
 import json
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from rich.table import Table
 
 from wanctl.atomic import write_bytes
@@ -17,7 +21,7 @@ from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.measure.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
-from wanctl.curate.select.select import Selected, SelectRules, measured, resolved
+from wanctl.curate.select.select import Selected, SelectRules, measured
 from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DetectorSettings, get_detector
@@ -29,17 +33,29 @@ from wanctl.log import EventLog, board, console, log
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
-from wanctl.report.card import put_card
-from wanctl.report.page import write_report
 from wanctl.video.footage import Listing, list_footage
-from wanctl.video.worker_pool import DecodePool
 
 LISTING = "part-listing"
 """Part of the quarantine for what the folder of footage holds and nobody can read."""
 
 
-def curate(loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | None = None) -> None:
-    """Split footage into clips, measure them, decide, and write the report.
+@dataclass(frozen=True)
+class Curated:
+    """A data set that was just decided.
+
+    Attributes:
+        dataset: stays locked against other processes for as long as this object lives.
+        selected: what was decided.
+    """
+
+    dataset: DatasetDir
+    selected: Selected
+
+
+def curate(
+    loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | None = None
+) -> Curated | None:
+    """Split footage into clips, measure them, and decide.
 
     Stopped at any moment and started again, it goes on where it was and ends with the same
     tables.
@@ -49,7 +65,10 @@ def curate(loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | Non
         folder: raw footage on a disk or behind a URL; searched with its subfolders.
         out: the run folder; the data set goes to `out/dataset`.
         shard: "i/n": only the parts whose number leaves i when divided by n. Whichever of the n
-            processes finds all parts done decides and draws the report.
+            processes finds all parts done decides.
+
+    Returns:
+        What was decided; None where another shard does that.
 
     Raises:
         UserError: no footage, a filter that cannot run, a detector that is not installed, or a
@@ -58,9 +77,9 @@ def curate(loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | Non
     started = time.monotonic()
     share = parse_shard(shard) if shard else None
     listing = list_footage(folder)
-    path = _dataset_path(loaded, out)
+    path = dataset_path(loaded, out)
     _check_split_unchanged(loaded, path)
-    filters = runnable(_filters(loaded))
+    filters = runnable(recipe_filters(loaded))
     job = _job(loaded, filters)
     dataset = DatasetDir.create_or_open(path, recipe=loaded.dump(), share=share)
     write_bytes(path / "recipe.yaml", loaded.dump().encode())
@@ -76,31 +95,50 @@ def curate(loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | Non
         events.write("end", seconds=round(time.monotonic() - started, 3))
     if reused:
         log.info("%d finished units of work were there already", reused)
-    if share is None:
-        page = _finish(loaded, dataset, filters)
-    else:
-        page = _finish_last(loaded, dataset, filters, job)
-    log.info("%.0f s%s", time.monotonic() - started, f"; look at {page}" if page else "")
+    curated = None
+    if share is None or _claim_decision(dataset, job):
+        curated = Curated(dataset, _select(loaded, dataset, filters))
+        console.print(throughput_table(all_stages(dataset.path)))
+        _summary(dataset, curated.selected)
+    log.info("curated in %.0f s", time.monotonic() - started)
+    return curated
 
 
-def select(loaded: LoadedRecipe, out: Path) -> None:
+def select(loaded: LoadedRecipe, out: Path) -> Curated:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
-    dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
-    filters = measured(dataset, _filters(loaded))
-    selected = _select(loaded, dataset, filters)
-    put_card(dataset, loaded)
-    _summary(dataset, selected)
-    log.info("`wanctl data report` draws it")
+    dataset = DatasetDir.open(dataset_path(loaded, out), lock=True)
+    curated = Curated(dataset, _select(loaded, dataset, measured(dataset, recipe_filters(loaded))))
+    _summary(dataset, curated.selected)
+    return curated
 
 
-def report(loaded: LoadedRecipe, out: Path) -> None:
-    """Write report.html for the selection as it is."""
-    dataset = DatasetDir.open(_dataset_path(loaded, out), lock=True)
-    chosen = _read_scores(loaded, dataset)
-    filters = resolved(measured(dataset, _filters(loaded)), chosen)
-    with _pool(loaded) as pool:
-        page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
-    log.info("look at %s", page)
+def dataset_path(loaded: LoadedRecipe, out: Path) -> Path:
+    """The data set directory of a recipe and a run folder."""
+    return loaded.recipe.dataset.path or out / "dataset"
+
+
+def recipe_filters(loaded: LoadedRecipe) -> list[NamedFilter]:
+    """The filters of a recipe, in order.
+
+    Raises:
+        RecipeError: unknown filters or keys, with their lines.
+    """
+    try:
+        return build_filters(loaded.recipe.curate.filters)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+
+
+def limits(loaded: LoadedRecipe) -> Limits:
+    """What one task of decoding or measuring may cost."""
+    section = loaded.recipe.curate.decode
+    return Limits(
+        workers=section.workers,
+        timeout_s=section.timeout_s,
+        memory_bytes=int(section.memory_gb * 2**30),
+        timeout_per_gb_s=section.timeout_per_gb_s,
+        batch_clips=loaded.recipe.curate.batch_clips,
+    )
 
 
 def _parts(dataset: DatasetDir, listing: Listing, per_part: int) -> list[tuple[str, list[str]]]:
@@ -130,26 +168,17 @@ def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> Job:
     return Job(
         splitter=_splitter(loaded),
         units=tuple(measured_units(filters)),
-        limits=_limits(loaded),
+        limits=limits(loaded),
         ray=RayResources(ray.address, ray.cpus, ray.gpus, ray.actors, ray.retries),
     )
 
 
-def _finish(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> Path:
-    """Decide, draw, and say what came of it."""
-    selected = _select(loaded, dataset, filters)
-    with _pool(loaded) as pool:
-        page = write_report(dataset, loaded.recipe.dataset.selection, selected.filters, pool)
-    put_card(dataset, loaded)
-    console.print(throughput_table(all_stages(dataset.path)))
-    _summary(dataset, selected)
-    return page
+def _claim_decision(dataset: DatasetDir, job: Job) -> bool:
+    """Whether this process, one of several, is the one that decides.
 
-
-def _finish_last(
-    loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter], job: Job
-) -> Path | None:
-    """The same by one of several processes: the one that finds everything done."""
+    It is where all parts are done and no other process decides; it then keeps that right for as
+    long as `dataset` lives, so that it writes the report as well.
+    """
     missing = unfinished(dataset, job.units)
     if missing:
         log.info(
@@ -157,22 +186,13 @@ def _finish_last(
             "`wanctl data select` and `wanctl data report`)",
             len(missing),
         )
-        return None
+        return False
     release = try_lock(dataset.path, "finish")
     if release is None:
         log.info("this shard is done; another one decides and draws the report")
-        return None
-    try:
-        return _finish(loaded, dataset, filters)
-    finally:
-        release()
-
-
-def _filters(loaded: LoadedRecipe) -> list[NamedFilter]:
-    try:
-        return build_filters(loaded.recipe.curate.filters)
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
+        return False
+    weakref.finalize(dataset, release)
+    return True
 
 
 def _splitter(loaded: LoadedRecipe) -> Splitter:
@@ -188,25 +208,6 @@ def _splitter(loaded: LoadedRecipe) -> Splitter:
         rules=SplitRules(section.trim_frames, section.min_clip_s, section.max_clip_s),
         max_fps=section.max_fps,
     )
-
-
-def _dataset_path(loaded: LoadedRecipe, out: Path) -> Path:
-    return loaded.recipe.dataset.path or out / "dataset"
-
-
-def _limits(loaded: LoadedRecipe) -> Limits:
-    section = loaded.recipe.curate.decode
-    return Limits(
-        workers=section.workers,
-        timeout_s=section.timeout_s,
-        memory_bytes=int(section.memory_gb * 2**30),
-        timeout_per_gb_s=section.timeout_per_gb_s,
-        batch_clips=loaded.recipe.curate.batch_clips,
-    )
-
-
-def _pool(loaded: LoadedRecipe) -> DecodePool:
-    return _limits(loaded).pool()
 
 
 def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
@@ -247,13 +248,6 @@ def _balance(wanted: BalanceSection | None, names: Sequence[str]) -> Balance | N
         log.warning("groups are not balanced: filter %s is left out", wanted.by)
         return None
     return Balance(wanted.by, wanted.shares, wanted.power)
-
-
-def _read_scores(loaded: LoadedRecipe, dataset: DatasetDir) -> pa.Table:
-    table = f"selections/{loaded.recipe.dataset.selection}"
-    if not dataset.has_part(table, ""):
-        raise UserError(f"{dataset.path}: no {table}; `wanctl data select` makes it")
-    return dataset.read(table, ["scores"])
 
 
 def _summary(dataset: DatasetDir, selected: Selected) -> None:

@@ -31,7 +31,7 @@ from wanctl.exchange.shards import WORK, write_shards
 from wanctl.listing import show
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
-from wanctl.report.card import describe
+from wanctl.report.run import data_card
 from wanctl.video.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
@@ -75,7 +75,7 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
     captions = read_captions(dataset, recipe.caption.backends, [clip["id"] for clip in clips])
     run = _Export(loaded, LAYOUTS[name], target, clips, captions)
     samples, files = run.write()
-    card = describe(dataset, loaded)
+    card = data_card(loaded, dataset)
     run.write_index(replace(card, layout=name, exported=_totals(samples)), files)
     _log_result(to, name, samples, run.manifest.left_out)
 

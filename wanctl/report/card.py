@@ -1,17 +1,17 @@
 """Describes a data set under one selection: the facts of its data card."""
 
-import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from wanctl.curate.registry import NamedFilter, build_filters
+from wanctl.curate.registry import NamedFilter
 from wanctl.data.card import Card, count_captions, write_card
 from wanctl.data.dataset import DatasetDir
-from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.outcome import Outcome
 
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -22,22 +22,41 @@ MAX_CLIPS = 1_000_000
 DETECTOR_MODELS = {"transnetv2": {"TransNetV2": "MIT"}}
 
 
-def describe(dataset: DatasetDir, loaded: LoadedRecipe) -> Card:
+@dataclass(frozen=True)
+class RecipeFacts:
+    """What a data card says of the recipe.
+
+    Attributes:
+        name: of the recipe.
+        hash: sha256 of the resolved recipe, in hex.
+        selection: name of the selection.
+        license: of the footage.
+        detector: the shot detector's name.
+        filters: in the recipe's order.
+    """
+
+    name: str
+    hash: str
+    selection: str
+    license: str
+    detector: str
+    filters: Sequence[NamedFilter]
+
+
+def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
     """Count what is in a data set now, under one selection."""
-    recipe = loaded.recipe
-    selection = dataset.read(f"selections/{recipe.dataset.selection}")
+    selection = dataset.read(f"selections/{recipe.selection}")
     clips = dataset.clips(["id", "source", "start_s", "end_s"])
     chosen = selection["id"].filter(selection["kept"])
     mine = clips.filter(_pc.is_in(clips["id"], value_set=chosen.combine_chunks()))
-    filters = [each for each in build_filters(recipe.curate.filters) if _ran(dataset, each)]
+    filters = [named for named in recipe.filters if _ran(dataset, named)]
     outcome = Outcome.of(clips, selection, [named.name for named in filters])
-    detector = recipe.curate.split.detector
     return Card(
         made_by=f"wanctl {version('wanctl')}",
-        recipe=loaded.name,
-        recipe_hash=hashlib.sha256(loaded.dump().encode()).hexdigest(),
-        selection=recipe.dataset.selection,
-        license=recipe.dataset.license,
+        recipe=recipe.name,
+        recipe_hash=recipe.hash,
+        selection=recipe.selection,
+        license=recipe.license,
         sources={
             "files": len(dataset.sources),
             "used": _pc.count_distinct(mine["source"]).as_py(),
@@ -50,8 +69,10 @@ def describe(dataset: DatasetDir, loaded: LoadedRecipe) -> Card:
             ),
         },
         split={
-            "detector": detector,
-            "models": DETECTOR_MODELS.get("transnetv2" if detector == "auto" else detector, {}),
+            "detector": recipe.detector,
+            "models": DETECTOR_MODELS.get(
+                "transnetv2" if recipe.detector == "auto" else recipe.detector, {}
+            ),
         },
         filters=[_facts(named, outcome.dropped, i) for i, named in enumerate(filters)],
         captions=count_captions(dataset, set(mine["id"].to_pylist())),
@@ -59,10 +80,10 @@ def describe(dataset: DatasetDir, loaded: LoadedRecipe) -> Card:
     )
 
 
-def put_card(dataset: DatasetDir, loaded: LoadedRecipe) -> None:
-    """Write the card beside the data set, where it has no more than MAX_CLIPS clips."""
+def write_dataset_card(dataset: DatasetDir, recipe: RecipeFacts) -> None:
+    """Write the card into the data set directory, where it has no more than MAX_CLIPS clips."""
     if sum(dataset.count("clips", part) for part in dataset.parts("clips")) <= MAX_CLIPS:
-        write_card(dataset.path, describe(dataset, loaded))
+        write_card(dataset.path, describe(dataset, recipe))
 
 
 def _ran(dataset: DatasetDir, named: NamedFilter) -> bool:
