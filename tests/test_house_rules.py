@@ -1,10 +1,13 @@
-"""Rules of the house that no linter knows."""
+"""Rules of the code base that no linter knows. Imports between packages are in pyproject.toml."""
 
+import ast
+import io
 import json
 import re
 import resource
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -19,15 +22,91 @@ MODULES = sorted(
     for folder in ("wanctl", "filters/wanctl_filters")
     for path in (ROOT / folder).rglob("*.py")
 )
+PACKAGES = sorted(path.parent for path in MODULES if path.name == "__init__.py")
 MAX_LINES = 350
+MAX_FILES = 17
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_a_file_is_one_idea(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MAX_LINES
     assert path.stem not in {"utils", "helpers", "common"}
     assert text.startswith('"""') or not text, "a module opens by saying what it is for"
+
+
+def test_a_folder_holds_few_files():
+    for top in ("wanctl", "filters/wanctl_filters"):
+        for folder in (ROOT / top, *(ROOT / top).rglob("*/")):
+            if "__pycache__" not in folder.parts:
+                files = [path.name for path in folder.iterdir() if path.is_file()]
+                assert len(files) <= MAX_FILES, relative(folder)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=relative)
+def test_a_package_says_what_lives_there(package):
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    docstring = ast.get_docstring(tree) or ""
+    assert len(docstring.split()) >= MIN_WORDS, docstring
+
+
+MIN_WORDS = 4
+OLD_NAMES = (
+    "Maker",
+    "PARKED",
+    "Pace",
+    "Wish",
+    "_Wish",
+    "aloud",
+    "covering",
+    "is_beside",
+    "on_white",
+    "speak",
+    "stretched",
+    "use_beside",
+)
+"""Identifiers that the field's terms have replaced; CONTRIBUTING.md lists the terms."""
+OLD_MODULES = (
+    "beside", "cadence", "channel", "crew", "draws", "exits", "forecast", "look",
+    "marked", "moments", "names", "needs", "partial", "reads", "serve", "shelf", "spans", "team",
+    "whole",
+)  # fmt: skip
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "filters/*.md", "recipes/*.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"
+)
+
+
+def test_modules_have_no_old_names():
+    for path in (*MODULES, *(ROOT / "tests").rglob("*.py")):
+        assert path.stem.removeprefix("test_") not in OLD_MODULES, relative(path)
+    split = [relative(path) for path in MODULES if path.stem == "split"]
+    assert split == ["wanctl/curate/split/split.py"]
+
+
+def test_code_has_no_old_names():
+    used = {
+        f"{relative(path)}: {token.string}"
+        for path in (*MODULES, *(ROOT / "tests").rglob("*.py"))
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        if token.type == tokenize.NAME and token.string in OLD_NAMES
+    }
+    assert sorted(used) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_pages_have_no_old_names(page):
+    spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+    words = {word for span in spans for word in re.findall(r"\w+", span)}
+    modules = {word for span in spans for word in re.findall(r"(\w+)\.py\b", span)}
+    assert sorted(words & set(OLD_NAMES)) == []
+    assert sorted(modules & set(OLD_MODULES)) == []
 
 
 SURFACE = {
