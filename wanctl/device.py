@@ -41,7 +41,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def let_go(device: torch.device) -> None:
+def free_device_memory(device: torch.device) -> None:
     """Give the memory of what nobody holds any more back to the device."""
     gc.collect()
     if device.type == "cuda":

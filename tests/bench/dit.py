@@ -13,7 +13,7 @@ from harness import compare, peak_rss
 from models import SHAPE, our_transformer, texts, their_transformer
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.cross_attention_cache import Reading
+from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.diffusion.guidance import guided_velocity
 
 LATENTS = (1, 16, 5, 32, 52)  # 5 * 16 * 26 = 2,080 tokens
@@ -37,12 +37,12 @@ def step_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def our_guided_step() -> Callable[[], Any]:
-    model, (prompt, negative), reading = our_transformer(), texts(), Reading()
+    model, (prompt, negative), cache = our_transformer(), texts(), CrossAttentionCache()
     x, timestep, conditions = torch.randn(LATENTS), torch.tensor(500.0), Conditions(prompt)
 
     @torch.inference_mode()
     def step() -> torch.Tensor:
-        return guided_velocity(model, x, timestep, conditions, negative, GUIDE_SCALE, reading)
+        return guided_velocity(model, x, timestep, conditions, negative, GUIDE_SCALE, cache)
 
     return step
 

@@ -56,7 +56,7 @@ def test_streamed_blocks_give_the_same_bits_in_less_memory():
 def test_a_prompt_read_once_gives_the_same_velocity():
     made = model()
     latents, timesteps, context = inputs()
-    read = made.read_context(context)
+    read = made.precompute_cross_attention(context)
     assert read.blocks[0].k.shape[1] == 21
     assert distance(made(latents, timesteps, read), made(latents, timesteps, context)) < 5e-3
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wanctl.distributed.ring_attention import attend_part, merge
+from wanctl.distributed.ring_attention import attend_partial, merge
 from wanctl.model.dit.attention import attention
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import WAN22_VAE, VAEShape
@@ -63,7 +63,7 @@ def test_encoding_on_the_gpu_is_that_on_the_cpu(name, chunked):
 def test_parts_of_the_keys_merge_into_the_whole(dtype, cuts):
     q, k, v = torch.randn(3, 1, 400, 4, 128, device=DEVICE, dtype=dtype).unbind()
     one, other = (
-        attend_part(q, some_k, some_v)
+        attend_partial(q, some_k, some_v)
         for some_k, some_v in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
     )
     assert distance(merge(one, other).found, attention(q, k, v)) < 2e-2

@@ -18,7 +18,7 @@ from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.distributed.layout import Layout
-from wanctl.distributed.torch_context import together
+from wanctl.distributed.torch_context import torch_distributed_context
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -90,26 +90,26 @@ def alone(shape, times, batch, precision):
     return make_model(shape, precision)(*arguments, **more)
 
 
-def model_distances(crew, layout, precision):
+def model_distances(distributed, layout, precision):
     """The largest distance of each shape's outputs."""
     found = {}
-    crew.arrange(layout)
+    distributed.set_layout(layout)
     for name, shape in shapes().items():
         model = make_model(shape, precision)
-        divided = crew.divide(model)
+        divided = distributed.parallelize(model)
         for times, timesteps in TIMES.items():
             arguments, more = inputs(shape, timesteps, batch=layout.cfg)
             ours = divided(*arguments, **more)
             found[f"{name}, {times}"] = distance(ours, alone(shape, times, layout.cfg, precision))
         if layout.tokens > 1:
-            assert model.split.share(torch.zeros(1, 1, 45, 1)).shape[2] < 45
+            assert model.context_parallel.shard(torch.zeros(1, 1, 45, 1)).shape[2] < 45
         if layout.fsdp:
             held = model.blocks[0].ffn[0].weight.to_local()
             assert held.shape[0] == 64 // layout.processes
     return found
 
 
-def guided_distances(crew):
+def guided_distances(distributed):
     """Guidance over processes: with two prompts, with one, and with given frames."""
     x, context, negative = drawn(1, 16, FRAMES, ROWS, COLUMNS), drawn(1, TEXT, 16), drawn(1, 5, 16)
     negative = torch.cat((negative, torch.zeros(1, TEXT - 5, 16)), 1)
@@ -120,7 +120,7 @@ def guided_distances(crew):
             known_frames=torch.tensor([True, False, False]),
         ),
     }  # fmt: skip
-    ours, theirs = crew.divide(make_model(BASE)), make_model(BASE)
+    ours, theirs = distributed.parallelize(make_model(BASE)), make_model(BASE)
     return {
         f"guidance {scale}, {name}": distance(
             *(
@@ -133,7 +133,7 @@ def guided_distances(crew):
     }
 
 
-def expert_distance(crew):
+def expert_distance(distributed):
     """A whole sample by two models that take turns."""
     context, negative = drawn(1, TEXT, 16), drawn(1, TEXT, 16, seed=3)
     schedule = make_schedule("unipc", 4, 5.0)
@@ -146,13 +146,13 @@ def expert_distance(crew):
         stop = high_steps(schedule.timesteps, 0.875)
         assert 0 < stop < denoising.steps
         high, low = (make_model(BASE, seed=seed) for seed in (1, 2))
-        denoising.follow(divide(high), stop)
-        return denoising.follow(divide(low))
+        denoising.run_until(divide(high), stop)
+        return denoising.run_until(divide(low))
 
-    return distance(sampled(crew.divide), sampled(lambda model: model))
+    return distance(sampled(distributed.parallelize), sampled(lambda model: model))
 
 
-def check_half_precision(crew, layout):
+def check_half_precision(distributed, layout):
     """In bf16 dtypes stay what they were, and no more is lost than by one process."""
     shape = replace(BASE, in_channels=36, image_dim=20, vace_layers=(0, 1))
     arguments, more = inputs(shape, TIMES["one per frame"], layout.cfg)
@@ -160,23 +160,23 @@ def check_half_precision(crew, layout):
     lost_alone = distance(make_model(shape).cast(torch.bfloat16)(*arguments, **more), exact)
     model = make_model(shape).cast(torch.bfloat16)
     dtypes = {name: each.dtype for name, each in model.named_parameters()}
-    lost = distance(crew.divide(model)(*arguments, **more), exact)
+    lost = distance(distributed.parallelize(model)(*arguments, **more), exact)
     assert {name: each.dtype for name, each in model.named_parameters()} == dtypes
     assert set(dtypes.values()) == {torch.bfloat16, torch.float32}
     assert 0.1 * lost_alone < lost < 1.3 * lost_alone  # measured: 1.02
 
 
-def lonely_distance(crew):
+def lonely_distance(distributed):
     """What comes out when each process attends to its own tokens only: the test can fail."""
     arguments, more = inputs(BASE, TIMES["one timestep"])
     divided = make_model(BASE)
-    crew.divide(divided)
+    distributed.parallelize(divided)
     for block in divided.blocks:
         block.self_attn.attend = None
     return distance(divided(*arguments, **more), make_model(BASE)(*arguments, **more))
 
 
-def vae_distances(crew):
+def vae_distances(distributed):
     """Encoding and decoding of pictures whose latent rows do not divide."""
     found = {}
     zeros, ones = (0.0,) * 4, (1.0,) * 4
@@ -188,7 +188,7 @@ def vae_distances(crew):
     for name, shape in {"2.1": small, "2.2": later}.items():
         torch.manual_seed(0)
         vae = WanVAE(shape).eval()
-        divided = crew.divide_rows(vae)
+        divided = distributed.parallelize_vae(vae)
         for rows in (1, 5):
             latents = drawn(1, 4, 3, rows, 4)
             side = vae.spatial_stride
@@ -215,21 +215,21 @@ def layouts(processes):
 
 def main(out: Path) -> None:
     torch.set_num_threads(1)
-    with together(torch.device("cpu")) as crew, torch.no_grad():
+    with torch_distributed_context(torch.device("cpu")) as distributed, torch.no_grad():
         found = {}
-        for layout in layouts(crew.size):
+        for layout in layouts(distributed.num_processes):
             for precision in NUMERICS if layout.ring > 1 and not layout.fsdp else ("fast",):
-                distances = model_distances(crew, layout, precision)
+                distances = model_distances(distributed, layout, precision)
                 found[f"{layout}, {precision}"] = distances
             if layout.cfg > 1:
-                found[f"{layout}, guided"] = guided_distances(crew)
-            if crew.size > 2:
-                check_half_precision(crew, layout)
-            found[f"{layout}, experts"] = {"whole sample": expert_distance(crew)}
-        crew.arrange(Layout(ring=crew.size))
-        found["vae"] = vae_distances(crew)
-        lonely = lonely_distance(crew)
-        if crew.first:
+                found[f"{layout}, guided"] = guided_distances(distributed)
+            if distributed.num_processes > 2:
+                check_half_precision(distributed, layout)
+            found[f"{layout}, experts"] = {"whole sample": expert_distance(distributed)}
+        distributed.set_layout(Layout(ring=distributed.num_processes))
+        found["vae"] = vae_distances(distributed)
+        lonely = lonely_distance(distributed)
+        if distributed.is_main_process:
             out.write_text(json.dumps({"distances": found, "lonely": lonely}, indent=1))
 
 

@@ -46,7 +46,7 @@ class Conditions:
         """The same with other words."""
         return replace(self, context=context)
 
-    def beside(self, negative: Tensor) -> "Conditions":
+    def with_negative(self, negative: Tensor) -> "Conditions":
         """Twice the batch: these words, then others."""
         twice = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
         return twice.with_context(torch.cat((self.context, negative)))
@@ -69,7 +69,7 @@ class Conditions:
 
 
 def predict(
-    model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions, read: Any = None
+    model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions, precomputed: Any = None
 ) -> Tensor:
     """The model's velocity under conditions.
 
@@ -78,7 +78,8 @@ def predict(
         x: (B, C, T, Y, X) noisy latents.
         timesteps: (B,), 0 to 1000.
         conditions: for the same batch.
-        read: what the model made of text and image before (see `Reading`); given in their place.
+        precomputed: keys and values of text and image (see `CrossAttentionCache`), passed to
+            the model in their place.
 
     Returns:
         (B, C, T, Y, X) as the model gives it; without meaning in frames that are known.
@@ -89,11 +90,11 @@ def predict(
     if conditions.channels is not None:
         x = torch.cat((x, conditions.channels), dim=1)
     more = {}
-    if conditions.image is not None and read is None:
+    if conditions.image is not None and precomputed is None:
         more["image_BIE"] = conditions.image
     if conditions.control is not None:
         more |= {
             "control_BCTYX": conditions.control,
             "control_scale": conditions.control_scale,
         }
-    return model(x, timesteps, conditions.context if read is None else read, **more)
+    return model(x, timesteps, conditions.context if precomputed is None else precomputed, **more)

@@ -7,8 +7,8 @@ from torch import Tensor
 from wanctl.diffusion.conditions import Conditions, Model
 
 
-class Reading:
-    """Lets a model read each prompt once, if it can (`WanModel.read_context`).
+class CrossAttentionCache:
+    """Lets a model read each prompt once, if it can (`WanModel.precompute_cross_attention`).
 
     Belongs to one sample. Holds what the model of the last call made of the prompts: of two
     experts that take turns in time, one's.
@@ -19,9 +19,9 @@ class Reading:
         self._read: dict[int, tuple[Tensor, Any]] = {}
         self._both: tuple[Conditions, Tensor, Conditions] | None = None
 
-    def of(self, model: Model, conditions: Conditions) -> Any:
+    def get(self, model: Model, conditions: Conditions) -> Any:
         """What `model` made of text and image; None where it reads them at every step."""
-        read = getattr(model, "read_context", None)
+        read = getattr(model, "precompute_cross_attention", None)
         if read is None:
             return None
         if model is not self._model:
@@ -32,8 +32,8 @@ class Reading:
             self._read[key] = conditions.context, made
         return self._read[key][1]
 
-    def beside(self, conditions: Conditions, negative: Tensor) -> Conditions:
-        """`conditions.beside(negative)`, the same object in every step."""
+    def with_negative(self, conditions: Conditions, negative: Tensor) -> Conditions:
+        """`conditions.with_negative(negative)`, the same object in every step."""
         if self._both is None or self._both[0] is not conditions or self._both[1] is not negative:
-            self._both = conditions, negative, conditions.beside(negative)
+            self._both = conditions, negative, conditions.with_negative(negative)
         return self._both[2]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model
-from wanctl.diffusion.cross_attention_cache import Reading
+from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.solvers import Solver, get_solver
@@ -53,7 +53,7 @@ class Denoising:
     # Not inference_mode: tables that a model caches in it could not be used by a training step
     # later.
     @torch.no_grad()
-    def follow(
+    def run_until(
         self, model: Model, stop: int | None = None, on_step: OnStep | None = None
     ) -> Tensor | None:
         """Go on by a model's velocity, to a step that it is not asked for any more.
@@ -73,13 +73,13 @@ class Denoising:
         """
         device = self._device
         autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        reading = Reading()  # not kept: it would keep the model in memory
+        cache = CrossAttentionCache()  # not kept: it would keep the model in memory
         with torch.autocast(device, enabled=False):
             try:
                 x, step = next(self._asking) if self._asked is None else self._asked
                 while stop is None or step < stop:
                     with torch.autocast(device, dtype=autocast[1], enabled=autocast[0]):
-                        v = self._velocity(model, x, step, reading)
+                        v = self._velocity(model, x, step, cache)
                     x, step = self._asking.send(v)
                     if on_step:
                         on_step(step, x)
@@ -90,10 +90,10 @@ class Denoising:
         self._asked = x, step
         return None
 
-    def _velocity(self, model: Model, x: Tensor, step: int, reading: Reading) -> Tensor:
+    def _velocity(self, model: Model, x: Tensor, step: int, cache: CrossAttentionCache) -> Tensor:
         return guided_velocity(
             model, x, self._timesteps[step], self._conditions, self._negative, self._scales[step],
-            reading,
+            cache,
         )  # fmt: skip
 
 
@@ -120,6 +120,6 @@ def generate(
         noise=noise, conditions=conditions, negative_context=negative_context,
         guide_scale=guide_scale, schedule=schedule, solver=solver,
     )  # fmt: skip
-    latents = denoising.follow(model, on_step=on_step)
+    latents = denoising.run_until(model, on_step=on_step)
     assert latents is not None
     return latents

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, Model, predict
-from wanctl.diffusion.cross_attention_cache import Reading
+from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.model.shapes import PATCH
 
 # Below this many tokens both prompts go through the model as one batch: the time goes into
@@ -20,7 +20,7 @@ def guided_velocity(
     conditions: Conditions,
     negative_context: Tensor | None,
     guide_scale: float,
-    reading: Reading | None = None,
+    cache: CrossAttentionCache | None = None,
 ) -> Tensor:
     """Negative + scale * (prompt - negative), in fp32 (arXiv 2207.12598).
 
@@ -28,14 +28,15 @@ def guided_velocity(
     the formula up to rounding. Between 0 and 1 the prompt is weakened, above 1 exaggerated.
 
     Args:
-        model: see `predict`; one with a true `divides_batches` (wanctl/parallel) gets both prompts
-            in one batch at any size.
+        model: see `predict`; one with a true `is_cfg_parallel` (wanctl/distributed) gets both
+            prompts in one batch at any size.
         x: (B, C, T, Y, X) noisy latents.
         timestep: scalar, 0 to 1000.
         conditions: with the embeddings of the prompts.
         negative_context: (B, S, E) embeddings; may be None at scale 1.
         guide_scale: at least 0.
-        reading: the same for all steps of a sample, so that prompts are read once; None: read now.
+        cache: the same object for all steps of a sample, so that the keys and values of its
+            prompts are computed once; None: compute them now.
 
     Returns:
         (B, C, T, Y, X) fp32.
@@ -43,24 +44,24 @@ def guided_velocity(
     Raises:
         ValueError: the scale asks for a negative prompt and there is none.
     """
-    reading = Reading() if reading is None else reading
+    cache = CrossAttentionCache() if cache is None else cache
 
-    def ask(x: Tensor, conditions: Conditions) -> Tensor:
-        read = reading.of(model, conditions)
-        return predict(model, x, timestep.expand(len(x)), conditions, read).float()
+    def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
+        precomputed = cache.get(model, conditions)
+        return predict(model, x, timestep.expand(len(x)), conditions, precomputed).float()
 
     if guide_scale == 1:
-        return ask(x, conditions)
+        return evaluate(x, conditions)
     if negative_context is None:
         raise ValueError(f"guide_scale {guide_scale} needs a negative prompt")
     if guide_scale == 0:
-        return ask(x, conditions.with_context(negative_context))
-    if _num_tokens(x) <= BATCHED_TOKENS or getattr(model, "divides_batches", False):
-        both = reading.beside(conditions, negative_context)
-        v_prompt, v_negative = ask(torch.cat((x, x)), both).chunk(2)
+        return evaluate(x, conditions.with_context(negative_context))
+    if _num_tokens(x) <= BATCHED_TOKENS or getattr(model, "is_cfg_parallel", False):
+        both = cache.with_negative(conditions, negative_context)
+        v_prompt, v_negative = evaluate(torch.cat((x, x)), both).chunk(2)
     else:
-        v_prompt = ask(x, conditions)
-        v_negative = ask(x, conditions.with_context(negative_context))
+        v_prompt = evaluate(x, conditions)
+        v_negative = evaluate(x, conditions.with_context(negative_context))
     return v_negative + guide_scale * (v_prompt - v_negative)
 
 

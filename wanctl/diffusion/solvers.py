@@ -20,12 +20,12 @@ from torch import Tensor
 
 from wanctl.errors import UserError, unknown
 
-Velocity = Callable[[Tensor, int], Tensor]
-Asking = Generator[tuple[Tensor, int], Tensor, Tensor]
-Solver = Callable[[Tensor, Tensor], Asking]
+VelocityFn = Callable[[Tensor, int], Tensor]
+SolverCoroutine = Generator[tuple[Tensor, int], Tensor, Tensor]
+Solver = Callable[[Tensor, Tensor], SolverCoroutine]
 
 
-def euler(x: Tensor, sigmas: Tensor) -> Asking:
+def euler(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     """Euler's method, order 1: follow the tangent."""
     sigma = sigmas.tolist()
     for i in range(len(sigma) - 1):
@@ -34,7 +34,7 @@ def euler(x: Tensor, sigmas: Tensor) -> Asking:
     return x
 
 
-def dpmpp_2m(x: Tensor, sigmas: Tensor) -> Asking:
+def dpmpp_2m(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     """DPM-Solver++(2M), order 2 (arXiv 2211.01095, algorithm 2), for the flow's alpha and sigma.
 
     The first step has no history and the last one has infinite length: both are first order.
@@ -56,7 +56,7 @@ def dpmpp_2m(x: Tensor, sigmas: Tensor) -> Asking:
     return x
 
 
-def unipc(x: Tensor, sigmas: Tensor) -> Asking:
+def unipc(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     """UniPC-2 with B2(h) = e^h - 1, predicting data (arXiv 2302.04867, section 3).
 
     Each step first corrects x by the velocity just found, without asking the model again, and
@@ -129,7 +129,7 @@ def get_solver(name: str) -> Solver:
     return SOLVERS[name]
 
 
-def follow(solver: Solver, velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
+def solve(solver: Solver, velocity: VelocityFn, x: Tensor, sigmas: Tensor) -> Tensor:
     """Answer all that a solver asks; x at the last sigma."""
     asking = solver(x, sigmas)
     try:

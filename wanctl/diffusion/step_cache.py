@@ -11,7 +11,7 @@ steps. It changes the video: the demo's model at 20 steps, threshold 0.05: 7 ste
 
 from torch import Tensor
 
-from wanctl.diffusion.solvers import Asking, Solver, get_solver
+from wanctl.diffusion.solvers import Solver, SolverCoroutine, get_solver
 
 # Early steps decide what is shown; the last one decides the finest detail.
 ALWAYS_FIRST = 0.2
@@ -30,7 +30,7 @@ def with_step_cache(solver: str, threshold: float, change: int | None = None) ->
     if not threshold:
         return solve
 
-    def solve_with_cache(x: Tensor, sigmas: Tensor) -> Asking:
+    def solve_with_cache(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
         cache = StepCache(len(sigmas) - 1, threshold)
         asking = solve(x, sigmas)
         try:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Model
-from wanctl.distributed.context_parallel import gather
+from wanctl.distributed.context_parallel import all_gather
 from wanctl.distributed.mesh import Axis
 
 
-class DividedBatch:
+class CFGParallel:
     """A model whose batches are divided between the processes of an axis.
 
     A batch that does not divide, such as the single prompt of guide scale 1, is worked on by all
@@ -24,14 +24,14 @@ class DividedBatch:
         axis: the processes.
     """
 
-    divides_batches = True
+    is_cfg_parallel = True
 
     def __init__(self, model: Model, axis: Axis) -> None:
         self._model = model
         self._axis = axis
-        self.read_context = None
-        if getattr(model, "read_context", None) is not None:
-            self.read_context = self._read_context
+        self.precompute_cross_attention = None
+        if getattr(model, "precompute_cross_attention", None) is not None:
+            self.precompute_cross_attention = self._read_context
 
     def __call__(self, x: Tensor, timesteps: Tensor, context: Any, **more: Any) -> Tensor:
         """Velocity of the whole batch, on every process.
@@ -39,7 +39,7 @@ class DividedBatch:
         Args:
             x: (B, C, T, Y, X).
             timesteps: as the model takes them.
-            context: as the model takes it, or from `read_context`.
+            context: as the model takes it, or from `precompute_cross_attention`.
             more: tensors of a batch are divided, what else there is goes to all.
         """
         batch = len(x)
@@ -50,12 +50,12 @@ class DividedBatch:
         )
         if batch % self._axis.size:
             return v
-        return torch.cat(gather(v, self._axis, [len(v)] * self._axis.size, dim=0))
+        return torch.cat(all_gather(v, self._axis, [len(v)] * self._axis.size, dim=0))
 
     def _read_context(self, context: Tensor, image: Tensor | None = None) -> Any:
         """What the model makes of this process's prompts."""
         batch = len(context)
-        return self._model.read_context(  # pyright: ignore[reportFunctionMemberAccess]
+        return self._model.precompute_cross_attention(  # pyright: ignore[reportFunctionMemberAccess]
             self._mine(context, batch), self._mine(image, batch)
         )
 

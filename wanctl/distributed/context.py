@@ -18,62 +18,62 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 
 if TYPE_CHECKING:
-    from wanctl.distributed.vae_rows import DividedRows
+    from wanctl.distributed.vae_rows import VAERowParallel
 
 T = TypeVar("T")
 
 
-class Team(Protocol):
+class DistributedContext(Protocol):
     """What the processes of a run do together. Every process calls the same in the same order.
 
     Attributes:
         device: this process's own.
         size: number of processes.
         first: this is the one that writes files.
-        layout: see `arrange`.
+        layout: see `set_layout`.
     """
 
     device: torch.device
-    size: int
-    first: bool
+    num_processes: int
+    is_main_process: bool
     layout: Layout
 
-    def arrange(self, layout: Layout) -> None:
+    def set_layout(self, layout: Layout) -> None:
         """Say how work is divided, before anything is."""
         ...
 
-    def share(self, make: Callable[[], T]) -> T:
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """What the first process makes, on every process; its mistakes as well."""
         ...
 
     @property
     def loading_device(self) -> torch.device:
-        """Where `divide` wants a model."""
+        """Where `parallelize` wants a model."""
         ...
 
-    def divide(self, model: WanModel) -> Model:
+    def parallelize(self, model: WanModel) -> Model:
         """The same model, worked on by all processes."""
         ...
 
-    def divide_rows(self, vae: WanVAE) -> "WanVAE | DividedRows":
+    def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
         """The same VAE, worked on by all processes."""
         ...
 
 
-class Alone:
+class SingleProcessContext:
     """A team of one: everything is as it was."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.size = 1
-        self.first = True
+        self.num_processes = 1
+        self.is_main_process = True
         self.layout = Layout()
 
-    def arrange(self, layout: Layout) -> None:
+    def set_layout(self, layout: Layout) -> None:
         """Nothing is divided."""
         assert layout.processes == 1
 
-    def share(self, make: Callable[[], T]) -> T:
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """Make it."""
         return make()
 
@@ -82,17 +82,17 @@ class Alone:
         """The device."""
         return self.device
 
-    def divide(self, model: WanModel) -> Model:
+    def parallelize(self, model: WanModel) -> Model:
         """The model."""
         return model
 
-    def divide_rows(self, vae: WanVAE) -> "WanVAE | DividedRows":
+    def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
         """The VAE."""
         return vae
 
 
 @contextmanager
-def join(device: str) -> Iterator[Team]:
+def distributed_context(device: str) -> Iterator[DistributedContext]:
     """The processes that `torchrun` started, or this one alone.
 
     Args:
@@ -102,13 +102,13 @@ def join(device: str) -> Iterator[Team]:
         UserError: no such device, or another process went away.
     """
     if world.size() == 1:
-        yield Alone(pick_device(device))
+        yield SingleProcessContext(pick_device(device))
         return
     # Brings torch's compiler along: seconds that a single process need not wait.
-    from wanctl.distributed.torch_context import together  # noqa: PLC0415
+    from wanctl.distributed.torch_context import torch_distributed_context  # noqa: PLC0415
 
-    with together(_own_device(device)) as crew:
-        yield crew
+    with torch_distributed_context(_own_device(device)) as context:
+        yield context
 
 
 def _own_device(name: str) -> torch.device:

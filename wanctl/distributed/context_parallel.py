@@ -21,14 +21,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from wanctl.distributed.mesh import Axis
-from wanctl.distributed.ring_attention import Part, attend_part, merge
+from wanctl.distributed.ring_attention import PartialSoftmax, attend_partial, merge
 from wanctl.errors import UserError
 from wanctl.model.dit.attention import Kernel, attention
 from wanctl.model.dit.rope import RopeTable
 
 
-class DividedTokens:
-    """A `TokenSplit` over processes.
+class TorchContextParallel:
+    """A `ContextParallel` over processes.
 
     Args:
         tokens: the processes that together have all tokens, ring stations outermost.
@@ -43,7 +43,7 @@ class DividedTokens:
         self._ulysses = ulysses
         self._counts: list[int] = []  # tokens of each process in the video now worked on
 
-    def share(self, x_BGMD: Tensor) -> Tensor:
+    def shard(self, x_BGMD: Tensor) -> Tensor:
         """This process's part of every group; a copy, since norms may overwrite it."""
         if torch.is_grad_enabled() and x_BGMD.requires_grad:
             raise ValueError("divided tokens carry no gradients; run under torch.no_grad()")
@@ -51,13 +51,13 @@ class DividedTokens:
         self._counts = [groups * n for n in self._sizes(tokens)]
         return x_BGMD[:, :, self._mine(tokens)].contiguous()
 
-    def positions(self, rope: RopeTable, groups: int) -> RopeTable:
-        """The rows of the tables that belong to `share`."""
+    def shard_rope(self, rope: RopeTable, groups: int) -> RopeTable:
+        """The rows of the tables that belong to `shard`."""
         return RopeTable(*(self._rows(table, groups) for table in rope))
 
-    def whole(self, x_BLP: Tensor, groups: int) -> Tensor:
+    def gather(self, x_BLP: Tensor, groups: int) -> Tensor:
         """Every process's tokens, in the order of the video."""
-        parts = gather(x_BLP, self._tokens, self._counts, dim=1)
+        parts = all_gather(x_BLP, self._tokens, self._counts, dim=1)
         return torch.cat([part.unflatten(1, (groups, -1)) for part in parts], 2).flatten(1, 2)
 
     def attend(
@@ -101,7 +101,7 @@ class DividedTokens:
         return of_groups[:, self._mine(of_groups.shape[1])].flatten(0, 1)
 
 
-def gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tensor]:
+def all_gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tensor]:
     """What each process of an axis has; `counts` are the sizes along `dim`."""
     if axis.size == 1:
         return [x]
@@ -145,18 +145,18 @@ def _tokens_for_heads(x_BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> Te
 def _around(q: Tensor, k: Tensor, v: Tensor, ring: Axis, counts: list[int]) -> Tensor:
     """Attention to the keys of all stations; the next ones arrive while these are attended to."""
     held = torch.stack((k, v))
-    whole: Part | None = None
+    merged: PartialSoftmax | None = None
     for step in range(ring.size):
         arriving, transfers = None, []
         if step < ring.size - 1:
             source = (ring.index - step - 1) % ring.size  # whose keys come next
             arriving = held.new_empty((*held.shape[:2], counts[source], *held.shape[3:]))
             transfers = ring.shift(held, arriving)
-        part = attend_part(q, *held.unbind())
-        whole = part if whole is None else merge(whole, part)
+        part = attend_partial(q, *held.unbind())
+        merged = part if merged is None else merge(merged, part)
         for transfer in transfers:
             transfer.wait()
         if arriving is not None:
             held = arriving
-    assert whole is not None
-    return whole.found.to(v.dtype)
+    assert merged is not None
+    return merged.output.to(v.dtype)

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from wanctl.model.dit.transformer import WanModel
 
 
-def divide_weights(model: WanModel, mesh: DeviceMesh) -> WanModel:
+def apply_fsdp(model: WanModel, mesh: DeviceMesh) -> WanModel:
     """Give each process of a one-dimensional mesh a part of every large weight.
 
     The model may still be on the CPU: block after block is moved to the mesh's device and cut, so
@@ -37,7 +37,7 @@ def divide_weights(model: WanModel, mesh: DeviceMesh) -> WanModel:
         assert isinstance(after, FSDPModule)
         block.set_modules_to_forward_prefetch([after])
     # Reading the prompts ahead asks all blocks for weights outside their forward passes.
-    model.read_context = None  # type: ignore[method-assign]
+    model.precompute_cross_attention = None  # type: ignore[method-assign]
     return model
 
 

@@ -1,4 +1,4 @@
-"""How many processes share what: the recipe's `parallel:` section made into numbers. Torch-free."""
+"""The number of processes along each axis, from the recipe's `parallel:` section. Torch-free."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ PROMPTS = 2  # of guidance
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the recipe says; `auto` leaves it to `choose_layout`."""
+class ParallelOptions:
+    """Values of the recipe's `parallel:` section; `choose_layout` sets those that are `auto`."""
 
     cfg: Count = "auto"
     ring: Count = "auto"
@@ -26,10 +26,10 @@ class Layout:
     """Processes along each axis; their product is the number of processes.
 
     Attributes:
-        cfg: 2 where each prompt of guidance has processes of its own.
-        ring: parts of the tokens that keys and values are passed around between.
-        ulysses: parts of the tokens that are exchanged for parts of the heads.
-        fsdp: every process keeps a part of the weights only.
+        cfg: 2 where each prompt of guidance has its own processes.
+        ring: shards of the tokens that exchange keys and values by ring attention.
+        ulysses: shards of the tokens that are exchanged for shards of the heads.
+        fsdp: every process holds only a shard of the weights.
     """
 
     cfg: int = 1
@@ -39,12 +39,12 @@ class Layout:
 
     @property
     def tokens(self) -> int:
-        """Parts the tokens are cut into."""
+        """Number of shards of the tokens."""
         return self.ring * self.ulysses
 
     @property
     def processes(self) -> int:
-        """All of them."""
+        """Number of all processes."""
         return self.cfg * self.tokens
 
     def __str__(self) -> str:
@@ -56,37 +56,43 @@ class Layout:
 
 
 def choose_layout(
-    asked: Asked, processes: int, *, heads: int, guided: bool, fsdp_pays: bool = False
+    options: ParallelOptions,
+    processes: int,
+    *,
+    heads: int,
+    guided: bool,
+    fsdp_by_default: bool = False,
 ) -> Layout:
-    """Fill in what is left to the program.
+    """Choose the axes that the recipe leaves on `auto`.
 
-    Guidance comes first, because its two prompts never talk to each other within a step; then
-    heads, whose exchange is small; keys and values go round only where heads run out.
+    Guidance comes first, because its two prompts need no communication within a step; then
+    Ulysses, whose exchange is small; the ring takes the processes that the heads cannot use.
 
     Args:
-        asked: by the recipe.
+        options: from the recipe.
         processes: how many there are.
-        heads: of the transformer; Ulysses gives each process as many.
-        guided: there are two prompts to work on.
-        fsdp_pays: what `fsdp: auto` means.
+        heads: of the transformer; Ulysses gives each process the same number of them.
+        guided: whether there are two prompts per step.
+        fsdp_by_default: the value of `fsdp: auto`.
 
     Raises:
-        ProblemsError: the numbers do not fit together.
+        ProblemsError: the numbers do not multiply to the number of processes, or do not divide
+            the heads.
     """
-    fixed = math.prod(n for n in (asked.cfg, asked.ring, asked.ulysses) if n != "auto")
+    fixed = math.prod(n for n in (options.cfg, options.ring, options.ulysses) if n != "auto")
     if processes % fixed:
-        raise _wrong(asked, f"their product {fixed} does not divide", processes)
+        raise _layout_error(options, f"their product {fixed} does not divide", processes)
     rest = processes // fixed
-    cfg = asked.cfg
+    cfg = options.cfg
     if cfg == "auto":
         cfg = PROMPTS if guided and rest % PROMPTS == 0 else 1
         rest //= cfg
     elif cfg > PROMPTS or (cfg == PROMPTS and not guided):
         least = "1, as guide_scale 1 has one prompt" if not guided else "1 and 2 (two prompts)"
         raise ProblemsError([("parallel.cfg", f"got {cfg}; allowed: {least}")])
-    ulysses = asked.ulysses
+    ulysses = options.ulysses
     if ulysses == "auto":
-        ulysses = math.gcd(rest, heads) if asked.ring == "auto" else rest
+        ulysses = math.gcd(rest, heads) if options.ring == "auto" else rest
         rest //= ulysses
     if heads % ulysses:
         allowed = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
@@ -99,24 +105,24 @@ def choose_layout(
                 )
             ]
         )
-    ring = asked.ring
+    ring = options.ring
     if ring == "auto":
         ring, rest = rest, 1
     if rest != 1:
-        raise _wrong(asked, f"their product {processes // rest} is not", processes)
-    fsdp = fsdp_pays if asked.fsdp == "auto" else asked.fsdp
+        raise _layout_error(options, f"their product {processes // rest} is not", processes)
+    fsdp = fsdp_by_default if options.fsdp == "auto" else options.fsdp
     return Layout(cfg, ring, ulysses, fsdp and processes > 1)
 
 
-def _wrong(asked: Asked, what: str, processes: int) -> ProblemsError:
+def _layout_error(options: ParallelOptions, what: str, processes: int) -> ProblemsError:
     one = "1 process runs" if processes == 1 else f"{processes} processes run"
     return ProblemsError(
         [
             (
                 "parallel",
-                f"got cfg {asked.cfg}, ring {asked.ring}, ulysses {asked.ulysses}; {what} the "
-                f"number of processes ({one}); leave one of them on auto, or start as many "
-                "with `torchrun --nproc-per-node N -m wanctl sample ...`",
+                f"got cfg {options.cfg}, ring {options.ring}, ulysses {options.ulysses}; "
+                f"{what} the number of processes ({one}); leave one of them on auto, or start as "
+                "many with `torchrun --nproc-per-node N -m wanctl sample ...`",
             )
         ]
     )

@@ -17,17 +17,17 @@ from wanctl.model.dit.attention import HOPPER
 HALF = (torch.float16, torch.bfloat16)
 
 
-class Part(NamedTuple):
+class PartialSoftmax(NamedTuple):
     """What queries found in some keys, (B, L, N, K), and the logarithm of each softmax's sum.
 
     Both fp32; the logarithms are (B, L, N, 1).
     """
 
-    found: Tensor
+    output: Tensor
     log_sum: Tensor
 
 
-def attend_part(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> Part:
+def attend_partial(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> PartialSoftmax:
     """softmax(q k^T / sqrt(K)) v over these keys, with the logarithm of the softmax's sum.
 
     The kernels are those of `scaled_dot_product_attention`, which keeps the logarithm to itself.
@@ -47,15 +47,15 @@ def attend_part(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> Part:
         out, log_sum = _plain(q, k, v)
     # The memory-efficient kernel rounds the number of queries up, cuDNN's keeps a last axis of 1.
     log_sum = log_sum.reshape(*out.shape[:2], -1)[:, :, : out.shape[2]]
-    return Part(out.float().transpose(1, 2), log_sum.float().transpose(1, 2)[..., None])
+    return PartialSoftmax(out.float().transpose(1, 2), log_sum.float().transpose(1, 2)[..., None])
 
 
-def merge(one: Part, other: Part) -> Part:
+def merge(one: PartialSoftmax, other: PartialSoftmax) -> PartialSoftmax:
     """What the queries find in both parts' keys."""
     log_sum = torch.logaddexp(one.log_sum, other.log_sum)
     # one * w + other * (1 - w) with w = exp(one.log_sum - log_sum), without cancellation
     weight = torch.sigmoid(other.log_sum - one.log_sum)
-    return Part(torch.lerp(one.found, other.found, weight), log_sum)
+    return PartialSoftmax(torch.lerp(one.output, other.output, weight), log_sum)
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Several processes as a `Team`: the groups of torch.distributed and what is divided over them."""
+"""The `DistributedContext` of several processes, over torch.distributed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ import torch.distributed as dist
 
 from wanctl.diffusion.conditions import Model
 from wanctl.distributed import world
-from wanctl.distributed.cfg_parallel import DividedBatch
-from wanctl.distributed.context_parallel import DividedTokens
-from wanctl.distributed.fsdp import divide_weights
+from wanctl.distributed.cfg_parallel import CFGParallel
+from wanctl.distributed.context_parallel import TorchContextParallel
+from wanctl.distributed.fsdp import apply_fsdp
 from wanctl.distributed.layout import Layout
 from wanctl.distributed.mesh import Mesh, make_mesh
-from wanctl.distributed.vae_rows import DividedRows
+from wanctl.distributed.vae_rows import VAERowParallel
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.dit.attention import Kernel, attention
@@ -27,15 +27,15 @@ from wanctl.model.vae.autoencoder import WanVAE
 T = TypeVar("T")
 
 # One process reads prompts or finishes a file while the others wait at the next collective.
-PATIENCE = timedelta(hours=1)
+COLLECTIVE_TIMEOUT = timedelta(hours=1)
 
 
-class LostTeamError(UserError):
+class LostProcessError(UserError):
     """Another process went away in the middle of something; that one knows why."""
 
 
-class Crew:
-    """A `Team` of the processes that `torchrun` started.
+class TorchDistributedContext:
+    """A `DistributedContext` of the processes that `torchrun` started.
 
     Args:
         device: this process's own.
@@ -43,23 +43,23 @@ class Crew:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.size = world.size()
-        self.first = world.rank() == 0
+        self.num_processes = world.size()
+        self.is_main_process = world.rank() == 0
         self.layout = Layout()
         self._mesh: Mesh | None = None
 
-    def arrange(self, layout: Layout) -> None:
+    def set_layout(self, layout: Layout) -> None:
         """Take up a layout and say so."""
-        assert layout.processes == self.size
+        assert layout.processes == self.num_processes
         log.info("%s", layout)
         self._mesh = make_mesh(layout, self.device.type)
         self.layout = layout
 
-    def share(self, make: Callable[[], T]) -> T:
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """Made by the first process, sent to the others."""
         told: list[tuple[T | None, str | None]] = [(None, None)]
         problem: UserError | None = None
-        if self.first:
+        if self.is_main_process:
             try:
                 told = [(make(), None)]
             except UserError as error:
@@ -77,46 +77,46 @@ class Crew:
         """The CPU where weights will be cut: they move on block by block."""
         return torch.device("cpu") if self.layout.fsdp else self.device
 
-    def divide(self, model: WanModel) -> Model:
+    def parallelize(self, model: WanModel) -> Model:
         """Weights, tokens and prompts, as the layout says."""
         mesh, layout = self._mesh, self.layout
         assert mesh is not None
         if layout.fsdp:
             # Frozen: weights of several dtypes travel together only where nothing is trained.
-            divide_weights(model.requires_grad_(False), mesh.weights)
+            apply_fsdp(model.requires_grad_(False), mesh.weights)
         if layout.tokens > 1:
-            kernel = divide_tokens(model, mesh)
-            if self.first and layout.ring > 1 and kernel is not attention:
+            kernel = apply_context_parallel(model, mesh)
+            if self.is_main_process and layout.ring > 1 and kernel is not attention:
                 log.warning(
                     "model.attention: self-attention around a ring has kernels of its own; the one "
                     "named serves attention to the text alone, unless parallel.ring is 1"
                 )
-        return DividedBatch(model, mesh.cfg) if layout.cfg > 1 else model
+        return CFGParallel(model, mesh.cfg) if layout.cfg > 1 else model
 
-    def divide_rows(self, vae: WanVAE) -> DividedRows:
+    def parallelize_vae(self, vae: WanVAE) -> VAERowParallel:
         """Rows of the picture."""
         assert self._mesh is not None
-        return DividedRows(vae, self._mesh.everyone)
+        return VAERowParallel(vae, self._mesh.everyone)
 
 
-def divide_tokens(model: WanModel, mesh: Mesh) -> Kernel:
+def apply_context_parallel(model: WanModel, mesh: Mesh) -> Kernel:
     """Make each process work on some of a video's tokens.
 
     Returns:
         The kernel of self-attention, which goes on to serve wherever there is no ring.
     """
-    split = DividedTokens(mesh.tokens, mesh.ring, mesh.ulysses)
-    model.split = split
+    context_parallel = TorchContextParallel(mesh.tokens, mesh.ring, mesh.ulysses)
+    model.context_parallel = context_parallel
     kernel = attention
     for block in (*model.blocks, *getattr(model, "vace_blocks", ())):
         assert isinstance(block, Block)
         kernel = block.self_attn.kernel
-        block.self_attn.attend = partial(split.attend, kernel=kernel)
+        block.self_attn.attend = partial(context_parallel.attend, kernel=kernel)
     return kernel
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[Crew]:
+def torch_distributed_context(device: torch.device) -> Iterator[TorchDistributedContext]:
     """Meet the other processes; leave together.
 
     Args:
@@ -128,13 +128,13 @@ def together(device: torch.device) -> Iterator[Crew]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        yield Crew(device)
+        yield TorchDistributedContext(device)
     except RuntimeError as error:
         # gloo reports a closed connection as a plain RuntimeError.
         if isinstance(error, dist.DistError) or "closed by peer" in str(error).lower():
-            raise LostTeamError(f"process {world.rank()} lost another one") from error
+            raise LostProcessError(f"process {world.rank()} lost another one") from error
         raise
     # Not after an error: the others may be in a collective, and would wait for this one.
     dist.destroy_process_group()

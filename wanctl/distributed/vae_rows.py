@@ -23,7 +23,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wanctl.distributed.context_parallel import gather
+from wanctl.distributed.context_parallel import all_gather
 from wanctl.distributed.mesh import Axis
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.blocks import Attention, Downsample
@@ -32,7 +32,7 @@ from wanctl.model.vae.ops.conv import CausalConv3d, UpsampleConv2d
 ROWS = -2  # axis of rows in (B, C, T, H, W) and in (N, C, H, W)
 
 
-class DividedRows:
+class VAERowParallel:
     """A `WanVAE` whose work is divided between the processes of an axis.
 
     Args:
@@ -57,7 +57,7 @@ class DividedRows:
                 piece = next(pieces, None)
             if piece is None:
                 return
-            yield torch.cat(gather(piece, self._axis, pixels, dim=3), dim=ROWS)
+            yield torch.cat(all_gather(piece, self._axis, pixels, dim=3), dim=ROWS)
 
     def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
         """`WanVAE.encode`; every process gets the whole latents."""
@@ -68,7 +68,7 @@ class DividedRows:
         mine = self._mine(video, [count * stride for count in counts])
         with self._borrowing(counts):
             latents = self._vae.encode(mine, chunked=chunked)
-        return torch.cat(gather(latents, self._axis, counts, dim=3), dim=ROWS)
+        return torch.cat(all_gather(latents, self._axis, counts, dim=3), dim=ROWS)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Those of the VAE, which tell its dtype and device."""
@@ -106,7 +106,7 @@ class DividedRows:
 
         def of_all_rows(x_N1LC: Tensor) -> Tensor:
             width = x_N1LC.shape[2] // counts[axis.index]
-            return torch.cat(gather(x_N1LC, axis, [width * n for n in counts], dim=2), dim=2)
+            return torch.cat(all_gather(x_N1LC, axis, [width * n for n in counts], dim=2), dim=2)
 
         with ExitStack() as hooks:
             for module in self._vae.modules():
@@ -119,8 +119,8 @@ class DividedRows:
                     conv = module.resample["1"]
                     hooks.callback(conv.register_forward_pre_hook(with_row_below).remove)
                 elif isinstance(module, Attention):
-                    module.whole = of_all_rows
-                    hooks.callback(setattr, module, "whole", None)
+                    module.gather_rows = of_all_rows
+                    hooks.callback(setattr, module, "gather_rows", None)
             yield
 
 

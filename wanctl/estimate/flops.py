@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, VAEShape, Variant
-from wanctl.runtime.vae_tiles import times_seen
+from wanctl.runtime.vae_tiling import overlap_factor
 
 FP32_BYTES = 4
 # umT5-XXL's encoder: parameters, and those of its embedding, which multiply nothing.
@@ -170,4 +170,4 @@ def _overlap(workload: Workload) -> float:
         return 1.0
     stride = workload.variant.vae.spatial_stride
     _, *sides = workload.size
-    return math.prod(times_seen(side // stride, workload.vae_tile // stride) for side in sides)
+    return math.prod(overlap_factor(side // stride, workload.vae_tile // stride) for side in sides)

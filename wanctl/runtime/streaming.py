@@ -114,7 +114,7 @@ def stream_blocks(
     for number, block in enumerate(blocks):
         block.register_forward_pre_hook(ring.enter(number))
         block.register_forward_hook(ring.leave(number), always_call=True)
-    model.read_context = None  # type: ignore[method-assign]
+    model.precompute_cross_attention = None  # type: ignore[method-assign]
     return model
 
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.tensor_files import WeightsError
-from wanctl.device import let_go
+from wanctl.device import free_device_memory
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape
 
 if TYPE_CHECKING:
-    from wanctl.distributed.vae_rows import DividedRows
+    from wanctl.distributed.vae_rows import VAERowParallel
     from wanctl.runtime.vae_tiling import TiledVAE
 
 
@@ -29,7 +29,7 @@ class SampleEncoders:
 
     def __init__(
         self,
-        vae: "WanVAE | DividedRows | TiledVAE",
+        vae: "WanVAE | VAERowParallel | TiledVAE",
         dit: DiTShape,
         image: Components | None,
         device: torch.device,
@@ -75,5 +75,5 @@ class SampleEncoders:
             )
         hidden = encoder(pictures).cpu()
         del encoder
-        let_go(self._device)
+        free_device_memory(self._device)
         return hidden

@@ -19,8 +19,8 @@ from wanctl.diffusion.experts import HIGH, LOW, guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import Schedule, make_schedule
 from wanctl.diffusion.step_cache import with_step_cache
-from wanctl.distributed.context import Team
-from wanctl.distributed.layout import Asked, choose_layout
+from wanctl.distributed.context import DistributedContext
+from wanctl.distributed.layout import ParallelOptions, choose_layout
 from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
@@ -39,7 +39,7 @@ from wanctl.tasks.table import get_task
 from wanctl.video.encode import write_png, write_video
 
 if TYPE_CHECKING:
-    from wanctl.distributed.vae_rows import DividedRows
+    from wanctl.distributed.vae_rows import VAERowParallel
     from wanctl.model.vae.autoencoder import WanVAE
 
 TITLE_LENGTH = 40
@@ -69,7 +69,7 @@ class SamplingPipeline:
         weights: with what.
         variant: what they are weights of.
         dtype: of the transformer's large matrices.
-        team: the processes that work on it, and their device.
+        distributed: the processes that work on it, and their device.
         parallel: how they divide the work.
         batch: outputs that are made together; None: as many as pay.
 
@@ -84,15 +84,15 @@ class SamplingPipeline:
         weights: ResolvedWeights,
         variant: Variant,
         dtype: torch.dtype,
-        team: Team,
-        parallel: Asked | None = None,
+        distributed: DistributedContext,
+        parallel: ParallelOptions | None = None,
         batch: int | None = None,
     ) -> None:
         self.jobs = jobs
         self.batch = batch
-        self.team = team
+        self.distributed = distributed
         self.weights = weights
-        self.device = device = team.device
+        self.device = device = distributed.device
         self.vae = load_vae(weights.vae, device=device)
         shape = read_dit_shape(weights.dit)
         if shape.out_channels != self.vae.shape.z_dim:
@@ -108,21 +108,21 @@ class SamplingPipeline:
         self.dit_shape = shape
         self._cached_conditions: tuple[str, Conditions] | None = None
         params = jobs[0].params
-        self._transformers = ExpertLoader(weights, params, dtype, team)
-        if team.size > 1:
+        self._transformers = ExpertLoader(weights, params, dtype, distributed)
+        if distributed.num_processes > 1:
             _check_single_process_options(params)
-        if team.size == 1:
+        if distributed.num_processes == 1:
             found = replace(variant, dit=shape, vae=self.vae.shape)
             for params in {job.params.kind: job.params for job in jobs}.values():
                 check_memory(params, found, device)
                 self._shared_vae(params)  # refuses tiles that cannot be
-        self.team.arrange(
+        self.distributed.set_layout(
             choose_layout(
-                parallel or Asked(),
-                self.team.size,
+                parallel or ParallelOptions(),
+                self.distributed.num_processes,
                 heads=shape.num_heads,
                 guided=any(job.params.guided for job in jobs),
-                fsdp_pays=_exceeds_memory_share(device, weights.dit.dit or ()),
+                fsdp_by_default=_exceeds_memory_share(device, weights.dit.dit or ()),
             )
         )
 
@@ -135,7 +135,7 @@ class SamplingPipeline:
         self._conditions(self.jobs[0])  # before there is anything else in memory
         folder = self.jobs[0].path.parent.parent / "prompts"
         reader = PromptReader(self.weights, self.dit_shape, self.device, folder)
-        texts = self.team.share(lambda: reader.embed(words_of(self.jobs)))
+        texts = self.distributed.broadcast_from_main(lambda: reader.embed(words_of(self.jobs)))
         plan = list(self._batches())
         together = MAX_PENDING if self.weights.dit.dit_low else 1
         for start in range(0, len(plan), together):
@@ -195,13 +195,13 @@ class SamplingPipeline:
                 bar.advance(step - done)
                 done = step
 
-            return segment.denoising.follow(model, segment.steps.stop, on_step)
+            return segment.denoising.run_until(model, segment.steps.stop, on_step)
 
     @torch.inference_mode()
     def write(self, job: SampleJob, latents: Tensor) -> None:
         """Decode piece by piece, so that memory does not grow with the video; encode meanwhile."""
         pieces = self._shared_vae(job.params).decode_frames(latents)
-        if not self.team.first:
+        if not self.distributed.is_main_process:
             for _ in pieces:
                 pass
             return
@@ -229,7 +229,7 @@ class SamplingPipeline:
         In a batch products are rounded otherwise than alone, so `reference` makes none; several
         processes divide one output better than two.
         """
-        alone = self.team.size > 1 or self.jobs[0].params.precision == "reference"
+        alone = self.distributed.num_processes > 1 or self.jobs[0].params.precision == "reference"
         most = self.batch or (1 if alone else None)
         return batches(self.jobs, lambda job: job.params.kind, self._tokens, most)
 
@@ -262,18 +262,18 @@ class SamplingPipeline:
             noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
             return noise[None].cpu()
 
-        return self.team.share(drawn).to(self.device)
+        return self.distributed.broadcast_from_main(drawn).to(self.device)
 
     def _noise_shape(self, job: SampleJob) -> tuple[int, int, int, int]:
         params = job.params
         task = get_task(params.task)
         return task.latent_shape(self.vae.shape, *params.size, job.read())
 
-    def _shared_vae(self, params: SamplingParams) -> "WanVAE | DividedRows | TiledVAE":
+    def _shared_vae(self, params: SamplingParams) -> "WanVAE | VAERowParallel | TiledVAE":
         """The VAE as it works here: divided between processes, else in tiles or whole."""
         if params.vae_tile:
             return TiledVAE(self.vae, params.vae_tile)
-        return self.team.divide_rows(self.vae)
+        return self.distributed.parallelize_vae(self.vae)
 
 
 def _check_single_process_options(params: SamplingParams) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
 from wanctl.checkpoint.tensor_files import WeightsError
-from wanctl.device import let_go
+from wanctl.device import free_device_memory
 from wanctl.encoders.text import encoder_key, load_text_encoder
 from wanctl.log import progress
 from wanctl.model.variants import DiTShape
@@ -88,5 +88,5 @@ class PromptReader:
                 for prompt, row in zip(part, rows, strict=True):
                     texts[prompt] = trim_text(row).to("cpu", copy=True)
         del encoder
-        let_go(self._device)
+        free_device_memory(self._device)
         return texts

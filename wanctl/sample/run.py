@@ -20,8 +20,8 @@ from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.resolve import ResolvedWeights, WeightsResolver
 from wanctl.device import pick_dtype
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.distributed.context import Team, join
-from wanctl.distributed.layout import Asked as RequestedLayout
+from wanctl.distributed.context import DistributedContext, distributed_context
+from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
 from wanctl.estimate.report import show_plan
 from wanctl.log import log
@@ -80,12 +80,12 @@ def sample(
     Raises:
         UserError: a bad prompt, size, name or device, or weights that are nowhere.
     """
-    with join(loaded.recipe.device) as team:
-        return _sample(loaded, prompt, out, team, repeat, plan_only=plan_only)
+    with distributed_context(loaded.recipe.device) as distributed:
+        return _sample(loaded, prompt, out, distributed, repeat, plan_only=plan_only)
 
 
 def _sample(
-    loaded: LoadedRecipe, prompt: str, out: Path, team: Team, repeat: int, *, plan_only: bool
+    loaded: LoadedRecipe, prompt: str, out: Path, distributed: DistributedContext, repeat: int, *, plan_only: bool
 ) -> list[Path]:
     lines = read_prompts(prompt)
     if repeat < 1:
@@ -94,12 +94,12 @@ def _sample(
         raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
     recipe = loaded.recipe
     variant = get_variant(recipe.model.variant)
-    dtype = pick_dtype(recipe.model.dtype, team.device)
+    dtype = pick_dtype(recipe.model.dtype, distributed.device)
     input_cache = InputCache(recipe.curate.decode)
-    requests = team.share(lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat))
-    requests[0].params.placement.check(team.device, dtype)
+    requests = distributed.broadcast_from_main(lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat))
+    requests[0].params.placement.check(distributed.device, dtype)
     if plan_only:
-        _show_plans(requests, variant, team.device, out)
+        _show_plans(requests, variant, distributed.device, out)
         return []
     search = WeightsResolver(
         out=out,
@@ -113,15 +113,15 @@ def _sample(
             Lora(Path(each.path), each.strength, each.expert) for each in recipe.model.loras
         ),
     )
-    weights = team.share(search.resolve)
+    weights = distributed.broadcast_from_main(search.resolve)
     folder = _samples_folder(out)
     jobs = [_job(request, folder, weights, variant, input_cache) for request in requests]
     jobs = list({job.path: job for job in jobs}.values())
     latents = recipe.sample.save_latents
-    left = team.share(lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)])
+    left = distributed.broadcast_from_main(lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)])
     if left:
-        _make([jobs[i] for i in left], loaded, weights, variant, dtype, team)
-    if not team.first:
+        _make([jobs[i] for i in left], loaded, weights, variant, dtype, distributed)
+    if not distributed.is_main_process:
         return []
     made = [job.path for job in jobs]
     return (
@@ -208,19 +208,19 @@ def _make(
     weights: ResolvedWeights,
     variant: Variant,
     dtype: torch.dtype,
-    team: Team,
+    distributed: DistributedContext,
 ) -> None:
     """Make outputs and write each as soon as it is there."""
     recipe = loaded.recipe
-    parallel = RequestedLayout(**recipe.parallel.model_dump())
+    parallel = ParallelOptions(**recipe.parallel.model_dump())
     try:
         pipeline = SamplingPipeline(
-            jobs, weights, variant, dtype, team, parallel, recipe.sample.batch
+            jobs, weights, variant, dtype, distributed, parallel, recipe.sample.batch
         )
     except ProblemsError as error:
         raise loaded.locate(error) from None
     for job, latents in pipeline.latents():
-        if recipe.sample.save_latents and team.first:
+        if recipe.sample.save_latents and distributed.is_main_process:
             write_latents(job, latents)
         pipeline.write(job, latents)
         if len(jobs) > 1:

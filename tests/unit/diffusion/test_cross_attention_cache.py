@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.cross_attention_cache import Reading
+from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit.transformer import WanModel
@@ -29,11 +29,11 @@ class Plain:
 class Counting(WanModel):
     def __init__(self, shape):
         super().__init__(shape)
-        self.readings = 0
+        self.precomputed = 0
 
-    def read_context(self, *args):
-        self.readings += 1
-        return super().read_context(*args)
+    def precompute_cross_attention(self, *args):
+        self.precomputed += 1
+        return super().precompute_cross_attention(*args)
 
 
 def sample(model):
@@ -66,15 +66,15 @@ def test_a_sample_is_that_of_a_model_that_reads_at_every_step(model, batched, mo
         monkeypatch.setattr("wanctl.diffusion.guidance.BATCHED_TOKENS", 0)
     # Measured: 1e-6 after four steps of latents of the order of 5.
     torch.testing.assert_close(sample(model), sample(Plain(model)), atol=2e-5, rtol=0)
-    assert model.readings == (1 if batched else 2)
+    assert model.precomputed == (1 if batched else 2)
 
 
 def test_a_second_model_reads_for_itself_and_the_first_is_let_go(model):
-    reading, told = Reading(), Conditions(torch.ones(1, 5, 6))
+    cache, told = CrossAttentionCache(), Conditions(torch.ones(1, 5, 6))
     with torch.no_grad():
-        first = reading.of(model, told)
-        assert reading.of(model, told) is first
+        first = cache.get(model, told)
+        assert cache.get(model, told) is first
         other = WanModel(SHAPE)
-        assert reading.of(other, told) is not first
-        assert reading.of(model, told) is not first
-    assert reading.of(Plain(model), told) is None
+        assert cache.get(other, told) is not first
+        assert cache.get(model, told) is not first
+    assert cache.get(Plain(model), told) is None

@@ -65,10 +65,10 @@ def test_each_expert_does_its_steps():
     assert 0 < stop < 6
     told = []
     turns = begin()
-    assert turns.follow(high, stop, lambda step, _: told.append(step)) is None
-    both = turns.follow(low, 6, lambda step, _: told.append(step))
+    assert turns.run_until(high, stop, lambda step, _: told.append(step)) is None
+    both = turns.run_until(low, 6, lambda step, _: told.append(step))
     assert told == [1, 2, 3, 4, 5, 6]
-    alone = [begin().follow(each) for each in (high, low)]
+    alone = [begin().run_until(each) for each in (high, low)]
     assert all((both - each).abs().max() > 1e-3 for each in alone)
     asked = [0, 0]
 
@@ -80,16 +80,16 @@ def test_each_expert_does_its_steps():
         return ask
 
     turns = begin()
-    turns.follow(counted(0, high), stop)
-    assert torch.equal(turns.follow(counted(1, low)), both)
+    turns.run_until(counted(0, high), stop)
+    assert torch.equal(turns.run_until(counted(1, low)), both)
     assert asked == [stop, 6 - stop]  # both prompts of guidance in one batch
 
 
 def test_nothing_of_a_model_is_held_while_another_has_its_turn():
     denoising, first = begin(), model(seed=1)
-    denoising.follow(first, 3)
+    denoising.run_until(first, 3)
     gone = weakref.ref(first)
     del first
     gc.collect()
     assert gone() is None
-    assert denoising.follow(model(seed=2)).isfinite().all()
+    assert denoising.run_until(model(seed=2)).isfinite().all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.diffusion.solvers import SOLVERS, follow, get_solver
+from wanctl.diffusion.solvers import SOLVERS, get_solver, solve
 from wanctl.errors import UserError
 
 # Slope of log error over log steps; a new solver states its own here.
@@ -39,7 +39,7 @@ def gaussian_error(name, steps, first=1.0):
         return (x - x0) / sigma
 
     exact = MEAN + STD * (x - (1 - first) * MEAN) / spread(first)
-    return (follow(SOLVERS[name], velocity, x, sigmas) - exact).abs().max().item()
+    return (solve(SOLVERS[name], velocity, x, sigmas) - exact).abs().max().item()
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -61,7 +61,7 @@ def test_few_steps_from_pure_noise_stay_finite(name, steps, first):
 def test_one_step_lands_on_the_predicted_video(name):
     sigmas = make_schedule(name, 1, 5.0).sigmas
     x, v = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.25])
-    assert torch.allclose(follow(SOLVERS[name], lambda *_: v, x, sigmas), x - sigmas[0] * v)
+    assert torch.allclose(solve(SOLVERS[name], lambda *_: v, x, sigmas), x - sigmas[0] * v)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -70,7 +70,7 @@ def test_a_constant_velocity_is_followed_exactly(name):
     x0, noise = (torch.randn(64, generator=generator) for _ in range(2))
     schedule = make_schedule(name, 6, 5.0)
     start = (1 - schedule.sigmas[0]) * x0 + schedule.sigmas[0] * noise
-    end = follow(SOLVERS[name], lambda *_: noise - x0, start, schedule.sigmas)
+    end = solve(SOLVERS[name], lambda *_: noise - x0, start, schedule.sigmas)
     assert torch.allclose(end, x0, atol=2e-6)
 
 
@@ -80,7 +80,7 @@ def test_runs_repeat_bit_for_bit_and_leave_the_noise_alone(name):
     noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     kept = noise.clone()
     first, second = (
-        follow(SOLVERS[name], lambda x, i: x.sin() * (i + 1), noise, schedule.sigmas)
+        solve(SOLVERS[name], lambda x, i: x.sin() * (i + 1), noise, schedule.sigmas)
         for _ in range(2)
     )
     assert torch.equal(first, second)
@@ -92,7 +92,7 @@ def test_runs_repeat_bit_for_bit_and_leave_the_noise_alone(name):
 def test_the_model_is_asked_once_a_step(name):
     schedule = make_schedule(name, 5, 3.0)
     asked = []
-    follow(SOLVERS[name], lambda x, i: asked.append(i) or x, torch.ones(2), schedule.sigmas)
+    solve(SOLVERS[name], lambda x, i: asked.append(i) or x, torch.ones(2), schedule.sigmas)
     assert asked == [0, 1, 2, 3, 4]
 
 
@@ -100,7 +100,7 @@ def test_the_model_is_asked_once_a_step(name):
 def test_two_runs_may_be_followed_in_turns(name):
     sigmas = make_schedule(name, 4, 3.0).sigmas
     starts = torch.ones(2), torch.full((2,), -2.0)
-    expected = [follow(SOLVERS[name], lambda x, i: x.sin() * i, x, sigmas) for x in starts]
+    expected = [solve(SOLVERS[name], lambda x, i: x.sin() * i, x, sigmas) for x in starts]
     runs = [SOLVERS[name](x, sigmas) for x in starts]
     asked, ends = [next(run) for run in runs], [None, None]
     for _ in range(4):
@@ -122,7 +122,7 @@ def test_trajectories_are_the_official_ones(name):
         path.append(x.item())
         return 0.3 * x + schedule.timesteps[i] / 1000
 
-    path.append(follow(SOLVERS[name], velocity, torch.ones(1), schedule.sigmas).item())
+    path.append(solve(SOLVERS[name], velocity, torch.ones(1), schedule.sigmas).item())
     # Measured 6e-8: the official code computes the scalars in float32, we in float64.
     assert path[1:] == pytest.approx(OFFICIAL[name], abs=1.2e-7)
 

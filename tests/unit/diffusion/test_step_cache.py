@@ -6,7 +6,7 @@ import torch
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.diffusion.solvers import SOLVERS, follow
+from wanctl.diffusion.solvers import SOLVERS, solve
 from wanctl.diffusion.step_cache import with_step_cache
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
@@ -88,7 +88,7 @@ def steps_asked(velocity, threshold, change=None):
         asked.append(step)
         return velocity(x, step)
 
-    follow(
+    solve(
         with_step_cache("even", threshold, change), answer, torch.full((2,), 1.0), torch.zeros(11)
     )
     return asked

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wanctl.distributed.ring_attention import _plain, attend_part, merge
+from wanctl.distributed.ring_attention import _plain, attend_partial, merge
 from wanctl.model.dit.attention import attention
 
 # Measured 9.5e-7; of logarithms around 50, and so of weights, fp32 keeps 4e-6: measured 1.4e-5.
@@ -21,36 +21,36 @@ def test_parts_of_the_keys_merge_into_the_whole(cuts, scale):
         drawn(0, 2, 7, 3, 8, scale=scale), drawn(1, 2, 17, 3, 8), drawn(2, 2, 17, 3, 8, scale=2)
     )  # fmt: skip
     parts = [
-        attend_part(q, some_k, some_v)
+        attend_partial(q, some_k, some_v)
         for some_k, some_v in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
     ]
     whole = parts[0]
     for part in parts[1:]:
         whole = merge(whole, part)
-    assert whole.found.dtype == torch.float32
-    assert (whole.found - attention(q, k, v)).abs().max() <= TOLERANCES[scale]
+    assert whole.output.dtype == torch.float32
+    assert (whole.output - attention(q, k, v)).abs().max() <= TOLERANCES[scale]
     backwards = parts[-1]
     for part in parts[-2::-1]:
         backwards = merge(backwards, part)
-    assert (whole.found - backwards.found).abs().max() <= TOLERANCES[scale]
+    assert (whole.output - backwards.output).abs().max() <= TOLERANCES[scale]
 
 
 def test_a_part_without_weight_changes_nothing():
     q, k, v = drawn(0, 1, 4, 2, 8, scale=20), drawn(1, 1, 6, 2, 8), drawn(2, 1, 6, 2, 8)
-    part = attend_part(q, k, v)
-    ghost = part._replace(found=part.found + 1e6, log_sum=part.log_sum - 1e4)
+    part = attend_partial(q, k, v)
+    ghost = part._replace(output=part.output + 1e6, log_sum=part.log_sum - 1e4)
     for both in (merge(part, ghost), merge(ghost, part)):
-        assert torch.equal(both.found, part.found)
+        assert torch.equal(both.output, part.output)
         assert torch.equal(both.log_sum, part.log_sum)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_kernel_and_the_definition_agree(dtype):
     q, k, v = (drawn(seed, 2, n, 3, 16).to(dtype) for seed, n in enumerate((5, 9, 9)))
-    part = attend_part(q, k, v)
+    part = attend_partial(q, k, v)
     out, log_sum = _plain(*(x.transpose(1, 2).float() for x in (q, k, v)))
     tolerance = 2e-6 if dtype == torch.float32 else 2e-2
-    assert (part.found.transpose(1, 2) - out).abs().max() <= tolerance
+    assert (part.output.transpose(1, 2) - out).abs().max() <= tolerance
     assert (part.log_sum[..., 0].transpose(1, 2) - log_sum).abs().max() <= tolerance
 
 
@@ -66,7 +66,7 @@ def test_the_kernels_of_gpus_give_parts_of_the_same_shape(kernel, dtype, monkeyp
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     with FakeTensorMode():
         q, k, v = (torch.empty(2, n, 3, 64, dtype=dtype, device="cuda") for n in (37, 50, 50))
-        part = attend_part(q, k, v)
-    assert part.found.shape == (2, 37, 3, 64)
+        part = attend_partial(q, k, v)
+    assert part.output.shape == (2, 37, 3, 64)
     assert part.log_sum.shape == (2, 37, 3, 1)
-    assert part.found.dtype == part.log_sum.dtype == torch.float32
+    assert part.output.dtype == part.log_sum.dtype == torch.float32

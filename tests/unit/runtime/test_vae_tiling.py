@@ -9,8 +9,7 @@ import torch
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import WAN22_VAE, VAEShape
-from wanctl.runtime.vae_tiles import SHARED, SMALLEST, spans, times_seen
-from wanctl.runtime.vae_tiling import TiledVAE
+from wanctl.runtime.vae_tiling import MIN_TILE, OVERLAP, TiledVAE, overlap_factor, tile_ranges
 
 SMALL = VAEShape(dim=8)
 SMALL22 = replace(WAN22_VAE, dim=8, decoder_dim=8)
@@ -29,20 +28,20 @@ def vae(request):
     return vae
 
 
-@pytest.mark.parametrize("side", [SMALLEST, 32, 61])
+@pytest.mark.parametrize("side", [MIN_TILE, 32, 61])
 @pytest.mark.parametrize("size", [5, 28, 29, 43, 60, 90, 160, 281])
 def test_spans_cover_an_axis_and_share_what_margins_take(size, side):
-    found = spans(size, side)
+    found = tile_ranges(size, side)
     assert found[0].start == 0
     assert found[-1].end == size
     assert all(span.end - span.start <= side for span in found)
-    assert all(before.end - after.start == SHARED for before, after in pairwise(found))
-    assert times_seen(size, side) == pytest.approx(1 + (len(found) - 1) * SHARED / size)
+    assert all(before.end - after.start == OVERLAP for before, after in pairwise(found))
+    assert overlap_factor(size, side) == pytest.approx(1 + (len(found) - 1) * OVERLAP / size)
 
 
 @pytest.mark.parametrize("rows", [7, 43, 60])
 def test_weights_sum_to_one_everywhere(vae, rows):
-    tiled = TiledVAE(vae, SMALLEST * STRIDES[vae.shape])
+    tiled = TiledVAE(vae, MIN_TILE * STRIDES[vae.shape])
     for scale in (1, 4):
         total = torch.zeros(rows * scale, 45 * scale)
         for y, x, weight in tiled._tiles(rows, 45, scale):
@@ -53,7 +52,7 @@ def test_weights_sum_to_one_everywhere(vae, rows):
 @torch.inference_mode()
 def test_a_picture_that_fits_is_untouched(vae):
     stride = STRIDES[vae.shape]
-    tiled = TiledVAE(vae, SMALLEST * stride)
+    tiled = TiledVAE(vae, MIN_TILE * stride)
     latents = torch.randn(1, vae.shape.z_dim, 3, 8, 5)
     assert torch.equal(tiled.decode(latents), vae.decode(latents, chunked=True))
     video = torch.rand(1, 3, 5, 4 * stride, 8 * stride) * 2 - 1
@@ -62,8 +61,8 @@ def test_a_picture_that_fits_is_untouched(vae):
 
 @torch.inference_mode()
 def test_every_tile_is_exact_in_time(vae):
-    tiled = TiledVAE(vae, SMALLEST * STRIDES[vae.shape])
-    latents = torch.randn(1, vae.shape.z_dim, 4, SMALLEST + 2, 3)
+    tiled = TiledVAE(vae, MIN_TILE * STRIDES[vae.shape])
+    latents = torch.randn(1, vae.shape.z_dim, 4, MIN_TILE + 2, 3)
     frames = [piece.shape[2] for piece in tiled.decode_frames(latents)]
     assert frames == [1, 4, 4, 4]
     frames = [piece.shape[2] for piece in tiled.decode_frames(latents, latent_frames=2)]
@@ -82,15 +81,15 @@ def test_seams_are_below_what_eight_bits_show(vae):
     tiled = TiledVAE(vae, 48 * stride).decode(latents)
     apart = (tiled - whole).abs()
     assert 1e-5 < apart.max() < 1 / 127.5
-    assert apart[..., : (spans(64, 48)[0].end - REACH) * stride, :].max() < 1e-5
+    assert apart[..., : (tile_ranges(64, 48)[0].end - REACH) * stride, :].max() < 1e-5
 
 
 @torch.inference_mode()
 def test_encoding_meets_the_whole(vae):
     stride = STRIDES[vae.shape]
-    video = torch.rand(1, 3, 5, (SMALLEST + 2) * stride, 2 * stride) * 2 - 1
+    video = torch.rand(1, 3, 5, (MIN_TILE + 2) * stride, 2 * stride) * 2 - 1
     whole = vae.encode(video, chunked=True)
-    tiled = TiledVAE(vae, SMALLEST * stride).encode(video, chunked=True)
+    tiled = TiledVAE(vae, MIN_TILE * stride).encode(video, chunked=True)
     torch.testing.assert_close(tiled, whole, atol=1e-3, rtol=0)
 
 

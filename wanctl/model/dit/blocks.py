@@ -90,7 +90,7 @@ class Attention(nn.Module):
         self.eps = shape.eps
         self._numerics = numerics
         self.kernel: Kernel = attention  # see `WanModel.attend_with`
-        # Set from outside where the tokens are divided between processes (wanctl/parallel).
+        # Set from outside where the tokens are divided between processes (wanctl/distributed).
         self.attend: Attend | None = None
 
     def forward(
@@ -108,11 +108,11 @@ class Attention(nn.Module):
                 q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
             y_BLNK = (self.attend or self.kernel)(q, k, v)
         else:
-            seen = context if isinstance(context, KeysValues) else self.read(context)
+            seen = context if isinstance(context, KeysValues) else self.project_context(context)
             y_BLNK = self._attend_to(seen, q)
         return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
 
-    def read(self, context: Context, padding: Padding | None = None) -> KeysValues:
+    def project_context(self, context: Context, padding: Padding | None = None) -> KeysValues:
         """Keys and values of a context, to be handed to `forward` in its place."""
         k, v = self._normed(self.k(context.text), self.norm_k), self._heads(self.v(context.text))
         if context.image is None:
@@ -125,7 +125,7 @@ class Attention(nn.Module):
         if seen.padding is not None and self._numerics.weighs_padding(seen.v):
             y_BLNK = attention(q, seen.k, seen.v, seen.padding.bias)
         else:
-            y_BLNK = self.kernel(q, *seen.whole())
+            y_BLNK = self.kernel(q, *seen.expand())
         if seen.image_k is None or seen.image_v is None:
             return y_BLNK
         return y_BLNK + self.kernel(q, seen.image_k, seen.image_v)

@@ -1,7 +1,7 @@
 """What the transformer's cross-attention looks at: text, and in some models image tokens.
 
 Neither depends on the timestep. So their keys and values can be computed once per prompt and
-serve every step (`WanModel.read_context`); training computes them with the rest.
+serve every step (`WanModel.precompute_cross_attention`); training computes them with the rest.
 
 A prompt of 40 tokens comes as 512 rows of which 472 are zeros, and the model attends to all of
 them. What is made of one zero row is made of each, so one is kept and stands for the others.
@@ -59,7 +59,7 @@ class KeysValues:
         """Batch size."""
         return len(self.k)
 
-    def whole(self) -> tuple[Tensor, Tensor]:
+    def expand(self) -> tuple[Tensor, Tensor]:
         """Keys and values of all tokens, (B, S, N, K) each."""
         if self.padding is None:
             return self.k, self.v
@@ -71,7 +71,7 @@ class KeysValues:
 
 
 @dataclass(frozen=True)
-class ReadContext:
+class PrecomputedContext:
     """Keys and values of a batch of prompts for every block; takes the place of the text.
 
     Attributes:

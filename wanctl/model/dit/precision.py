@@ -5,7 +5,7 @@
 Matrix products are not here: they run in the dtype of their weights in both.
 
 Shapes: B batch, L tokens, N heads, K head width, D width. The residual stream is (B, G, M, D), see
-dit_blocks.py; shifts, scales and gates are (B, G, 1, D), or (1, 1, 1, D) for one timestep in all.
+blocks.py; shifts, scales and gates are (B, G, 1, D), or (1, 1, 1, D) for one timestep in all.
 """
 
 from typing import Protocol

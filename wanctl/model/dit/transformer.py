@@ -20,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from wanctl.errors import unknown
 from wanctl.model.dit.attention import Kernel
 from wanctl.model.dit.blocks import Attention, Block, Head, ImageEmbedding, run_in_weight_dtype
-from wanctl.model.dit.context import Context, KeysValues, ReadContext, fold_padding
-from wanctl.model.dit.context_parallel import TokenSplit
+from wanctl.model.dit.context import Context, KeysValues, PrecomputedContext, fold_padding
+from wanctl.model.dit.context_parallel import ContextParallel
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.rope import RopeCache
 from wanctl.model.dit.vace import VaceBlock, hints
@@ -60,7 +60,7 @@ class WanModel(nn.Module):
         self.shape = shape
         self.precision = precision
         self.checkpoint_blocks = False
-        self.split: TokenSplit | None = None  # set from outside (wanctl/parallel)
+        self.context_parallel: ContextParallel | None = None  # set by wanctl.distributed
         numerics = NUMERICS[precision]()
         dim = shape.dim
 
@@ -132,7 +132,7 @@ class WanModel(nn.Module):
         self,
         latents_BCTYX: Tensor,
         timesteps: Tensor,
-        context_BSE: Tensor | ReadContext,
+        context_BSE: Tensor | PrecomputedContext,
         *,
         image_BIE: Tensor | None = None,
         control_BCTYX: Tensor | None = None,
@@ -145,8 +145,8 @@ class WanModel(nn.Module):
                 model takes some; rows and columns even.
             timesteps: 0 (clean) to 1000 (noise): (B,) per item, or (B, T) per latent frame; a
                 single value serves the whole batch.
-            context_BSE: text embeddings, zero rows after the last token; or what `read_context`
-                made of them and of the image tokens.
+            context_BSE: text embeddings, zero rows after the last token; or the result of
+                `precompute_cross_attention` for them and the image tokens.
             image_BIE: CLIP's hidden states, for models with image tokens.
             control_BCTYX: VACE's context, for models with control blocks.
             control_scale: strength of the control.
@@ -165,8 +165,8 @@ class WanModel(nn.Module):
         x_BGMD = self._tokens(latents_BCTYX, self.patch_embedding, groups)
         contexts, control_contexts = self._contexts(context_BSE, image_BIE)
         rope = self._rope.get(grid, x_BGMD.device)
-        if self.split is not None:
-            rope = self.split.positions(rope, groups)
+        if self.context_parallel is not None:
+            rope = self.context_parallel.shard_rope(rope, groups)
         control: dict[int, Tensor] = {}
         if control_BCTYX is not None:
             # The first control block reads x before the main blocks change it.
@@ -181,11 +181,13 @@ class WanModel(nn.Module):
             if number in control:
                 x_BGMD = x_BGMD + control_scale * control[number]
         x_BLP = self.head(x_BGMD, e_BGD)
-        if self.split is not None:
-            x_BLP = self.split.whole(x_BLP, groups)
+        if self.context_parallel is not None:
+            x_BLP = self.context_parallel.gather(x_BLP, groups)
         return self._unpatchify(x_BLP, grid)
 
-    def read_context(self, context_BSE: Tensor, image_BIE: Tensor | None = None) -> ReadContext:
+    def precompute_cross_attention(
+        self, context_BSE: Tensor, image_BIE: Tensor | None = None
+    ) -> PrecomputedContext:
         """Keys and values of every block's cross-attention, which no timestep changes.
 
         Costs what they take in one step and saves it in all others: 5 % of a step at 2,080 tokens,
@@ -201,16 +203,16 @@ class WanModel(nn.Module):
         folded_BRE, padding = fold_padding(context_BSE)
         context = self._embed_context(folded_BRE, image_BIE)
         control = getattr(self, "vace_blocks", ())
-        return ReadContext(
-            [_cross(block).read(context, padding) for block in self.blocks],
-            [_cross(block).read(context, padding) for block in control],
+        return PrecomputedContext(
+            [_cross(block).project_context(context, padding) for block in self.blocks],
+            [_cross(block).project_context(context, padding) for block in control],
         )
 
     def _contexts(
-        self, context: Tensor | ReadContext, image: Tensor | None
+        self, context: Tensor | PrecomputedContext, image: Tensor | None
     ) -> tuple[Sequence[Context | KeysValues], Sequence[Context | KeysValues]]:
         """What each main block and each control block looks at."""
-        if isinstance(context, ReadContext):
+        if isinstance(context, PrecomputedContext):
             return context.blocks, context.control
         embedded = self._embed_context(context, image)
         return [embedded] * len(self.blocks), [embedded] * len(self.shape.vace_layers)
@@ -225,7 +227,7 @@ class WanModel(nn.Module):
         self,
         latents: Tensor,
         timesteps: Tensor,
-        context: Tensor | ReadContext,
+        context: Tensor | PrecomputedContext,
         image: Tensor | None,
         control: Tensor | None,
     ) -> tuple[int, int, int]:
@@ -244,13 +246,13 @@ class WanModel(nn.Module):
                 f"({batch}, {frames})"
             )
         self._check_context(context, batch)
-        if not isinstance(context, ReadContext):
+        if not isinstance(context, PrecomputedContext):
             self._check_image(image, batch)
         self._check_control(control, latents)
         return frames // PATCH[0], rows // PATCH[1], columns // PATCH[2]
 
-    def _check_context(self, context: Tensor | ReadContext, batch: int) -> None:
-        if isinstance(context, ReadContext):
+    def _check_context(self, context: Tensor | PrecomputedContext, batch: int) -> None:
+        if isinstance(context, PrecomputedContext):
             if (len(context), len(context.blocks)) != (batch, len(self.blocks)):
                 raise ValueError(
                     f"context: got {len(context)} prompts read by {len(context.blocks)} blocks; "
@@ -283,8 +285,8 @@ class WanModel(nn.Module):
     def _tokens(self, latents_BCTYX: Tensor, conv: nn.Conv3d, groups: int) -> Tensor:
         """The residual stream's beginning, (B, G, M, D); of a split, this process's share."""
         x_BGMD = embed_patches(latents_BCTYX, conv).unflatten(1, (groups, -1))
-        if self.split is not None:
-            x_BGMD = self.split.share(x_BGMD)
+        if self.context_parallel is not None:
+            x_BGMD = self.context_parallel.shard(x_BGMD)
         return self._numerics.residual(x_BGMD)
 
     def _embed_time(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
 """The Wan video VAE: a causal 3-D autoencoder, 4x in time, 8x (2.1) or 16x (2.2) in space.
 
 Parameter names and module indices are those of the published `Wan2.1_VAE.pth`; the 2.2 encoder and
-decoder are in vae22.py. The same layers
-run a whole clip at once (training) or chunk by chunk with a `Stream` (constant memory); the two
-agree to rounding, because every layer is causal and the stream holds what it would have seen.
+decoder are in wan22.py. The same layers run a whole clip at once (training) or chunk by chunk with
+a `Stream` (constant memory); the two agree to rounding, because every layer is causal and the
+stream keeps the frames that the layer saw before.
 
 Shape suffixes: B batch, C channels, T frames, H/W pixels, Z latent channels, Y/X latent rows and
 columns. Videos are float in [-1, 1].
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from wanctl.errors import UserError
 from wanctl.model.vae.blocks import (
     KERNEL_3D,
+    CausalCoder,
     Downsample,
-    Half,
     Residual,
     Upsample,
     middle,
@@ -36,7 +36,7 @@ class VideoSizeError(UserError):
     """A video the VAE cannot encode without losing frames or pixels."""
 
 
-class Encoder(Half):
+class Encoder(CausalCoder):
     """Video (B, 3, T, H, W) -> mean and log-variance (B, 2Z, T', Y, X), before the last 1x1x1."""
 
     def __init__(self, shape: VAEShape) -> None:
@@ -58,7 +58,7 @@ class Encoder(Half):
         return (*self.downsamples, *self.middle)
 
 
-class Decoder(Half):
+class Decoder(CausalCoder):
     """Latents (B, Z, T, Y, X), after the first 1x1x1, -> video (B, 3, T', H, W), not clamped."""
 
     def __init__(self, shape: VAEShape) -> None:

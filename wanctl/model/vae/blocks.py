@@ -62,9 +62,9 @@ class Attention(nn.Module):
         self.norm = RMSNorm(channels, spatial_dims=2)
         self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.proj = nn.Conv2d(channels, channels, 1)
-        # Set from outside where processes divide the rows (wanctl/parallel): (N, 1, L, C) keys or
-        # values of some rows -> those of all.
-        self.whole: Callable[[Tensor], Tensor] | None = None
+        # Set by wanctl.distributed where processes divide the rows: (N, 1, L, C) keys or values of
+        # this process's rows -> those of all rows.
+        self.gather_rows: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
         """Return the shape of the input; frames do not see each other, so `stream` is not used."""
@@ -72,8 +72,8 @@ class Attention(nn.Module):
         x_NCHW = frames_to_images(x_BCTHW)
         qkv_NLC = self.to_qkv(self.norm(x_NCHW)).flatten(2).transpose(1, 2)
         q, k, v = (part.unsqueeze(1) for part in qkv_NLC.chunk(3, dim=-1))
-        if self.whole is not None:
-            k, v = self.whole(k), self.whole(v)
+        if self.gather_rows is not None:
+            k, v = self.gather_rows(k), self.gather_rows(v)
         h_NLC = F.scaled_dot_product_attention(q, k, v).squeeze(1)
         h_NCHW = self.proj(h_NLC.transpose(1, 2).unflatten(2, x_NCHW.shape[2:]))
         return x_BCTHW + images_to_frames(h_NCHW, x_BCTHW.shape[0])
@@ -144,7 +144,7 @@ def output_head(width: int, out_channels: int) -> nn.ModuleDict:
     return nn.ModuleDict({"0": NormSiLU(width), "2": CausalConv3d(width, out_channels, KERNEL_3D)})
 
 
-class Half(nn.Module):
+class CausalCoder(nn.Module):
     """An encoder or a decoder: a convolution, `layers`, a norm and a convolution.
 
     Set `checkpointing` to recompute activations in the backward pass: less memory, slower.

@@ -1,10 +1,10 @@
 """The Wan 2.2 video VAE's encoder and decoder: 4x in time and 16x in space, 48 channels.
 
-The blocks are those of the Wan 2.1 VAE (vae_blocks.py). What is new: pixels come in patches of
+The blocks are those of the Wan 2.1 VAE (blocks.py). What is new: pixels come in patches of
 2x2, and every level has a path without parameters beside its layers that averages blocks of the
 input down, or repeats it up. Parameter names are those of the published `Wan2.2_VAE.pth`.
 
-Shape suffixes as in vae.py.
+Shape suffixes as in autoencoder.py.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from wanctl.model.vae.blocks import (
     KERNEL_3D,
+    CausalCoder,
     Downsample,
-    Half,
     Residual,
     Upsample,
     middle,
@@ -28,7 +28,7 @@ from wanctl.model.variants import VAEShape
 RGB = 3
 
 
-class Encoder22(Half):
+class Encoder22(CausalCoder):
     """Patches (B, 12, T, H/2, W/2) -> mean and log-variance (B, 2Z, T', Y, X)."""
 
     def __init__(self, shape: VAEShape) -> None:
@@ -54,7 +54,7 @@ class Encoder22(Half):
         return (*self.downsamples, *self.middle)
 
 
-class Decoder22(Half):
+class Decoder22(CausalCoder):
     """Latents (B, Z, T, Y, X) -> patches of a video (B, 12, T', H/2, W/2), not clamped."""
 
     def __init__(self, shape: VAEShape) -> None:

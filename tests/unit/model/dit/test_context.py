@@ -33,7 +33,7 @@ def texts(*lengths: int) -> torch.Tensor:
 def both_ways(model, latents, timesteps, context, image=None, **more):
     with torch.no_grad():
         plain = model(latents, timesteps, context, image_BIE=image, **more)
-        read = model.read_context(context, image)
+        read = model.precompute_cross_attention(context, image)
         return plain, model(latents, timesteps, read, **more), read
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_read_once_gives_the_same_velocity(random_dit, precision, lengt
 def test_one_reading_serves_all_steps_and_sizes(random_dit):
     model, context = random_dit(SMALL), texts(9, 30)
     with torch.no_grad():
-        read = model.read_context(context)
+        read = model.precompute_cross_attention(context)
         for grid, t in ((GRID, 999.0), (GRID, 20.0), ((1, 4, 4), 500.0)):
             latents = noisy(grid)[0]
             plain = model(latents, torch.tensor([t]), context)
@@ -100,4 +100,4 @@ def test_what_another_model_read_is_refused(random_dit):
     model, other = random_dit(SMALL), random_dit(replace(SMALL, num_layers=3))
     latents, timesteps = noisy()
     with torch.no_grad(), pytest.raises(ValueError, match="read by 3 blocks; need 2 by 2"):
-        model(latents, timesteps, other.read_context(texts(1, 2)))
+        model(latents, timesteps, other.precompute_cross_attention(texts(1, 2)))
