@@ -1,4 +1,4 @@
-"""What a sample needs of a machine, from shapes alone. Torch-free.
+"""What a sample needs of a machine, from shapes alone..
 
 Counts follow the networks: a product of m x k by k x n is 2mkn operations. Activation sizes are
 what this program was measured to hold at its peak (tests/bench).

@@ -27,7 +27,11 @@ class ExpertLoader:
     """
 
     def __init__(
-        self, weights: ResolvedWeights, params: SamplingParams, dtype: torch.dtype, distributed: DistributedContext
+        self,
+        weights: ResolvedWeights,
+        params: SamplingParams,
+        dtype: torch.dtype,
+        distributed: DistributedContext,
     ) -> None:
         self._weights = weights
         self._params = params
@@ -50,7 +54,11 @@ class ExpertLoader:
         free_device_memory(self._distributed.device)
 
     def _load(self, name: str) -> WanModel:
-        expert, placement, distributed = EXPERTS.get(name), self._params.placement, self._distributed
+        expert, placement, distributed = (
+            EXPERTS.get(name),
+            self._params.placement,
+            self._distributed,
+        )
         beside = self._weights.loras if placement.quantize else ()  # 8 bits take no small change
         model = load_dit(
             self._weights.dit.low_expert if name == LOW else self._weights.dit,

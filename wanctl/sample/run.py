@@ -85,7 +85,13 @@ def sample(
 
 
 def _sample(
-    loaded: LoadedRecipe, prompt: str, out: Path, distributed: DistributedContext, repeat: int, *, plan_only: bool
+    loaded: LoadedRecipe,
+    prompt: str,
+    out: Path,
+    distributed: DistributedContext,
+    repeat: int,
+    *,
+    plan_only: bool,
 ) -> list[Path]:
     lines = read_prompts(prompt)
     if repeat < 1:
@@ -96,7 +102,9 @@ def _sample(
     variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
     input_cache = InputCache(recipe.curate.decode)
-    requests = distributed.broadcast_from_main(lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat))
+    requests = distributed.broadcast_from_main(
+        lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat)
+    )
     requests[0].params.placement.check(distributed.device, dtype)
     if plan_only:
         _show_plans(requests, variant, distributed.device, out)
@@ -118,7 +126,9 @@ def _sample(
     jobs = [_job(request, folder, weights, variant, input_cache) for request in requests]
     jobs = list({job.path: job for job in jobs}.values())
     latents = recipe.sample.save_latents
-    left = distributed.broadcast_from_main(lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)])
+    left = distributed.broadcast_from_main(
+        lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)]
+    )
     if left:
         _make([jobs[i] for i in left], loaded, weights, variant, dtype, distributed)
     if not distributed.is_main_process:

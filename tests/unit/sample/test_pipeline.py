@@ -24,7 +24,9 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
         taken.extend(frames)
 
     monkeypatch.setattr(pipeline, "write_video", write_video)
-    this = SimpleNamespace(_shared_vae=lambda _: Vae(), distributed=SimpleNamespace(is_main_process=True))
+    this = SimpleNamespace(
+        _shared_vae=lambda _: Vae(), distributed=SimpleNamespace(is_main_process=True)
+    )
     params = SimpleNamespace(frames=5, fps=16, crf=16)
     job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, params=params)
     pipeline.SamplingPipeline.write(this, job, torch.zeros(1))
