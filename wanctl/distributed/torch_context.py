@@ -123,7 +123,7 @@ def torch_distributed_context(device: torch.device) -> Iterator[TorchDistributed
         device: this process's own.
 
     Raises:
-        LostTeamError: another process went away.
+        LostProcessError: another process went away.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)

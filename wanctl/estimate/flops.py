@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, VAEShape, Variant
-from wanctl.runtime.vae_tiling import overlap_factor
+from wanctl.runtime.vae_tiles import overlap_factor
 
 FP32_BYTES = 4
 # umT5-XXL's encoder: parameters, and those of its embedding, which multiply nothing.

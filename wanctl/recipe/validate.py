@@ -113,10 +113,10 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
                 message = f"got {lora.expert!r}, and {one}; leave it out"
                 yield f"model.loras.{index}.expert", message
     if section.vae_tile is not None:
-        from wanctl.runtime.vae_tiles import SMALLEST  # noqa: PLC0415
+        from wanctl.runtime.vae_tiles import MIN_TILE  # noqa: PLC0415
 
         tile, stride = section.vae_tile, variant.vae.spatial_stride
-        least = SMALLEST * stride
+        least = MIN_TILE * stride
         if tile % stride or tile < least:
             message = f"got {tile}; must be a multiple of {stride} and at least {least}"
             yield "model.vae_tile", message

@@ -9,7 +9,8 @@ import torch
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import WAN22_VAE, VAEShape
-from wanctl.runtime.vae_tiling import MIN_TILE, OVERLAP, TiledVAE, overlap_factor, tile_ranges
+from wanctl.runtime.vae_tiles import MIN_TILE, OVERLAP, overlap_factor, tile_ranges
+from wanctl.runtime.vae_tiling import TiledVAE
 
 SMALL = VAEShape(dim=8)
 SMALL22 = replace(WAN22_VAE, dim=8, decoder_dim=8)
