@@ -12,8 +12,10 @@ from wanctl.caption.backends import captioner_names
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.split.shots import AUTO, DETECTORS
+from wanctl.data.buckets import bucket_problems
 from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
+from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
 from wanctl.recipe.load import Problem as Mistake
@@ -123,11 +125,11 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _train_vae(recipe: Recipe) -> Iterator[Problem]:
-    yield from _train("train_vae", recipe.train_vae)
+    yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
 
 
 def _train_dit(recipe: Recipe) -> Iterator[Problem]:
-    yield from _train("train_dit", recipe.train_dit)
+    yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
     law = recipe.train_dit.timesteps.law
     if law != _default(type(recipe.train_dit.timesteps), "law"):
         from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
@@ -136,7 +138,14 @@ def _train_dit(recipe: Recipe) -> Iterator[Problem]:
             yield "train_dit.timesteps.law", unknown("law", law, LAWS)
 
 
-def _train(name: str, section: TrainSection) -> Iterator[Problem]:
+def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Problem]:
+    variant = VARIANTS.get(recipe.model.variant)
+    if variant is not None:
+        multiple = variant.vae.spatial_stride * patch
+        for path, message in bucket_problems(
+            section.buckets, temporal_stride=TEMPORAL_STRIDE, spatial_multiple=multiple
+        ):
+            yield f"{name}.buckets.{path}", f"{message} ({variant.name})"
     if section.trackers != _default(type(section), "trackers"):
         from wanctl.train.accelerator import TRACKER_MODULES  # noqa: PLC0415
 

@@ -49,6 +49,14 @@ from wanctl.recipe.validate import load_checked
         ),
         (
             "train_dit",
+            "model:\n  variant: wan2.2-ti2v-5b\ntrain_dit:\n  buckets:\n"
+            "  - {frames: 5, height: 64, width: 64}\n"
+            "  - frames: 5\n    height: 64\n    width: 80\n",
+            "r.yaml:8: train_dit.buckets.1.width: got 80; must be a multiple of 32, nearest: 64 "
+            "or 96 (wan2.2-ti2v-5b)",
+        ),
+        (
+            "train_dit",
             "train_dit:\n  timesteps:\n    law: logitnormal\n",
             "r.yaml:3: train_dit.timesteps.law: no law named 'logitnormal'; did you mean "
             "'logit_normal'?",
@@ -77,3 +85,14 @@ def test_a_name_is_reported_at_its_line(tmp_path, monkeypatch, section, text, ex
         load_checked("r.yaml", (), (section,))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(expected)
+
+
+def test_the_vae_alone_takes_sides_that_the_transformer_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(
+        "model: {variant: wan2.2-ti2v-5b}\n"
+        "train_vae: {buckets: [{frames: 5, height: 64, width: 80}]}\n"
+        "train_dit: {buckets: [{frames: 5, height: 64, width: 96}]}\n",
+        encoding="utf-8",
+    )
+    assert load_checked("r.yaml").recipe.train_vae.buckets[0].width == 80
