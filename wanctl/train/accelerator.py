@@ -1,21 +1,109 @@
-"""accelerate, set up for one run: device, precision, processes, trackers."""
+"""accelerate, set up for one run: processes and their devices, precision, trackers.
+
+`accelerate launch` and `torchrun` start one process per device. Each exports and encodes its share
+of the clips on its own device before the loop starts.
+"""
 
 import importlib.util
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    get_int_from_env,
+)
+from torch import Tensor
 
+from wanctl.device import pick_device
 from wanctl.errors import UserError, unknown
+from wanctl.log import log
+
+T = TypeVar("T")
 
 TRACKER_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+# Processes wait for each other while clips are exported and encoded, which may take hours; the
+# library's ten minutes would end the run.
+TIMEOUT = timedelta(hours=12)
+# The variables of torchrun and of MPI's launchers, as accelerate reads them.
+WORLD_SIZES = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"]
 
 
 class PlatformError(UserError):
     """This machine cannot train the way the recipe says."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run.
+
+    Attributes:
+        device: of this process.
+        index: number of this process, from 0.
+        count: processes of the run.
+        local_count: processes on this machine; they share its processor cores.
+    """
+
+    device: torch.device
+    index: int = 0
+    count: int = 1
+    local_count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes what the run writes once."""
+        return self.index == 0
+
+    def share(self, items: Iterable[T]) -> list[T]:
+        """Every `count`-th of the items; all processes together have each item once."""
+        return list(items)[self.index :: self.count]
+
+    def gather(self, items: Iterable[T]) -> list[T]:
+        """The items of all processes, in the order of the processes; waits for each of them."""
+        own = list(items)
+        if self.count == 1:
+            return own
+        gathered: list[list[T]] = [[] for _ in range(self.count)]
+        torch.distributed.all_gather_object(gathered, own)
+        return [item for several in gathered for item in several]
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        self.gather(())
+
+
+def start_processes(device: str) -> Processes:
+    """Join the other processes of this run, where a launcher started several.
+
+    Args:
+        device: the recipe's `device`. With several processes on GPUs each takes the GPU of its
+            local number, whatever N in `cuda:N` says.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if get_int_from_env(WORLD_SIZES, 1) == 1:
+        return Processes(pick_device(device))
+    kind = pick_device(device).type
+    # The library's state outlives a run in one process; a process group is never joined twice.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    state = PartialState(cpu=kind == "cpu", timeout=TIMEOUT)
+    assert state.device is not None
+    if state.device.type == "cuda":
+        torch.cuda.set_device(state.device)
+    if state.process_index:  # progress is logged once; warnings come from each process
+        log.setLevel(logging.WARNING)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+    return Processes(state.device, state.process_index, state.num_processes, local)
 
 
 def make_accelerator(
@@ -60,6 +148,16 @@ def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None
     """Open the trackers; TensorBoard forgets what a killed run logged beyond the checkpoint."""
     init = {"tensorboard": {"purge_step": first_step + 1}}
     accelerator.init_trackers(name, init_kwargs=init)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU without waiting for what the device still computes.
+
+    A copy from pageable memory first waits for everything that was queued on the GPU.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _check_trackers(trackers: Sequence[str]) -> None:

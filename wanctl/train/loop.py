@@ -6,10 +6,9 @@ no loader position, and a run that was killed continues as if it had not been.
 """
 
 import contextlib
-import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor
 
 from wanctl.background import prefetch
-from wanctl.errors import UserError
 from wanctl.log import log, progress
-from wanctl.train.accelerator import make_accelerator, start_trackers
+from wanctl.train.accelerator import make_accelerator, start_trackers, to_device
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.ema import EMA
-from wanctl.train.metrics import MetricsFile
+from wanctl.train.metrics import MetricsFile, PendingMetrics
 from wanctl.train.objectives.base import Objective
 from wanctl.train.optim import (
     OptimizerOptions,
@@ -32,34 +30,26 @@ from wanctl.train.optim import (
 )
 from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.signals import StopRequest
-from wanctl.train.state import TrainState
+from wanctl.train.state import TrainState, check_finite, check_identity
 from wanctl.train.throughput import ThroughputMeter
-
-MAX_BAD_STEPS = 5
-# fp16 starts with a loss scale of 65,536 and halves it at every overflow.
-MAX_BAD_STEPS_FP16 = 25
-
-
-class TrainingError(UserError):
-    """Training cannot begin or cannot go on."""
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """What the loop is told; the fields are those of the recipe's `train_*` sections."""
+    """Settings of the loop; the fields and their defaults are those of the recipe's sections."""
 
     steps: int
-    seed: int = 0
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    accumulate: int = 1
-    mixed_precision: str = "no"
-    ema_decay: float = 0.999
-    log_every: int = 10
-    eval_every: int = 500
-    preview_every: int = 1000
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    trackers: tuple[str, ...] = ()
+    seed: int
+    optimizer: OptimizerOptions
+    accumulate: int
+    mixed_precision: str
+    ema_decay: float
+    log_every: int
+    eval_every: int
+    preview_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    trackers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +97,7 @@ def train(
     identity = dict(identity or {})
     checkpoint = newest_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
-        _check_identity(objective.name, checkpoint, identity)
+        check_identity(objective.name, checkpoint, identity)
     finished = objective.saved_step(folder)
     if finished is not None and finished >= options.steps:
         log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
@@ -116,16 +106,6 @@ def train(
     run = _Run(objective, folder, options, device, identity)
     with StopRequest() as stop:
         return run.run_steps(checkpoint, stop)
-
-
-def _check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    for key in sorted({*identity, *checkpoint.identity}):
-        before, now = checkpoint.identity.get(key), identity.get(key)
-        if before != now:
-            raise TrainingError(
-                f"{name}: {checkpoint.path} was trained with {key} {before}, this run has {now}; "
-                "go back to that, or give another --out"
-            )
 
 
 class _Run:
@@ -157,7 +137,8 @@ class _Run:
         ema = EMA(self.module, options.ema_decay)
         self.state = TrainState(self.module, optimizer, ema, self.accelerator.scaler)
         self.metrics = MetricsFile(folder / "metrics.jsonl")
-        self.pace = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
+        self.pending = PendingMetrics()
+        self.throughput = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
         self.figures: dict[str, float] = {}
 
     def run_steps(self, checkpoint: Checkpoint | None, stop: StopRequest) -> TrainingResult:
@@ -167,25 +148,30 @@ class _Run:
             self.state.restore(checkpoint)
             log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
         first = self.state.step
-        self.pace = ThroughputMeter(name, first, steps, self.options.log_every)
+        self.throughput = ThroughputMeter(name, first, steps, self.options.log_every)
         if self.accelerator.is_main_process:
             self.metrics.truncate_after(first)
         start_trackers(self.accelerator, name, first)
         batches = prefetch(self.objective.batch, self._microbatches(first))
-        with progress(steps, name) as bar, contextlib.closing(batches):
+        with progress(steps, name) as bar, contextlib.closing(batches), self._lines_kept():
             bar.advance(first)
             while self.state.step < steps:
+                started_s = time.monotonic()
                 lr = self._step(batches)
-                self.pace.log(bar, lr, is_main_process=self.accelerator.is_main_process)
+                reads = self._reads_figures(stop)
+                if reads:
+                    self._read_figures()
+                self.throughput.add_step(time.monotonic() - started_s)
+                self.throughput.log(bar, lr, is_main_process=self.accelerator.is_main_process)
                 self._evaluate_and_write()
-                if self._should_stop(stop):
+                if reads and self._should_stop(stop):
                     self._interrupt()
         self._finish()  # also where all steps were done but the model was not written
         return TrainingResult(
             step=self.state.step,
             trained=self.state.step - first,
-            loss=self.pace.loss,
-            steps_per_s=self.pace.steps_per_s,
+            loss=self.throughput.loss,
+            steps_per_s=self.throughput.steps_per_s,
             figures=self.figures,
         )
 
@@ -199,8 +185,10 @@ class _Run:
         return MicrobatchIndex(self.options.seed, step, index * processes + rank)
 
     def _step(self, batches: Iterator[Any]) -> float:
-        """Do one optimizer step: every micro-batch, clip, apply. Returns its learning rate."""
-        started_s = time.monotonic()
+        """Do one optimizer step: every micro-batch, clip, apply. Returns its learning rate.
+
+        Nothing is read from the device here: its figures are read by `_read_figures`.
+        """
         lr = learning_rate(self.options.optimizer, self.state.step, self.options.steps)
         set_learning_rate(self.state.optimizer, lr)
         totals: dict[str, Tensor] = {}
@@ -210,11 +198,12 @@ class _Run:
         norm = self.accelerator.clip_grad_norm_(
             self.module.parameters(), self.options.optimizer.clip_norm
         )
-        values = self._mean_over_processes({**totals, "grad_norm": torch.as_tensor(norm)})
-        self._apply(values)
+        figures = {**totals, "grad_norm": torch.as_tensor(norm)}
+        values = self._mean_over_processes(list(figures.values()))
+        names = list(figures)
+        self._apply(values[[names.index("loss"), names.index("grad_norm")]].isfinite().all())
         self.state.step += 1
-        self.pace.add(values["loss"], time.monotonic() - started_s)
-        self._record({"step": self.state.step, **values, "lr": lr})
+        self.pending.add(self.state.step, lr, names, values)
         return lr
 
     def _micro_batch(self, batch: Any, index: int) -> dict[str, Tensor]:
@@ -228,45 +217,62 @@ class _Run:
         values = {"loss": losses.per_sample, **losses.parts}
         return {name: value.detach().float().mean() * share for name, value in values.items()}
 
-    def _apply(self, values: Mapping[str, float]) -> None:
-        """Let the optimizer step, unless the loss or its gradient is not finite."""
-        finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
-        scaled = self.state.scaler is not None
-        if finite or scaled:  # the scaler skips overflows itself, and must see them
-            self.stepper.step()
-        self.stepper.zero_grad()
-        if finite:
-            self.state.ema.update(self.module, self.state.updates)
-            self.state.updates += 1
-            self.state.bad_in_a_row = 0
-            return
-        self.state.bad_in_a_row += 1
-        name, step = self.objective.name, self.state.step + 1
-        if not scaled:
-            log.warning("%s: step %d skipped, its loss or gradient is not finite", name, step)
-        if self.state.bad_in_a_row >= (MAX_BAD_STEPS_FP16 if scaled else MAX_BAD_STEPS):
-            raise TrainingError(
-                f"{name}: {self.state.bad_in_a_row} steps in a row up to step {step} had a loss or "
-                "gradient that is not finite; lower optimizer.lr, or set mixed_precision to bf16 "
-                "or no; the same command then continues from the last checkpoint"
-            )
+    def _apply(self, finite: Tensor) -> None:
+        """Let the optimizer step, unless the loss or its gradient is not finite.
 
-    def _mean_over_processes(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """All figures of a step in one transfer from the device."""
-        # One transfer: reading each figure alone would stop a GPU once per figure.
-        stacked = torch.stack([value.detach().float().to(self.device) for value in values.values()])
+        Args:
+            finite: bool scalar on the device. The fused optimizer itself skips the step, as it does
+                for a gradient scaler, so that the host need not know.
+        """
+        if self.state.scaler is None:  # the scaler finds overflows itself, and skips them
+            self.state.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.state.ema.update(self.module, finite)
+
+    def _reads_figures(self, stop: StopRequest) -> bool:
+        """Whether the figures of the last steps are needed on the host now."""
+        options = self.options
+        rhythms = (options.log_every, options.eval_every, options.preview_every)
+        return (
+            any(map(self._due, (*rhythms, options.checkpoint_every)))
+            # a signal to one of several processes is seen when all read
+            or (stop.requested and self.accelerator.num_processes == 1)
+        )
+
+    def _read_figures(self) -> None:
+        """Write a line for every step since the last call, and end a run that diverges."""
+        for step, lr, values in self.pending.read():
+            check_finite(self.objective.name, self.state, step, values)
+            self.throughput.add_loss(values["loss"])
+            self._record({"step": step, **values, "lr": lr})
+
+    @contextlib.contextmanager
+    def _lines_kept(self) -> Iterator[None]:
+        """Write the lines of steps that were done before an error ends the run."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # a device that failed cannot be read
+                for step, lr, values in self.pending.read():
+                    self._record({"step": step, **values, "lr": lr})
+            raise
+
+    def _mean_over_processes(self, values: Sequence[Tensor]) -> Tensor:
+        """(figures,) fp32 on the device."""
+        stacked = torch.stack([to_device(value.detach().float(), self.device) for value in values])
         if self.accelerator.num_processes > 1:
             stacked = self.accelerator.reduce(stacked, "mean")
         assert isinstance(stacked, Tensor)
-        return dict(zip(values, stacked.tolist(), strict=True))
+        return stacked
 
     def _record(self, line: Mapping[str, float | str]) -> None:
         if self.accelerator.is_main_process:
             self.metrics.append(line)
-        if self.state.step % self.options.log_every == 0 or "eval" in line:
+        if line["step"] % self.options.log_every == 0 or "eval" in line:
             group = "eval" if "eval" in line else "train"
             numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
-            self.accelerator.log(numbers, step=self.state.step)
+            self.accelerator.log(numbers, step=int(line["step"]))
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.options.steps

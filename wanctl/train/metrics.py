@@ -1,4 +1,6 @@
-"""metrics.jsonl: one line per optimizer step, the same bytes whether or not the run was cut.
+"""Figures of a run: on the device until they are read, then one line per step in metrics.jsonl.
+
+The file has the same bytes whether or not the run was interrupted.
 
 Lines carry no times, so that an interrupted and an uninterrupted run can be compared with `cmp`.
 """
@@ -6,8 +8,11 @@ Lines carry no times, so that an interrupted and an uninterrupted run can be com
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 
 class MetricsFile:
@@ -47,6 +52,41 @@ class MetricsFile:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+class PendingMetrics:
+    """Figures of steps that are still on the device.
+
+    A host that reads them at each step would wait for the device at each step; here one read
+    fetches all steps since the last.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, float, tuple[str, ...]]] = []
+        self._values: list[Tensor] = []
+
+    def add(self, step: int, lr: float, names: Sequence[str], values: Tensor) -> None:
+        """Keep the figures of one step.
+
+        Args:
+            step: its number, from 1.
+            lr: its learning rate.
+            names: one per figure.
+            values: (figures,) fp32 on the device.
+        """
+        self._steps.append((step, lr, tuple(names)))
+        self._values.append(values)
+
+    def read(self) -> list[tuple[int, float, dict[str, float]]]:
+        """(step, learning rate, figures) of the steps since the last call; one transfer."""
+        if not self._steps:
+            return []
+        numbers = iter(torch.cat(self._values).tolist())
+        steps = [
+            (step, lr, {name: next(numbers) for name in names}) for step, lr, names in self._steps
+        ]
+        self._steps, self._values = [], []
+        return steps
 
 
 def _step_of(line: str) -> int | None:

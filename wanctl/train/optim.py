@@ -12,14 +12,14 @@ FINAL_SHARE = 0.05
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """AdamW's settings; the fields are those of the recipe's `optimizer` section."""
+    """AdamW's settings; fields and defaults are those of the recipe's `optimizer` section."""
 
-    lr: float = 1e-4
-    warmup_steps: int = 0
-    decay: str = "constant"
-    weight_decay: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip_norm: float = 1.0
+    lr: float
+    warmup_steps: int
+    decay: str
+    weight_decay: float
+    betas: tuple[float, float]
+    clip_norm: float
 
 
 def learning_rate(options: OptimizerOptions, step: int, steps: int) -> float:

@@ -1,5 +1,6 @@
-"""What a checkpoint holds: weights, their averages, the optimizer, and a few counters."""
+"""State of a run that a checkpoint holds, and the checks that end a run or refuse a checkpoint."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from wanctl.errors import UserError
+from wanctl.log import log
 from wanctl.train.checkpoint import Checkpoint, prune_checkpoints, write_checkpoint
 from wanctl.train.ema import EMA
 from wanctl.train.optim import load_optimizer_tensors, optimizer_tensors
+
+MAX_BAD_STEPS = 5
+# fp16 starts with a loss scale of 65,536 and halves it at every overflow.
+MAX_BAD_STEPS_FP16 = 25
+
+
+class TrainingError(UserError):
+    """Training cannot begin or cannot go on."""
 
 
 class TrainState:
@@ -17,7 +28,6 @@ class TrainState:
 
     Attributes:
         step: optimizer steps that were begun, the skipped ones included.
-        updates: steps that changed the weights; the average's warm-up counts these.
         bad_in_a_row: steps skipped since the last good one.
         saved_step: step of the newest checkpoint on disk, -1 before there is one.
     """
@@ -30,7 +40,6 @@ class TrainState:
         self.ema = ema
         self.scaler = scaler
         self.step = 0
-        self.updates = 0
         self.bad_in_a_row = 0
         self.saved_step = -1
 
@@ -42,7 +51,7 @@ class TrainState:
         }
         if self.ema.shadow:
             tensors["ema"] = self.ema.shadow
-        state = {"updates": self.updates, "bad_in_a_row": self.bad_in_a_row}
+        state = {"updates": int(self.ema.updates.item()), "bad_in_a_row": self.bad_in_a_row}
         if self.scaler is not None:
             state["scaler"] = self.scaler.state_dict()
         write_checkpoint(folder, self.step, tensors, identity=identity, state=state)
@@ -55,9 +64,50 @@ class TrainState:
         load_optimizer_tensors(self.optimizer, self.module, checkpoint.tensors("optimizer"))
         # Copied into the tensors that exist: the optimizer and the averages hold on to them.
         averages = checkpoint.tensors("ema")
-        self.ema.load(averages or dict(self.module.named_parameters()))
+        self.ema.load(averages or dict(self.module.named_parameters()), checkpoint.state["updates"])
         if self.scaler is not None and "scaler" in checkpoint.state:
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step = self.saved_step = checkpoint.step
-        self.updates = checkpoint.state["updates"]
         self.bad_in_a_row = checkpoint.state["bad_in_a_row"]
+
+
+def check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+    """Compare what must not differ between the run of a checkpoint and this one.
+
+    Raises:
+        TrainingError: names the first value that differs.
+    """
+    for key in sorted({*identity, *checkpoint.identity}):
+        before, now = checkpoint.identity.get(key), identity.get(key)
+        if before != now:
+            raise TrainingError(
+                f"{name}: {checkpoint.path} was trained with {key} {before}, this run has {now}; "
+                "go back to that, or give another --out"
+            )
+
+
+def check_finite(name: str, state: TrainState, step: int, values: Mapping[str, float]) -> None:
+    """Count steps in a row that were skipped; called for every step, in order.
+
+    Args:
+        name: the command, for messages.
+        state: holds the count, which survives a restart.
+        step: number of the step, from 1.
+        values: its `loss` and `grad_norm`.
+
+    Raises:
+        TrainingError: too many in a row.
+    """
+    if math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]):
+        state.bad_in_a_row = 0
+        return
+    scaled = state.scaler is not None
+    state.bad_in_a_row += 1
+    if not scaled:
+        log.warning("%s: step %d skipped, its loss or gradient is not finite", name, step)
+    if state.bad_in_a_row >= (MAX_BAD_STEPS_FP16 if scaled else MAX_BAD_STEPS):
+        raise TrainingError(
+            f"{name}: {state.bad_in_a_row} steps in a row up to step {step} had a loss or "
+            "gradient that is not finite; lower optimizer.lr, or set mixed_precision to bf16 "
+            "or no; the same command then continues from the last checkpoint"
+        )

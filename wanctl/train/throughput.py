@@ -38,15 +38,19 @@ class ThroughputMeter:
         """Over this run; evaluations, previews and checkpoints are not counted."""
         return self._done / self._busy_s if self._done else None
 
-    def add(self, loss: float, duration_s: float) -> None:
-        """Note one step."""
-        self._losses.append(loss)
+    def add_step(self, duration_s: float) -> None:
+        """Count one step."""
         self._busy_s += duration_s
         self._done += 1
 
+    def add_loss(self, loss: float) -> None:
+        """Take the loss of a step, which may be known some steps later."""
+        self._losses.append(loss)
+
     def log(self, bar: Bar, lr: float, *, is_main_process: bool) -> None:
         """Move the bar; where there is no terminal, print a line at most every ten seconds."""
-        note = f"loss {self.loss:.4f}, lr {lr:.2e}, {self.steps_per_s:.2f} steps/s"
+        loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
+        note = f"{loss}lr {lr:.2e}, {self.steps_per_s:.2f} steps/s"
         bar.advance(1, note)
         step = self.first + self._done
         late = time.monotonic() - self._logged_s >= LINE_EVERY_S

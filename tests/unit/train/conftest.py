@@ -8,9 +8,47 @@ import pytest
 import torch
 from torch import nn
 
+from wanctl.recipe.schema import OptimizerSection, TrainSection, VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
+from wanctl.train.loop import LoopOptions
 from wanctl.train.objectives.base import Losses
+from wanctl.train.objectives.vae import VAELossWeights
+from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
+
+
+@pytest.fixture
+def optimizer_options():
+    """AdamW's settings with the recipe's defaults, but without warm-up, and some changes."""
+
+    def build(**changes):
+        return OptimizerOptions(**{**OptimizerSection(warmup_steps=0).model_dump(), **changes})
+
+    return build
+
+
+@pytest.fixture
+def loop_options(optimizer_options):
+    """Settings of the loop with the recipe's defaults, without trackers, and some changes."""
+
+    def build(**changes):
+        section = TrainSection(trackers=())
+        names = LoopOptions.__dataclass_fields__.keys() - {"seed", "optimizer"}
+        defaults = {name: getattr(section, name) for name in names}
+        defaults |= {"seed": 0, "optimizer": optimizer_options()}
+        return LoopOptions(**{**defaults, **changes})
+
+    return build
+
+
+@pytest.fixture
+def loss_weights():
+    """Weights of the VAE's loss with the recipe's defaults and some changes."""
+
+    def build(**changes):
+        return VAELossWeights(**{**VAELossSection().model_dump(), **changes})
+
+    return build
 
 
 class ToyObjective:

@@ -6,10 +6,15 @@ from torch import nn
 
 from wanctl.train.ema import EMA, ema_decay
 
+APPLIED, SKIPPED = torch.tensor(True), torch.tensor(False)
+
 
 def test_decay_warms_up_to_its_bound():
-    assert [ema_decay(n, 0.9) for n in (0, 1, 8)] == [0.1, 2 / 11, 0.5]
-    assert ema_decay(1000, 0.9) == 0.9
+    def decay(n):
+        return ema_decay(torch.tensor(n, dtype=torch.float64), 0.9).item()
+
+    assert [decay(n) for n in (0, 1, 8)] == [0.1, 2 / 11, 0.5]
+    assert decay(1000) == 0.9
 
 
 def test_average_is_the_weighted_sum_of_the_weights():
@@ -19,7 +24,7 @@ def test_average_is_the_weighted_sum_of_the_weights():
     expected = 0.0
     for n, value in enumerate((1.0, 4.0, -2.0)):
         nn.init.constant_(module.weight, value)
-        ema.update(module, n)
+        ema.update(module, APPLIED)
         decay = min(0.3, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * value
     assert ema.shadow["weight"].item() == pytest.approx(expected, rel=1e-6)
@@ -40,7 +45,35 @@ def test_swapping_gives_the_weights_back_even_after_an_error():
 def test_zero_decay_keeps_no_second_copy():
     module = nn.Linear(2, 2)
     ema = EMA(module, 0)
-    ema.update(module, 0)
+    ema.update(module, APPLIED)
     assert not ema.shadow
     with ema.swapped(module):
         pass
+
+
+def test_updates_have_the_bits_of_the_same_average_in_python_numbers():
+    torch.manual_seed(0)
+    module = nn.Linear(37, 19)
+    expected = {name: p.detach().clone() for name, p in module.named_parameters()}
+    ema = EMA(module, 0.9)
+    for n in range(120):
+        for parameter in module.parameters():
+            nn.init.normal_(parameter)
+        ema.update(module, APPLIED)
+        share = 1.0 - min(0.9, (1 + n) / (10 + n))
+        weights = [p.detach() for p in module.parameters()]
+        torch._foreach_lerp_(list(expected.values()), weights, share)
+    assert all(torch.equal(ema.shadow[name], average) for name, average in expected.items())
+
+
+def test_a_skipped_step_changes_neither_the_averages_nor_their_count():
+    module = nn.Linear(3, 2)
+    ema = EMA(module, 0.9)
+    before = {name: average.clone() for name, average in ema.shadow.items()}
+    nn.init.ones_(module.weight)
+    ema.update(module, SKIPPED)
+    assert all(torch.equal(ema.shadow[name], average) for name, average in before.items())
+    assert ema.updates.item() == 0
+    ema.update(module, APPLIED)
+    assert ema.updates.item() == 1
+    assert not torch.equal(ema.shadow["weight"], before["weight"])

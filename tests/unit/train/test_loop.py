@@ -3,31 +3,33 @@ import signal
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from wanctl.train.loop import LoopOptions, TrainingError, train
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.loop import train
+from wanctl.train.state import TrainingError
 
 CPU = torch.device("cpu")
 
 
-def options(**changes):
-    given = {
+@pytest.fixture
+def options(loop_options, optimizer_options):
+    usual = {
         "steps": 12,
-        "optimizer": OptimizerOptions(lr=0.02, warmup_steps=3, decay="cosine"),
+        "optimizer": optimizer_options(lr=0.02, warmup_steps=3, decay="cosine"),
         "ema_decay": 0.9,
         "log_every": 2,
         "eval_every": 4,
         "preview_every": 6,
         "checkpoint_every": 4,
     }
-    return LoopOptions(**{**given, **changes})
+    return lambda **changes: loop_options(**{**usual, **changes})
 
 
 def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_loss_falls_and_outcome_says_how_it_went(toy, tmp_path):
+def test_loss_falls_and_outcome_says_how_it_went(toy, tmp_path, options):
     outcome = train(toy(), tmp_path, options(steps=150), device=CPU)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
     assert outcome.step == outcome.trained == 150
@@ -36,7 +38,7 @@ def test_loss_falls_and_outcome_says_how_it_went(toy, tmp_path):
     assert outcome.steps_per_s > 0
 
 
-def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path):
+def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path, options):
     train(toy(), tmp_path, options(), device=CPU)
     training = [line for line in lines(tmp_path) if "eval" not in line]
     assert [line["step"] for line in training] == list(range(1, 13))
@@ -48,7 +50,7 @@ def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path):
     ]
 
 
-def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy, tmp_path):
+def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy, tmp_path, options):
     state = torch.get_rng_state()
     for name in ("a", "b"):
         train(toy(), tmp_path / name, options(), device=CPU)
@@ -59,7 +61,7 @@ def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy,
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 8])
-def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at):
+def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at, options):
     train(toy(), tmp_path / "whole", options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
         train(toy(stop_at=stop_at), tmp_path / "cut", options(), device=CPU)
@@ -72,7 +74,7 @@ def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path):
+def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, options):
     class DiedError(Exception):
         pass
 
@@ -93,7 +95,7 @@ def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path):
     assert whole.read_bytes() == cut.read_bytes()
 
 
-def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog):
+def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog, options):
     train(toy(), tmp_path / "whole", options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
         train(toy(stop_at=8), tmp_path / "cut", options(keep_checkpoints=3), device=CPU)
@@ -109,7 +111,7 @@ def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog):
     assert whole.read_bytes() == cut.read_bytes()
 
 
-def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog):
+def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog, options):
     caplog.set_level("INFO", "wanctl")
     train(toy(), tmp_path, options(), device=CPU)
     before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -121,7 +123,7 @@ def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, cap
     assert train(toy(), tmp_path, options(steps=14), device=CPU).trained == 2
 
 
-def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path):
+def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path, options):
     train(toy(), tmp_path, options(), device=CPU)
     (tmp_path / "saved.json").unlink()
     again = toy()
@@ -130,7 +132,7 @@ def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path):
     assert (tmp_path / "saved.json").exists()
 
 
-def test_another_model_is_refused_in_one_line(toy, tmp_path):
+def test_another_model_is_refused_in_one_line(toy, tmp_path, options):
     train(toy(), tmp_path, options(), device=CPU, identity={"dim": 5})
     with pytest.raises(
         TrainingError, match=r"trained with dim 5, this run has 6; .*--out"
@@ -139,21 +141,21 @@ def test_another_model_is_refused_in_one_line(toy, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_one_bad_step_is_skipped(toy, tmp_path, caplog):
+def test_one_bad_step_is_skipped(toy, tmp_path, caplog, options):
     train(toy(poison={3}), tmp_path, options(), device=CPU)
     assert "step 4 skipped" in caplog.text
     assert lines(tmp_path)[3]["loss"] is None
     assert all(line["loss"] is not None for line in lines(tmp_path)[4:] if "eval" not in line)
 
 
-def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path):
+def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path, options):
     with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
         train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
     with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
         train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
 
 
-def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path):
+def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, options):
     whole, parts = toy(batch_size=4), toy(batch_size=1)
     train(whole, tmp_path / "whole", options(), device=CPU)
     train(parts, tmp_path / "parts", options(accumulate=4), device=CPU)
@@ -161,25 +163,25 @@ def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-6)  # measured 2.4e-7
 
 
-def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path):
+def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path, options):
     objective = toy()
     outcome = train(objective, tmp_path, options(mixed_precision="bf16"), device=CPU)
     assert outcome.trained == 12
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 
 
-def test_fp16_on_the_cpu_is_refused_in_one_line(toy, tmp_path):
+def test_fp16_on_the_cpu_is_refused_in_one_line(toy, tmp_path, options):
     with pytest.raises(ValueError, match="fp16 needs a GPU; say bf16 or no"):
         train(toy(), tmp_path, options(mixed_precision="fp16"), device=CPU)
 
 
-def test_signal_handlers_are_put_back(toy, tmp_path):
+def test_signal_handlers_are_put_back(toy, tmp_path, options):
     before = signal.getsignal(signal.SIGTERM)
     train(toy(), tmp_path, options(), device=CPU)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_tensorboard_gets_the_figures(toy, tmp_path):
+def test_tensorboard_gets_the_figures(toy, tmp_path, options):
     train(toy(), tmp_path, options(trackers=("tensorboard",)), device=CPU)
     events = list((tmp_path / "tracker").rglob("events.out.tfevents.*"))
     assert [path.stat().st_size > 500 for path in events] == [True]
@@ -189,7 +191,56 @@ def test_tensorboard_gets_the_figures(toy, tmp_path):
     ("name", "line"),
     [("tensorbord", "did you mean 'tensorboard'"), ("wandb", "pip install wandb")],
 )
-def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line):
+def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line, options):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=line):
         train(toy(), tmp_path, options(trackers=(name,)), device=CPU)
+
+
+class HostReads(TorchDispatchMode):
+    """Counts reads of tensors by the host: each would wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += "local_scalar_dense" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("log_every", [4, 12])
+def test_the_device_is_read_at_log_steps_and_not_at_others(
+    toy, tmp_path, options, monkeypatch, log_every
+):
+    transfers, tolist = [], torch.Tensor.tolist
+    monkeypatch.setattr(
+        torch.Tensor, "tolist", lambda self: transfers.append(self.numel()) or tolist(self)
+    )
+    rare = {"eval_every": 12, "preview_every": 12, "checkpoint_every": 12}
+    with HostReads() as reads:
+        train(toy(), tmp_path, options(log_every=log_every, **rare), device=CPU)
+    assert len(transfers) == 12 // log_every
+    assert sum(transfers) == 12 * 3  # loss, largest, grad_norm
+    # the evaluation's figure, and the count of updates in the checkpoint
+    assert reads.count <= 2
+    assert len(lines(tmp_path)) == 13
+
+
+def test_metrics_and_weights_do_not_depend_on_when_the_device_is_read(toy, tmp_path, options):
+    for log_every in (1, 12):
+        folder = tmp_path / str(log_every)
+        train(toy(poison={2, 5}), folder, options(log_every=log_every), device=CPU)
+    assert (tmp_path / "1/metrics.jsonl").read_bytes() == (
+        tmp_path / "12/metrics.jsonl"
+    ).read_bytes()
+    weights = [torch.load(tmp_path / name / "model.pt") for name in ("1", "12")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_bad_steps_end_the_run_at_the_same_step_when_they_are_read_late(toy, tmp_path, options):
+    rare = {"log_every": 100, "eval_every": 100, "preview_every": 100, "checkpoint_every": 4}
+    for _ in range(2):  # the count survives the restart at step 8
+        with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
+            train(toy(poison=range(6, 20)), tmp_path, options(**rare), device=CPU)
+    assert [line["step"] for line in lines(tmp_path) if "eval" not in line] == list(range(1, 11))

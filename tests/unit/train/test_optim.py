@@ -6,7 +6,6 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.train.optim import (
-    OptimizerOptions,
     decays,
     learning_rate,
     load_optimizer_tensors,
@@ -15,14 +14,14 @@ from wanctl.train.optim import (
 )
 
 
-def test_warm_up_rises_in_equal_steps_then_stays():
-    options = OptimizerOptions(lr=1.0, warmup_steps=4)
+def test_warm_up_rises_in_equal_steps_then_stays(optimizer_options):
+    options = optimizer_options(lr=1.0, warmup_steps=4)
     rates = [learning_rate(options, step, 10) for step in range(10)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
-def test_cosine_starts_at_the_peak_and_ends_at_five_percent():
-    options = OptimizerOptions(lr=1.0, warmup_steps=2, decay="cosine")
+def test_cosine_starts_at_the_peak_and_ends_at_five_percent(optimizer_options):
+    options = optimizer_options(lr=1.0, warmup_steps=2, decay="cosine")
     rates = [learning_rate(options, step, 12) for step in range(12)]
     assert rates[2] == 1.0
     assert rates[-1] == pytest.approx(0.05)
@@ -30,8 +29,8 @@ def test_cosine_starts_at_the_peak_and_ends_at_five_percent():
     assert rates[6] == pytest.approx(0.05 + 0.95 * 0.5 * (1 + 0.17364818), rel=1e-6)
 
 
-def test_a_run_of_only_warm_up_is_fine():
-    options = OptimizerOptions(lr=1.0, warmup_steps=10, decay="cosine")
+def test_a_run_of_only_warm_up_is_fine(optimizer_options):
+    options = optimizer_options(lr=1.0, warmup_steps=10, decay="cosine")
     assert learning_rate(options, 4, 5) == 0.5
 
 
@@ -46,21 +45,21 @@ def test_only_matrices_and_kernels_decay():
     assert plain == {n for n, _ in vae.named_parameters() if n.endswith(("bias", "gamma"))}
 
 
-def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none():
+def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(optimizer_options):
     module = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 1))
     module[0].requires_grad_(False)
-    groups = make_optimizer(module, OptimizerOptions(weight_decay=0.1)).param_groups
+    groups = make_optimizer(module, optimizer_options(weight_decay=0.1)).param_groups
     assert [len(group["params"]) for group in groups] == [1, 3]
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
 
 
-def test_state_travels_by_parameter_name():
+def test_state_travels_by_parameter_name(optimizer_options):
     def trained(steps, state=None, start=None):
         torch.manual_seed(0)
         module = nn.Linear(3, 2)
         if start is not None:
             module.load_state_dict(start)
-        optimizer = make_optimizer(module, OptimizerOptions(lr=0.1))
+        optimizer = make_optimizer(module, optimizer_options(lr=0.1))
         if state is not None:
             load_optimizer_tensors(optimizer, module, state)
         for _ in range(steps):

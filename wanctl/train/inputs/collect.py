@@ -51,7 +51,7 @@ class TrainingDataOptions:
     fps: float
     holdout: float
     seed: int
-    windows_per_clip: int | None = None
+    windows_per_clip: int | None
 
 
 def collect_clips(

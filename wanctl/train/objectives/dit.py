@@ -37,10 +37,10 @@ EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
 class NoiseLaw:
     """How noise levels are drawn; the fields are those of `train_dit.timesteps`."""
 
-    law: str = "logit_normal"
-    mean: float = 0.0
-    std: float = 1.0
-    shift: float = 3.0
+    law: str
+    mean: float
+    std: float
+    shift: float
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ MEASURED_WINDOWS = 256
 class VAELossWeights:
     """Weights of the terms; the fields are those of the recipe's `train_vae.loss` section."""
 
-    l1: float = 3.0
-    kl: float = 3e-6
-    perceptual: float = 3.0
-    perceptual_frames: int | None = None
+    l1: float
+    kl: float
+    perceptual: float
+    perceptual_frames: int | None
 
 
 class Reconstruction(nn.Module):

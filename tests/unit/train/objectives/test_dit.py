@@ -6,10 +6,11 @@ from wanctl.checkpoint.load import load_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.recipe.schema import TimestepsSection
 from wanctl.tasks.table import get_task
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
-from wanctl.train.loop import LoopOptions, train
+from wanctl.train.loop import train
 from wanctl.train.objectives.dit import (
     DiTObjective,
     DiTOptions,
@@ -17,7 +18,6 @@ from wanctl.train.objectives.dit import (
     NoiseLaw,
     PreviewOptions,
 )
-from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex
 
 CPU = torch.device("cpu")
@@ -69,18 +69,20 @@ def make(memory_footage, tmp_path):
             clips,
             EncodedData(latents.get, texts.get, captions),
             get_task("t2v"),
-            DiTOptions(NoiseLaw(), text_dropout, preview, seed=0),
+            DiTOptions(NoiseLaw(**TimestepsSection().model_dump()), text_dropout, preview, seed=0),
             metadata={"recipe": "x"},
         )
 
     return build
 
 
-def test_held_out_loss_falls_and_the_average_is_saved(make, tmp_path):
+def test_held_out_loss_falls_and_the_average_is_saved(
+    make, tmp_path, loop_options, optimizer_options
+):
     objective = make(held_out=True, batch_size=4)
     before = objective.evaluate(CPU)
-    options = LoopOptions(
-        steps=60, optimizer=OptimizerOptions(lr=3e-3), ema_decay=0.9, eval_every=30
+    options = loop_options(
+        steps=60, optimizer=optimizer_options(lr=3e-3), ema_decay=0.9, eval_every=30
     )
     outcome = train(objective, tmp_path / "dit", options, device=CPU)
     assert outcome.figures["loss"] < 0.8 * before["loss"]
@@ -167,9 +169,9 @@ def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames):
+def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames, loop_options):
     objective = make(shape=Shape(frames, 32, 32))
-    options = LoopOptions(steps=2, mixed_precision="bf16", ema_decay=0.9)
+    options = loop_options(steps=2, mixed_precision="bf16", ema_decay=0.9)
     assert train(objective, tmp_path / "dit", options, device=CPU).trained == 2
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 

@@ -7,9 +7,8 @@ from wanctl.checkpoint.load import load_vae, save_vae
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.train.inputs.windows import Shape, read_video
-from wanctl.train.loop import LoopOptions, train
-from wanctl.train.objectives.vae import VAELossWeights, VAEObjective
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.loop import train
+from wanctl.train.objectives.vae import VAEObjective
 from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.start import start_vae
 
@@ -20,24 +19,31 @@ SHAPE = VAEShape(
 )  # fmt: skip
 
 
-def objective(footage, **weights):
-    torch.manual_seed(0)
-    given = VAELossWeights(**{"l1": 1.0, "kl": 1e-6, "perceptual": 0.0, **weights})
-    return VAEObjective(
-        WanVAE(SHAPE),
-        footage,
-        given,
-        fps=8,
-        metadata={"recipe": "x"},
-        keep_statistics=False,
-    )
+@pytest.fixture
+def objective(loss_weights):
+    def build(footage, **weights):
+        torch.manual_seed(0)
+        return VAEObjective(
+            WanVAE(SHAPE),
+            footage,
+            loss_weights(**{"l1": 1.0, "kl": 1e-6, "perceptual": 0.0, **weights}),
+            fps=8,
+            metadata={"recipe": "x"},
+            keep_statistics=False,
+        )
+
+    return build
 
 
-def options(steps, **changes):
-    return LoopOptions(steps=steps, optimizer=OptimizerOptions(lr=3e-3), ema_decay=0.9, **changes)
+@pytest.fixture
+def options(loop_options, optimizer_options):
+    usual = {"optimizer": optimizer_options(lr=3e-3), "ema_decay": 0.9}
+    return lambda steps, **changes: loop_options(steps=steps, **usual, **changes)
 
 
-def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(memory_footage, tmp_path):
+def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(
+    memory_footage, tmp_path, objective, options
+):
     footage = memory_footage()
     trained = objective(footage)
     before = trained.evaluate(CPU)
@@ -56,7 +62,7 @@ def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(memory_f
     assert names == {"step-000025.png", "step-000025-1.mp4"}
 
 
-def test_given_weights_keep_their_statistics(memory_footage, tmp_path):
+def test_given_weights_keep_their_statistics(memory_footage, tmp_path, options, loss_weights):
     mean, std = (0.5, -0.25, 0.0, 1.0), (2.0, 1.0, 0.5, 4.0)
     published = WanVAE(replace(SHAPE, latent_mean=mean, latent_std=std))
     save_vae(published, tmp_path / "published")
@@ -65,7 +71,7 @@ def test_given_weights_keep_their_statistics(memory_footage, tmp_path):
     trained = VAEObjective(
         vae,
         memory_footage(),
-        VAELossWeights(perceptual=0),
+        loss_weights(perceptual=0),
         fps=8,
         metadata={},
         keep_statistics=given,
@@ -75,7 +81,7 @@ def test_given_weights_keep_their_statistics(memory_footage, tmp_path):
     assert (saved.latent_mean, saved.latent_std) == (mean, std)
 
 
-def test_training_does_not_depend_on_the_statistics_in_use(memory_footage):
+def test_training_does_not_depend_on_the_statistics_in_use(memory_footage, objective):
     footage = memory_footage()
     plain, scaled = objective(footage), objective(footage)
     scaled.vae.shape = VAEShape(
@@ -88,7 +94,9 @@ def test_training_does_not_depend_on_the_statistics_in_use(memory_footage):
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)
 
 
-def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(memory_footage):
+def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(
+    memory_footage, objective
+):
     given = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
     trained = objective(memory_footage(), **given)
     microbatch = MicrobatchIndex(0, 4, 1)
@@ -105,14 +113,14 @@ def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(memory
     assert not torch.equal(first.per_sample, other.per_sample)
 
 
-def test_held_out_figures_are_the_same_every_time(memory_footage):
+def test_held_out_figures_are_the_same_every_time(memory_footage, objective):
     trained = objective(memory_footage(held_out=True))
     assert trained.eval_split == "held-out"
     assert trained.evaluate(CPU) == trained.evaluate(CPU)
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_bf16_trains_images_and_videos_on_cpu(memory_footage, tmp_path, frames):
+def test_bf16_trains_images_and_videos_on_cpu(memory_footage, tmp_path, frames, objective, options):
     trained = objective(memory_footage(Shape(frames, 32, 32)))
     outcome = train(trained, tmp_path, options(2, mixed_precision="bf16"), device=CPU)
     assert outcome.trained == 2
