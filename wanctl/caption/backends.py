@@ -1,9 +1,9 @@
-"""CAPTIONERS: who can write a caption, by the name that recipes use. Torch-free.
+"""CAPTIONERS: the caption backends by the name that recipes use. Does not import torch.
 
-A captioner takes clips in batches and gives every clip its captions, or none; the next backend of
-the recipe is asked for what is left. Sidecar files and sentences from measurements are built in.
-Models come as plug-ins: an entry point in the group `wanctl.captioners` whose object, called with
-`CaptionOptions`, gives a `Captioner`.
+A captioner takes clips in batches and returns captions for each clip, or none; clips without
+captions go to the next backend of the recipe. Sidecar files and sentences from measurements are
+built in. Models come as plug-ins: an entry point in the group `wanctl.captioners` whose object,
+called with `CaptionOptions`, returns a `Captioner`.
 """
 
 import json
@@ -22,12 +22,12 @@ GROUP = "wanctl.captioners"
 
 
 class CaptionError(UserError):
-    """A caption backend cannot run as the recipe asks."""
+    """A caption backend is unknown or cannot run with the settings of the recipe."""
 
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of a clip. Several of a clip differ in `variant`: long, short, ..."""
+    """One caption of a clip. The captions of a clip differ in `variant`: long, short, ..."""
 
     text: str
     variant: str = "default"
@@ -35,16 +35,17 @@ class Caption:
 
 @dataclass(frozen=True)
 class CaptionClip:
-    """What a captioner knows about a clip.
+    """The metadata of a clip that a captioner gets.
 
     Attributes:
         id: sixteen hex digits.
-        source: the footage.
+        source: path of the footage.
         shot: number of the shot in its footage, from 0.
         duration_s: seconds.
-        width: display pixels, as is `height`.
+        width: display pixels.
+        height: display pixels.
         has_audio: whether the footage has a sound track.
-        evidence: filter name -> its measurements, of the filters that the captioner asked for.
+        evidence: filter name -> its measurements, of the filters in `Captioner.evidence`.
     """
 
     id: str
@@ -59,38 +60,38 @@ class CaptionClip:
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """The recipe's `caption` section, as far as captioners are concerned."""
+    """The keys of the recipe's `caption` section that captioners use."""
 
     sidecar_dir: Path | None = None
 
 
 class Captioner(Protocol):
-    """Writes captions. `key` names everything that changes what it writes."""
+    """Protocol of a caption backend. `key` names everything that changes its captions."""
 
     @property
     def key(self) -> str:
-        """Short text that becomes part of a folder's name, e.g. a hash of model and prompt."""
+        """Short text that becomes part of a folder name, for example a hash of model and prompt."""
         ...
 
     @property
     def author(self) -> Literal["person", "rule", "model"]:
-        """Who words the caption; a model's work is kept, checked harder and never repeated."""
+        """Who writes the caption; captions of a model are stored and checked more strictly."""
         ...
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Filters whose measurements it wants to see, where there are any."""
+        """Filters whose measurements the captioner gets, where they exist."""
         ...
 
     def frames(self) -> FrameSpec | None:
-        """The frames it wants of every clip; None when it looks at none."""
+        """The frames to decode of every clip; None where it needs none."""
         ...
 
     def check(self) -> None:
-        """Make sure that it can run here, without loading a model.
+        """Verify that the captioner can run here, without loading a model.
 
         Raises:
-            UserError: what is missing and how to get it.
+            UserError: says what is missing and how to get it.
         """
         ...
 
@@ -101,17 +102,17 @@ class Captioner(Protocol):
 
         Args:
             clips: at most BATCH clips of any length.
-            frames: theirs, as `frames()` asked; None for each where it asked for none.
+            frames: the frames of each clip as specified by `frames()`; None where that is None.
         """
         ...
 
 
 class Sidecar:
-    """Text that somebody put beside the footage, or into the recipe's `sidecar_dir`.
+    """Captions from text files next to the footage, or in the recipe's `sidecar_dir`.
 
     NAME.txt holds one caption. NAME.json holds `{"caption": "..."}` or
-    `{"captions": {"long": "...", "short": "..."}}`; `{"shots": {"0": ...}}` gives single shots
-    their own, each in one of these forms or as plain text.
+    `{"captions": {"long": "...", "short": "..."}}`; `{"shots": {"0": ...}}` holds captions of
+    single shots, each in one of these forms or as plain text.
     """
 
     key = "v1"
@@ -122,24 +123,24 @@ class Sidecar:
         self.folder = options.sidecar_dir
 
     def frames(self) -> FrameSpec | None:
-        """Looks at no frames."""
+        """None: no frames are needed."""
         return None
 
     def check(self) -> None:
-        """The folder must exist where the recipe names one."""
+        """Raise CaptionError where the recipe names a folder that does not exist."""
         if self.folder is not None and not self.folder.is_dir():
             raise CaptionError(f"caption.sidecar_dir: {self.folder}: no such folder")
 
     def caption(
         self, clips: Sequence[CaptionClip], frames: Sequence[FrameBatch | None]
     ) -> list[list[Caption]]:
-        """Reads each footage's file once per batch."""
+        """Captions of the sidecar files; each file is read once per batch."""
         del frames
-        read: dict[Path, Any] = {}
+        contents: dict[Path, Any] = {}
         for clip in clips:
-            if clip.source not in read:
-                read[clip.source] = self._read(clip.source)
-        return [_captions_in(read[clip.source], clip.shot) for clip in clips]
+            if clip.source not in contents:
+                contents[clip.source] = self._read(clip.source)
+        return [_captions_in(contents[clip.source], clip.shot) for clip in clips]
 
     def _read(self, source: Path) -> Any:
         folder = self.folder or source.parent
@@ -163,15 +164,17 @@ def _captions_in(data: Any, shot: int) -> list[Caption]:
     shots = data.get("shots")
     if isinstance(shots, dict) and (own := _captions_in(shots.get(str(shot)), shot)):
         return own
-    found = [Caption(data["caption"])] if isinstance(data.get("caption"), str) else []
+    captions = [Caption(data["caption"])] if isinstance(data.get("caption"), str) else []
     variants = data.get("captions")
     if isinstance(variants, dict):
-        found += [Caption(text, name) for name, text in variants.items() if isinstance(text, str)]
-    return found
+        captions += [
+            Caption(text, name) for name, text in variants.items() if isinstance(text, str)
+        ]
+    return captions
 
 
 class Template:
-    """One factual sentence from what curation measured; never wrong, never vivid."""
+    """One factual sentence from the measurements of curation."""
 
     key = "v1"
     author: Literal["rule"] = "rule"
@@ -181,16 +184,16 @@ class Template:
         del options
 
     def frames(self) -> FrameSpec | None:
-        """Looks at no frames."""
+        """None: no frames are needed."""
         return None
 
     def check(self) -> None:
-        """Can always run."""
+        """Always succeeds: nothing has to be installed."""
 
     def caption(
         self, clips: Sequence[CaptionClip], frames: Sequence[FrameBatch | None]
     ) -> list[list[Caption]]:
-        """Always has one."""
+        """One sentence for every clip."""
         del frames
         return [
             [Caption(sentence(clip.duration_s, clip.width, clip.height, clip.evidence))]
@@ -205,15 +208,15 @@ CAPTIONERS: dict[str, Callable[[CaptionOptions], Captioner]] = {
 
 
 def captioner_names() -> tuple[str, ...]:
-    """Every backend a recipe may name, plug-ins included; none of them is imported."""
+    """Names of all backends, plug-ins included; none of them is imported."""
     return tuple(sorted({*CAPTIONERS, *(point.name for point in entry_points(group=GROUP))}))
 
 
 def build_captioner(name: str, options: CaptionOptions) -> Captioner:
-    """Make the backend called `name`.
+    """Build the backend called `name`.
 
     Raises:
-        CaptionError: there is none, or its plug-in cannot be imported.
+        CaptionError: no backend has this name, or its plug-in cannot be imported.
     """
     if name in CAPTIONERS:
         return CAPTIONERS[name](options)

@@ -1,11 +1,14 @@
-"""What a caption must not be. Two public data sets shipped one caption thousands of times."""
+"""Checks of captions: empty, too long, refusals, missing quotes, and repeats.
+
+Two public data sets shipped one caption thousands of times.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-# umT5 reads 512 tokens, some 2,000 characters of English; a model that goes on is rambling.
+# umT5 reads 512 tokens, some 2,000 characters of English; longer output of a model is rambling.
 MAX_CHARACTERS = 3000
 MANY_SOURCES = 3
 
@@ -24,8 +27,8 @@ _REFUSAL = re.compile(
 )
 
 
-def tidy(text: str, *, strip_opener: bool = False) -> str:
-    """White space made single; with `strip_opener`, "The video shows a dog" becomes "A dog"."""
+def normalise(text: str, *, strip_opener: bool = False) -> str:
+    """Collapse white space; with `strip_opener`, "The video shows a dog" becomes "A dog"."""
     text = " ".join(text.split())
     if not strip_opener:
         return text
@@ -33,10 +36,10 @@ def tidy(text: str, *, strip_opener: bool = False) -> str:
     return rest[:1].upper() + rest[1:] if rest else text
 
 
-def problem(text: str, author: Literal["person", "rule", "model"]) -> str:
-    """Why a tidy caption cannot be used; empty where it can.
+def caption_problem(text: str, author: Literal["person", "rule", "model"]) -> str:
+    """Return why a normalised caption cannot be used; empty where it can.
 
-    People may write at any length and begin as they like; models may not.
+    Length and refusals are checked for models only, not for people.
     """
     if not any(character.isalnum() for character in text):
         return "is empty"
@@ -48,17 +51,17 @@ def problem(text: str, author: Literal["person", "rule", "model"]) -> str:
 
 
 def unquoted(caption: str, texts: Iterable[str]) -> list[str]:
-    """Strings read in the picture that a caption does not contain.
+    """Return the OCR strings that a caption does not contain.
 
-    Case, spaces, marks, and full or half width do not count; a single letter or digit is too
-    short to ask for, a single Chinese character is not.
+    Case, spaces, punctuation, and full or half width are ignored. A single letter or digit is too
+    short to be required; a single Chinese character is not.
     """
-    said = _bare(caption)
-    return [text for text in texts if _asked_for(bare := _bare(text)) and bare not in said]
+    content = _bare(caption)
+    return [text for text in texts if _is_required(bare := _bare(text)) and bare not in content]
 
 
 def with_quotes(caption: str, missing: Sequence[str]) -> str:
-    """The caption, followed by the strings that it left out, in its own language."""
+    """Append a sentence with the missing strings to a caption, in the caption's language."""
     if any("\u4e00" <= character <= "\u9fff" for character in caption):
         return f"{caption}画面中的文字写着{'、'.join(f'“{text}”' for text in missing)}。"
     quoted = ", ".join(f'"{text}"' for text in missing)
@@ -70,26 +73,26 @@ def _bare(text: str) -> str:
     return "".join(character for character in plain if character.isalnum())
 
 
-def _asked_for(bare: str) -> bool:
+def _is_required(bare: str) -> bool:
     return len(bare) > 1 or (bool(bare) and not bare.isascii())
 
 
-class DuplicateWatch:
-    """Notices captions that come back for many different sources.
+class DuplicateCaptions:
+    """Counts the sources of each caption, to find captions that many sources share.
 
-    Shots of one source may share a caption (a sidecar belongs to the whole file); unrelated
-    footage with the same words means that captions were mixed up or written by a stuck model.
+    Shots of one source may share a caption (a sidecar belongs to the whole file). Equal captions
+    of unrelated footage mean that captions were mixed up or that a model repeats itself.
     """
 
     def __init__(self) -> None:
         self._sources: dict[str, set[str]] = {}
 
     def add(self, text: str, source: str) -> None:
-        """Note that a clip of `source` got `text`."""
+        """Record that a clip of `source` has the caption `text`."""
         self._sources.setdefault(text.casefold(), set()).add(source)
 
     def repeated(self) -> Iterable[tuple[str, int]]:
-        """(caption, number of sources) of each one that MANY_SOURCES or more share."""
+        """Return (caption, number of sources) of each caption that MANY_SOURCES or more share."""
         return [
             (text, len(sources))
             for text, sources in sorted(self._sources.items())

@@ -1,15 +1,15 @@
-"""Measurements in words: the template's sentence, and hints for models that look at frames."""
+"""Turns measurements into text: the template's sentence, and hints in the prompt of a model."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from wanctl.caption.camera import camera_words
+from wanctl.caption.camera import describe_camera
 
 Evidence = Mapping[str, Mapping[str, Any]]
 
-# A longer list of words is a page of text, not something to read out.
-_MAX_WORDS_SEEN = 12
+# A longer list is a page of text, not something to quote.
+_MAX_TEXTS = 12
 
 _TIER_WORDS = {
     "optimal": "with one subject in clear motion",
@@ -19,7 +19,7 @@ _TIER_WORDS = {
     "low_quality": "with crowded motion",
     "shaky": "with a shaking camera",
 }
-"""The motion filter's labels."""
+"""Label of the motion filter -> phrase."""
 
 CAPTION_PROMPT = (
     "Describe this video for somebody who cannot see it: who or what is in it and how many, what "
@@ -31,18 +31,18 @@ CAPTION_PROMPT = (
 
 
 def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> str:
-    """One sentence of facts. What was not measured is left out.
+    """Return one sentence of facts; facts that were not measured are left out.
 
     Args:
         duration_s: seconds.
         width: display pixels.
         height: display pixels.
-        evidence: filter name -> its measurements, and as `label` the class that the selection
-            sorted the clip into.
+        evidence: filter name -> its measurements, with the clip's label in the selection as
+            `label`.
     """
     facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
     looks = f", {_listed(facts)}" if facts else ""
-    text = _text_seen(evidence)
+    text = _visible_text_phrase(evidence)
     return (
         f"A {_seconds(duration_s)} {_orientation(width, height)} video of {width} by {height} "
         f"pixels{looks}{f', {text}' if text else ''}."
@@ -50,17 +50,18 @@ def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> 
 
 
 def with_hints(prompt: str, evidence: Evidence) -> str:
-    """The prompt for a model, followed by measured facts it should agree with."""
+    """Return the prompt for a model, followed by the measured facts."""
     facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
-    hints = [*facts, *([text] if (text := _text_seen(evidence)) else [])]
-    told = f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
-    return f"{told} Quote the text exactly as it is written." if words_seen(evidence) else told
+    seen = _visible_text_phrase(evidence)
+    hints = [*facts, *([seen] if seen else [])]
+    text = f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
+    return f"{text} Quote the text exactly as it is written." if visible_texts(evidence) else text
 
 
-def words_seen(evidence: Evidence) -> list[str]:
-    """Strings that were read in the picture, each once; what a caption has to quote."""
+def visible_texts(evidence: Evidence) -> list[str]:
+    """Return the strings that OCR read in the frames, each once: a caption has to quote them."""
     texts = evidence.get("ocr", {}).get("texts") or ()
-    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))[:_MAX_WORDS_SEEN]
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))[:_MAX_TEXTS]
 
 
 def _seconds(duration_s: float) -> str:
@@ -74,7 +75,7 @@ def _orientation(width: int, height: int) -> str:
 
 
 def _light(evidence: Evidence) -> list[str]:
-    """From the mean luma, 0 to 255; the bounds halve and double a mid-grey exposure."""
+    """Brightness from the mean luma, 0 to 255; the bounds are half and double mid-grey exposure."""
     luma = _middle(evidence, "exposure", "luma")
     if luma is None:
         return []
@@ -82,7 +83,7 @@ def _light(evidence: Evidence) -> list[str]:
 
 
 def _focus(evidence: Evidence) -> list[str]:
-    """From the width of the sharpest edges in pixels: 0.3 to 0.6 in sharp footage."""
+    """Focus from the width of the sharpest edges in pixels: 0.3 to 0.6 in sharp footage."""
     width_px = _middle(evidence, "blur", "width")
     if not width_px:
         return []
@@ -90,28 +91,28 @@ def _focus(evidence: Evidence) -> list[str]:
 
 
 def _motion(evidence: Evidence) -> list[str]:
-    """The selection's motion tier and the camera's path."""
+    """The motion tier of the selection and the camera motion."""
     motion = evidence.get("motion", {})
     tier = _TIER_WORDS.get(motion.get("label") or "")
-    camera = camera_words(motion)
+    camera = describe_camera(motion)
     return [*([tier] if tier else []), *([camera] if camera else [])]
 
 
-def _text_seen(evidence: Evidence) -> str:
-    if words := words_seen(evidence):
-        quoted = ", ".join(f'"{word}"' for word in words)
+def _visible_text_phrase(evidence: Evidence) -> str:
+    if texts := visible_texts(evidence):
+        quoted = ", ".join(f'"{text}"' for text in texts)
         return f"with the text {quoted}"
     frames = evidence.get("ocr", {}).get("polygons") or ()
     return "with text in the picture" if 2 * sum(map(bool, frames)) > len(frames) else ""
 
 
 def _middle(evidence: Evidence, name: str, column: str) -> float | None:
-    """Median of a measurement over frames; None where it was not taken."""
+    """Median of a measurement over frames; None where it was not measured."""
     values = evidence.get(name, {}).get(column)
     if isinstance(values, int | float):
         return float(values)
     return median(values) if values else None
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _listed(phrases: Sequence[str]) -> str:
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)

@@ -1,8 +1,8 @@
-"""`wanctl caption`: the backends of the recipe, in order, until every kept clip has its words.
+"""`wanctl caption`: runs the backends of the recipe in order until every kept clip has a caption.
 
-One part of `captions/NAME@KEY/` per part of `clips/`. What a model wrote is kept: only clips that
-it has not captioned yet are asked for again. Sidecars and templates cost nothing, so they are
-read anew each time and an edited file takes effect.
+Writes one part of `captions/NAME@KEY/` per part of `clips/`. Captions of a model are kept: it runs
+only on clips that it has not captioned yet. Sidecars and templates cost nothing, so they are read
+again each time and an edited file takes effect.
 """
 
 from collections import Counter
@@ -18,8 +18,14 @@ from wanctl.caption.backends import (
     CaptionOptions,
     build_captioner,
 )
-from wanctl.caption.checks import DuplicateWatch, problem, tidy, unquoted, with_quotes
-from wanctl.caption.prompt import words_seen
+from wanctl.caption.checks import (
+    DuplicateCaptions,
+    caption_problem,
+    normalise,
+    unquoted,
+    with_quotes,
+)
+from wanctl.caption.prompt import visible_texts
 from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import latest_table, record_tables
@@ -32,13 +38,13 @@ from wanctl.video.frames import FrameBatch, FrameSpec
 from wanctl.video.worker_pool import DecodePool, Failure
 
 BATCH = 16
-"""Clips a captioner gets at a time."""
+"""Number of clips that a captioner gets at a time."""
 
 Row = dict[str, Any]
 
 
 def caption(loaded: LoadedRecipe, out: Path) -> None:
-    """Caption the kept clips of a data set; prints counts per backend.
+    """Caption the kept clips of a data set and log counts per backend.
 
     Args:
         loaded: the recipe; its `caption`, `dataset` and `curate.decode` sections are used.
@@ -65,11 +71,11 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
             run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
     everything = dataset.clips(["id"])["id"].to_pylist() if kept is None else kept
     refresh_captions(dataset, set(everything))
-    run.tell()
+    run.log_summary()
 
 
 class _Run:
-    """One pass over the data set, and what came of it."""
+    """One pass over the data set with its counts."""
 
     def __init__(
         self, dataset: DatasetDir, captioners: dict[str, Captioner], recipe: Recipe
@@ -79,7 +85,7 @@ class _Run:
         self.decode = recipe.curate.decode
         self.counts: Counter[str] = Counter()
         self.without: list[str] = []
-        self.duplicates = DuplicateWatch()
+        self.duplicates = DuplicateCaptions()
         self.labels = _labels(dataset, recipe.dataset.selection)
         self.quote_text = recipe.caption.quote_text
         self.unquoted = 0
@@ -91,16 +97,16 @@ class _Run:
             table = f"captions/{name}@{captioner.key}"
             old = self._kept_rows(table, part) if captioner.author == "model" else []
             done = {row["id"] for row in old}
-            asked = [row for row in left if row["id"] not in done]
-            given = old
-            for new in self._ask(name, captioner, part, asked) if asked else ():
-                given = sorted(given + new, key=_order)
-                if captioner.author == "model":  # killed now, the run loses one batch at most
-                    self.dataset.write_part(table, part, given)
-            if given or self.dataset.has_part(table, part):
-                self.dataset.write_part(table, part, given)
-            done |= {row["id"] for row in given}
-            self._count(name, captioner, left, given)
+            pending = [row for row in left if row["id"] not in done]
+            captions = old
+            for new in self._run_captioner(name, captioner, part, pending) if pending else ():
+                captions = sorted(captions + new, key=_order)
+                if captioner.author == "model":  # a kill loses one batch at most
+                    self.dataset.write_part(table, part, captions)
+            if captions or self.dataset.has_part(table, part):
+                self.dataset.write_part(table, part, captions)
+            done |= {row["id"] for row in captions}
+            self._count(name, captioner, left, captions)
             bar.advance(sum(row["id"] in done for row in left), name)
             left = [row for row in left if row["id"] not in done]
         bar.advance(len(left))
@@ -111,10 +117,10 @@ class _Run:
             return []
         return self.dataset.read(table, parts=[part]).to_pylist()
 
-    def _ask(
+    def _run_captioner(
         self, name: str, captioner: Captioner, part: str, rows: Sequence[Row]
     ) -> Iterator[list[Row]]:
-        """Captions that a backend gives and that pass the checks, batch by batch."""
+        """Yield the caption rows of each batch of clips that pass the checks."""
         evidence = {each: self._evidence(each, part) for each in captioner.evidence}
         clips = [_clip(row, evidence, self.labels) for row in rows]
         spec = captioner.frames()
@@ -134,8 +140,8 @@ class _Run:
     def _quoting(
         self, captioner: Captioner, clip: CaptionClip, captions: Sequence[Caption]
     ) -> list[Caption]:
-        """Captions of a model that was shown the OCR's strings, made to contain them."""
-        texts = words_seen(clip.evidence) if captioner.author == "model" else []
+        """Apply `caption.quote_text` to captions of a model that gets OCR strings."""
+        texts = visible_texts(clip.evidence) if captioner.author == "model" else []
         kept = []
         for each in captions:
             missing = unquoted(each.text, texts) if self.quote_text != "ignore" else []
@@ -148,7 +154,7 @@ class _Run:
         return kept
 
     def _frames(self, rows: Sequence[Row], spec: FrameSpec) -> Iterator[FrameBatch | None]:
-        """Decoded frames of each clip; None, with a warning, where that fails."""
+        """Decoded frames of each clip; None, with a warning, where decoding fails."""
         tasks = (
             (
                 Path(row["source"]), row["start_pts"], row["end_pts"], [spec],
@@ -174,23 +180,23 @@ class _Run:
         return {row["id"]: row for row in self.dataset.read(table, parts=[part]).to_pylist()}
 
     def _count(
-        self, name: str, captioner: Captioner, asked: Sequence[Row], given: Sequence[Row]
+        self, name: str, captioner: Captioner, clips: Sequence[Row], captions: Sequence[Row]
     ) -> None:
-        sources = {row["id"]: row["source"] for row in asked}
-        self.counts[name] += len({row["id"] for row in given} & set(sources))
+        sources = {row["id"]: row["source"] for row in clips}
+        self.counts[name] += len({row["id"] for row in captions} & set(sources))
         if captioner.author != "rule":
-            for row in given:
+            for row in captions:
                 if row["id"] in sources:
                     self.duplicates.add(row["text"], sources[row["id"]])
 
-    def tell(self) -> None:
-        """Say how many clips each backend captioned and what looks wrong."""
+    def log_summary(self) -> None:
+        """Log how many clips each backend captioned, and warnings."""
         counts = ", ".join(f"{name} {self.counts[name]}" for name in self.captioners)
         log.info("captioned %d clips: %s", sum(self.counts.values()), counts)
         if self.unquoted:
-            done = {"append": "it was added", "drop": "they were dropped"}[self.quote_text]
+            action = {"append": "it was added", "drop": "they were dropped"}[self.quote_text]
             log.warning(
-                "%d captions did not quote the text in the picture; %s", self.unquoted, done
+                "%d captions did not quote the text in the picture; %s", self.unquoted, action
             )
         for text, sources in self.duplicates.repeated():
             log.warning("%d different sources share one caption: %.60r", sources, text)
@@ -205,15 +211,15 @@ class _Run:
 
 
 def _kept(dataset: DatasetDir, selection: str) -> set[str] | None:
-    """Ids of the kept clips; None, meaning all, where nothing has been selected yet."""
+    """Ids of the kept clips; None (all clips) where nothing has been selected yet."""
     table = f"selections/{selection}"
     names = dataset.tables("selections")
     if table not in names:
         if names:
-            there = ", ".join(name.removeprefix("selections/") for name in names)
+            known = ", ".join(name.removeprefix("selections/") for name in names)
             raise UserError(
                 f"dataset.selection: no selection named {selection!r} in {dataset.path} "
-                f"(there are: {there}); `wanctl data select` makes one"
+                f"(there are: {known}); `wanctl data select` makes one"
             )
         log.info("nothing is selected yet; captioning all clips")
         return None
@@ -226,7 +232,7 @@ def _count(dataset: DatasetDir) -> int:
 
 
 def _labels(dataset: DatasetDir, selection: str) -> dict[str, dict[str, str]]:
-    """Kept clip -> filter -> the class it was sorted into; empty where nothing is selected."""
+    """Kept clip -> filter -> label of the clip; empty where nothing is selected."""
     table = f"selections/{selection}"
     if table not in dataset.tables("selections"):
         return {}
@@ -262,8 +268,8 @@ def _checked(
     name: str, captioner: Captioner, clip: CaptionClip, captions: Sequence[Caption]
 ) -> Iterator[Row]:
     for each in captions:
-        text = tidy(each.text, strip_opener=captioner.author == "model")
-        if why := problem(text, captioner.author):
+        text = normalise(each.text, strip_opener=captioner.author == "model")
+        if why := caption_problem(text, captioner.author):
             log.warning("%s (%s): the caption from %s %s", clip.source, clip.id, name, why)
             continue
         yield {"id": clip.id, "text": text, "variant": each.variant, "backend": name}

@@ -1,9 +1,9 @@
-"""How often characters are used, and drawing them so that rare ones come too.
+"""Character frequencies, and sampling that raises the share of rare characters.
 
-Without a corpus the only knowledge of use is GB 2312's own division, enumerated by Python's
-codec: 3,755 characters of level one (everyday use), 3,008 of level two, and the rest of what a
-font holds. The shares of the three are a convention (0.99, 0.009, 0.001), not a count; within a
-level all are equal. A corpus of the user's gives real counts.
+Without a corpus, frequencies come from GB 2312's own division, enumerated by Python's codec: 3,755
+characters of level one (everyday use), 3,008 of level two, and the other characters of a font. The
+shares of the three are a convention (0.99, 0.009, 0.001), not a count; within a level all are
+equal. A corpus of the user gives real counts.
 """
 
 import unicodedata
@@ -22,18 +22,18 @@ Scope = Literal["common", "gb2312", "font"]
 
 @cache
 def level_one() -> frozenset[str]:
-    """GB 2312 rows 16 to 55."""
+    """Characters of GB 2312 rows 16 to 55."""
     return frozenset(_rows(16, 55))
 
 
 @cache
 def level_two() -> frozenset[str]:
-    """GB 2312 rows 56 to 87."""
+    """Characters of GB 2312 rows 56 to 87."""
     return frozenset(_rows(56, 87))
 
 
 def tier(character: str) -> str:
-    """`common`, `less common` or `rare`; `latin` for what is no Chinese character."""
+    """`common`, `less common` or `rare`; `latin` for anything but Chinese characters."""
     if character in level_one():
         return "common"
     if character in level_two():
@@ -42,18 +42,18 @@ def tier(character: str) -> str:
 
 
 def is_han(character: str) -> bool:
-    """Whether it is a Chinese character."""
+    """Whether a character is a Chinese ideograph."""
     return unicodedata.name(character, "").startswith("CJK UNIFIED IDEOGRAPH")
 
 
 class Alphabet:
-    """Chinese characters of a font, each with its chance.
+    """Chinese characters of a font, each with its sampling probability.
 
     Args:
-        covered: what the font can draw.
-        scope: `common` is level one, `gb2312` both levels, `font` all it has.
-        counts: use of characters in a corpus; empty: the convention above.
-        balance: 0 draws them as they are used, 1 all alike.
+        covered: characters that the font can draw.
+        scope: `common` is level one, `gb2312` both levels, `font` all Chinese characters it has.
+        counts: occurrences in a corpus; empty: the convention of this module.
+        balance: 0 samples by frequency, 1 uniformly.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class Alphabet:
         sizes = Counter(tiers)
         prior = np.array([SHARES[name] / sizes[name] for name in tiers])
         if total := sum(counts[each] for each in self._characters):
-            # what the corpus never shows keeps a thousandth of the whole
+            # characters that the corpus lacks share a thousandth of the probability
             shown = np.array([counts[each] for each in self._characters]) / total
             prior = 0.999 * shown + 0.001 * prior / prior.sum()
         weights = prior ** (1 - balance)
-        self._chances = weights / weights.sum()
+        self._probabilities = weights / weights.sum()
 
     def __len__(self) -> int:
         return len(self._characters)
 
-    def draw(self, random: np.random.Generator, count: int) -> list[str]:
-        """So many characters."""
-        picked = random.choice(len(self._characters), size=count, p=self._chances)
+    def sample(self, random: np.random.Generator, count: int) -> list[str]:
+        """Sample `count` characters with replacement."""
+        picked = random.choice(len(self._characters), size=count, p=self._probabilities)
         return [self._characters[index] for index in picked]
 
 

@@ -1,4 +1,4 @@
-"""Lines of text set into a picture, horizontally or in columns, and where each came to stand."""
+"""Draws lines of text into an image, horizontally or in columns, and returns their boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from wanctl.video.frames import Box
 
 Direction = Literal["horizontal", "vertical"]
 
-# WCAG's bound for text that everybody can read
+# WCAG 2.2, success criterion 1.4.3
 MIN_CONTRAST = 4.5
 LINE_STEP = 1.3
 MIN_PX = 14
-"""Smaller characters than this no reader tells apart."""
+"""Height below which OCR cannot tell characters apart."""
 
 
 class NoRoomError(ValueError):
@@ -25,19 +25,18 @@ class NoRoomError(ValueError):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A finished picture.
+class TextImage:
+    """An image with the text that was drawn into it.
 
     Attributes:
-        picture: (H, W, 3) uint8.
-        lines: of each line, the boxes of its cells: one of a horizontal line, one per character
-            of a column.
+        pixels: (H, W, 3) uint8.
+        lines: the boxes of each line: one of a horizontal line, one per character of a column.
         size_px: height of a character cell.
         ink: RGB of the text.
-        outlined: whether it has a rim in the opposite brightness.
+        outlined: whether the characters have an outline in black or white.
     """
 
-    picture: np.ndarray
+    pixels: np.ndarray
     lines: Sequence[Sequence[Box]]
     size_px: int
     ink: tuple[int, int, int]
@@ -45,33 +44,33 @@ class Drawn:
 
 
 def has_ink(font: Font, character: str) -> bool:
-    """Whether the font really draws something for a character its table lists."""
+    """Whether the font's glyph of a character has any ink."""
     return _face(font, 32).getmask(character).getbbox() is not None
 
 
 def draw(
     random: np.random.Generator,
-    ground: np.ndarray,
+    background: np.ndarray,
     lines: Sequence[str],
     font: Font,
     direction: Direction,
     *,
     plain: bool,
-) -> Drawn:
-    """Set lines somewhere on a ground, as large as fits or down to half of that.
+) -> TextImage:
+    """Draw lines at a random place, between the largest size that fits and half of it.
 
     Args:
         random: draws size, place and colour.
-        ground: (H, W, 3) uint8.
+        background: (H, W, 3) uint8.
         lines: text, without line breaks.
-        font: covers all characters.
-        direction: `vertical` sets columns from right to left.
+        font: has to cover all characters.
+        direction: `vertical` draws columns from right to left.
         plain: black ink.
 
     Raises:
         NoRoomError: the text would be smaller than MIN_PX.
     """
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     room = (round(width * 0.92), round(height * 0.92))
     largest = _largest(lines, font, direction, room)
     if largest < MIN_PX:
@@ -81,11 +80,11 @@ def draw(
     x = int(random.integers(0, width - block[0] + 1))
     y = int(random.integers(0, height - block[1] + 1))
     cells = _place(lines, font, direction, size, (x, y))
-    under = ground[y : y + block[1], x : x + block[0]]
+    under = background[y : y + block[1], x : x + block[0]]
     ink = (0, 0, 0) if plain else _ink(random, under)
     outlined = not plain and _contrast_spread(under, ink) < MIN_CONTRAST
-    picture = Image.fromarray(ground)
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(background)
+    canvas = ImageDraw.Draw(image)
     rim = (255, 255, 255) if _luminance(np.array(ink)) < 0.18 else (0, 0, 0)
     face = _face(font, size)
     for line, boxes in zip(lines, cells, strict=True):
@@ -93,7 +92,7 @@ def draw(
         for part, box in zip(parts, boxes, strict=True):
             middle = _middle(box)
             at = (box.x + 1, middle[1]) if direction == "horizontal" else middle
-            pen.text(
+            canvas.text(
                 at,
                 part,
                 font=face,
@@ -102,7 +101,7 @@ def draw(
                 stroke_width=max(1, size // 16) if outlined else 0,
                 stroke_fill=rim,
             )
-    return Drawn(np.asarray(picture), cells, size, ink, outlined)
+    return TextImage(np.asarray(image), cells, size, ink, outlined)
 
 
 @lru_cache(maxsize=256)
@@ -152,17 +151,17 @@ def _middle(box: Box) -> tuple[float, float]:
 
 
 def _ink(random: np.random.Generator, under: np.ndarray) -> tuple[int, int, int]:
-    """A colour that stands out from what is under it: drawn until one does, else black or white."""
-    ground = _luminance(under.reshape(-1, 3).mean(axis=0))
+    """A random colour with enough contrast; black or white after 20 failed attempts."""
+    background = _luminance(under.reshape(-1, 3).mean(axis=0))
     for _ in range(20):
         colour = random.integers(0, 256, 3)
-        if _contrast(_luminance(colour), ground) >= MIN_CONTRAST:
+        if _contrast(_luminance(colour), background) >= MIN_CONTRAST:
             return (int(colour[0]), int(colour[1]), int(colour[2]))
-    return (255, 255, 255) if ground < 0.18 else (0, 0, 0)
+    return (255, 255, 255) if background < 0.18 else (0, 0, 0)
 
 
 def _contrast_spread(under: np.ndarray, ink: tuple[int, int, int]) -> float:
-    """Contrast with the part of the ground that is nearest to the ink (its 5 %)."""
+    """Contrast of the ink with the background: the 5th percentile over its pixels."""
     values = _luminance(under.reshape(-1, 3))
     own = float(_luminance(np.array(ink)))
     return float(np.quantile([_contrast(own, float(value)) for value in values[::16]], 0.05))

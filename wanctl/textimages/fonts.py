@@ -1,4 +1,4 @@
-"""Fonts that are here, which characters each can draw, and under which licence it comes."""
+"""Finds installed fonts, the characters that each can draw, and its licence."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ MIN_CHINESE = 0.99
 
 
 class FontError(UserError):
-    """No font can draw what is asked for."""
+    """No font covers a requested language."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Font:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """`zh`, `en`: what it can be used for."""
+        """The languages that the font covers: `zh`, `en`."""
         common = level_one()
         chinese = len(self.covered & common) >= MIN_CHINESE * len(common)
         latin = self.covered >= LATIN
@@ -49,7 +49,7 @@ class Font:
 def find_fonts(folder: Path | None) -> list[Font]:
     """Fonts in a folder; without one, those of the system and of installed Python packages.
 
-    Files that are damaged, bitmaps or symbols are passed over. The order hangs on names alone.
+    Damaged files, bitmap fonts and symbol fonts are skipped. The order depends on names alone.
     """
     if folder is not None and not folder.is_dir():
         raise FontError(f"text_images.fonts: {folder}: no such folder")
@@ -60,14 +60,14 @@ def find_fonts(folder: Path | None) -> list[Font]:
 
 
 def pick_fonts(fonts: list[Font], languages: tuple[str, ...]) -> dict[str, list[Font]]:
-    """Fonts per language.
+    """Language -> the fonts that cover it.
 
     Raises:
-        FontError: a language has none.
+        FontError: no font covers a language.
     """
     chosen = {lang: [font for font in fonts if lang in font.languages] for lang in languages}
-    for lang, found in chosen.items():
-        if not found:
+    for lang, suitable in chosen.items():
+        if not suitable:
             hint = " (`pip install pylopdf-fonts-zh-cn` brings Noto Sans SC and Noto Serif SC)"
             raise FontError(
                 f"text_images.languages: no font for {lang!r} among {len(fonts)}; set "

@@ -1,7 +1,7 @@
-"""Reading a drawn picture back: does an OCR model see what was written?
+"""Reads a text image back with OCR to find out whether the text is legible.
 
-The font's own table, not this, says that a glyph is right: readers pass over malformed strokes.
-What a reader cannot make out at all is too small, too pale or too crowded to learn from.
+OCR does not verify glyphs (it tolerates malformed strokes; the font's own table is the authority).
+Text that it cannot read at all is too small, too pale or too crowded to learn from.
 """
 
 import unicodedata
@@ -15,13 +15,13 @@ from wanctl.errors import UserError
 from wanctl.video.frames import Box
 
 
-class Reading(NamedTuple):
-    """What came back.
+class ReadbackResult(NamedTuple):
+    """How well OCR read the drawn lines.
 
     Attributes:
-        error: edit distance by length, over characters that the reader knows; 0 is all right.
-        judged: how many of the characters the reader knows.
-        missed: characters it knows and did not give back.
+        error: edit distance divided by length, over the characters that the OCR model knows.
+        judged: number of drawn characters that the model knows.
+        missed: known characters that the model did not return.
     """
 
     error: float
@@ -29,28 +29,30 @@ class Reading(NamedTuple):
     missed: str
 
 
-def read_back(picture: np.ndarray, lines: Sequence[str], cells: Sequence[Sequence[Box]]) -> Reading:
-    """Compare lines with what PP-OCR reads at their places.
+def read_back(
+    image: np.ndarray, lines: Sequence[str], cells: Sequence[Sequence[Box]]
+) -> ReadbackResult:
+    """Compare lines with what PP-OCR reads in their boxes.
 
     Args:
-        picture: (H, W, 3) uint8.
-        lines: what was written.
-        cells: their boxes, as `Drawn.lines`; columns are laid on their side cell by cell.
+        image: (H, W, 3) uint8.
+        lines: the strings that were drawn.
+        cells: their boxes, as in `TextImage.lines`; the cells of a column are joined to a row.
     """
     reader, alphabet = _reader()
     wrong, judged, missed = 0, 0, ""
     for line, boxes in zip(lines, cells, strict=True):
-        strip = np.concatenate([_cut(picture, box) for box in boxes], axis=1)
-        wanted = "".join(each for each in _plain(line) if each in alphabet)
-        got = _plain(reader(strip))
-        judged += len(wanted)
-        wrong += distance(wanted, got)
-        missed += "".join(each for each in wanted if each not in got)
-    return Reading(wrong / judged if judged else 0.0, judged, missed)
+        strip = np.concatenate([_cut(image, box) for box in boxes], axis=1)
+        expected = "".join(each for each in _plain(line) if each in alphabet)
+        text = _plain(reader(strip))
+        judged += len(expected)
+        wrong += edit_distance(expected, text)
+        missed += "".join(each for each in expected if each not in text)
+    return ReadbackResult(wrong / judged if judged else 0.0, judged, missed)
 
 
-def distance(one: str, other: str) -> int:
-    """Levenshtein's edit distance."""
+def edit_distance(one: str, other: str) -> int:
+    """Levenshtein distance of two strings."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         last, row[0] = row[0], i
@@ -60,19 +62,19 @@ def distance(one: str, other: str) -> int:
 
 
 def _plain(text: str) -> str:
-    # readers give full-width and half-width forms for the same mark, and drop spaces
+    # OCR returns full-width and half-width forms of the same mark, and drops spaces
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
-def _cut(picture: np.ndarray, box: Box) -> np.ndarray:
-    cell = picture[max(0, box.y) : box.y + box.height, max(0, box.x) : box.x + box.width]
+def _cut(image: np.ndarray, box: Box) -> np.ndarray:
+    cell = image[max(0, box.y) : box.y + box.height, max(0, box.x) : box.x + box.width]
     missing = ((0, box.height - cell.shape[0]), (0, box.width - cell.shape[1]), (0, 0))
     return np.pad(cell, missing, mode="edge")
 
 
 @cache
 def _reader() -> tuple[Any, frozenset[str]]:
-    """A function picture -> text, and the characters it can give. Loaded once per process."""
+    """A function image -> text and the characters that it knows; loaded once per process."""
     try:
         from rapidocr import RapidOCR  # noqa: PLC0415
     except ImportError as error:
@@ -83,8 +85,8 @@ def _reader() -> tuple[Any, frozenset[str]]:
     engine: Any = RapidOCR(params={"Global.log_level": "critical"})
 
     def read(strip: np.ndarray) -> str:
-        found = engine(strip[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
-        return str(found.txts[0]) if found.txts else ""
+        output = engine(strip[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
+        return str(output.txts[0]) if output.txts else ""
 
     read(np.full((48, 96, 3), 255, np.uint8))  # the model is loaded at its first use
     return read, frozenset(engine.text_rec.postprocess_op.character)

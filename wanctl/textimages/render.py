@@ -1,7 +1,7 @@
-"""Renders one part of a set of text pictures; runs in worker processes.
+"""Renders one part of a set of text images; runs in worker processes.
 
-Picture number i is a function of the settings, the fonts and i alone, so that a set comes out the
-same whichever process draws which part, and however often it is interrupted.
+Image number i depends on the settings, the fonts and i alone, so that a set is the same whichever
+process draws which part, and however often the run is interrupted.
 """
 
 import hashlib
@@ -16,24 +16,24 @@ import numpy as np
 from PIL import Image
 
 from wanctl.data.dataset import clip_id
+from wanctl.textimages.backgrounds import composed_background, white_background
+from wanctl.textimages.captions import write_captions
 from wanctl.textimages.characters import Alphabet, Scope, tier
-from wanctl.textimages.drawing import Direction, Drawn, NoRoomError, draw, has_ink
+from wanctl.textimages.drawing import Direction, NoRoomError, TextImage, draw, has_ink
 from wanctl.textimages.fonts import Font, find_fonts, pick_fonts
-from wanctl.textimages.grounds import composed, white
-from wanctl.textimages.readback import Reading, read_back
-from wanctl.textimages.strings import Corpus, chinese, english, upright
-from wanctl.textimages.words import captions
+from wanctl.textimages.readback import ReadbackResult, read_back
+from wanctl.textimages.strings import Corpus, chinese, english, han_only
 from wanctl.video.encode import write_png
 
 PART = 64
-"""Pictures of one part."""
+"""Images per part."""
 TRIES = 6
-"""Strings that are tried for one picture before its number stays empty."""
+"""Strings that are tried for one image before its number stays empty."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that decides what is drawn; the recipe's `text_images` says it in words."""
+class RenderSettings:
+    """Everything that decides what is drawn; the recipe's `text_images` describes each field."""
 
     num_images: int
     height: int
@@ -54,8 +54,18 @@ class Settings:
 
 
 @dataclass
-class Tally:
-    """Counts over pictures, by tier of character (`common`, `less common`, `rare`, `latin`)."""
+class RenderCounts:
+    """Counts of images, and of characters by tier (`common`, `less common`, `rare`, `latin`).
+
+    Attributes:
+        made: images written.
+        given_up: image numbers for which no string was legible.
+        unread: strings that OCR could not read back.
+        too_long: strings that did not fit.
+        drawn: characters drawn.
+        judged: characters that OCR knows and was asked to read.
+        missed: judged characters that OCR did not return.
+    """
 
     made: int = 0
     given_up: int = 0
@@ -67,62 +77,62 @@ class Tally:
 
 
 def render_part(
-    settings: Settings, folder: Path, number: int
-) -> tuple[list[dict[str, Any]], Tally]:
-    """Draw the pictures of one part into `folder/images/part-NNNNN/`.
+    settings: RenderSettings, folder: Path, number: int
+) -> tuple[list[dict[str, Any]], RenderCounts]:
+    """Draw the images of one part into `folder/images/part-NNNNN/`.
 
     Returns:
-        Facts of each picture that came out, and the counts.
+        The metadata row of each image that was written, and the counts.
     """
-    workshop = _workshop(settings, folder)
-    tally = Tally()
+    renderer = _renderer(settings, folder)
+    counts = RenderCounts()
     rows = []
     last = min(settings.num_images, (number + 1) * PART)
     for index in range(number * PART, last):
-        row = workshop.picture(index, tally)
+        row = renderer.render(index, counts)
         if row is None:
-            tally.given_up += 1
+            counts.given_up += 1
             continue
-        tally.made += 1
+        counts.made += 1
         rows.append(row)
-    return rows, tally
+    return rows, counts
 
 
-class _Workshop:
-    """Fonts, corpus and grounds, loaded once per process."""
+class _Renderer:
+    """Draws images with the fonts, corpus and backgrounds, which are loaded once per process."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: RenderSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
         self._fonts = pick_fonts(find_fonts(settings.fonts), settings.languages)
         self._corpus = Corpus(settings.corpus)
-        counts = Counter("".join(self._corpus.chinese))
+        uses = Counter("".join(self._corpus.chinese))
         self._alphabets = {
-            font: Alphabet(font.covered, settings.characters, counts, settings.balance)
+            font: Alphabet(font.covered, settings.characters, uses, settings.balance)
             for font in self._fonts.get("zh", ())
         }
         self._frames = [_pixels(path) for path in sorted((folder / "grounds").glob("*.png"))]
 
-    def picture(self, index: int, tally: Tally) -> dict[str, Any] | None:
-        """One picture, written; None where no string came out legible."""
+    def render(self, index: int, counts: RenderCounts) -> dict[str, Any] | None:
+        """Write one image and return its metadata; None where no string was legible."""
         for attempt in range(TRIES):
             seeds = np.random.SeedSequence((self._settings.seed, index, attempt))
             random = np.random.Generator(np.random.Philox(seeds))
             try:
                 made = self._attempt(random)
             except NoRoomError:
-                tally.too_long += 1
+                counts.too_long += 1
                 continue
             if made is None:
                 continue
             drawn, facts = made
-            reading = self._judge(drawn, facts["lines"], tally)
-            if reading.error <= self._settings.max_error:
-                return self._written(index, drawn, facts, reading)
-            tally.unread += 1
+            result = self._check(drawn, facts["lines"], counts)
+            if result.error <= self._settings.max_error:
+                return self._write(index, drawn, facts, result)
+            counts.unread += 1
         return None
 
-    def _attempt(self, random: np.random.Generator) -> tuple[Drawn, dict[str, Any]] | None:
+    def _attempt(self, random: np.random.Generator) -> tuple[TextImage, dict[str, Any]] | None:
         settings = self._settings
         language = settings.languages[int(random.integers(len(settings.languages)))]
         font = self._fonts[language][int(random.integers(len(self._fonts[language])))]
@@ -133,16 +143,20 @@ class _Workshop:
             return None
         size = settings.height, settings.width
         plain = bool(random.random() < settings.plain_share)
-        kind, ground = ("white", white(*size)) if plain else composed(random, *size, self._frames)
-        drawn = draw(random, ground, lines, font, direction, plain=plain)
-        words = captions(random, lines, kind, direction, drawn.ink)
+        kind, background = (
+            ("white", white_background(*size))
+            if plain
+            else composed_background(random, *size, self._frames)
+        )
+        drawn = draw(random, background, lines, font, direction, plain=plain)
+        captions = write_captions(random, lines, kind, direction, drawn.ink)
         return drawn, {
             "lines": lines,
             "language": language,
             "font": font,
             "direction": direction,
             "ground": kind,
-            "captions": words,
+            "captions": captions,
         }
 
     def _lines(
@@ -160,26 +174,28 @@ class _Workshop:
             if not text and language == "zh":
                 text = chinese(random, self._alphabets[font], length)
             text = text or english(random, length)
-            text = upright(text) if direction == "vertical" else text
+            text = han_only(text) if direction == "vertical" else text
             lines.append("".join(each for each in text if each == " " or has_ink(font, each)))
         return [line for line in lines if line.strip()]
 
-    def _judge(self, drawn: Drawn, lines: Sequence[str], tally: Tally) -> Reading:
+    def _check(
+        self, drawn: TextImage, lines: Sequence[str], counts: RenderCounts
+    ) -> ReadbackResult:
         text = "".join("".join(lines).split())
-        tally.drawn.update(map(tier, text))
+        counts.drawn.update(map(tier, text))
         if not self._settings.check:
-            return Reading(0.0, 0, "")
-        reading = read_back(drawn.picture, lines, drawn.lines)
-        tally.judged.update(map(tier, text))
-        tally.missed.update(map(tier, reading.missed))
-        return reading
+            return ReadbackResult(0.0, 0, "")
+        result = read_back(drawn.pixels, lines, drawn.lines)
+        counts.judged.update(map(tier, text))
+        counts.missed.update(map(tier, result.missed))
+        return result
 
-    def _written(
-        self, index: int, drawn: Drawn, facts: Mapping[str, Any], reading: Reading
+    def _write(
+        self, index: int, drawn: TextImage, facts: Mapping[str, Any], result: ReadbackResult
     ) -> dict[str, Any]:
         name = f"images/part-{index // PART:05d}/{index:08d}.png"
         path = self._folder / name
-        write_png(path, drawn.picture)
+        write_png(path, drawn.pixels)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         font: Font = facts["font"]
         return {
@@ -195,10 +211,10 @@ class _Workshop:
             "font_licence": font.licence,
             "size_px": drawn.size_px,
             "ink": list(drawn.ink),
-            "boxes": [_around(boxes) for boxes in drawn.lines],
-            "read_error": round(reading.error, 4),
-            "height": drawn.picture.shape[0],
-            "width": drawn.picture.shape[1],
+            "boxes": [_bounding_box(boxes) for boxes in drawn.lines],
+            "read_error": round(result.error, 4),
+            "height": drawn.pixels.shape[0],
+            "width": drawn.pixels.shape[1],
         }
 
 
@@ -207,8 +223,8 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _around(boxes: Sequence[Any]) -> list[int]:
-    """x, y, width, height of several boxes together."""
+def _bounding_box(boxes: Sequence[Any]) -> list[int]:
+    """[x, y, width, height] of the smallest box that holds all boxes."""
     left, top = min(box.x for box in boxes), min(box.y for box in boxes)
     right = max(box.x + box.width for box in boxes)
     bottom = max(box.y + box.height for box in boxes)
@@ -216,5 +232,5 @@ def _around(boxes: Sequence[Any]) -> list[int]:
 
 
 @cache
-def _workshop(settings: Settings, folder: Path) -> _Workshop:
-    return _Workshop(settings, folder)
+def _renderer(settings: RenderSettings, folder: Path) -> _Renderer:
+    return _Renderer(settings, folder)

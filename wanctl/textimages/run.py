@@ -1,10 +1,11 @@
-"""`wanctl data text-images`: a data set directory of pictures of text.
+"""`wanctl data text-images`: a data set directory of images of text.
 
 TO/
-  images/part-00000/00000000.png   the pictures
+  images/part-00000/00000000.png   the images
   metadata.jsonl                   file_name, text, captions, font, boxes, ... of each
-  dataset.json, clips/, captions/, selections/   the same as one-frame clips, for training
-  grounds/                         frames of footage that were written on
+  dataset.json, clips/, captions/, selections/   the images as one-frame clips, for training
+  grounds/                         backgrounds: frames of footage and the user's images
+  words/part-00000.json            rows and counts of each finished part
   text_images.json, README.md      settings, fonts and their licences, counts
 """
 
@@ -25,32 +26,32 @@ from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.textimages.fonts import find_fonts, pick_fonts
-from wanctl.textimages.render import PART, Settings, Tally, render_part
+from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_part
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
 from wanctl.video.frames import FrameSpec
 from wanctl.video.worker_pool import DecodePool, Failure
 
 PART_LIMIT_S = 900.0
-MAX_GROUNDS = 48
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+MAX_BACKGROUNDS = 48
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 class TextImagesError(UserError):
-    """The pictures cannot be made as the recipe asks."""
+    """The images cannot be made with the settings of the recipe."""
 
 
 def text_images(loaded: LoadedRecipe, out: Path, to: Path) -> None:
-    """Draw pictures of text; goes on where an earlier run stopped.
+    """Draw images of text; an interrupted run is continued.
 
     Args:
         loaded: the recipe; `text_images`, `seed` and `curate.decode` are used.
-        out: the run folder; frames of its data set serve as grounds.
+        out: the run folder; frames of its data set serve as backgrounds.
         to: becomes a data set directory.
 
     Raises:
         FontError: no font for a language.
-        TextImagesError: the folder holds pictures of other settings.
+        TextImagesError: the folder holds images that were drawn with other settings.
     """
     folder = to.resolve()
     settings = _settings(loaded)
@@ -64,79 +65,81 @@ def text_images(loaded: LoadedRecipe, out: Path, to: Path) -> None:
     memory = int(decode.memory_gb * 2**30)
     with (
         DecodePool(decode.workers, PART_LIMIT_S, memory) as pool,
-        progress(settings.num_images, "text pictures") as bar,
+        progress(settings.num_images, "text images") as bar,
     ):
         if todo:
-            _prepare_grounds(loaded, out, folder, pool)
+            _prepare_backgrounds(loaded, out, folder, pool)
         bar.advance(settings.num_images - sum(_size(settings, number) for number in todo))
         tasks = ((settings, folder, number) for number in todo)
         for index, result in pool.map(render_part, tasks):
             if isinstance(result, Failure):
                 raise TextImagesError(f"text_images: {result.message}")
-            rows, tally = result
-            _keep(dataset, _part(todo[index]), rows, tally)
+            rows, counts = result
+            _write_part(dataset, _part(todo[index]), rows, counts)
             bar.advance(_size(settings, todo[index]))
-    tally = _finish(dataset, numbers, faces, settings)
+    counts = _finish(dataset, numbers, faces, settings)
     log.info(
-        "%d pictures in %s; train on them with --set dataset.path=%s and a bucket of 1 frame",
-        tally.made, folder, to,
+        "%d images in %s; train on them with --set dataset.path=%s and a bucket of 1 frame",
+        counts.made, folder, to,
     )  # fmt: skip
-    for line in _told(tally):
+    for line in _summary(counts):
         log.info(line)
 
 
-def _settings(loaded: LoadedRecipe) -> Settings:
+def _settings(loaded: LoadedRecipe) -> RenderSettings:
     section = loaded.recipe.text_images
     values: dict[str, Any] = {
         key: value for key, value in dict(section).items() if key != "grounds"
     }
-    return Settings(**values, seed=loaded.recipe.seed)
+    return RenderSettings(**values, seed=loaded.recipe.seed)
 
 
-def _check_unchanged(folder: Path, settings: Settings, fonts: Sequence[str]) -> None:
-    """Pictures of other settings cannot be mixed with new ones; more of the same can be made."""
+def _check_unchanged(folder: Path, settings: RenderSettings, fonts: Sequence[str]) -> None:
+    """Refuse to mix images of different settings; only `num_images` may grow."""
     path = folder / "text_images.json"
-    told = json.loads(json.dumps({**asdict(settings), "fonts_used": fonts}, default=str))
+    current = json.loads(json.dumps({**asdict(settings), "fonts_used": fonts}, default=str))
     if path.exists():
         before = json.loads(path.read_bytes())
-        changed = [key for key in told if before.get(key) != told[key] and key != "num_images"]
-        if changed or before["num_images"] > told["num_images"]:
+        changed = [
+            key for key in current if before.get(key) != current[key] and key != "num_images"
+        ]
+        if changed or before["num_images"] > current["num_images"]:
             raise TextImagesError(
-                f"{folder}: its pictures were drawn with other text_images "
+                f"{folder}: its images were drawn with other text_images "
                 f"({', '.join(changed or ['num_images'])}); restore them or name another folder"
             )
-        if before["num_images"] % PART and before["num_images"] < told["num_images"]:
-            # the last part was cut short; it is drawn again at full length
+        if before["num_images"] % PART and before["num_images"] < current["num_images"]:
+            # the last part was incomplete; it is drawn again at full length
             short = _part(before["num_images"] // PART)
             (folder / "clips" / f"{short}.parquet").unlink(missing_ok=True)
-    write_bytes(path, json.dumps(told, indent=1, ensure_ascii=False).encode())
+    write_bytes(path, json.dumps(current, indent=1, ensure_ascii=False).encode())
 
 
-def _prepare_grounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: DecodePool) -> None:
-    """Put pictures to write on into `grounds/`: the user's, and frames of the run's data set."""
+def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: DecodePool) -> None:
+    """Write backgrounds into `grounds/`: the user's images, and frames of the run's data set."""
     where = folder / "grounds"
     if where.exists():
         return
-    found: dict[str, Any] = {}
+    images: dict[str, Any] = {}
     section = loaded.recipe.text_images
     if section.grounds is not None:
         if not section.grounds.is_dir():
             raise TextImagesError(f"text_images.grounds: {section.grounds}: no such folder")
-        for path in sorted(section.grounds.rglob("*"))[:MAX_GROUNDS]:
-            if path.suffix.lower() in PICTURES:
-                with Image.open(path) as image:
-                    found[path.stem] = np.asarray(image.convert("RGB"))
+        for path in sorted(section.grounds.rglob("*"))[:MAX_BACKGROUNDS]:
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                with Image.open(path) as file:
+                    images[path.stem] = np.asarray(file.convert("RGB"))
     path = loaded.recipe.dataset.path or out / "dataset"
     if (path / "dataset.json").is_file() and path.resolve() != folder:
         dataset = DatasetDir.open(path)
         if dataset.has_part(f"selections/{loaded.recipe.dataset.selection}", ""):
             clips = kept_clips(dataset, loaded.recipe.dataset.selection)
-            clips = clips[:: max(1, len(clips) // MAX_GROUNDS)][:MAX_GROUNDS]
-            found |= _frames(clips, pool)
+            clips = clips[:: max(1, len(clips) // MAX_BACKGROUNDS)][:MAX_BACKGROUNDS]
+            images |= _frames(clips, pool)
     where.mkdir(parents=True)
-    for name, picture in found.items():
-        write_png(where / f"{name}.png", picture)
-    log.info("text pictures: %d frames and pictures to write on", len(found))
+    for name, image in images.items():
+        write_png(where / f"{name}.png", image)
+    log.info("text images: %d backgrounds from frames and images", len(images))
 
 
 def _frames(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, Any]:
@@ -152,21 +155,23 @@ def _frames(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, A
     }
 
 
-def _keep(dataset: DatasetDir, part: str, rows: Sequence[dict[str, Any]], tally: Tally) -> None:
-    """Write one part: words, captions, and last the clips, which make it done."""
-    text = json.dumps({"rows": rows, "tally": vars(tally)}, ensure_ascii=False)
+def _write_part(
+    dataset: DatasetDir, part: str, rows: Sequence[dict[str, Any]], counts: RenderCounts
+) -> None:
+    """Write one part: rows and counts, captions, and last the clips, which mark it as complete."""
+    text = json.dumps({"rows": rows, "tally": vars(counts)}, ensure_ascii=False)
     write_bytes(dataset.path / "words" / f"{part}.json", text.encode())
-    words = [
+    captions = [
         {"id": row["id"], "text": row[f"caption_{lang}"], "variant": lang, "backend": "rendered"}
         for row in rows
         for lang in sorted(("en", "zh"), key=lambda lang, own=row["language"]: lang != own)
     ]
-    dataset.write_part("captions/rendered@v1", part, words)
+    dataset.write_part("captions/rendered@v1", part, captions)
     dataset.write_part("clips", part, [_clip(dataset.path, row) for row in rows])
 
 
 def _clip(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A picture as a clip of one frame; FFmpeg gives pictures 1/25 s."""
+    """An image as a clip of one frame; FFmpeg gives images a duration of 1/25 s."""
     size = {"width": row["width"], "height": row["height"]}
     return {
         "id": row["id"], "source": str(folder / row["file_name"]),
@@ -179,10 +184,10 @@ def _clip(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _finish(
-    dataset: DatasetDir, numbers: Iterable[int], faces: Mapping[str, str], settings: Settings
-) -> Tally:
-    """Write what spans the parts: metadata.jsonl, the selection, the card."""
-    total = Tally()
+    dataset: DatasetDir, numbers: Iterable[int], faces: Mapping[str, str], settings: RenderSettings
+) -> RenderCounts:
+    """Write metadata.jsonl, the selection and the card of all parts; returns the total counts."""
+    total = RenderCounts()
     lines, used = [], Counter[str]()
     for number in numbers:
         data = json.loads((dataset.path / "words" / f"{_part(number)}.json").read_bytes())
@@ -198,7 +203,7 @@ def _finish(
     return total
 
 
-def _add(total: Tally, more: Mapping[str, Any]) -> None:
+def _add(total: RenderCounts, more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         if isinstance(value, dict):
             getattr(total, key).update(value)
@@ -206,32 +211,35 @@ def _add(total: Tally, more: Mapping[str, Any]) -> None:
             setattr(total, key, getattr(total, key) + value)
 
 
-def _told(tally: Tally) -> list[str]:
+def _summary(counts: RenderCounts) -> list[str]:
     lines = [
-        f"{tally.unread} strings could not be read back, {tally.too_long} did not fit; "
-        f"{tally.given_up} pictures were given up"
+        f"{counts.unread} strings could not be read back, {counts.too_long} did not fit; "
+        f"{counts.given_up} images were given up"
     ]
-    for name, judged in sorted(tally.judged.items()):
-        read = 1 - tally.missed[name] / judged
-        lines.append(f"{name} characters: {tally.drawn[name]} drawn, {read:.1%} read back")
+    for name, judged in sorted(counts.judged.items()):
+        read = 1 - counts.missed[name] / judged
+        lines.append(f"{name} characters: {counts.drawn[name]} drawn, {read:.1%} read back")
     return lines
 
 
 def _page(
-    tally: Tally, used: Mapping[str, int], faces: Mapping[str, str], settings: Settings
+    counts: RenderCounts,
+    used: Mapping[str, int],
+    faces: Mapping[str, str],
+    settings: RenderSettings,
 ) -> str:
     lines = [
-        f"# {tally.made} pictures of text",
+        f"# {counts.made} images of text",
         "",
         f"{settings.width}x{settings.height} pixels, languages {', '.join(settings.languages)}, "
         f"seed {settings.seed}. `metadata.jsonl` holds the exact text of each.",
         "",
-        *(f"- {line}" for line in _told(tally)),
+        *(f"- {line}" for line in _summary(counts)),
         "",
         "How often characters are used is known from the corpus in `text_images.json`; without one "
         "GB 2312's two levels stand for it (0.99 and 0.009 of all use, a convention).",
         "",
-        "| font | licence | pictures |",
+        "| font | licence | images |",
         "|---|---|---|",
         *(f"| {name} | {faces[name]} | {count} |" for name, count in sorted(used.items())),
     ]
@@ -242,5 +250,5 @@ def _part(number: int) -> str:
     return f"part-{number:05d}"
 
 
-def _size(settings: Settings, number: int) -> int:
+def _size(settings: RenderSettings, number: int) -> int:
     return min(settings.num_images, (number + 1) * PART) - number * PART

@@ -1,4 +1,4 @@
-"""What is written on a picture: lines in Chinese or English."""
+"""The strings that are drawn: lines of Chinese or English."""
 
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -41,7 +41,7 @@ _KINDS = ("words", "title", "capitals", "number")
 
 
 class Corpus:
-    """Lines of the user's own texts.
+    """Lines of the user's text files.
 
     Args:
         files: UTF-8 text.
@@ -65,7 +65,7 @@ class Corpus:
     def line(
         self, random: np.random.Generator, language: str, length: int, covered: Collection[str]
     ) -> str:
-        """At most `length` characters out of the corpus; "" where a font lacks one of them."""
+        """At most `length` characters of a corpus line; "" where the font lacks one of them."""
         lines = self.chinese if language == "zh" else self.english
         if not lines:
             return ""
@@ -84,8 +84,8 @@ class Corpus:
 
 
 def chinese(random: np.random.Generator, alphabet: Alphabet, length: int) -> str:
-    """Drawn characters; one string in eight carries a number, as signs do."""
-    text = "".join(alphabet.draw(random, length))
+    """Sampled characters; one string in eight ends in a number, as signs do."""
+    text = "".join(alphabet.sample(random, length))
     if length > 2 and random.random() < 1 / 8:
         text = text[:-2] + str(random.integers(10, 100))
     return text
@@ -108,6 +108,6 @@ def english(random: np.random.Generator, length: int) -> str:
     return {"title": text.title, "capitals": text.upper}.get(kind, text.lower)()
 
 
-def upright(text: str) -> str:
-    """What of a string stands in a column: Chinese characters."""
+def han_only(text: str) -> str:
+    """The Chinese characters of a string: the only ones that are drawn in columns."""
     return "".join(each for each in text if is_han(each))

@@ -58,12 +58,12 @@ def test_sidecars_first_and_a_sentence_for_the_rest(made, caplog):
     (made / "one.txt").write_text("Two cats\n on a roof.\n", encoding="utf-8")
     with caplog.at_level(logging.INFO, "wanctl"):
         caption(recipe(made), made / "out")
-    found = captions(made)
-    assert found["sidecar"] == [
+    rows = captions(made)
+    assert rows["sidecar"] == [
         ("0", "default", "Two cats on a roof."),
         ("1", "default", "Two cats on a roof."),
     ]
-    assert [row[0] for row in found["template"]] == ["2"], "clip 3 is not kept"
+    assert [row[0] for row in rows["template"]] == ["2"], "clip 3 is not kept"
     assert "captioned 3 clips: sidecar 2, template 1" in caplog.text
 
 
@@ -77,9 +77,9 @@ def test_an_edited_sidecar_takes_effect_and_same_input_gives_same_bytes(made):
     (made / "one.txt").unlink()
     (made / "two.txt").write_text("New.", encoding="utf-8")
     caption(recipe(made), made / "out")
-    found = captions(made)
-    assert found["sidecar"] == [("2", "default", "New.")]
-    assert [row[0] for row in found["template"]] == ["0", "1"]
+    rows = captions(made)
+    assert rows["sidecar"] == [("2", "default", "New.")]
+    assert [row[0] for row in rows["template"]] == ["0", "1"]
 
 
 def test_json_sidecars_hold_variants_and_single_shots(made):
@@ -93,7 +93,7 @@ def test_json_sidecars_hold_variants_and_single_shots(made):
     ]
 
 
-def test_what_is_left_without_a_caption_is_told(made, caplog):
+def test_clips_without_a_caption_are_reported(made, caplog):
     (made / "one.json").write_text("{broken", encoding="utf-8")
     (made / "two.txt").write_text(" ... ", encoding="utf-8")
     caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
@@ -115,7 +115,7 @@ def test_the_sentence_uses_what_curation_measured(made):
 
 
 class Model:
-    """Stands in for a vision-language model."""
+    """A stub of a vision-language model."""
 
     key = "0"
     author = "model"
@@ -124,7 +124,7 @@ class Model:
     def __init__(self, answers: dict[str, str], spec: FrameSpec | None = None) -> None:
         self.answers = answers
         self.spec = spec
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, options) -> "Model":
@@ -137,7 +137,7 @@ class Model:
         pass
 
     def caption(self, clips, frames) -> list[list[Caption]]:
-        self.asked += [each.id[-1] for each in clips]
+        self.requested += [each.id[-1] for each in clips]
         self.shapes += [each.frames.shape for each in frames if each is not None]
         return [
             [Caption(self.answers[each.id[-1]])] if each.id[-1] in self.answers else []
@@ -145,22 +145,22 @@ class Model:
         ]
 
 
-def test_a_model_is_never_asked_twice_and_its_refusals_fall_through(made, monkeypatch):
+def test_a_model_captions_each_clip_once_and_refusals_go_to_the_next_backend(made, monkeypatch):
     model = Model({"0": "The video shows a dog.", "1": "I'm sorry, I cannot."})
     monkeypatch.setitem(backends.CAPTIONERS, "model", model)
     loaded = recipe(made, "caption.backends=[model, template]")
     caption(loaded, made / "out")
-    assert model.asked == ["0", "1", "2"]
+    assert model.requested == ["0", "1", "2"]
     assert captions(made)["model"] == [("0", "default", "A dog.")]
     assert [row[0] for row in captions(made)["template"]] == ["1", "2"]
     model.answers["1"] = "A cat."
     caption(loaded, made / "out")
-    assert model.asked[3:] == ["1", "2"]
+    assert model.requested[3:] == ["1", "2"]
     assert [row[0] for row in captions(made)["model"]] == ["0", "1"]
     assert [row[0] for row in captions(made)["template"]] == ["2"]
 
 
-def test_a_model_sees_the_frames_it_asks_for(tmp_path, monkeypatch, caplog):
+def test_a_model_gets_the_frames_it_specifies(tmp_path, monkeypatch, caplog):
     video = tmp_path / "v.mp4"
     write_video(video, np.zeros((12, 48, 64, 3), np.uint8), 12)
     pts = scan(video).pts
@@ -172,7 +172,7 @@ def test_a_model_sees_the_frames_it_asks_for(tmp_path, monkeypatch, caplog):
     model = Model({"0": "Black.", "1": "Never."}, FrameSpec(count=3, long_side_px=32))
     monkeypatch.setitem(backends.CAPTIONERS, "model", model)
     caption(recipe(tmp_path, "caption.backends=[model]"), tmp_path / "out")
-    assert model.asked == ["0"]
+    assert model.requested == ["0"]
     assert model.shapes == [(3, 24, 32, 3)]
     assert "gone.mp4" in caplog.text
     assert "1 clips have no caption" in caplog.text
@@ -190,7 +190,7 @@ def test_one_caption_on_many_sources_is_a_warning(made, monkeypatch, caplog):
     assert "3 different sources share one caption: 'a person.'" in caplog.text
 
 
-def test_mistakes_are_told_before_any_work(made):
+def test_mistakes_are_reported_before_any_work(made):
     with pytest.raises(CaptionError, match="did you mean 'sidecar'"):
         build_captioner("sidecars", backends.CaptionOptions())
     with pytest.raises(UserError, match=r"no selection named 'best'.*there are: default"):
@@ -218,8 +218,8 @@ def test_text_that_ocr_read_is_quoted(made, monkeypatch, caplog):
     ):
         name = f"reader-{policy}"
         monkeypatch.setitem(backends.CAPTIONERS, name, Reader(answers))
-        told = (f"caption.backends=[{name}, template]", f"caption.quote_text={policy}")
-        caption(recipe(made, *told), made / "out")
+        overrides = (f"caption.backends=[{name}, template]", f"caption.quote_text={policy}")
+        caption(recipe(made, *overrides), made / "out")
         texts = [row[2] for row in captions(made)[name]]
         assert texts == [*first, "A 'Sale' of 50%.", "A dog."]
     assert "1 captions did not quote the text in the picture; it was added" in caplog.text

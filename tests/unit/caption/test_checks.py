@@ -2,16 +2,16 @@ import pytest
 
 from wanctl.caption.checks import (
     MAX_CHARACTERS,
-    DuplicateWatch,
-    problem,
-    tidy,
+    DuplicateCaptions,
+    caption_problem,
+    normalise,
     unquoted,
     with_quotes,
 )
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("The video shows a dog.", "A dog."),
         ("This clip depicts two men talking.", "Two men talking."),
@@ -25,40 +25,40 @@ from wanctl.caption.checks import (
         ("The scene shows", "The scene shows"),
     ],
 )
-def test_openers_go_and_nothing_else(text, wanted):
-    assert tidy(text, strip_opener=True) == wanted
+def test_openers_are_stripped_and_nothing_else(text, expected):
+    assert normalise(text, strip_opener=True) == expected
 
 
-def test_white_space_is_single_and_people_keep_their_openers():
-    assert tidy("  The video\n shows\ta dog. ") == "The video shows a dog."
+def test_white_space_is_collapsed_and_openers_of_people_are_kept():
+    assert normalise("  The video\n shows\ta dog. ") == "The video shows a dog."
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "—"])
-def test_nothing_is_no_caption(text):
-    assert problem(tidy(text), "person") == "is empty"
+def test_text_without_letters_is_refused(text):
+    assert caption_problem(normalise(text), "person") == "is empty"
 
 
 @pytest.mark.parametrize(
     "text", ["I'm sorry, but I cannot help.", "As an AI, I ...", "I cannot see.", "抱歉，我无法"]
 )
-def test_models_may_not_refuse(text):
-    assert "refusal" in problem(text, "model")
-    assert problem(text, "person") == ""
+def test_refusals_of_models_are_refused(text):
+    assert "refusal" in caption_problem(text, "model")
+    assert caption_problem(text, "person") == ""
 
 
-def test_models_may_not_ramble():
-    assert "characters" in problem("a" * (MAX_CHARACTERS + 1), "model")
-    assert problem("a" * (MAX_CHARACTERS + 1), "person") == ""
+def test_overlong_captions_of_models_are_refused():
+    assert "characters" in caption_problem("a" * (MAX_CHARACTERS + 1), "model")
+    assert caption_problem("a" * (MAX_CHARACTERS + 1), "person") == ""
 
 
-def test_one_caption_on_many_sources_is_noticed():
-    watch = DuplicateWatch()
+def test_a_caption_that_many_sources_share_is_reported():
+    captions = DuplicateCaptions()
     for shot in range(5):
-        watch.add("A dog.", f"one.mp4 {shot}".split()[0])
-    assert watch.repeated() == []
+        captions.add("A dog.", f"one.mp4 {shot}".split()[0])
+    assert captions.repeated() == []
     for source in ("two.mp4", "three.mp4"):
-        watch.add("a DOG.", source)
-    assert watch.repeated() == [("a dog.", 3)]
+        captions.add("a DOG.", source)
+    assert captions.repeated() == [("a dog.", 3)]
 
 
 def test_text_in_the_picture_has_to_be_quoted():

@@ -1,6 +1,6 @@
 import pytest
 
-from wanctl.caption.camera import camera_words
+from wanctl.caption.camera import describe_camera
 from wanctl.caption.prompt import sentence, with_hints
 
 
@@ -10,7 +10,7 @@ def test_a_sentence_without_measurements():
     assert "square" in sentence(1, 512, 512, {})
 
 
-def test_a_sentence_says_what_was_measured():
+def test_a_sentence_contains_the_measurements():
     evidence = {
         "exposure": {"luma": [20.0, 30.0, 200.0]},
         "blur": {"width": [0.4, 0.5]},
@@ -54,7 +54,7 @@ def _path(pan=0.0, tilt=0.0, zoom=0.0, wobble=0.0):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "phrase"),
     [
         (_path(), "the camera stands still"),
         (_path(pan=0.1), "the camera pans left"),
@@ -67,11 +67,11 @@ def _path(pan=0.0, tilt=0.0, zoom=0.0, wobble=0.0):
         ({}, ""),
     ],
 )
-def test_the_cameras_path_in_words(path, words):
-    assert camera_words(path) == words
+def test_the_camera_path_is_described(path, phrase):
+    assert describe_camera(path) == phrase
 
 
-def test_motion_is_told_by_the_selections_label():
+def test_motion_is_described_by_the_label_of_the_selection():
     motion = {**_path(pan=0.1), "label": "camera"}
     assert sentence(4.0, 640, 360, {"motion": motion}).endswith(
         "pixels, with nothing moving but the camera and the camera pans left."

@@ -11,11 +11,11 @@ from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ExportFormat, export_clips
 from wanctl.recipe.load import load_recipe
+from wanctl.textimages.backgrounds import composed_background, white_background
 from wanctl.textimages.characters import Alphabet, level_one, level_two, tier
 from wanctl.textimages.drawing import NoRoomError, draw, has_ink
 from wanctl.textimages.fonts import FontError, find_fonts, pick_fonts
-from wanctl.textimages.grounds import composed, white
-from wanctl.textimages.readback import distance, read_back
+from wanctl.textimages.readback import edit_distance, read_back
 from wanctl.textimages.run import TextImagesError, text_images
 from wanctl.video.worker_pool import DecodePool
 
@@ -38,13 +38,13 @@ def generator(*seed):
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
 
 
-def test_the_levels_are_gb_2312s():
+def test_level_sizes_are_those_of_gb_2312():
     assert (len(level_one()), len(level_two())) == (3755, 3008)
     assert not level_one() & level_two()
     assert [tier(each) for each in "的镬㐀a"] == ["common", "less common", "rare", "latin"]
 
 
-def test_fonts_say_what_they_cover_and_their_licence(noto, tmp_path):
+def test_fonts_have_coverage_and_licence(noto, tmp_path):
     fonts = find_fonts(noto)
     assert [(f.name, f.licence, f.languages) for f in fonts] == [
         ("Noto Sans SC Regular", "OFL-1.1", ("zh", "en")),
@@ -61,10 +61,10 @@ def test_a_listed_character_without_ink_is_not_drawn(font):
     assert not has_ink(font, "\u3000")
 
 
-def test_balance_raises_the_rare(font):
+def test_balance_raises_the_share_of_rare_characters(font):
     def rare_share(balance, counts=None):
         alphabet = Alphabet(font.covered, "gb2312", counts or Counter(), balance)
-        drawn = alphabet.draw(generator(1), 20_000)
+        drawn = alphabet.sample(generator(1), 20_000)
         return sum(tier(each) == "less common" for each in drawn) / len(drawn)
 
     assert rare_share(0) == pytest.approx(0.009, abs=0.003)
@@ -74,10 +74,10 @@ def test_balance_raises_the_rare(font):
 
 
 @pytest.mark.parametrize("direction", ["horizontal", "vertical"])
-def test_what_is_drawn_stands_in_its_boxes_and_reads_back(font, direction):
+def test_drawn_text_is_inside_its_boxes_and_reads_back(font, direction):
     lines = ["春眠不觉晓", "处处闻啼鸟"]
-    made = draw(generator(2), white(256, 256), lines, font, direction, plain=True)
-    marked = made.picture.copy()
+    made = draw(generator(2), white_background(256, 256), lines, font, direction, plain=True)
+    marked = made.pixels.copy()
     for boxes in made.lines:
         assert len(boxes) == (1 if direction == "horizontal" else 5)
         for box in boxes:
@@ -85,25 +85,24 @@ def test_what_is_drawn_stands_in_its_boxes_and_reads_back(font, direction):
             assert cell.min() < 100, "ink in every box"
             cell[:] = 255
     assert marked.min() == 255, "and nowhere else"
-    reading = read_back(made.picture, lines, made.lines)
-    assert (reading.error, reading.judged) == (0, 10)
-    wrong = read_back(made.picture, ["春眠不觉晓", "夜来风雨声"], made.lines)
+    result = read_back(made.pixels, lines, made.lines)
+    assert (result.error, result.judged) == (0, 10)
+    wrong = read_back(made.pixels, ["春眠不觉晓", "夜来风雨声"], made.lines)
     assert wrong.error == pytest.approx(0.5)
 
 
-def test_ink_stands_out_and_small_text_is_refused(font):
+def test_text_has_contrast_and_small_text_is_refused(font):
     for seed in range(12):
-        _, ground = composed(generator(seed), 96, 96, [])
-        made = draw(generator(seed), ground, ["大"], font, "horizontal", plain=False)
-        assert made.outlined or np.abs(made.picture.astype(int) - ground).max() > 60
+        _, background = composed_background(generator(seed), 96, 96, [])
+        made = draw(generator(seed), background, ["大"], font, "horizontal", plain=False)
+        assert made.outlined or np.abs(made.pixels.astype(int) - background).max() > 60
     with pytest.raises(NoRoomError):
-        draw(generator(0), white(64, 64), ["字" * 12], font, "horizontal", plain=True)
+        draw(generator(0), white_background(64, 64), ["字" * 12], font, "horizontal", plain=True)
 
 
 def test_edit_distance():
-    assert [distance(*pair) for pair in (("", "ab"), ("abc", "abc"), ("kitten", "sitting"))] == [
-        2, 0, 3,
-    ]  # fmt: skip
+    pairs = (("", "ab"), ("abc", "abc"), ("kitten", "sitting"))
+    assert [edit_distance(*pair) for pair in pairs] == [2, 0, 3]
 
 
 def loaded(folder, noto, *overrides):
@@ -124,15 +123,15 @@ def hashes(folder):
     }
 
 
-def test_a_set_comes_out_the_same_after_a_kill_and_trains_as_images(tmp_path, noto):
+def test_a_set_is_the_same_after_a_kill_and_trains_as_images(tmp_path, noto):
     to = tmp_path / "text"
     text_images(loaded(tmp_path, noto), tmp_path, to)
-    whole = hashes(to)
+    complete = hashes(to)
     rows = [json.loads(line) for line in (to / "metadata.jsonl").read_text("utf-8").splitlines()]
     assert len(rows) == 5
     for row in rows:
-        with Image.open(to / row["file_name"]) as picture:
-            assert picture.size == (160, 128)
+        with Image.open(to / row["file_name"]) as image:
+            assert image.size == (160, 128)
         for line in row["text"].split("\n"):
             assert line in row["caption_en"]
             assert line in row["caption_zh"]
@@ -141,11 +140,11 @@ def test_a_set_comes_out_the_same_after_a_kill_and_trains_as_images(tmp_path, no
     (to / "clips" / "part-00000.parquet").unlink()
     (to / "metadata.jsonl").unlink()
     text_images(loaded(tmp_path, noto), tmp_path, to)
-    assert hashes(to) == whole
+    assert hashes(to) == complete
 
     dataset = DatasetDir.open(to)
     captions = read_captions(dataset, ["sidecar"])
-    assert {len(words) for words in captions.values()} == {2}
+    assert {len(texts) for texts in captions.values()} == {2}
     with DecodePool(1, 60, 2**31) as pool:
         form = ExportFormat(fps=16, height=64, width=80, crf=10)
         files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)

@@ -1,4 +1,4 @@
-"""What text is written on: white, gradients, textures, frames of real footage."""
+"""Backgrounds of text images: white, gradients, textures, frames of real footage."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,28 @@ from PIL import Image
 KINDS = ("gradient", "texture", "frame")
 
 
-def white(height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8 of nothing."""
+def white_background(height: int, width: int) -> np.ndarray:
+    """A white (H, W, 3) uint8 image."""
     return np.full((height, width, 3), 255, np.uint8)
 
 
-def composed(
+def composed_background(
     random: np.random.Generator, height: int, width: int, frames: Sequence[np.ndarray]
 ) -> tuple[str, np.ndarray]:
-    """A ground that is not plain.
+    """Draw a background that is not plain.
 
     Args:
-        random: draws it.
+        random: draws the kind and the colours.
         height: pixels.
         width: pixels.
-        frames: (H, W, 3) uint8 pictures of real footage; none: no such grounds.
+        frames: (H, W, 3) uint8 frames of real footage; where empty, none are used.
 
     Returns:
-        Its kind and (height, width, 3) uint8.
+        The kind, one of KINDS, and a (height, width, 3) uint8 image.
     """
     kind = KINDS[int(random.integers(3 if frames else 2))]
     if kind == "frame":
-        return kind, _cover(frames[int(random.integers(len(frames)))], height, width, random)
+        return kind, _random_crop(frames[int(random.integers(len(frames)))], height, width, random)
     if kind == "gradient":
         return kind, _gradient(random, height, width)
     return kind, _texture(random, height, width)
@@ -45,7 +45,7 @@ def _gradient(random: np.random.Generator, height: int, width: int) -> np.ndarra
 
 
 def _texture(random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise of several grains around one colour: paper, plaster, cloth."""
+    """Noise of several scales around one colour, like paper, plaster or cloth."""
     field = np.zeros((height, width))
     for cells in (4, 12, 40):
         grain = Image.fromarray(random.uniform(0, 1, (cells, cells)).astype(np.float32))
@@ -55,9 +55,11 @@ def _texture(random: np.random.Generator, height: int, width: int) -> np.ndarray
     return (colour + strength * field[..., None]).clip(0, 255).round().astype(np.uint8)
 
 
-def _cover(picture: np.ndarray, height: int, width: int, random: np.random.Generator) -> np.ndarray:
-    """A random cut of a picture, scaled to cover the size."""
-    image = Image.fromarray(picture)
+def _random_crop(
+    frame: np.ndarray, height: int, width: int, random: np.random.Generator
+) -> np.ndarray:
+    """A random crop of a frame that was scaled to at least the size."""
+    image = Image.fromarray(frame)
     scale = max(width / image.width, height / image.height)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC)

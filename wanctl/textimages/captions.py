@@ -1,4 +1,4 @@
-"""Captions of drawn text: every line is quoted as it stands on the picture."""
+"""Captions of text images: every line is quoted exactly as it was drawn."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from wanctl.textimages.drawing import Direction
 
-_GROUNDS = {
+_BACKGROUNDS = {
     "white": ("a plain white background", "纯白色的背景"),
     "gradient": ("a background of colours that run into each other", "渐变色的背景"),
     "texture": ("a background with a fine texture", "带有细腻纹理的背景"),
     "frame": ("a photograph", "一张照片"),
 }
 _ENGLISH = (
-    "{ink} text on {ground} reads {quoted}{how}.",
-    "On {ground} is written {quoted}{how}, in {ink} letters.",
-    "The words {quoted} stand on {ground}{how}, in {ink}.",
+    "{ink} text on {background} reads {quoted}{how}.",
+    "On {background} is written {quoted}{how}, in {ink} letters.",
+    "The words {quoted} stand on {background}{how}, in {ink}.",
 )
 _CHINESE = (
-    "{ground}，上面{how}写着{ink}的文字{quoted}。",
-    "画面是{ground}，{ink}的文字{how}写着{quoted}。",
-    "{ground}上{how}写有{quoted}，文字是{ink}的。",
+    "{background}，上面{how}写着{ink}的文字{quoted}。",
+    "画面是{background}，{ink}的文字{how}写着{quoted}。",
+    "{background}上{how}写有{quoted}，文字是{ink}的。",
 )
 _COLOURS = (
     (0, 0, 0, "black", "黑色"),
@@ -38,28 +38,36 @@ _COLOURS = (
 )
 
 
-def captions(
+def write_captions(
     random: np.random.Generator,
     lines: Sequence[str],
-    ground: str,
+    background: str,
     direction: Direction,
     ink: tuple[int, int, int],
 ) -> dict[str, str]:
-    """An English and a Chinese caption of one picture, by language."""
+    """Return an English and a Chinese caption of one image, by language.
+
+    Args:
+        random: draws the sentence pattern.
+        lines: the strings as drawn.
+        background: a key of `_BACKGROUNDS`.
+        direction: of the text.
+        ink: RGB colour of the text.
+    """
     english, chinese = _colour(ink)
     between = " and below it " if direction == "horizontal" else " and to its left "
     return {
-        "en": _first_up(
+        "en": _capitalised(
             _ENGLISH[int(random.integers(len(_ENGLISH)))].format(
                 ink=english,
-                ground=_GROUNDS[ground][0],
+                background=_BACKGROUNDS[background][0],
                 quoted=between.join(f'"{line}"' for line in lines),
                 how=", in a column from top to bottom" if direction == "vertical" else "",
             )
         ),
         "zh": _CHINESE[int(random.integers(len(_CHINESE)))].format(
             ink=chinese,
-            ground=_GROUNDS[ground][1],
+            background=_BACKGROUNDS[background][1],
             quoted="、".join(f"“{line}”" for line in lines),
             how="竖排" if direction == "vertical" else "",
         ),
@@ -73,5 +81,5 @@ def _colour(ink: tuple[int, int, int]) -> tuple[str, str]:
     return nearest[3], nearest[4]
 
 
-def _first_up(text: str) -> str:
+def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
