@@ -1,13 +1,15 @@
-"""Steps that take over the velocity of the step before, where it would hardly have changed.
+"""Reuse the velocity of an earlier step where it would hardly have changed.
 
-Along straight flows the velocity is constant, and most of a sample's path is nearly straight. How
-much a velocity is going to change is estimated without the model: by how far the latents have
-moved, times how much the velocity changed per such distance between the last two steps that were
-computed (the rate of EasyCache, arXiv 2507.02860). Estimates add up from step to step, and above
-the threshold the model is asked again. Nothing has to be calibrated for a model or a number of
-steps. It changes the video: the demo's model at 20 steps, threshold 0.05: 7 steps taken over,
-46 dB PSNR to the uncached video; 0.1: 13 and 41 dB; 0.2: 17 and 35 dB.
+Along straight flows the velocity is constant, and most of a sample's path is nearly straight. The
+change of the velocity is estimated without the model: the distance that the latents have moved,
+times the change of the velocity per such distance between the last two computed steps (the rate of
+EasyCache, arXiv 2507.02860). Estimates add up from step to step, and above the threshold the model
+is evaluated again. Nothing has to be calibrated for a model or a number of steps. It changes the
+video: the demo's model at 20 steps, threshold 0.05: 7 steps reused, 46 dB PSNR to the uncached
+video; 0.1: 13 and 41 dB; 0.2: 17 and 35 dB.
 """
+
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
@@ -18,13 +20,13 @@ ALWAYS_FIRST = 0.2
 ALWAYS_LAST = 1
 
 
-def with_step_cache(solver: str, threshold: float, change: int | None = None) -> Solver:
-    """A row of SOLVERS whose steps may take a velocity over; at threshold 0 the row itself.
+def with_step_cache(solver: str, threshold: float, resets: Collection[int] = ()) -> Solver:
+    """A row of SOLVERS whose steps may reuse a velocity; at threshold 0 the row itself.
 
     Args:
-        solver: the row.
+        solver: name of the row.
         threshold: see `StepCache`.
-        change: step from which on another model answers: nothing is taken over into it.
+        resets: steps at which the cache is emptied, from `velocity_changes`.
     """
     solve = get_solver(solver)
     if not threshold:
@@ -32,58 +34,71 @@ def with_step_cache(solver: str, threshold: float, change: int | None = None) ->
 
     def solve_with_cache(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
         cache = StepCache(len(sigmas) - 1, threshold)
-        asking = solve(x, sigmas)
+        coroutine = solve(x, sigmas)
         try:
-            x, step = next(asking)
+            x, step = next(coroutine)
             while True:
-                if step == change:
+                if step in resets:
                     cache = StepCache(len(sigmas) - 1, threshold)
-                v = cache.take_over(x, step)
+                v = cache.reuse(x, step)
                 if v is None:
                     v = yield x, step
-                    cache.remember(x, v)
-                x, step = asking.send(v)
+                    cache.update(x, v)
+                x, step = coroutine.send(v)
         except StopIteration as end:
             return end.value
 
     return solve_with_cache
 
 
-class StepCache:
-    """Stands between a solver and the model for one sample.
+def velocity_changes(
+    guide_scales: Sequence[float], expert_change: int | None = None
+) -> frozenset[int]:
+    """Steps from which on the velocity is another function, so that no earlier one may be reused.
 
     Args:
-        steps: how many there are.
-        threshold: relative change that may add up; 0 takes nothing over.
+        guide_scales: one for each step; with another scale the same model gives another velocity.
+        expert_change: the first step of the second expert; None: there is one transformer.
+    """
+    changes = {i for i in range(1, len(guide_scales)) if guide_scales[i] != guide_scales[i - 1]}
+    return frozenset(changes | ({expert_change} if expert_change is not None else set()))
+
+
+class StepCache:
+    """The velocities of one sample, between its solver and the model.
+
+    Args:
+        steps: number of steps of the sample.
+        threshold: relative change of the velocity that may add up; 0 reuses nothing.
     """
 
     def __init__(self, steps: int, threshold: float) -> None:
         self._threshold = threshold
         self._skippable = range(max(2, round(steps * ALWAYS_FIRST)), steps - ALWAYS_LAST)
         self._x: Tensor | None = None  # latents of the last step
-        self._asked: tuple[Tensor, Tensor] | None = None  # latents and velocity, last computed
+        self._computed: tuple[Tensor, Tensor] | None = None  # latents and velocity, last computed
         self._rate: float | None = None
         self._change = 0.0
 
-    def take_over(self, x: Tensor, step: int) -> Tensor | None:
-        """The velocity that serves a step, too; None where the model has to be asked."""
-        if self._asked is None or not self._may_skip(x, step):
+    def reuse(self, x: Tensor, step: int) -> Tensor | None:
+        """The last computed velocity if it serves this step; None if the model has to run."""
+        if self._computed is None or not self._may_skip(x, step):
             return None
         self._x = x
-        return self._asked[1]
+        return self._computed[1]
 
-    def remember(self, x: Tensor, v: Tensor) -> None:
-        """Hear what the model said."""
-        if self._asked is not None:
-            moved = _size(x - self._asked[0])
-            self._rate = _size(v - self._asked[1]) / moved if moved else None
-        self._x, self._asked, self._change = x, (x, v), 0.0
+    def update(self, x: Tensor, v: Tensor) -> None:
+        """Record that the model gave velocity `v` at latents `x`."""
+        if self._computed is not None:
+            moved = _size(x - self._computed[0])
+            self._rate = _size(v - self._computed[1]) / moved if moved else None
+        self._x, self._computed, self._change = x, (x, v), 0.0
 
     def _may_skip(self, x: Tensor, step: int) -> bool:
         if step not in self._skippable or self._rate is None or self._x is None:
             return False
-        assert self._asked is not None
-        self._change += self._rate * _size(x - self._x) / _size(self._asked[1])
+        assert self._computed is not None
+        self._change += self._rate * _size(x - self._x) / _size(self._computed[1])
         return self._change < self._threshold
 
 

@@ -18,7 +18,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import HIGH, LOW, guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import Schedule, make_schedule
-from wanctl.diffusion.step_cache import with_step_cache
+from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions, choose_layout
 from wanctl.errors import UserError
@@ -167,13 +167,16 @@ class SamplingPipeline:
             change = high_steps(schedule.timesteps, params.boundary)
         conditions = self._conditions(batch[0]).to(self.device).repeated(len(batch))
         negative = [texts[job.params.negative_prompt] for job in batch if params.guided]
+        scales = _scales(params, schedule)
         denoising = Denoising(
             noise=torch.cat([self._noise(job) for job in batch]),
             conditions=conditions.with_context(self._context([texts[j.prompt] for j in batch])),
             negative_context=self._context(negative) if negative else None,
-            guide_scale=_scales(params, schedule),
+            guide_scale=scales,
             schedule=schedule,
-            solver=with_step_cache(params.solver, params.step_cache, change),
+            solver=with_step_cache(
+                params.solver, params.step_cache, velocity_changes(scales, change)
+            ),
         )
         if change is None:
             return [DenoiseSegment(batch, denoising, "", range(denoising.steps))]

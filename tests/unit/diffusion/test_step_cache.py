@@ -1,4 +1,4 @@
-"""Steps that are taken over: none at threshold 0, and close where the path is nearly straight."""
+"""Reused velocities: none at threshold 0, a small error where the path is nearly straight."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS, solve
-from wanctl.diffusion.step_cache import with_step_cache
+from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
@@ -54,7 +54,7 @@ def test_threshold_zero_is_bit_identical(model):
     assert calls == same == STEPS
 
 
-def test_larger_thresholds_ask_less_and_go_further_from_the_uncached(model):
+def test_larger_thresholds_evaluate_less_and_differ_more_from_the_uncached(model):
     plain, _ = sample(model)
     counts, distances = [], []
     for threshold in (1e-9, 0.02, 0.3):
@@ -81,27 +81,36 @@ def even_steps(monkeypatch):
     monkeypatch.setitem(SOLVERS, "even", even)
 
 
-def steps_asked(velocity, threshold, change=None):
-    asked = []
+def computed_steps(velocity, threshold, resets=()):
+    computed = []
 
-    def answer(x, step):
-        asked.append(step)
+    def counted(x, step):
+        computed.append(step)
         return velocity(x, step)
 
-    solve(
-        with_step_cache("even", threshold, change), answer, torch.full((2,), 1.0), torch.zeros(11)
-    )
-    return asked
+    solver = with_step_cache("even", threshold, resets)
+    solve(solver, counted, torch.full((2,), 1.0), torch.zeros(11))
+    return computed
 
 
-def test_a_straight_path_is_asked_for_its_ends_only(even_steps):
-    assert steps_asked(lambda x, _: torch.ones_like(x), 0.01) == [0, 1, 9]
+def test_a_straight_path_is_computed_at_its_ends_only(even_steps):
+    assert computed_steps(lambda x, _: torch.ones_like(x), 0.01) == [0, 1, 9]
 
 
-def test_a_path_that_turns_is_asked_at_every_step(even_steps):
-    assert steps_asked(lambda x, step: x * (-1) ** step, 0.05) == list(range(10))
+def test_a_path_that_turns_is_computed_at_every_step(even_steps):
+    assert computed_steps(lambda x, step: x * (-1) ** step, 0.05) == list(range(10))
 
 
-def test_nothing_is_taken_over_into_another_model(even_steps):
-    asked = steps_asked(lambda x, step: torch.ones_like(x) * (1 if step < 6 else -1), 0.01, 6)
-    assert asked == [0, 1, 6, 7, 9]
+def test_no_velocity_is_reused_after_a_reset(even_steps):
+    def velocity(x, step):
+        return torch.ones_like(x) * (1 if step < 6 else -1)
+
+    assert computed_steps(velocity, 0.01, {6}) == [0, 1, 6, 7, 9]
+    assert computed_steps(velocity, 0.01, {3, 6}) == [0, 1, 3, 4, 6, 7, 9]
+
+
+def test_the_velocity_changes_with_the_guide_scale_and_the_expert():
+    assert velocity_changes([4.0] * 4) == set()
+    assert velocity_changes([4.0, 4.0, 1.0, 1.0]) == {2}
+    assert velocity_changes([4.0, 4.0, 3.0, 3.0, 1.0], 2) == {2, 4}
+    assert velocity_changes([3.0] * 4, 1) == {1}

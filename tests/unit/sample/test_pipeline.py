@@ -1,4 +1,4 @@
-"""What a maker does with latents."""
+"""The sampling pipeline without models: decoding beside encoding, and the step cache."""
 
 import threading
 from pathlib import Path
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
+from wanctl.diffusion.conditions import Conditions
 from wanctl.sample import pipeline
 
 
@@ -31,3 +32,27 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
     job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, params=params)
     pipeline.SamplingPipeline.write(this, job, torch.zeros(1))
     assert [frame.shape for frame in taken] == [(8, 8, 3)] * 5
+
+
+def test_the_step_cache_is_reset_where_guidance_ends():
+    """The velocity without guidance is another function: no guided one is reused for it."""
+    params = SimpleNamespace(
+        solver="euler", steps=10, shift=1.0, boundary=None, guided=True, negative_prompt="",
+        guide_scale=4.0, guide_until=0.5, step_cache=0.1,
+    )  # fmt: skip
+    job = SimpleNamespace(prompt="", params=params)
+    this = SimpleNamespace(
+        device=torch.device("cpu"),
+        _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)),
+        _context=torch.stack,
+        _noise=lambda _: torch.ones(1, 4, 1, 2, 2),
+    )
+    [segment] = pipeline.SamplingPipeline._segments(this, [job], {"": torch.zeros(2, 4)})
+    steps = []
+
+    def constant(x, timesteps, context):
+        steps.append(round(10 - timesteps[0].item() / 100))
+        return torch.ones_like(x)
+
+    segment.denoising.run_until(constant)
+    assert steps == [0, 1, 5, 6, 9]
