@@ -9,11 +9,11 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user can mend. `str(error)` is the line that is printed."""
+    """An error that the user can mend. `str(error)` is the line that is printed."""
 
 
 class ProblemsError(UserError):
-    """Several mistakes in one recipe, reported together.
+    """Several problems of one recipe, reported together.
 
     Args:
         problems: (dotted recipe path, message) pairs, e.g. `("curate.filters.ocr.max", "...")`.
@@ -26,7 +26,7 @@ class ProblemsError(UserError):
 
 
 def unknown(kind: str, got: str, allowed: Iterable[str]) -> str:
-    """Say that a name is not in a table, with the nearest one that is."""
+    """Write that a name is not in a table, with the nearest name that is."""
     names = sorted(allowed)
     near = get_close_matches(got, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""

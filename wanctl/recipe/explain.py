@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of this program: what was got, what is allowed, nearest name."""
+"""Pydantic's errors as messages: what was got, what is allowed, the nearest name."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from wanctl.recipe.section import ContradictionError
 
-_WANTED = {
+_EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -30,17 +30,17 @@ _WANTED = {
 def explain(
     error: ValidationError, model: type[BaseModel]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """One (path of keys, message) per mistake.
+    """Yield one (path of keys, message) per problem.
 
     Args:
-        error: what validating `model` raised.
+        error: raised by validating `model`.
         model: the model at the top, whose fields give the allowed names.
     """
     details = error.errors()
-    holders = {each["loc"][:n] for each in details for n in range(len(each["loc"]))}
+    parents = {each["loc"][:n] for each in details for n in range(len(each["loc"]))}
     for detail in details:
-        # a list with a bad item is reported as too short as well
-        if detail["type"] == "too_short" and detail["loc"] in holders:
+        # pydantic reports a list with a bad item as too short too
+        if detail["type"] == "too_short" and detail["loc"] in parents:
             continue
         keys = tuple(str(key) for key in detail["loc"])
         raised = detail.get("ctx", {}).get("error")
@@ -64,14 +64,14 @@ def _message(detail: ErrorDetails, keys: tuple[str, ...], model: type[BaseModel]
         return f"{got}; must hold {context['min_length']} or more"
     if kind == "tuple_type" and isinstance(detail["input"], str | int | float):
         return f"{got}; must be a list, e.g. [{detail['input']}]"
-    if kind in _WANTED:
-        return f"{got}; must be {_WANTED[kind]}"
+    if kind in _EXPECTED:
+        return f"{got}; must be {_EXPECTED[kind]}"
     message = detail["msg"].replace("Input should be", "must be")
     return f"{got}; {message[:1].lower()}{message[1:]}"
 
 
 def _section(model: type[BaseModel], keys: tuple[str, ...]) -> type[BaseModel] | None:
-    """The model behind a path of keys; list positions are stepped over."""
+    """The model at a path of keys; list positions are skipped."""
     at: type[BaseModel] | None = model
     for key in keys:
         if at is None or key.isdecimal():

@@ -1,12 +1,12 @@
-"""From a recipe's name or file to a checked `Recipe`, with every mistake at its file and line.
+"""From a recipe's name or file to a checked `Recipe`; every problem has a file and a line.
 
 `base:` names the recipe that this one starts from: a shipped one, or a file relative to the file
-that says it. Mappings are merged key by key; everything else, lists included, is replaced. What
-`--set a.b=c` gives is assigned last and replaces even a mapping.
+that names it. Mappings are merged key by key; everything else, lists included, is replaced.
+`--set a.b=c` is assigned last and replaces even a mapping.
 
-Relative paths: `caption.sidecar_dir` starts from the folder of the file that says it, since
-sidecars lie beside recipes. `dataset.path` and the weights start from the working directory, as
-`--out` and everything else on the command line does.
+Relative paths: `caption.sidecar_dir` is relative to the folder of the file that sets it, since
+sidecars lie beside recipes. `dataset.path` and weights are relative to the working directory, as
+`--out` and everything else on the command line is.
 """
 
 import os
@@ -22,13 +22,13 @@ from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
 
-_BESIDE_THE_RECIPE = (("caption", "sidecar_dir"),)
-# Values, then keys that contradict each other, then what removing those brought to light.
+_RELATIVE_TO_RECIPE = (("caption", "sidecar_dir"),)
+# First values, then contradictions between keys, then what remains without both.
 _ROUNDS = 3
 
 
 class Place(NamedTuple):
-    """Where something is said. `line` 0: in the file as a whole, or on the command line."""
+    """Where a value is set. `line` is 0 for a file as a whole and for the command line."""
 
     file: str
     line: int
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One mistake; sorts by file and line."""
+    """One problem of a recipe; sorts by file and line."""
 
     place: Place
     path: str
@@ -49,29 +49,29 @@ class Problem(NamedTuple):
 
 
 class RecipeError(UserError):
-    """All mistakes of a recipe, one per line: `file:line: path: message`.
+    """All problems of a recipe, one per line: `file:line: path: message`.
 
     Attributes:
-        problems: the mistakes, sorted.
-        rest: the recipe without what is wrong in it, so that its names can be checked as well and
-            all mistakes be told at once; None where too little is left.
+        problems: sorted by file and line.
+        partial: the recipe without the values that are wrong, so that its names can be checked
+            too and all problems be reported at once; None if too little is left.
     """
 
-    def __init__(self, problems: Sequence[Problem], rest: "LoadedRecipe | None" = None) -> None:
+    def __init__(self, problems: Sequence[Problem], partial: "LoadedRecipe | None" = None) -> None:
         self.problems = sorted(dict.fromkeys(problems))
-        self.rest = rest
+        self.partial = partial
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe and where each of its values was said.
+    """A checked recipe and where each of its values is set.
 
     Attributes:
         recipe: the values, defaults filled in.
         name: stem of the file's name; names the output folder.
         path: the file.
-        places: path of keys -> the place that said it; defaults have none.
+        places: path of keys -> where it is set; defaults have no place.
     """
 
     recipe: Recipe
@@ -80,26 +80,25 @@ class LoadedRecipe:
     places: Mapping[yaml.Path, Place] = field(default_factory=dict, repr=False)
 
     def locate(self, problems: ProblemsError) -> RecipeError:
-        """Give mistakes that were found later (by a table of names) their file and line."""
-        return RecipeError(
-            [
-                Problem(_place(self.places, tuple(path.split(".")), self.path), path, message)
-                for path, message in problems.problems
-            ]
-        )
+        """Give problems that were found after loading their file and line."""
+        located = []
+        for path, message in problems.problems:
+            place = _nearest_place(self.places, tuple(path.split(".")), self.path)
+            located.append(Problem(place, path, message))
+        return RecipeError(located)
 
     def dump(self) -> str:
-        """The resolved recipe as YAML: every key, no base. Loading it gives the same recipe."""
+        """Write the resolved recipe as YAML, every key and no base; it loads as an equal recipe."""
         values = self.recipe.model_dump(mode="json", exclude={"base"})
         return yaml.dump(values)
 
     def out_dir(self, out: Path | None) -> Path:
-        """Where outputs go: `out`, or `runs/NAME` in the working directory."""
+        """Return the output folder: `out`, or `runs/NAME` in the working directory."""
         return out if out is not None else Path("runs") / self.name
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Recipes that come with the program: name -> file."""
+    """Return the recipes that come with the program: name -> file."""
     packaged = Path(__file__).parents[1] / "_recipes"  # in a wheel
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
@@ -113,7 +112,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
         overrides: `a.b=c` each; c is YAML.
 
     Raises:
-        RecipeError: with every mistake in the file, its bases and the overrides.
+        RecipeError: every problem of the file, its bases and the overrides.
     """
     draft = _Draft()
     path = _find(name_or_path)
@@ -122,7 +121,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
     draft.add_file(path, ())
     for override in overrides:
         draft.override(override)
-    draft.settle_paths()
+    draft.resolve_paths()
     recipe = draft.validate(path)
     loaded = LoadedRecipe(recipe, path.stem, path, draft.places) if recipe else None
     if draft.problems or loaded is None:
@@ -131,7 +130,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
 
 
 class _Draft:
-    """The values read so far, where each was said, and what was wrong."""
+    """The values read so far, where each is set, and the problems."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -143,8 +142,8 @@ class _Draft:
         self.problems.append(Problem(place, ".".join(keys), message))
 
     def add_file(self, path: Path, children: tuple[Path, ...]) -> None:
-        """Merge a file over what its bases say."""
-        shown = _shown(path)
+        """Merge a file over the values of its bases."""
+        shown = _display_path(path)
         self.folders[shown] = path.parent
         try:
             document = yaml.parse(path.read_text(encoding="utf-8-sig"))
@@ -175,8 +174,8 @@ class _Draft:
         if path is None:
             self.problem(place, ("base",), _not_found(base))
         elif path.resolve() in children:
-            ring = " -> ".join(each.name for each in (*children, path))
-            self.problem(place, ("base",), f"a recipe cannot start from itself: {ring}")
+            cycle = " -> ".join(each.name for each in (*children, path))
+            self.problem(place, ("base",), f"a recipe cannot start from itself: {cycle}")
         else:
             self.add_file(path, children)
 
@@ -195,10 +194,10 @@ class _Draft:
                 self._merge(old, value, here, places)
             else:
                 into[key] = value
-                self._put(here, places)
+                self._set_places(here, places)
 
-    def _put(self, keys: yaml.Path, places: Mapping[yaml.Path, Place]) -> None:
-        """The places of everything at and below `keys` are now those of `places`."""
+    def _set_places(self, keys: yaml.Path, places: Mapping[yaml.Path, Place]) -> None:
+        """Replace the places of everything at and below `keys` by those of `places`."""
         n = len(keys)
         for stale in [at for at in self.places if at[:n] == keys]:
             del self.places[stale]
@@ -221,12 +220,12 @@ class _Draft:
         if document.mistakes:
             return
         self.data = self._assigned(self.data, keys, 0, document.data)
-        self._put(keys, {keys + at: place for at in document.lines} | {keys: place})
+        self._set_places(keys, {keys + at: place for at in document.lines} | {keys: place})
         for depth in range(1, len(keys)):
             self.places.setdefault(keys[:depth], place)
 
     def _assigned(self, at: Any, keys: yaml.Path, depth: int, value: Any) -> Any:
-        """`at`, which lies at the first `depth` keys, with `value` put where the rest point."""
+        """A copy of `at`, found at the first `depth` keys, with `value` at the remaining keys."""
         if depth == len(keys):
             return value
         key = keys[depth]
@@ -241,22 +240,22 @@ class _Draft:
             message = f"is {at!r}, not a section; nothing can be set inside it"
             self.problem(Place("--set", 0), keys[:depth], message)
             return at
-        inside = at or {}
-        return {**inside, key: self._assigned(inside.get(key), keys, depth + 1, value)}
+        section = at or {}
+        return {**section, key: self._assigned(section.get(key), keys, depth + 1, value)}
 
-    def settle_paths(self) -> None:
-        """Make the paths that start from a recipe's folder absolute."""
-        for section, key in _BESIDE_THE_RECIPE:
-            inside = self.data.get(section)
-            if isinstance(inside, dict) and isinstance(inside.get(key), str):
+    def resolve_paths(self) -> None:
+        """Make the paths that are relative to a recipe's folder absolute."""
+        for section, key in _RELATIVE_TO_RECIPE:
+            values = self.data.get(section)
+            if isinstance(values, dict) and isinstance(values.get(key), str):
                 folder = self.folders.get(self.places[section, key].file, Path.cwd())
-                inside[key] = str((folder / Path(inside[key]).expanduser()).resolve())
+                values[key] = str((folder / Path(values[key]).expanduser()).resolve())
 
     def validate(self, path: Path) -> Recipe | None:
-        """Check the values.
+        """Check the values and note the problems.
 
         Returns:
-            The recipe without the values that are wrong; None where too little is left.
+            The recipe without the values that are wrong; None if too little is left.
         """
         data: Any = self.data
         removed: set[str] = set()
@@ -264,13 +263,13 @@ class _Draft:
             try:
                 return Recipe.model_validate(data)
             except ValidationError as error:
-                mistakes = list(explain(error, Recipe))
-            for keys, message in mistakes:
+                problems = list(explain(error, Recipe))
+            for keys, message in problems:
                 # a section that lost a key may contradict itself for that reason alone
                 if keys[0] not in removed:
-                    self.problem(_place(self.places, keys, path), keys, message)
+                    self.problem(_nearest_place(self.places, keys, path), keys, message)
                 data = _without(data, keys)
-            removed |= {keys[0] for keys, _ in mistakes}
+            removed |= {keys[0] for keys, _ in problems}
         return None
 
 
@@ -279,14 +278,14 @@ def _without(data: Any, keys: yaml.Path) -> Any:
     if not isinstance(data, dict) or keys[0] not in data:
         return data
     rest = {key: value for key, value in data.items() if key != keys[0]}
-    inside = data[keys[0]]
-    if len(keys) == 1 or not isinstance(inside, dict) or keys[1] not in inside:
+    value = data[keys[0]]
+    if len(keys) == 1 or not isinstance(value, dict) or keys[1] not in value:
         return rest
-    return rest | {keys[0]: _without(inside, keys[1:])}
+    return rest | {keys[0]: _without(value, keys[1:])}
 
 
 def _find(name: str, folder: Path | None = None) -> Path | None:
-    """A file as given (from `folder`, the working directory by default), else a shipped name."""
+    """A file relative to `folder` (by default the working directory), else a shipped recipe."""
     path = (folder or Path()) / Path(name).expanduser()
     if path.is_file():
         return path
@@ -300,14 +299,14 @@ def _not_found(name: str) -> str:
     return unknown("recipe", name, shipped_recipes())
 
 
-def _shown(path: Path) -> str:
-    """The path as given, shortened where it lies below the working directory."""
+def _display_path(path: Path) -> str:
+    """The path for messages: relative to the working directory if it lies below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _place(places: Mapping[yaml.Path, Place], keys: yaml.Path, path: Path) -> Place:
-    """The place of a key, or of the section around it where the key itself is not said."""
+def _nearest_place(places: Mapping[yaml.Path, Place], keys: yaml.Path, path: Path) -> Place:
+    """The place of a key, or of the nearest section around it if the key is not set."""
     for length in range(len(keys), 0, -1):
         if keys[:length] in places:
             return places[keys[:length]]
-    return Place(_shown(path), 0)
+    return Place(_display_path(path), 0)

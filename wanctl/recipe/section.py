@@ -10,7 +10,7 @@ from wanctl.model.shapes import PixelShape, latent_shape
 
 
 class Section(BaseModel):
-    """Frozen; a key that is not listed is an error."""
+    """A frozen model in which a key that is not a field is an error."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False

@@ -1,7 +1,8 @@
-"""Looks up every name a recipe says in the table it is resolved by, before any work starts.
+"""Checks what needs a table: names (filter, variant, solver ...) and sizes that a variant takes.
 
-The recipe itself knows no tables (wanctl/recipe imports none of them); each command asks for the
-sections it is going to use, `wanctl recipe check` for all of them.
+The rest of `wanctl.recipe` imports no tables. Each command checks the sections that it uses before
+any work, `wanctl recipe check` checks all of them. Tables whose modules import torch (two seconds)
+are imported only where a value differs from its default.
 """
 
 import json
@@ -17,17 +18,17 @@ from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
 from wanctl.model.variants import VARIANTS, task_problem
-from wanctl.recipe.load import LoadedRecipe, RecipeError, load_recipe
-from wanctl.recipe.load import Problem as Mistake
+from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe, TrainSection
 
-Problem = tuple[str, str]
+Finding = tuple[str, str]
+"""Dotted recipe path and message."""
 
 
 def load_checked(
     name_or_path: str, overrides: Sequence[str] = (), sections: Sequence[str] | None = None
 ) -> LoadedRecipe:
-    """Read a recipe and look up its names; mistakes of both kinds are told together.
+    """Read a recipe and check it against the tables; problems of both kinds are raised together.
 
     Args:
         name_or_path: a recipe file or the name of a shipped one.
@@ -35,17 +36,17 @@ def load_checked(
         sections: keys of CHECKS; all of them by default.
 
     Raises:
-        RecipeError: with every mistake at its file and line.
+        RecipeError: every problem at its file and line.
     """
-    problems: list[Mistake] = []
+    problems: list[Problem] = []
     try:
         loaded = load_recipe(name_or_path, overrides)
     except RecipeError as error:
-        if error.rest is None:
+        if error.partial is None:
             raise
-        problems, loaded = error.problems, error.rest
+        problems, loaded = error.problems, error.partial
     try:
-        check_names(loaded.recipe, sections)
+        check_sections(loaded.recipe, sections)
     except ProblemsError as error:
         problems = problems + loaded.locate(error).problems
     if problems:
@@ -53,15 +54,15 @@ def load_checked(
     return loaded
 
 
-def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
-    """Check names, and sizes that only a table can judge.
+def check_sections(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
+    """Check names, and sizes that depend on the variant.
 
     Args:
         recipe: the recipe.
         sections: keys of CHECKS; all of them by default.
 
     Raises:
-        ProblemsError: every name that is in no table, with its recipe path.
+        ProblemsError: every problem with its recipe path.
     """
     problems = [
         problem
@@ -72,7 +73,7 @@ def check_names(recipe: Recipe, sections: Sequence[str] | None = None) -> None:
         raise ProblemsError(problems)
 
 
-def _curate(recipe: Recipe) -> Iterator[Problem]:
+def _curate(recipe: Recipe) -> Iterator[Finding]:
     if recipe.curate.engine not in ENGINES:
         yield "curate.engine", unknown("engine", recipe.curate.engine, ENGINES)
     if recipe.curate.split.detector not in (AUTO, *DETECTORS):
@@ -84,23 +85,23 @@ def _curate(recipe: Recipe) -> Iterator[Problem]:
         yield from error.problems
 
 
-def _caption(recipe: Recipe) -> Iterator[Problem]:
+def _caption(recipe: Recipe) -> Iterator[Finding]:
     names = captioner_names()
     for index, backend in enumerate(recipe.caption.backends):
         if backend not in names:
             yield f"caption.backends.{index}", unknown("caption backend", backend, names)
 
 
-def _export(recipe: Recipe) -> Iterator[Problem]:
+def _export(recipe: Recipe) -> Iterator[Finding]:
     section = recipe.export
     if section.layout not in LAYOUTS:
         yield "export.layout", unknown("layout", section.layout, LAYOUTS)
 
 
-def _model(recipe: Recipe) -> Iterator[Problem]:
+def _model(recipe: Recipe) -> Iterator[Finding]:
     section = recipe.model
     variant = VARIANTS.get(section.variant)
-    if section.attention != _default(type(section), "attention"):
+    if section.attention != _default_of(type(section), "attention"):
         from wanctl.runtime.attention_kernels import NAMES  # noqa: PLC0415
 
         if section.attention not in NAMES:
@@ -124,21 +125,21 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
             yield "model.vae_tile", message
 
 
-def _train_vae(recipe: Recipe) -> Iterator[Problem]:
+def _train_vae(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
 
 
-def _train_dit(recipe: Recipe) -> Iterator[Problem]:
+def _train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
     law = recipe.train_dit.timesteps.law
-    if law != _default(type(recipe.train_dit.timesteps), "law"):
+    if law != _default_of(type(recipe.train_dit.timesteps), "law"):
         from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
 
         if law not in LAWS:
             yield "train_dit.timesteps.law", unknown("law", law, LAWS)
 
 
-def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Problem]:
+def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Finding]:
     variant = VARIANTS.get(recipe.model.variant)
     if variant is not None:
         multiple = variant.vae.spatial_stride * patch
@@ -146,7 +147,7 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
             section.buckets, temporal_stride=TEMPORAL_STRIDE, spatial_multiple=multiple
         ):
             yield f"{name}.buckets.{path}", f"{message} ({variant.name})"
-    if section.trackers != _default(type(section), "trackers"):
+    if section.trackers != _default_of(type(section), "trackers"):
         from wanctl.train.accelerator import TRACKER_MODULES  # noqa: PLC0415
 
         for index, tracker in enumerate(section.trackers):
@@ -155,15 +156,14 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
                 yield f"{name}.trackers.{index}", message
 
 
-def _sample(recipe: Recipe) -> Iterator[Problem]:
+def _sample(recipe: Recipe) -> Iterator[Finding]:
     section = recipe.sample
-    # Only what differs from the defaults is looked up: those tables import torch (two seconds).
     if section.solver is not None:
         from wanctl.diffusion.solvers import SOLVERS  # noqa: PLC0415
 
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
-    if section.vace != _default(type(section), "vace"):
+    if section.vace != _default_of(type(section), "vace"):
         from wanctl.tasks.masks import FORMS  # noqa: PLC0415
         from wanctl.tasks.vace_source import FILLS  # noqa: PLC0415
 
@@ -177,11 +177,11 @@ def _sample(recipe: Recipe) -> Iterator[Problem]:
             yield "sample.task", problem
 
 
-def _default(section: type[Any], key: str) -> Any:
+def _default_of(section: type[Any], key: str) -> Any:
     return section.model_fields[key].default
 
 
-CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
+CHECKS: dict[str, Callable[[Recipe], Iterator[Finding]]] = {
     "curate": _curate,
     "caption": _caption,
     "export": _export,
@@ -193,17 +193,17 @@ CHECKS: dict[str, Callable[[Recipe], Iterator[Problem]]] = {
 
 
 def schema_text() -> str:
-    """The JSON schema of recipes as text, with the keys of every built-in filter."""
+    """Return the JSON schema of recipes as text, with the keys of every built-in filter."""
     schema = Recipe.model_json_schema()
     keys: dict[str, Any] = {}
     for name in filter_names():
         cls = filter_class(name)
-        # plug-ins differ from machine to machine; the shipped schema must not
+        # plug-ins differ between machines, the shipped schema must not
         if not cls.__module__.startswith(f"{PACK}."):
             continue
-        one = cls.model_json_schema(ref_template="#/$defs/{model}")
-        schema["$defs"] |= one.pop("$defs", {})
-        schema["$defs"][f"filters.{name}"] = one
+        filter_schema = cls.model_json_schema(ref_template="#/$defs/{model}")
+        schema["$defs"] |= filter_schema.pop("$defs", {})
+        schema["$defs"][f"filters.{name}"] = filter_schema
         keys[name] = {"anyOf": [{"$ref": f"#/$defs/filters.{name}"}, {"type": "null"}]}
     schema["$defs"]["CurateSection"]["properties"]["filters"]["properties"] = keys
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

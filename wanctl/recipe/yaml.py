@@ -1,7 +1,7 @@
-"""YAML as people expect it: the core schema of YAML 1.2, no duplicate keys, every line known.
+"""Read and write YAML by the core schema of YAML 1.2; duplicate keys are errors, lines are kept.
 
 PyYAML follows YAML 1.1, where `16:9` is 969, `no` is false, `010` is 8, `1e-4` is text and the
-last of two equal keys wins in silence. Each of these has spoiled somebody's training run.
+last of two equal keys silently replaces the first.
 """
 
 import re
@@ -36,7 +36,7 @@ _MAX_NODES = 20_000
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong in the text. `path` is empty where the mistake is not at a key."""
+    """An error in the text. `path` is empty if it is not at a key."""
 
     line: int
     path: Path
@@ -45,12 +45,12 @@ class Mistake:
 
 @dataclass
 class Document:
-    """What a text holds and where.
+    """A parsed text.
 
     Attributes:
         data: dicts, lists, str, int, float, bool and None.
         lines: path -> line (from 1) of the key or of the list item.
-        mistakes: all that is wrong with it; `data` holds what could be read all the same.
+        mistakes: all errors; `data` holds what could be read in spite of them.
     """
 
     data: Any = None
@@ -68,14 +68,14 @@ class _Dumper(yaml.SafeDumper):
 
 _Loader.yaml_implicit_resolvers = {}
 for _name, _pattern, _first in _CORE:
-    # The dumper keeps the rules of YAML 1.1 beside ours: text is quoted wherever either of the
-    # two would read something else, so that other programs read our files right as well.
+    # The dumper keeps the rules of YAML 1.1 too: text is quoted if either version would read
+    # another type, so that programs with YAML 1.1 read these files correctly.
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def parse(text: str) -> Document:
-    """Read one YAML document. Never raises: what is wrong is listed in `mistakes`."""
+    """Read one YAML document. Never raises: errors are listed in `mistakes`."""
     document = Document()
     try:
         loader = _Loader(text)
@@ -110,7 +110,7 @@ def dump(data: Any) -> str:
 
 
 class _Reader:
-    """Turns nodes into data while noting lines and mistakes."""
+    """Converts nodes to data and notes lines and mistakes."""
 
     def __init__(self, document: Document) -> None:
         self.document = document

@@ -115,5 +115,5 @@ def test_what_is_left_beside_a_contradiction_can_still_be_checked(write):
     with pytest.raises(RecipeError) as caught:
         load_recipe("r.yaml")
     assert len(caught.value.problems) == 2
-    assert caught.value.rest is not None
-    assert caught.value.rest.recipe.model.variant == "tiny"
+    assert caught.value.partial is not None
+    assert caught.value.partial.recipe.model.variant == "tiny"
