@@ -1,4 +1,4 @@
-"""`python -m wanctl`, which is also what `accelerate launch -m wanctl` runs."""
+"""`python -m wanctl`, also run by `accelerate launch -m wanctl` and `torchrun -m wanctl`."""
 
 from wanctl.cli.main import main
 

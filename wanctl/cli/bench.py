@@ -1,4 +1,4 @@
-"""`wanctl filters bench`: measures filters against defects of known strength."""
+"""`wanctl filters bench`: measure filters on defects of known strength."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from wanctl.cli.program import filters_app
 
 
 @filters_app.command("bench")
-def filters_bench(
+def bench_filters(
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
@@ -18,7 +18,9 @@ def filters_bench(
     ] = None,
     clips: Annotated[
         Path | None,
-        typer.Option("--clips", metavar="FOLDER", help="your own clean footage to put defects in"),
+        typer.Option(
+            "--clips", metavar="FOLDER", help="clean footage of your own to add defects to"
+        ),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -31,13 +33,13 @@ def filters_bench(
         typer.Option("--recipe", metavar="FILE|NAME", help="thresholds; default: the filters' own"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="a few cases of each kind, half a minute instead of ten")
+        bool, typer.Option("--quick", help="few cases of each kind: half a minute instead of ten")
     ] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="figures, curves and the clips made")
+        Path, typer.Option("--out", metavar="DIR", help="folder for figures, curves and clips")
     ] = Path("runs/bench"),
 ) -> None:
-    """Put known defects into clean clips and measure what the filters make of them."""
+    """Add known defects to clean clips and measure how well filters find them."""
     start_logging(ctx)
     loaded = load_recipe_for(ctx, ("curate",), recipe, None) if recipe else None
     from wanctl.bench.run import bench, rows

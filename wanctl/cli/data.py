@@ -9,19 +9,17 @@ from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_f
 from wanctl.cli.program import data_app
 from wanctl.errors import UserError, unknown
 
-ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder that gets the files")]
+ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder for the files")]
 LayoutOption = Annotated[
     str | None,
-    typer.Option(
-        "--layout", metavar="NAME", help="for whom, e.g. webdataset; default: the recipe's"
-    ),
+    typer.Option("--layout", metavar="NAME", help="e.g. webdataset; default: the recipe's layout"),
 ]
 PathArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[PATH]", help="data set, or folder or index of another trainer's"),
+    typer.Argument(metavar="[PATH]", help="data set, or another trainer's folder or index file"),
 ]
 CsvOption = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="write every row there")
+    Path | None, typer.Option("--csv", metavar="FILE", help="write every row to this file")
 ]
 
 
@@ -32,7 +30,7 @@ def select(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Decide again from the measurements, in seconds, after a threshold changed."""
+    """Select clips again from the measurements, in seconds, after a threshold changed."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import select as run
     from wanctl.report.run import card_selected
@@ -63,7 +61,7 @@ def export(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Cut the kept clips out as files, laid down as a trainer reads them, with a data card."""
+    """Export the kept clips as files in a trainer's layout, with a data card."""
     loaded = load_recipe_for(ctx, ("curate", "export"), recipe, overrides)
     from wanctl.exchange.layouts import LAYOUTS
     from wanctl.exchange.run import export as run
@@ -82,7 +80,7 @@ def check(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Say of every clip whether training takes it, in which bucket, and why not."""
+    """List for every clip in which buckets training uses it, or why not."""
     loaded = load_recipe_for(ctx, ("curate", "train_dit"), recipe, overrides)
     from wanctl.exchange.run import check as run
 
@@ -97,7 +95,7 @@ def text_images(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Draw pictures of Chinese and English text whose captions quote it."""
+    """Draw images of Chinese and English text whose captions quote it."""
     loaded = load_recipe_for(ctx, (), recipe, overrides)
     from wanctl.textimages.run import text_images as run
 

@@ -34,9 +34,9 @@ _PACKAGED = (
 )
 
 
-@app.command(rich_help_panel="Look and rework")
+@app.command(rich_help_panel="Inspect and rework")
 def doctor() -> None:
-    """Say what is installed, which models can be found and which filters can run."""
+    """Report what is installed, which models can be found and which filters can run."""
     examine()
 
 

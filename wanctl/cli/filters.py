@@ -1,4 +1,4 @@
-"""`wanctl filters list`, `label` and `fit`: which filters there are, and teaching one by labels."""
+"""`wanctl filters list`, `label` and `fit`: list filters, and train one on labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,20 +9,20 @@ from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_f
 from wanctl.cli.program import filters_app
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="FILTER", help="quality, category or synthetic, of the recipe")
+    str, typer.Argument(metavar="FILTER", help="of the recipe: quality, category or synthetic")
 ]
 EachOption = Annotated[
-    int, typer.Option("--each", min=1, metavar="N", help="clips from every class or cluster")
+    int, typer.Option("--each", min=1, metavar="N", help="clips of every class or cluster")
 ]
 LabelsArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[LABELS.csv]", help="the marked sheet; `category` does without"),
+    typer.Argument(metavar="[LABELS.csv]", help="the labelled sheet; `category` needs none"),
 ]
 
 
 @filters_app.command("list")
 def list_filters() -> None:
-    """Every filter with its keys and whether it can run here."""
+    """List every filter with its keys and whether it can run here."""
     from wanctl.curate import registry
     from wanctl.listing import show
 
@@ -46,7 +46,7 @@ def label(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Write a sheet of clips to mark: a CSV, and a page that plays them and takes keys."""
+    """Write a sheet of clips to label: a CSV file, and a page that plays them."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.labels.label import label as run
 
@@ -62,7 +62,7 @@ def fit(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Train a filter's head on labels; says how well it does on clips it has not seen."""
+    """Train a filter's head on labels and print its accuracy on held-out clips."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.labels.fit import fit as run
 

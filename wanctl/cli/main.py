@@ -45,7 +45,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _delay_other_ranks() -> None:
-    """Let rank 0 print an error that all processes have.
+    """Let rank 0 print an error that all processes raise.
 
     Its exit makes `torchrun` stop the others before their delay ends. A rank that fails alone
     prints its error after the delay.

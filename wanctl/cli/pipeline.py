@@ -15,19 +15,20 @@ FolderArgument = Annotated[
 ]
 ShardOption = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="work on every N-th part, beside N-1 others"),
+    typer.Option("--shard", metavar="I/N", help="work on every N-th part, as one of N processes"),
 ]
 PromptArgument = Annotated[
     str,
     typer.Argument(
-        metavar="PROMPT", help="what to show, or a .txt, .jsonl or .csv file of prompts"
+        metavar="PROMPT", help="text of the prompt, or a .txt, .jsonl or .csv file of prompts"
     ),
 ]
 RepeatOption = Annotated[
-    int, typer.Option("--repeat", metavar="N", help="make each with N seeds, from its own on")
+    int,
+    typer.Option("--repeat", metavar="N", help="use N seeds per prompt, counted up from its own"),
 ]
 PlanOption = Annotated[
-    bool, typer.Option("--plan", help="print time, memory and disk it would take; make nothing")
+    bool, typer.Option("--plan", help="print time, memory and disk space; generate nothing")
 ]
 
 
@@ -40,7 +41,7 @@ def curate(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Find the shots in raw footage, measure them, decide which to keep."""
+    """Split raw footage into clips, measure them, decide which to keep."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.curate.run import curate as run
     from wanctl.report.run import report_curated
@@ -56,7 +57,7 @@ def caption(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Give every kept clip its words."""
+    """Caption every kept clip."""
     loaded = load_recipe_for(ctx, ("caption",), recipe, overrides)
     from wanctl.caption.run import caption as run
 
@@ -101,7 +102,7 @@ def sample(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Make a video from words, pictures or footage. Without --recipe: Wan 2.1 T2V 1.3B."""
+    """Generate a video from text, images or video. Without --recipe: Wan 2.1 T2V 1.3B."""
     loaded = load_recipe_for(ctx, ("model", "sample"), recipe or DEFAULT_SAMPLE_RECIPE, overrides)
     from wanctl.sample.run import sample as run
 

@@ -1,4 +1,4 @@
-"""The program and its groups of commands. Nothing heavy is imported before a command runs."""
+"""The Typer application and its groups. Nothing heavy is imported before a command runs."""
 
 from typing import Annotated, Any
 
@@ -10,10 +10,14 @@ from wanctl.cli.options import Session
 
 
 class Interruptible(TyperGroup):
-    """Turns Ctrl-C into one line before Typer makes of it what its version sees fit."""
+    """Turns Ctrl-C into an error of ours, since versions of Typer handle it differently."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command.
+
+        Raises:
+            InterruptedByUserError: Ctrl-C.
+        """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -28,18 +32,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes and check them.")
-data_app = typer.Typer(no_args_is_help=True, help="Rework a data set after curation.")
-filters_app = typer.Typer(no_args_is_help=True, help="Look at the filters of curation.")
-weights_app = typer.Typer(no_args_is_help=True, help="Convert weights, look at them, check them.")
-app.add_typer(recipe_app, name="recipe", rich_help_panel="Look and rework")
-app.add_typer(data_app, name="data", rich_help_panel="Look and rework")
-app.add_typer(filters_app, name="filters", rich_help_panel="Look and rework")
-app.add_typer(weights_app, name="weights", rich_help_panel="Look and rework")
+recipe_app = typer.Typer(no_args_is_help=True, help="List, print and check recipes.")
+data_app = typer.Typer(no_args_is_help=True, help="Select, check and export curated clips.")
+filters_app = typer.Typer(no_args_is_help=True, help="List, train and measure filters.")
+weights_app = typer.Typer(no_args_is_help=True, help="Convert, inspect and check weights.")
+app.add_typer(recipe_app, name="recipe", rich_help_panel="Inspect and rework")
+app.add_typer(data_app, name="data", rich_help_panel="Inspect and rework")
+app.add_typer(filters_app, name="filters", rich_help_panel="Inspect and rework")
+app.add_typer(weights_app, name="weights", rich_help_panel="Inspect and rework")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"wanctl {version('wanctl')}")
@@ -50,7 +54,7 @@ def _print_version(wanted: bool) -> None:
 def _program(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="log more, show every traceback")] = False,
-    version: Annotated[  # noqa: ARG001  (its callback has printed it by now)
+    version: Annotated[  # noqa: ARG001  (its callback prints it and exits)
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
     ] = False,

@@ -15,12 +15,12 @@ RecipeArgument = Annotated[
 
 @recipe_app.command("list")
 def list_recipes() -> None:
-    """The recipes that come with the program."""
+    """List the recipes that come with the program."""
     from wanctl.listing import show
     from wanctl.recipe.load import shipped_recipes
 
     rows = [(name, _first_comment(path), str(path)) for name, path in shipped_recipes().items()]
-    show(("recipe", "what for", "file"), rows)
+    show(("recipe", "purpose", "file"), rows)
 
 
 @recipe_app.command("show")
@@ -39,7 +39,7 @@ def check_recipes(
     ] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Check recipes: every key, every value, every name. Prints all mistakes at once."""
+    """Check every key, value and name of recipes; print all mistakes at once."""
     from wanctl.recipe.load import RecipeError, shipped_recipes
     from wanctl.recipe.validate import load_checked
 
@@ -55,7 +55,7 @@ def check_recipes(
 
 @recipe_app.command("schema")
 def print_schema() -> None:
-    """Print the JSON schema, which gives editors completion and help."""
+    """Print the JSON schema, with which editors complete and explain keys."""
     from wanctl.recipe.validate import schema_text
 
     typer.echo(schema_text(), nl=False)

@@ -1,4 +1,4 @@
-"""`wanctl weights`: other layouts and formats, what files hold, whether they are whole."""
+"""`wanctl weights`: convert, inspect and check files of weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,16 +15,16 @@ SourceArgument = Annotated[str, typer.Argument(metavar="FROM", help="folder, fil
 def convert(
     ctx: typer.Context,
     source: SourceArgument,
-    to: Annotated[Path, typer.Argument(metavar="TO", help="folder; or FILE.safetensors, one part")],
+    to: Annotated[
+        Path, typer.Argument(metavar="TO", help="folder, or FILE.safetensors for one part")
+    ],
     layout: Annotated[
         str,
         typer.Option("--layout", metavar="NAME", help="official, diffusers or single (ComfyUI's)"),
     ],
     dtype: Annotated[
         str | None,
-        typer.Option(
-            "--dtype", metavar="NAME", help="fp32, bf16, fp16 or fp8; default: as it is stored"
-        ),
+        typer.Option("--dtype", metavar="NAME", help="fp32, bf16, fp16 or fp8; default: as stored"),
     ] = None,
     max_shard_size: Annotated[
         str | None,
@@ -39,7 +39,7 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Write the same weights under other names, in other files, in another number format."""
+    """Convert weights to another layout or number format."""
     from wanctl.checkpoint.convert.plan import ConversionOptions
     from wanctl.checkpoint.convert.run import convert as run
     from wanctl.checkpoint.convert.run import parse_size
@@ -52,7 +52,7 @@ def convert(
 
 @weights_app.command("inspect")
 def inspect(ctx: typer.Context, source: SourceArgument) -> None:
-    """Show what weights are: parts, layout, variant, format, size, and what is missing."""
+    """Show parts, layout, variant, number format, size, and what is missing."""
     from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
     from wanctl.listing import show
 
@@ -64,7 +64,7 @@ def inspect(ctx: typer.Context, source: SourceArgument) -> None:
 
 @weights_app.command("check")
 def check(ctx: typer.Context, source: SourceArgument) -> None:
-    """Read every number: names and shapes that fit, nothing infinite, nothing left out."""
+    """Read all tensors: check names, shapes, and that every number is finite."""
     from wanctl.checkpoint.check import COLUMNS
     from wanctl.checkpoint.check import check as run
     from wanctl.listing import show

@@ -1,4 +1,4 @@
-"""Recipe keys around data sets: where they lie, what leaves them, pictures of text."""
+"""Keys of `dataset`, `export` and `text_images`."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -9,34 +9,37 @@ from wanctl.recipe.section import ContradictionError, Height, Section, Width
 
 
 class DatasetSection(Section):
-    """Which data set directory the commands share."""
+    """The data set directory that the commands share."""
 
     path: Path | None = Field(
         default=None,
-        description="the data set directory; default is `dataset` in the output folder",
+        description="the data set directory; null: `dataset` in the output folder",
     )
     selection: str = Field(
-        default="default", description="name of the selection that is trained on"
+        default="default",
+        description="name of the selection that curation writes and training reads",
     )
     license: str = Field(
-        default="not stated", description="of the footage; goes into every data card"
+        default="not stated", description="licence of the footage, written to every data card"
     )
 
 
 class ExportSection(Section):
-    """`wanctl data export`."""
+    """Keys of `wanctl data export`."""
 
-    layout: str = Field(default="mp4", description="a row of LAYOUTS; --layout names another")
+    layout: str = Field(default="mp4", description="a row of LAYOUTS; --layout overrides it")
     fps: PositiveFloat | None = Field(
         default=None, description="frame rate of the files; null: train_dit.clip_fps"
     )
     height: PositiveInt | None = Field(
-        default=None, description="with `width`: resized to cover, centre crop; null: as they are"
+        default=None,
+        description="with `width`: clips are resized to cover this size and cropped at the centre; "
+        "null: their own size",
     )
-    width: PositiveInt | None = None
+    width: PositiveInt | None = Field(default=None, description="see `height`")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
     shard_mb: PositiveFloat = Field(
-        default=256.0, description="a shard of `webdataset` is closed before it grows beyond this"
+        default=256.0, description="largest size of a shard of `webdataset`"
     )
 
     @field_validator("height", "width")
@@ -56,35 +59,52 @@ class ExportSection(Section):
 
 
 class TextImagesSection(Section):
-    """`wanctl data text-images`: pictures of text whose captions quote it."""
+    """Keys of `wanctl data text-images`: images of text whose captions quote it."""
 
-    num_images: PositiveInt = Field(default=1000, description="pictures")
+    num_images: PositiveInt = Field(default=1000, description="number of images")
     height: Height = Field(default=256, description="pixels, a multiple of 16")
     width: Width = Field(default=256, description="pixels, a multiple of 16")
-    languages: tuple[Literal["zh", "en"], ...] = Field(default=("zh", "en"), min_length=1)
+    languages: tuple[Literal["zh", "en"], ...] = Field(
+        default=("zh", "en"), min_length=1, description="languages of the text"
+    )
     fonts: Path | None = Field(
         default=None,
-        description="folder of fonts; null: those of the system and of installed packages",
+        description="folder of fonts; null: fonts of the system and of installed packages",
     )
     corpus: tuple[Path, ...] = Field(
-        default=(), description="UTF-8 texts: lines to write, and how often characters are used"
+        default=(), description="UTF-8 text files: lines to draw, and how often characters occur"
     )
-    corpus_share: float = Field(default=0.5, ge=0, le=1, description="share of lines out of it")
+    corpus_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of lines from the corpus"
+    )
     characters: Literal["common", "gb2312", "font"] = Field(
-        default="gb2312", description="3,755 common ones, 6,763 of GB 2312, or all a font has"
+        default="gb2312",
+        description="Chinese characters: the 3,755 common ones, the 6,763 of GB 2312, or all of "
+        "a font",
     )
     balance: float = Field(
-        default=0.7, ge=0, le=1, description="0: characters as they are used; 1: all alike"
+        default=0.7,
+        ge=0,
+        le=1,
+        description="0: characters as often as in the corpus; 1: all equally often",
     )
-    plain_share: float = Field(default=0.5, ge=0, le=1, description="black on plain white")
+    plain_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of images with black text on white"
+    )
     grounds: Path | None = Field(
         default=None,
-        description="folder of pictures to write on, beside frames of the run's data set",
+        description="folder of background images, in addition to frames of the run's data set",
     )
-    vertical_share: float = Field(default=0.2, ge=0, le=1, description="Chinese in columns")
-    max_lines: PositiveInt = 3
-    max_characters: PositiveInt = Field(default=8, description="of a line; English takes twice")
-    check: bool = Field(default=True, description="read every picture back with OCR")
+    vertical_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of Chinese text in columns"
+    )
+    max_lines: PositiveInt = Field(default=3, description="lines per image")
+    max_characters: PositiveInt = Field(
+        default=8, description="per line; twice as many for English"
+    )
+    check: bool = Field(
+        default=True, description="read each image with OCR; `max_error` decides which are dropped"
+    )
     max_error: float = Field(
-        default=0.2, ge=0, le=1, description="characters read wrongly that a picture may have"
+        default=0.2, ge=0, le=1, description="share of characters that OCR may read wrongly"
     )

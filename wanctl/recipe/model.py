@@ -1,4 +1,4 @@
-"""Keys of `model`: which network, where its weights come from, and how they run."""
+"""Keys of `model`: the variant, its weights, and how the networks run."""
 
 from typing import Literal
 
@@ -8,71 +8,75 @@ from wanctl.recipe.section import Section
 
 
 class LoraSection(Section):
-    """One LoRA and how strongly it counts."""
+    """One LoRA file and its strength."""
 
-    path: str = Field(description="a .safetensors file of any trainer, or PEFT's folder")
-    strength: float = Field(default=1.0, description="factor of the change")
+    path: str = Field(
+        description="a .safetensors file of any trainer, or a folder in PEFT's layout"
+    )
+    strength: float = Field(default=1.0, description="factor of the weight change")
     expert: Literal["high", "low"] | None = Field(
-        default=None, description="of two transformers the one it is for; null: both"
+        default=None, description="variants with two experts: the expert it applies to; null: both"
     )
 
 
 class ModelSection(Section):
-    """Which network, and where its weights come from."""
+    """The model variant and its weights."""
 
     variant: str = Field(default="wan2.1-t2v-1.3b", description="a row of VARIANTS")
     weights: str | None = Field(
         default=None,
         description="folder or hub id in official or diffusers layout; training starts from it, "
-        "sampling uses it where the run folder holds nothing trained; null: train from nothing",
+        "sampling uses it if the run folder holds no trained weights; null: train from random "
+        "weights",
     )
     low_weights: str | None = Field(
         default=None,
-        description="two experts: file or folder of the low-noise one, where `weights` holds the "
-        "high-noise one alone",
+        description="two experts: file or folder of the low-noise expert, if `weights` holds only "
+        "the high-noise expert",
     )
     vae_weights: str | None = Field(
-        default=None, description="another folder or file for the VAE alone"
+        default=None, description="folder or file of the VAE, if it is not in `weights`"
     )
     text_weights: str | None = Field(
-        default=None, description="another folder for the text encoder and its tokenizer alone"
+        default=None,
+        description="folder of the text encoder and its tokenizer, if not in `weights`",
     )
     image_weights: str | None = Field(
-        default=None, description="another folder or file for CLIP's vision tower alone"
+        default=None, description="folder or file of CLIP's vision tower, if it is not in `weights`"
     )
     loras: tuple[LoraSection, ...] = Field(
-        default=(), description="small changes of the transformer when sampling, all at once"
+        default=(), description="LoRA files that sampling adds to the transformer, all at once"
     )
     precision: Literal["reference", "fast"] = Field(
-        default="fast", description="`reference` follows the official numbers exactly"
+        default="fast", description="`reference` computes exactly as the official code does"
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="number format of the transformer; auto: bf16 on CUDA else fp32",
+        description="number format of the transformer; auto: bf16 on CUDA, else fp32",
     )
     attention: str = Field(
         default="auto",
         description="kernel: `auto` (cuDNN's first on Hopper), `sdpa`, `cudnn`, `flash`, "
-        "`efficient`, `math`; `fa3` and `sage` where their packages are installed (`sage` takes "
-        "8-bit products, which changes the video); the one that runs is printed",
+        "`efficient`, `math`; `fa3` and `sage` if their packages are installed (`sage` computes "
+        "8-bit products, which changes the video); the kernel in use is logged",
     )
     compile: bool = Field(
         default=False,
-        description="compile the transformer's blocks when sampling: half a minute at first, then "
-        "fewer passes over memory",
+        description="compile the transformer's blocks when sampling: takes half a minute, then "
+        "each step reads memory fewer times",
     )
     quantize: Literal["int8", "fp8", "fp8-dynamic"] | None = Field(
         default=None,
-        description="the transformer's matrices in 8 bits when sampling: half the memory of bf16; "
-        "`fp8-dynamic` multiplies in fp8 as well; each changes the video",
+        description="format of the transformer's matrices when sampling: half the memory of bf16; "
+        "`fp8-dynamic` multiplies in fp8 too; each changes the video",
     )
     stream_blocks: bool = Field(
         default=False,
-        description="leave the transformer's blocks in host memory and pass them through the GPU "
-        "as they are needed; the video is the same",
+        description="keep the transformer's blocks in host memory and copy each to the GPU when it "
+        "is needed; the video is the same",
     )
     vae_tile: PositiveInt | None = Field(
         default=None,
-        description="side in pixels of the tiles that the VAE works on when sampling; null: the "
-        "whole picture; pixels differ from the whole's by less than 8 bits show",
+        description="side in pixels of the tiles that the VAE decodes when sampling; null: whole "
+        "frames; the difference between both is below the resolution of 8 bits",
     )

@@ -1,4 +1,4 @@
-"""Keys of `wanctl sample`: what is made, from what, and how processes divide the work."""
+"""Keys of `sample` and `parallel`: what is generated, from what, and by how many processes."""
 
 from typing import Any, Literal
 
@@ -11,85 +11,88 @@ PAIR = 2
 
 
 class SampleSection(Section):
-    """`wanctl sample`. What is null comes from the variant's run defaults."""
+    """Keys of `wanctl sample`. A null comes from the variant's run defaults."""
 
     task: str | None = Field(
-        default=None, description="a row of TASKS; null: what the variant is for"
+        default=None, description="a row of TASKS; null: the first task of the variant"
     )
     height: Height | None = Field(
-        default=None, description="pixels; height x width is an area where a picture gives shape"
+        default=None,
+        description="pixels; with an input image and `fit: area` height x width is an area",
     )
-    width: Width | None = None
+    width: Width | None = Field(default=None, description="pixels, see `height`")
     fit: Literal["area", "exact"] = Field(
         default="area",
-        description="videos made from pictures: `area` takes their shape from the picture, `exact` "
-        "has them at height x width and cuts the picture",
+        description="with an input image: `area` keeps the image's aspect ratio at the area of "
+        "height x width, `exact` crops the image to height x width",
     )
-    frames: FrameCount | None = Field(default=None, description="4n+1; 1 makes a PNG")
-    fps: PositiveFloat | None = None
-    steps: PositiveInt | None = None
-    shift: PositiveFloat | None = None
+    frames: FrameCount | None = Field(default=None, description="4n+1; 1 writes a PNG")
+    fps: PositiveFloat | None = Field(default=None, description="frame rate of the video file")
+    steps: PositiveInt | None = Field(default=None, description="solver steps")
+    shift: PositiveFloat | None = Field(
+        default=None, description="shift of the noise schedule: larger for larger videos"
+    )
     guide_scale: float | tuple[float, float] | None = Field(
         default=None,
-        description="how far beyond the negative prompt; two experts: [low noise, high noise]",
+        description="classifier-free guidance scale; two experts: [low noise, high noise]",
     )
     boundary: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="share of the noise levels from which on the high-noise expert works",
+        description="two experts: noise level from which on the high-noise expert is used",
     )
     guide_until: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share of the steps that are guided; the others ask for the prompt alone, in "
-        "half the time, and change the video",
+        description="share of the steps with guidance; the others evaluate the prompt alone, which "
+        "takes half the time and changes the video",
     )
     step_cache: float = Field(
         default=0.0,
         ge=0,
-        description="a step takes over the velocity of the one before while its expected relative "
-        "change adds up to less than this (0.05 to 0.2); changes the video; 0: every step asks",
+        description="threshold (0.05 to 0.2): a step reuses the last velocity while the expected "
+        "relative change since it was computed is smaller; changes the video; 0: off",
     )
     solver: str | None = Field(default=None, description="a row of SOLVERS")
     negative_prompt: str | None = Field(
-        default=None, description="null: the variant's own; '' is really empty"
+        default=None, description="null: the variant's own; '': empty"
     )
-    seed: int = Field(default=0, description="below 0: a random one, which is printed")
+    seed: int = Field(default=0, description="below 0: a random seed, which is logged")
     noise_device: Literal["cpu", "cuda"] = Field(
-        default="cpu", description="where noise is drawn; the official code draws on cuda"
+        default="cpu", description="device that draws the noise; the official code draws on cuda"
     )
-    image: str | None = Field(default=None, description="picture file or URL: the first frame")
-    last_image: str | None = Field(default=None, description="picture file or URL: the last frame")
+    image: str | None = Field(default=None, description="image file or URL: the first frame")
+    last_image: str | None = Field(default=None, description="image file or URL: the last frame")
     video: str | None = Field(default=None, description="video file or URL")
     mask: str | None = Field(
-        default=None, description="picture or video file: white where the video is made anew"
+        default=None, description="image or video file: white where the video is generated anew"
     )
     references: tuple[str, ...] = Field(
-        default=(), description="picture files of what is to be seen"
+        default=(), description="image files of subjects that the video shows"
     )
     known_frames: dict[int, str] = Field(
         default_factory=dict,
-        description="frame number -> picture file; -1 is the last frame",
+        description="frame number -> image file; -1 is the last frame",
     )
     given_frames: PositiveInt | None = Field(
         default=None,
-        description="continuation: how many of the video's last frames are the first ones of the "
-        "output; null: 1.5 seconds, at most half",
+        description="continuation: number of last frames of `video` that become the first frames "
+        "of the output; null: 1.5 seconds, at most half of the output",
     )
     vace: VaceSection = VaceSection()
     batch: PositiveInt | None = Field(
         default=None,
-        description="lines of a file of prompts that are made together where they differ in words "
-        "and seed alone; null: as many as pay; 1: each output to the bit as it is alone",
+        description="outputs per forward pass, if they differ in prompt and seed only; null: as "
+        "many as save time; 1: every output is bit-equal to a run of its own",
     )
     grid: bool = Field(
-        default=False, description="also put all outputs of the run side by side, with labels"
+        default=False, description="also write all outputs of the run side by side, with labels"
     )
     grid_columns: PositiveInt | None = Field(
         default=None,
-        description="tiles in a row; null: a row per prompt with --repeat, else square",
+        description="columns of the grid; null: a row per prompt with --repeat, else square",
     )
     save_latents: bool = Field(default=False, description="also write NAME.safetensors")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
@@ -106,26 +109,27 @@ class SampleSection(Section):
 
 
 class ParallelSection(Section):
-    """How the processes that `torchrun` started divide a sample's work between them.
+    """How the processes that `torchrun` started divide the work of sampling.
 
-    `auto` fills in what makes the product the number of processes, and the choice is printed.
+    `auto` chooses sizes whose product is the number of processes, and logs them.
     """
 
     cfg: Literal["auto", 1, 2] = Field(
-        default="auto", description="2: each prompt of guidance has processes of its own; or 1"
+        default="auto",
+        description="2: the two prompts of guidance run on different processes; or 1",
     )
     ulysses: Literal["auto"] | PositiveInt = Field(
         default="auto",
-        description="processes that exchange tokens for attention heads; divides the heads",
+        description="processes of Ulysses attention (all-to-all); divides the number of heads",
     )
     ring: Literal["auto"] | PositiveInt = Field(
         default="auto",
-        description="processes that pass keys and values around; any number, more to send",
+        description="processes of ring attention; any number, sends more data than Ulysses",
     )
     fsdp: Literal["auto"] | bool = Field(
         default="auto",
-        description="each process keeps a part of the transformer's weights; auto: where they "
-        "would fill over 60 % of a GPU",
+        description="shard the transformer's weights (FSDP2); auto: if they would take over 60 % "
+        "of a GPU's memory",
     )
 
     @field_validator("cfg", "ulysses", "ring", mode="before")

@@ -1,8 +1,9 @@
-"""Every key a recipe may hold, with its default, its bounds and its meaning.
+"""Every key of a recipe, with its default, its bounds and its meaning.
 
-Defaults live here and in the modules of this package whose sections it takes, nowhere else. Names
-(variant, solver, task, backend, filter) are plain strings, resolved by their table when a command
-starts, so that a new row needs no edit here.
+Defaults live here and in the modules of this package that hold other sections, nowhere else. Names
+(variant, solver, task, backend, filter) are plain strings, which `validate.py` looks up in their
+tables, so that a new row of a table needs no edit here. Rules between keys are model validators
+that raise `ContradictionError`.
 The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 
@@ -27,39 +28,43 @@ class Bucket(Section):
     frames: FrameCount = Field(description="frames per sample; 1 (an image) or 4n+1")
     height: Height = Field(description="pixels, a multiple of 16")
     width: Width = Field(description="pixels, a multiple of 16")
-    batch_size: PositiveInt = Field(default=1, description="samples per step in this bucket")
+    batch_size: PositiveInt = Field(default=1, description="samples per micro-batch of this bucket")
     probability: PositiveFloat = Field(
-        default=1.0, description="relative chance that a step draws from this bucket"
+        default=1.0, description="relative probability that a step draws from this bucket"
     )
     from_step: int = Field(
         default=0,
         ge=0,
-        description="not drawn before this step: images first, then short clips, then long ones",
+        description="first step that draws from it: images first, then short clips, then long ones",
     )
 
 
 class SplitSection(Section):
-    """How footage is cut into shots."""
+    """How footage is split into shots and clips."""
 
     detector: str = Field(
         default="auto",
-        description="`transnetv2`, `adaptive`, `none`, or `auto`: TransNetV2 where it is installed",
+        description="`transnetv2`, `adaptive`, `none`, or `auto`: TransNetV2 if it is installed",
     )
     threshold: float = Field(
-        default=0.4, gt=0, lt=1, description="TransNetV2 probability that counts as a transition"
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="TransNetV2: probability above which a frame is a transition",
     )
     adaptive_threshold: PositiveFloat = Field(
-        default=3.0, description="adaptive detector: ratio to the neighbourhood's mean change"
+        default=3.0,
+        description="adaptive detector: frame difference over the mean of its neighbours",
     )
     max_fps: PositiveFloat = Field(
-        default=30.0, description="frames per second the detector sees at most"
+        default=30.0, description="frames per second that the detector reads at most"
     )
     trim_frames: int = Field(
-        default=2, ge=0, description="source frames cut away on both sides of a transition"
+        default=2, ge=0, description="source frames removed on both sides of a transition"
     )
-    min_clip_s: float = Field(default=0.5, ge=0, description="shots shorter than this make no clip")
+    min_clip_s: float = Field(default=0.5, ge=0, description="shorter shots become no clip")
     max_clip_s: PositiveFloat | None = Field(
-        default=None, description="longer shots are cut into equal pieces of at most this length"
+        default=None, description="longer shots are divided into equal clips of at most this length"
     )
 
     @model_validator(mode="after")
@@ -74,52 +79,54 @@ class SplitSection(Section):
 
 
 class DecodeSection(Section):
-    """The guard around footage: it is decoded in processes that may be killed."""
+    """Limits of the processes that decode footage."""
 
     workers: PositiveInt = Field(default=2, description="decoding processes")
     timeout_s: PositiveFloat = Field(
-        default=120.0, description="seconds that work on one file or one clip of it may take"
+        default=120.0, description="seconds that one task on a file or clip may take"
     )
     timeout_per_gb_s: float = Field(
-        default=1200.0, ge=0, description="seconds more for each gigabyte of the file: films"
+        default=1200.0, ge=0, description="additional seconds per gigabyte of the file, for films"
     )
-    memory_gb: PositiveFloat = Field(default=4.0, description="memory one worker may map")
+    memory_gb: PositiveFloat = Field(default=4.0, description="address space of one worker")
 
 
 class RaySection(Section):
-    """What `engine: ray` asks the cluster for."""
+    """Resources that `engine: ray` requests of the cluster."""
 
     address: str | None = Field(
         default=None,
-        description="of a running cluster (`auto`, `ray://HOST:10001`); null: this machine alone",
+        description="of a running cluster (`auto`, `ray://HOST:10001`); null: this machine only",
     )
-    cpus: PositiveInt = Field(default=2, description="cores of one actor: as many decode workers")
+    cpus: PositiveInt = Field(
+        default=2, description="cores of one actor, which runs as many decoding processes"
+    )
     gpus: float = Field(
-        default=0.0, ge=0, description="share of a GPU of one actor; 0.25 puts four on one GPU"
+        default=0.0, ge=0, description="share of a GPU per actor; 0.25 puts four on one GPU"
     )
     actors: PositiveInt | None = Field(
-        default=None, description="how many; null: as many as the cluster has room for"
+        default=None, description="number of actors; null: as many as the cluster has resources for"
     )
     retries: int = Field(
-        default=3, ge=0, description="how often a part is begun again after its actor was lost"
+        default=3, ge=0, description="how often a part is repeated after its actor was lost"
     )
 
 
 class BalanceSection(Section):
-    """How often each group of clips is drawn in training: a factor in the `weight` column."""
+    """How often training draws each group of clips: a factor in the `weight` column."""
 
     by: str = Field(description="the filter whose labels are the groups: motion, category ...")
     shares: dict[str, PositiveFloat] = Field(
         default_factory=dict,
-        description="label -> its share of all draws, together at most 1; groups that are not "
-        "named share the rest by size",
+        description="label -> its share of all draws, together at most 1; the other groups share "
+        "the rest in proportion to their size",
     )
     power: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="without `shares`, groups are drawn by their size to this power: 0.5 is the "
-        "square root, 0 draws all groups alike",
+        description="without `shares`, a group is drawn in proportion to its size to this power: "
+        "0.5 is the square root, 0 draws all groups equally often",
     )
 
     @field_validator("shares")
@@ -131,14 +138,13 @@ class BalanceSection(Section):
 
 
 class CurateSection(Section):
-    """From a folder of footage to a table of clips, measured and decided."""
+    """From a folder of footage to a table of clips with measurements and a selection."""
 
-    engine: str = Field(
-        default="local", description="`local` or `ray`; the tables come out the same"
-    )
+    engine: str = Field(default="local", description="`local` or `ray`; both write the same tables")
     ray: RaySection = RaySection()
     batch_clips: PositiveInt = Field(
-        default=8, description="clips that a network sees at once; frames of so many are held"
+        default=8,
+        description="clips per batch of a network; the frames of all of them are in memory",
     )
     split: SplitSection = SplitSection()
     decode: DecodeSection = DecodeSection()
@@ -147,14 +153,14 @@ class CurateSection(Section):
         description="filter name -> its own keys (`wanctl filters list`); the order is the funnel",
     )
     balance: BalanceSection | None = Field(
-        default=None, description="evens out groups of clips; null: leaves them as they come"
+        default=None, description="balances groups of clips; null: no balancing"
     )
     shard_sources: PositiveInt = Field(default=16, description="source files per part of `clips/`")
     max_crop_loss: float = Field(
         default=0.5,
         ge=0,
         lt=1,
-        description="a crop that removes more of the picture drops the clip",
+        description="a clip is dropped if its crop removes a larger share of the frame",
     )
 
     @model_validator(mode="after")
@@ -166,31 +172,38 @@ class CurateSection(Section):
 
 
 class CaptionSection(Section):
-    """Who writes the captions."""
+    """Captioning backends and what they read."""
 
     backends: tuple[str, ...] = Field(
         default=("sidecar", "template"),
-        description="tried in order for each clip: `sidecar`, `template`, or an installed plug-in",
+        description="tried in this order for each clip: `sidecar`, `template`, an installed "
+        "plug-in",
     )
     sidecar_dir: Path | None = Field(
         default=None,
-        description="folder with NAME.txt or NAME.json per footage file; default: beside it",
+        description="folder with NAME.txt or NAME.json per footage file; null: the footage's "
+        "folder",
     )
     quote_text: Literal["append", "drop", "ignore"] = Field(
         default="append",
-        description="a model's caption that leaves out text that OCR read: quote it at the end, "
-        "drop the caption, or let it be",
+        description="if a model's caption omits text that OCR read: append the quoted text, drop "
+        "the caption, or ignore it",
     )
 
 
 class TimestepsSection(Section):
-    """How training draws its noise levels."""
+    """Distribution of the noise levels that training draws."""
 
     law: str = Field(default="logit_normal", description="`logit_normal` or `uniform`")
-    mean: float = Field(default=0.0, description="mean of the normal before the sigmoid")
-    std: PositiveFloat = Field(default=1.0, description="its standard deviation")
+    mean: float = Field(
+        default=0.0, description="logit_normal: mean of the normal distribution before the sigmoid"
+    )
+    std: PositiveFloat = Field(
+        default=1.0, description="logit_normal: standard deviation of that distribution"
+    )
     shift: PositiveFloat = Field(
-        default=3.0, description="sigma' = s*sigma / (1 + (s-1)*sigma); larger for larger videos"
+        default=3.0,
+        description="sigma' = s*sigma / (1 + (s-1)*sigma); larger for larger videos (SD3, eq. 23)",
     )
 
 
@@ -198,80 +211,101 @@ class OptimizerSection(Section):
     """AdamW and its learning-rate schedule."""
 
     lr: PositiveFloat = Field(default=1e-4, description="peak learning rate")
-    warmup_steps: int = Field(default=100, ge=0, description="linear warm-up")
+    warmup_steps: int = Field(default=100, ge=0, description="steps of linear warm-up")
     decay: Literal["constant", "cosine"] = Field(
-        default="constant", description="what follows the warm-up, to 5 % of `lr` at the last step"
+        default="constant",
+        description="after the warm-up; cosine ends at 5 % of `lr` at the last step",
     )
-    weight_decay: float = Field(default=1e-3, ge=0, description="on matrices only, not on norms")
-    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Adam's moments")
-    clip_norm: PositiveFloat = Field(default=1.0, description="gradient norm is clipped to this")
+    weight_decay: float = Field(
+        default=1e-3, ge=0, description="on matrices and kernels only, not on norms and biases"
+    )
+    betas: tuple[Beta, Beta] = Field(
+        default=(0.9, 0.999), description="decay rates of AdamW's two moments"
+    )
+    clip_norm: PositiveFloat = Field(default=1.0, description="maximum gradient norm")
 
 
 class TrainSection(Section):
-    """What `train-vae` and `train-dit` share: one loop."""
+    """Keys that `train-vae` and `train-dit` share."""
 
     steps: PositiveInt = Field(default=10_000, description="optimizer steps")
     buckets: tuple[Bucket, ...] = Field(
-        default=(Bucket(frames=17, height=256, width=256),), min_length=1
+        default=(Bucket(frames=17, height=256, width=256),),
+        min_length=1,
+        description="shapes of training samples; of each frame count a clip serves the best",
     )
-    clip_fps: PositiveFloat = Field(default=16.0, description="frame rate clips are resampled to")
+    clip_fps: PositiveFloat = Field(
+        default=16.0, description="frame rate to which clips are resampled"
+    )
     optimizer: OptimizerSection = OptimizerSection()
     accumulate: PositiveInt = Field(default=1, description="micro-batches per optimizer step")
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="0 turns the average off")
-    holdout: float = Field(
-        default=0.1, ge=0, lt=1, description="share of clips kept for the held-out loss"
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="autocast of the forward pass; parameters stay fp32"
     )
-    log_every: PositiveInt = 10
-    eval_every: PositiveInt = 500
-    preview_every: PositiveInt = 1000
-    checkpoint_every: PositiveInt = 500
-    keep_checkpoints: PositiveInt = 2
+    ema_decay: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the parameters; 0: no average",
+    )
+    holdout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of clips held out of training for the evaluation loss",
+    )
+    log_every: PositiveInt = Field(default=10, description="steps between log lines")
+    eval_every: PositiveInt = Field(default=500, description="steps between evaluations")
+    preview_every: PositiveInt = Field(default=1000, description="steps between previews")
+    checkpoint_every: PositiveInt = Field(default=500, description="steps between checkpoints")
+    keep_checkpoints: PositiveInt = Field(default=2, description="newest checkpoints that are kept")
     trackers: tuple[str, ...] = Field(
         default=("tensorboard",),
-        description="any tracker accelerate knows: tensorboard, wandb",
+        description="trackers of accelerate: `tensorboard`, `wandb`",
     )
 
 
 class VAELossSection(Section):
-    """Weights of the reconstruction objective (Wan report 2.2: 3, 3e-6, 3)."""
+    """Weights of the VAE loss (Wan report 2.2: 3, 3e-6, 3)."""
 
-    l1: float = Field(default=3.0, ge=0)
-    kl: float = Field(default=3e-6, ge=0)
-    perceptual: float = Field(default=3.0, ge=0, description="ST-LPIPS, from its package")
+    l1: float = Field(default=3.0, ge=0, description="L1 distance of pixels")
+    kl: float = Field(default=3e-6, ge=0, description="KL divergence of the latents from N(0, 1)")
+    perceptual: float = Field(default=3.0, ge=0, description="ST-LPIPS distance")
     perceptual_frames: PositiveInt | None = Field(
         default=None,
-        description="frames per sample and step that ST-LPIPS looks at, drawn anew; null: all",
+        description="frames per sample, drawn at each step, that ST-LPIPS compares; null: all",
     )
 
 
 class TrainVAESection(TrainSection):
-    """`wanctl train-vae`."""
+    """Keys of `wanctl train-vae`."""
 
     loss: VAELossSection = VAELossSection()
 
 
 class TrainDiTSection(TrainSection):
-    """`wanctl train-dit`."""
+    """Keys of `wanctl train-dit`."""
 
     timesteps: TimestepsSection = TimestepsSection()
     text_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of captions replaced by the empty prompt"
     )
     windows_per_clip: PositiveInt = Field(
-        default=4, description="evenly spaced windows of each clip that are encoded and cached"
+        default=4, description="windows per clip, evenly spaced, that are encoded and cached"
     )
     preview_prompts: tuple[str, ...] = Field(
         default=(), description="prompts sampled during training; empty: captions of held-out clips"
     )
-    preview_steps: PositiveInt = 20
+    preview_steps: PositiveInt = Field(default=20, description="solver steps of a preview")
 
 
 class Recipe(Section):
-    """One file for all commands."""
+    """All sections of a recipe."""
 
-    base: str | None = Field(default=None, description="recipe this one starts from")
-    seed: int = Field(default=0, ge=0, description="of everything random in training")
+    base: str | None = Field(
+        default=None, description="recipe from which this one inherits: a shipped name or a file"
+    )
+    seed: int = Field(default=0, ge=0, description="of all random choices of training")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dataset: DatasetSection = DatasetSection()
     curate: CurateSection = CurateSection()

@@ -1,4 +1,4 @@
-"""Keys of `sample.vace`: how what VACE is shown is prepared."""
+"""Keys of `sample.vace`: how the inputs of VACE are prepared."""
 
 from typing import Annotated, Self
 
@@ -13,14 +13,14 @@ Frames = Annotated[int, Field(ge=0)]
 
 
 class TrackSection(Section):
-    """One box on its way through a layout."""
+    """One moving box of a layout."""
 
     boxes: dict[int, tuple[Share, Share, Share, Share]] = Field(
         min_length=1,
-        description="frame number -> [left, top, right, bottom] as shares of the picture; between "
-        "two of them the box moves evenly, before the first and after the last it is not there",
+        description="frame number -> [left, top, right, bottom] as shares of the frame; the box is "
+        "interpolated between these frames and absent before the first and after the last",
     )
-    colour: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="of the outline, RGB")
+    colour: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="RGB of the outline")
 
     @model_validator(mode="after")
     def _sides_in_order(self) -> Self:
@@ -34,30 +34,29 @@ class TrackSection(Section):
 
 
 class VaceSection(Section):
-    """What VACE is shown besides words; works on `sample.video` and `sample.mask`."""
+    """Inputs of VACE besides the prompt; applies to `sample.video` and `sample.mask`."""
 
     control: str = Field(
         default="source",
-        description="what is shown where the video is made anew: `source` (as it is: a depth, pose "
-        "or other control video), `blank` (in-painting), or made from it: `grey`, `scribble`, "
-        "`flow`",
+        description="control where the video is generated: `source` (the video itself, e.g. of "
+        "depth or pose), `blank` (in-painting), or computed from it: `grey`, `scribble`, `flow`",
     )
     scale: float = Field(default=1.0, ge=0, description="strength of the control")
     mask_form: str = Field(
-        default="original", description="what the mask becomes: `original`, `hull` or `bbox`"
+        default="original", description="shape of the mask: `original`, `hull` or `bbox`"
     )
     mask_expand: float = Field(
         default=0.0,
         ge=0,
-        description="how far the mask then grows, as a share of the longer side of its box",
+        description="growth of the mask as a share of the longer side of its bounding box",
     )
     outpaint: tuple[Growth, Growth, Growth, Growth] = Field(
         default=(0, 0, 0, 0),
-        description="[left, top, right, bottom]: what is added, as shares of the video's sides",
+        description="[left, top, right, bottom]: borders to add, as shares of the video's sides",
     )
     extend: tuple[Frames, Frames] = Field(
-        default=(0, 0), description="[before, after]: frames that are added to the video"
+        default=(0, 0), description="[before, after]: frames to add to the video"
     )
     layout: tuple[TrackSection, ...] = Field(
-        default=(), description="boxes that say where things are, instead of a video"
+        default=(), description="moving boxes that control where objects are, instead of a video"
     )
