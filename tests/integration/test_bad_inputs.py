@@ -1,4 +1,4 @@
-"""Mistakes that only the commands themselves can notice: paths, data sets, weights, devices.
+"""Mistakes that only a running command can find: paths, data sets, weights, devices.
 
 Mistakes in recipes and on the command line are in tests/unit/test_cli.py.
 """
@@ -48,16 +48,16 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_a_mistake_costs_one_line_and_exit_code_2(name, tmp_path, monkeypatch, capsys):
+def test_a_mistake_prints_one_line_and_exits_with_2(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "words.txt").write_text("\n \n", encoding="utf-8")
-    arguments, wanted = BAD_INPUTS[name]
+    arguments, expected = BAD_INPUTS[name]
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     captured = capsys.readouterr()
     assert (stop.value.code, captured.out) == (2, "")
     (line,) = captured.err.splitlines()
-    assert wanted in line
+    assert expected in line
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert left == {"empty", "words.txt"}, "nothing is half-written"

@@ -1,4 +1,4 @@
-"""What the front page says is true. `make demo` itself runs the five commands."""
+"""Commands, recipes, errors and paths on the front page work. `make demo` runs the commands."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    """Every `wanctl` command of the page; `a | b | c` stands for three."""
+    """Return every `wanctl` command of the page; `a | b | c` stands for three commands."""
     found = []
     for line in "".join(blocks("sh")).splitlines():
         words = shlex.split(line, comments=True)
@@ -57,15 +57,15 @@ def test_the_recipe_on_the_page_is_one(tmp_path, monkeypatch):
     assert loaded.recipe.train_dit.steps == 2000
 
 
-def test_the_mistakes_on_the_page_are_told_like_that(tmp_path, monkeypatch):
-    (told,) = [block for block in blocks("") if block.startswith("mine.yaml")]
+def test_the_mistakes_on_the_page_are_printed_like_that(tmp_path, monkeypatch):
+    (expected,) = [block for block in blocks("") if block.startswith("mine.yaml")]
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(
         "curate:\n  filter: {}\n\ntrain_dit:\n  steps: 2k\n  optimizer: {lr: 0}\n", encoding="utf-8"
     )
     with pytest.raises(RecipeError) as error:
         load_checked("mine.yaml")
-    assert str(error.value) == told.strip()
+    assert str(error.value) == expected.strip()
 
 
 def test_the_tree_on_the_page_exists():

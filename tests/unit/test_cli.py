@@ -1,4 +1,4 @@
-"""What somebody at the terminal meets. The commands' work itself is tested beside their code."""
+"""Errors, help and exit codes of the command line. What commands do is tested with their code."""
 
 import errno
 import subprocess
@@ -96,22 +96,22 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_a_mistake_costs_one_line_and_exit_code_2(name, folder, capsys):
-    arguments, wanted = BAD_INPUTS[name]
+def test_a_mistake_prints_one_line_and_exits_with_2(name, folder, capsys):
+    arguments, expected = BAD_INPUTS[name]
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert wanted in line
+    assert expected in line
     assert not (folder / "runs").exists()
 
 
-def test_several_mistakes_are_told_together(folder, capsys):
+def test_several_mistakes_are_reported_together(folder, capsys):
     code, _, err = run(capsys, "recipe", "check", "bad.yaml", "names.yaml")
     assert code == 2
     assert len(err.splitlines()) == 3
 
 
-def test_wrong_values_and_wrong_names_are_told_together(folder, capsys):
+def test_wrong_values_and_wrong_names_are_reported_together(folder, capsys):
     (folder / "both.yaml").write_text(
         "curate:\n  filters:\n    ocrr: {}\n    blur: {}\ntrain_dit:\n  optimizer: {lr: 0}\n"
         "  buckets: [{frames: 2}]\n",
@@ -154,7 +154,7 @@ OUT_OF_MEMORY = type("OutOfMemoryError", (RuntimeError,), {})
 
 
 @pytest.mark.parametrize(
-    ("error", "wanted"),
+    ("error", "expected"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "x.mp4"), "x.mp4: No space left on"),
         (PermissionError(errno.EACCES, "Permission denied", "/r"), "/r: Permission denied; give"),
@@ -163,7 +163,7 @@ OUT_OF_MEMORY = type("OutOfMemoryError", (RuntimeError,), {})
         (KeyboardInterrupt(), "stopped; the same command goes on from here"),
     ],
 )
-def test_what_the_machine_refuses_is_one_line(error, wanted, capsys, monkeypatch):
+def test_errors_of_the_machine_are_one_line(error, expected, capsys, monkeypatch):
     def fail() -> None:
         raise error
 
@@ -171,7 +171,7 @@ def test_what_the_machine_refuses_is_one_line(error, wanted, capsys, monkeypatch
     code, _, err = run(capsys, "doctor")
     assert code == 2
     (line,) = err.splitlines()
-    assert line.startswith(wanted)
+    assert line.startswith(expected)
 
 
 def test_bugs_keep_their_traceback(monkeypatch):

@@ -63,7 +63,7 @@ def test_set_assigns_last_reads_yaml_and_reaches_into_lists(folder):
     assert recipe.train_vae.optimizer.lr == 1e-3
 
 
-def test_set_replaces_a_mapping_whole(folder):
+def test_set_replaces_a_whole_mapping(folder):
     write(folder, r="curate: {filters: {blur: {}, ocr: {}}}")
     recipe = load_recipe("r.yaml", ["curate.filters={nsfw: {}}"]).recipe
     assert recipe.curate.filters == {"nsfw": {}}
@@ -86,7 +86,7 @@ def test_all_mistakes_come_at_once_sorted_with_file_and_line(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("", "bad.yaml: holds nothing; a recipe is a mapping of sections"),
         ("- 1", "bad.yaml: holds a list; a recipe is a mapping"),
@@ -108,13 +108,13 @@ def test_all_mistakes_come_at_once_sorted_with_file_and_line(folder):
         ),
     ],
 )
-def test_a_mistake_gets_a_line_of_its_own(folder, text, wanted):
+def test_a_mistake_gets_a_line_of_its_own(folder, text, expected):
     write(folder, bad=text)
-    assert wanted in mistakes("bad.yaml")[0]
+    assert expected in mistakes("bad.yaml")[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("tiney", "--recipe: no recipe named 'tiney'; did you mean 'tiny'?"),
         (
@@ -124,19 +124,19 @@ def test_a_mistake_gets_a_line_of_its_own(folder, text, wanted):
         ("sub/", "--recipe: sub/: is a folder"),
     ],
 )
-def test_a_recipe_that_is_nowhere(folder, name, wanted):
+def test_a_recipe_that_does_not_exist(folder, name, expected):
     (folder / "sub").mkdir()
     (line,) = mistakes(name)
-    assert wanted in line
+    assert expected in line
 
 
-def test_bytes_that_are_no_text(folder):
+def test_a_file_that_is_not_utf8(folder):
     (folder / "bad.yaml").write_bytes(b"\xff\xfe\x00\x01")
     assert mistakes("bad.yaml") == ["bad.yaml: cannot be read: it is not UTF-8 text"]
 
 
 @pytest.mark.parametrize(
-    ("override", "wanted"),
+    ("override", "expected"),
     [
         ("foo", "--set: got 'foo'; write a.b=value, e.g. sample.steps=30"),
         ("a..b=1", "--set: got 'a..b=1'; write a.b=value"),
@@ -148,12 +148,12 @@ def test_bytes_that_are_no_text(folder):
         ("seed=[1", "--set: seed: not YAML"),
     ],
 )
-def test_mistakes_in_set(folder, override, wanted):
+def test_mistakes_in_set(folder, override, expected):
     write(folder, r="seed: 3\ntrain_dit: {buckets: [{frames: 1, height: 64, width: 64}]}")
-    assert wanted in mistakes("r.yaml", override)[0]
+    assert expected in mistakes("r.yaml", override)[0]
 
 
-def test_sidecars_lie_beside_the_recipe_that_names_them(folder):
+def test_sidecar_dir_is_relative_to_the_recipe_that_sets_it(folder):
     (folder / "shared").mkdir()
     write(folder / "shared", base="caption: {sidecar_dir: texts}\ndataset: {path: data}")
     write(folder, child="base: shared/base.yaml")

@@ -1,4 +1,4 @@
-"""The presets of curation: one data set serves all stages."""
+"""The curation recipes of the training stages: one data set serves all stages."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def filters(name):
 
 
 @pytest.mark.parametrize("name", STAGES[1:])
-def test_stages_measure_alike_so_that_one_measurement_serves_all(name):
+def test_all_stages_have_the_measurements_of_the_first(name):
     first, later = filters(STAGES[0]), filters(name)
     assert {n: later[n].config_hash() for n in first} == {
         n: f.config_hash() for n, f in first.items()

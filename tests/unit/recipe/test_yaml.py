@@ -72,7 +72,7 @@ def test_duplicate_keys_are_mistakes_and_the_first_counts():
         ("a: !!int x", 1, "not a int"),
     ],
 )
-def test_what_is_wrong_has_a_line(text, line, part):
+def test_mistakes_have_a_line(text, line, part):
     mistakes = parse(text).mistakes
     assert [mistake.line for mistake in mistakes] == [line]
     assert part in mistakes[0].message
