@@ -147,6 +147,12 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
     ]
 
 
+def kept_ids(dataset: DatasetDir, selection: str) -> list[str]:
+    """Ids of the clips that a selection keeps, in its order; empty where there is none."""
+    rows = dataset.read(f"selections/{selection}", ["id", "kept"]).to_pylist()
+    return [row["id"] for row in rows if row["kept"]]
+
+
 def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:
     """What will be written of a row of `kept_clips`."""
     crop = crop_of(clip)
