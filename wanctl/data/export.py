@@ -12,7 +12,7 @@ from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export_index import ExportIndex
 from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
-from wanctl.video.decode import frames_at, iter_window
+from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
 from wanctl.video.frames import Box
 from wanctl.video.stream import VideoError
@@ -181,7 +181,7 @@ def crop_of(clip: Mapping[str, Any]) -> Box | None:
 def frames_of(clip: Mapping[str, Any], fps: float) -> int:
     """Frames of a row of the clips table at another frame rate."""
     tick_s = clip["time_base_num"] / clip["time_base_den"]
-    return frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
+    return num_frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
 
 
 def cut_clips(
