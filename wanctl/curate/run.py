@@ -18,7 +18,7 @@ from wanctl.curate.context import Limits, Reporter
 from wanctl.curate.engines.local import CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
 from wanctl.curate.engines.table import ENGINES
-from wanctl.curate.measure.timing import Timings
+from wanctl.curate.measure.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
@@ -97,7 +97,17 @@ def curate(
         log.info("%d finished units of work were there already", reused)
     curated = None
     if share is None or _claim_decision(dataset, job):
-        filters = filters_with_evidence(dataset, recipe_filters(loaded))
+        curated = Curated(dataset, _select(loaded, dataset, filters))
+        console.print(throughput_table(all_stages(dataset.path)))
+        _summary(dataset, curated.selected)
+    log.info("curated in %.0f s", time.monotonic() - started)
+    return curated
+
+
+def select(loaded: LoadedRecipe, out: Path) -> Curated:
+    """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
+    dataset = DatasetDir.open(dataset_path(loaded, out), lock=True)
+    filters = filters_with_evidence(dataset, recipe_filters(loaded))
     curated = Curated(dataset, _select(loaded, dataset, filters))
     _summary(dataset, curated.selected)
     return curated

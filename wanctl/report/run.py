@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from wanctl.curate.run import Curated, dataset_path, limits, recipe_filters
-from wanctl.curate.select.select import resolve_percentiles
+from wanctl.curate.select.select import filters_with_evidence, resolve_percentiles
 from wanctl.data.card import Card
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
