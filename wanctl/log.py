@@ -36,7 +36,7 @@ class Bar(Protocol):
         ...
 
 
-class _RichProgressBar:
+class _RichBar:
     def __init__(self, progress: Progress, task: int) -> None:
         self._progress = progress
         self._task = task
@@ -67,7 +67,7 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
 
 
-class ProgressDisplay:
+class Board:
     """Several progress bars at once, one per stage."""
 
     def __init__(self, progress: Progress) -> None:
@@ -75,13 +75,11 @@ class ProgressDisplay:
 
     def bar(self, total: float | None, description: str) -> Bar:
         """One more bar."""
-        return _RichProgressBar(
-            self._progress, self._progress.add_task(description, total=total, note="")
-        )
+        return _RichBar(self._progress, self._progress.add_task(description, total=total, note=""))
 
 
 @contextmanager
-def progress_display() -> Iterator[ProgressDisplay]:
+def board() -> Iterator[Board]:
     """A place for progress bars with rate and time left; silent where nobody would see them."""
     bars = Progress(
         SpinnerColumn(),
@@ -97,13 +95,13 @@ def progress_display() -> Iterator[ProgressDisplay]:
         disable=not console.is_terminal or log.level > logging.INFO,
     )
     with bars:
-        yield ProgressDisplay(bars)
+        yield Board(bars)
 
 
 @contextmanager
 def progress(total: float | None, description: str) -> Iterator[Bar]:
     """A progress bar with rate and time left; silent when stderr is not a terminal."""
-    with progress_display() as bars:
+    with board() as bars:
         yield bars.bar(total, description)
 
 

@@ -39,10 +39,11 @@ class Ours:
             return self.vae.decode(latents, chunked=self.chunked)
 
     def train_step(self, video):
-        self.vae.zero_grad()
+        self.vae.train().zero_grad()
         mean, _ = self.vae.moments(video)
         decoded = self.vae.decode(self.vae.normalise(mean), clamp=False)
         (decoded - video).abs().mean().backward()
+        self.vae.eval()
 
 
 class Diffusers:

@@ -76,7 +76,7 @@ def predict(
     Args:
         model: called with what it needs and nothing else.
         x: (B, C, T, Y, X) noisy latents.
-        timesteps: (B,), 0 to 1000.
+        timesteps: (B,), or (1,) for the whole batch; 0 to 1000.
         conditions: for the same batch.
         precomputed: keys and values of text and image (see `CrossAttentionCache`), passed to
             the model in their place.
@@ -86,7 +86,7 @@ def predict(
     """
     if conditions.known_frames is not None:
         x = conditions.impose(x)
-        timesteps = timesteps[:, None] * ~conditions.known_frames
+        timesteps = timesteps.expand(len(x))[:, None] * ~conditions.known_frames
     if conditions.channels is not None:
         x = torch.cat((x, conditions.channels), dim=1)
     more = {}

@@ -1,4 +1,4 @@
-"""What a model makes of its prompts, kept from one step of a sample to the next."""
+"""Keys and values of the prompts' cross-attention, kept between the steps of a sample."""
 
 from typing import Any
 
@@ -8,29 +8,31 @@ from wanctl.diffusion.conditions import Conditions, Model
 
 
 class CrossAttentionCache:
-    """Lets a model read each prompt once, if it can (`WanModel.precompute_cross_attention`).
+    """Computes the keys and values of each prompt once, if the model can.
 
-    Belongs to one sample. Holds what the model of the last call made of the prompts: of two
-    experts that take turns in time, one's.
+    A model can if its `can_precompute_cross_attention` is true (see `WanModel`). A cache belongs
+    to one sample and holds entries for the model of the last call only: where two experts take
+    turns in time, those of one.
     """
 
     def __init__(self) -> None:
         self._model: Model | None = None
-        self._read: dict[int, tuple[Tensor, Any]] = {}
+        self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
         self._both: tuple[Conditions, Tensor, Conditions] | None = None
 
     def get(self, model: Model, conditions: Conditions) -> Any:
-        """What `model` made of text and image; None where it reads them at every step."""
-        read = getattr(model, "precompute_cross_attention", None)
-        if read is None:
+        """Keys and values of text and image; None where the model computes them at every step."""
+        if not getattr(model, "can_precompute_cross_attention", False):
             return None
         if model is not self._model:
-            self._model, self._read = model, {}
-        key = id(conditions.context)  # the tensor is kept beside it, so that no other can have it
-        if key not in self._read:
-            made = read(conditions.context, conditions.image)
-            self._read[key] = conditions.context, made
-        return self._read[key][1]
+            self._model, self._entries = model, []
+        for context, precomputed in self._entries:
+            if context is conditions.context:
+                return precomputed
+        precompute: Any = getattr(model, "precompute_cross_attention")  # noqa: B009
+        precomputed = precompute(conditions.context, conditions.image)
+        self._entries.append((conditions.context, precomputed))
+        return precomputed
 
     def with_negative(self, conditions: Conditions, negative: Tensor) -> Conditions:
         """`conditions.with_negative(negative)`, the same object in every step."""

@@ -48,7 +48,7 @@ def guided_velocity(
 
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
-        return predict(model, x, timestep.expand(len(x)), conditions, precomputed).float()
+        return predict(model, x, timestep.expand(1), conditions, precomputed).float()
 
     if guide_scale == 1:
         return evaluate(x, conditions)

@@ -29,9 +29,6 @@ class CFGParallel:
     def __init__(self, model: Model, axis: Axis) -> None:
         self._model = model
         self._axis = axis
-        self.precompute_cross_attention = None
-        if getattr(model, "precompute_cross_attention", None) is not None:
-            self.precompute_cross_attention = self._read_context
 
     def __call__(self, x: Tensor, timesteps: Tensor, context: Any, **more: Any) -> Tensor:
         """Velocity of the whole batch, on every process.
@@ -52,12 +49,16 @@ class CFGParallel:
             return v
         return torch.cat(all_gather(v, self._axis, [len(v)] * self._axis.size, dim=0))
 
-    def _read_context(self, context: Tensor, image: Tensor | None = None) -> Any:
-        """What the model makes of this process's prompts."""
-        batch = len(context)
-        return self._model.precompute_cross_attention(  # pyright: ignore[reportFunctionMemberAccess]
-            self._mine(context, batch), self._mine(image, batch)
-        )
+    @property
+    def can_precompute_cross_attention(self) -> bool:
+        """Whether the model does."""
+        return getattr(self._model, "can_precompute_cross_attention", False)
+
+    def precompute_cross_attention(self, context: Tensor, image: Tensor | None = None) -> Any:
+        """Keys and values of this process's prompts; see `WanModel.precompute_cross_attention`."""
+        batch, model = len(context), self._model
+        precompute: Any = getattr(model, "precompute_cross_attention")  # noqa: B009
+        return precompute(self._mine(context, batch), self._mine(image, batch))
 
     def _mine(self, value: Any, batch: int) -> Any:
         """This process's items, if `value` is a tensor with one for each of a batch to divide."""

@@ -36,8 +36,8 @@ def apply_fsdp(model: WanModel, mesh: DeviceMesh) -> WanModel:
         assert isinstance(block, FSDPModule)
         assert isinstance(after, FSDPModule)
         block.set_modules_to_forward_prefetch([after])
-    # Reading the prompts ahead asks all blocks for weights outside their forward passes.
-    model.precompute_cross_attention = None  # type: ignore[method-assign]
+    # It would need the weights of all blocks outside their forward passes.
+    model.can_precompute_cross_attention = False
     return model
 
 

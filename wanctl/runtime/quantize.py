@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wanctl.errors import UserError, unknown
-from wanctl.model.dit.blocks import Block
 from wanctl.model.dit.transformer import WanModel
 
 FP8 = torch.float8_e4m3fn
@@ -84,8 +83,14 @@ def quantize(model: WanModel, kind: str) -> WanModel:
 
 def quantized_names(model: WanModel) -> set[str]:
     """Names of the matrices that `quantize` puts into 8 bits."""
-    weights = {id(layer.weight) for _, _, layer in _layers(model)}
-    return {name for name, parameter in model.named_parameters() if id(parameter) in weights}
+    return {
+        f"{blocks}.{number}.{part}.{name}.weight"
+        for blocks in ("vace_blocks", "blocks")
+        for number, block in enumerate(getattr(model, blocks, ()))
+        for part, parent in _quantized_parts(block)
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear)
+    }
 
 
 def quantized_tensors(name: str, weight_OI: Tensor, kind: str) -> dict[str, Tensor]:
@@ -114,11 +119,16 @@ def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
 def _layers(model: WanModel) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """The blocks' linear layers: what holds each, under which name, and the layer."""
     for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
-        assert isinstance(block, Block)
-        for parent in (block.self_attn, block.cross_attn, block.ffn):
+        for _, parent in _quantized_parts(block):
             for name, layer in parent.named_children():
                 if isinstance(layer, nn.Linear):
                     yield parent, name, layer
+
+
+def _quantized_parts(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules of a block whose linear layers are quantised."""
+    for name in ("self_attn", "cross_attn", "ffn"):
+        yield name, block.get_submodule(name)
 
 
 def _in_8_bits(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.dit.vace import VaceBlock
 
 SLOTS = 2
 # Where tensors begin in a stretch; device memory is aligned to this as well.
@@ -104,32 +103,42 @@ def stream_blocks(
     control = list(getattr(model, "vace_blocks", ()))
     blocks = [*control, *model.blocks]  # in the order they run
     streamed = [_tensors(block) for block in blocks]
-    ids = {id(tensor) for tensors in streamed for tensor in tensors}
-    for tensor in (*model.parameters(), *model.buffers()):
-        if id(tensor) not in ids:
-            tensor.data = tensor.data.to(device)
+    for tensor in _resident_tensors(model):
+        tensor.data = tensor.data.to(device)
     memory = _host_memory([_size(tensors) for tensors in streamed], transfer)
     stretches = [_Stretch(*pair) for pair in zip(streamed, memory, strict=True)]
     ring = _Ring(stretches, transfer, slots)
     for number, block in enumerate(blocks):
         block.register_forward_pre_hook(ring.enter(number))
         block.register_forward_hook(ring.leave(number), always_call=True)
-    model.precompute_cross_attention = None  # type: ignore[method-assign]
+    model.can_precompute_cross_attention = False
     return model
 
 
 def _tensors(block: nn.Module) -> list[Tensor]:
-    """A block's weights, but those of VACE's projections, which run outside of it."""
-    outside: set[int] = set()
-    if isinstance(block, VaceBlock):
-        layers = [layer for layer in (block.before_proj, block.after_proj) if layer is not None]
-        outside = {id(tensor) for layer in layers for tensor in _all(layer)}
-    return [tensor for tensor in _all(block) if id(tensor) not in outside]
+    """A block's weights, without those of VACE's projections, which run outside of it."""
+    return [tensor for name, tensor in _named_tensors(block) if not _is_vace_projection(name)]
 
 
-def _all(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+def _resident_tensors(model: WanModel) -> Iterator[Tensor]:
+    """The weights that stay on the device: those outside the blocks, and VACE's projections."""
+    for name, tensor in _named_tensors(model):
+        container, _, rest = name.partition(".")
+        inside = container == "blocks"
+        if container == "vace_blocks":
+            inside = not _is_vace_projection(rest.partition(".")[2])
+        if not inside:
+            yield tensor
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _is_vace_projection(name: str) -> bool:
+    """Whether a tensor of this name in a block belongs to `VaceBlock`'s projections."""
+    return name.startswith(("before_proj.", "after_proj."))
 
 
 def _host_memory(sizes: Sequence[int], transfer: Transfer) -> Iterator[Tensor]:

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wanctl.video.encode import write_png, write_video
 from wanctl.video.stream import (
-    FrameConverter,
-    decode_frames,
+    Painter,
+    decoded,
     display_size,
     open_video,
     rotation_of,
@@ -144,14 +144,14 @@ def _pictures(path: Path) -> Iterator[np.ndarray]:
             yield np.asarray(image.convert("RGB"))
         return
     with open_video(path) as (container, stream):
-        converter, size = None, (0, 0)
-        for frame in decode_frames(container, stream):
-            if converter is None:
-                converter = FrameConverter(rotation_of(frame))
+        painter, size = None, (0, 0)
+        for frame in decoded(container, stream):
+            if painter is None:
+                painter = Painter(rotation_of(frame))
                 size = display_size(
                     frame.width, frame.height, sample_aspect(stream), rotation_of(frame)
                 )
-            yield converter.convert(frame, *size, how="BICUBIC")
+            yield painter.paint(frame, *size, how="BICUBIC")
 
 
 def _label(text: str, number: int, width: int) -> np.ndarray:

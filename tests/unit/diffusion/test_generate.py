@@ -91,6 +91,7 @@ def test_autocast_reaches_the_model_and_not_the_solver():
 def test_a_model_can_be_trained_after_it_was_sampled(model):
     run(model)
     x = torch.randn(1, 4, 2, 4, 4)
+    model.train()
     model(x, torch.tensor([500.0]), torch.zeros(1, 5, 6)).sum().backward()
     assert all(p.grad is not None for p in model.head.parameters())
-    model.zero_grad()
+    model.eval().zero_grad()

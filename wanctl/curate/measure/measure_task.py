@@ -18,7 +18,15 @@ from wanctl.video.stream import VideoError
 from wanctl.video.worker_pool import Failure
 
 
-class MeasuredClip(NamedTuple):
+class Span(NamedTuple):
+    """Where a clip's pictures are."""
+
+    source: str
+    start_pts: int
+    end_pts: int
+
+
+class Look(NamedTuple):
     """What one look at a clip gave.
 
     Attributes:
@@ -28,48 +36,46 @@ class MeasuredClip(NamedTuple):
         cpu_s: stage -> seconds of this process; `decode` is one of them.
     """
 
-    outcomes: dict[str, dict[str, Any] | Failure]
+    found: dict[str, dict[str, Any] | Failure]
     frames: dict[FrameSpec, FrameBatch]
     failure: Failure | None
     cpu_s: dict[str, float]
 
 
-def measure_task(
-    clip: Clip, pts: tuple[int, int], light: Sequence[Unit], specs: Sequence[FrameSpec]
-) -> MeasuredClip:
+def look(clip: Clip, span: Span, light: Sequence[Unit], specs: Sequence[FrameSpec]) -> Look:
     """Decode a clip and measure it.
 
     Args:
         clip: the clip.
-        pts: PTS of its first frame, and the exclusive end of its last one.
+        span: its place in the source.
         light: units that are measured here.
         specs: frames to hand back.
     """
-    units = [_cached_unit(unit) for unit in light]
+    units = [_kept(unit) for unit in light]
     wanted = [spec for unit in units if (spec := unit.measurer.frames())]
-    batches, failure, cpu_s = _decode(clip, pts, list(dict.fromkeys([*specs, *wanted])))
-    result = MeasuredClip({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
+    batches, failure, cpu_s = _decode(clip, span, list(dict.fromkeys([*specs, *wanted])))
+    result = Look({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
     for unit in units:
         spec = unit.measurer.frames()
         started = time.process_time()
         if spec and failure:
-            result.outcomes[unit.table] = failure
+            result.found[unit.table] = failure
         else:
-            frames = _read_only(batches[spec]) if spec else None
-            result.outcomes[unit.table] = measure_clip(unit, clip, frames)
+            frames = _locked(batches[spec]) if spec else None
+            result.found[unit.table] = measured(unit, clip, frames)
         cpu_s[unit.name] = cpu_s.get(unit.name, 0.0) + time.process_time() - started
     return result
 
 
-def measure_clip(unit: Unit, clip: Clip, frames: FrameBatch | None) -> dict[str, Any] | Failure:
+def measured(unit: Unit, clip: Clip, frames: FrameBatch | None) -> dict[str, Any] | Failure:
     """One clip's row of a unit's table, or why it could not be measured."""
     try:
-        return evidence_row(unit, clip, unit.measurer.measure(clip, frames))
+        return as_row(unit, clip, unit.measurer.measure(clip, frames))
     except Exception as error:  # a plug-in: one clip that it cannot take stops nothing
-        return unit_failure(unit, error)
+        return as_failure(unit, error)
 
 
-def evidence_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
+def as_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
     """Evidence with the clip's id, its columns checked against those that the unit declares.
 
     Raises:
@@ -84,7 +90,7 @@ def evidence_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
     return row
 
 
-def unit_failure(unit: Unit, error: Exception) -> Failure:
+def as_failure(unit: Unit, error: Exception) -> Failure:
     """The quarantine's form of what a unit raised."""
     text = " ".join(str(error).split())
     if isinstance(error, FilterUnavailableError):
@@ -93,7 +99,7 @@ def unit_failure(unit: Unit, error: Exception) -> Failure:
     return Failure(unit.name, kind, f"{type(error).__name__}: {text}")
 
 
-def _read_only(batch: FrameBatch) -> FrameBatch:
+def _locked(batch: FrameBatch) -> FrameBatch:
     """The same frames, not to be written to: several units look at them."""
     frames = batch.frames.view()
     frames.flags.writeable = False
@@ -101,21 +107,21 @@ def _read_only(batch: FrameBatch) -> FrameBatch:
 
 
 @lru_cache(maxsize=64)
-def _cached_unit(unit: Unit) -> Unit:
+def _kept(unit: Unit) -> Unit:
     # every task brings its own copy; the first one stays, with what it has loaded
     return unit
 
 
 def _decode(
-    clip: Clip, pts: tuple[int, int], specs: Sequence[FrameSpec]
+    clip: Clip, span: Span, specs: Sequence[FrameSpec]
 ) -> tuple[Mapping[FrameSpec, FrameBatch], Failure | None, dict[str, float]]:
     if not specs:
         return {}, None, {}
     started = time.process_time()
     failure, batches = None, {}
     try:
-        frames = read_clip(clip.source, *pts, specs, clip.width, clip.height)
-        batches = dict(zip(specs, frames, strict=True))
+        found = read_clip(span.source, span.start_pts, span.end_pts, specs, clip.width, clip.height)
+        batches = dict(zip(specs, found, strict=True))
     except VideoError as error:
         failure = Failure("decode", "error", " ".join(str(error).split()))
     return batches, failure, {"decode": time.process_time() - started}

@@ -30,7 +30,7 @@ class Balance:
 def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None, float]:
     """Label -> the weight of the clips that all filters keep; None for clips without one."""
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
-    weight = combined_weights(verdicts, len(kept))
+    weight = weights_of(verdicts, len(kept))
     label = verdicts[by].label
     if label is None:
         return {None: float(weight[kept].sum())}
@@ -41,7 +41,7 @@ def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None,
     return {name: float(total) for name, total in zip(names, sums, strict=True) if total}
 
 
-def combined_weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
+def weights_of(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
     """(N,) the product of all filters' weights."""
     weight = np.ones(count)
     for each in verdicts.values():
@@ -50,7 +50,7 @@ def combined_weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray
     return weight
 
 
-def balance_factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
+def factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
     """Label -> what the weights of its clips are multiplied with; their sum stays the same.
 
     Clips without a label keep their weight.
@@ -69,7 +69,7 @@ def balance_factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict
     return {name: wanted[name] * scale / size for name, size in groups.items()}
 
 
-def apply_factors(
+def apply(
     weight: np.ndarray, label: np.ndarray | None, by_label: Mapping[str | None, float]
 ) -> np.ndarray:
     """(N,) weights times the factors of their labels."""

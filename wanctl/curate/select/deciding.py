@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.columns import ClipBatch, Verdicts
-from wanctl.curate.select.evidence import Failures, StoredEvidence
+from wanctl.curate.select.columns import Batch, Verdicts
+from wanctl.curate.select.evidence import Failures, Measured
 
 
 @dataclass(frozen=True)
@@ -53,40 +53,30 @@ class Decisions:
         return cls(clips, whole_views(clips))
 
     def decide(
-        self,
-        named: NamedFilter,
-        stored: StoredEvidence,
-        failures: Failures,
-        *,
-        with_reasons: bool = True,
+        self, named: NamedFilter, measured: Measured, failures: Failures, *, told: bool = True
     ) -> Verdicts:
         """What one filter makes of the clips; what it did not measure is dropped.
 
         Args:
             named: the filter.
-            stored: its stored evidence.
+            measured: what it decides from.
             failures: why some of it is missing.
-            with_reasons: write out the reasons, which takes longer than deciding; else they are "".
+            told: write out the reasons, which takes longer than deciding; without, they are "".
         """
-        verdicts = named.filter.decide_many(self.batch(stored))
-        return expand_verdicts(
-            verdicts,
-            stored.rows,
-            self._missing_reasons(named, failures),
-            with_reasons=with_reasons,
-        )
+        verdicts = named.filter.decide_many(self.batch(measured))
+        return settled(verdicts, measured.rows, self._lost(named, failures), told=told)
 
-    def batch(self, stored: StoredEvidence) -> ClipBatch:
+    def batch(self, measured: Measured) -> Batch:
         """What a filter sees: the clips that it measured."""
-        rows = stored.rows
+        rows = measured.rows
         if rows is None:
-            return ClipBatch(self.clips, stored.evidence, self.views, self.verdicts, stored.vectors)
-        return ClipBatch(
+            return Batch(self.clips, measured.evidence, self.views, self.verdicts, measured.vectors)
+        return Batch(
             self.clips.take(rows),
-            stored.evidence,
+            measured.evidence,
             self.views[rows],
-            _RowSubset(self.verdicts, rows),
-            stored.vectors,
+            _Taken(self.verdicts, rows),
+            measured.vectors,
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:
@@ -95,14 +85,14 @@ class Decisions:
         if verdicts.crops is not None:
             self.views = intersect(self.views, verdicts.crops)
 
-    def _missing_reasons(self, named: NamedFilter, failures: Failures) -> "_MissingReasons":
+    def _lost(self, named: NamedFilter, failures: Failures) -> "_Lost":
         embedder = named.filter.embedder()
         stages = (named.name, *([embedder.name] if embedder else []))
-        return _MissingReasons(self.clips["id"], stages, failures)
+        return _Lost(self.clips["id"], stages, failures)
 
 
 @dataclass(frozen=True)
-class _MissingReasons:
+class _Lost:
     """Row -> why the clip was not measured."""
 
     ids: pa.ChunkedArray
@@ -119,34 +109,29 @@ class _MissingReasons:
         return len(self.ids)
 
 
-def expand_verdicts(
-    verdicts: Verdicts,
-    rows: np.ndarray | None,
-    missing: _MissingReasons,
-    *,
-    with_reasons: bool = True,
+def settled(
+    verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost, *, told: bool = True
 ) -> Verdicts:
-    """Expand verdicts on the measured clips to one row per clip; unmeasured clips are dropped.
+    """Verdicts on measured clips, spread over all clips, with reasons written out if `told`.
 
-    A filter's own `why` holds its evidence in memory; here it is replaced by the texts, which are
-    written out if `with_reasons` and "" otherwise.
+    A filter's own `why` looks into its evidence; this one lets go of it.
     """
     keep = np.asarray(verdicts.keep, dtype=bool)
-    dropped = np.flatnonzero(~keep & with_reasons)
+    dropped = np.flatnonzero(~keep & told)
     texts = [verdicts.why(row) for row in dropped.tolist()]
     if rows is None:
         return replace(verdicts, keep=keep, why=Reasons.of(dropped, texts))
-    all_keep = np.zeros(len(missing), dtype=bool)
+    all_keep = np.zeros(len(lost), dtype=bool)
     all_keep[rows] = keep
     why = dict(zip(rows[dropped].tolist(), texts, strict=True))
-    dropped = np.flatnonzero(~all_keep & with_reasons)
+    dropped = np.flatnonzero(~all_keep & told)
     return Verdicts(
         keep=all_keep,
-        why=Reasons.of(dropped, [why.get(row) or missing(row) for row in dropped.tolist()]),
-        score=_spread(verdicts.score, rows, len(missing), fill=np.nan),
-        crops=_spread(verdicts.crops, rows, len(missing), fill=0),
-        weight=_spread(verdicts.weight, rows, len(missing), fill=1.0),
-        label=_spread(verdicts.label, rows, len(missing), fill=None),
+        why=Reasons.of(dropped, [why.get(row) or lost(row) for row in dropped.tolist()]),
+        score=_spread(verdicts.score, rows, len(lost), fill=np.nan),
+        crops=_spread(verdicts.crops, rows, len(lost), fill=0),
+        weight=_spread(verdicts.weight, rows, len(lost), fill=1.0),
+        label=_spread(verdicts.label, rows, len(lost), fill=None),
     )
 
 
@@ -170,7 +155,7 @@ def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
     return np.where(crops[:, 2:3] > 0, both, views)
 
 
-class _RowSubset(Mapping[str, Verdicts]):
+class _Taken(Mapping[str, Verdicts]):
     """Some rows of verdicts, taken when they are asked for."""
 
     def __init__(self, verdicts: Mapping[str, Verdicts], rows: np.ndarray) -> None:
@@ -178,7 +163,7 @@ class _RowSubset(Mapping[str, Verdicts]):
         self._rows = rows
 
     def __getitem__(self, name: str) -> Verdicts:
-        return _take_rows(self._verdicts[name], self._rows)
+        return _take(self._verdicts[name], self._rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._verdicts)
@@ -187,7 +172,7 @@ class _RowSubset(Mapping[str, Verdicts]):
         return len(self._verdicts)
 
 
-def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
+def joined(several: Sequence[Verdicts]) -> Verdicts:
     """Verdicts on some clips after those on others; reasons get lost."""
 
     def column(name: str, fill: object, dtype: type) -> np.ndarray | None:
@@ -211,16 +196,16 @@ def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
     )
 
 
-def slice_verdicts(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
+def cut(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
     """Some rows of verdicts whose reasons are written out."""
     why = verdicts.why
     assert isinstance(why, Reasons)
     low, high = np.searchsorted(why.rows, [start, stop]).tolist()
-    few = _take_rows(verdicts, np.arange(start, stop))
+    few = _take(verdicts, np.arange(start, stop))
     return replace(few, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
 
 
-def _take_rows(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
     def of(column: np.ndarray | None) -> np.ndarray | None:
         return None if column is None else column[rows]
 

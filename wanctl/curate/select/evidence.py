@@ -23,7 +23,7 @@ Failures = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
-class StoredEvidence:
+class Measured:
     """What is stored of some clips for one filter.
 
     Attributes:
@@ -37,12 +37,12 @@ class StoredEvidence:
     vectors: Ragged | None = None
 
 
-def read_evidence(
+def read_measured(
     dataset: DatasetDir,
     named: NamedFilter,
     ids: pa.ChunkedArray,
     parts: Sequence[str] | None = None,
-) -> StoredEvidence:
+) -> Measured:
     """What is stored for one filter, in the order of `ids`.
 
     Args:
@@ -67,10 +67,10 @@ def read_evidence(
             vectors = vectors_of(table)
         else:
             evidence = table
-    return StoredEvidence(rows, evidence, vectors)
+    return Measured(rows, evidence, vectors)
 
 
-def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) -> StoredEvidence:
+def join_measured(pieces: Iterable[tuple[int, Measured]], file: Path) -> Measured:
     """What is stored of several runs of clips, one after the other.
 
     Args:
@@ -91,7 +91,7 @@ def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) ->
                 width = max(width, piece.vectors.values.shape[1])
                 np.asarray(piece.vectors.values, dtype=np.float16).tofile(out)
     there = np.concatenate(rows)
-    return StoredEvidence(
+    return Measured(
         None if len(there) == start else there,
         pa.concat_tables(evidence),
         _mapped(file, np.concatenate(sizes), width) if sizes else None,
@@ -106,7 +106,7 @@ def _mapped(file: Path, sizes: np.ndarray, width: int) -> Ragged:
     return Ragged(values, starts)
 
 
-def measure_failures(dataset: DatasetDir) -> Failures:
+def failures_of(dataset: DatasetDir) -> Failures:
     """Why clips lack evidence."""
     table = dataset.read("quarantine", ["clip_id", "stage", "error"])
     table = table.filter(_pc.not_equal(table["clip_id"], ""))
@@ -121,7 +121,7 @@ def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
     return {part for table in tables for part in parts - set(dataset.parts(table))}
 
 
-def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:
+def check_measured(dataset: DatasetDir, named: NamedFilter) -> None:
     """Make sure that a filter can decide.
 
     Raises:

@@ -15,43 +15,30 @@ import pyarrow as pa
 
 from wanctl.atomic import scratch
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.balance import Balance, balance_factors
-from wanctl.curate.select.deciding import Decisions, intersect, slice_verdicts, whole_views
+from wanctl.curate.select.balance import Balance, factors
+from wanctl.curate.select.deciding import Decisions, cut, intersect, whole_views
 from wanctl.curate.select.evidence import (
-    StoredEvidence,
-    check_evidence,
-    concat_evidence,
-    measure_failures,
+    Measured,
+    check_measured,
+    failures_of,
+    join_measured,
     missing_parts,
-    read_evidence,
+    read_measured,
 )
-from wanctl.curate.select.funnel import FunnelCounts, FunnelRow, count_funnel
-from wanctl.curate.select.passes import (
-    BuildSelection,
-    FilterStage,
-    Map,
-    SpillVerdicts,
-    SumLabelWeights,
-    pool,
-)
-from wanctl.curate.select.quantiles import percentile_values, quantiles_of, scores_of
-from wanctl.curate.select.selection import CROP, SelectionRows, SelectRules
+from wanctl.curate.select.funnel import FunnelRow, Tally, tally
+from wanctl.curate.select.passes import Finish, Map, Shelve, Stage, Weigh, pool
+from wanctl.curate.select.quantiles import quantiles_of, resolve, scores_of
+from wanctl.curate.select.selection import CROP, Chosen, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
-from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore
+from wanctl.curate.select.verdict_store import Shelf, Shelved
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import log
 
-__all__ = [
-    "SelectRules",
-    "SelectionResult",
-    "filters_with_evidence",
-    "resolve_percentiles",
-    "select",
-]
+__all__ = ["SelectRules", "Selected", "measured", "resolved", "select"]
 
 
 @dataclass(frozen=True)
-class SelectionResult:
+class Selected:
     """What came of it.
 
     Attributes:
@@ -69,7 +56,7 @@ class SelectionResult:
     copies: int
 
 
-def filters_with_evidence(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
+def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
     """The filters that can decide: all but optional ones that never measured this data set.
 
     Unlike measuring, deciding needs no model, so a set measured on one machine can be decided
@@ -84,10 +71,10 @@ def filters_with_evidence(dataset: DatasetDir, filters: Sequence[NamedFilter]) -
     return ready
 
 
-def resolve_percentiles(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
+def resolved(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
     """The filters as they decided a selection: with percentiles replaced by numbers."""
     return [
-        _with(named, percentile_values(named.filter, scores_of(selection, named.name)))
+        _with(named, resolve(named.filter, scores_of(selection, named.name)))
         if quantiles_of(named.filter)
         else named
         for named in filters
@@ -100,7 +87,7 @@ def select(
     rules: SelectRules,
     name: str,
     balance: Balance | None = None,
-) -> SelectionResult:
+) -> Selected:
     """Decide every clip and write `selections/NAME`.
 
     Args:
@@ -114,34 +101,30 @@ def select(
         UserError: some clip was never measured with a filter's present settings.
     """
     for named in filters:
-        check_evidence(dataset, named)
+        check_measured(dataset, named)
     slices = slices_of(dataset)
     target = dataset.path / "selections" / name
     with scratch(target) as folder, pool(slices) as over:
         # workers read tables; the list of sources may be long and is not needed for that
         reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
-        run = _Selector(
-            FilterStage(reader, measure_failures(dataset), VerdictStore(folder), (), ()),
-            slices,
-            over,
-        )
+        run = _Run(Stage(reader, failures_of(dataset), Shelf(folder), (), ()), slices, over)
         for place, named in enumerate(filters):
             run.take(named, filters[place + 1 :])
         weights = run.weights(rules, balance) if balance else None
-        finish = BuildSelection(run.stage, rules, run.bounds(), weights)
+        finish = Finish(run.stage, rules, run.bounds(), weights)
         tables = _Results(over(finish, slices))
         dataset.write_selection(name, tables)
     tables.warn()
     none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in run.filters), CROP)}
-    counts = tables.counts or count_funnel(none, {}, {})
+    counts = tables.tally or tally(none, {}, {})
     copies = sum(piece.copies for piece in slices)
-    return SelectionResult(counts.total, counts.kept, counts.rows(), run.filters, copies)
+    return Selected(counts.total, counts.kept, counts.rows(), run.filters, copies)
 
 
-class _Selector:
+class _Run:
     """Takes the filters one by one; those that must see all make the ones before decide."""
 
-    def __init__(self, stage: FilterStage, slices: list[Slice], over: Map[Any]) -> None:
+    def __init__(self, stage: Stage, slices: list[Slice], over: Map[Any]) -> None:
         self.stage = stage
         self.filters: list[NamedFilter] = []
         self._slices = slices
@@ -156,13 +139,13 @@ class _Selector:
             later: those after it.
         """
         if named.filter.scope == "set":
-            self._spill()
-            named = self._decide_set_filter(named)
+            self._shelve()
+            named = self._decide_whole(named)
             self.stage = replace(self.stage, before=(*self.stage.before, named.name))
         else:
             if quantiles_of(named.filter):
                 if named.name not in self._scores:
-                    self._spill_and_score([named, *later])
+                    self._look_ahead([named, *later])
                 named = self._resolved(named, self._scores.pop(named.name))
             self.stage = replace(self.stage, filters=(*self.stage.filters, named))
         self.filters.append(named)
@@ -172,39 +155,39 @@ class _Selector:
     ) -> tuple[str, Mapping[str | None, float]]:
         """What balancing multiplies the weights with: (filter, label -> factor)."""
         sums: dict[str | None, float] = {}
-        for part in self._over(SumLabelWeights(self.stage, rules, balance.by), self._slices):
+        for part in self._over(Weigh(self.stage, rules, balance.by), self._slices):
             for label, weight in part.items():
                 sums[label] = sums.get(label, 0.0) + weight
-        self._advance_stage()
-        return balance.by, balance_factors(balance, sums)
+        self._shelved()
+        return balance.by, factors(balance, sums)
 
     def bounds(self) -> dict[str, tuple[float, ...]]:
         """Where each filter's verdict flips."""
         return {named.name: named.filter.bounds() for named in self.filters}
 
-    def _spill(self) -> None:
+    def _shelve(self) -> None:
         """Decide the present stage for all slices."""
         if self.stage.filters:
-            for _ in self._over(SpillVerdicts(self.stage), self._slices):
+            for _ in self._over(Shelve(self.stage), self._slices):
                 pass
-            self._advance_stage()
+            self._shelved()
 
-    def _spill_and_score(self, later: Sequence[NamedFilter]) -> None:
+    def _look_ahead(self, later: Sequence[NamedFilter]) -> None:
         """The same, and find the scores of all filters with percentiles up to one of scope set."""
         slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
         while not quantiles_of(slicewise[-1].filter):
             slicewise.pop()
-        pieces = list(self._over(SpillVerdicts(self.stage, tuple(slicewise)), self._slices))
-        self._advance_stage()
+        pieces = list(self._over(Shelve(self.stage, tuple(slicewise)), self._slices))
+        self._shelved()
         for named in slicewise:
             scores = [piece[named.name] for piece in pieces if named.name in piece]
             self._scores[named.name] = np.concatenate([np.zeros(0), *scores])
 
-    def _advance_stage(self) -> None:
+    def _shelved(self) -> None:
         names = [named.name for named in self.stage.filters]
         self.stage = replace(self.stage, before=(*self.stage.before, *names), filters=())
 
-    def _decide_set_filter(self, named: NamedFilter) -> NamedFilter:
+    def _decide_whole(self, named: NamedFilter) -> NamedFilter:
         if not self._slices:
             return named
         stage, numbers = self.stage, [piece.number for piece in self._slices]
@@ -213,38 +196,36 @@ class _Selector:
         decisions = Decisions(
             pa.concat_tables(clips).unify_dictionaries(),
             np.concatenate(views),
-            StoredVerdicts(stage.store, numbers, stage.before),
+            Shelved(stage.shelf, numbers, stage.before),
         )
-        stored = self._evidence_of_set(named, clips)
+        stored = self._stored(named, clips)
         if quantiles_of(named.filter):
-            scores = decisions.decide(named, stored, stage.failures, with_reasons=False).score
+            scores = decisions.decide(named, stored, stage.failures, told=False).score
             named = self._resolved(named, np.zeros(0) if scores is None else scores)
         verdicts = decisions.decide(named, stored, stage.failures)
         start = 0
         for number, table in zip(numbers, clips, strict=True):
-            stage.store.put(
-                number, named.name, slice_verdicts(verdicts, start, start + table.num_rows)
-            )
+            stage.shelf.put(number, named.name, cut(verdicts, start, start + table.num_rows))
             start += table.num_rows
         return named
 
-    def _evidence_of_set(self, named: NamedFilter, clips: Sequence[pa.Table]) -> StoredEvidence:
+    def _stored(self, named: NamedFilter, clips: Sequence[pa.Table]) -> Measured:
         dataset = self.stage.dataset
         pieces = (
-            (table.num_rows, read_evidence(dataset, named, table["id"], piece.names))
+            (table.num_rows, read_measured(dataset, named, table["id"], piece.names))
             for piece, table in zip(self._slices, clips, strict=True)
         )
-        return concat_evidence(pieces, self.stage.store.folder / f"{named.name}.vectors")
+        return join_measured(pieces, self.stage.shelf.folder / f"{named.name}.vectors")
 
     def _views(self, number: int, clips: pa.Table) -> np.ndarray:
         views = whole_views(clips)
         for name in self.stage.before:
-            crops = self.stage.store.crops(number, name)
+            crops = self.stage.shelf.crops(number, name)
             views = views if crops is None else intersect(views, crops)
         return views
 
     def _resolved(self, named: NamedFilter, scores: np.ndarray) -> NamedFilter:
-        numbers = percentile_values(named.filter, scores)
+        numbers = resolve(named.filter, scores)
         for field, quantile in quantiles_of(named.filter).items():
             if field in numbers:
                 log.info("%s.%s: %s is %.6g", named.name, field, quantile, numbers[field])
@@ -256,15 +237,15 @@ class _Selector:
 class _Results:
     """The tables of the slices, counted as they go by."""
 
-    def __init__(self, results: Iterable[tuple[SelectionRows, FunnelCounts]]) -> None:
+    def __init__(self, results: Iterable[tuple[Chosen, Tally]]) -> None:
         self._results = results
         self._unfit = 0
         self._why_unfit = ""
-        self.counts: FunnelCounts | None = None
+        self.tally: Tally | None = None
 
     def __iter__(self) -> Iterator[pa.Table]:
         for chosen, counts in self._results:
-            self.counts = counts if self.counts is None else self.counts + counts
+            self.tally = counts if self.tally is None else self.tally + counts
             self._unfit += chosen.unfit
             self._why_unfit = self._why_unfit or chosen.why_unfit
             yield chosen.table

@@ -8,6 +8,7 @@ Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N hea
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -43,27 +44,50 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.empty(1, 6, dim))
         self.eps = shape.eps
         self._numerics = numerics
+        self._compiled: Callable[..., Tensor] | None = None
+
+    def compile_forward(self) -> None:
+        """Compile the block's own computation.
+
+        Unlike `nn.Module.compile`, which would trace the hooks that load streamed or sharded
+        weights as well.
+        """
+        self._compiled = torch.compile(self._forward)
 
     def forward(
         self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
     ) -> Tensor:
-        """One block of the residual stream."""
-        ops = self._numerics
+        """Return the residual stream (B, G, M, D) after this block; in eval mode x is overwritten.
+
+        Args:
+            x_BGMD: the residual stream.
+            e6_BG6D: projected time embedding: shift, scale and gate of attention and feed-forward.
+            context: what the cross-attention attends to.
+            rope: rotary tables of the tokens.
+        """
+        return (self._compiled or self._forward)(x_BGMD, e6_BG6D, context, rope)
+
+    def _forward(
+        self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
+    ) -> Tensor:
+        ops, inplace = self._numerics, not self.training
         modulation = (self.modulation.float() + e6_BG6D)[:, :, :, None].unbind(2)
         shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = modulation
 
         u_BGMD = ops.modulated_norm(x_BGMD, shift_attn, scale_attn, self.eps)
-        x_BGMD = ops.gated_add(x_BGMD, self.self_attn(u_BGMD, rope=rope), gate_attn)
+        x_BGMD = ops.gated_add(
+            x_BGMD, self.self_attn(u_BGMD, rope=rope), gate_attn, inplace=inplace
+        )
 
         u_BGMD = ops.norm(x_BGMD, self.norm3.weight, self.norm3.bias, self.eps)
-        x_BGMD = ops.gated_add(x_BGMD, self.cross_attn(u_BGMD, context), None)
+        x_BGMD = ops.gated_add(x_BGMD, self.cross_attn(u_BGMD, context), None, inplace=inplace)
 
         u_BGMD = ops.modulated_norm(x_BGMD, shift_ffn, scale_ffn, self.eps)
-        return ops.gated_add(x_BGMD, self._feed_forward(u_BGMD), gate_ffn)
+        return ops.gated_add(x_BGMD, self._feed_forward(u_BGMD), gate_ffn, inplace=inplace)
 
     def _feed_forward(self, x_BGMD: Tensor) -> Tensor:
         hidden = run_in_weight_dtype(self.ffn[0], x_BGMD)
-        return self.ffn[2](self._numerics.gelu(hidden))
+        return self.ffn[2](self._numerics.gelu(hidden, inplace=not self.training))
 
 
 class Attention(nn.Module):
@@ -105,7 +129,7 @@ class Attention(nn.Module):
         if context is None:
             k, v = self._normed(self.k(x_BLD), self.norm_k), self._heads(self.v(x_BLD))
             if rope is not None:
-                q, k = self._numerics.rotate(q, rope), self._numerics.rotate(k, rope)
+                q, k = self._rotated(q, rope), self._rotated(k, rope)
             y_BLNK = (self.attend or self.kernel)(q, k, v)
         else:
             seen = context if isinstance(context, KeysValues) else self.project_context(context)
@@ -131,7 +155,11 @@ class Attention(nn.Module):
         return y_BLNK + self.kernel(q, seen.image_k, seen.image_v)
 
     def _normed(self, x_BLD: Tensor, norm: nn.RMSNorm) -> Tensor:
-        return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps))
+        inplace = not self.training
+        return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps, inplace=inplace))
+
+    def _rotated(self, x_BLNK: Tensor, rope: RopeTable) -> Tensor:
+        return self._numerics.rotate(x_BLNK, rope, inplace=not self.training)
 
     def _heads(self, x_BLD: Tensor) -> Tensor:
         return x_BLD.unflatten(2, (self.num_heads, -1))

@@ -1,8 +1,11 @@
-"""The transformer's pointwise mathematics, spelt twice.
+"""The transformer's pointwise mathematics, in two versions.
 
 `Reference` rounds where the official code rounds (fp32 residual stream and norms, fp64 rotation).
 `Fast` computes the same in fewer passes over memory; tests bound the distance between the two.
 Matrix products are not here: they run in the dtype of their weights in both.
+
+Where a function takes `inplace`, it may overwrite x. Modules pass `not self.training`: autograd
+needs the values that would be overwritten, so gradients exist in training mode only.
 
 Shapes: B batch, L tokens, N heads, K head width, D width. The residual stream is (B, G, M, D), see
 blocks.py; shifts, scales and gates are (B, G, 1, D), or (1, 1, 1, D) for one timestep in all.
@@ -18,12 +21,12 @@ from wanctl.model.dit.rope import RopeTable, rotate, rotate_complex
 
 
 class Numerics(Protocol):
-    """What a block needs besides matrix products."""
+    """The pointwise operations of a block."""
 
     rope_dtype: torch.dtype
 
     def residual(self, x: Tensor) -> Tensor:
-        """The patch tokens as the beginning of the residual stream."""
+        """The start of the residual stream, from the patch tokens."""
         ...
 
     def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
@@ -34,20 +37,20 @@ class Numerics(Protocol):
         """LayerNorm(x) * (1 + scale) + shift, fp32."""
         ...
 
-    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
-        """Sum x + gate * y, fp32; without a gate x + y. May overwrite x while sampling."""
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None, *, inplace: bool) -> Tensor:
+        """Sum x + gate * y, fp32; without a gate x + y."""
         ...
 
-    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float, *, inplace: bool) -> Tensor:
         """Quotient x / rms(x) over the full width, times the weight."""
         ...
 
-    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
-        """Rotary positions; may overwrite x where no gradient is kept."""
+    def rotate(self, x_BLNK: Tensor, table: RopeTable, *, inplace: bool) -> Tensor:
+        """Queries or keys turned by their rotary positions."""
         ...
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """GELU in its tanh form; may overwrite x where no gradient is kept."""
+    def gelu(self, x: Tensor, *, inplace: bool) -> Tensor:
+        """GELU in its tanh form."""
         ...
 
     def weighs_padding(self, v: Tensor) -> bool:
@@ -61,7 +64,7 @@ class Reference:
     rope_dtype = torch.float64
 
     def residual(self, x: Tensor) -> Tensor:
-        """As the patch embedding left them: rounded to its dtype until the first gated add."""
+        """The tokens in the dtype of the patch embedding, until the first gated add."""
         return x
 
     def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
@@ -74,22 +77,22 @@ class Reference:
         normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps).type_as(x)
         return normed.float() * (1 + scale) + shift
 
-    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None, *, inplace: bool) -> Tensor:  # noqa: ARG002
         """In fp32; this is where the residual stream becomes fp32."""
         y = y.float()
         return x.float() + (y if gate is None else y * gate)
 
-    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float, *, inplace: bool) -> Tensor:  # noqa: ARG002
         """Statistics in fp32; the quotient is rounded to the dtype of x before the weight."""
         wide = x.float()
         normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
         return normed.type_as(x) * weight_D
 
-    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
+    def rotate(self, x_BLNK: Tensor, table: RopeTable, *, inplace: bool) -> Tensor:  # noqa: ARG002
         """In fp64, result fp32."""
         return rotate(x_BLNK, table).float()
 
-    def gelu(self, x: Tensor) -> Tensor:
+    def gelu(self, x: Tensor, *, inplace: bool) -> Tensor:  # noqa: ARG002
         """In the dtype of x."""
         return F.gelu(x, approximate="tanh")
 
@@ -108,51 +111,52 @@ class Fast:
         return x.float()
 
     def norm(self, x: Tensor, weight_D: Tensor, bias_D: Tensor, eps: float) -> Tensor:
-        """One kernel."""
+        """LayerNorm in one kernel."""
         return F.layer_norm(x, x.shape[-1:], weight_D.float(), bias_D.float(), eps)
 
     def modulated_norm(self, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
-        """One kernel where one timestep rules: the modulation is the norm's weight and bias."""
+        """One kernel where all tokens share a timestep: it is the norm's affine part."""
         if shift.numel() == shift.shape[-1]:
             return F.layer_norm(x, x.shape[-1:], 1 + scale.flatten(), shift.flatten(), eps)
         normed = F.layer_norm(x, x.shape[-1:], eps=eps)
         return torch.addcmul(shift, normed, 1 + scale)
 
-    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None) -> Tensor:
-        """One kernel, in place while sampling."""
-        if torch.is_grad_enabled():
-            return x + y if gate is None else torch.addcmul(x, y.float(), gate)
-        return x.add_(y) if gate is None else x.addcmul_(y.float(), gate)
+    def gated_add(self, x: Tensor, y: Tensor, gate: Tensor | None, *, inplace: bool) -> Tensor:
+        """Sum and product in one kernel."""
+        if inplace:
+            return x.add_(y) if gate is None else x.addcmul_(y.float(), gate)
+        return x + y if gate is None else torch.addcmul(x, y.float(), gate)
 
-    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float, *, inplace: bool) -> Tensor:
         """One kernel on CUDA; in place on the CPU, where torch takes five passes."""
-        if not _overwritable(x):
+        if not (inplace and _is_cpu_fp32(x)):
             return F.rms_norm(x, x.shape[-1:], weight_D.to(x.dtype), eps)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         return x.mul_(inverse).mul_(weight_D)
 
-    def rotate(self, x_BLNK: Tensor, table: RopeTable) -> Tensor:
+    def rotate(self, x_BLNK: Tensor, table: RopeTable, *, inplace: bool) -> Tensor:
         """In fp32, rounded once."""
         # A compiler fuses the plain form and knows no complex numbers.
         if x_BLNK.is_cuda or torch.compiler.is_compiling():
             return rotate(x_BLNK, table).type_as(x_BLNK)
-        return rotate_complex(x_BLNK, table, in_place=_overwritable(x_BLNK)).type_as(x_BLNK)
+        inplace = inplace and _is_cpu_fp32(x_BLNK)
+        return rotate_complex(x_BLNK, table, inplace=inplace).type_as(x_BLNK)
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """In place while sampling: the widest activation of the model is not doubled."""
-        if torch.is_grad_enabled():
-            return F.gelu(x, approximate="tanh")
-        return torch.ops.aten.gelu_(x, approximate="tanh")
+    def gelu(self, x: Tensor, *, inplace: bool) -> Tensor:
+        """In place, the widest activation of the model is not held twice."""
+        if inplace:
+            return torch.ops.aten.gelu_(x, approximate="tanh")
+        return F.gelu(x, approximate="tanh")
 
     def weighs_padding(self, v: Tensor) -> bool:
-        """In fp32 on the CPU. On CUDA a bias rules the fast kernels out; bf16 would round log n."""
+        """In fp32 on the CPU. On CUDA a bias excludes the fast kernels; bf16 would round log n."""
         return v.device.type == "cpu" and v.dtype == torch.float32
 
 
-def _overwritable(x: Tensor) -> bool:
-    """Whether a fresh fp32 tensor on the CPU may be reused: no gradient will ask for it."""
-    return not torch.is_grad_enabled() and x.dtype == torch.float32 and not x.is_cuda
+def _is_cpu_fp32(x: Tensor) -> bool:
+    """Whether work in place is faster here and loses no precision."""
+    return x.dtype == torch.float32 and not x.is_cuda
 
 
 NUMERICS: dict[str, type[Reference] | type[Fast]] = {"reference": Reference, "fast": Fast}

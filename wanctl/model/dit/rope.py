@@ -54,7 +54,7 @@ def rotate(x_BLNK: Tensor, table: RopeTable) -> Tensor:
     return turned.flatten(-2)
 
 
-def rotate_complex(x_BLNK: Tensor, table: RopeTable, *, in_place: bool) -> Tensor:
+def rotate_complex(x_BLNK: Tensor, table: RopeTable, *, inplace: bool) -> Tensor:
     """`rotate` as one complex product, fp32.
 
     On the CPU 7x as fast as the real formulation (17 instead of 112 ms for 2,080 tokens of width
@@ -62,7 +62,7 @@ def rotate_complex(x_BLNK: Tensor, table: RopeTable, *, in_place: bool) -> Tenso
     """
     turns = torch.complex(table.cos, table.sin)
     points = torch.view_as_complex(x_BLNK.float().unflatten(-1, (-1, 2)))
-    turned = points.mul_(turns) if in_place else points * turns
+    turned = points.mul_(turns) if inplace else points * turns
     return torch.view_as_real(turned).flatten(-2)
 
 

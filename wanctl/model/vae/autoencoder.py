@@ -85,7 +85,9 @@ class Decoder(CausalCoder):
 class WanVAE(nn.Module):
     """Encoder and decoder with the statistics that normalise the latents.
 
-    Set `checkpointing` to recompute activations in the backward pass: less memory, slower.
+    In training mode (`train()`) it keeps what gradients need, and recomputes activations in the
+    backward pass if `checkpointing` is set: less memory, slower. In evaluation mode (`eval()`) it
+    takes faster methods that have no gradients.
     """
 
     def __init__(self, shape: VAEShape) -> None:

@@ -50,8 +50,8 @@ class Residual(nn.Module):
         h_BCTHW = layers["6"](layers["3"](h_BCTHW), stream)
         if self.shortcut is not None:
             x_BCTHW = self.shortcut(x_BCTHW)
-        # In place saves a fresh page for every 4 kB; autograd does not allow it here.
-        return h_BCTHW + x_BCTHW if torch.is_grad_enabled() else h_BCTHW.add_(x_BCTHW)
+        # In place saves a new page for every 4 kB; autograd does not allow it here.
+        return h_BCTHW + x_BCTHW if self.training else h_BCTHW.add_(x_BCTHW)
 
 
 class Attention(nn.Module):
@@ -147,7 +147,8 @@ def output_head(width: int, out_channels: int) -> nn.ModuleDict:
 class CausalCoder(nn.Module):
     """An encoder or a decoder: a convolution, `layers`, a norm and a convolution.
 
-    Set `checkpointing` to recompute activations in the backward pass: less memory, slower.
+    Set `checkpointing` to recompute activations in the backward pass of training mode: less
+    memory, slower.
     """
 
     conv1: CausalConv3d
@@ -164,7 +165,7 @@ class CausalCoder(nn.Module):
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in self.layers():
             # Recomputing would advance the stream a second time.
-            if self.checkpointing and stream is None and torch.is_grad_enabled():
+            if self.checkpointing and self.training and stream is None:
                 result = checkpoint(layer, x_BCTHW, use_reentrant=False)
                 assert isinstance(result, Tensor)
                 x_BCTHW = result

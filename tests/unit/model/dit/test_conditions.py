@@ -115,6 +115,7 @@ def test_gradients_reach_every_parameter():
     model = randomised(WanModel(shape))
     latents, context = inputs(4)
     extra = {"image_BIE": torch.randn(2, 7, 20), "control_BCTYX": torch.randn(2, 6, *GRID)}
+    model.train()
     model(latents, torch.tensor([999, 7]), context, **extra).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 

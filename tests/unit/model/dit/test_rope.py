@@ -37,14 +37,14 @@ def test_products_depend_on_distance_only():
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal))
 
 
-@pytest.mark.parametrize("in_place", [False, True])
-def test_complex_formulation_is_the_real_one(in_place):
+@pytest.mark.parametrize("inplace", [False, True])
+def test_complex_formulation_is_the_real_one(inplace):
     x = torch.randn(2, 24, 3, 16)
     table = rope_table((2, 3, 4), 16, torch.float32, CPU)
     expected = rotate(x, table)
-    got = rotate_complex(x, table, in_place=in_place)
+    got = rotate_complex(x, table, inplace=inplace)
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
-    assert (got.data_ptr() == x.data_ptr()) == in_place
+    assert (got.data_ptr() == x.data_ptr()) == inplace
 
 
 def test_table_is_kept_until_the_grid_changes():

@@ -141,3 +141,12 @@ def test_bfloat16_stays_close_to_float32(autocast):
             rounded = low.decode(low.encode(video))
     # Measured 2.0 % of the spread, both ways.
     assert (rounded.float() - exact).abs().mean() < 0.04 * exact.std()
+
+
+def test_the_mode_decides_and_not_whether_gradients_are_recorded():
+    vae, video = random_vae(), random_video(5)
+    for mode in (vae.eval, vae.train):
+        mode()
+        recorded = vae.decode(vae.encode(video)).detach()
+        with torch.no_grad():
+            assert torch.equal(vae.decode(vae.encode(video)), recorded)

@@ -1,5 +1,7 @@
 """The quick convolutions and the fused norm against their definitions, values and gradients."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -38,23 +40,22 @@ def test_causal_convolution(kernel, batch, frames):
     weight = torch.randn(6, 4, *kernel, requires_grad=True)
     bias = torch.randn(6, requires_grad=True)
     inputs = (clip(batch, 4, frames), weight, bias)
-    assert_same_with_gradients(causal_conv3d, plain_causal_conv3d, inputs)
+    assert_same_with_gradients(partial(causal_conv3d, training=True), plain_causal_conv3d, inputs)
 
 
 @pytest.mark.parametrize("past_frames", [1, 2])
-@pytest.mark.parametrize("grad", [False, True])
-def test_causal_convolution_that_continues(past_frames, grad):
+@pytest.mark.parametrize("training", [False, True])
+def test_causal_convolution_that_continues(past_frames, training):
     past, chunk = clip(2, 4, past_frames), clip(2, 4, 3)
     weight, bias = torch.randn(6, 4, 3, 3, 3), torch.randn(6)
-    with torch.set_grad_enabled(grad):
-        got = causal_conv3d(chunk, weight, bias, past)
+    got = causal_conv3d(chunk, weight, bias, past, training=training)
     expected = plain_causal_conv3d(chunk, weight, bias, past)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (1, 4), (2, 3), (5,)])
 def test_a_stream_carries_the_convolution_over_any_chunks(sizes):
-    conv, video, stream = CausalConv3d(4, 6, (3, 3, 3)), clip(1, 4, 5), Stream()
+    conv, video, stream = CausalConv3d(4, 6, (3, 3, 3)).eval(), clip(1, 4, 5), Stream()
     with torch.inference_mode():
         pieces = [conv(chunk, stream) for chunk in video.split(sizes, dim=2)]
         torch.testing.assert_close(torch.cat(pieces, dim=2), conv(video), atol=1e-5, rtol=0)

@@ -65,7 +65,7 @@ class CausalConv3d(nn.Conv3d):
         past = None
         if stream is not None and self.kernel_size[0] > 1:
             past = stream.swap(self, x_BCTHW, keep=self.kernel_size[0] - 1)
-        return causal_conv3d(x_BCTHW, self.weight, self.bias, past)
+        return causal_conv3d(x_BCTHW, self.weight, self.bias, past, training=self.training)
 
 
 class UpsampleConv2d(nn.Conv2d):
@@ -92,22 +92,28 @@ def images_to_frames(x_NCHW: Tensor, batch: int) -> Tensor:
 
 
 def causal_conv3d(
-    x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None = None
+    x_BCTHW: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    past: Tensor | None = None,
+    *,
+    training: bool,
 ) -> Tensor:
-    """Convolve with the quickest exact method for this device and size.
+    """Convolve with the fastest exact method for this device and size.
 
     Args:
         x_BCTHW: the chunk.
         weight: (O, C, kt, kh, kw), odd kernel sides, stride 1.
         bias: (O,) or None.
         past: up to kt-1 frames that came before the chunk; missing ones are zero.
+        training: choose among the methods that have gradients.
 
     Returns:
         (B, O, T, H, W), in the memory format of the input.
     """
     if not _prefers_images(x_BCTHW):
         return plain_causal_conv3d(x_BCTHW, weight, bias, past)
-    if torch.is_grad_enabled():
+    if training:
         if past is None:
             return _TapConvolution.apply(x_BCTHW, weight, bias)  # pyright: ignore[reportReturnType]
         return plain_causal_conv3d(x_BCTHW, weight, bias, past)

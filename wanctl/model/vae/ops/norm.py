@@ -35,7 +35,7 @@ class NormSiLU(RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, T, H, W) over C and apply SiLU."""
-        if x.is_cuda and not torch.is_grad_enabled():
+        if x.is_cuda and not self.training:
             return one_kernel_norm_silu(x, self.gamma)
         return _NormSiLU.apply(x, self.gamma)  # pyright: ignore[reportReturnType]
 
