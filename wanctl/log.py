@@ -36,7 +36,7 @@ class Bar(Protocol):
         ...
 
 
-class _RichBar:
+class _RichProgressBar:
     def __init__(self, progress: Progress, task: int) -> None:
         self._progress = progress
         self._task = task
@@ -67,7 +67,7 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
 
 
-class Board:
+class ProgressDisplay:
     """Several progress bars at once, one per stage."""
 
     def __init__(self, progress: Progress) -> None:
@@ -75,11 +75,13 @@ class Board:
 
     def bar(self, total: float | None, description: str) -> Bar:
         """One more bar."""
-        return _RichBar(self._progress, self._progress.add_task(description, total=total, note=""))
+        return _RichProgressBar(
+            self._progress, self._progress.add_task(description, total=total, note="")
+        )
 
 
 @contextmanager
-def board() -> Iterator[Board]:
+def progress_display() -> Iterator[ProgressDisplay]:
     """A place for progress bars with rate and time left; silent where nobody would see them."""
     bars = Progress(
         SpinnerColumn(),
@@ -95,13 +97,13 @@ def board() -> Iterator[Board]:
         disable=not console.is_terminal or log.level > logging.INFO,
     )
     with bars:
-        yield Board(bars)
+        yield ProgressDisplay(bars)
 
 
 @contextmanager
 def progress(total: float | None, description: str) -> Iterator[Bar]:
     """A progress bar with rate and time left; silent when stderr is not a terminal."""
-    with board() as bars:
+    with progress_display() as bars:
         yield bars.bar(total, description)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
+    ClipBatch,
     FilterUnavailableError,
     Ragged,
     Verdicts,
@@ -56,7 +56,7 @@ class Aesthetic(ClipKeys):
         """Where the score flips the verdict."""
         return (self.min_mean,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the mean over frames."""
         scores = self.frame_scores(batch)
         mean, worst = scores.mean(), scores.min()
@@ -73,7 +73,7 @@ class Aesthetic(ClipKeys):
             ),
         )
 
-    def frame_scores(self, batch: Batch) -> Ragged:
+    def frame_scores(self, batch: ClipBatch) -> Ragged:
         """The head's score of every frame."""
         vectors = vectors_of(batch)
         scores = np.zeros(len(vectors.values))

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
+from wanctl.curate.api import Clip, ClipBatch, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 HDR_CURVES = ("smpte2084", "arib_std_b67", "smpte428")
 """PQ, HLG and cinema: shown as if they were SDR they look pale and flat."""
@@ -116,7 +116,7 @@ class Container(Filter):
         """Where the score flips the verdict."""
         return () if self.min_bits_per_pixel is None else (self.min_bits_per_pixel,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The first broken rule gives the reason and the label."""
         rules = [*self._picture_rules(batch), *self._file_rules(batch)]
         faults = np.full(len(batch), None, dtype=object)
@@ -125,7 +125,7 @@ class Container(Filter):
         bits = batch.evidence["bits_per_pixel"].to_numpy().astype(np.float64)
         return Verdicts.judge(bits, *[(broken, why) for _, broken, why in rules], label=faults)
 
-    def _picture_rules(self, batch: Batch) -> list[Rule]:
+    def _picture_rules(self, batch: ClipBatch) -> list[Rule]:
         combs, repeats = batch.numbers("comb_share"), batch.numbers("repeat_share")
         frozen, damaged = batch.numbers("frozen_share"), batch.numbers("corrupt_share")
         moving = np.maximum(1 - frozen, 1e-9)
@@ -139,7 +139,7 @@ class Container(Filter):
             _above("corrupt", damaged, self.max_corrupt, "of the pictures are damaged"),
         ]
 
-    def _file_rules(self, batch: Batch) -> list[Rule]:
+    def _file_rules(self, batch: ClipBatch) -> list[Rule]:
         bits = batch.evidence["bits_per_pixel"].to_numpy().astype(np.float64)
         fps, aspect = batch.numbers("fps"), batch.numbers("aspect")
         pixel = batch.numbers("pixel_aspect")
@@ -181,7 +181,7 @@ class Container(Filter):
         ]
 
 
-def _flags(batch: Batch, name: str) -> np.ndarray:
+def _flags(batch: ClipBatch, name: str) -> np.ndarray:
     return batch.evidence[name].to_numpy(zero_copy_only=False).astype(bool)
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
+from wanctl.curate.api import Clip, ClipBatch, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 
 class Duration(Filter):
@@ -36,7 +36,7 @@ class Duration(Filter):
         """Where the score flips the verdict."""
         return (self.min_s,) if self.max_s is None else (self.min_s, self.max_s)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the length in seconds."""
         seconds, count = batch.numbers("duration_s"), batch.numbers("num_frames")
         longest = np.inf if self.max_s is None else self.max_s

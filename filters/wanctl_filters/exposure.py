@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -84,7 +84,7 @@ class Exposure(Filter):
         """Where the score flips the verdict."""
         return (-100 * (1 - self.min_level / _NORMAL_LEVEL), 100 * self.max_blown)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Drops what is too bright or too dark in half of its frames."""
         blown, level = medians(batch.lists("blown")), medians(batch.lists("level"))
         over, under = blown > self.max_blown, level < self.min_level

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Filter, UserError, Verdicts, threshold
+from wanctl.curate.api import ClipBatch, Filter, UserError, Verdicts, threshold
 from wanctl_filters.quality.filter import survivors
 
 REST = "other"
@@ -43,7 +43,7 @@ class Posttrain(Filter):
         default=0.5, ge=0, le=1, description="share of complex motion in each category"
     )
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The best clips of every cell of the quota table."""
         score = self._column(batch, self.score, "score")
         alive = survivors(batch) & ~np.isnan(score.astype(np.float64))
@@ -89,19 +89,19 @@ class Posttrain(Filter):
         shares = [max(self.complex_share, 1e-9), max(1 - self.complex_share, 1e-9)]
         return fill(places, shares, supply)
 
-    def _categories(self, batch: Batch) -> np.ndarray:
+    def _categories(self, batch: ClipBatch) -> np.ndarray:
         if self.category is None:
             return np.full(len(batch), REST, dtype=object)
         labels = self._column(batch, self.category, "label")
         return np.array([REST if label is None else label for label in labels], dtype=object)
 
-    def _complex(self, batch: Batch) -> np.ndarray:
+    def _complex(self, batch: ClipBatch) -> np.ndarray:
         if self.motion is None:
             return np.zeros(len(batch), dtype=bool)
         labels = self._column(batch, self.motion, "label")
         return np.array([label in self.complex_motion for label in labels], dtype=bool)
 
-    def _column(self, batch: Batch, name: str, kind: Literal["score", "label"]) -> np.ndarray:
+    def _column(self, batch: ClipBatch, name: str, kind: Literal["score", "label"]) -> np.ndarray:
         verdicts: Mapping[str, Verdicts] = batch.verdicts
         if name not in verdicts:
             raise UserError(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Clip, Evidence, Filter, FrameBatch, Verdicts, threshold
+from wanctl.curate.api import Clip, ClipBatch, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 
 class Resolution(Filter):
@@ -34,7 +34,7 @@ class Resolution(Filter):
         """Where the score flips the verdict."""
         return (float(self.min_short_px),)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the shorter side in pixels."""
         width, height = batch.numbers("width"), batch.numbers("height")
         shorter, aspect = np.minimum(width, height), width / height

@@ -24,7 +24,7 @@ import psutil
 import yaml
 
 from wanctl.curate.api import FilterUnavailableError
-from wanctl.curate.measure.measure_task import Span, look
+from wanctl.curate.measure.measure_task import measure_task
 from wanctl.curate.measure.measuring import as_clip
 from wanctl.curate.registry import NamedFilter, Unit, filter_class, filter_names, measured_units
 from wanctl.curate.split.split import SplitRules, make_clips
@@ -157,7 +157,7 @@ def _core_s(program: Callable[[Path, Path], None], folder: Path, which: str, nam
     """
     used: dict[tuple[int, float], float] = {}
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(used, over))
+    watcher = threading.Thread(target=_reporter, args=(used, over))
     watcher.start()
     try:
         program(folder / which, folder / f"{name}-{which}")
@@ -167,7 +167,7 @@ def _core_s(program: Callable[[Path, Path], None], folder: Path, which: str, nam
     return sum(used.values())
 
 
-def _watch(used: dict[tuple[int, float], float], over: threading.Event) -> None:
+def _reporter(used: dict[tuple[int, float], float], over: threading.Event) -> None:
     me = psutil.Process()
     while not over.wait(0.1):
         for child in me.children(recursive=True):
@@ -248,15 +248,14 @@ def _on_top(alone: Sequence[float], measured: Sequence[float]) -> float:
 
 def _decode(row: dict[str, Any], *, rgb: bool = False) -> None:
     with open_span(row["source"], row["start_pts"], row["end_pts"]) as span:
-        for frame, _, _ in span.pictures():
+        for frame, _, _ in span.frames():
             if rgb:
-                painter = span.painter(frame)
-                painter.paint(frame, *span.size)
+                converter = span.converter(frame)
+                converter.convert(frame, *span.size)
 
 
 def _look(row: dict[str, Any], units: Sequence[Unit]) -> Any:
-    span = Span(row["source"], row["start_pts"], row["end_pts"])
-    return look(as_clip(row), span, units, [])
+    return measure_task(as_clip(row), (row["start_pts"], row["end_pts"]), units, [])
 
 
 def _cpu_s(work: Callable[[], Any]) -> float:

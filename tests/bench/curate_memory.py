@@ -15,15 +15,15 @@ import psutil
 from PIL import Image, ImageDraw
 
 from wanctl.curate.api import Filter, FrameSpec
-from wanctl.curate.context import Limits, Watch
-from wanctl.curate.engines.local import Job, work
+from wanctl.curate.context import Limits, Reporter
+from wanctl.curate.engines.local import CurationJob, work
 from wanctl.curate.measure.timing import Timings
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
 from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
 from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
-from wanctl.log import EventLog, board
+from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
 
@@ -79,7 +79,7 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     units = measured_units([*named, NamedFilter("mean", Mean())])
     rules = SplitRules(0, 0.1, FRAMES / 25)
     splitter = Splitter(DETECTORS["none"], DetectorSettings(), rules, 30)
-    job = Job(splitter, tuple(units), Limits(2, 120, 4 << 30))
+    job = CurationJob(splitter, tuple(units), Limits(2, 120, 4 << 30))
     dataset = DatasetDir.create_or_open(folder / "set")
     parts = dataset.assign_sources(list_footage(folder / "footage").videos, 1)
     samples: list[tuple[float, int, int]] = []
@@ -87,9 +87,9 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     watcher = threading.Thread(target=_sample, args=(samples, over))
     watcher.start()
     try:
-        with board() as bars:
-            watch = Watch(Timings(dataset.path), EventLog(None), bars)
-            work(dataset, job, parts, watch)
+        with progress_display() as bars:
+            reporter = Reporter(Timings(dataset.path), EventLog(None), bars)
+            work(dataset, job, parts, reporter)
     finally:
         over.set()
         watcher.join()

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, Clip, FrameBatch, FrameSpec
+from wanctl.curate.api import Clip, ClipBatch, FrameBatch, FrameSpec
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
 from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.curate.select.evidence import vectors_of
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.decode import read_clip
-from wanctl.video.frame_sampling import Moments
+from wanctl.video.frame_sampling import FrameSampler
 from wanctl.video.probe import scan
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
@@ -48,7 +48,7 @@ def sample(frames: np.ndarray, spec: FrameSpec | None, fps: float = 24.0) -> Fra
     """What the reader of footage would hand a filter that asked for `spec`."""
     if spec is None:
         return None
-    moments = Moments(spec, len(frames) / fps)
+    moments = FrameSampler(spec, len(frames) / fps)
     index = np.array([i for i in range(len(frames)) if moments.wants(i / fps, (i + 1) / fps)])
     picked = frames[index]
     height, width = picked.shape[1:3]
@@ -107,7 +107,7 @@ def batch_of() -> Callable:
                 [{"id": clip.id, **row} for clip, row in zip(clips, rows, strict=True)], unit.schema
             ))  # fmt: skip
         columns = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
-        return Batch(
+        return ClipBatch(
             clips=pa.Table.from_pylist(columns),
             evidence=pa.Table.from_pylist(
                 [dict(row) for row in evidence], schema=evidence_columns(filter_.evidence)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, FilterUnavailableError, Ragged
+from wanctl.curate.api import ClipBatch, FilterUnavailableError, Ragged
 from wanctl_filters.aesthetic import Aesthetic
 
 
@@ -70,7 +70,7 @@ def test_mean_and_worst_frame_decide(tmp_path):
     scores = np.array([0.5, 0.55, 0.3, 0.6])
     units = np.stack([scores, np.sqrt(1 - scores**2)], axis=1).astype(np.float16)
     nothing = pa.table({"id": ["a", "b"]})
-    batch = Batch(nothing, nothing, np.zeros((2, 4)), {}, Ragged(units, np.array([0, 3, 4])))
+    batch = ClipBatch(nothing, nothing, np.zeros((2, 4)), {}, Ragged(units, np.array([0, 3, 4])))
     verdicts = Aesthetic(head_weights=str(head)).decide_many(batch)
     assert verdicts.score == pytest.approx([4.5, 6.0], abs=2e-3)
     low = Aesthetic(head_weights=str(head), min_mean=4.6).decide_many(batch)

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, FrameBatch
+from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl_filters.blur.filter import Blur
 
 
@@ -53,7 +53,7 @@ def test_columns_agree_with_single_clips(judge, texture, row):
     """Rows of different lengths, with frames that have no edges and clips without any."""
     filter_ = Blur()
     widths = [[0.4, 0.0, 2.0], [0.0], [0.9, 1.1, 1.3, 1.5], [2.0], [0.5, 0.7]]
-    batch = Batch(
+    batch = ClipBatch(
         clips=pa.table({"id": [str(index) for index in range(len(widths))]}),
         evidence=pa.table({"width": widths, "narrow": widths}),
         views=np.zeros((len(widths), 4), np.int32),

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, Box
+from wanctl.curate.api import Box, ClipBatch
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.border.filter import Border
 
@@ -137,7 +137,7 @@ def _evidence(bars=(0, 0, 0, 0), change=(0.0,) * 4, bright=8, soft=(0,) * 4, con
 
 def _decide(rows, sources):
     clips = {"source": sources, "width": [320] * len(rows), "height": [180] * len(rows)}
-    batch = Batch(
+    batch = ClipBatch(
         clips=pa.table(clips),
         evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Border.evidence)),
         views=np.zeros((len(rows), 4), np.int32),

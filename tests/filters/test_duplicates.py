@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, FrameBatch
+from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl.curate.select.columns import CLIP_COLUMNS, Verdicts
 from wanctl.data.schemas import evidence_columns
-from wanctl.video.frame_sampling import Moments
+from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.duplicates.alignment import Pictures, Sides, align, between
 from wanctl_filters.duplicates.filter import Duplicates, _widths
 from wanctl_filters.duplicates.groups import groups_of, overlapping, vector_pairs
@@ -92,7 +92,7 @@ def shelf(row):
 
     def make(frames, name, fps=FPS, **changes):
         count = len(frames)
-        moments = Moments(filter_.frames(), count / fps)
+        moments = FrameSampler(filter_.frames(), count / fps)
         index = [i for i in range(count) if moments.wants(i / fps, (i + 1) / fps)]
         scale = min(1.0, 160 / max(frames.shape[1:]))
         size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
@@ -104,11 +104,11 @@ def shelf(row):
     return make
 
 
-def _batch(found, filter_=None, verdicts=None) -> Batch:
+def _batch(found, filter_=None, verdicts=None) -> ClipBatch:
     filter_ = filter_ or Duplicates()
     clips, evidence = zip(*found, strict=True)
     rows = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
-    return Batch(
+    return ClipBatch(
         pa.Table.from_pylist(rows),
         pa.Table.from_pylist(evidence, schema=evidence_columns(filter_.evidence)),
         np.array([(0, 0, clip.width, clip.height) for clip in clips], np.int32),

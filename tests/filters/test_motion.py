@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from wanctl.curate.api import Batch, FrameBatch
+from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
-from wanctl.video.frame_sampling import Moments
+from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.motion.bursts import UNKNOWN
 from wanctl_filters.motion.filter import Motion
 from wanctl_filters.shared.frame_bursts import distinct, split_bursts
@@ -60,7 +60,7 @@ class Scene:
     def film(self, filter_: Motion, fps: float, width: int, height: int) -> FrameBatch:
         """What the reader of footage would hand the filter; nothing else is drawn."""
         spec, count = filter_.frames(), round(SECONDS * fps)
-        moments = Moments(spec, count / fps)
+        moments = FrameSampler(spec, count / fps)
         index = [i for i in range(count) if moments.wants(i / fps, (i + 1) / fps)]
         scale = min(1.0, spec.long_side_px / max(width, height))
         size = (round(width * scale), round(height * scale))
@@ -213,10 +213,10 @@ def filmed(row):
     return filter_, truth, clips, evidence
 
 
-def _batch(filter_, clips, evidence, views=None) -> Batch:
+def _batch(filter_, clips, evidence, views=None) -> ClipBatch:
     rows = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
     whole = [(0, 0, clip.width, clip.height) for clip in clips]
-    return Batch(
+    return ClipBatch(
         pa.Table.from_pylist(rows),
         pa.Table.from_pylist(evidence, schema=evidence_columns(filter_.evidence)),
         np.array(views or whole, dtype=np.int32),

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, Box, FilterUnavailableError
+from wanctl.curate.api import Box, ClipBatch, FilterUnavailableError
 from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.ocr.filter import Ocr
@@ -148,7 +148,7 @@ def test_many_clips_at_once(row):
     none = {"polygons": [[], [], []], "steady": [], "around": [], "texts": []}
     rows = [none, _words([[_line(100, 316, 540, 350)]] * 4), none]
     names = [column for column in CLIP_COLUMNS if column != "source"]
-    batch = Batch(
+    batch = ClipBatch(
         clips=pa.Table.from_pylist(
             [{"source": "a", **{name: getattr(clip, name) for name in names}}] * 3
         ),

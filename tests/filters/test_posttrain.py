@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, UserError, Verdicts
+from wanctl.curate.api import ClipBatch, UserError, Verdicts
 from wanctl_filters.posttrain import Posttrain, fill
 
 
@@ -55,7 +55,7 @@ def table(scores, categories, motion=None, dropped=()):
             everything, lambda _: "", label=np.array(motion, dtype=object)
         )
     clips = pa.table({"id": [f"{number:04d}" for number in range(count)]})
-    return Batch(clips, clips, np.zeros((count, 4)), verdicts)
+    return ClipBatch(clips, clips, np.zeros((count, 4)), verdicts)
 
 
 def kept(filter_, batch):

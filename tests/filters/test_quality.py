@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, FilterUnavailableError, Ragged, UserError, Verdicts
+from wanctl.curate.api import ClipBatch, FilterUnavailableError, Ragged, UserError, Verdicts
 from wanctl_filters.quality.clusters import ranks_within, spherical_kmeans
 from wanctl_filters.quality.filter import Quality, mean_rank
 
@@ -26,15 +26,15 @@ def drawn(seed: int = 0, width: int = 64):
         "source": [f"{number % 40}.mp4" for number in range(len(groups))],
     })  # fmt: skip
     units = Ragged(frames.astype(np.float16), np.arange(0, 2 * len(groups) + 1, 2))
-    return Batch(clips, clips, np.zeros((len(groups), 4)), {}, units), groups
+    return ClipBatch(clips, clips, np.zeros((len(groups), 4)), {}, units), groups
 
 
-def with_scores(batch: Batch, **columns) -> Batch:
+def with_scores(batch: ClipBatch, **columns) -> ClipBatch:
     verdicts = {
         name: Verdicts(np.ones(len(batch), dtype=bool), lambda _: "", np.asarray(score, float))
         for name, score in columns.items()
     }
-    return Batch(batch.clips, batch.evidence, batch.views, verdicts, batch.vectors)
+    return ClipBatch(batch.clips, batch.evidence, batch.views, verdicts, batch.vectors)
 
 
 def test_clusters_are_the_groups():
@@ -63,7 +63,7 @@ def test_order_of_rows_changes_nothing():
     order = np.random.default_rng(3).permutation(len(batch))
     starts = batch.vectors.starts
     rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])
-    shuffled = Batch(
+    shuffled = ClipBatch(
         batch.clips.take(order), batch.evidence.take(order), batch.views[order], {},
         Ragged(batch.vectors.values[rows], starts),
     )  # fmt: skip
@@ -130,7 +130,9 @@ def test_without_anything_to_rank_by():
 def test_clips_without_frames_belong_nowhere():
     batch, _ = drawn()
     starts = np.append(batch.vectors.starts[:-1], batch.vectors.starts[-2])
-    bare = Batch(batch.clips, batch.evidence, batch.views, {}, Ragged(batch.vectors.values, starts))
+    bare = ClipBatch(
+        batch.clips, batch.evidence, batch.views, {}, Ragged(batch.vectors.values, starts)
+    )
     labels = Quality(clusters=4).decide_many(bare).label
     assert labels[-1] is None
     assert None not in labels[:-1]
@@ -141,7 +143,7 @@ def test_few_clips_make_few_clusters():
     assert spherical_kmeans(units, 100).shape == (1, 8)
 
 
-def taste(batch: Batch, blur: np.ndarray, seed: int) -> np.ndarray:
+def taste(batch: ClipBatch, blur: np.ndarray, seed: int) -> np.ndarray:
     """Marks 1 to 5 of somebody who likes a direction and sharp pictures, and wavers."""
     direction = np.linalg.qr(np.random.default_rng(9).normal(size=(64, 4)))[0].T[1]
     likes = batch.vectors.values[::2].astype(np.float32) @ direction
@@ -162,7 +164,7 @@ def test_a_head_learns_marks_and_keeps_its_promise(tmp_path):
 
     batch, marks = world(0)
     some = np.random.default_rng(1).permutation(len(batch))[:200]
-    part = Batch(
+    part = ClipBatch(
         batch.clips.take(some), batch.evidence.take(some), batch.views[some],
         {"blur": Verdicts(np.ones(200, bool), lambda _: "", batch.verdicts["blur"].score[some])},
         Ragged(

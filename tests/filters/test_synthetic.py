@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, FilterUnavailableError, Ragged, UserError
+from wanctl.curate.api import ClipBatch, FilterUnavailableError, Ragged, UserError
 from wanctl.video.encode import write_video
 from wanctl_filters.synthetic.filter import Synthetic
 from wanctl_filters.synthetic.provenance import MAX_BYTES, read_story
@@ -180,7 +180,7 @@ def labelled(count: int, seed: int = 0):
     })  # fmt: skip
     evidence = pa.table({"tags": [[]] * count, "marks": [[]] * count})
     units = Ragged(vectors.astype(np.float16), np.arange(count + 1))
-    return Batch(clips, evidence, np.zeros((count, 4)), {}, units), kinds
+    return ClipBatch(clips, evidence, np.zeros((count, 4)), {}, units), kinds
 
 
 def test_a_probe_is_trained_stored_and_used(tmp_path):

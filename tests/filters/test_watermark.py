@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Batch, Box
+from wanctl.curate.api import Box, ClipBatch
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.shared.cut_away import cut_away
 from wanctl_filters.watermark.filter import Watermark
@@ -56,7 +56,7 @@ def inspect(footage):
 def _decide(filter_, rows, view):
     count = len(rows)
     clips = {"source": ["a.mp4"] * count, "width": [WIDTH] * count, "height": [HEIGHT] * count}
-    batch = Batch(
+    batch = ClipBatch(
         clips=pa.table(clips),
         evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Watermark.evidence)),
         views=np.array([view] * count, np.int32),
@@ -184,7 +184,7 @@ def test_real_clips(real):
         return  # several shots in one clip: its pixels stand still for none of them
     filter_ = Watermark()
     evidence = filter_.measure(clip, batches["watermark"])
-    batch = Batch(
+    batch = ClipBatch(
         clips=pa.table({"source": [name], "width": [clip.width], "height": [clip.height]}),
         evidence=pa.Table.from_pylist([evidence], schema=evidence_columns(Watermark.evidence)),
         views=np.array([(0, 0, clip.width, clip.height)], np.int32),

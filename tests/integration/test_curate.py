@@ -113,13 +113,13 @@ def test_the_report_needs_nothing_else(curated):
 
 def test_a_second_run_decodes_nothing_and_changes_nothing(curated, footage, monkeypatch):
     before = tables(curated)
-    monkeypatch.setattr(worker._Seat, "_run", lambda *_: pytest.fail("something was decoded"))
+    monkeypatch.setattr(worker._WorkerSlot, "_run", lambda *_: pytest.fail("something was decoded"))
     run_in_process(["curate", str(footage), *CHEAP, "--out", str(curated)])
     assert tables(curated) == before
 
 
 def test_thresholds_are_decided_again_without_footage(curated, monkeypatch):
-    monkeypatch.setattr(worker._Seat, "_run", lambda *_: pytest.fail("something was decoded"))
+    monkeypatch.setattr(worker._WorkerSlot, "_run", lambda *_: pytest.fail("something was decoded"))
     strict = [*CHEAP, "--set", "curate.filters.duration.min_s=3", "--out", str(curated)]
     run_in_process(["data", "select", *strict])
     verdicts = table(curated / "dataset/selections/default.parquet")

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -60,6 +62,7 @@ train_dit:
   trackers: []
   windows_per_clip: 2
 """
+WORKER = Path(__file__).with_name("train_worker.py")
 SMALL_VAE = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
 
 
@@ -214,6 +217,42 @@ def test_the_demo_compares_each_sample_with_the_clips_of_its_prompt(loaded, tmp_
         compare(run, {"fox": "a red fox"})
 
 
+def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
+    """Before, each of them exported and encoded everything, on the first device."""
+    dataset, out = tmp_path / "dataset", tmp_path / "out"
+    ignored = shutil.ignore_patterns("training", "latents", "text", ".lock*")
+    shutil.copytree(footage, dataset, ignore=ignored)
+    give_vae(tmp_path / "given")
+    recipe = loaded(weights=f", vae_weights: {tmp_path / 'given'}")
+    text = recipe.path.read_text().replace("steps: 14", "steps: 2").replace("steps: 16", "steps: 2")
+    recipe.path.write_text(text.replace("perceptual_frames: 1", "perceptual: 0"))
+    out.mkdir()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    command += ["--nproc-per-node", "2", sys.executable, str(WORKER)]
+    run = subprocess.run(
+        [*command, str(recipe.path), str(dataset), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    works = [json.loads((out / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    for kind in ("exported", "encoded"):
+        first, second = ([json.dumps(item) for item in work[kind]] for work in works)
+        assert first
+        assert second
+        assert not set(first) & set(second)
+    assert sum(len(work["exported"]) for work in works) == 3 + 4  # two sizes, one short clip
+    steps = [json.loads(line) for line in (out / "dit/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if "eval" not in line] == [1, 2]
+    # each process found what the other had made, so one process has nothing left to make
+    latents = sorted((dataset / "latents").rglob("*.safetensors"))
+    (out / "dit/config.json").unlink()
+    train_dit(load_recipe(str(recipe.path), [f"dataset.path={dataset}", "train_dit.steps=3"]), out)
+    assert sorted((dataset / "latents").rglob("*.safetensors")) == latents
+
+
 def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage):
     big = "train_vae.buckets=[{frames: 49, height: 32, width: 32}]"
     cases = [
@@ -232,6 +271,31 @@ def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage
         dataset.write_part(table, part, DatasetDir.open(footage).read(table))
     with pytest.raises(UserError, match="wanctl caption --recipe"):
         train_dit(loaded(f"dataset.path={bare}"), tmp_path / "out")
+
+
+def test_shapes_that_the_networks_cannot_take_are_named_before_any_work(
+    loaded, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr("wanctl.train.run.collect_clips", fail)
+    monkeypatch.setattr("wanctl.train.run.find_text_encoder", fail)
+    # stride 16, so that train-dit needs multiples of 32, and train-vae multiples of 16
+    wide = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1, patch=2)
+    wide = replace(wide, dim=8, decoder_dim=8, residual=True)
+    save_vae(WanVAE(wide), tmp_path / "given", metadata={"step": "1"})
+    bad = "[{frames: 5, height: 64, width: 48}]"
+    recipe = loaded(
+        f"model.vae_weights={tmp_path / 'given'}",
+        f"train_dit.buckets={bad}",
+        f"train_vae.buckets={bad}",
+    )
+    line = r"train_dit\.buckets\.0\.width: got 48; must be a multiple of 32, nearest: 32 or 64"
+    with pytest.raises(UserError, match=line):
+        train_dit(recipe, tmp_path / "out")
+    with pytest.raises(AssertionError, match="work began"):
+        train_vae(recipe, tmp_path / "out")
 
 
 def test_latest_table_of_the_first_backend_gives_the_captions(tmp_path):

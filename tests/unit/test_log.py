@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 
 from wanctl import log
-from wanctl.log import EventLog, board, progress
+from wanctl.log import EventLog, progress, progress_display
 
 
 def test_events_of_several_processes_stay_whole_lines(tmp_path):
@@ -43,7 +43,7 @@ def test_a_terminal_sees_a_bar_per_stage_with_its_rate(monkeypatch):
     seen = io.StringIO()
     terminal = Console(file=seen, force_terminal=True, width=120)
     monkeypatch.setattr(log, "console", terminal)
-    with board() as bars:
+    with progress_display() as bars:
         scan, measure = bars.bar(4, "scan footage"), bars.bar(100, "measure clips")
         for _ in range(4):
             scan.advance(note="bikes.mp4")

@@ -13,7 +13,7 @@ from wanctl.curate.split.shots import (
     get_detector,
     probabilities,
 )
-from wanctl.curate.split.transitions import Transition, from_heads, settled
+from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.log import log
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SplitSection
@@ -64,7 +64,7 @@ def sweep(strip: Strip, recipe: LoadedRecipe | None, thresholds: Sequence[float]
 
 def _at(strip: Strip, settings: DetectorSettings, recipe: LoadedRecipe | None) -> list[Interval]:
     if strip.heads is not None:
-        found = settled(strip.scan.strip, from_heads(*strip.heads, settings.threshold))
+        found = clean_transitions(strip.scan.strip, from_heads(*strip.heads, settings.threshold))
     else:
         found = get_detector(_section(recipe).detector)(strip.scan.strip, settings)
     return [_in_source(strip.scan, each) for each in found]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from wanctl.bench.material import Material
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 from wanctl.video.encode import write_video
 from wanctl.video.frames import Box
 
@@ -174,7 +174,7 @@ class Family:
     make: Callable[[Material, bool], Sequence[Case]]
     grade: Callable[[Sequence[Outcome]], Graded]
     split: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_SPLIT)
-    more: Callable[[Any, Batch], Sequence[Mapping[str, Any]]] | None = None
+    more: Callable[[Any, ClipBatch], Sequence[Mapping[str, Any]]] | None = None
     one_scale: bool = True
     judge: Callable[..., list["Outcome"]] | None = None
 

@@ -19,7 +19,7 @@ from wanctl.bench.cases import Case, Family, Found, Outcome
 from wanctl.curate.api import Filter
 from wanctl.curate.registry import build_filters
 from wanctl.curate.run import curate
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import console, log, progress
@@ -134,12 +134,12 @@ def _found(dataset: DatasetDir, family: Family, loaded: LoadedRecipe) -> dict[st
 
 def _batch(
     measurer: Filter, clips: Sequence[Mapping[str, Any]], evidence: Sequence[Mapping[str, Any]]
-) -> Batch:
+) -> ClipBatch:
     """What the filter decided from: all clips, whole pictures."""
     views = [(0, 0, clip["width"], clip["height"]) for clip in clips]
     columns = evidence_columns(measurer.evidence)
     rows = [{name: row[name] for name in columns.names} for row in evidence]
-    return Batch(
+    return ClipBatch(
         clips=pa.Table.from_pylist(list(clips), schema=table_schema("clips")),
         evidence=pa.Table.from_pylist(rows, schema=columns),
         views=np.array(views, dtype=np.int32).reshape(-1, 4),

@@ -21,17 +21,18 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from wanctl.curate.select.columns import CLIP_COLUMNS, Batch, Clip, Ragged, Verdict, Verdicts
+from wanctl.curate.select.columns import CLIP_COLUMNS, Clip, ClipBatch, Ragged, Verdict, Verdicts
 from wanctl.curate.select.quantiles import or_quantile
 from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
 from wanctl.video.frames import Box, FrameBatch, FrameSpec
-from wanctl.video.sources import opened as open_source
+from wanctl.video.sources import open_source
 
 __all__ = [
     "Batch",
     "Box",
     "Clip",
+    "ClipBatch",
     "Embedder",
     "Evidence",
     "Field",
@@ -49,6 +50,9 @@ __all__ = [
 ]
 
 Evidence: TypeAlias = Mapping[str, Any]
+
+Batch: TypeAlias = ClipBatch
+"""Earlier name of `ClipBatch`; kept because filters outside this repository import it."""
 
 COLUMN_TYPES = ("float", "int", "bool", "string", "floats", "ints", "strings", "polygons")
 """Allowed values of `Filter.evidence`; `polygons` is, per sampled frame, a list of flat
@@ -186,7 +190,7 @@ class Filter(Measurer):
     )
 
     def embedder(self) -> Embedder | None:
-        """The embedder whose vectors `decide_many` wants in `Batch.vectors`."""
+        """The embedder whose vectors `decide_many` wants in `ClipBatch.vectors`."""
         return None
 
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
@@ -195,14 +199,14 @@ class Filter(Measurer):
             raise NotImplementedError(f"{type(self).__name__} overrides neither decide")
         row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
         box = clip.view or (0, 0, clip.width, clip.height)
-        batch = Batch(
+        batch = ClipBatch(
             clips=pa.Table.from_pylist([row]),
             evidence=pa.Table.from_pylist([dict(evidence)], schema=evidence_columns(self.evidence)),
             views=np.array([box], dtype=np.int32),
         )
         return self.decide_many(batch)[0]
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Verdicts on many clips. Override it where deciding one by one would be slow."""
         return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
 
@@ -210,7 +214,7 @@ class Filter(Measurer):
         """Marks that people may give clips to train it, with what they mean; empty: untrainable."""
         return {}
 
-    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+    def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
         """A head for this filter, from clips that people marked.
 
         Args:

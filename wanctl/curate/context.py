@@ -6,7 +6,7 @@ from typing import Any
 
 from wanctl.curate.measure.timing import Timings
 from wanctl.data.dataset import DatasetDir
-from wanctl.log import Board, EventLog
+from wanctl.log import EventLog, ProgressDisplay
 from wanctl.video.worker_pool import DecodePool, Failure
 
 # A film decodes for longer than a clip, and no header can be trusted to say how long it is. The
@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Watch:
+class Reporter:
     """Who is told what happens.
 
     Attributes:
@@ -49,42 +49,44 @@ class Watch:
 
     timings: Timings
     events: EventLog
-    board: Board
+    progress_display: ProgressDisplay
 
-    def unit(self, stage: str, part: str, *, items: int, failures: int, seconds: float) -> None:
+    def unit_done(
+        self, stage: str, part: str, *, items: int, failures: int, seconds: float
+    ) -> None:
         """A unit of work is done and on disk."""
         self.events.write(
             "unit", stage=stage, part=part, items=items, failures=failures,
             seconds=round(seconds, 3),
         )  # fmt: skip
 
-    def aside(self, rows: list[dict[str, Any]]) -> None:
+    def record_quarantine(self, rows: list[dict[str, Any]]) -> None:
         """Files or clips are set aside."""
         for row in rows:
             self.events.write("quarantine", **row)
 
 
 @dataclass(frozen=True)
-class Site:
+class RunContext:
     """Where a run reads and writes."""
 
     dataset: DatasetDir
     pool: DecodePool
     limits: Limits
-    watch: Watch
+    reporter: Reporter
 
     @cached_property
-    def sizes(self) -> dict[str, int]:
+    def source_bytes(self) -> dict[str, int]:
         """Source -> bytes."""
         return {source["uri"]: source["size"] for source in self.dataset.sources}
 
     def limit_s(self, source: str) -> float:
         """Wall-clock seconds that work on a source may take."""
-        gigabytes = self.sizes.get(source, 0) / 1e9
+        gigabytes = self.source_bytes.get(source, 0) / 1e9
         return self.limits.timeout_s + gigabytes * self.limits.timeout_per_gb_s
 
 
-def aside(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
+def quarantine_row(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
     """A row of the quarantine."""
     return {
         "source": source, "clip_id": clip, "stage": failure.stage, "kind": failure.kind,

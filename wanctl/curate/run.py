@@ -14,14 +14,14 @@ from pathlib import Path
 from rich.table import Table
 
 from wanctl.atomic import write_bytes
-from wanctl.curate.context import Limits, Watch
-from wanctl.curate.engines.local import Job, RayResources, runnable
+from wanctl.curate.context import Limits, Reporter
+from wanctl.curate.engines.local import CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.measure.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
-from wanctl.curate.select.select import Selected, SelectRules, measured
+from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
 from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DetectorSettings, get_detector
@@ -29,11 +29,11 @@ from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.lock import try_lock
 from wanctl.errors import ProblemsError, UserError
-from wanctl.log import EventLog, board, console, log
+from wanctl.log import EventLog, console, log, progress_display
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
-from wanctl.video.footage import Listing, list_footage
+from wanctl.video.footage import FootageListing, list_footage
 
 LISTING = "part-listing"
 """Part of the quarantine for what the folder of footage holds and nobody can read."""
@@ -49,7 +49,7 @@ class Curated:
     """
 
     dataset: DatasetDir
-    selected: Selected
+    selected: SelectionResult
 
 
 def curate(
@@ -86,12 +86,12 @@ def curate(
     parts = _parts(dataset, listing, loaded.recipe.curate.shard_sources)
     _tell_listing(dataset, folder, listing)
     name = f"{share[0]}-of-{share[1]}" if share else ""
-    with board() as bars:
+    with progress_display() as bars:
         events = EventLog(out / (f"log-{name}.jsonl" if name else "log.jsonl"))
-        watch = Watch(Timings(path, name), events, bars)
+        reporter = Reporter(Timings(path, name), events, bars)
         events.write("start", footage=str(folder), files=len(listing.videos), parts=len(parts))
         mine = [part for part in parts if share is None or belongs(part[0], share)]
-        reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, watch)
+        reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, reporter)
         events.write("end", seconds=round(time.monotonic() - started, 3))
     if reused:
         log.info("%d finished units of work were there already", reused)
@@ -107,7 +107,8 @@ def curate(
 def select(loaded: LoadedRecipe, out: Path) -> Curated:
     """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
     dataset = DatasetDir.open(dataset_path(loaded, out), lock=True)
-    curated = Curated(dataset, _select(loaded, dataset, measured(dataset, recipe_filters(loaded))))
+    filters = filters_with_evidence(dataset, recipe_filters(loaded))
+    curated = Curated(dataset, _select(loaded, dataset, filters))
     _summary(dataset, curated.selected)
     return curated
 
@@ -141,14 +142,16 @@ def limits(loaded: LoadedRecipe) -> Limits:
     )
 
 
-def _parts(dataset: DatasetDir, listing: Listing, per_part: int) -> list[tuple[str, list[str]]]:
+def _parts(
+    dataset: DatasetDir, listing: FootageListing, per_part: int
+) -> list[tuple[str, list[str]]]:
     """The parts that this footage belongs to, and those that earlier runs split."""
     named = {part for part, _ in dataset.assign_sources(listing.videos, per_part)}
     named |= set(dataset.parts("clips"))
     return [(part, sources) for part, sources in dataset.source_parts() if part in named]
 
 
-def _tell_listing(dataset: DatasetDir, folder: str | Path, listing: Listing) -> None:
+def _tell_listing(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> None:
     """Account for what the folder holds beside footage that can be read."""
     if listing.others:
         log.info("%s: %d files that are no footage are passed over", folder, listing.others)
@@ -163,9 +166,9 @@ def _tell_listing(dataset: DatasetDir, folder: str | Path, listing: Listing) -> 
         dataset.write_part("quarantine", LISTING, rows)
 
 
-def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> Job:
+def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> CurationJob:
     ray = loaded.recipe.curate.ray
-    return Job(
+    return CurationJob(
         splitter=_splitter(loaded),
         units=tuple(measured_units(filters)),
         limits=limits(loaded),
@@ -173,7 +176,7 @@ def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> Job:
     )
 
 
-def _claim_decision(dataset: DatasetDir, job: Job) -> bool:
+def _claim_decision(dataset: DatasetDir, job: CurationJob) -> bool:
     """Whether this process, one of several, is the one that decides.
 
     It is where all parts are done and no other process decides; it then keeps that right for as
@@ -227,7 +230,9 @@ def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
         )
 
 
-def _select(loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> Selected:
+def _select(
+    loaded: LoadedRecipe, dataset: DatasetDir, filters: Sequence[NamedFilter]
+) -> SelectionResult:
     recipe = loaded.recipe
     section = recipe.curate.model_dump(mode="json", include={"filters", "max_crop_loss", "balance"})
     buckets = [bucket.model_dump() for bucket in recipe.train_dit.buckets]
@@ -250,7 +255,7 @@ def _balance(wanted: BalanceSection | None, names: Sequence[str]) -> Balance | N
     return Balance(wanted.by, wanted.shares, wanted.power)
 
 
-def _summary(dataset: DatasetDir, selected: Selected) -> None:
+def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
     table = Table(title=str(dataset.path), title_justify="left")
     for column in ("filter", "left", "drops", "alone", "10 % stricter", "10 % laxer"):
         table.add_column(column, justify="left" if column == "filter" else "right")

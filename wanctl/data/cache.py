@@ -45,8 +45,7 @@ class LatentCache:
         self._where: dict[str, Path] = {}
         self._open: dict[Path, safe_open] = {}
         self._pending: dict[str, torch.Tensor] = {}
-        for path in sorted(self.folder.glob("shard-*.safetensors")):
-            self._index(path)
+        self.refresh()
 
     def __enter__(self) -> "LatentCache":
         return self
@@ -93,6 +92,13 @@ class LatentCache:
             self._drop(path)
             raise CacheError(f"{path}: damaged and deleted; run the same command again")
         return tensor
+
+    def refresh(self) -> None:
+        """List the shards that other processes wrote meanwhile."""
+        listed = set(self._where.values())
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if path not in listed:
+                self._index(path)
 
     def flush(self) -> None:
         """Write what is pending as one shard."""

@@ -12,7 +12,7 @@ from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export_index import ExportIndex
 from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
-from wanctl.video.decode import frames_at, iter_window
+from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
 from wanctl.video.frames import Box
 from wanctl.video.stream import VideoError
@@ -147,6 +147,12 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
     ]
 
 
+def kept_ids(dataset: DatasetDir, selection: str) -> list[str]:
+    """Ids of the clips that a selection keeps, in its order; empty where there is none."""
+    rows = dataset.read(f"selections/{selection}", ["id", "kept"]).to_pylist()
+    return [row["id"] for row in rows if row["kept"]]
+
+
 def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:
     """What will be written of a row of `kept_clips`."""
     crop = crop_of(clip)
@@ -175,7 +181,7 @@ def crop_of(clip: Mapping[str, Any]) -> Box | None:
 def frames_of(clip: Mapping[str, Any], fps: float) -> int:
     """Frames of a row of the clips table at another frame rate."""
     tick_s = clip["time_base_num"] / clip["time_base_den"]
-    return frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
+    return num_frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
 
 
 def cut_clips(

@@ -14,7 +14,7 @@ from wanctl.exchange.media import MediaInfo, probe_media
 from wanctl.exchange.readers import ExternalClip
 from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
-from wanctl.video.decode import frames_at
+from wanctl.video.decode import num_frames_at
 from wanctl.video.worker_pool import DecodePool, Failure
 
 SHARED_BY = 3
@@ -109,7 +109,7 @@ def check_external(
         most = max((shared[text] for text in clip.captions), default=0)
         if most >= SHARED_BY:
             notes.append(f"{most} files share its caption")
-        frames = frames_at(shapes.fps, result.seconds) if result.fps else 1
+        frames = num_frames_at(shapes.fps, result.seconds) if result.fps else 1
         size = (frames, result.height, result.width)
         yield _check_row(name, size, len(clip.captions), shapes, notes)
 

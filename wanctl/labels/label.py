@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from wanctl.atomic import write_bytes
-from wanctl.curate.select.columns import Batch, Verdicts
+from wanctl.curate.select.columns import ClipBatch, Verdicts
 from wanctl.errors import UserError
 from wanctl.labels.trainable import COLUMNS, Trainee, open_trainee, read_sheet
 from wanctl.log import log, progress
@@ -93,7 +93,7 @@ def _sorted(trainee: Trainee) -> Verdicts:
         return Verdicts(np.ones(len(trainee.batch), dtype=bool), lambda _: "")
 
 
-def pick(batch: Batch, classes: np.ndarray, each: int, marked: Mapping[str, str]) -> np.ndarray:
+def pick(batch: ClipBatch, classes: np.ndarray, each: int, marked: Mapping[str, str]) -> np.ndarray:
     """Rows for the sheet: from every class alike, from many sources, what is marked in any case.
 
     Clips that earlier filters drop are left out. The order is that of classes and ids, which are

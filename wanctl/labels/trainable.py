@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from wanctl.curate.registry import NamedFilter, build_filters
-from wanctl.curate.select.columns import Batch, Ragged, Verdicts
+from wanctl.curate.select.columns import ClipBatch, Ragged, Verdicts
 from wanctl.curate.select.deciding import Decisions
-from wanctl.curate.select.evidence import check_measured, failures_of, read_measured
-from wanctl.curate.select.quantiles import quantiles_of, resolve
-from wanctl.curate.select.select import measured
+from wanctl.curate.select.evidence import check_evidence, measure_failures, read_evidence
+from wanctl.curate.select.quantiles import percentile_values, quantiles_of
+from wanctl.curate.select.select import filters_with_evidence
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.recipe.load import LoadedRecipe
@@ -31,7 +31,7 @@ class Trainee:
     """
 
     named: NamedFilter
-    batch: Batch
+    batch: ClipBatch
     dataset: DatasetDir
 
 
@@ -53,25 +53,25 @@ def open_trainee(loaded: LoadedRecipe, out: Path, name: str) -> Trainee:
         can = ", ".join(each.name for each in filters if each.filter.choices()) or "none here"
         raise UserError(f"filter {name} takes no labels; those that do: {can}")
     dataset = DatasetDir.open(loaded.recipe.dataset.path or out / "dataset")
-    decisions, failures = Decisions.begin(dataset.clips()), failures_of(dataset)
+    decisions, failures = Decisions.begin(dataset.clips()), measure_failures(dataset)
     ids = decisions.clips["id"]
-    for named in measured(dataset, filters[: names.index(name)]):
-        check_measured(dataset, named)
-        stored = read_measured(dataset, named, ids)
+    for named in filters_with_evidence(dataset, filters[: names.index(name)]):
+        check_evidence(dataset, named)
+        stored = read_evidence(dataset, named, ids)
         verdicts = decisions.decide(named, stored, failures)
         if quantiles_of(named.filter) and verdicts.score is not None:
-            numbers = resolve(named.filter, verdicts.score)
+            numbers = percentile_values(named.filter, verdicts.score)
             settled = NamedFilter(named.name, named.filter.model_copy(update=numbers))
             verdicts = decisions.decide(settled, stored, failures)
         decisions.add(named.name, verdicts)
-    check_measured(dataset, wanted)
-    return Trainee(wanted, decisions.batch(read_measured(dataset, wanted, ids)), dataset)
+    check_evidence(dataset, wanted)
+    return Trainee(wanted, decisions.batch(read_evidence(dataset, wanted, ids)), dataset)
 
 
-def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
+def rows_of(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
     """Some rows of a batch, in the order given."""
     verdicts = {name: _take(verdict, rows) for name, verdict in batch.verdicts.items()}
-    return Batch(
+    return ClipBatch(
         batch.clips.take(rows),
         batch.evidence.take(rows),
         batch.views[rows],

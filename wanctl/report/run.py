@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from wanctl.curate.run import Curated, dataset_path, limits, recipe_filters
-from wanctl.curate.select.select import measured, resolved
+from wanctl.curate.select.select import filters_with_evidence, resolve_percentiles
 from wanctl.data.card import Card
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
@@ -20,8 +20,8 @@ def report(loaded: LoadedRecipe, out: Path) -> None:
     table = f"selections/{loaded.recipe.dataset.selection}"
     if not dataset.has_part(table, ""):
         raise UserError(f"{dataset.path}: no {table}; `wanctl data select` makes it")
-    filters = measured(dataset, recipe_filters(loaded))
-    filters = resolved(filters, dataset.read(table, ["scores"]))
+    filters = filters_with_evidence(dataset, recipe_filters(loaded))
+    filters = resolve_percentiles(filters, dataset.read(table, ["scores"]))
     with limits(loaded).pool() as pool:
         page = write_report(dataset, loaded.recipe.dataset.selection, filters, pool)
     log.info("look at %s", page)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanctl.curate.measure.timing import Stage
+from wanctl.curate.measure.timing import StageCost
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.funnel import FunnelRow
 from wanctl.curate.select.selection import CROP
@@ -232,7 +232,7 @@ def _class_title(sheet: LabelSheet) -> str:
     return f'<h4>{escape(sheet.name)}<span class="count">{kept}</span></h4>'
 
 
-def throughput(stages: Mapping[str, Stage]) -> str:
+def throughput(stages: Mapping[str, StageCost]) -> str:
     """Seconds of footage per core second, stage by stage."""
     rates = {name: stage.rate for name, stage in stages.items() if stage.rate}
     if not rates:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from wanctl.curate.select.funnel import FunnelRow, tally
+from wanctl.curate.select.funnel import FunnelRow, count_funnel
 from wanctl.report.outcome import Outcome
 
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -15,7 +15,7 @@ def funnel_rows(outcome: Outcome, bounds: dict[str, tuple[float, ...]]) -> list[
     """One row per filter, in the recipe's order."""
     keeps = {name: ~outcome.dropped[:, column] for column, name in enumerate(outcome.names)}
     scores = {name: outcome.scores[:, column] for column, name in enumerate(outcome.names)}
-    return tally(keeps, scores, bounds).rows()
+    return count_funnel(keeps, scores, bounds).rows()
 
 
 def top_reasons(outcome: Outcome) -> dict[str, str]:

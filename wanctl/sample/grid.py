@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wanctl.video.encode import write_png, write_video
 from wanctl.video.stream import (
-    Painter,
-    decoded,
+    FrameConverter,
+    decode_frames,
     display_size,
     open_video,
     rotation_of,
@@ -144,14 +144,14 @@ def _pictures(path: Path) -> Iterator[np.ndarray]:
             yield np.asarray(image.convert("RGB"))
         return
     with open_video(path) as (container, stream):
-        painter, size = None, (0, 0)
-        for frame in decoded(container, stream):
-            if painter is None:
-                painter = Painter(rotation_of(frame))
+        converter, size = None, (0, 0)
+        for frame in decode_frames(container, stream):
+            if converter is None:
+                converter = FrameConverter(rotation_of(frame))
                 size = display_size(
                     frame.width, frame.height, sample_aspect(stream), rotation_of(frame)
                 )
-            yield painter.paint(frame, *size, how="BICUBIC")
+            yield converter.convert(frame, *size, how="BICUBIC")
 
 
 def _label(text: str, number: int, width: int) -> np.ndarray:

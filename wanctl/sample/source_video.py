@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from wanctl.tasks.inputs import SourceVideo
-from wanctl.video.decode import read_pictures
+from wanctl.video.decode import read_frames
 from wanctl.video.footage import scan_source
 from wanctl.video.stream import VideoError
 from wanctl.video.worker_pool import DecodePool, Failure
@@ -66,7 +66,7 @@ class LazyFrames(Sequence[np.ndarray]):
         if not self._first <= index < self._first + len(self._block):
             self._first = index
             self._block = self._reader.call(
-                read_pictures, self._source, self._pts[index : index + self._per_block]
+                read_frames, self._source, self._pts[index : index + self._per_block]
             )
         return self._block[index - self._first]
 

@@ -1,24 +1,30 @@
-"""`wanctl train-vae` and `wanctl train-dit`: the recipe unpacked, the data found, the loop run."""
+"""`wanctl train-vae` and `wanctl train-dit`: unpack the recipe, prepare the data, run the loop."""
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from wanctl.data.buckets import bucket_problems
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
-from wanctl.device import pick_device
-from wanctl.errors import UserError
+from wanctl.data.export import kept_ids
+from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
+from wanctl.model.shapes import PATCH
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.schema import TrainSection
 from wanctl.tasks.table import get_task
+from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import ClipsError, TrainingDataOptions, collect_clips
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.loop import LoopOptions, TrainingResult, train
+from wanctl.train.objectives.base import Objective
 from wanctl.train.objectives.dit import (
     DiTObjective,
     DiTOptions,
@@ -48,24 +54,25 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
         KeyboardInterrupt: stopped by a signal, after a checkpoint.
     """
     recipe, section = loaded.recipe, loaded.recipe.train_vae
-    variant, device = get_variant(recipe.model.variant), pick_device(recipe.device)
-    clips = _clips(loaded, out, section, windows_per_clip=None)
+    variant, processes = get_variant(recipe.model.variant), start_processes(recipe.device)
     ref = recipe.model.vae_weights or recipe.model.weights
-    vae, given = start_vae(variant, ref, recipe.seed)
+    vae, has_statistics = start_vae(variant, ref, recipe.seed)
+    _check_buckets(loaded, "train_vae", section, vae, patch=1)
+    clips = _clips(loaded, out, section, processes, windows_per_clip=None)
     objective = VAEObjective(
         vae,
         clips,
         VAELossWeights(**section.loss.model_dump()),
         fps=section.clip_fps,
         metadata=_metadata(loaded),
-        keep_statistics=given,
+        keep_statistics=has_statistics,
     )
     sizes = asdict(vae.shape)
     identity = {"VAE width": sizes["dim"], "latent channels": sizes["z_dim"]}
-    folder = out / "vae"
-    _write_recipe(loaded, folder)
-    outcome = train(objective, folder, _options(loaded, section), device=device, identity=identity)
-    _log_result("train-vae", outcome, folder, f"wanctl train-dit {_command_options(loaded, out)}")
+    result = _train(loaded, section, objective, out / "vae", processes, identity)
+    _log_result(
+        "train-vae", result, out / "vae", f"wanctl train-dit {_command_options(loaded, out)}"
+    )
 
 
 def train_dit(loaded: LoadedRecipe, out: Path) -> None:
@@ -82,25 +89,27 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     """
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, _command_options(loaded, out)
-    variant, device = get_variant(model.variant), pick_device(recipe.device)
+    variant, processes = get_variant(model.variant), start_processes(recipe.device)
     if reason := get_task(TASK).refusal(variant.dit):
         raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = _captions(loaded, dataset, command_options)
     vae = find_vae(out, (model.vae_weights, model.weights), command_options)
     dit = start_dit(variant, model.weights, model.precision, recipe.seed)
+    _check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = find_text_encoder(
-        variant, (model.text_weights, model.weights), dit.shape.text_len, device
+        variant, (model.text_weights, model.weights), dit.shape.text_len, processes.device
     )
     check_fit(dit, vae, encoder.dim)
-    clips = _clips(loaded, out, section, windows_per_clip=section.windows_per_clip, only=captions)
+    per_clip = section.windows_per_clip
+    clips = _clips(loaded, out, section, processes, windows_per_clip=per_clip, only=captions)
     preview = _preview(loaded, variant, clips, captions)
     latents = LatentStore(dataset.path / "latents", vae, variant.name)
     texts = TextStore(dataset.path / "text", encoder)
     del encoder
-    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], device)
-    spoken = [text for variants in captions.values() for text in variants]
-    texts.encode(["", preview.negative_prompt, *preview.prompts, *spoken])
+    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
+    clip_texts = [text for variants in captions.values() for text in variants]
+    texts.encode(["", preview.negative_prompt, *preview.prompts, *clip_texts], processes)
     objective = DiTObjective(
         dit,
         vae,
@@ -120,23 +129,40 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
         "VAE": latents.key,
         "text encoder": texts.key,
     }
-    folder = out / "dit"
-    _write_recipe(loaded, folder)
-    outcome = train(objective, folder, _options(loaded, section), device=device, identity=identity)
-    _log_result("train-dit", outcome, folder, f'wanctl sample "PROMPT" {command_options}')
+    result = _train(loaded, section, objective, out / "dit", processes, identity)
+    _log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
+
+
+def _check_buckets(
+    loaded: LoadedRecipe, name: str, section: TrainSection, vae: WanVAE, *, patch: int
+) -> None:
+    """Refuse shapes that the networks cannot take, before a clip is exported or encoded.
+
+    Raises:
+        RecipeError: every such size, at its line.
+    """
+    problems = bucket_problems(
+        section.buckets,
+        temporal_stride=vae.temporal_stride,
+        spatial_multiple=vae.spatial_stride * patch,
+    )
+    located = [(f"{name}.buckets.{path}", message) for path, message in problems]
+    if located:
+        raise loaded.locate(ProblemsError(located))
 
 
 def _clips(
     loaded: LoadedRecipe,
     out: Path,
     section: TrainSection,
+    processes: Processes,
     *,
     windows_per_clip: int | None,
     only: Mapping[str, object] | None = None,
 ) -> ClipSet:
     recipe, decode = loaded.recipe, loaded.recipe.curate.decode
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
-    wanted = TrainingDataOptions(
+    options = TrainingDataOptions(
         selection=recipe.dataset.selection,
         buckets=section.buckets,
         fps=section.clip_fps,
@@ -145,9 +171,16 @@ def _clips(
         windows_per_clip=windows_per_clip,
     )
     memory_bytes = int(decode.memory_gb * 2**30)
-    with DecodePool(decode.workers, decode.timeout_s, memory_bytes) as pool:
+    # the processes of one machine export at the same time
+    workers = max(1, decode.workers // processes.local_count)
+    with DecodePool(workers, decode.timeout_s, memory_bytes) as pool:
         return collect_clips(
-            dataset, wanted, pool=pool, command_options=_command_options(loaded, out), only=only
+            dataset,
+            options,
+            pool=pool,
+            processes=processes,
+            command_options=_command_options(loaded, out),
+            only=only,
         )
 
 
@@ -156,10 +189,9 @@ def _captions(
 ) -> dict[str, list[str]]:
     """Captions of the kept clips; says how many have none."""
     recipe = loaded.recipe
-    table = f"selections/{recipe.dataset.selection}"
-    kept = [row["id"] for row in dataset.read(table).to_pylist() if row["kept"]]
-    words = read_captions(dataset, recipe.caption.backends, kept)
-    captions = {clip: [each.text for each in found] for clip, found in words.items()}
+    kept = kept_ids(dataset, recipe.dataset.selection)
+    by_clip = read_captions(dataset, recipe.caption.backends, kept)
+    captions = {clip: [caption.text for caption in several] for clip, several in by_clip.items()}
     if kept and not captions:
         raise ClipsError(
             f"{dataset.path}: none of {len(kept)} clips has a caption; run "
@@ -195,7 +227,22 @@ def _preview(
     )
 
 
-def _options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:
+def _train(
+    loaded: LoadedRecipe,
+    section: TrainSection,
+    objective: Objective[Any],
+    folder: Path,
+    processes: Processes,
+    identity: Mapping[str, Any],
+) -> TrainingResult:
+    if processes.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.yaml").write_text(loaded.dump(), encoding="utf-8")
+    options = _loop_options(loaded, section)
+    return train(objective, folder, options, device=processes.device, identity=identity)
+
+
+def _loop_options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:
     same = (
         "steps", "accumulate", "mixed_precision", "ema_decay", "log_every", "eval_every",
         "preview_every", "checkpoint_every", "keep_checkpoints", "trackers",
@@ -211,11 +258,6 @@ def _metadata(loaded: LoadedRecipe) -> dict[str, str]:
     return {"recipe": loaded.dump(), "wanctl": version("wanctl")}
 
 
-def _write_recipe(loaded: LoadedRecipe, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(loaded.dump(), encoding="utf-8")
-
-
 def _command_options(loaded: LoadedRecipe, out: Path) -> str:
     """Options that make another command work on this run."""
     shipped = shipped_recipes().get(loaded.name) == loaded.path
@@ -224,12 +266,12 @@ def _command_options(loaded: LoadedRecipe, out: Path) -> str:
     return f"--recipe {recipe}{at}"
 
 
-def _log_result(name: str, outcome: TrainingResult, folder: Path, following: str) -> None:
-    """What came of it, where to look, what to do next."""
-    if outcome.loss is not None and outcome.steps_per_s is not None:
-        figures = {k: v for k, v in (outcome.figures or {}).items() if "sigma" not in k}
+def _log_result(name: str, result: TrainingResult, folder: Path, next_command: str) -> None:
+    """Log the figures of a run, where its previews are, and the command that comes next."""
+    if result.loss is not None and result.steps_per_s is not None:
+        figures = {k: v for k, v in (result.figures or {}).items() if "sigma" not in k}
         text = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
         log.info("%s: step %d done at %.2f steps/s, loss %.4f, last evaluation: %s",
-                 name, outcome.step, outcome.steps_per_s, outcome.loss, text)  # fmt: skip
+                 name, result.step, result.steps_per_s, result.loss, text)  # fmt: skip
     log.info("%s: look at %s; next: %s",
-             name, folder / "previews" / f"step-{outcome.step:06d}.png", following)  # fmt: skip
+             name, folder / "previews" / f"step-{result.step:06d}.png", next_command)  # fmt: skip

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanctl.video.frame_sampling import SLACK_S, Moments, frames_at, frames_at_many
+from wanctl.video.frame_sampling import SLACK_S, FrameSampler, num_frames_at, num_frames_at_many
 from wanctl.video.frames import Box, FrameBatch, FrameSpec
-from wanctl.video.seek import Span, open_span
+from wanctl.video.seek import SpanReader, open_span
 from wanctl.video.stream import VideoError, fit_long_side
 
 __all__ = [
-    "frames_at", "frames_at_many", "iter_window", "read_clip", "read_pictures", "read_window",
+    "iter_window", "num_frames_at", "num_frames_at_many", "read_clip", "read_frames", "read_window",
 ]  # fmt: skip
 
 
@@ -49,17 +49,17 @@ def read_clip(
     """
     with open_span(path, start_pts, end_pts) as span:
         takers = [_Taker(spec, span.duration_s, width, height) for spec in specs]
-        for frame, time_s, until_s in span.pictures():
-            painted: dict[_Look, np.ndarray] = {}
+        for frame, time_s, until_s in span.frames():
+            converted: dict[_Look, np.ndarray] = {}
             for taker in takers:
                 if taker.wants(time_s, until_s):
                     look = taker.look
-                    if look not in painted:
-                        painter = span.painter(frame)
-                        painted[look] = painter.paint(
+                    if look not in converted:
+                        converter = span.converter(frame)
+                        converted[look] = converter.convert(
                             frame, *look.size, color=look.color, how=look.how
                         )
-                    taker.take(painted[look], time_s)
+                    taker.take(converted[look], time_s)
     return [taker.batch(width) for taker in takers]
 
 
@@ -103,7 +103,7 @@ def read_window(
     return video
 
 
-def read_pictures(path: str | Path, pts: Sequence[int]) -> np.ndarray:
+def read_frames(path: str | Path, pts: Sequence[int]) -> np.ndarray:
     """Single pictures as they are: (N, height, width, 3) uint8 RGB, upright, square pixels.
 
     Args:
@@ -115,9 +115,9 @@ def read_pictures(path: str | Path, pts: Sequence[int]) -> np.ndarray:
     """
     wanted, found = set(pts), []
     with open_span(path, pts[0], pts[-1] + 1) as span:
-        for frame, _, _ in span.pictures():
+        for frame, _, _ in span.frames():
             if frame.pts in wanted:
-                found.append(span.painter(frame).paint(frame, *span.size, how="BICUBIC"))
+                found.append(span.converter(frame).convert(frame, *span.size, how="BICUBIC"))
     if len(found) != len(wanted):
         raise VideoError(f"{path}: {len(wanted) - len(found)} pictures are gone; it has changed")
     return np.stack(found)
@@ -142,8 +142,8 @@ def iter_window(
         yield from _resample(span, fps, count, size or (None, None), crop)
 
 
-def _count(path: str | Path, span: Span, fps: float, frames: int | None) -> int:
-    available = frames_at(fps, span.duration_s)
+def _count(path: str | Path, span: SpanReader, fps: float, frames: int | None) -> int:
+    available = num_frames_at(fps, span.duration_s)
     if frames is not None and frames > available:
         raise VideoError(
             f"{path}: {frames} frames at {fps:g} fps asked for, the span of "
@@ -153,18 +153,18 @@ def _count(path: str | Path, span: Span, fps: float, frames: int | None) -> int:
 
 
 def _resample(
-    span: Span,
+    span: SpanReader,
     fps: float,
     count: int,
     size: tuple[int | None, int | None],
     crop: Box | None,
 ) -> Iterator[np.ndarray]:
     taken = 0
-    for frame, _, until_s in span.pictures():
+    for frame, _, until_s in span.frames():
         picture = None
         while taken < count and taken / fps + SLACK_S < until_s:
             if picture is None:
-                whole = span.painter(frame).paint(frame, *span.size, how="BICUBIC")
+                whole = span.converter(frame).convert(frame, *span.size, how="BICUBIC")
                 picture = _cut(whole, crop, *size)
             yield picture
             taken += 1
@@ -186,7 +186,7 @@ class _Taker:
     def __init__(self, spec: FrameSpec, duration_s: float, width: int, height: int) -> None:
         size = fit_long_side(width, height, spec.long_side_px)
         self.look = _Look(size, spec.color, SCALING[spec.scaling])
-        self._moments = Moments(spec, duration_s)
+        self._moments = FrameSampler(spec, duration_s)
         self._frames: list[np.ndarray] = []
         self._times: list[float] = []
 

@@ -31,7 +31,7 @@ VIDEO_SUFFIXES = frozenset(
 
 
 @dataclass
-class Listing:
+class FootageListing:
     """What a folder holds.
 
     Attributes:
@@ -46,7 +46,7 @@ class Listing:
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def list_footage(folder: str | Path) -> Listing:
+def list_footage(folder: str | Path) -> FootageListing:
     """Everything under a folder on a disk or behind a URL. Hidden files are passed over.
 
     Raises:
@@ -87,13 +87,13 @@ def scan_source(source: str, max_fps: float) -> tuple[Scan, float]:
     return replace(scanned, info=info), time.process_time() - started
 
 
-def _list_disk(root: Path) -> Listing:
+def _list_disk(root: Path) -> FootageListing:
     root = root.absolute()
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root}: {what}; name a folder with footage")
-    listing = Listing()
-    walk = _Walk(listing)
+    listing = FootageListing()
+    walk = _FolderWalk(listing)
     walk.enter(root)
     # links come last, so that a folder is known by its own name where it has one in here
     while walk.links:
@@ -101,10 +101,10 @@ def _list_disk(root: Path) -> Listing:
     return listing
 
 
-class _Walk:
+class _FolderWalk:
     """Goes through a tree of folders, each folder once, however it is linked."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: FootageListing) -> None:
         self.links: deque[Path] = deque()
         self._listing = listing
         self._seen: set[tuple[int, int]] = set()
@@ -155,7 +155,7 @@ def _identity(facts: os.stat_result) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _problem(listing: Listing, path: Path, kind: str, why: str) -> None:
+def _problem(listing: FootageListing, path: Path, kind: str, why: str) -> None:
     name = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     listing.problems.append((name, kind, why))
 
@@ -168,14 +168,14 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _list_url(url: str) -> Listing:
+def _list_url(url: str) -> FootageListing:
     fs, root = file_system(url)
     try:
         found: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
     except Exception as error:  # every file system has exceptions of its own
         why = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(f"{url}: cannot be listed: {why}") from error
-    listing = Listing()
+    listing = FootageListing()
     for path, facts in _visible(found, root):
         if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES:
             listing.others += 1

@@ -11,7 +11,7 @@ from wanctl.video.frames import FrameSpec
 SLACK_S = 1e-3
 
 
-class Moments:
+class FrameSampler:
     """Says of each picture of a clip, in order of time, whether a spec wants it.
 
     A sample is the picture on screen at its moment. Samples that fall on the same picture count
@@ -41,12 +41,12 @@ class Moments:
         return True
 
 
-def frames_at(fps: float, duration_s: float) -> int:
+def num_frames_at(fps: float, duration_s: float) -> int:
     """How many pictures a span gives when it is resampled to `fps`; at least one."""
     return max(1, math.ceil((duration_s - SLACK_S) * fps))
 
 
-def frames_at_many(fps: float, duration_s: np.ndarray) -> np.ndarray:
+def num_frames_at_many(fps: float, duration_s: np.ndarray) -> np.ndarray:
     """The same for (N,) durations."""
     return np.maximum(1, np.ceil((duration_s - SLACK_S) * fps)).astype(np.int64)
 
@@ -55,7 +55,7 @@ def _times(spec: FrameSpec, duration_s: float) -> np.ndarray:
     """Seconds from the clip's start at which a spec samples."""
     count = spec.count
     if spec.fps is not None:
-        fitting = frames_at(spec.fps, duration_s)
+        fitting = num_frames_at(spec.fps, duration_s)
         if spec.max_count is None or fitting <= spec.max_count:
             return np.arange(fitting) / spec.fps
         count = spec.max_count

@@ -25,7 +25,7 @@ _COMB_LEVELS = 9  # as field matchers have it: weaker lines are noise
 _COMBED_SHARE = 0.5  # of a block's pixels; thin print has up to 0.4
 
 
-class Cadence:
+class InterlaceAnalyzer:
     """Collects, picture by picture, what `repeats` and `comb_share` need.
 
     Attributes:
@@ -79,7 +79,7 @@ def repeats(change: np.ndarray) -> np.ndarray:
     """(N,) bool: pictures of one shot that show what the one before them shows.
 
     Args:
-        change: (N,) as `Cadence` has it; the first one is not compared with anything.
+        change: (N,) as `InterlaceAnalyzer` has it; the first one is not compared with anything.
     """
     if len(change) < 2:
         return np.zeros(len(change), dtype=bool)

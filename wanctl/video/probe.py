@@ -14,20 +14,20 @@ from av.video.stream import VideoStream
 
 from wanctl.video.decode import read_clip, read_window
 from wanctl.video.encode import read_metadata, write_png, write_video
-from wanctl.video.interlace import Cadence
+from wanctl.video.interlace import InterlaceAnalyzer
 from wanctl.video.stream import (
-    Painter,
-    Tally,
+    DecodeStats,
+    FrameConverter,
     VideoError,
-    complaints,
-    decoded,
+    decode_frames,
+    decoder_errors,
     display_size,
     open_video,
     rotation_of,
     sample_aspect,
     transfer_of,
 )
-from wanctl.video.truncation import cut_off
+from wanctl.video.truncation import truncation_reason
 
 __all__ = [
     "Scan",
@@ -130,41 +130,41 @@ def scan(path: Path, max_fps: float = 30) -> Scan:
         VideoError: not a video, or a damaged one: truncated, with corrupt pictures, or empty.
     """
     with open_video(path) as (container, stream):
-        with complaints(stream) as lines:
-            track = _watch(container, stream, max_fps)
-        track.complaints = lines
-        pts = np.array(track.pts, dtype=np.int64)
-        _check_whole(path, container, stream, track)
-        durations = np.diff(pts, append=pts[-1] + track.last_duration(pts))
-        info = _describe(path, container, stream, track, durations)
-    strip = np.stack(track.strip)
+        with decoder_errors(stream) as lines:
+            state = _decode_all(container, stream, max_fps)
+        state.decoder_errors = lines
+        pts = np.array(state.pts, dtype=np.int64)
+        _check_undamaged(path, container, stream, state)
+        durations = np.diff(pts, append=pts[-1] + state.last_duration(pts))
+        info = _describe(path, container, stream, state, durations)
+    strip = np.stack(state.strip)
     return Scan(
         info,
         pts,
         durations,
         strip,
-        np.array(track.strip_index, dtype=np.int64),
-        np.array(track.cadence.change),
-        np.array(track.cadence.combed, dtype=np.int8),
+        np.array(state.strip_index, dtype=np.int64),
+        np.array(state.cadence.change),
+        np.array(state.cadence.combed, dtype=np.int8),
     )
 
 
-class _Track:
+class _ScanState:
     """What one pass over the pictures collects."""
 
     def __init__(self) -> None:
         self.pts: list[int] = []
         self.strip: list[np.ndarray] = []
         self.strip_index: list[int] = []
-        self.tally = Tally()
-        self.cadence = Cadence()
+        self.stats = DecodeStats()
+        self.cadence = InterlaceAnalyzer()
         self.interlaced = 0
         self.transfer = ""
         self.rotation = 0
         self.sizes: set[tuple[int, int]] = set()
         self.pix_fmt = ""
         self.final_duration = 0
-        self.complaints: list[str] = []
+        self.decoder_errors: list[str] = []
 
     def last_duration(self, pts: np.ndarray) -> int:
         """PTS units the last picture is shown: as stored, else as long as is usual."""
@@ -172,46 +172,48 @@ class _Track:
         return self.final_duration if 0 < self.final_duration <= 4 * usual else max(usual, 1)
 
 
-def _watch(container: InputContainer, stream: VideoStream, max_fps: float) -> _Track:
-    track = _Track()
-    painter = None
+def _decode_all(container: InputContainer, stream: VideoStream, max_fps: float) -> _ScanState:
+    state = _ScanState()
+    converter = None
     slot_pts = 1 / (max_fps * float(stream.time_base or 1))
     last_slot = -1
-    for frame in decoded(container, stream, track.tally):
-        if painter is None:
-            track.rotation, track.pix_fmt = rotation_of(frame), frame.format.name
-            track.transfer = transfer_of(frame)
-            painter = Painter(track.rotation)
+    for frame in decode_frames(container, stream, state.stats):
+        if converter is None:
+            state.rotation, state.pix_fmt = rotation_of(frame), frame.format.name
+            state.transfer = transfer_of(frame)
+            converter = FrameConverter(state.rotation)
         assert frame.pts is not None
-        track.pts.append(frame.pts)
-        track.sizes.add((frame.width, frame.height))
-        track.final_duration = frame.duration or 0
-        track.interlaced += frame.interlaced_frame
-        track.cadence.look(frame, float(frame.pts * (stream.time_base or 1)))
+        state.pts.append(frame.pts)
+        state.sizes.add((frame.width, frame.height))
+        state.final_duration = frame.duration or 0
+        state.interlaced += frame.interlaced_frame
+        state.cadence.look(frame, float(frame.pts * (stream.time_base or 1)))
         # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
-        slot = int((frame.pts - track.pts[0]) / slot_pts + 0.25)
+        slot = int((frame.pts - state.pts[0]) / slot_pts + 0.25)
         if slot > last_slot:
             last_slot = slot
-            track.strip.append(painter.paint(frame, STRIP_WIDTH, STRIP_HEIGHT))
-            track.strip_index.append(len(track.pts) - 1)
-    return track
+            state.strip.append(converter.convert(frame, STRIP_WIDTH, STRIP_HEIGHT))
+            state.strip_index.append(len(state.pts) - 1)
+    return state
 
 
-def _check_whole(path: Path, container: InputContainer, stream: VideoStream, track: _Track) -> None:
-    if not track.pts:
+def _check_undamaged(
+    path: Path, container: InputContainer, stream: VideoStream, state: _ScanState
+) -> None:
+    if not state.pts:
         raise VideoError(f"{path}: no picture could be decoded")
-    tally = track.tally
-    end_s = float((track.pts[-1] + track.final_duration) * (stream.time_base or 1))
-    if reason := cut_off(path, container, stream, frames=tally.frames, end_s=end_s):
+    stats = state.stats
+    end_s = float((state.pts[-1] + state.final_duration) * (stream.time_base or 1))
+    if reason := truncation_reason(path, container, stream, frames=stats.frames, end_s=end_s):
         raise VideoError(f"{path}: truncated: {reason}")
-    damaged = tally.corrupt + tally.errors
+    damaged = stats.corrupt + stats.errors
     if damaged:
-        share = damaged / (tally.frames + tally.errors)
+        share = damaged / (stats.frames + stats.errors)
         raise VideoError(f"{path}: corrupt: {damaged} pictures damaged ({share:.1%})")
-    if track.complaints:
-        raise VideoError(f"{path}: corrupt: the decoder says: {track.complaints[0]}")
-    if len(track.sizes) > 1:
-        sizes = ", ".join(f"{w}x{h}" for w, h in sorted(track.sizes))
+    if state.decoder_errors:
+        raise VideoError(f"{path}: corrupt: the decoder says: {state.decoder_errors[0]}")
+    if len(state.sizes) > 1:
+        sizes = ", ".join(f"{w}x{h}" for w, h in sorted(state.sizes))
         raise VideoError(f"{path}: the picture size changes within the file ({sizes})")
 
 
@@ -219,39 +221,39 @@ def _describe(
     path: Path,
     container: InputContainer,
     stream: VideoStream,
-    track: _Track,
+    state: _ScanState,
     durations: np.ndarray,
 ) -> VideoInfo:
-    ((coded_width, coded_height),) = track.sizes
+    ((coded_width, coded_height),) = state.sizes
     sar = sample_aspect(stream)
-    width, height = display_size(coded_width, coded_height, sar, track.rotation)
+    width, height = display_size(coded_width, coded_height, sar, state.rotation)
     base = stream.time_base
     assert base is not None
     audio = container.streams.audio
-    tally = track.tally
+    stats = state.stats
     seconds = float(durations.sum() * base)
     return VideoInfo(
         path=path,
         codec=stream.codec_context.codec.name,
-        pix_fmt=track.pix_fmt,
+        pix_fmt=state.pix_fmt,
         coded_width=coded_width,
         coded_height=coded_height,
         width=width,
         height=height,
-        rotation=track.rotation,
+        rotation=state.rotation,
         sar=sar,
         time_base=(base.numerator, base.denominator),
-        fps=len(track.pts) / seconds,
-        num_frames=len(track.pts),
+        fps=len(state.pts) / seconds,
+        num_frames=len(state.pts),
         duration_s=seconds,
         vfr=_varies(durations[:-1], float(base)),
         has_audio=bool(audio),
         audio_rate=audio[0].rate if audio else 0,
-        corrupt_share=(tally.corrupt + tally.errors) / (tally.frames + tally.errors),
+        corrupt_share=(stats.corrupt + stats.errors) / (stats.frames + stats.errors),
         content_hash=content_hash(path),
-        bit_rate=8 * tally.coded_bytes / seconds,
-        interlaced=2 * track.interlaced > len(track.pts),
-        transfer=track.transfer,
+        bit_rate=8 * stats.coded_bytes / seconds,
+        interlaced=2 * state.interlaced > len(state.pts),
+        transfer=state.transfer,
     )
 
 

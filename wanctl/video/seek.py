@@ -11,9 +11,9 @@ from av.video.stream import VideoStream
 
 from wanctl.video.frame_sampling import SLACK_S
 from wanctl.video.stream import (
-    Painter,
+    FrameConverter,
     VideoError,
-    decoded,
+    decode_frames,
     display_size,
     open_video,
     rotation_of,
@@ -21,7 +21,7 @@ from wanctl.video.stream import (
 )
 
 
-class Span:
+class SpanReader:
     """The pictures of an open file between two PTS."""
 
     def __init__(
@@ -36,23 +36,23 @@ class Span:
         self._stream = stream
         self._start, self._end = bounds
         self._tick_s = float(stream.time_base or 1)
-        self._painter: Painter | None = None
+        self._converter: FrameConverter | None = None
         self.size = (0, 0)
         self.duration_s = (self._end - self._start) * self._tick_s
 
-    def pictures(self) -> Iterator[tuple[VideoFrame, float, float]]:
+    def frames(self) -> Iterator[tuple[VideoFrame, float, float]]:
         """(picture, its time, the next one's time) in seconds from the start of the span.
 
         Looks one picture ahead, so that two native pictures are held at most.
         """
-        held: VideoFrame | None = None
+        current: VideoFrame | None = None
         for frame in self._from_start():
-            if held is not None:
-                yield held, self._seconds(held.pts), self._seconds(frame.pts)
-            held = frame
-        if held is None:
+            if current is not None:
+                yield current, self._seconds(current.pts), self._seconds(frame.pts)
+            current = frame
+        if current is None:
             raise VideoError(f"{self._path}: no pictures between {self._start} and {self._end}")
-        yield held, self._seconds(held.pts), self.duration_s + 2 * SLACK_S
+        yield current, self._seconds(current.pts), self.duration_s + 2 * SLACK_S
 
     def _from_start(self) -> Iterator[VideoFrame]:
         frames = self._seek(self._start, self._stream)
@@ -79,7 +79,7 @@ class Span:
         return self._inside()
 
     def _inside(self) -> Iterator[VideoFrame]:
-        for frame in decoded(self._container, self._stream):
+        for frame in decode_frames(self._container, self._stream):
             assert frame.pts is not None
             if frame.pts >= self._end:
                 return
@@ -90,19 +90,19 @@ class Span:
         assert pts is not None
         return (pts - self._start) * self._tick_s
 
-    def painter(self, frame: VideoFrame) -> Painter:
+    def converter(self, frame: VideoFrame) -> FrameConverter:
         """The painter for this stream, made at its first picture."""
-        if self._painter is None:
+        if self._converter is None:
             rotation = rotation_of(frame)
-            self._painter = Painter(rotation)
+            self._converter = FrameConverter(rotation)
             self.size = display_size(
                 frame.width, frame.height, sample_aspect(self._stream), rotation
             )
-        return self._painter
+        return self._converter
 
 
 @contextmanager
-def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[Span]:
+def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[SpanReader]:
     """Open a file for reading the pictures with `start_pts` <= PTS < `end_pts`.
 
     Raises:
@@ -111,4 +111,4 @@ def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[Span]:
     if end_pts <= start_pts:
         raise VideoError(f"{path}: the span {start_pts}..{end_pts} is empty")
     with open_video(path) as (container, stream):
-        yield Span(path, container, stream, (start_pts, end_pts))
+        yield SpanReader(path, container, stream, (start_pts, end_pts))

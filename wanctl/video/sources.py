@@ -72,7 +72,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def opened(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
+def open_source(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
     """A source for reading in any order: its path, or a file object that fetches what is read.
 
     Servers that give a file only from its beginning are copied to a temporary file.
@@ -84,7 +84,7 @@ def opened(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
         yield disk_path(source)
         return
     fs, path = file_system(url)
-    with _telling(url):
+    with _as_source_error(url):
         file = fs.open(path, "rb", block_size=_BLOCK_BYTES)
     if file.seekable() and getattr(file, "size", None):
         with file:
@@ -108,7 +108,7 @@ def local_copy(source: str | os.PathLike[str]) -> Iterator[Path]:
     fs, path = file_system(url)
     with tempfile.TemporaryDirectory(prefix="wanctl-source-") as folder:
         copy = Path(folder) / ("source" + Path(path).suffix)
-        with _telling(url):
+        with _as_source_error(url):
             _fetch(fs, path, copy)
         yield copy
 
@@ -128,7 +128,7 @@ def _fetch(fs: Any, path: str, copy: Path) -> None:
 
 
 @contextmanager
-def _telling(url: str) -> Iterator[None]:
+def _as_source_error(url: str) -> Iterator[None]:
     """What goes wrong on the way to a server, as one line."""
     try:
         yield

@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from wanctl.errors import UserError
-from wanctl.video.sources import opened
+from wanctl.video.sources import open_source
 
 # Playlists and `concat` files may name other files and hosts; footage is one local file.
 _OPEN_OPTIONS = {"protocol_whitelist": "file"}
@@ -33,7 +33,7 @@ class VideoError(UserError):
     """A video file cannot be used; one line that says why."""
 
 
-class Tally:
+class DecodeStats:
     """What went wrong while a stream was read.
 
     Attributes:
@@ -62,7 +62,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     Raises:
         VideoError: there is no such file, it is empty, not a video, or has no video stream.
     """
-    with opened(path) as place, _open(path, place) as container:
+    with open_source(path) as place, _open(path, place) as container:
         stream = _main_stream(container)
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
@@ -89,7 +89,7 @@ def _open(path: str | Path, place: Path | BinaryIO) -> InputContainer:
 
 
 @contextmanager
-def complaints(stream: VideoStream) -> Iterator[list[str]]:
+def decoder_errors(stream: VideoStream) -> Iterator[list[str]]:
     """Collect the errors that the stream's decoder logs inside the block.
 
     Some decoders (FFV1's checksums, HEVC) notice damage without marking the picture. Only for
@@ -122,45 +122,47 @@ def _why(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def decoded(
-    container: InputContainer, stream: VideoStream, tally: Tally | None = None
+def decode_frames(
+    container: InputContainer, stream: VideoStream, stats: DecodeStats | None = None
 ) -> Iterator[VideoFrame]:
     """Pictures from the current position on, with strictly rising PTS.
 
     Damaged packets are skipped and counted; a picture without a PTS of its own, or one that
     repeats or precedes the last PTS, is left out.
     """
-    tally = tally or Tally()
+    stats = stats or DecodeStats()
     last = None
-    for packet in _packets(container, stream, tally):
+    for packet in _packets(container, stream, stats):
         try:
             frames = packet.decode()
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
-            tally.errors += 1
+            stats.errors += 1
             continue
-        tally.errors += packet.is_corrupt
-        tally.coded_bytes += packet.size
+        stats.errors += packet.is_corrupt
+        stats.coded_bytes += packet.size
         for frame in frames:
             assert isinstance(frame, VideoFrame)
-            tally.frames += 1
-            tally.corrupt += frame.is_corrupt
+            stats.frames += 1
+            stats.corrupt += frame.is_corrupt
             if frame.pts is None or (last is not None and frame.pts <= last):
-                tally.disordered += 1
+                stats.disordered += 1
                 continue
             last = frame.pts
             yield frame
 
 
-def _packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet]:
+def _packets(
+    container: InputContainer, stream: VideoStream, stats: DecodeStats
+) -> Iterator[Packet]:
     """Packets until the end, or until the container cannot be read any further."""
     try:
         yield from container.demux(stream)
     except av.error.EOFError:
         return
     except av.error.FFmpegError:
-        tally.errors += 1
+        stats.errors += 1
 
 
 def display_size(width: int, height: int, sar: tuple[int, int], rotation: int) -> tuple[int, int]:
@@ -192,7 +194,7 @@ def transfer_of(frame: VideoFrame) -> str:
     return "" if curve is ColorTrc.UNSPECIFIED else curve.name.lower()
 
 
-class Painter:
+class FrameConverter:
     """Turns decoded pictures into upright arrays of a given size.
 
     The stream's colour matrix and range are honoured (limited range becomes full range); its
@@ -204,7 +206,7 @@ class Painter:
         self._rotation = rotation
         self._reformatters: dict[tuple[int, int, str, str], VideoReformatter] = {}
 
-    def paint(
+    def convert(
         self, frame: VideoFrame, width: int, height: int, *, color: str = "rgb", how: str = "AREA"
     ) -> np.ndarray:
         """One picture as (height, width, 3) uint8 RGB, or (height, width) luma.

@@ -17,7 +17,7 @@ _SLACK_S = 0.25
 _CLOCK = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
 
 
-def cut_off(
+def truncation_reason(
     path: Path, container: InputContainer, stream: VideoStream, *, frames: int, end_s: float
 ) -> str:
     """Why the file seems to be cut off; empty where it does not.

@@ -39,7 +39,7 @@ class Failure:
     message: str
 
 
-class _Job:
+class _PoolTask:
     """One task on its way; `done` is set once `result` holds."""
 
     def __init__(
@@ -47,14 +47,14 @@ class _Job:
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         limit_s: float,
-        again: bool,
+        retry: bool,
         index: int,
         finished: "queue.SimpleQueue[int]",
     ) -> None:
         self.function = function
         self.arguments = arguments
         self.limit_s = limit_s
-        self.again = again
+        self.retry = retry
         self._index = index
         self._finished = finished
         self.done = threading.Event()
@@ -88,9 +88,9 @@ class DecodePool:
     ) -> None:
         self.workers = workers
         self._timeout_s = timeout_s
-        self._limits = _Limits(memory_bytes, tasks_per_worker)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._seats = [_Seat(self._limits) for _ in range(workers)]
+        self._limits = _ProcessLimits(memory_bytes, tasks_per_worker)
+        self._jobs: queue.SimpleQueue[_PoolTask | None] = queue.SimpleQueue()
+        self._slots = [_WorkerSlot(self._limits) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -106,8 +106,8 @@ class DecodePool:
 
     def close(self) -> None:
         """Kill the workers, whatever they are doing. The pool cannot be used afterwards."""
-        for seat in self._seats:
-            seat.close()
+        for slot in self._slots:
+            slot.close()
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -121,7 +121,7 @@ class DecodePool:
         *,
         limit_s: Callable[..., float] | None = None,
         ordered: bool = True,
-        again: bool = True,
+        retry: bool = True,
     ) -> Iterator[tuple[int, Any]]:
         """Call `function(*task)` for every task; results come in the order of the tasks.
 
@@ -133,7 +133,7 @@ class DecodePool:
             tasks: its positional arguments, picklable; taken lazily.
             limit_s: `limit_s(*task)` is the time limit of a task; default: the pool's.
             ordered: False gives results as they are done, so that a long task holds up no other.
-            again: whether a task whose worker died is tried once more; it may have been the
+            retry: whether a task whose worker died is tried once more; it may have been the
                 machine, short of memory, and not the task.
 
         Yields:
@@ -142,14 +142,14 @@ class DecodePool:
         if function.__module__ == "__main__":
             raise ValueError(f"{function.__name__} is in __main__, which workers cannot import")
         self._start()
-        pending: dict[int, _Job] = {}
+        pending: dict[int, _PoolTask] = {}
         finished: queue.SimpleQueue[int] = queue.SimpleQueue()
         source = enumerate(tasks)
         try:
             while True:
                 for index, task in itertools.islice(source, 2 * self.workers - len(pending)):
                     limit = limit_s(*task) if limit_s else self._timeout_s
-                    pending[index] = _Job(function, task, limit, again, index, finished)
+                    pending[index] = _PoolTask(function, task, limit, retry, index, finished)
                     self._jobs.put(pending[index])
                 if not pending:
                     return
@@ -165,8 +165,8 @@ class DecodePool:
     def _start(self) -> None:
         if self._threads:
             return
-        for seat in self._seats:
-            thread = threading.Thread(target=seat.serve, args=(self._jobs,), daemon=True)
+        for slot in self._slots:
+            thread = threading.Thread(target=slot.serve, args=(self._jobs,), daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -180,22 +180,22 @@ ONE_THREAD = {
 
 
 @dataclass(frozen=True)
-class _Limits:
+class _ProcessLimits:
     memory_bytes: int
     tasks_per_worker: int
 
 
-class _Seat:
+class _WorkerSlot:
     """A place for one worker process at a time, served by one thread."""
 
-    def __init__(self, limits: _Limits) -> None:
+    def __init__(self, limits: _ProcessLimits) -> None:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
         self._tasks_done = 0
 
-    def serve(self, jobs: "queue.SimpleQueue[_Job | None]") -> None:
+    def serve(self, jobs: "queue.SimpleQueue[_PoolTask | None]") -> None:
         """Work through the queue until None comes."""
         while (job := jobs.get()) is not None:
             job.finish(None if job.cancelled else self._result(job))
@@ -208,13 +208,13 @@ class _Seat:
             if self._process:
                 self._process.kill()
 
-    def _result(self, job: _Job) -> Any:
+    def _result(self, job: _PoolTask) -> Any:
         result = self._run(job)
-        if job.again and isinstance(result, Failure) and result.kind == "crash":
+        if job.retry and isinstance(result, Failure) and result.kind == "crash":
             return self._run(job)
         return result
 
-    def _run(self, job: _Job) -> Any:
+    def _run(self, job: _PoolTask) -> Any:
         stage = job.function.__name__
         try:
             process = self._worker()
@@ -246,7 +246,7 @@ class _Seat:
         code = self._retire()
         if limit_s is not None:
             return Failure(stage, "timeout", f"no result after {limit_s:g} s")
-        return Failure(stage, "crash", f"the decoder process died ({_exit_word(code)})")
+        return Failure(stage, "crash", f"the decoder process died ({_exit_reason(code)})")
 
     def _worker(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -288,5 +288,5 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **ONE_THREAD}
 
 
-def _exit_word(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -81,7 +81,7 @@ class Blur(Filter):
         """Where the score flips the verdict."""
         return (self.max_width,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the width of the edges in the sharper half of the frames, in pixels."""
         width, narrow = _sharper(batch.lists("width")), _sharper(batch.lists("narrow"))
         blurred = width > self.max_width

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -118,7 +118,7 @@ class Border(Filter):
         """Where the score flips the verdict."""
         return (100 * (1 - self.min_picture_share),)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Keep and crop; drop where bars leave too little. The score is the area cut off, in %."""
         width, height = batch.numbers("width"), batch.numbers("height")
         cuts = self._bars(batch, width, height)
@@ -143,7 +143,7 @@ class Border(Filter):
             crops=crops,
         )
 
-    def _bars(self, batch: Batch, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    def _bars(self, batch: ClipBatch, width: np.ndarray, height: np.ndarray) -> np.ndarray:
         """(N, 4) int64 width of the bar on each side, after asking the source's other clips."""
         margin = batch.lists("bars").values.reshape(-1, len(SIDES)).astype(np.int64)
         bright = batch.numbers("bright_frames") >= self.min_frames
@@ -162,7 +162,7 @@ class Border(Filter):
             own[:, side] = np.where(taken, common, own[:, side])
         return own
 
-    def _flat(self, batch: Batch, margin: np.ndarray) -> np.ndarray:
+    def _flat(self, batch: ClipBatch, margin: np.ndarray) -> np.ndarray:
         change = batch.lists("change").values.reshape(-1, len(SIDES))
         # in a dark shot one of two equal bars may have no light behind it: they stand together
         other = margin[:, _OPPOSITE]
@@ -173,7 +173,7 @@ class Border(Filter):
         return np.where((margin >= self.min_bar_px) & (change >= least), margin, 0)
 
     def _soft(
-        self, batch: Batch, margin: np.ndarray, width: np.ndarray, height: np.ndarray
+        self, batch: ClipBatch, margin: np.ndarray, width: np.ndarray, height: np.ndarray
     ) -> np.ndarray:
         contrast = batch.lists("soft_contrast").values.reshape(-1, len(SIDES))
         least = _MIN_SOFT_SHARE * np.stack([width, height, width, height], axis=1)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
+    ClipBatch,
     Embedder,
     Field,
     FilterUnavailableError,
@@ -89,7 +89,7 @@ class Category(ClipKeys):
         """Where a clip loses its class."""
         return (self.min_probability,) if self.min_probability else ()
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the probability of the class."""
         best = np.full(len(batch), -1)
         probability = np.full(len(batch), np.nan)
@@ -112,7 +112,7 @@ class Category(ClipKeys):
             label=label,
         )
 
-    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+    def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
         """A head from labels; without any, the text vectors of the classes."""
         if marks is None:
             head = self._from_words()

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Embedder,
     Evidence,
     Field,
@@ -121,7 +121,7 @@ class Duplicates(ClipKeys):
             "coarse": np.ascontiguousarray(coarse).view(np.int64).ravel().tolist(),
         }
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Group copies and keep the best of every group."""
         ids = batch.clip("id")
         pairs = np.concatenate([self._content(batch), self._pictures(batch), self._vectors(batch)])
@@ -136,13 +136,13 @@ class Duplicates(ClipKeys):
 
         return Verdicts.judge(size.astype(np.float64), (dropped, why), label=label)
 
-    def _content(self, batch: Batch) -> np.ndarray:
+    def _content(self, batch: ClipBatch) -> np.ndarray:
         if "content_hash" not in batch.clips.column_names:
             return np.zeros((0, 2), np.int64)
         spans = batch.clip("start_s"), batch.clip("end_s")
         return overlapping(batch.clip("content_hash"), *spans, share=self.min_overlap)
 
-    def _pictures(self, batch: Batch) -> np.ndarray:
+    def _pictures(self, batch: ClipBatch) -> np.ndarray:
         clips = pictures_of(batch)
         pairs = near_pairs(clips.signs, clips.starts)
         return pairs[self.alike(clips, pairs)][:, :2]
@@ -156,13 +156,13 @@ class Duplicates(ClipKeys):
         still = (like.apart <= self.still_apart) & (like.alive < self.still_levels)
         return (moving | still) & (like.overlap >= self.min_overlap)
 
-    def _vectors(self, batch: Batch) -> np.ndarray:
+    def _vectors(self, batch: ClipBatch) -> np.ndarray:
         if self.embedder() is None or batch.vectors is None:
             return np.zeros((0, 2), np.int64)
         vectors = np.concatenate([found for _, found in clip_vectors(batch)])
         return vector_pairs(vectors, self.min_cosine)
 
-    def _best(self, batch: Batch, group: np.ndarray) -> np.ndarray:
+    def _best(self, batch: ClipBatch, group: np.ndarray) -> np.ndarray:
         """(N,) row of the clip that is kept of each row's group."""
         rank = self._rank(batch)
         pixels = batch.clip("width").astype(np.int64) * batch.clip("height")
@@ -179,7 +179,7 @@ class Duplicates(ClipKeys):
         best[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
         return best
 
-    def _rank(self, batch: Batch) -> np.ndarray:
+    def _rank(self, batch: ClipBatch) -> np.ndarray:
         names = [self.best_by] if self.best_by else list(RANKS)
         for name in names:
             score = batch.verdicts[name].score if name in batch.verdicts else None
@@ -213,7 +213,7 @@ def _widths(bars: dict[str, Bar]) -> dict[str, int]:
     return sure
 
 
-def pictures_of(batch: Batch) -> Pictures:
+def pictures_of(batch: ClipBatch) -> Pictures:
     """The evidence of all clips, as it lies."""
     times = batch.lists("times_s")
     first, last = times.starts[0], times.starts[-1]

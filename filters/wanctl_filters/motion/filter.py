@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -133,7 +133,7 @@ class Motion(Filter):
             **measure_bursts(picture, frames.times_s, gap_s=0.03),
         }
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Sorts into tiers, then does what the tier's policy says."""
         found = features(batch, moving_speed=self.moving_speed, parallax=self.parallax)
         tier = self._tiers(found)

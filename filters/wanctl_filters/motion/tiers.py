@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Ragged
+from wanctl.curate.api import ClipBatch, Ragged
 from wanctl_filters.motion.bursts import SPEED_UNIT, TRUSTED, UNKNOWN
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
@@ -71,7 +71,7 @@ def sort_into_tiers(
     )
 
 
-def features(batch: Batch, *, moving_speed: float, parallax: float) -> Features:
+def features(batch: ClipBatch, *, moving_speed: float, parallax: float) -> Features:
     """Sum up the evidence, inside each clip's view."""
     paths = _Paths(batch)
     camera, shake, untold = paths.camera(), paths.shake(), paths.untold()
@@ -95,7 +95,7 @@ def features(batch: Batch, *, moving_speed: float, parallax: float) -> Features:
 class _Paths:
     """The camera's pairs of all clips."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: ClipBatch) -> None:
         bursts = batch.lists("pairs")
         self.burst_starts = bursts.starts
         gaps = batch.lists("gap_s")
@@ -156,7 +156,7 @@ class _Paths:
 class _Grids:
     """The cells of all bursts of all clips, weighted by how much of them the view shows."""
 
-    def __init__(self, batch: Batch, paths: _Paths) -> None:
+    def __init__(self, batch: ClipBatch, paths: _Paths) -> None:
         across = batch.lists("across")
         self._clips = len(batch)
         self._clip_of_burst = paths.clip_of_burst
@@ -185,7 +185,9 @@ class _Grids:
         )
         self._total = np.bincount(self._burst, self._weight, len(cells))
 
-    def _place(self, batch: Batch, columns: np.ndarray, rows: np.ndarray, clip: np.ndarray) -> None:
+    def _place(
+        self, batch: ClipBatch, columns: np.ndarray, rows: np.ndarray, clip: np.ndarray
+    ) -> None:
         """Where the cells lie, in long sides, and what share of each the view shows."""
         x, y, width, height = _flat(batch.lists("area")).reshape(-1, 4).T
         view = batch.views.astype(np.float64)

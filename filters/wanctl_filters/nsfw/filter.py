@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -120,7 +120,7 @@ class Nsfw(Filter):
         """Where the score flips the verdict."""
         return (self.max_score,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is open_nsfw's highest of any frame."""
         worst = batch.lists("scores").max()
         second = self._unsafe(batch)
@@ -139,7 +139,7 @@ class Nsfw(Filter):
             ),
         )
 
-    def _unsafe(self, batch: Batch) -> np.ndarray:
+    def _unsafe(self, batch: ClipBatch) -> np.ndarray:
         """(N,) the highest sum of unsafe probabilities over frames; NaN without a second model."""
         if self.model is None or not len(batch):
             return np.full(len(batch), np.nan)

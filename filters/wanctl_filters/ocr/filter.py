@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Box,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -158,10 +158,10 @@ class Ocr(Filter):
         """Where the score flips the verdict."""
         return (100 * self.max_overlay,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Verdicts; most clips have no text, and take no time."""
         worded = np.flatnonzero(_polygon_counts(batch) > 0)
-        some = Batch(batch.clips.take(worded), batch.evidence.take(worded), batch.views[worded])
+        some = ClipBatch(batch.clips.take(worded), batch.evidence.take(worded), batch.views[worded])
         verdicts = [Verdict(keep=True, score=0.0)] * len(batch)
         for row, (clip, evidence) in zip(worded.tolist(), some.rows(), strict=True):
             verdicts[row] = self.decide(clip, evidence)
@@ -280,7 +280,7 @@ class Ocr(Filter):
         return LineReader()
 
 
-def _polygon_counts(batch: Batch) -> np.ndarray:
+def _polygon_counts(batch: ClipBatch) -> np.ndarray:
     """(N,) polygons of each clip, all frames together."""
     import pyarrow as pa
 

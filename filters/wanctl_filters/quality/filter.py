@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Trained, UserError, Verdicts, threshold
+from wanctl.curate.api import ClipBatch, Trained, UserError, Verdicts, threshold
 from wanctl_filters.quality.clusters import assign, even_sample, ranks_within, spherical_kmeans
 from wanctl_filters.shared.embedding_keys import EmbeddingKeys, clip_vectors
 from wanctl_filters.shared.heads import Head, Inputs, check_inputs, read_head
@@ -55,7 +55,7 @@ class Quality(EmbeddingKeys):
         """The lowest score; quotas have no single bound."""
         return () if self.min_score is None else (self.min_score,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Cluster, score, and keep the top share of every cluster."""
         names = batch.clip("id").astype(str)
         groups = self._groups(batch, names)
@@ -82,7 +82,7 @@ class Quality(EmbeddingKeys):
             label=_labels(groups),
         )
 
-    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+    def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
         """A head that predicts people's marks.
 
         Args:
@@ -103,7 +103,7 @@ class Quality(EmbeddingKeys):
         )
         return Trained(head.tensors(), head.metadata(), {**head.about, "scores": ", ".join(used)})
 
-    def _groups(self, batch: Batch, names: np.ndarray) -> np.ndarray:
+    def _groups(self, batch: ClipBatch, names: np.ndarray) -> np.ndarray:
         sample = even_sample(names)
         chosen = [
             units[np.isin(np.arange(rows.start, rows.stop), sample)]
@@ -117,7 +117,7 @@ class Quality(EmbeddingKeys):
         centres = spherical_kmeans(units, self.clusters)
         return assign(centres, clip_vectors(batch), len(batch))
 
-    def _score(self, batch: Batch) -> np.ndarray:
+    def _score(self, batch: ClipBatch) -> np.ndarray:
         if self._head is not None:
             embedder = self.embedder()
             assert embedder is not None
@@ -144,7 +144,7 @@ class Quality(EmbeddingKeys):
         return None if self.head is None else read_head(self.head, "quality")
 
 
-def survivors(batch: Batch) -> np.ndarray:
+def survivors(batch: ClipBatch) -> np.ndarray:
     """(N,) bool: the clips that no earlier filter drops."""
     alive = np.ones(len(batch), dtype=bool)
     for verdicts in batch.verdicts.values():
@@ -168,7 +168,7 @@ def mean_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
 
 
-def _scores_of(batch: Batch, names: tuple[str, ...]) -> np.ndarray:
+def _scores_of(batch: ClipBatch, names: tuple[str, ...]) -> np.ndarray:
     columns = np.full((len(batch), len(names)), np.nan)
     for index, name in enumerate(names):
         score = batch.verdicts[name].score

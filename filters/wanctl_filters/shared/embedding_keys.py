@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from wanctl.curate.api import Batch, Embedder, Field, Filter, Ragged, threshold
+from wanctl.curate.api import ClipBatch, Embedder, Field, Filter, Ragged, threshold
 from wanctl_filters.shared.embedders import CLIP_REPO, ClipEmbedder, CnnEmbedder
 
 CHUNK_ROWS = 65536
@@ -62,7 +62,7 @@ class EmbeddingKeys(ClipKeys):
         return CnnEmbedder(samples=self.samples, device=self.device)
 
 
-def clip_vectors(batch: Batch) -> Iterator[tuple[slice, np.ndarray]]:
+def clip_vectors(batch: ClipBatch) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows and their (n, D) float32 vectors: the direction of the mean over a clip's frames.
 
     In chunks, because all at once may not fit in memory. Zeros for a clip without frames.
@@ -80,7 +80,7 @@ def clip_vectors(batch: Batch) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
-def vectors_of(batch: Batch) -> Ragged:
+def vectors_of(batch: ClipBatch) -> Ragged:
     """The batch's vectors, which every filter with an embedder is given."""
     assert batch.vectors is not None
     return batch.vectors

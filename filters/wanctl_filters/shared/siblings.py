@@ -3,12 +3,12 @@
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.api import Batch
+from wanctl.curate.api import ClipBatch
 
 _BASE = 2**20  # above any width or height in pixels
 
 
-def sources(batch: Batch) -> np.ndarray:
+def sources(batch: ClipBatch) -> np.ndarray:
     """(N,) int64: the same number for clips of one source, from 0 up."""
     column = batch.clips["source"]
     if isinstance(column, pa.ChunkedArray):

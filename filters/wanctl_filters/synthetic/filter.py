@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Clip,
+    ClipBatch,
     Embedder,
     Evidence,
     Field,
@@ -102,7 +102,7 @@ class Synthetic(ClipKeys):
                 story = read_story(source)
         return {"tags": story.tags, "marks": story.marks}
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the probability; a label says what the file declares."""
         declared = self._declared(batch)
         probability = np.where(_typical(batch), TYPICAL, np.nan)
@@ -119,7 +119,7 @@ class Synthetic(ClipKeys):
             label=np.where(declared, "declared", np.array(None)),
         )
 
-    def train(self, batch: Batch, marks: list[str] | None) -> Trained:
+    def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
         """A probe on the embedding."""
         if marks is None or len(marks) < LEAST or len(set(marks)) < 2:
             raise UserError(f"synthetic: give {LEAST} labels or more, of both kinds")
@@ -135,7 +135,7 @@ class Synthetic(ClipKeys):
         )
         return Trained(head.tensors(), head.metadata(), head.about)
 
-    def _declared(self, batch: Batch) -> np.ndarray:
+    def _declared(self, batch: ClipBatch) -> np.ndarray:
         # Clips of one file tell one story, so few distinct ones are looked at.
         seen: dict[tuple[str, ...], bool] = {}
         rows = zip(*(batch.evidence[name].to_pylist() for name in ("tags", "marks")), strict=True)
@@ -168,7 +168,7 @@ class Synthetic(ClipKeys):
         names = "|".join(re.escape(name) for name in self.generators) or r"(?!)"
         return re.compile(rf"(?<![a-z])(?:{names})(?![a-z])", re.IGNORECASE)
 
-    def _probed(self, batch: Batch) -> np.ndarray:
+    def _probed(self, batch: ClipBatch) -> np.ndarray:
         embedder = self.embedder()
         if embedder is None:
             raise UserError(
@@ -186,7 +186,7 @@ class Synthetic(ClipKeys):
         return read_head(self.head, "synthetic")
 
 
-def _typical(batch: Batch) -> np.ndarray:
+def _typical(batch: ClipBatch) -> np.ndarray:
     """(N,) a size, a number of frames and a rate that generators have as defaults."""
     sides = np.stack([batch.clip("width"), batch.clip("height")], axis=1)
     long_first = np.sort(sides, axis=1)[:, ::-1]

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import (
-    Batch,
     Box,
     Clip,
+    ClipBatch,
     Evidence,
     Field,
     Filter,
@@ -100,7 +100,7 @@ class Watermark(Filter):
         """Where the score flips the verdict."""
         return (self.min_steady,)
 
-    def decide_many(self, batch: Batch) -> Verdicts:
+    def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Crops the marks that a source's clips have in common, or drops where that costs much."""
         found = self.marks(batch)
         score = np.array([max((mark.steadiness for mark in marks), default=0) for marks in found])
@@ -123,7 +123,7 @@ class Watermark(Filter):
         lost = (share < self.min_picture_share) & (self.otherwise == "drop")
         return Verdicts.judge(score, (lost, why), crops=crops)
 
-    def marks(self, batch: Batch) -> list[list[Mark]]:
+    def marks(self, batch: ClipBatch) -> list[list[Mark]]:
         """The marks on each clip, in display pixels: those of its source."""
         edges = [batch.lists(name) for name in Edges._fields]
         grid = batch.lists("grid").values.reshape(-1, 2)

@@ -14,7 +14,7 @@ from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage, scan_source
 from wanctl.video.frames import FrameSpec
-from wanctl.video.sources import SourceError, disk_path, local_copy, opened, url_of
+from wanctl.video.sources import SourceError, disk_path, local_copy, open_source, url_of
 from wanctl.video.stream import VideoError
 
 
@@ -179,7 +179,7 @@ def test_what_a_server_does_not_have_is_one_line(tmp_path, serve):
     url = f"{serve(tmp_path)}/missing.mp4"
     with pytest.raises(SourceError, match=r"missing\.mp4: cannot be read"), local_copy(url):
         pass
-    with pytest.raises(SourceError, match="cannot be read"), opened(url):
+    with pytest.raises(SourceError, match="cannot be read"), open_source(url):
         pass
     with pytest.raises(SourceError, match="ftq"):
         list_footage("ftq://host/folder")

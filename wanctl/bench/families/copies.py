@@ -10,7 +10,7 @@ import numpy as np
 from wanctl.bench.cases import Case, Family, Found, Graded, Outcome, Point, first_clips
 from wanctl.bench.drawing import badge, stamp
 from wanctl.bench.material import Material, Shot
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240
@@ -63,7 +63,7 @@ def grade(outcomes: Sequence[Outcome]) -> Graded:
     return Graded(points, curve=_curve(clips), ap_bar=0.95)
 
 
-def regrouped(measurer: Any, batch: Batch) -> list[dict[str, dict[float, str | None]]]:
+def regrouped(measurer: Any, batch: ClipBatch) -> list[dict[str, dict[float, str | None]]]:
     """Each clip's group at every bound on how far apart the pictures of copies may be."""
     labels: list[dict[float, str | None]] = [{} for _ in range(len(batch))]
     for bound in BOUNDS:

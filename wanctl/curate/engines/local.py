@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wanctl.curate.api import FilterUnavailableError
-from wanctl.curate.context import Limits, Site, Watch
+from wanctl.curate.context import Limits, Reporter, RunContext
 from wanctl.curate.measure.measuring import as_clip, measure_parts
 from wanctl.curate.registry import NamedFilter, Unit
 from wanctl.curate.split.scanning import Splitter, split_parts
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import log
 
-__all__ = ["Job", "Parts", "as_clip", "runnable", "work"]
+__all__ = ["CurationJob", "Parts", "as_clip", "runnable", "work"]
 
 Parts = Sequence[tuple[str, Sequence[str]]]
 
@@ -36,7 +36,7 @@ class RayResources:
 
 
 @dataclass(frozen=True)
-class Job:
+class CurationJob:
     """Everything that decides what comes out, and what it may cost. Can be pickled.
 
     Attributes:
@@ -75,13 +75,13 @@ def runnable(filters: Sequence[NamedFilter]) -> list[NamedFilter]:
     return ready
 
 
-def work(dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> int:
+def work(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter) -> int:
     """Split and measure parts in this process and its workers.
 
     Returns:
         The number of units of work that an earlier run had finished.
     """
     with job.limits.pool() as pool:
-        site = Site(dataset, pool, job.limits, watch)
-        reused = split_parts(site, parts, job.splitter)
-        return reused + measure_parts(site, [part for part, _ in parts], job.units)
+        context = RunContext(dataset, pool, job.limits, reporter)
+        reused = split_parts(context, parts, job.splitter)
+        return reused + measure_parts(context, [part for part, _ in parts], job.units)

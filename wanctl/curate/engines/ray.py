@@ -15,39 +15,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanctl.curate.context import Watch
-from wanctl.curate.engines.local import Job, Parts, RayResources, work
-from wanctl.curate.measure.timing import Stage, Timings
+from wanctl.curate.context import Reporter
+from wanctl.curate.engines.local import CurationJob, Parts, RayResources, work
+from wanctl.curate.measure.timing import StageCost, Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
-from wanctl.log import EventLog, board, log, timestamp
+from wanctl.log import EventLog, log, progress_display, timestamp
 
 # On a machine busy with other work a cluster of its own does not always come up within Ray's 30 s.
-STARTS = 3
+START_ATTEMPTS = 3
 
 
 class RayError(UserError):
     """Ray is not installed, cannot be reached, or keeps losing its actors."""
 
 
-class Done(NamedTuple):
+class PartResult(NamedTuple):
     """What an actor says of a part: units that were there, costs per stage, and events."""
 
     reused: int
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, StageCost]
     events: Sequence[Mapping[str, Any]]
 
 
-def work_on_ray(dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> int:
+def run_on_ray(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter) -> int:
     """Split and measure parts on a cluster; see `engine.work`.
 
     Raises:
         RayError: ray is missing, there is no cluster at the address, or a part lost its actor more
             often than `job.ray.retries`.
     """
-    ray = _connected(job.ray)
+    ray = _connect(job.ray)
     try:
-        return _Driver(ray, dataset, job, parts, watch).run()
+        return _Driver(ray, dataset, job, parts, reporter).run()
     finally:
         ray.shutdown()
 
@@ -55,50 +55,52 @@ def work_on_ray(dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> in
 class Worker:
     """The inside of an actor. A plain class: `_Driver` makes it remote."""
 
-    def __init__(self, path: str, job: Job) -> None:
+    def __init__(self, path: str, job: CurationJob) -> None:
         self._dataset = DatasetDir.open(Path(path))
         self._job = replace(job, limits=replace(job.limits, workers=job.ray.cpus))
 
-    def work(self, part: str, sources: Sequence[str]) -> Done:
+    def work(self, part: str, sources: Sequence[str]) -> PartResult:
         """One part, from footage to evidence."""
-        events = _Collected()
+        events = _EventBuffer()
         timings = Timings(None)
-        with board() as bars:
-            watch = Watch(timings, events, bars)
-            reused = work(self._dataset, self._job, [(part, sources)], watch)
-        return Done(reused, timings.stages, events.collected)
+        with progress_display() as bars:
+            reporter = Reporter(timings, events, bars)
+            reused = work(self._dataset, self._job, [(part, sources)], reporter)
+        return PartResult(reused, timings.stages, events.events)
 
 
-class _Collected(EventLog):
+class _EventBuffer(EventLog):
     """Events on their way to the driver, which writes them to its file."""
 
     def __init__(self) -> None:
         super().__init__(None)
-        self.collected: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def write(self, event: str, **fields: Any) -> None:
         """Keep one event."""
-        self.collected.append({"event": event, "time": timestamp(), **fields})
+        self.events.append({"event": event, "time": timestamp(), **fields})
 
 
 class _Driver:
     """Hands parts to actors until none is left."""
 
-    def __init__(self, ray: Any, dataset: DatasetDir, job: Job, parts: Parts, watch: Watch) -> None:
+    def __init__(
+        self, ray: Any, dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter
+    ) -> None:
         self._ray = ray
         self._path = str(dataset.path.absolute())
         self._job = ray.put(job)
         self._resources = job.ray
         self._todo = deque(parts)
-        self._watch = watch
-        self._lost: Counter[str] = Counter()
+        self._reporter = reporter
+        self._losses: Counter[str] = Counter()
         remote = ray.remote(num_cpus=job.ray.cpus, num_gpus=job.ray.gpus, max_restarts=0)
         self._worker = remote(Worker)
 
     def run(self) -> int:
         """Work through all parts; returns the number of units that were there already."""
         reused = 0
-        bar = self._watch.board.bar(len(self._todo), "parts on Ray")
+        bar = self._reporter.progress_display.bar(len(self._todo), "parts on Ray")
         idle = [self._actor() for _ in range(self._number())]
         running: dict[Any, tuple[Any, tuple[str, Sequence[str]]]] = {}
         while self._todo or running:
@@ -107,11 +109,11 @@ class _Driver:
                 running[actor.work.remote(*part)] = actor, part
             (ref,), _ = self._ray.wait(list(running), num_returns=1)
             actor, part = running.pop(ref)
-            done = self._result(ref, part)
-            idle.append(actor if done else self._actor())
-            if done:
-                reused += done.reused
-                self._tell(done)
+            result = self._result(ref, part)
+            idle.append(actor if result else self._actor())
+            if result:
+                reused += result.reused
+                self._record(result)
                 bar.advance(note=part[0])
         return reused
 
@@ -135,7 +137,7 @@ class _Driver:
     def _actor(self) -> Any:
         return self._worker.remote(self._path, self._job)
 
-    def _result(self, ref: Any, part: tuple[str, Sequence[str]]) -> Done | None:
+    def _result(self, ref: Any, part: tuple[str, Sequence[str]]) -> PartResult | None:
         """What came of a part; None where its actor was lost and the part waits again."""
         errors = self._ray.exceptions
         try:
@@ -146,11 +148,11 @@ class _Driver:
             raise
         except (errors.RayActorError, errors.ActorUnavailableError) as error:
             name = part[0]
-            self._lost[name] += 1
-            self._watch.events.write("lost", part=name, error=" ".join(str(error).split())[:200])
-            if self._lost[name] > self._resources.retries:
+            self._losses[name] += 1
+            self._reporter.events.write("lost", part=name, error=" ".join(str(error).split())[:200])
+            if self._losses[name] > self._resources.retries:
                 raise RayError(
-                    f"{name}: lost its Ray actor {self._lost[name]} times, allowed "
+                    f"{name}: lost its Ray actor {self._losses[name]} times, allowed "
                     f"{self._resources.retries} (curate.ray.retries); look into Ray's logs: too "
                     "little memory is the usual reason"
                 ) from None
@@ -158,14 +160,14 @@ class _Driver:
             self._todo.appendleft(part)
             return None
 
-    def _tell(self, done: Done) -> None:
-        self._watch.timings.add(done.stages)
-        self._watch.timings.save()
-        for event in done.events:
-            self._watch.events.write(**event)
+    def _record(self, result: PartResult) -> None:
+        self._reporter.timings.add(result.stages)
+        self._reporter.timings.save()
+        for event in result.events:
+            self._reporter.events.write(**event)
 
 
-def _connected(resources: RayResources) -> Any:
+def _connect(resources: RayResources) -> Any:
     """Ray, connected to its cluster or to one of its own on this machine."""
     # it would otherwise report its use to its makers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -176,7 +178,7 @@ def _connected(resources: RayResources) -> Any:
         raise RayError(
             "curate.engine: ray is not installed; `pip install 'wanctl[ray]'`, or use `local`"
         ) from None
-    for tries_left in reversed(range(STARTS)):
+    for tries_left in reversed(range(START_ATTEMPTS)):
         try:
             _start(ray, resources)
         except Exception as error:  # Ray raises this very class where it does not start in time

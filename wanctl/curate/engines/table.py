@@ -9,23 +9,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wanctl.curate.context import Watch
-    from wanctl.curate.engines.local import Job, Parts
+    from wanctl.curate.context import Reporter
+    from wanctl.curate.engines.local import CurationJob, Parts
     from wanctl.data.dataset import DatasetDir
 
-Engine = Callable[["DatasetDir", "Job", "Parts", "Watch"], int]
+Engine = Callable[["DatasetDir", "CurationJob", "Parts", "Reporter"], int]
 
 
-def _local(dataset: "DatasetDir", job: "Job", parts: "Parts", watch: "Watch") -> int:
+def _local(dataset: "DatasetDir", job: "CurationJob", parts: "Parts", reporter: "Reporter") -> int:
     from wanctl.curate.engines.local import work  # noqa: PLC0415  decoders, which recipes do without
 
-    return work(dataset, job, parts, watch)
+    return work(dataset, job, parts, reporter)
 
 
-def _ray(dataset: "DatasetDir", job: "Job", parts: "Parts", watch: "Watch") -> int:
-    from wanctl.curate.engines.ray import work_on_ray  # noqa: PLC0415  an extra
+def _ray(dataset: "DatasetDir", job: "CurationJob", parts: "Parts", reporter: "Reporter") -> int:
+    from wanctl.curate.engines.ray import run_on_ray  # noqa: PLC0415  an extra
 
-    return work_on_ray(dataset, job, parts, watch)
+    return run_on_ray(dataset, job, parts, reporter)
 
 
 ENGINES: dict[str, Engine] = {"local": _local, "ray": _ray}

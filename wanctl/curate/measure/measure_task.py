@@ -18,15 +18,7 @@ from wanctl.video.stream import VideoError
 from wanctl.video.worker_pool import Failure
 
 
-class Span(NamedTuple):
-    """Where a clip's pictures are."""
-
-    source: str
-    start_pts: int
-    end_pts: int
-
-
-class Look(NamedTuple):
+class MeasuredClip(NamedTuple):
     """What one look at a clip gave.
 
     Attributes:
@@ -36,46 +28,48 @@ class Look(NamedTuple):
         cpu_s: stage -> seconds of this process; `decode` is one of them.
     """
 
-    found: dict[str, dict[str, Any] | Failure]
+    outcomes: dict[str, dict[str, Any] | Failure]
     frames: dict[FrameSpec, FrameBatch]
     failure: Failure | None
     cpu_s: dict[str, float]
 
 
-def look(clip: Clip, span: Span, light: Sequence[Unit], specs: Sequence[FrameSpec]) -> Look:
+def measure_task(
+    clip: Clip, pts: tuple[int, int], light: Sequence[Unit], specs: Sequence[FrameSpec]
+) -> MeasuredClip:
     """Decode a clip and measure it.
 
     Args:
         clip: the clip.
-        span: its place in the source.
+        pts: PTS of its first frame, and the exclusive end of its last one.
         light: units that are measured here.
         specs: frames to hand back.
     """
-    units = [_kept(unit) for unit in light]
+    units = [_cached_unit(unit) for unit in light]
     wanted = [spec for unit in units if (spec := unit.measurer.frames())]
-    batches, failure, cpu_s = _decode(clip, span, list(dict.fromkeys([*specs, *wanted])))
-    result = Look({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
+    batches, failure, cpu_s = _decode(clip, pts, list(dict.fromkeys([*specs, *wanted])))
+    result = MeasuredClip({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
     for unit in units:
         spec = unit.measurer.frames()
         started = time.process_time()
         if spec and failure:
-            result.found[unit.table] = failure
+            result.outcomes[unit.table] = failure
         else:
-            frames = _locked(batches[spec]) if spec else None
-            result.found[unit.table] = measured(unit, clip, frames)
+            frames = _read_only(batches[spec]) if spec else None
+            result.outcomes[unit.table] = measure_clip(unit, clip, frames)
         cpu_s[unit.name] = cpu_s.get(unit.name, 0.0) + time.process_time() - started
     return result
 
 
-def measured(unit: Unit, clip: Clip, frames: FrameBatch | None) -> dict[str, Any] | Failure:
+def measure_clip(unit: Unit, clip: Clip, frames: FrameBatch | None) -> dict[str, Any] | Failure:
     """One clip's row of a unit's table, or why it could not be measured."""
     try:
-        return as_row(unit, clip, unit.measurer.measure(clip, frames))
+        return evidence_row(unit, clip, unit.measurer.measure(clip, frames))
     except Exception as error:  # a plug-in: one clip that it cannot take stops nothing
-        return as_failure(unit, error)
+        return unit_failure(unit, error)
 
 
-def as_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
+def evidence_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
     """Evidence with the clip's id, its columns checked against those that the unit declares.
 
     Raises:
@@ -90,7 +84,7 @@ def as_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
     return row
 
 
-def as_failure(unit: Unit, error: Exception) -> Failure:
+def unit_failure(unit: Unit, error: Exception) -> Failure:
     """The quarantine's form of what a unit raised."""
     text = " ".join(str(error).split())
     if isinstance(error, FilterUnavailableError):
@@ -99,7 +93,7 @@ def as_failure(unit: Unit, error: Exception) -> Failure:
     return Failure(unit.name, kind, f"{type(error).__name__}: {text}")
 
 
-def _locked(batch: FrameBatch) -> FrameBatch:
+def _read_only(batch: FrameBatch) -> FrameBatch:
     """The same frames, not to be written to: several units look at them."""
     frames = batch.frames.view()
     frames.flags.writeable = False
@@ -107,21 +101,21 @@ def _locked(batch: FrameBatch) -> FrameBatch:
 
 
 @lru_cache(maxsize=64)
-def _kept(unit: Unit) -> Unit:
+def _cached_unit(unit: Unit) -> Unit:
     # every task brings its own copy; the first one stays, with what it has loaded
     return unit
 
 
 def _decode(
-    clip: Clip, span: Span, specs: Sequence[FrameSpec]
+    clip: Clip, pts: tuple[int, int], specs: Sequence[FrameSpec]
 ) -> tuple[Mapping[FrameSpec, FrameBatch], Failure | None, dict[str, float]]:
     if not specs:
         return {}, None, {}
     started = time.process_time()
     failure, batches = None, {}
     try:
-        found = read_clip(span.source, span.start_pts, span.end_pts, specs, clip.width, clip.height)
-        batches = dict(zip(specs, found, strict=True))
+        frames = read_clip(clip.source, *pts, specs, clip.width, clip.height)
+        batches = dict(zip(specs, frames, strict=True))
     except VideoError as error:
         failure = Failure("decode", "error", " ".join(str(error).split()))
     return batches, failure, {"decode": time.process_time() - started}

@@ -14,8 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch, FrameSpec
-from wanctl.curate.context import Site, aside
-from wanctl.curate.measure.measure_task import Look, Span, as_failure, as_row, look, measured
+from wanctl.curate.context import RunContext, quarantine_row
+from wanctl.curate.measure.measure_task import (
+    MeasuredClip,
+    evidence_row,
+    measure_clip,
+    measure_task,
+    unit_failure,
+)
 from wanctl.curate.registry import Unit
 from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.log import Bar, log
@@ -28,7 +34,7 @@ Frames = Mapping[FrameSpec, FrameBatch]
 Outcome = dict[str, Any] | Failure
 
 
-def measure_parts(site: Site, parts: Sequence[str], units: Sequence[Unit]) -> int:
+def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Unit]) -> int:
     """Write every unit's table for every part that lacks it.
 
     Clips of all parts flow through the workers in one stream; a part is written when its last
@@ -40,23 +46,25 @@ def measure_parts(site: Site, parts: Sequence[str], units: Sequence[Unit]) -> in
     Raises:
         FilterUnavailableError: a filter found only now that it cannot run here.
     """
-    has = site.dataset.has_part
+    has = context.dataset.has_part
     lacks = {part: [unit for unit in units if not has(unit.table, part)] for part in parts}
     todo = {part: missing for part, missing in lacks.items() if missing}
-    counts = [site.dataset.count("clips", part) for part in todo]
-    bar = site.watch.board.bar(sum(counts), "measure clips")
+    counts = [context.dataset.count("clips", part) for part in todo]
+    bar = context.reporter.progress_display.bar(sum(counts), "measure clips")
     waiting: deque[_Part] = deque()
 
     def tasks() -> Iterator[tuple[Any, ...]]:
         for part, missing in todo.items():
-            rows = site.dataset.read("clips", parts=[part]).to_pylist()
-            current = _Part(site, part, rows, missing)
+            rows = context.dataset.read("clips", parts=[part]).to_pylist()
+            current = _Part(context, part, rows, missing)
             waiting.append(current)
             for row in rows:
                 yield current.task(row)
 
     # not again: what a worker died of is looked into unit by unit
-    for _, result in site.pool.map(look, tasks(), limit_s=_limit_of(site), again=False):
+    for _, result in context.pool.map(
+        measure_task, tasks(), limit_s=_limit_of(context), retry=False
+    ):
         _write_finished(waiting)
         waiting[0].take(result, bar)
         _write_finished(waiting)
@@ -69,8 +77,8 @@ def as_clip(row: Mapping[str, Any]) -> Clip:
     return Clip(**{name: row[name] for name in CLIP_COLUMNS})
 
 
-def _limit_of(site: Site) -> Callable[..., float]:
-    return lambda clip, *_: site.limit_s(clip.source)
+def _limit_of(context: RunContext) -> Callable[..., float]:
+    return lambda clip, *_: context.limit_s(clip.source)
 
 
 def _write_finished(waiting: "deque[_Part]") -> None:
@@ -82,9 +90,13 @@ class _Part:
     """The clips of one part on their way to the tables of the units that lack it."""
 
     def __init__(
-        self, site: Site, part: str, rows: Sequence[Mapping[str, Any]], units: Sequence[Unit]
+        self,
+        context: RunContext,
+        part: str,
+        rows: Sequence[Mapping[str, Any]],
+        units: Sequence[Unit],
     ) -> None:
-        self._site = site
+        self._context = context
         self._part = part
         self._rows = rows
         self._units = units
@@ -92,8 +104,8 @@ class _Part:
         self._heavy = [unit for unit in units if unit.measurer.heavy]
         specs = (unit.measurer.frames() for unit in self._heavy)
         self._specs = list(dict.fromkeys(spec for spec in specs if spec is not None))
-        self._found: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
-        self._aside: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
+        self._rows_by_unit: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
+        self._quarantine: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
         self._batch: list[tuple[Clip, Frames]] = []
         self._taken = 0
         self._started = time.monotonic()
@@ -104,19 +116,19 @@ class _Part:
         return self._taken == len(self._rows)
 
     def task(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The arguments of `look` for one clip."""
-        span = Span(row["source"], row["start_pts"], row["end_pts"])
-        return as_clip(row), span, self._light, self._specs
+        """The arguments of `measure_task` for one clip."""
+        pts = (row["start_pts"], row["end_pts"])
+        return as_clip(row), pts, self._light, self._specs
 
-    def take(self, result: Look | Failure, bar: Bar) -> None:
+    def take(self, result: MeasuredClip | Failure, bar: Bar) -> None:
         """The next clip, in order, as it came from the workers."""
         row = self._rows[self._taken]
         clip = as_clip(row)
         if isinstance(result, Failure):
-            result = self._look_again(row, result)
+            result = self._isolate_failure(row, result)
         self._count_workers(clip, result)
         for unit in self._light:
-            self._put(unit, clip, result.found[unit.table])
+            self._put(unit, clip, result.outcomes[unit.table])
         if self._heavy:
             self._queue(clip, result)
         self._taken += 1
@@ -128,53 +140,55 @@ class _Part:
         """Put what was found on disk, unit by unit."""
         seconds = time.monotonic() - self._started
         for unit in self._units:
-            rows, failed = self._found[unit], self._aside[unit]
+            rows, failed = self._rows_by_unit[unit], self._quarantine[unit]
             if failed:
-                self._site.dataset.write_part("quarantine", f"{self._part}-{unit.key}", failed)
-                self._site.watch.aside(failed)
-            self._site.dataset.write_part(unit.table, self._part, rows, schema=unit.schema)
+                self._context.dataset.write_part("quarantine", f"{self._part}-{unit.key}", failed)
+                self._context.reporter.record_quarantine(failed)
+            self._context.dataset.write_part(unit.table, self._part, rows, schema=unit.schema)
             counts = {"items": len(rows), "failures": len(failed)}
-            self._site.watch.unit(unit.name, self._part, **counts, seconds=seconds)
-        self._site.watch.timings.save()
+            self._context.reporter.unit_done(unit.name, self._part, **counts, seconds=seconds)
+        self._context.reporter.timings.save()
 
-    def _look_again(self, row: Mapping[str, Any], failure: Failure) -> Look:
+    def _isolate_failure(self, row: Mapping[str, Any], failure: Failure) -> MeasuredClip:
         """Find out what took the worker down: decoding, or which of the units."""
-        clip, span, light, specs = self.task(row)
-        log.debug("%s, clip %s: %s; looking again unit by unit", *span[:1], clip.id, failure)
+        clip, pts, light, specs = self.task(row)
+        log.debug("%s, clip %s: %s; looking again unit by unit", clip.source, clip.id, failure)
         wants = [spec for unit in light if (spec := unit.measurer.frames()) is not None]
-        (whole,) = self._looks([(clip, span, [], list(dict.fromkeys([*specs, *wants])))])
+        (whole,) = self._run_tasks([(clip, pts, [], list(dict.fromkeys([*specs, *wants])))])
         if isinstance(whole, Failure):
-            whole = Look({}, {}, whole, {})
+            whole = MeasuredClip({}, {}, whole, {})
         alone = [unit for unit in light if not (whole.failure and unit.measurer.frames())]
-        found: dict[str, Outcome] = {unit.table: whole.failure for unit in light if whole.failure}
-        single = self._looks([(clip, span, [unit], []) for unit in alone])
+        outcomes: dict[str, Outcome] = {
+            unit.table: whole.failure for unit in light if whole.failure
+        }
+        single = self._run_tasks([(clip, pts, [unit], []) for unit in alone])
         for unit, result in zip(alone, single, strict=True):
             blamed = isinstance(result, Failure)
-            found[unit.table] = result if blamed else result.found[unit.table]
+            outcomes[unit.table] = result if blamed else result.outcomes[unit.table]
         frames = {spec: whole.frames[spec] for spec in specs if whole.frames}
-        return Look(found, frames, whole.failure, whole.cpu_s)
+        return MeasuredClip(outcomes, frames, whole.failure, whole.cpu_s)
 
-    def _looks(self, tasks: Sequence[tuple[Any, ...]]) -> list[Look | Failure]:
-        limit = _limit_of(self._site)
-        results = self._site.pool.map(look, tasks, limit_s=limit, again=False)
+    def _run_tasks(self, tasks: Sequence[tuple[Any, ...]]) -> list[MeasuredClip | Failure]:
+        limit = _limit_of(self._context)
+        results = self._context.pool.map(measure_task, tasks, limit_s=limit, retry=False)
         return [result for _, result in results]
 
-    def _count_workers(self, clip: Clip, result: Look) -> None:
-        timings = self._site.watch.timings
+    def _count_workers(self, clip: Clip, result: MeasuredClip) -> None:
+        timings = self._context.reporter.timings
         for stage, seconds in result.cpu_s.items():
             unit = next((u for u in self._light if u.name == stage), None)
-            found = result.failure if unit is None else result.found[unit.table]
-            failed = isinstance(found, Failure)
+            outcomes = result.failure if unit is None else result.outcomes[unit.table]
+            failed = isinstance(outcomes, Failure)
             timings.count(stage, clip.duration_s, cpu_s=seconds, failed=failed)
 
-    def _queue(self, clip: Clip, result: Look) -> None:
+    def _queue(self, clip: Clip, result: MeasuredClip) -> None:
         if result.failure:
             for unit in self._heavy:
                 if unit.measurer.frames():
                     self._put(unit, clip, result.failure)
         self._batch.append((clip, result.frames))
         held = sum(b.frames.nbytes for _, frames in self._batch for b in frames.values())
-        if len(self._batch) >= self._site.limits.batch_clips or held >= BATCH_BYTES:
+        if len(self._batch) >= self._context.limits.batch_clips or held >= BATCH_BYTES:
             self._measure_batch()
 
     def _measure_batch(self) -> None:
@@ -186,33 +200,33 @@ class _Part:
                 continue
             clips = [clip for clip, _ in seen]
             frames = [each[spec] if spec else None for _, each in seen]
-            with self._site.watch.timings.timed(unit.name):
+            with self._context.reporter.timings.timed(unit.name):
                 outcomes = _measure_together(unit, clips, frames)
             for clip, outcome in zip(clips, outcomes, strict=True):
                 failed = isinstance(outcome, Failure)
-                self._site.watch.timings.count(unit.name, clip.duration_s, failed=failed)
+                self._context.reporter.timings.count(unit.name, clip.duration_s, failed=failed)
                 self._put(unit, clip, outcome)
 
     def _put(self, unit: Unit, clip: Clip, outcome: Outcome) -> None:
-        outcome = _fitting(unit, outcome)
+        outcome = _checked_row(unit, outcome)
         if not isinstance(outcome, Failure):
-            self._found[unit].append(outcome)
+            self._rows_by_unit[unit].append(outcome)
         elif outcome.kind == "unavailable":
             raise FilterUnavailableError(outcome.message)
         else:
             # the clip was not decoded for this unit alone, so the blame is the unit's own row
             failure = Failure(unit.name, outcome.kind, outcome.message)
-            self._aside[unit].append(aside(clip.source, failure, clip.id))
+            self._quarantine[unit].append(quarantine_row(clip.source, failure, clip.id))
 
 
-def _fitting(unit: Unit, outcome: Outcome) -> Outcome:
+def _checked_row(unit: Unit, outcome: Outcome) -> Outcome:
     """The row if its values fit the unit's columns; checked row by row, so that one fails alone."""
     if isinstance(outcome, Failure):
         return outcome
     try:
         pa.Table.from_pylist([outcome], schema=unit.schema)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        return as_failure(unit, error)
+        return unit_failure(unit, error)
     return outcome
 
 
@@ -222,9 +236,9 @@ def _measure_together(
     """Rows of several clips; where that fails, one by one, so that only the culprit fails."""
     try:
         rows: list[Evidence] = unit.measurer.measure_many(clips, frames)
-        return [as_row(unit, clip, row) for clip, row in zip(clips, rows, strict=True)]
+        return [evidence_row(unit, clip, row) for clip, row in zip(clips, rows, strict=True)]
     except Exception as error:  # a plug-in, or memory that did not do for all at once
         log.debug("%s on %d clips at once", unit.name, len(clips), exc_info=True)
         if len(clips) == 1:
-            return [as_failure(unit, error)]
-    return [measured(unit, clip, batch) for clip, batch in zip(clips, frames, strict=True)]
+            return [unit_failure(unit, error)]
+    return [measure_clip(unit, clip, batch) for clip, batch in zip(clips, frames, strict=True)]

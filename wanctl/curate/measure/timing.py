@@ -20,7 +20,7 @@ FILE = "timings.json"
 
 
 @dataclass
-class Stage:
+class StageCost:
     """What one stage has done so far.
 
     Attributes:
@@ -42,14 +42,14 @@ class Stage:
         """Seconds of footage per core second; None where no time was spent."""
         return self.video_s / self.cpu_s if self.cpu_s > 0 else None
 
-    def add(self, other: "Stage") -> None:
+    def add(self, other: "StageCost") -> None:
         """Take over what another run of the same stage did."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 class Timings:
-    """Stage name -> `Stage`, in the order the stages were first met; added up over all runs.
+    """Stage name -> `StageCost`, in the order the stages were first met; added up over all runs.
 
     Args:
         folder: the data set directory; None keeps nothing.
@@ -74,16 +74,16 @@ class Timings:
         self, stage: str, video_s: float, *, cpu_s: float = 0.0, failed: bool = False
     ) -> None:
         """One more file or clip has been through a stage."""
-        self.stage(stage).add(Stage(0.0, cpu_s, 1, video_s, int(failed)))
+        self.stage(stage).add(StageCost(0.0, cpu_s, 1, video_s, int(failed)))
 
-    def add(self, stages: Mapping[str, Stage]) -> None:
+    def add(self, stages: Mapping[str, StageCost]) -> None:
         """Take over what another process has done."""
         for name, stage in stages.items():
             self.stage(name).add(stage)
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> StageCost:
         """The entry of a stage, made where there is none."""
-        return self.stages.setdefault(name, Stage())
+        return self.stages.setdefault(name, StageCost())
 
     def save(self) -> None:
         """Write the file; called when a unit of work is done: killed work is not counted."""
@@ -92,16 +92,16 @@ class Timings:
             write_bytes(self._file, json.dumps(stages, indent=1).encode())
 
 
-def all_stages(folder: Path) -> dict[str, Stage]:
+def all_stages(folder: Path) -> dict[str, StageCost]:
     """What all processes together have done in a data set directory."""
-    total: dict[str, Stage] = {}
+    total: dict[str, StageCost] = {}
     for file in sorted(folder.glob("timings*.json")):
         for name, stage in _load(file).items():
-            total.setdefault(name, Stage()).add(stage)
+            total.setdefault(name, StageCost()).add(stage)
     return total
 
 
-def throughput_table(stages: Mapping[str, Stage]) -> Table:
+def throughput_table(stages: Mapping[str, StageCost]) -> Table:
     """Stages with what they cost, for the terminal."""
     table = Table(title="throughput", title_justify="left")
     for column in ("stage", "items", "failed", "core s", "video s per core s"):
@@ -112,8 +112,8 @@ def throughput_table(stages: Mapping[str, Stage]) -> Table:
     return table
 
 
-def _load(file: Path) -> dict[str, Stage]:
+def _load(file: Path) -> dict[str, StageCost]:
     try:
-        return {name: Stage(**entry) for name, entry in json.loads(file.read_bytes()).items()}
+        return {name: StageCost(**entry) for name, entry in json.loads(file.read_bytes()).items()}
     except (OSError, ValueError, TypeError):
         return {}  # times are a courtesy: a lost or damaged file starts again at nothing

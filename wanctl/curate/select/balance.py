@@ -30,7 +30,7 @@ class Balance:
 def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None, float]:
     """Label -> the weight of the clips that all filters keep; None for clips without one."""
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
-    weight = weights_of(verdicts, len(kept))
+    weight = combined_weights(verdicts, len(kept))
     label = verdicts[by].label
     if label is None:
         return {None: float(weight[kept].sum())}
@@ -41,7 +41,7 @@ def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None,
     return {name: float(total) for name, total in zip(names, sums, strict=True) if total}
 
 
-def weights_of(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
+def combined_weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
     """(N,) the product of all filters' weights."""
     weight = np.ones(count)
     for each in verdicts.values():
@@ -50,7 +50,7 @@ def weights_of(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
     return weight
 
 
-def factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
+def balance_factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
     """Label -> what the weights of its clips are multiplied with; their sum stays the same.
 
     Clips without a label keep their weight.
@@ -69,7 +69,7 @@ def factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | N
     return {name: wanted[name] * scale / size for name, size in groups.items()}
 
 
-def apply(
+def apply_factors(
     weight: np.ndarray, label: np.ndarray | None, by_label: Mapping[str | None, float]
 ) -> np.ndarray:
     """(N,) weights times the factors of their labels."""

@@ -118,7 +118,7 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ClipBatch:
     """Clips and one filter's evidence on them, row by row.
 
     Attributes:

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.columns import Batch, Verdicts
-from wanctl.curate.select.evidence import Failures, Measured
+from wanctl.curate.select.columns import ClipBatch, Verdicts
+from wanctl.curate.select.evidence import Failures, StoredEvidence
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,40 @@ class Decisions:
         return cls(clips, whole_views(clips))
 
     def decide(
-        self, named: NamedFilter, measured: Measured, failures: Failures, *, told: bool = True
+        self,
+        named: NamedFilter,
+        stored: StoredEvidence,
+        failures: Failures,
+        *,
+        with_reasons: bool = True,
     ) -> Verdicts:
         """What one filter makes of the clips; what it did not measure is dropped.
 
         Args:
             named: the filter.
-            measured: what it decides from.
+            stored: its stored evidence.
             failures: why some of it is missing.
-            told: write out the reasons, which takes longer than deciding; without, they are "".
+            with_reasons: write out the reasons, which takes longer than deciding; else they are "".
         """
-        verdicts = named.filter.decide_many(self.batch(measured))
-        return settled(verdicts, measured.rows, self._lost(named, failures), told=told)
+        verdicts = named.filter.decide_many(self.batch(stored))
+        return expand_verdicts(
+            verdicts,
+            stored.rows,
+            self._missing_reasons(named, failures),
+            with_reasons=with_reasons,
+        )
 
-    def batch(self, measured: Measured) -> Batch:
+    def batch(self, stored: StoredEvidence) -> ClipBatch:
         """What a filter sees: the clips that it measured."""
-        rows = measured.rows
+        rows = stored.rows
         if rows is None:
-            return Batch(self.clips, measured.evidence, self.views, self.verdicts, measured.vectors)
-        return Batch(
+            return ClipBatch(self.clips, stored.evidence, self.views, self.verdicts, stored.vectors)
+        return ClipBatch(
             self.clips.take(rows),
-            measured.evidence,
+            stored.evidence,
             self.views[rows],
-            _Taken(self.verdicts, rows),
-            measured.vectors,
+            _RowSubset(self.verdicts, rows),
+            stored.vectors,
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:
@@ -85,14 +95,14 @@ class Decisions:
         if verdicts.crops is not None:
             self.views = intersect(self.views, verdicts.crops)
 
-    def _lost(self, named: NamedFilter, failures: Failures) -> "_Lost":
+    def _missing_reasons(self, named: NamedFilter, failures: Failures) -> "_MissingReasons":
         embedder = named.filter.embedder()
         stages = (named.name, *([embedder.name] if embedder else []))
-        return _Lost(self.clips["id"], stages, failures)
+        return _MissingReasons(self.clips["id"], stages, failures)
 
 
 @dataclass(frozen=True)
-class _Lost:
+class _MissingReasons:
     """Row -> why the clip was not measured."""
 
     ids: pa.ChunkedArray
@@ -109,29 +119,34 @@ class _Lost:
         return len(self.ids)
 
 
-def settled(
-    verdicts: Verdicts, rows: np.ndarray | None, lost: _Lost, *, told: bool = True
+def expand_verdicts(
+    verdicts: Verdicts,
+    rows: np.ndarray | None,
+    missing: _MissingReasons,
+    *,
+    with_reasons: bool = True,
 ) -> Verdicts:
-    """Verdicts on measured clips, spread over all clips, with reasons written out if `told`.
+    """Expand verdicts on the measured clips to one row per clip; unmeasured clips are dropped.
 
-    A filter's own `why` looks into its evidence; this one lets go of it.
+    A filter's own `why` holds its evidence in memory; here it is replaced by the texts, which are
+    written out if `with_reasons` and "" otherwise.
     """
     keep = np.asarray(verdicts.keep, dtype=bool)
-    dropped = np.flatnonzero(~keep & told)
+    dropped = np.flatnonzero(~keep & with_reasons)
     texts = [verdicts.why(row) for row in dropped.tolist()]
     if rows is None:
         return replace(verdicts, keep=keep, why=Reasons.of(dropped, texts))
-    all_keep = np.zeros(len(lost), dtype=bool)
+    all_keep = np.zeros(len(missing), dtype=bool)
     all_keep[rows] = keep
     why = dict(zip(rows[dropped].tolist(), texts, strict=True))
-    dropped = np.flatnonzero(~all_keep & told)
+    dropped = np.flatnonzero(~all_keep & with_reasons)
     return Verdicts(
         keep=all_keep,
-        why=Reasons.of(dropped, [why.get(row) or lost(row) for row in dropped.tolist()]),
-        score=_spread(verdicts.score, rows, len(lost), fill=np.nan),
-        crops=_spread(verdicts.crops, rows, len(lost), fill=0),
-        weight=_spread(verdicts.weight, rows, len(lost), fill=1.0),
-        label=_spread(verdicts.label, rows, len(lost), fill=None),
+        why=Reasons.of(dropped, [why.get(row) or missing(row) for row in dropped.tolist()]),
+        score=_spread(verdicts.score, rows, len(missing), fill=np.nan),
+        crops=_spread(verdicts.crops, rows, len(missing), fill=0),
+        weight=_spread(verdicts.weight, rows, len(missing), fill=1.0),
+        label=_spread(verdicts.label, rows, len(missing), fill=None),
     )
 
 
@@ -155,7 +170,7 @@ def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
     return np.where(crops[:, 2:3] > 0, both, views)
 
 
-class _Taken(Mapping[str, Verdicts]):
+class _RowSubset(Mapping[str, Verdicts]):
     """Some rows of verdicts, taken when they are asked for."""
 
     def __init__(self, verdicts: Mapping[str, Verdicts], rows: np.ndarray) -> None:
@@ -163,7 +178,7 @@ class _Taken(Mapping[str, Verdicts]):
         self._rows = rows
 
     def __getitem__(self, name: str) -> Verdicts:
-        return _take(self._verdicts[name], self._rows)
+        return _take_rows(self._verdicts[name], self._rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._verdicts)
@@ -172,7 +187,7 @@ class _Taken(Mapping[str, Verdicts]):
         return len(self._verdicts)
 
 
-def joined(several: Sequence[Verdicts]) -> Verdicts:
+def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
     """Verdicts on some clips after those on others; reasons get lost."""
 
     def column(name: str, fill: object, dtype: type) -> np.ndarray | None:
@@ -196,16 +211,16 @@ def joined(several: Sequence[Verdicts]) -> Verdicts:
     )
 
 
-def cut(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
+def slice_verdicts(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
     """Some rows of verdicts whose reasons are written out."""
     why = verdicts.why
     assert isinstance(why, Reasons)
     low, high = np.searchsorted(why.rows, [start, stop]).tolist()
-    few = _take(verdicts, np.arange(start, stop))
+    few = _take_rows(verdicts, np.arange(start, stop))
     return replace(few, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
 
 
-def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+def _take_rows(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
     def of(column: np.ndarray | None) -> np.ndarray | None:
         return None if column is None else column[rows]
 

@@ -23,7 +23,7 @@ Failures = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
-class Measured:
+class StoredEvidence:
     """What is stored of some clips for one filter.
 
     Attributes:
@@ -37,12 +37,12 @@ class Measured:
     vectors: Ragged | None = None
 
 
-def read_measured(
+def read_evidence(
     dataset: DatasetDir,
     named: NamedFilter,
     ids: pa.ChunkedArray,
     parts: Sequence[str] | None = None,
-) -> Measured:
+) -> StoredEvidence:
     """What is stored for one filter, in the order of `ids`.
 
     Args:
@@ -67,10 +67,10 @@ def read_measured(
             vectors = vectors_of(table)
         else:
             evidence = table
-    return Measured(rows, evidence, vectors)
+    return StoredEvidence(rows, evidence, vectors)
 
 
-def join_measured(pieces: Iterable[tuple[int, Measured]], file: Path) -> Measured:
+def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) -> StoredEvidence:
     """What is stored of several runs of clips, one after the other.
 
     Args:
@@ -91,7 +91,7 @@ def join_measured(pieces: Iterable[tuple[int, Measured]], file: Path) -> Measure
                 width = max(width, piece.vectors.values.shape[1])
                 np.asarray(piece.vectors.values, dtype=np.float16).tofile(out)
     there = np.concatenate(rows)
-    return Measured(
+    return StoredEvidence(
         None if len(there) == start else there,
         pa.concat_tables(evidence),
         _mapped(file, np.concatenate(sizes), width) if sizes else None,
@@ -106,7 +106,7 @@ def _mapped(file: Path, sizes: np.ndarray, width: int) -> Ragged:
     return Ragged(values, starts)
 
 
-def failures_of(dataset: DatasetDir) -> Failures:
+def measure_failures(dataset: DatasetDir) -> Failures:
     """Why clips lack evidence."""
     table = dataset.read("quarantine", ["clip_id", "stage", "error"])
     table = table.filter(_pc.not_equal(table["clip_id"], ""))
@@ -121,7 +121,7 @@ def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
     return {part for table in tables for part in parts - set(dataset.parts(table))}
 
 
-def check_measured(dataset: DatasetDir, named: NamedFilter) -> None:
+def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:
     """Make sure that a filter can decide.
 
     Raises:

@@ -61,7 +61,7 @@ class FunnelRow:
 
 
 @dataclass(frozen=True)
-class Tally:
+class FunnelCounts:
     """Counts over some clips; `+` gives those over both.
 
     Attributes:
@@ -83,8 +83,8 @@ class Tally:
     sides: np.ndarray
     moves: np.ndarray
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "FunnelCounts") -> "FunnelCounts":
+        return FunnelCounts(
             self.names,
             self.bounds,
             self.total + other.total,
@@ -122,11 +122,11 @@ def moved_bounds(bound: float) -> tuple[float, float]:
     return bound - width, bound + width
 
 
-def tally(
+def count_funnel(
     keeps: Mapping[str, np.ndarray],
     scores: Mapping[str, np.ndarray | None],
     bounds: Mapping[str, Sequence[float]],
-) -> Tally:
+) -> FunnelCounts:
     """Count some clips.
 
     Args:
@@ -151,7 +151,7 @@ def tally(
         if np.isfinite(bound) and scores.get(name) is not None
     ]
     near = [_near(scores[name], keeps[name], against, bound) for name, bound in places]
-    return Tally(
+    return FunnelCounts(
         tuple(keeps),
         tuple(places),
         total,

@@ -14,12 +14,17 @@ import numpy as np
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import label_weights
 from wanctl.curate.select.deciding import Decisions
-from wanctl.curate.select.evidence import Failures, read_measured
-from wanctl.curate.select.funnel import Tally, tally
+from wanctl.curate.select.evidence import Failures, read_evidence
+from wanctl.curate.select.funnel import FunnelCounts, count_funnel
 from wanctl.curate.select.quantiles import quantiles_of
-from wanctl.curate.select.selection import Chosen, SelectRules, choose, verdicts_with_crop
+from wanctl.curate.select.selection import (
+    SelectionRows,
+    SelectRules,
+    build_rows,
+    verdicts_with_crop,
+)
 from wanctl.curate.select.slices import Slice
-from wanctl.curate.select.verdict_store import Shelf
+from wanctl.curate.select.verdict_store import VerdictStore
 from wanctl.data.dataset import DatasetDir
 
 # A process takes a second to start and decides some 100,000 clips in that time.
@@ -30,7 +35,7 @@ Map = Callable[[Callable[[Slice], T], Iterable[Slice]], Iterator[T]]
 
 
 @dataclass(frozen=True)
-class Stage:
+class FilterStage:
     """A run of filters that are decided slice by slice.
 
     Attributes:
@@ -43,7 +48,7 @@ class Stage:
 
     dataset: DatasetDir
     failures: Failures
-    shelf: Shelf
+    store: VerdictStore
     before: tuple[str, ...]
     filters: tuple[NamedFilter, ...]
 
@@ -51,21 +56,23 @@ class Stage:
         """Decide one slice."""
         decisions = Decisions.begin(piece.clips(self.dataset))
         for name in self.before:
-            decisions.add(name, self.shelf.get(piece.number, name))
-        return self.go_on(decisions, piece)
+            decisions.add(name, self.store.get(piece.number, name))
+        return self.decide_filters(decisions, piece)
 
-    def go_on(self, decisions: Decisions, piece: Slice, *, told: bool = True) -> Decisions:
-        """Let the filters of this stage decide, with reasons if `told`."""
+    def decide_filters(
+        self, decisions: Decisions, piece: Slice, *, with_reasons: bool = True
+    ) -> Decisions:
+        """Let the filters of this stage decide, with reasons if `with_reasons`."""
         for named in self.filters:
             ids = decisions.clips["id"]
-            measured = read_measured(self.dataset, named, ids, piece.names)
-            verdicts = decisions.decide(named, measured, self.failures, told=told)
+            stored = read_evidence(self.dataset, named, ids, piece.names)
+            verdicts = decisions.decide(named, stored, self.failures, with_reasons=with_reasons)
             decisions.add(named.name, verdicts)
         return decisions
 
 
 @dataclass(frozen=True)
-class Shelve:
+class SpillVerdicts:
     """Decide, put the verdicts on the shelf, and look ahead at the scores of later filters.
 
     Attributes:
@@ -74,25 +81,27 @@ class Shelve:
             kept: scores hang on no threshold, so that one look gives them all.
     """
 
-    stage: Stage
+    stage: FilterStage
     ahead: tuple[NamedFilter, ...] = ()
 
     def __call__(self, piece: Slice) -> dict[str, np.ndarray]:
         """One slice; filter -> scores, for those with percentiles."""
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
-            self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
-        later = replace(self.stage, filters=self.ahead).go_on(decisions, piece, told=False)
+            self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
+        later = replace(self.stage, filters=self.ahead).decide_filters(
+            decisions, piece, with_reasons=False
+        )
         wanted = [named.name for named in self.ahead if quantiles_of(named.filter)]
         scores = {name: later.verdicts[name].score for name in wanted}
         return {name: score for name, score in scores.items() if score is not None}
 
 
 @dataclass(frozen=True)
-class Weigh:
+class SumLabelWeights:
     """Decide, and add up the weights of kept clips by the label of one filter."""
 
-    stage: Stage
+    stage: FilterStage
     rules: SelectRules
     by: str
 
@@ -100,29 +109,29 @@ class Weigh:
         """One slice."""
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
-            self.stage.shelf.put(piece.number, named.name, decisions.verdicts[named.name])
+            self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
         return label_weights(verdicts_with_crop(decisions, self.rules), self.by)
 
 
 @dataclass(frozen=True)
-class Finish:
+class BuildSelection:
     """Decide the last stage and make rows of a selection."""
 
-    stage: Stage
+    stage: FilterStage
     rules: SelectRules
     bounds: Mapping[str, tuple[float, ...]]
-    factors: tuple[str, Mapping[str | None, float]] | None = None
+    balance_factors: tuple[str, Mapping[str | None, float]] | None = None
 
-    def __call__(self, piece: Slice) -> tuple[Chosen, Tally]:
+    def __call__(self, piece: Slice) -> tuple[SelectionRows, FunnelCounts]:
         """One slice."""
         decisions = self.stage.decide(piece)
         verdicts = verdicts_with_crop(decisions, self.rules)
-        counts = tally(
+        counts = count_funnel(
             {name: each.keep for name, each in verdicts.items()},
             {name: each.score for name, each in verdicts.items()},
             self.bounds,
         )
-        return choose(decisions, verdicts, self.rules, self.factors), counts
+        return build_rows(decisions, verdicts, self.rules, self.balance_factors), counts
 
 
 @contextmanager

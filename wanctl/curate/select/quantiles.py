@@ -70,7 +70,7 @@ def quantiles_of(model: BaseModel) -> dict[str, Quantile]:
     return {name: value for name, value in values.items() if isinstance(value, Quantile)}
 
 
-def resolve(model: BaseModel, scores: np.ndarray) -> dict[str, float]:
+def percentile_values(model: BaseModel, scores: np.ndarray) -> dict[str, float]:
     """The numbers that the percentiles of a filter stand for.
 
     Each is a score that occurs, so that the same clips give the same number in any order; without

@@ -15,30 +15,43 @@ import pyarrow as pa
 
 from wanctl.atomic import scratch
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.balance import Balance, factors
-from wanctl.curate.select.deciding import Decisions, cut, intersect, whole_views
+from wanctl.curate.select.balance import Balance, balance_factors
+from wanctl.curate.select.deciding import Decisions, intersect, slice_verdicts, whole_views
 from wanctl.curate.select.evidence import (
-    Measured,
-    check_measured,
-    failures_of,
-    join_measured,
+    StoredEvidence,
+    check_evidence,
+    concat_evidence,
+    measure_failures,
     missing_parts,
-    read_measured,
+    read_evidence,
 )
-from wanctl.curate.select.funnel import FunnelRow, Tally, tally
-from wanctl.curate.select.passes import Finish, Map, Shelve, Stage, Weigh, pool
-from wanctl.curate.select.quantiles import quantiles_of, resolve, scores_of
-from wanctl.curate.select.selection import CROP, Chosen, SelectRules
+from wanctl.curate.select.funnel import FunnelCounts, FunnelRow, count_funnel
+from wanctl.curate.select.passes import (
+    BuildSelection,
+    FilterStage,
+    Map,
+    SpillVerdicts,
+    SumLabelWeights,
+    pool,
+)
+from wanctl.curate.select.quantiles import percentile_values, quantiles_of, scores_of
+from wanctl.curate.select.selection import CROP, SelectionRows, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
-from wanctl.curate.select.verdict_store import Shelf, Shelved
+from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import log
 
-__all__ = ["SelectRules", "Selected", "measured", "resolved", "select"]
+__all__ = [
+    "SelectRules",
+    "SelectionResult",
+    "filters_with_evidence",
+    "resolve_percentiles",
+    "select",
+]
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectionResult:
     """What came of it.
 
     Attributes:
@@ -56,7 +69,7 @@ class Selected:
     copies: int
 
 
-def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
+def filters_with_evidence(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
     """The filters that can decide: all but optional ones that never measured this data set.
 
     Unlike measuring, deciding needs no model, so a set measured on one machine can be decided
@@ -71,10 +84,10 @@ def measured(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedF
     return ready
 
 
-def resolved(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
+def resolve_percentiles(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
     """The filters as they decided a selection: with percentiles replaced by numbers."""
     return [
-        _with(named, resolve(named.filter, scores_of(selection, named.name)))
+        _with(named, percentile_values(named.filter, scores_of(selection, named.name)))
         if quantiles_of(named.filter)
         else named
         for named in filters
@@ -87,7 +100,7 @@ def select(
     rules: SelectRules,
     name: str,
     balance: Balance | None = None,
-) -> Selected:
+) -> SelectionResult:
     """Decide every clip and write `selections/NAME`.
 
     Args:
@@ -101,30 +114,34 @@ def select(
         UserError: some clip was never measured with a filter's present settings.
     """
     for named in filters:
-        check_measured(dataset, named)
+        check_evidence(dataset, named)
     slices = slices_of(dataset)
     target = dataset.path / "selections" / name
     with scratch(target) as folder, pool(slices) as over:
         # workers read tables; the list of sources may be long and is not needed for that
         reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
-        run = _Run(Stage(reader, failures_of(dataset), Shelf(folder), (), ()), slices, over)
+        run = _Selector(
+            FilterStage(reader, measure_failures(dataset), VerdictStore(folder), (), ()),
+            slices,
+            over,
+        )
         for place, named in enumerate(filters):
             run.take(named, filters[place + 1 :])
         weights = run.weights(rules, balance) if balance else None
-        finish = Finish(run.stage, rules, run.bounds(), weights)
+        finish = BuildSelection(run.stage, rules, run.bounds(), weights)
         tables = _Results(over(finish, slices))
         dataset.write_selection(name, tables)
     tables.warn()
     none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in run.filters), CROP)}
-    counts = tables.tally or tally(none, {}, {})
+    counts = tables.counts or count_funnel(none, {}, {})
     copies = sum(piece.copies for piece in slices)
-    return Selected(counts.total, counts.kept, counts.rows(), run.filters, copies)
+    return SelectionResult(counts.total, counts.kept, counts.rows(), run.filters, copies)
 
 
-class _Run:
+class _Selector:
     """Takes the filters one by one; those that must see all make the ones before decide."""
 
-    def __init__(self, stage: Stage, slices: list[Slice], over: Map[Any]) -> None:
+    def __init__(self, stage: FilterStage, slices: list[Slice], over: Map[Any]) -> None:
         self.stage = stage
         self.filters: list[NamedFilter] = []
         self._slices = slices
@@ -139,13 +156,13 @@ class _Run:
             later: those after it.
         """
         if named.filter.scope == "set":
-            self._shelve()
-            named = self._decide_whole(named)
+            self._spill()
+            named = self._decide_set_filter(named)
             self.stage = replace(self.stage, before=(*self.stage.before, named.name))
         else:
             if quantiles_of(named.filter):
                 if named.name not in self._scores:
-                    self._look_ahead([named, *later])
+                    self._spill_and_score([named, *later])
                 named = self._resolved(named, self._scores.pop(named.name))
             self.stage = replace(self.stage, filters=(*self.stage.filters, named))
         self.filters.append(named)
@@ -155,39 +172,39 @@ class _Run:
     ) -> tuple[str, Mapping[str | None, float]]:
         """What balancing multiplies the weights with: (filter, label -> factor)."""
         sums: dict[str | None, float] = {}
-        for part in self._over(Weigh(self.stage, rules, balance.by), self._slices):
+        for part in self._over(SumLabelWeights(self.stage, rules, balance.by), self._slices):
             for label, weight in part.items():
                 sums[label] = sums.get(label, 0.0) + weight
-        self._shelved()
-        return balance.by, factors(balance, sums)
+        self._advance_stage()
+        return balance.by, balance_factors(balance, sums)
 
     def bounds(self) -> dict[str, tuple[float, ...]]:
         """Where each filter's verdict flips."""
         return {named.name: named.filter.bounds() for named in self.filters}
 
-    def _shelve(self) -> None:
+    def _spill(self) -> None:
         """Decide the present stage for all slices."""
         if self.stage.filters:
-            for _ in self._over(Shelve(self.stage), self._slices):
+            for _ in self._over(SpillVerdicts(self.stage), self._slices):
                 pass
-            self._shelved()
+            self._advance_stage()
 
-    def _look_ahead(self, later: Sequence[NamedFilter]) -> None:
+    def _spill_and_score(self, later: Sequence[NamedFilter]) -> None:
         """The same, and find the scores of all filters with percentiles up to one of scope set."""
         slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
         while not quantiles_of(slicewise[-1].filter):
             slicewise.pop()
-        pieces = list(self._over(Shelve(self.stage, tuple(slicewise)), self._slices))
-        self._shelved()
+        pieces = list(self._over(SpillVerdicts(self.stage, tuple(slicewise)), self._slices))
+        self._advance_stage()
         for named in slicewise:
             scores = [piece[named.name] for piece in pieces if named.name in piece]
             self._scores[named.name] = np.concatenate([np.zeros(0), *scores])
 
-    def _shelved(self) -> None:
+    def _advance_stage(self) -> None:
         names = [named.name for named in self.stage.filters]
         self.stage = replace(self.stage, before=(*self.stage.before, *names), filters=())
 
-    def _decide_whole(self, named: NamedFilter) -> NamedFilter:
+    def _decide_set_filter(self, named: NamedFilter) -> NamedFilter:
         if not self._slices:
             return named
         stage, numbers = self.stage, [piece.number for piece in self._slices]
@@ -196,36 +213,38 @@ class _Run:
         decisions = Decisions(
             pa.concat_tables(clips).unify_dictionaries(),
             np.concatenate(views),
-            Shelved(stage.shelf, numbers, stage.before),
+            StoredVerdicts(stage.store, numbers, stage.before),
         )
-        stored = self._stored(named, clips)
+        stored = self._evidence_of_set(named, clips)
         if quantiles_of(named.filter):
-            scores = decisions.decide(named, stored, stage.failures, told=False).score
+            scores = decisions.decide(named, stored, stage.failures, with_reasons=False).score
             named = self._resolved(named, np.zeros(0) if scores is None else scores)
         verdicts = decisions.decide(named, stored, stage.failures)
         start = 0
         for number, table in zip(numbers, clips, strict=True):
-            stage.shelf.put(number, named.name, cut(verdicts, start, start + table.num_rows))
+            stage.store.put(
+                number, named.name, slice_verdicts(verdicts, start, start + table.num_rows)
+            )
             start += table.num_rows
         return named
 
-    def _stored(self, named: NamedFilter, clips: Sequence[pa.Table]) -> Measured:
+    def _evidence_of_set(self, named: NamedFilter, clips: Sequence[pa.Table]) -> StoredEvidence:
         dataset = self.stage.dataset
         pieces = (
-            (table.num_rows, read_measured(dataset, named, table["id"], piece.names))
+            (table.num_rows, read_evidence(dataset, named, table["id"], piece.names))
             for piece, table in zip(self._slices, clips, strict=True)
         )
-        return join_measured(pieces, self.stage.shelf.folder / f"{named.name}.vectors")
+        return concat_evidence(pieces, self.stage.store.folder / f"{named.name}.vectors")
 
     def _views(self, number: int, clips: pa.Table) -> np.ndarray:
         views = whole_views(clips)
         for name in self.stage.before:
-            crops = self.stage.shelf.crops(number, name)
+            crops = self.stage.store.crops(number, name)
             views = views if crops is None else intersect(views, crops)
         return views
 
     def _resolved(self, named: NamedFilter, scores: np.ndarray) -> NamedFilter:
-        numbers = resolve(named.filter, scores)
+        numbers = percentile_values(named.filter, scores)
         for field, quantile in quantiles_of(named.filter).items():
             if field in numbers:
                 log.info("%s.%s: %s is %.6g", named.name, field, quantile, numbers[field])
@@ -237,15 +256,15 @@ class _Run:
 class _Results:
     """The tables of the slices, counted as they go by."""
 
-    def __init__(self, results: Iterable[tuple[Chosen, Tally]]) -> None:
+    def __init__(self, results: Iterable[tuple[SelectionRows, FunnelCounts]]) -> None:
         self._results = results
         self._unfit = 0
         self._why_unfit = ""
-        self.tally: Tally | None = None
+        self.counts: FunnelCounts | None = None
 
     def __iter__(self) -> Iterator[pa.Table]:
         for chosen, counts in self._results:
-            self.tally = counts if self.tally is None else self.tally + counts
+            self.counts = counts if self.counts is None else self.counts + counts
             self._unfit += chosen.unfit
             self._why_unfit = self._why_unfit or chosen.why_unfit
             yield chosen.table

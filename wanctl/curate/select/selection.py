@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wanctl.curate.select.balance import apply, weights_of
+from wanctl.curate.select.balance import apply_factors, combined_weights
 from wanctl.curate.select.columns import Verdicts
 from wanctl.curate.select.deciding import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION
-from wanctl.video.decode import frames_at_many
+from wanctl.video.decode import num_frames_at_many
 
 _pc: Any = pc  # its functions are unknown to type checkers
 
@@ -46,7 +46,7 @@ class SelectRules:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectionRows:
     """Rows of a selection.
 
     Attributes:
@@ -65,27 +65,27 @@ def verdicts_with_crop(decisions: Decisions, rules: SelectRules) -> dict[str, Ve
     return {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
 
 
-def choose(
+def build_rows(
     decisions: Decisions,
     verdicts: Mapping[str, Verdicts],
     rules: SelectRules,
-    factors: tuple[str, Mapping[str | None, float]] | None = None,
-) -> Chosen:
+    balance_factors: tuple[str, Mapping[str | None, float]] | None = None,
+) -> SelectionRows:
     """Rows of a selection, one per clip.
 
     Args:
         decisions: the clips after the last filter.
         verdicts: of `verdicts_with_crop`.
         rules: what is decided beyond the filters.
-        factors: (filter, label -> what the weights of its clips are multiplied with).
+        balance_factors: (filter, label -> what the weights of its clips are multiplied with).
     """
     count = decisions.clips.num_rows
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
     buckets = _Buckets(decisions, rules)
     left, top, width, height = decisions.views.T
-    weight = weights_of(verdicts, count)
-    if factors:
-        weight = apply(weight, verdicts[factors[0]].label, factors[1])
+    weight = combined_weights(verdicts, count)
+    if balance_factors:
+        weight = apply_factors(weight, verdicts[balance_factors[0]].label, balance_factors[1])
     table = pa.table(
         {
             "id": decisions.clips["id"],
@@ -104,7 +104,7 @@ def choose(
         schema=SELECTION,
     )
     unfit = np.flatnonzero(kept & (buckets.index < 0))
-    return Chosen(table, len(unfit), buckets.why_none(int(unfit[0])) if len(unfit) else "")
+    return SelectionRows(table, len(unfit), buckets.why_unfit(int(unfit[0])) if len(unfit) else "")
 
 
 def _crop_verdicts(decisions: Decisions, allowed: float) -> Verdicts:
@@ -183,7 +183,7 @@ class _Buckets:
         self._rules = rules
         clips = decisions.clips
         seconds = clips["end_s"].to_numpy() - clips["start_s"].to_numpy()
-        self._frames = frames_at_many(rules.clip_fps, seconds)
+        self._frames = num_frames_at_many(rules.clip_fps, seconds)
         self._sizes = decisions.views[:, 2:]
         # frames count only by which buckets they suffice for
         lengths = np.unique([bucket.frames for bucket in rules.buckets])
@@ -211,6 +211,6 @@ class _Buckets:
             pa.string()
         )
 
-    def why_none(self, row: int) -> str:
+    def why_unfit(self, row: int) -> str:
         width, height = self._sizes[row].tolist()
         return why_no_bucket(self._rules.buckets, int(self._frames[row]), height, width)

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.curate.select.columns import Verdicts
-from wanctl.curate.select.deciding import Reasons, joined
+from wanctl.curate.select.deciding import Reasons, concat_verdicts
 
 _CROP = ("crop_x", "crop_y", "crop_w", "crop_h")
 
 
 @dataclass(frozen=True)
-class Shelf:
+class VerdictStore:
     """A folder with a file for each slice and filter."""
 
     folder: Path
@@ -44,11 +44,11 @@ class Shelf:
 
     def get_all(self, numbers: Sequence[int], name: str) -> Verdicts:
         """A filter's verdicts on several slices, one after the other, without reasons."""
-        return joined([self._verdicts(number, name, _UNTOLD) for number in numbers])
+        return concat_verdicts([self._verdicts(number, name, _NO_REASONS) for number in numbers])
 
     def crops(self, number: int, name: str) -> np.ndarray | None:
         """(N, 4) a filter's crops on a slice; None where it asks for none."""
-        return self._verdicts(number, name, _UNTOLD).crops
+        return self._verdicts(number, name, _NO_REASONS).crops
 
     def _verdicts(self, number: int, name: str, why: Reasons) -> Verdicts:
         table = self._read(number, f"{name}.verdicts")
@@ -79,18 +79,18 @@ class Shelf:
         return self.folder / f"{number:05d}.{kind}.arrow"
 
 
-class Shelved(Mapping[str, Verdicts]):
+class StoredVerdicts(Mapping[str, Verdicts]):
     """The verdicts of earlier filters on the whole set, each read when it is asked for."""
 
-    def __init__(self, shelf: Shelf, numbers: Sequence[int], names: Sequence[str]) -> None:
-        self._shelf = shelf
+    def __init__(self, store: VerdictStore, numbers: Sequence[int], names: Sequence[str]) -> None:
+        self._store = store
         self._numbers = numbers
         self._names = names
 
     def __getitem__(self, name: str) -> Verdicts:
         if name not in self._names:
             raise KeyError(name)
-        return self._shelf.get_all(self._numbers, name)
+        return self._store.get_all(self._numbers, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -99,7 +99,7 @@ class Shelved(Mapping[str, Verdicts]):
         return len(self._names)
 
 
-_UNTOLD = Reasons.of(np.zeros(0, dtype=np.int64), [])
+_NO_REASONS = Reasons.of(np.zeros(0, dtype=np.int64), [])
 
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:

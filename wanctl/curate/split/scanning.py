@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from wanctl.curate.context import Site, aside
+from wanctl.curate.context import RunContext, quarantine_row
 from wanctl.curate.split.shots import Detector, DetectorSettings
 from wanctl.curate.split.split import SplitRules, make_clips
 from wanctl.log import Bar
@@ -32,24 +32,26 @@ class Splitter:
     max_fps: float
 
 
-def split_parts(site: Site, parts: Sequence[tuple[str, Sequence[str]]], splitter: Splitter) -> int:
+def split_parts(
+    context: RunContext, parts: Sequence[tuple[str, Sequence[str]]], splitter: Splitter
+) -> int:
     """Write `clips/` and `quarantine/` for every part that lacks them.
 
     Args:
-        site: where to.
+        context: where to write, and the worker processes.
         parts: (part, its sources) each.
         splitter: how.
 
     Returns:
         The number of parts that an earlier run had finished.
     """
-    todo = [_Part(site, *part, splitter) for part in parts if not _has(site, part[0])]
+    todo = [_Part(context, *part, splitter) for part in parts if not _has(context, part[0])]
     files = [(part, index) for part in todo for index in range(len(part.sources))]
-    bar = site.watch.board.bar(len(files), "scan footage")
+    bar = context.reporter.progress_display.bar(len(files), "scan footage")
     tasks = ((part.sources[index], splitter.max_fps) for part, index in files)
     # as they are done: a film must not hold up the clips behind it
-    results = site.pool.map(
-        scan_source, tasks, limit_s=lambda source, _: site.limit_s(source), ordered=False
+    results = context.pool.map(
+        scan_source, tasks, limit_s=lambda source, _: context.limit_s(source), ordered=False
     )
     for number, result in results:
         part, index = files[number]
@@ -57,21 +59,23 @@ def split_parts(site: Site, parts: Sequence[tuple[str, Sequence[str]]], splitter
     return len(parts) - len(todo)
 
 
-def _has(site: Site, part: str) -> bool:
-    return site.dataset.has_part("clips", part)
+def _has(context: RunContext, part: str) -> bool:
+    return context.dataset.has_part("clips", part)
 
 
 class _Part:
     """The files of one part on their way to the clips table."""
 
-    def __init__(self, site: Site, part: str, sources: Sequence[str], splitter: Splitter) -> None:
+    def __init__(
+        self, context: RunContext, part: str, sources: Sequence[str], splitter: Splitter
+    ) -> None:
         self.sources = sources
-        self._site = site
+        self._context = context
         self._part = part
         self._splitter = splitter
         self._hashes: dict[int, str] = {}
         self._clips: dict[int, Rows] = {}
-        self._aside: dict[int, Rows] = {}
+        self._quarantine: dict[int, Rows] = {}
         self._started: float | None = None
 
     def take(self, index: int, result: "tuple[Scan, float] | Failure", bar: Bar) -> None:
@@ -80,8 +84,10 @@ class _Part:
         source = self.sources[index]
         if isinstance(result, Failure):
             self._clips[index] = []
-            self._aside[index] = [aside(source, Failure("scan", result.kind, result.message))]
-            self._site.watch.timings.count("scan", 0.0, failed=True)
+            self._quarantine[index] = [
+                quarantine_row(source, Failure("scan", result.kind, result.message))
+            ]
+            self._context.reporter.timings.count("scan", 0.0, failed=True)
         else:
             self._split(index, *result)
         bar.advance(note=PurePath(source).name)
@@ -90,34 +96,34 @@ class _Part:
 
     def _split(self, index: int, scanned: Scan, cpu_s: float) -> None:
         source, seconds = self.sources[index], scanned.info.duration_s
-        timings = self._site.watch.timings
+        timings = self._context.reporter.timings
         timings.count("scan", seconds, cpu_s=cpu_s)
         with timings.timed("shots"):
             transitions = self._splitter.detect(scanned.strip, self._splitter.settings)
             split = make_clips(scanned, source, transitions, self._splitter.rules)
         timings.count("shots", seconds)
         self._hashes[index] = scanned.info.content_hash
-        self._clips[index], self._aside[index] = split.rows, []
+        self._clips[index], self._quarantine[index] = split.rows, []
         if split.short_s or not split.rows:
             few = f"{len(split.short_s)}, together {sum(split.short_s):.2f} s"
             why = f"shots under {self._splitter.rules.min_clip_s:g} s make no clip: {few}"
             kind = "short shots" if split.rows else "no clips"
-            self._aside[index] = [_row(source, "split", kind, why)]
+            self._quarantine[index] = [_row(source, "split", kind, why)]
 
     def _write(self) -> None:
-        self._set_twins_aside()
+        self._drop_duplicate_files()
         order = range(len(self.sources))
         clips = [row for index in order for row in self._clips[index]]
-        set_aside = [row for index in order for row in self._aside[index]]
-        self._site.dataset.write_part("quarantine", self._part, set_aside)
-        self._site.dataset.write_part("clips", self._part, clips)
-        self._site.watch.aside(set_aside)
+        quarantine = [row for index in order for row in self._quarantine[index]]
+        self._context.dataset.write_part("quarantine", self._part, quarantine)
+        self._context.dataset.write_part("clips", self._part, clips)
+        self._context.reporter.record_quarantine(quarantine)
         seconds = time.monotonic() - (self._started or 0.0)
-        counts = {"items": len(clips), "failures": len(set_aside)}
-        self._site.watch.unit("split", self._part, **counts, seconds=seconds)
-        self._site.watch.timings.save()
+        counts = {"items": len(clips), "failures": len(quarantine)}
+        self._context.reporter.unit_done("split", self._part, **counts, seconds=seconds)
+        self._context.reporter.timings.save()
 
-    def _set_twins_aside(self) -> None:
+    def _drop_duplicate_files(self) -> None:
         """Of files with the same bytes, the first one in the order of the part stays."""
         first: dict[str, str] = {}
         for index, source in enumerate(self.sources):
@@ -128,7 +134,7 @@ class _Part:
             if original != source:
                 why = f"same content as {original}"
                 self._clips[index] = []
-                self._aside[index] = [_row(source, "scan", "duplicate", why)]
+                self._quarantine[index] = [_row(source, "scan", "duplicate", why)]
 
 
 def _row(source: str, stage: str, kind: str, error: str) -> dict[str, Any]:

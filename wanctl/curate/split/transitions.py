@@ -39,7 +39,7 @@ def from_heads(cuts: np.ndarray, spans: np.ndarray, threshold: float) -> list[Tr
     return _grow(sorted([*runs(cuts > threshold), *slow]), spans > threshold)
 
 
-def settled(strip: np.ndarray, found: Sequence[Transition]) -> list[Transition]:
+def clean_transitions(strip: np.ndarray, found: Sequence[Transition]) -> list[Transition]:
     """Without flashes, and fades through black in one piece.
 
     Args:

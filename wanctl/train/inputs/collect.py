@@ -1,12 +1,13 @@
 """From a data set directory to the footage of one training run.
 
-Every kept clip either serves a bucket or is named with the reason why not: nothing is dropped in
-silence. Clips are exported once per frame size into `DATASET/training/` and read from there.
+Every kept clip either serves a bucket or is logged with the reason why not. Clips are exported once
+per frame size into `DATASET/training/` and read from there.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wanctl.data.buckets import (
@@ -17,11 +18,18 @@ from wanctl.data.buckets import (
     why_no_bucket,
 )
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.export import ClipFile, ExportFormat, export_clips
+from wanctl.data.export import (
+    ExportFormat,
+    crop_of,
+    export_clips,
+    frames_of,
+    kept_clips,
+    plan_clip,
+)
 from wanctl.errors import UserError
 from wanctl.log import log, progress
+from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.clipset import ClipSet, TrainingClip
-from wanctl.video.decode import frames_at
 from wanctl.video.worker_pool import DecodePool
 
 # Near lossless: the VAE should learn footage, not the artefacts of a second encoding.
@@ -35,7 +43,7 @@ class ClipsError(UserError):
 
 @dataclass(frozen=True)
 class TrainingDataOptions:
-    """What a run asks of a data set.
+    """Which clips of a data set a run trains on, and at which sizes.
 
     Attributes:
         selection: name of the selection.
@@ -56,9 +64,10 @@ class TrainingDataOptions:
 
 def collect_clips(
     dataset: DatasetDir,
-    wanted: TrainingDataOptions,
+    options: TrainingDataOptions,
     *,
     pool: DecodePool,
+    processes: Processes,
     command_options: str,
     only: Iterable[str] | None = None,
 ) -> ClipSet:
@@ -66,8 +75,9 @@ def collect_clips(
 
     Args:
         dataset: with a selection.
-        wanted: selection, shapes, frame rate.
+        options: selection, shapes, frame rate.
         pool: decodes the footage.
+        processes: of the run; each exports its share of the clips.
         command_options: options every printed command needs, e.g. `--recipe tiny`.
         only: leave all other clips out (those without a caption, say).
 
@@ -75,26 +85,26 @@ def collect_clips(
         ClipsError: no clip was kept, or none serves a bucket.
         DatasetError: there is no such selection.
     """
-    rows = _kept(dataset, wanted.selection, command_options)
+    rows = _kept(dataset, options.selection, command_options)
     if only is not None:
         allowed = set(only)
         rows = [row for row in rows if row["id"] in allowed]
-    serving, served = _serving(rows, wanted)
+    serving, ids_by_size = _serving(rows, options)
     if not serving:
         raise ClipsError(
             f"{dataset.path}: none of the {len(rows)} clips serves a bucket (reasons above); "
             "add a smaller or shorter bucket to the recipe"
         )
-    files = _export(dataset, wanted, served, pool)
-    members = [_member(row, wanted, files) for row in serving]
-    members = [member for member in members if member is not None]
-    if not members:
+    exported = _export(dataset, options, ids_by_size, pool, processes)
+    clips = [_training_clip(row, dataset, options, exported) for row in serving]
+    clips = [clip for clip in clips if clip is not None]
+    if not clips:
         raise ClipsError(f"{dataset.path}: no clip could be exported (reasons above)")
-    held = holdout([m.id for m in members], [m.footage for m in members], wanted.holdout)
-    clips = ClipSet(members, held, wanted.buckets, wanted.seed, wanted.windows_per_clip)
-    for line in clips.describe():
+    held_out = holdout([c.id for c in clips], [c.footage for c in clips], options.holdout)
+    clip_set = ClipSet(clips, held_out, options.buckets, options.seed, options.windows_per_clip)
+    for line in clip_set.describe():
         log.info(line)
-    return clips
+    return clip_set
 
 
 def _kept(dataset: DatasetDir, selection: str, command_options: str) -> list[dict[str, Any]]:
@@ -104,12 +114,11 @@ def _kept(dataset: DatasetDir, selection: str, command_options: str) -> list[dic
             f"{dataset.path}: no selection named {selection!r}; "
             f"`wanctl data select {command_options}` makes it"
         )
-    verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
-    rows = dataset.clips().to_pylist()
-    kept = [{**row, **verdicts[row["id"]]} for row in rows if row["id"] in verdicts]
+    kept = kept_clips(dataset, selection)
     if not kept:
+        count = dataset.clips(["id"]).num_rows
         raise ClipsError(
-            f"{dataset.path}: selection {selection!r} keeps none of {len(rows)} clips; look at "
+            f"{dataset.path}: selection {selection!r} keeps none of {count} clips; look at "
             f"report.html there, loosen a filter, then `wanctl data select {command_options}`"
         )
     return kept
@@ -117,74 +126,95 @@ def _kept(dataset: DatasetDir, selection: str, command_options: str) -> list[dic
 
 def _shape(row: Mapping[str, Any], fps: float) -> ClipShape:
     """Frames at the training rate and pixels after the crop."""
-    tick_s = row["time_base_num"] / row["time_base_den"]
-    frames = frames_at(fps, (row["end_pts"] - row["start_pts"]) * tick_s)
-    cropped = bool(row["crop_w"])
-    height = row["crop_h"] if cropped else row["height"]
-    width = row["crop_w"] if cropped else row["width"]
+    crop = crop_of(row)
+    height, width = (crop.height, crop.width) if crop else (row["height"], row["width"])
     weight = 1.0 if row["weight"] is None else row["weight"]
-    return ClipShape(frames, height, width, weight)
+    return ClipShape(frames_of(row, fps), height, width, weight)
 
 
 def _serving(
-    rows: Sequence[dict[str, Any]], wanted: TrainingDataOptions
+    rows: Sequence[dict[str, Any]], options: TrainingDataOptions
 ) -> tuple[list[dict[str, Any]], dict[tuple[int, int], list[str]]]:
-    """Rows that serve a bucket, and the clip ids per frame size; names the others."""
+    """Rows that serve a bucket, and the clip ids per frame size; logs why the others serve none."""
     serving, reasons = [], []
-    served: dict[tuple[int, int], list[str]] = {}
+    ids_by_size: dict[tuple[int, int], list[str]] = {}
     for row in rows:
-        shape = _shape(row, wanted.fps)
-        size = (shape.num_frames, shape.height, shape.width)
-        indices = clip_buckets(wanted.buckets, *size)
-        if not indices:
-            reasons.append(f"{row['id']}: {why_no_bucket(wanted.buckets, *size)}")
+        shape = _shape(row, options.fps)
+        if not (sizes := _sizes(options, shape)):
+            why = why_no_bucket(options.buckets, shape.num_frames, shape.height, shape.width)
+            reasons.append(f"{row['id']}: {why}")
             continue
         serving.append(row)
-        for height, width in {(wanted.buckets[i].height, wanted.buckets[i].width) for i in indices}:
-            served.setdefault((height, width), []).append(row["id"])
+        for size in sizes:
+            ids_by_size.setdefault(size, []).append(row["id"])
     for reason in reasons[:REASONS_SHOWN]:
         log.warning("clip %s", reason)
     if reasons:
         log.warning("%d of %d clips serve no bucket", len(reasons), len(rows))
-    return serving, served
+    return serving, ids_by_size
+
+
+def _sizes(options: TrainingDataOptions, shape: ClipShape) -> set[tuple[int, int]]:
+    """(height, width) of the buckets that a clip serves."""
+    indices = clip_buckets(options.buckets, shape.num_frames, shape.height, shape.width)
+    return {(options.buckets[i].height, options.buckets[i].width) for i in indices}
 
 
 def _export(
     dataset: DatasetDir,
-    wanted: TrainingDataOptions,
-    served: Mapping[tuple[int, int], Sequence[str]],
+    options: TrainingDataOptions,
+    ids_by_size: Mapping[tuple[int, int], Sequence[str]],
     pool: DecodePool,
-) -> dict[tuple[int, int], dict[str, ClipFile]]:
-    """Files by frame size and clip id."""
-    files = {}  # one folder per size, so that another run with this size finds them done
-    with progress(sum(map(len, served.values())), "clips to training size") as bar:
-        for (height, width), ids in sorted(served.items()):
-            form = ExportFormat(wanted.fps, height, width, crf=TRAINING_CRF)
-            folder = dataset.path / "training" / f"{wanted.fps:g}fps-{width}x{height}"
-            exported = export_clips(
-                dataset, wanted.selection, folder, form=form, pool=pool, ids=ids, progress=bar
+    processes: Processes,
+) -> dict[tuple[int, int], set[str]]:
+    """Export each clip at each of its frame sizes; returns the ids that exist by size."""
+    exported = {}
+    with progress(sum(map(len, ids_by_size.values())), "clips to training size") as bar:
+        for size, ids in sorted(ids_by_size.items()):
+            files = export_clips(
+                dataset,
+                options.selection,
+                _folder(dataset, options, size),
+                form=_form(options, size),
+                pool=pool,
+                ids=processes.share(ids),
+                progress=bar,
             )
-            files[height, width] = {file.id: file for file in exported}
-    return files
+            exported[size] = set(processes.gather(file.id for file in files))
+    return exported
 
 
-def _member(
+def _folder(dataset: DatasetDir, options: TrainingDataOptions, size: tuple[int, int]) -> Path:
+    """One folder per size, so that another run with this size finds its files done."""
+    height, width = size
+    return dataset.path / "training" / f"{options.fps:g}fps-{width}x{height}"
+
+
+def _form(options: TrainingDataOptions, size: tuple[int, int]) -> ExportFormat:
+    return ExportFormat(options.fps, *size, crf=TRAINING_CRF)
+
+
+def _training_clip(
     row: Mapping[str, Any],
-    wanted: TrainingDataOptions,
-    files: Mapping[tuple[int, int], Mapping[str, ClipFile]],
+    dataset: DatasetDir,
+    options: TrainingDataOptions,
+    exported: Mapping[tuple[int, int], set[str]],
 ) -> TrainingClip | None:
     """A clip with its files; None where one of them could not be made."""
-    shape = _shape(row, wanted.fps)
-    indices = clip_buckets(wanted.buckets, shape.num_frames, shape.height, shape.width)
-    sizes = {(wanted.buckets[i].height, wanted.buckets[i].width) for i in indices}
-    if any(row["id"] not in files[size] for size in sizes):
+    shape = _shape(row, options.fps)
+    sizes = _sizes(options, shape)
+    if any(row["id"] not in exported[size] for size in sizes):
         return None
+    plans = {
+        size: plan_clip(row, _folder(dataset, options, size), _form(options, size))
+        for size in sizes
+    }
     crop = [row[f"crop_{side}"] for side in "xywh"]
-    pixels = hashlib.sha256(repr((crop, wanted.fps, TRAINING_CRF)).encode()).hexdigest()[:8]
+    pixels = hashlib.sha256(repr((crop, options.fps, TRAINING_CRF)).encode()).hexdigest()[:8]
     return TrainingClip(
         id=row["id"],
         footage=row["source"],
         shape=shape,
-        files={size: files[size][row["id"]] for size in sizes},
+        files={size: plan.file for size, plan in plans.items()},
         pixels=pixels,
     )

@@ -7,7 +7,7 @@ that is killed loses at most the shard it was filling.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import trim_text
+from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 
 # More pixels than this are encoded piece by piece; 81x480x832 at once takes over 30 GB.
@@ -38,25 +39,31 @@ class LatentStore:
         self.vae = vae
         self.key = f"{name}@{vae_hash(vae)}"
         self._cache = LatentCache(folder, self.key)
-        self._resident = TensorCache(self._cache.get)
+        self._in_memory = TensorCache(self._cache.get)
 
-    def encode(self, footage: Footage, windows: Iterable[ClipWindow], device: torch.device) -> None:
-        """Encode the windows that are not there yet."""
+    def encode(self, footage: Footage, windows: Iterable[ClipWindow], processes: Processes) -> None:
+        """Encode the windows that the cache lacks; each process of the run encodes its share."""
         by_key = {cache_key(window.key): window for window in windows}
-        missing = self._cache.missing(by_key)
-        if not missing:
-            return
-        log.info("encoding %d of %d windows with VAE %s", len(missing), len(by_key), self.key)
-        self.vae.to(device)
-        with progress(len(missing), "video to latents") as bar, self._cache:
-            for key in missing:
-                self._cache.put(key, encode_window(self.vae, footage, by_key[key], device))
-                bar.advance()
-        self.vae.to("cpu")
+        missing = self._cache.missing(processes.share(by_key))
+        if missing:
+            log.info("encoding %d of %d windows with VAE %s", len(missing), len(by_key), self.key)
+            self._encode(footage, {key: by_key[key] for key in missing}, processes.device)
+        processes.wait()
+        self._cache.refresh()
 
     def get(self, window: ClipWindow) -> Tensor:
         """(C, T, Y, X) fp32 normalised latents of an encoded window."""
-        return self._resident.get(cache_key(window.key))
+        return self._in_memory.get(cache_key(window.key))
+
+    def _encode(
+        self, footage: Footage, missing: Mapping[str, ClipWindow], device: torch.device
+    ) -> None:
+        self.vae.to(device)
+        with progress(len(missing), "video to latents") as bar, self._cache:
+            for key, window in missing.items():
+                self._cache.put(key, encode_window(self.vae, footage, window, device))
+                bar.advance()
+        self.vae.to("cpu")
 
 
 @torch.no_grad()
@@ -77,7 +84,7 @@ class TextStore:
 
     Args:
         folder: `DATASET/text`.
-        encoder: used by `encode` and then let go.
+        encoder: used by `encode` and then freed.
     """
 
     def __init__(self, folder: Path, encoder: TextEncoder) -> None:
@@ -85,12 +92,15 @@ class TextStore:
         self.dim = encoder.dim
         self._encoder: TextEncoder | None = encoder
         self._cache = LatentCache(folder, self.key)
-        self._resident = TensorCache(self._cache.get)
+        self._in_memory = TensorCache(self._cache.get)
 
-    def encode(self, prompts: Iterable[str]) -> None:
-        """Embed the prompts that are not there yet, then drop the encoder: it may be 11 GB."""
+    def encode(self, prompts: Iterable[str], processes: Processes) -> None:
+        """Embed the prompts that the cache lacks, then free the encoder: it may be 11 GB.
+
+        Each process of the run embeds its share.
+        """
         by_key = {cache_key(clean_prompt(prompt)): prompt for prompt in prompts}
-        missing = self._cache.missing(by_key)
+        missing = self._cache.missing(processes.share(by_key))
         if missing and self._encoder is not None:
             with progress(len(missing), "captions to embeddings") as bar, self._cache:
                 for key in missing:
@@ -98,30 +108,32 @@ class TextStore:
                     self._cache.put(key, trim_text(embedding))
                     bar.advance()
         self._encoder = None
+        processes.wait()
+        self._cache.refresh()
 
     def get(self, prompt: str) -> Tensor:
         """(tokens, E) fp32 embedding of an encoded prompt."""
-        return self._resident.get(cache_key(clean_prompt(prompt)))
+        return self._in_memory.get(cache_key(clean_prompt(prompt)))
 
 
 class TensorCache:
-    """Remembers what `load` gave, up to 1 GiB; safe to use from two threads."""
+    """Keeps loaded tensors in memory, up to 1 GiB; safe to use from two threads."""
 
     def __init__(self, load: Callable[[str], Tensor], limit_bytes: int = RESIDENT_BYTES) -> None:
         self._load = load
         self._left_bytes = limit_bytes
-        self._known: dict[str, Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Tensor:
         """The tensor of this key."""
         with self._lock:
-            if key in self._known:
-                return self._known[key]
+            if key in self._tensors:
+                return self._tensors[key]
             tensor = self._load(key)
             if tensor.nbytes <= self._left_bytes:
                 self._left_bytes -= tensor.nbytes
-                self._known[key] = tensor
+                self._tensors[key] = tensor
             return tensor
 
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from wanctl.curate.api import FilterUnavailableError
-from wanctl.curate.context import Limits, Watch
-from wanctl.curate.engines.local import Job, work
+from wanctl.curate.context import Limits, Reporter
+from wanctl.curate.engines.local import CurationJob, work
 from wanctl.curate.measure.timing import Timings
 from wanctl.curate.registry import NamedFilter, measured_units
 from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
 from wanctl.curate.split.split import SplitRules
 from wanctl.data.dataset import DatasetDir
-from wanctl.log import EventLog, board
+from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
 
@@ -150,10 +150,10 @@ def run(footage, tmp_path):
         rules = Splitter(DETECTORS["none"], DetectorSettings(), SplitRules(0, 0.1, 0.4), 30)
         named = [NamedFilter(name, each) for name, each in filters.items()]
         limits = Limits(2, 20, 4 * 2**30, batch_clips=batch_clips)
-        job = Job(rules, tuple(measured_units(named)), limits)
-        with board() as bars:
-            watch = Watch(Timings(dataset.path), EventLog(tmp_path / "log.jsonl"), bars)
-            work(dataset, job, parts, watch)
+        job = CurationJob(rules, tuple(measured_units(named)), limits)
+        with progress_display() as bars:
+            reporter = Reporter(Timings(dataset.path), EventLog(tmp_path / "log.jsonl"), bars)
+            work(dataset, job, parts, reporter)
         return dataset
 
     return measure

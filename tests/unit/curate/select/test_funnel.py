@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wanctl.curate.select.funnel import tally
+from wanctl.curate.select.funnel import count_funnel
 
 SCORE = np.arange(100.0)
 
@@ -13,7 +13,7 @@ def counted(parts=1, *, keep=None, bound=50.0):
     keeps = {"a": SCORE < 50 if keep is None else keep, "b": np.arange(100) % 2 == 0}
     pieces = np.array_split(np.arange(100), parts)
     tallies = [
-        tally(
+        count_funnel(
             {n: k[rows] for n, k in keeps.items()}, {"a": SCORE[rows], "b": None}, {"a": (bound,)}
         )
         for rows in pieces

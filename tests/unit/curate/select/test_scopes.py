@@ -6,7 +6,7 @@ import pytest
 from wanctl.curate.api import Embedder, Filter, Verdict, Verdicts, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import Balance
-from wanctl.curate.select.select import SelectRules, resolved, select
+from wanctl.curate.select.select import SelectRules, resolve_percentiles, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.recipe.schema import Bucket
@@ -125,7 +125,7 @@ def test_a_percentile_is_that_of_all_scores(tmp_path):
     assert done.filters[0].filter.limit == 3.0
     assert [row["kept"] for row in rows_of(dataset)] == [True, False, True, True, False]
     assert rows_of(dataset)[1]["reasons"] == ["level: level 5, allowed 3"]
-    again = resolved([level], dataset.read("selections/default", ["scores"]))
+    again = resolve_percentiles([level], dataset.read("selections/default", ["scores"]))
     assert again[0].filter.limit == 3.0
 
 

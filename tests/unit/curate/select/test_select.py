@@ -2,7 +2,7 @@ import pytest
 
 from wanctl.curate.api import Box, Filter, FilterUnavailableError, Verdict, threshold
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.select import SelectRules, measured, select
+from wanctl.curate.select.select import SelectRules, filters_with_evidence, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.errors import UserError
@@ -93,7 +93,7 @@ def test_deciding_asks_only_for_what_was_measured(tmp_path):
 
     loud, lost = NamedFilter("loud", Elsewhere()), NamedFilter("lost", Other(optional=True))
     dataset = dataset_with(tmp_path, [0.1], loud.table)
-    assert measured(dataset, [loud, lost]) == [loud]
+    assert filters_with_evidence(dataset, [loud, lost]) == [loud]
 
 
 def test_a_clip_that_a_filter_could_not_measure_is_dropped_with_its_error(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from wanctl.curate.split import shots
 from wanctl.curate.split.shots import DETECTORS, DetectorError, DetectorSettings
-from wanctl.curate.split.transitions import Transition, from_heads, settled
+from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 
 
 def scenes(lengths, *, dissolve=0, seed=0):
@@ -81,7 +81,7 @@ def test_a_flash_is_no_cut_and_a_cut_beside_one_stays():
     bright = strip.copy()
     bright[12:15] = np.minimum(255, bright[12:15].astype(int) + 90)
     cuts = [Transition(11, 11), Transition(14, 14), Transition(29, 29)]
-    assert settled(bright, cuts) == [Transition(29, 29)]
+    assert clean_transitions(bright, cuts) == [Transition(29, 29)]
     assert DETECTORS["adaptive"](bright, DetectorSettings()) == [Transition(29, 29)]
 
 
@@ -89,9 +89,9 @@ def test_a_fade_through_black_is_one_transition():
     strip = scenes([30, 30]).astype(float)
     strip[20:41] *= np.abs(np.linspace(-1, 1, 21))[:, None, None, None]
     halves = [Transition(20, 26), Transition(34, 40)]
-    assert settled(strip.astype(np.uint8), halves) == [Transition(20, 40)]
+    assert clean_transitions(strip.astype(np.uint8), halves) == [Transition(20, 40)]
     lit = scenes([20, 20, 20])
-    assert settled(lit, [Transition(19, 19), Transition(39, 39)]) == [
+    assert clean_transitions(lit, [Transition(19, 19), Transition(39, 39)]) == [
         Transition(19, 19),
         Transition(39, 39),
     ]
@@ -113,10 +113,10 @@ def test_bars_are_cut_off_and_a_dark_scene_is_no_bar():
     strip = scenes([20, 20])
     boxed = np.zeros_like(strip)
     boxed[:, :, 8:40] = strip[:, :, 8:40]
-    bare = shots.without_bars(boxed)
+    bare = shots.crop_bars(boxed)
     assert bare.shape == strip.shape
     assert bare.std(axis=0).min() > 0
-    assert shots.without_bars(strip) is strip
+    assert shots.crop_bars(strip) is strip
     fading = strip // 2
     fading[:20] = 0
-    assert shots.without_bars(fading) is fading
+    assert shots.crop_bars(fading) is fading

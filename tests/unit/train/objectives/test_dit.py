@@ -8,6 +8,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.schema import TimestepsSection
 from wanctl.tasks.table import get_task
+from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
@@ -21,6 +22,7 @@ from wanctl.train.objectives.dit import (
 from wanctl.train.rng import MicrobatchIndex
 
 CPU = torch.device("cpu")
+PROCESSES = Processes(CPU)
 VAE_SHAPE = VAEShape(
     dim=8, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1,
     latent_mean=(0.0,) * 4, latent_std=(0.1,) * 4,
@@ -55,10 +57,12 @@ def make(memory_footage, tmp_path):
         torch.manual_seed(0)
         clips = memory_footage(**footage)
         latents = LatentStore(tmp_path / "latents", WanVAE(VAE_SHAPE).eval(), "toy")
-        latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], CPU)
+        latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], PROCESSES)
         texts = TextStore(tmp_path / "text", LetterEncoder())
         captions = captions or {str(clip): [f"clip {clip}"] for clip in range(3)}
-        texts.encode(["", "a prompt", "worse", *(t for v in captions.values() for t in v)])
+        texts.encode(
+            ["", "a prompt", "worse", *(t for v in captions.values() for t in v)], PROCESSES
+        )
         shape = clips.shape
         preview = PreviewOptions(
             ("a prompt",), "worse", (4, (shape.frames + 3) // 4, 4, 4), 2, 3.0, 2.0, "euler", 8.0
@@ -131,9 +135,9 @@ def test_what_is_encoded_is_never_encoded_again(memory_footage, tmp_path):
     clips, vae, encoder = memory_footage(), WanVAE(VAE_SHAPE), LetterEncoder()
     for _ in range(2):
         store = LatentStore(tmp_path / "latents", vae, "toy")
-        store.encode(clips, clips.training_windows(), CPU)
+        store.encode(clips, clips.training_windows(), PROCESSES)
         texts = TextStore(tmp_path / "text", encoder)
-        texts.encode(["a  prompt", "a prompt", ""])
+        texts.encode(["a  prompt", "a prompt", ""], PROCESSES)
     assert clips.reads == len(clips.training_windows())
     assert encoder.asked == ["a prompt", ""]
     assert texts.get("a prompt ").shape == (3, 6)
