@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there: written aside, flushed, then renamed."""
+"""Files that are complete or absent: written to a temporary, flushed to disk, then renamed."""
 
 import errno
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wanctl.errors import UserError
 
-# what another machine left on shared storage can only be told from its work by its age
+# a temporary of another machine on shared storage counts as abandoned by its age alone
 _STALE_S = 24 * 3600
 _TEMP = re.compile(
     r"^\.(?P<name>.+)\.tmp-(?:(?P<host>[0-9a-f]{6})-)?(?P<pid>\d+)-[0-9a-f]{8}(?P<suffix>\.\w+)?$"
@@ -32,12 +32,12 @@ _WHY = {
 
 
 class WriteError(UserError):
-    """A file could not be written; the line says which and why."""
+    """A file could not be written; the message says which and why."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """A temporary path beside `path` that is renamed to it when the block ends without an error.
 
     The file and its folder are flushed to disk before and after the rename, so that a power cut
     leaves the old file or the new one. The temporary keeps `path`'s suffix, because muxers and
@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, read-only or forbidden; the temporary is removed.
     """
-    temp = _aside(path)
+    temp = _temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temp
@@ -66,13 +66,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
-    """The one-line form of a failed write."""
+    """A WriteError whose one line names the file and the reason."""
     why = _WHY.get(error.errno or 0, error.strerror or str(error))
     return WriteError(f"{path}: cannot write: {why}")
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Delete temporaries of processes that are gone; returns how many."""
+    """Delete temporaries of processes that have ended; returns their number."""
     removed = 0
     for path in folder.rglob(".*.tmp-*"):
         match = _TEMP.match(path.name)
@@ -87,8 +87,8 @@ def remove_leftovers(folder: Path) -> int:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """A folder beside `path` for what is needed while it is made; gone when the block ends."""
-    folder = _aside(path)
+    """A temporary folder beside `path`, deleted when the block ends."""
+    folder = _temporary_path(path)
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -99,7 +99,7 @@ def scratch(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _aside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     mark = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f".{path.name}.tmp-{mark}{path.suffix}")
 

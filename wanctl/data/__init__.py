@@ -1,1 +1,4 @@
-"""Footage, the data set directory, and what training reads from them."""
+"""The data set directory: its tables, clips, captions, exports, caches and locks.
+
+Start with `dataset.py`, which says what lies where; `schemas.py` lists the columns of every table.
+"""

@@ -1,7 +1,7 @@
-"""Which training shape a clip is good for, and what each training step draws.
+"""Which training shapes a clip can fill, and which windows each training step samples.
 
-Everything here is a pure function of its arguments: step k of a resumed run draws what step k of
-an uninterrupted one draws, without any saved state.
+Everything here is a pure function of its arguments: step k of a resumed run samples what step k
+of an uninterrupted one samples, without any saved state.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ class BucketLike(Protocol):
 
 @dataclass(frozen=True)
 class ClipShape:
-    """What the plan must know of a clip.
+    """Size and weight of a clip, as the plan of batches needs them.
 
     Attributes:
         num_frames: at the frame rate of training.
         height: pixels, after cropping.
         width: pixels, after cropping.
-        weight: relative chance to be drawn within its bucket.
+        weight: relative probability to be sampled within its bucket.
     """
 
     num_frames: int
@@ -48,7 +48,7 @@ class ClipShape:
 
 
 class PlannedWindow(NamedTuple):
-    """A run of frames: `bucket.frames` of them from `start` on."""
+    """`bucket.frames` frames of a clip from `start` on; `clip` is its index in the plan."""
 
     clip: int
     start: int
@@ -56,11 +56,11 @@ class PlannedWindow(NamedTuple):
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """What one micro-step draws.
+    """Bucket and windows of one micro-batch.
 
     Attributes:
         index: of the bucket in the plan's list.
-        bucket: the shape.
+        bucket: the training shape.
         windows: one per sample.
     """
 
@@ -77,7 +77,7 @@ def bucket_name(bucket: BucketLike) -> str:
 def clip_buckets(
     buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
 ) -> list[int]:
-    """Indices of the buckets a clip serves: for every frame count the best shape that it fills.
+    """Indices of the buckets a clip serves: for each frame count the best shape that it can fill.
 
     A clip fills a shape when it has the frames and covers height and width without being
     enlarged. The best shape is the one that crops least away, then the largest.
@@ -102,7 +102,7 @@ def clip_bucket(
 
 
 def why_no_bucket(buckets: Sequence[BucketLike], num_frames: int, height: int, width: int) -> str:
-    """Why a clip serves no bucket: the number it has and the least that is needed."""
+    """Why a clip serves no bucket: the size it has and the smallest that is needed."""
     shortest = min(bucket.frames for bucket in buckets)
     if num_frames < shortest:
         return f"{num_frames} frames, the shortest bucket needs {shortest}"
@@ -115,10 +115,10 @@ def why_no_bucket(buckets: Sequence[BucketLike], num_frames: int, height: int, w
 
 
 class BatchPlan:
-    """What every micro-step of a run draws, as a function of (seed, step, micro).
+    """Batches of a run, as a function of (seed, step, micro).
 
     Args:
-        buckets: the shapes; those that no clip fills are never drawn.
+        buckets: the shapes; those that no clip can fill are never sampled.
         clips: the training clips.
         seed: of the run.
 
@@ -142,14 +142,14 @@ class BatchPlan:
                     self.members[index].append(number)
         if not any(self.members):
             raise ValueError("no clip serves any bucket")
-        # where no bucket may be drawn at first, the earliest one is
+        # Where no bucket may be sampled at first, the earliest one is.
         served = [b.from_step for b, m in zip(buckets, self.members, strict=True) if m]
         self._first_step = min(served)
 
     def batch(self, step: int, micro: int = 0) -> PlannedBatch:
-        """The bucket, clips and window starts of one micro-step.
+        """The bucket, clips and window starts of one micro-batch.
 
-        A clip comes at most once in a batch where the bucket has enough of them.
+        A clip occurs at most once in a batch if the bucket has enough clips.
         """
         random = np.random.Generator(
             np.random.Philox(np.random.SeedSequence((self._seed, step, micro)))
@@ -190,7 +190,7 @@ def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:
 
 
 def holdout(ids: Sequence[str], sources: Sequence[str], share: float) -> list[bool]:
-    """Which clips are held out of training.
+    """Choose the clips that are held out of training.
 
     The choice depends on the clip's id alone, so it stays when the set grows; but a source does
     not lose its last clip, and at least one clip is held out where `share` is positive and some

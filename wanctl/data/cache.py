@@ -1,7 +1,7 @@
-"""Latents and text embeddings computed once, kept under the name of what made them.
+"""Latents and text embeddings computed once, stored under a key that names their inputs.
 
-Shards are safetensors files of bounded size, named by the keys they hold and written whole, so
-several processes may write at once and a killed run loses at most one shard of work.
+Shards are safetensors files of bounded size, named by the keys they hold and renamed into place
+when complete, so several processes may write at once and a killed run loses at most one shard.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class CacheError(UserError):
 
 
 def cache_key(*parts: object) -> str:
-    """Twenty-four hex digits naming a tensor by everything it was made from."""
+    """24 hex digits of a hash over everything that a tensor was computed from."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -35,7 +35,7 @@ class LatentCache:
 
     Args:
         folder: `DATASET/latents` or `DATASET/text`.
-        key: what made the tensors: `NAME@HASH`.
+        key: the network that computed the tensors: `NAME@HASH`.
         shard_bytes: a shard is written when it holds this much.
     """
 
@@ -61,11 +61,11 @@ class LatentCache:
         return len(self._pending.keys() | self._where.keys())
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """The keys that are yet to be made, in the given order, each once."""
+        """The keys that are not in the cache, in the order of `keys`, each once."""
         return [key for key in dict.fromkeys(keys) if key not in self]
 
     def put(self, key: str, tensor: torch.Tensor) -> None:
-        """Keep a tensor with its dtype; it is on disk after the shard is full or `flush`."""
+        """Store a tensor with its dtype; it is on disk after its shard is full or after `flush`."""
         self._pending[key] = tensor.detach().cpu().contiguous()
         if sum(t.nbytes for t in self._pending.values()) >= self._shard_bytes:
             self.flush()
@@ -74,8 +74,8 @@ class LatentCache:
         """The tensor that was put under `key`, with its dtype, on the CPU.
 
         Raises:
-            KeyError: there is none.
-            CacheError: its shard is damaged; the shard is deleted, to be made again.
+            KeyError: there is no such key.
+            CacheError: its shard is damaged; the shard is deleted, to be computed again.
         """
         if key in self._pending:
             return self._pending[key]
@@ -85,10 +85,10 @@ class LatentCache:
             if (shard := self._open.get(path)) is None:
                 shard = self._open[path] = safe_open(path, framework="pt")
             tensor = shard.get_tensor(key)
-            sound = (shard.metadata() or {}).get(key) == _checksum(tensor)
+            intact = (shard.metadata() or {}).get(key) == _checksum(tensor)
         except (SafetensorError, OSError):
-            sound, tensor = False, torch.empty(0)
-        if not sound:
+            intact, tensor = False, torch.empty(0)
+        if not intact:
             self._drop(path)
             raise CacheError(f"{path}: damaged and deleted; run the same command again")
         return tensor
@@ -101,7 +101,7 @@ class LatentCache:
                 self._index(path)
 
     def flush(self) -> None:
-        """Write what is pending as one shard."""
+        """Write the pending tensors as one shard."""
         if not self._pending:
             return
         names = hashlib.sha256("\n".join(sorted(self._pending)).encode()).hexdigest()[:16]
@@ -118,7 +118,7 @@ class LatentCache:
             with safe_open(path, framework="pt") as shard:
                 self._where.update(dict.fromkeys(shard.keys(), path))
         except (SafetensorError, OSError):
-            log.warning("%s: damaged; its tensors are made again", path)
+            log.warning("%s: damaged; its tensors are computed again", path)
             path.unlink(missing_ok=True)
 
     def _drop(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The data card: what a data set is made of, for people (README.md) and programs (datacard.json).
 
-It hangs on the data and the recipe alone, so that equal data sets have equal cards: no dates.
+It depends on the data and the recipe alone, so that equal data sets have equal cards: no dates.
 """
 
 import json
@@ -64,10 +64,10 @@ def write_card(folder: Path, card: Card) -> None:
 
 def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str, Any]]:
     """Backend, key, captioned clips and captions of every caption table, for kept clips."""
-    found = []
+    counts = []
     for table in dataset.tables("captions"):
         ids = [each for each in dataset.read(table, ["id"])["id"].to_pylist() if each in kept]
-        found.append(
+        counts.append(
             {
                 "backend": name_of(table),
                 "key": table.partition("@")[2],
@@ -75,7 +75,7 @@ def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str,
                 "captions": len(ids),
             }
         )
-    return found
+    return counts
 
 
 def refresh_captions(dataset: DatasetDir, kept: Collection[str]) -> None:
@@ -134,8 +134,8 @@ def _page(card: Card) -> str:
 
 
 def _licences(models: Mapping[str, str]) -> str:
-    told = "; ".join(f"{name}: {licence}" for name, licence in models.items())
-    return f" ({told})" if told else ""
+    text = "; ".join(f"{name}: {licence}" for name, licence in models.items())
+    return f" ({text})" if text else ""
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,16 +9,16 @@ import numpy as np
 from wanctl.data.export import ClipFile
 from wanctl.video.stream import VideoError
 
-# an open reader holds a file and one decoder's pictures
+# an open reader holds a file and one decoder's frames
 _OPEN_READERS = 16
 
 
 class ClipReader:
     """Reads windows of frames from files that `export_clips` made.
 
-    decord is quick at this, and unsafe on raw footage: it may hang on a container that promises
-    more frames than it holds, and it replaces corrupt frames in silence. Exported files have
-    neither fault; their frame count is checked all the same when they are opened.
+    decord is fast at this, and unsafe on raw footage: it may hang on a container that declares more
+    frames than it holds, and it replaces corrupt frames without an error. Exported files have
+    neither fault; their frame count is still checked when they are opened.
 
     Args:
         files: the exported clips.
@@ -32,16 +32,16 @@ class ClipReader:
         return len(self._files)
 
     def read(self, index: int, start: int, frames: int) -> np.ndarray:
-        """A run of frames of one clip, (frames, H, W, 3) uint8 RGB.
+        """Consecutive frames of one clip, (frames, H, W, 3) uint8 RGB.
 
         Raises:
-            VideoError: the file is gone, has another frame count than it was exported with, or
+            VideoError: the file is missing, has another frame count than it was exported with, or
                 is too short.
         """
         file = self._files[index]
         if start < 0 or start + frames > file.num_frames:
             raise VideoError(
-                f"{file.path}: frames {start}..{start + frames} asked for, it has {file.num_frames}"
+                f"{file.path}: frames {start}..{start + frames} requested, it has {file.num_frames}"
             )
         reader = self._reader(index)
         return reader.get_batch(range(start, start + frames)).asnumpy()

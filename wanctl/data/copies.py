@@ -25,12 +25,12 @@ def shared_content(parts: Iterable[tuple[str, pa.Table]]) -> dict[str, set[str |
 
 
 def fresh_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.ndarray | None:
-    """The rows whose clip is not among `known`, which takes them in; None for all rows.
+    """Rows whose clip is not in `known`; their ids are added to it. None stands for all rows.
 
     Args:
         table: columns `id` and `content_hash` of one part.
         shared: contents that have copies somewhere.
-        known: ids met in earlier parts.
+        known: ids of earlier parts.
     """
     names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
     fresh = np.ones(len(names), dtype=bool)
@@ -42,18 +42,18 @@ def fresh_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.
 
 
 def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:
-    """The distinct rows of columns of coded text."""
+    """Distinct rows of dictionary-coded text columns."""
     columns = [table[name].unify_dictionaries() for name in table.column_names]
     chunks = zip(*(column.chunks for column in columns), strict=True)
     return {pair for each in chunks for pair in _distinct(each)}
 
 
 def _distinct(columns: Sequence[Any]) -> list[tuple[str | None, ...]]:
-    # the code after the last one stands for null
+    # the index after the last one stands for null
     texts = [[*column.dictionary.to_pylist(), None] for column in columns]
     sizes = [len(each) for each in texts]
     codes = [column.indices.fill_null(len(column.dictionary)).to_numpy() for column in columns]
-    # hashing one number per row is much quicker than sorting rows
+    # hashing one number per row is much faster than sorting rows
     rows = pa.array(np.ravel_multi_index(codes, sizes)).unique().to_numpy()
     picks = zip(*(each.tolist() for each in np.unravel_index(rows, sizes)), strict=True)
     return [tuple(text[code] for text, code in zip(texts, row, strict=True)) for row in picks]

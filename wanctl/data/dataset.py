@@ -1,16 +1,18 @@
-"""The data set directory: which file lies where, and how tables are read and written.
+"""The data set directory: its files, and how tables are read and written.
 
     DATASET/
-      dataset.json                          format version, sources and their parts, recipe
+      dataset.json                          format version, sources and their parts, recipe, order
+                                            of tables (see table_order.py)
       clips/part-00000.parquet              one row per clip
       evidence/NAME@HASH/part-*.parquet     raw measurements
       captions/NAME@HASH/, embeddings/NAME@HASH/
       selections/NAME.parquet               verdicts
-      quarantine/part-*.parquet             what could not be read, and why
-      latents/, text/                       caches of training (see cache.py)
+      quarantine/part-*.parquet             files and clips that could not be read, and why
+      latents/, text/, training/            caches and exports of training (see cache.py, export.py)
 
-A unit of work is done when its part file exists. Parts are written aside and renamed, and equal
-rows give equal bytes, so that a run that was killed and started again ends with the same files.
+A unit of work is done when its part file exists. Parts are written to a temporary file and renamed,
+and equal rows give equal bytes, so that a run that was killed and started again ends with the same
+files.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ import pyarrow.parquet as pq
 
 from wanctl.atomic import remove_leftovers, write_error
 from wanctl.data.copies import fresh_rows, shared_content
-from wanctl.data.description import DatasetError, begin, is_known, load, save
+from wanctl.data.description import DatasetError, is_known, load, load_or_create, save
 from wanctl.data.lock import lock_alone, lock_description, lock_shard
 from wanctl.data.rowgroups import write_rows
 from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
@@ -35,12 +37,12 @@ Rows = pa.Table | Sequence[Mapping[str, Any]]
 
 
 def clip_id(content_hash: str, start_pts: int, end_pts: int) -> str:
-    """Sixteen hex digits naming a span of a source by what it holds, not by where it lies."""
+    """16 hex digits naming a span of a source by its content, not by its path."""
     return hashlib.sha256(f"{content_hash}:{start_pts}:{end_pts}".encode()).hexdigest()[:16]
 
 
 class DatasetDir:
-    """One data set directory. Make it with `create_or_open` or `open`.
+    """One data set directory, from `create_or_open` or `open`.
 
     Attributes:
         path: the directory.
@@ -61,7 +63,7 @@ class DatasetDir:
         Args:
             path: the directory.
             recipe: the resolved recipe as YAML text; recorded in dataset.json.
-            share: (index, count) of several processes that work here at once; None: alone.
+            share: (index, count) of several processes that work here at once; None: one process.
 
         Raises:
             LockedError: another process writes there.
@@ -75,7 +77,7 @@ class DatasetDir:
         release = lock_shard(path, *share) if share else lock_alone(path)
         try:
             with lock_description(path):
-                dataset = cls(path, begin(path, recipe))
+                dataset = cls(path, load_or_create(path, recipe))
         except BaseException:
             release()
             raise
@@ -115,9 +117,9 @@ class DatasetDir:
     def assign_sources(
         self, files: Sequence[SourceFile], per_part: int
     ) -> list[tuple[str, list[str]]]:
-        """Give every source file a part of `clips/` and record it in dataset.json.
+        """Assign every source file to a part of `clips/` and record it in dataset.json.
 
-        A known source keeps its part for ever; new ones are appended in new parts, so that a
+        A known source keeps its part; new ones are appended in new parts, so that a
         part never changes once it is written. Processes that work here at once and list the same
         files get the same parts.
 
@@ -142,8 +144,8 @@ class DatasetDir:
                     for index, record in enumerate(fresh)
                 ]
                 save(self.path, self._description)
-        wanted = {file.uri for file in files}
-        return [each for each in self.source_parts() if not wanted.isdisjoint(each[1])]
+        uris = {file.uri for file in files}
+        return [each for each in self.source_parts() if not uris.isdisjoint(each[1])]
 
     def source_parts(self) -> list[tuple[str, list[str]]]:
         """(part name, its sources) for all parts."""
@@ -155,7 +157,7 @@ class DatasetDir:
     def clips(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Every clip once, in the order of the parts.
 
-        Parts hang not on each other, so a file that was copied has its clips in each part that
+        Parts do not depend on each other, so a file that was copied has its clips in each part that
         holds a copy; the first one counts.
         """
         return pa.concat_tables(
@@ -163,7 +165,7 @@ class DatasetDir:
         )
 
     def clips_by_part(self, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-        """The same part by part: (part, the clips that are first met there)."""
+        """Every clip once, part by part: (part, clips that no earlier part holds)."""
         for part, rows in self.first_rows():
             table = self.read("clips", columns, parts=[part])
             yield part, table if rows is None else table.take(rows)
@@ -177,20 +179,20 @@ class DatasetDir:
         )
 
     def first_rows(self) -> list[tuple[str, np.ndarray | None]]:
-        """Per part, the rows whose clip no earlier row has; None where it is all of them."""
+        """Per part, the rows whose clip no earlier row has; None stands for all rows."""
         parts, coded = self.parts("clips"), ["content_hash", "source"]
         shared = shared_content(
             (part, self.read("clips", coded, parts=[part], coded=coded)) for part in parts
         )
         known: set[str] = set()
-        found: list[tuple[str, np.ndarray | None]] = []
+        rows: list[tuple[str, np.ndarray | None]] = []
         for part in parts:
             first = None
             if part in shared:
                 table = self.read("clips", ["id", "content_hash"], parts=[part])
                 first = fresh_rows(table, shared[part], known)
-            found.append((part, first))
-        return found
+            rows.append((part, first))
+        return rows
 
     def count(self, table: str, part: str) -> int:
         """Rows of a part, from its footer."""
@@ -203,9 +205,9 @@ class DatasetDir:
     def same_ids(self, part: str, *tables: str) -> bool:
         """Whether a part holds the same clips in the same order in several tables.
 
-        Told from the footers: as many rows, and the same first and last id by name, in every row
-        group. All tables are written in the order of the clips, so that only clips which could
-        not be measured make a difference.
+        The footers decide: as many rows, and the same first and last id by name, in every row
+        group. All tables are written in the order of the clips, so that only clips which could not be
+        measured make a difference.
         """
         return len({self._id_ranges(table, part) for table in tables}) == 1
 
@@ -236,7 +238,7 @@ class DatasetDir:
     def write_part(
         self, table: str, part: str, rows: Rows, *, schema: pa.Schema | None = None
     ) -> None:
-        """Write a part whole, in place of an older one. Equal rows give equal bytes.
+        """Write a complete part, replacing an older one. Equal rows give equal bytes.
 
         Args:
             table: `clips`, `quarantine`, `evidence/NAME@HASH`, `captions/NAME@HASH`,
@@ -250,7 +252,7 @@ class DatasetDir:
         write_rows(self._file(table, part), arrow.schema, [arrow])
 
     def write_selection(self, name: str, tables: Iterable[pa.Table]) -> int:
-        """Write a selection whole, from tables that come one after the other.
+        """Write a complete selection from tables that come one after the other.
 
         Returns:
             The number of rows.
@@ -273,8 +275,8 @@ class DatasetDir:
             table: name of the table.
             columns: only these.
             parts: only these parts.
-            coded: texts among them that come as codes into a dictionary of each part, which takes
-                less memory where they repeat.
+            coded: text columns among them that are returned dictionary-encoded, which takes less
+                memory where values repeat.
 
         Raises:
             DatasetError: a part is damaged; says which file to delete.

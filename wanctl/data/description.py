@@ -17,8 +17,8 @@ class DatasetError(UserError):
     """The data set directory is missing, damaged, in use, or of another version."""
 
 
-def begin(path: Path, recipe: str) -> dict[str, Any]:
-    """The description of a data set that is there or is made now."""
+def load_or_create(path: Path, recipe: str) -> dict[str, Any]:
+    """The description of an existing data set, or of a new one, which is written."""
     if (path / FILE).exists():
         description = load(path)
     elif any(not _is_ours(child.name) for child in path.iterdir()):
@@ -35,16 +35,16 @@ def begin(path: Path, recipe: str) -> dict[str, Any]:
 
 
 def save(path: Path, description: Mapping[str, Any]) -> None:
-    """Write the description in place of the older one."""
+    """Replace the description on disk."""
     text = json.dumps(description, indent=1, ensure_ascii=False)
     write_bytes(path / FILE, text.encode())
 
 
 def is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a source is in the description.
+    """Whether a source is recorded in the description.
 
     Raises:
-        DatasetError: it is, and has changed since.
+        DatasetError: it is recorded with another size or modification time.
     """
     old = known.get(file.uri)
     if old is not None and (old["size"], old["mtime_ns"]) != (file.size, file.mtime_ns):
@@ -56,7 +56,7 @@ def is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The description of the data set at `path`.
+    """Read the description of the data set at `path`.
 
     Raises:
         DatasetError: it is damaged, or of another version.
@@ -64,14 +64,14 @@ def load(path: Path) -> dict[str, Any]:
     file = path / FILE
     try:
         description = json.loads(file.read_bytes())
-        found = description["format"]
+        version = description["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"{file}: not a data set description ({error}); restore it or curate into a new folder"
         ) from error
-    if found != FORMAT:
+    if version != FORMAT:
         raise DatasetError(
-            f"{file}: format {found}, but this wanctl reads format {FORMAT}; "
+            f"{file}: format {version}, but this wanctl reads format {FORMAT}; "
             "use the wanctl that made it or curate again"
         )
     return description

@@ -44,7 +44,7 @@ class ClipFile:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """What exported files look like.
+    """Frame rate, size and quality of exported files.
 
     Attributes:
         fps: resampled to this.
@@ -55,15 +55,15 @@ class ExportFormat:
     """
 
     fps: float
-    height: int | None = None
-    width: int | None = None
-    crf: int = 16
-    whole_latents: bool = False
+    height: int | None
+    width: int | None
+    crf: int
+    whole_latents: bool
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One file to write; sent to a worker."""
+    """One file to write; it is sent to a worker."""
 
     id: str
     source: str
@@ -77,7 +77,7 @@ class ClipPlan:
 
     @property
     def key(self) -> str:
-        """Everything that decides the file's pixels, as kept in its metadata."""
+        """Everything that decides the file's pixels, as stored in its metadata."""
         form = self.form
         return json.dumps(
             [self.id, self.crop, form.fps, self.height, self.width, form.crf, self.num_frames]
@@ -85,7 +85,7 @@ class ClipPlan:
 
     @property
     def file(self) -> ClipFile:
-        """The file as it will be."""
+        """The file that the plan writes."""
         return ClipFile(self.id, self.path, self.num_frames, self.height, self.width, self.form.fps)
 
 
@@ -111,7 +111,7 @@ def export_clips(
         form: frame rate, size and quality.
         pool: worker processes that decode.
         ids: only these clips.
-        progress: moved on by one per clip.
+        progress: advanced by one per clip.
 
     Raises:
         DatasetError: there is no such selection.
@@ -119,8 +119,8 @@ def export_clips(
     """
     clips = kept_clips(dataset, selection)
     if ids is not None:
-        wanted = set(ids)
-        clips = [clip for clip in clips if clip["id"] in wanted]
+        requested = set(ids)
+        clips = [clip for clip in clips if clip["id"] in requested]
     plans = [plan_clip(clip, folder, form) for clip in clips]
     cut = cut_clips(plans, pool, progress, index=ExportIndex(folder))
     return [plan.file for plan, why in cut if not why]
@@ -154,7 +154,7 @@ def kept_ids(dataset: DatasetDir, selection: str) -> list[str]:
 
 
 def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:
-    """What will be written of a row of `kept_clips`."""
+    """Plan the file of one row of `kept_clips`."""
     crop = crop_of(clip)
     width, height = (crop.width, crop.height) if crop else (clip["width"], clip["height"])
     count = frames_of(clip, form.fps)
@@ -172,7 +172,7 @@ def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> Clip
 
 
 def crop_of(clip: Mapping[str, Any]) -> Box | None:
-    """The crop that a selection's row asks for."""
+    """The crop of a row of a selection; None where it has none."""
     if not clip["crop_w"]:
         return None
     return Box(clip["crop_x"], clip["crop_y"], clip["crop_w"], clip["crop_h"])
@@ -235,7 +235,7 @@ def write_clip(plan: ClipPlan) -> None:
 
 
 def _even_sides(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    # cutting a row loses nothing; the encoder would have to invent one
+    # Yuv420p needs even sides: cutting a row is exact, padding would invent one.
     for frame in frames:
         yield frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
@@ -246,7 +246,7 @@ def _finished(plan: ClipPlan, index: ExportIndex | None) -> bool:
         return listed
     try:
         finished = plan.path.exists() and read_metadata(plan.path).get(_KEY) == plan.key
-    except VideoError:  # something else of that name
+    except VideoError:  # another file of that name
         return False
     if finished and index is not None:
         index.add(plan.id, plan.key, plan.path)

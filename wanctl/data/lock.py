@@ -1,7 +1,7 @@
-"""Who may write to a data set directory: one process, or several that share the work.
+"""Locks of a data set directory: one process writes there, or several that share the work.
 
-Locks are the kernel's (`flock` on small files in the directory): they go away with their process
-however that ends, so that a `kill -9` leaves nothing to clean up. On shared storage they hold
+Locks are the kernel's (`flock` on small files in the directory), which releases them when their
+process ends, so that a `kill -9` leaves nothing to clean up. On shared storage they hold
 between machines where the file system supports it (NFS 4, Lustre with -o flock, GPFS).
 """
 
@@ -24,8 +24,8 @@ class LockedError(UserError):
 def lock_alone(folder: Path) -> Release:
     """Lock `folder` for this process alone; returns the function that releases it.
 
-    A second lock from the same process is granted, because commands may run one after the other
-    in one interpreter.
+    A second lock from the same process is granted, because commands may run one after the other in
+    one interpreter.
 
     Raises:
         LockedError: another process holds it; names its process id.
@@ -49,21 +49,21 @@ def lock_alone(folder: Path) -> Release:
 
 
 def lock_shard(folder: Path, index: int, count: int) -> Release:
-    """Lock one of `count` shares of the work on `folder`; the others may be worked on meanwhile.
+    """Lock one of `count` shards of the work on `folder`; other processes may lock the others.
 
     Raises:
-        LockedError: this share is being worked on, or the work as a whole, or the work in another
-            number of shares.
+        LockedError: another process works on this shard, on all of the folder, or on a shard of
+            another count.
     """
     whole = _try_flock(folder / WHOLE_LOCK, shared=True)
     if whole is None:
         raise LockedError(f"{folder}: in use by a wanctl that works on all of it; wait for it")
     own = f".lock-{index}-of-{count}"
-    for words in _running_shards(folder):
-        if not words.endswith(f"/{count}"):
+    for running in _running_shards(folder):
+        if not running.endswith(f"/{count}"):
             whole()
             raise LockedError(
-                f"{folder}: --shard {index}/{count} while shard {words} is running; split "
+                f"{folder}: --shard {index}/{count} while shard {running} is running; split "
                 "the work into the same number everywhere, or wait"
             )
     share = _try_flock(folder / own, shared=False)
@@ -79,7 +79,7 @@ def lock_shard(folder: Path, index: int, count: int) -> Release:
 
 @contextmanager
 def lock_description(folder: Path) -> Iterator[None]:
-    """Wait for a moment in which no other process changes dataset.json."""
+    """Hold the lock of dataset.json; waits until no other process holds it."""
     lock = _wait_flock(folder / ".lock-description")
     try:
         yield
@@ -88,20 +88,20 @@ def lock_description(folder: Path) -> Iterator[None]:
 
 
 def try_lock(folder: Path, what: str) -> Release | None:
-    """The right to do `what`, which one of several processes does; None where another has it."""
+    """Lock `what`, which one of several processes does; None where another holds it."""
     return _try_flock(folder / f".lock-{what}", shared=False)
 
 
 def _running_shards(folder: Path) -> list[str]:
-    """Which shares other processes hold, as "0/4"."""
-    found = []
+    """Shards that other processes hold, as "0/4"."""
+    running = []
     for file in sorted(folder.glob(".lock-*-of-*")):
         lock = _try_flock(file, shared=False)
         if lock is None:
-            found.append(file.name.removeprefix(".lock-").replace("-of-", "/"))
+            running.append(file.name.removeprefix(".lock-").replace("-of-", "/"))
         else:
             lock()
-    return found
+    return running
 
 
 class _Lock:
@@ -109,7 +109,7 @@ class _Lock:
         self._descriptor = descriptor
 
     def write_owner(self) -> None:
-        """Write this process's id into the file, for the message of those who come too late."""
+        """Write this process's id into the file; the message of a refused process names it."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)

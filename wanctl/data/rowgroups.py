@@ -1,4 +1,4 @@
-"""Parquet files written piece by piece: memory holds one row group, not the table."""
+"""Parquet files written one row group at a time, so that memory never holds the whole table."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from wanctl.atomic import replacing
 
 ROW_GROUP = 65536
-"""Rows that a part holds per row group, however they came."""
+"""Rows per row group, whatever tables they come in."""
 
-# Nothing that hangs on the machine or the moment goes into the file.
+# Nothing that depends on the machine or the time is written into the file.
 _OPTIONS = {
     "compression": "zstd",
     "compression_level": 3,
@@ -29,7 +29,7 @@ def write_rows(
     *,
     coded: Sequence[str] | None = None,
 ) -> int:
-    """Write tables one after the other as one file, whole or not at all.
+    """Write tables one after the other as one file, completely or not at all.
 
     Equal rows give equal bytes, in however many tables they come.
 
@@ -37,7 +37,7 @@ def write_rows(
         path: the file.
         schema: of the file.
         tables: its rows.
-        coded: columns that are looked through for values that repeat; None: all.
+        coded: columns that are dictionary-encoded; None: all.
 
     Returns:
         The number of rows.
@@ -61,7 +61,7 @@ def _writer(path: Path, schema: pa.Schema, coded: Sequence[str] | None) -> pq.Pa
 
 
 def _write_full(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> list[pa.Table]:
-    """Write all full row groups; returns what is left."""
+    """Write all full row groups; returns the tables that remain."""
     if sum(table.num_rows for table in waiting) < ROW_GROUP:
         return waiting
     rows = pa.concat_tables(waiting)

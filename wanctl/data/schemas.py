@@ -1,4 +1,4 @@
-"""The columns of every table in a data set directory, written down once.
+"""The columns of every table in a data set directory.
 
 PTS are integers in the source's time base; seconds are PTS times the time base. Sizes are display
 pixels (rotation applied, pixels square) unless the name says `coded`.
@@ -27,7 +27,7 @@ CLIPS = pa.schema(
         "height": pa.int32(),
         "coded_width": pa.int32(),
         "coded_height": pa.int32(),
-        "rotation": pa.int32(),  # degrees clockwise that bring the stored picture upright
+        "rotation": pa.int32(),  # degrees clockwise that bring the stored frame upright
         "sar_num": pa.int32(),
         "sar_den": pa.int32(),
         "codec": pa.string(),
@@ -38,8 +38,8 @@ CLIPS = pa.schema(
         "bit_rate": pa.float64(),  # of the file's video stream, bits per second
         "transfer": pa.string(),  # transfer curve; "" where the file does not say
         "interlaced": pa.bool_(),  # the file says so
-        "comb_share": pa.float64(),  # of the pictures looked at, those woven of two fields
-        "repeat_share": pa.float64(),  # pictures that show what the one before them shows
+        "comb_share": pa.float64(),  # of the frames examined, those woven of two fields
+        "repeat_share": pa.float64(),  # frames that repeat the one before them
         "frozen_share": pa.float64(),  # of these, the ones in standstills of half a second or more
     }
 )
@@ -55,7 +55,7 @@ SELECTION = pa.schema(
         "crop_w": pa.int32(),
         "crop_h": pa.int32(),
         "weight": pa.float64(),
-        # what filters sort clips into: motion tier, category, group of duplicates
+        # classes that filters assign: motion tier, category, group of duplicates
         "labels": pa.list_(pa.struct({"filter": pa.string(), "label": pa.string()})),
         "bucket": pa.string(),
         "recipe_hash": pa.string(),
@@ -67,8 +67,8 @@ SELECTION_CODED = (
     "crop_h", "weight", "labels.list.element.filter", "labels.list.element.label", "bucket",
     "recipe_hash",
 )  # fmt: skip
-"""Columns whose values repeat. Looking for repeats among ids and scores takes longer than all else
-that writing a selection does."""
+"""Columns that are dictionary-encoded. Encoding ids and scores as well would take longer than the
+rest of writing a selection."""
 
 CAPTIONS = pa.schema(
     {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
@@ -85,7 +85,7 @@ EMBEDDINGS = pa.schema(
 QUARANTINE = pa.schema(
     {
         "source": pa.string(),
-        "clip_id": pa.string(),  # "" when the whole file is set aside
+        "clip_id": pa.string(),  # "" when the whole file is quarantined
         "stage": pa.string(),
         "kind": pa.string(),
         "error": pa.string(),
@@ -123,7 +123,11 @@ def evidence_schema(columns: Mapping[str, str]) -> pa.Schema:
 
 
 def evidence_columns(columns: Mapping[str, str]) -> pa.Schema:
-    """The same without the id."""
+    """Schema of the columns that a filter declares, without the clip's id.
+
+    Raises:
+        ValueError: a type word is unknown.
+    """
     for name, word in columns.items():
         if word not in _COLUMNS:
             raise ValueError(f"evidence column {name!r}: type {word!r} is not one of {[*_COLUMNS]}")
