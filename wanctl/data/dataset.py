@@ -206,8 +206,8 @@ class DatasetDir:
         """Whether a part holds the same clips in the same order in several tables.
 
         The footers decide: as many rows, and the same first and last id by name, in every row
-        group. All tables are written in the order of the clips, so that only clips which could not be
-        measured make a difference.
+        group. All tables are written in the order of the clips, so that only clips which could
+        not be measured make a difference.
         """
         return len({self._id_ranges(table, part) for table in tables}) == 1
 

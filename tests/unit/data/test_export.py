@@ -6,6 +6,7 @@ from wanctl.data import export as export_module
 from wanctl.data.clips import ClipReader
 from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export import ExportFormat, export_clips
+from wanctl.recipe.datasets import ExportSection
 from wanctl.video.encode import read_metadata, write_png, write_video
 from wanctl.video.frames import FrameSpec
 from wanctl.video.probe import read_clip, read_window, scan
@@ -16,6 +17,17 @@ STORY = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
 COLOURS = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 100, 50]], np.uint8
 )
+
+
+@pytest.fixture
+def export_format():
+    """Format of exported files with the recipe's quality, the clip's own size, and some changes."""
+
+    def build(**changes):
+        usual = {"height": None, "width": None, "crf": ExportSection().crf, "whole_latents": False}
+        return ExportFormat(**{**usual, **changes})
+
+    return build
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +91,8 @@ def test_pictures_carry_their_story(tmp_path):
         assert np.array_equal(np.asarray(image), picture)
 
 
-def test_kept_clips_become_files(dataset, pool, tmp_path, video):
-    form = ExportFormat(fps=25, crf=10, whole_latents=True)
+def test_kept_clips_become_files(dataset, pool, tmp_path, video, export_format):
+    form = export_format(fps=25, crf=10, whole_latents=True)
     one, two = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
     assert (one.id, one.num_frames, one.width, one.height) == ("one", 13, 50, 32)
     assert (two.id, two.num_frames, two.width, two.height) == ("two", 9, 96, 64)
@@ -89,11 +101,11 @@ def test_kept_clips_become_files(dataset, pool, tmp_path, video):
     assert np.abs(made.astype(int) - source).mean() < 2
 
 
-def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path):
+def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path, export_format):
     out = tmp_path / "out"
 
     def export(**form):
-        files = export_clips(dataset, "default", out, form=ExportFormat(**form), pool=pool)
+        files = export_clips(dataset, "default", out, form=export_format(**form), pool=pool)
         return [file.path.stat().st_mtime_ns for file in files]
 
     first = export(fps=25, height=32, width=32)
@@ -105,27 +117,27 @@ def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path):
     assert export(fps=12, height=32, width=32)[1] != first[1]
 
 
-def test_a_clip_of_two_parts_is_exported_once(dataset, pool, tmp_path):
+def test_a_clip_of_two_parts_is_exported_once(dataset, pool, tmp_path, export_format):
     dataset.write_part("clips", "part-00001", dataset.read("clips"))
-    form = ExportFormat(fps=25)
+    form = export_format(fps=25)
     files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
     assert [file.id for file in files] == ["one", "two"]
 
 
-def test_a_clip_that_cannot_be_read_is_left_out(dataset, pool, tmp_path):
+def test_a_clip_that_cannot_be_read_is_left_out(dataset, pool, tmp_path, export_format):
     row = {"id": "gone", "source": "/nowhere.mp4", "start_pts": 0, "end_pts": 512}
     row |= {"time_base_num": 1, "time_base_den": 12800, "width": 96, "height": 64}
     dataset.write_part("clips", "part-00001", [row])
     dataset.write_part("selections/all", "", [{"id": i, "kept": True} for i in ("two", "gone")])
-    form = ExportFormat(fps=25, height=32, width=32)
+    form = export_format(fps=25, height=32, width=32)
     files = export_clips(dataset, "all", tmp_path / "out", form=form, pool=pool)
     assert [file.id for file in files] == ["two"]
     with pytest.raises(DatasetError, match=r"no selection named 'best' .there are: all, default."):
         export_clips(dataset, "best", tmp_path / "out", form=form, pool=pool)
 
 
-def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path):
-    form = ExportFormat(fps=25, crf=10)
+def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path, export_format):
+    form = export_format(fps=25, crf=10)
     files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
     reader = ClipReader(files)
     path = files[0].path
@@ -134,12 +146,14 @@ def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path):
     (whole,) = read_clip(path, 0, end, [FrameSpec(fps=1000)], result.info.width, result.info.height)
     assert np.array_equal(reader.read(0, 4, 5), whole.frames[4:9])
     assert np.array_equal(reader.read(0, 0, 13), whole.frames)
-    with pytest.raises(VideoError, match=r"frames 9\.\.14 asked for, it has 13"):
+    with pytest.raises(VideoError, match=r"frames 9\.\.14 requested, it has 13"):
         reader.read(0, 9, 5)
 
 
-def test_finished_files_are_known_without_opening_them(dataset, tmp_path, pool, monkeypatch):
-    form, out = ExportFormat(fps=25, crf=10), tmp_path / "out"
+def test_finished_files_are_known_without_opening_them(
+    dataset, tmp_path, pool, monkeypatch, export_format
+):
+    form, out = export_format(fps=25, crf=10), tmp_path / "out"
 
     def export():
         return export_clips(dataset, "default", out, form=form, pool=pool)
@@ -160,8 +174,8 @@ def test_finished_files_are_known_without_opening_them(dataset, tmp_path, pool, 
     assert [file.path.stat().st_mtime_ns for file in files] == times
 
 
-def test_files_that_were_cut_or_deleted_are_made_again(dataset, tmp_path, pool):
-    form, out = ExportFormat(fps=25, crf=10), tmp_path / "out"
+def test_files_that_were_cut_or_deleted_are_made_again(dataset, tmp_path, pool, export_format):
+    form, out = export_format(fps=25, crf=10), tmp_path / "out"
     one, two = export_clips(dataset, "default", out, form=form, pool=pool)
     with (out / "index.jsonl").open("a") as index:
         index.write('{"id": "one", "key"')  # a run killed in the middle of a line

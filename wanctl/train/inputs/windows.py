@@ -1,4 +1,4 @@
-"""What the objectives need of the training clips: windows of buckets, drawn, listed and read."""
+"""Windows of training clips, and the interface through which objectives sample and read them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -20,7 +20,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipWindow:
-    """Some frames of a clip at a training size.
+    """Consecutive frames of a clip at a training size.
 
     Attributes:
         clip: the clip's id in the data set.
@@ -36,7 +36,7 @@ class ClipWindow:
 
     @property
     def key(self) -> str:
-        """A name for these pixels; the latent cache uses it."""
+        """Name of these frames; keys of the latent cache are made of it."""
         frames, height, width = self.shape
         return f"{self.clip}/{frames}x{height}x{width}/{self.source}/{self.start}"
 
@@ -46,7 +46,7 @@ class Footage(Protocol):
 
     @property
     def held_out(self) -> bool:
-        """Whether some clips are kept from training; `eval_windows` are then theirs."""
+        """Whether some clips are held out of training; `eval_windows` are then theirs."""
         ...
 
     def sample_windows(self, microbatch: MicrobatchIndex) -> list[ClipWindow]:
@@ -71,6 +71,6 @@ def read_video(footage: Footage, window: ClipWindow) -> Tensor:
     return to_video(torch.from_numpy(footage.read(window)))
 
 
-def to_video(pictures: Tensor) -> Tensor:
+def to_video(frames: Tensor) -> Tensor:
     """(..., T, H, W, 3) uint8 -> (..., 3, T, H, W) float32 in [-1, 1]."""
-    return pictures.movedim(-1, -4).to(torch.float32).div(127.5).sub(1)
+    return frames.movedim(-1, -4).to(torch.float32).div(127.5).sub(1)
