@@ -14,8 +14,7 @@ from gpu_meter import BF16, CUDA, added_mb, distance, forget, waiting
 from harness import Arm, compare
 from torch import Tensor
 
-from wanctl.checkpoint.key_tables import to_diffusers
-from wanctl.checkpoint.load import vae_table
+from wanctl.checkpoint.key_tables import to_diffusers, vae_key_table
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 
@@ -73,7 +72,7 @@ def peer_of(
     """diffusers' VAE with these weights."""
     with torch.device(device):
         peer = AutoencoderKLWan(base_dim=shape.dim)
-    names = to_diffusers(weights, vae_table(shape))
+    names = to_diffusers(weights, vae_key_table(shape))
     peer.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
     for parameter in peer.parameters():  # its own `to` warns of things that it does not have
         parameter.data = parameter.data.to(dtype)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.cli.main import main
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel

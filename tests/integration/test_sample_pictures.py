@@ -283,7 +283,8 @@ def test_text_and_image_to_video_keeps_the_first_frame(saved, pictures, tmp_path
 
 def test_both_layouts_of_two_experts_are_found(saved, tmp_path):
     from wanctl.checkpoint.find import find_components
-    from wanctl.checkpoint.load import load_dit, save_dit
+    from wanctl.checkpoint.load import load_dit
+    from wanctl.checkpoint.save import save_dit
 
     _, folder = saved("t2v-a14b")
     parts = find_components(folder)

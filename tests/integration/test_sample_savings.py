@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from wanctl.checkpoint.load import load_vae, save_vae
+from wanctl.checkpoint.load import load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
 from wanctl.data.table_order import record_tables

@@ -47,7 +47,12 @@ def test_both_experts_of_a_model_in_the_hub_cache_are_found(tmp_path, monkeypatc
     snapshot = tmp_path / "models--Wan-AI--Wan2.2-I2V-A14B" / "snapshots" / "abc"
     (snapshot / "high_noise_model").mkdir(parents=True)
     (snapshot / "high_noise_model" / "diffusion_pytorch_model.safetensors").touch()
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
     doctor.examine()
     rows = {row[0]: row[1:] for row in sections(capsys.readouterr().out)["models"]}
-    assert rows["wan2.2-i2v-a14b"] == ["yes", str(snapshot / "high_noise_model")]
+    found, where = rows["wan2.2-i2v-a14b"]
+    assert found == "yes"
+    assert where == f"{snapshot / 'high_noise_model'}, without VAE, text encoder"
     assert rows["wan2.2-t2v-a14b"][0] == "no"
+    assert "hf download Wan-AI/Wan2.2-T2V-A14B" in rows["wan2.2-t2v-a14b"][1]

@@ -24,6 +24,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 # Head width of every published model; tensors do not tell it.
 PUBLISHED_HEAD_DIM = 128
+# Header key under which a single file states its sizes, in the official spelling.
+CONFIG_KEY = "wanctl.config"
 KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
 TI2V_CHANNELS = 48
 PUBLISHED_STATISTICS = {

@@ -1,7 +1,7 @@
-"""Where the parts of a model lie: transformer, VAE, text encoder and tokenizer of one reference.
+"""Find the components of a model: the files of its transformer, VAE, text encoder and tokenizer.
 
-A reference is a folder in the official, the diffusers or our own layout, one weight file, or a hub
-id. Nothing is loaded here.
+A reference is a folder in the official, the diffusers or wanctl's own layout, one weight file, or a
+hub id. No weights are loaded here. A hub id that the user names may be downloaded; nothing else is.
 """
 
 import re
@@ -9,25 +9,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from wanctl.checkpoint.tensor_files import WEIGHT_SUFFIXES, WeightsError, read_config, tensor_names
+from wanctl.checkpoint.tensor_files import (
+    WEIGHT_SUFFIXES,
+    WeightsError,
+    read_config,
+    read_metadata,
+    tensor_names,
+)
+from wanctl.log import log
 
 Layout = Literal["official", "diffusers", "wanctl"]
 
 STEM = "diffusion_pytorch_model"
-SAVED_VARIANTS = ("", ".fp32", ".fp16", ".bf16")  # the widest that is there
+SAVED_VARIANTS = ("", ".fp32", ".fp16", ".bf16")  # widest first
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# Documentation pictures and videos in the published repositories.
+# Documentation images and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
 
 
 @dataclass(frozen=True)
 class Components:
-    """The files of one model; None where the reference holds no such part.
+    """The files of one model; None where the reference holds no such component.
 
     Attributes:
         root: the folder or file.
-        dit: the transformer; of two experts the one for high noise.
-        dit_low: the one for low noise.
+        layout: whose file and folder names it has.
+        dit: files of the transformer; of two experts, of the one for high noise.
+        dit_config: its config.json.
+        vae: files of the VAE.
+        vae_config: its config.json.
+        text_encoder: a folder, or the published file.
+        tokenizer: folder of the text encoder's tokenizer.
+        dit_low: files of the expert for low noise.
+        dit_low_config: its config.json.
         image_encoder: CLIP's vision tower: a folder, or the published file.
     """
 
@@ -45,20 +59,52 @@ class Components:
 
     @property
     def low_expert(self) -> "Components":
-        """The same with the low-noise expert as its transformer."""
+        """These components with the low-noise expert as the transformer."""
         return replace(self, dit=self.dit_low, dit_config=self.dit_low_config)
 
 
 def find_components(ref: str | Path) -> Components:
     """Find what a folder, a weight file or a hub id holds.
 
+    Args:
+        ref: named by the user: a hub id that is not in the local cache is downloaded, and a log
+            line says what is downloaded and where it goes.
+
     Raises:
-        WeightsError: there is nothing of that name, or nothing in it that is known; says where it
-            looked and how to get the weights.
+        WeightsError: there is no such reference, or no known weights in it; says where was searched
+            and how to get the weights.
     """
     path = Path(ref).expanduser()
-    if not path.exists():
-        path = _from_hub(str(ref))
+    return _components_at(path if path.exists() else _snapshot(str(ref)))
+
+
+def cached_components(hub_id: str | None) -> Components | None:
+    """Components of a hub model in the local cache; None where they are not. Never downloads."""
+    if hub_id is None:
+        return None
+    # Half a second that a local model need not pay.
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return _components_at(Path(snapshot_download(hub_id, local_files_only=True)))
+    except (LocalEntryNotFoundError, OSError, WeightsError):
+        return None
+
+
+def saved_step(folder: Path) -> int | None:
+    """Training step in the header of the model saved in `folder`; None where none was finished."""
+    try:
+        files = weight_files(folder)
+        if not files or not (folder / "config.json").exists():
+            return None
+        step = read_metadata(files[-1]).get("step", "")
+    except WeightsError:
+        return None
+    return int(step) if step.isdigit() else None
+
+
+def _components_at(path: Path) -> Components:
     found = _in_file(path) if path.is_file() else _in_folder(path)
     if found is None:
         if _is_lora(path):
@@ -73,15 +119,18 @@ def find_components(ref: str | Path) -> Components:
     return found
 
 
-def _from_hub(ref: str) -> Path:
-    """Local snapshot of a hub model: from the cache if it is there, else downloaded."""
-    looked = f"no file or folder {ref!r} in {Path.cwd()}"
+def _snapshot(ref: str) -> Path:
+    """Local snapshot of a hub model that the user named: from the cache, else downloaded."""
+    searched = f"no file or folder {ref!r} in {Path.cwd()}"
     if not HUB_ID.fullmatch(ref):
-        raise WeightsError(f"weights: {looked}, and it is no hub id (OWNER/NAME)")
-    # Half a second that a local model need not pay.
+        raise WeightsError(f"weights: {searched}, and it is no hub id (OWNER/NAME)")
     from huggingface_hub import constants, snapshot_download  # noqa: PLC0415
 
+    reason = ""
     for local_only in (True, False):
+        if not local_only:
+            log.info("%s: not in the hub cache; downloading it from the hub to %s",
+                     ref, constants.HF_HUB_CACHE)  # fmt: skip
         try:
             return Path(
                 snapshot_download(ref, ignore_patterns=NOT_WEIGHTS, local_files_only=local_only)
@@ -91,14 +140,14 @@ def _from_hub(ref: str) -> Path:
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     raise WeightsError(
-        f"weights: {looked}, not in the hub cache {constants.HF_HUB_CACHE}, and no download "
+        f"weights: {searched}, not in the hub cache {constants.HF_HUB_CACHE}, and no download "
         f"({reason}); get it with `hf download {ref} --local-dir DIR`, then "
         "`--set model.weights=DIR`"
     )
 
 
 def _in_file(path: Path) -> Components | None:
-    """One weight file: which part it is shows in its tensor names."""
+    """One weight file; its tensor names show which component it holds."""
     if path.suffix not in WEIGHT_SUFFIXES:
         return None
     here = Components(path, "official")
@@ -115,7 +164,7 @@ def _in_file(path: Path) -> Components | None:
 
 
 def _is_lora(path: Path) -> bool:
-    """Whether a file, or PEFT's folder, holds changes of a model."""
+    """Whether a file, or a folder of PEFT, holds a LoRA."""
     if path.is_dir():
         return (path / "adapter_config.json").is_file()
     return path.suffix in WEIGHT_SUFFIXES and any(".lora" in name for name in tensor_names(path))
@@ -153,7 +202,7 @@ def _in_folder(folder: Path) -> Components | None:
 
 
 def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components:
-    """A folder with one subfolder per part."""
+    """A folder with one subfolder per component."""
     return Components(
         root=folder,
         layout=layout,
@@ -170,10 +219,12 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components
 
 
 def weight_files(folder: Path, stem: str = STEM) -> tuple[Path, ...] | None:
-    """The shards an index names, or the one file there is; under every name diffusers gives them.
+    """The shards that an index lists, or the single weight file; None where there is neither.
+
+    Every name that diffusers and transformers give these files is known.
 
     Raises:
-        WeightsError: the index is none, or names a file that is not there.
+        WeightsError: the index is not valid, or lists a file that is missing.
     """
     pickled = "pytorch_model" if stem == "model" else stem
     for name, suffix in ((stem, ".safetensors"), (pickled, ".bin")):
@@ -188,7 +239,7 @@ def weight_files(folder: Path, stem: str = STEM) -> tuple[Path, ...] | None:
 
 
 def _indexed(index: Path) -> tuple[Path, ...]:
-    """The files an index names, in order."""
+    """The files that an index lists, in order of their names."""
     places = read_config(index).get("weight_map")
     if not places or not isinstance(places, dict):
         raise WeightsError(f"{index}: no index of shards; need tensor names under `weight_map`")
@@ -202,7 +253,7 @@ def _indexed(index: Path) -> tuple[Path, ...]:
 
 
 def _config(folder: Path, key: str | None = None) -> Path | None:
-    """The folder's config.json, if it is there and has this key."""
+    """The folder's config.json, if it exists and has this key."""
     path = folder / "config.json"
     return path if path.is_file() and (key is None or key in read_config(path)) else None
 

@@ -9,10 +9,15 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
+from wanctl.model.variants import VAEShape
+
 KeyTable = tuple[tuple[str, str], ...]
 
 # Community single files put the transformer below this name.
 COMMUNITY_PREFIX = "model.diffusion_model."
+
+# Some releases of the transformer carry this norm; no code path uses it.
+UNUSED_NORM = "norm_added_q"
 
 _ATTENTION = (
     ("q", "to_q"),
@@ -142,6 +147,22 @@ def vae22_keys(num_levels: int, num_res_blocks: int) -> KeyTable:
                 rows += _below(f"{ours}.{block}", f"{theirs}.resnets.{block}", _RESIDUAL)
             rows += _below(f"{ours}.{count}", f"{theirs}.{resampler}", _RESAMPLE)
     return tuple(rows)
+
+
+def vae_key_table(shape: VAEShape) -> KeyTable:
+    """Rows of a VAE of these sizes."""
+    table = vae22_keys if shape.residual else vae_keys
+    return table(len(shape.dim_mult), shape.num_res_blocks)
+
+
+def vae_key_table_of(names: Iterable[str]) -> KeyTable:
+    """Rows of a VAE in the diffusers layout; the decoder's numbering gives the sizes."""
+    names = list(names)
+    resnets = [n.split(".") for n in names if re.match(r"decoder\.up_blocks\.\d+\.resnets\.", n)]
+    levels = {int(pieces[2]) for pieces in resnets}
+    blocks = max((int(pieces[4]) for pieces in resnets), default=0)
+    nested = any(name.startswith("encoder.down_blocks.0.resnets.") for name in names)
+    return (vae22_keys if nested else vae_keys)(len(levels), blocks)
 
 
 def _vae_ends() -> list[tuple[str, str]]:

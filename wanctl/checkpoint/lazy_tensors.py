@@ -13,12 +13,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from wanctl.atomic import replacing
 from wanctl.checkpoint.tensor_files import (
     PICKLES,
     RUN_BYTES,
     WeightsError,
     load_pth,
-    replacing,
     tensor_shapes,
 )
 from wanctl.log import Bar

@@ -1,61 +1,49 @@
-"""Loading and saving networks: any size, either layout, every tensor accounted for.
+"""Load networks from weight files of any size and layout; every tensor is accounted for.
 
-Models are built on the meta device and filled with tensors mapped from the file.
+A network is built on the meta device and takes its tensors from memory-mapped files.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from wanctl.checkpoint.configs import (
-    dit_config,
+    CONFIG_KEY,
     dit_shape_from_config,
     dit_shape_from_tensors,
-    vae_config,
     vae_shape_from_config,
     vae_shape_from_tensors,
     with_image_branch,
 )
-from wanctl.checkpoint.find import STEM, Components, find_components
+from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.key_tables import (
     DIT_KEYS,
+    UNUSED_NORM,
     KeyTable,
-    to_diffusers,
     to_official,
-    vae22_keys,
-    vae_keys,
+    vae_key_table_of,
     without_prefix,
 )
 from wanctl.checkpoint.lora.apply import Expert, Lora, Loras
 from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import (
-    WEIGHT_SUFFIXES,
     WeightsError,
     check_tensors,
     iterate_tensors,
     read_config,
     read_metadata,
-    shards,
     tensor_shapes,
-    write_config,
-    write_tensors,
 )
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import DiTShape, VAEShape
+from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import quantize, quantized_names, quantized_tensors
 
-SaveLayout = Literal["official", "diffusers"]
-
-# Where a single file says its sizes, in the official spelling, in its header.
-CONFIG_KEY = "wanctl.config"
-# Some releases carry this norm; no code path uses it.
-UNUSED = "norm_added_q"
+Shapes = Mapping[str, tuple[int, ...]]
+NamedTensors = Iterable[tuple[str, Tensor]]
 
 
 def load_dit(
@@ -68,21 +56,21 @@ def load_dit(
     expert: Expert | None = None,
     quantize_to: str | None = None,
 ) -> WanModel:
-    """Build and fill a transformer of whatever size the reference says.
+    """Build a transformer of the stored size and load its weights.
 
     Args:
-        ref: folder, weight file or hub id; or what `find_components` made of one.
+        ref: folder, weight file or hub id; or the `Components` found there.
         device: where the parameters go.
         dtype: of the large matrices; norms, modulation, time embedding and head stay fp32.
         precision: see `WanModel`.
         loras: merged into the weights before these are rounded to `dtype`.
         expert: which of two transformers this is.
-        quantize_to: a kind of quantize.py. Each matrix is put into 8 bits as it is read, so that
-            the whole is in no place in another format.
+        quantize_to: a kind of quantize.py. Each matrix is quantised to 8 bits as it is read, so
+            that the full model is never held in another format.
 
     Raises:
-        WeightsError: no transformer there, its tensors are not those of its config, or a LoRA is
-            of another model.
+        WeightsError: there is no transformer, its tensors do not match its config, or a LoRA
+            belongs to another model.
     """
     components = _components(ref)
     if not components.dit:
@@ -90,29 +78,33 @@ def load_dit(
     names, shapes = _official_names(components.dit, lambda _: DIT_KEYS)
     with torch.device("meta"):
         model = WanModel(_dit_shape(components, shapes), precision)
+    _check_shapes(model, components.dit, shapes)
 
-    in_8_bits = quantized_names(model) if quantize_to else ()
-    # One tensor that stays a view of the file would keep every page read from it in memory.
-    copy = dtype != torch.float32 or quantize_to is not None
-
-    def stored(name: str, value: Tensor) -> dict[str, Tensor]:
-        if quantize_to and name in in_8_bits:
-            return quantized_tensors(name, value, quantize_to)
-        return {name: value.to(torch.float32 if keeps_fp32(name) else dtype, copy=copy)}
-
-    merged = Loras(loras, shapes, expert).merged if loras else None
-    tensors = _read(model, components.dit, names, torch.device(device), stored, merged)
+    quantized = quantized_names(model) if quantize_to else set()
     if quantize_to:
         quantize(model, quantize_to)
-    model.load_state_dict(tensors, strict=True, assign=True)
+    dtypes = {
+        name: tensor.dtype
+        if name in quantized or name.endswith(".scale")
+        else (torch.float32 if keeps_fp32(name) else dtype)
+        for name, tensor in model.state_dict().items()
+    }
+    device = torch.device(device)
+    tensors: NamedTensors = _read(components.dit, names, device)
+    if loras:
+        merged = Loras(loras, shapes, expert).merged
+        tensors = ((name, merged(name, tensor)) for name, tensor in tensors)
+    if quantize_to:
+        tensors = _quantized(tensors, quantized, quantize_to)
+    _fill(model, tensors, dtypes, device, copy=dtype != torch.float32 or bool(quantize_to))
     return model.eval()
 
 
 def read_dit_shape(components: Components) -> DiTShape:
-    """Sizes of a transformer, by its config and the names of its tensors.
+    """Sizes of a transformer, from its config and the shapes of its tensors.
 
     Raises:
-        WeightsError: they do not tell.
+        WeightsError: neither determines the sizes.
     """
     return _dit_shape(components, _official_names(components.dit or (), lambda _: DIT_KEYS)[1])
 
@@ -123,105 +115,44 @@ def load_vae(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> WanVAE:
-    """Build and fill a VAE of whatever size the reference says.
+    """Build a VAE of the stored size and load its weights.
 
     Raises:
-        WeightsError: no VAE there, or its tensors are not those of its config.
+        WeightsError: there is no VAE, or its tensors do not match its config.
     """
     components = _components(ref)
     if not components.vae:
         raise WeightsError(f"{components.root}: holds no VAE")
-    names, shapes = _official_names(components.vae, vae_keys_of)
+    names, shapes = _official_names(components.vae, vae_key_table_of)
     if components.vae_config:
-        shape = vae_shape_from_config(
-            read_config(components.vae_config), str(components.vae_config)
-        )
+        config = read_config(components.vae_config)
+        shape = vae_shape_from_config(config, str(components.vae_config))
     else:
         shape = vae_shape_from_tensors(shapes, str(components.vae[0]))
     with torch.device("meta"):
         vae = WanVAE(shape)
-    copy = dtype != torch.float32  # as in `load_dit`
-
-    def stored(name: str, value: Tensor) -> dict[str, Tensor]:
-        return {name: value.to(dtype, copy=copy)}
-
-    tensors = _read(vae, components.vae, names, torch.device(device), stored)
-    vae.load_state_dict(tensors, strict=True, assign=True)
+    _check_shapes(vae, components.vae, shapes)
+    device = torch.device(device)
+    dtypes = dict.fromkeys(vae.state_dict(), dtype)
+    tensors = _read(components.vae, names, device)
+    _fill(vae, tensors, dtypes, device, copy=dtype != torch.float32)
     return vae.eval()
 
 
-def save_dit(
-    model: WanModel,
-    folder: Path,
-    *,
-    metadata: Mapping[str, str] | None = None,
-    tensors: Mapping[str, Tensor] | None = None,
-    layout: SaveLayout = "official",
-    max_shard_bytes: int | None = None,
-) -> None:
-    """Write config.json and the weights of a transformer.
-
-    Args:
-        model: gives the sizes, and the weights unless `tensors` does.
-        folder: made if it is not there; files of an earlier save are replaced.
-        metadata: goes into every file's header.
-        tensors: other values under the same names, e.g. an average over training.
-        layout: names and config as published, or as diffusers reads them.
-        max_shard_bytes: larger models are split and get an index; None never splits.
-    """
-    tensors = model.state_dict() if tensors is None else tensors
-    names = to_diffusers(tensors, DIT_KEYS) if layout == "diffusers" else None
-    _save(folder, _renamed(tensors, names), metadata or {}, max_shard_bytes)
-    write_config(folder / "config.json", dit_config(model.shape, layout))
-
-
-def save_vae(
-    vae: WanVAE,
-    folder: Path,
-    *,
-    metadata: Mapping[str, str] | None = None,
-    tensors: Mapping[str, Tensor] | None = None,
-    layout: SaveLayout = "official",
-) -> None:
-    """Write config.json and the weights of a VAE; arguments as in `save_dit`."""
-    tensors = vae.state_dict() if tensors is None else tensors
-    names = to_diffusers(tensors, vae_table(vae.shape)) if layout == "diffusers" else None
-    _save(folder, _renamed(tensors, names), metadata or {}, None)
-    write_config(folder / "config.json", vae_config(vae.shape, layout))
-
-
-def _dit_shape(components: Components, shapes: Mapping[str, tuple[int, ...]]) -> DiTShape:
-    """Sizes by the config where there is one; the image branch shows in the tensors alone."""
-    if not components.dit_config:
-        first = (components.dit or (Path(),))[0]
-        said = read_metadata(first).get(CONFIG_KEY) if components.dit else None
-        if not said:
-            return dit_shape_from_tensors(shapes, str(first))
-        return with_image_branch(dit_shape_from_config(json.loads(said), str(first)), shapes)
-    where = str(components.dit_config)
-    return with_image_branch(
-        dit_shape_from_config(read_config(components.dit_config), where), shapes
-    )
+def _dit_shape(components: Components, shapes: Shapes) -> DiTShape:
+    """Sizes from the config where there is one; only the tensors show an image branch."""
+    if components.dit_config:
+        config, where = read_config(components.dit_config), str(components.dit_config)
+        return with_image_branch(dit_shape_from_config(config, where), shapes)
+    first = (components.dit or (Path(),))[0]
+    stored = read_metadata(first).get(CONFIG_KEY) if components.dit else None
+    if not stored:
+        return dit_shape_from_tensors(shapes, str(first))
+    return with_image_branch(dit_shape_from_config(json.loads(stored), str(first)), shapes)
 
 
 def _components(ref: str | Path | Components) -> Components:
     return ref if isinstance(ref, Components) else find_components(ref)
-
-
-def vae_table(shape: VAEShape) -> KeyTable:
-    """The rows that rename a VAE of these sizes."""
-    table = vae22_keys if shape.residual else vae_keys
-    return table(len(shape.dim_mult), shape.num_res_blocks)
-
-
-def vae_keys_of(names: Iterable[str]) -> KeyTable:
-    """The table for a diffusers VAE, whose decoder's numbering tells the sizes."""
-    names = list(names)
-    resnets = [n.split(".") for n in names if re.match(r"decoder\.up_blocks\.\d+\.resnets\.", n)]
-    levels = {int(pieces[2]) for pieces in resnets}
-    blocks = max((int(pieces[4]) for pieces in resnets), default=0)
-    nested = any(name.startswith("encoder.down_blocks.0.resnets.") for name in names)
-    return (vae22_keys if nested else vae_keys)(len(levels), blocks)
 
 
 def _official_names(
@@ -229,77 +160,74 @@ def _official_names(
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Stored name -> official name, and official name -> shape, over all files."""
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
-    plain = without_prefix(n for n in stored if UNUSED not in n and not is_scale_key(n))
-    foreign = any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values())
-    if foreign:
+    plain = without_prefix(n for n in stored if UNUSED_NORM not in n and not is_scale_key(n))
+    if any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values()):
         table = keys(plain.values())
         plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))
     return plain, {official: stored[name] for name, official in plain.items()}
 
 
-def _read(
-    model: nn.Module,
-    files: Sequence[Path],
-    names: Mapping[str, str],
-    device: torch.device,
-    stored: Callable[[str, Tensor], dict[str, Tensor]],
-    merge: Callable[[str, Tensor], Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """The files' tensors for a meta model, after checking every name and shape.
+def _check_shapes(network: nn.Module, files: Sequence[Path], shapes: Shapes) -> None:
+    """Compare the names and shapes in files with those of a network.
+
+    Raises:
+        WeightsError: they differ.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_tensors(shapes, expected, str(files[0]))
+
+
+def _read(files: Sequence[Path], names: Mapping[str, str], device: torch.device) -> NamedTensors:
+    """Yield (official name, tensor on the device) in the files' order, scaled fp8 as fp32.
 
     Args:
-        model: says what there has to be.
-        files: that hold it.
-        names: stored name -> official name.
-        device: where they go.
-        stored: official name and tensor -> what is kept of it.
-        merge: of a tensor before that.
+        files: of one network.
+        names: stored name -> official name; other tensors are skipped.
+        device: where the tensors go; on the CPU they are views of the mapped file.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    every = {n: s for path in files for n, s in tensor_shapes(path).items()}
-    found = {n: s for n, s in every.items() if n in names}
-    scales = read_scales(files, every)
-    check_tensors({names[n]: s for n, s in found.items()}, expected, str(files[0]))
-    tensors: dict[str, Tensor] = {}
+    scales = read_scales(files, [name for path in files for name in tensor_shapes(path)])
     for path in files:
         for name, tensor in iterate_tensors(path):
             if name in names:
-                value = dequantize(name, tensor, scales).to(device)
-                value = merge(names[name], value) if merge else value
-                tensors |= stored(names[name], value)
-    return tensors
+                yield names[name], dequantize(name, tensor, scales).to(device)
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:
-    return {names[name] if names else name: tensor for name, tensor in tensors.items()}
+def _quantized(tensors: NamedTensors, names: Container[str], kind: str) -> NamedTensors:
+    """Replace each named matrix by its 8-bit form and the scales of its rows."""
+    for name, tensor in tensors:
+        if name in names:
+            yield from quantized_tensors(name, tensor, kind).items()
+        else:
+            yield name, tensor
 
 
-def _save(
-    folder: Path,
-    tensors: Mapping[str, Tensor],
-    metadata: Mapping[str, str],
-    max_shard_bytes: int | None,
+def _fill(
+    network: nn.Module,
+    tensors: NamedTensors,
+    dtypes: Mapping[str, torch.dtype],
+    device: torch.device,
+    *,
+    copy: bool,
 ) -> None:
-    """Write one file, or shards and their index; then drop files of an earlier save."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
-    groups = shards(sizes, max_shard_bytes or sum(sizes.values()))
-    index = folder / f"{STEM}.safetensors.index.json"
-    written = [f"{STEM}.safetensors"]
-    if len(groups) > 1:
-        written = [f"{STEM}-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))]
-    for name, group in zip(written, groups, strict=True):
-        # "format" is what transformers and diffusers look for in a header.
-        header = {"format": "pt", **metadata}
-        write_tensors(folder / name, {key: tensors[key] for key in group}, header)
-    if len(groups) > 1:
-        weight_map = {
-            key: name for name, group in zip(written, groups, strict=True) for key in group
-        }
-        total = {"total_size": sum(sizes.values())}
-        write_config(index, {"metadata": total, "weight_map": weight_map})
-    else:
-        index.unlink(missing_ok=True)
-    for path in folder.glob(f"{STEM}*"):
-        if path.suffix in WEIGHT_SUFFIXES and path.name not in written:
-            path.unlink()
+    """Give a network on the meta device its tensors.
+
+    Args:
+        network: on the meta device.
+        tensors: by name; all that the network has.
+        dtypes: of each of them in the network.
+        device: where the tensors are.
+        copy: copy every tensor out of the mapped files. A single view among copies would keep all
+            pages of its file in memory. All copies are allocated before the first tensor is read:
+            what stays, allocated between what goes, leaves holes in glibc's heap (int8: twice the
+            memory of the weights).
+    """
+    state: dict[str, Tensor] = {}
+    if copy:
+        meta = network.state_dict()
+        state = {n: torch.empty(t.shape, dtype=dtypes[n], device=device) for n, t in meta.items()}
+    for name, tensor in tensors:
+        if copy:
+            state[name].copy_(tensor)
+        else:
+            state[name] = tensor.to(dtypes[name])
+    network.load_state_dict(state, strict=True, assign=True)

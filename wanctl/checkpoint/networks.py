@@ -12,14 +12,16 @@ from wanctl.checkpoint.key_tables import (
     DIT_KEYS,
     IMAGE_KEYS,
     TEXT_KEYS,
+    UNUSED_NORM,
     VOCABULARY,
     KeyTable,
     to_diffusers,
     to_official,
+    vae_key_table,
+    vae_key_table_of,
     without_prefix,
 )
 from wanctl.checkpoint.lazy_tensors import LazyTensor, TensorFileReader
-from wanctl.checkpoint.load import UNUSED, vae_keys_of, vae_table
 from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import WeightsError
 
@@ -108,7 +110,7 @@ def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
     counts: dict[torch.dtype, int] = {}
     plain: Tensors = {}
     for key, lazy in stored.items():
-        if is_scale_key(key) or UNUSED in key:
+        if is_scale_key(key) or UNUSED_NORM in key:
             continue
         counts[lazy.dtype] = counts.get(lazy.dtype, 0) + lazy.count
         if key in scales:  # as numbers, not as they are stored
@@ -142,7 +144,7 @@ def to_diffusers_tensors(network: StoredNetwork) -> tuple[Tensors, list[str]]:
 def key_table(network: StoredNetwork) -> KeyTable:
     """The rows of a network under its official names."""
     if network.name == VAE:
-        return vae_table(vae_shape_from_tensors(network.shapes, str(network.files[0])))
+        return vae_key_table(vae_shape_from_tensors(network.shapes, str(network.files[0])))
     return TEXT_KEYS if network.name == TEXT_ENCODER else DIT_KEYS
 
 
@@ -160,7 +162,7 @@ def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
         return _image_to_official(plain), True
     if not any(key.startswith(marks[name]) for key in plain):
         return plain, False
-    tables = {VAE: lambda: vae_keys_of(plain), TEXT_ENCODER: lambda: TEXT_KEYS}
+    tables = {VAE: lambda: vae_key_table_of(plain), TEXT_ENCODER: lambda: TEXT_KEYS}
     table = tables.get(name, lambda: DIT_KEYS)()
     names = to_official(plain, table)
     return {names[key]: lazy for key, lazy in plain.items()}, True

@@ -1,13 +1,23 @@
-"""Which weights a sample is made with: what was trained here, else what the recipe names."""
+"""Resolve which weights a run uses: the one search of training, sampling and `wanctl doctor`.
+
+For each component the first of these places that holds it counts:
+
+1. the run folder: `OUT/dit` and `OUT/vae` hold what was trained there;
+2. the recipe's key for that component alone, e.g. `model.vae_weights`;
+3. `model.weights`;
+4. if `model.weights` is not set, the variant's published model in the local hub cache.
+
+Nothing is downloaded unless the recipe names a hub id; then a log line says what is downloaded and
+where it goes. The hub id of the variant is only looked up in the cache, and the error says the
+command that downloads it.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
-
-from wanctl.checkpoint.find import Components, find_components
+from wanctl.checkpoint.find import Components, cached_components, find_components
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.files import lora_path
 from wanctl.checkpoint.tensor_files import WeightsError, fingerprint
@@ -19,20 +29,36 @@ COMPONENT_NAMES = {
     "text_encoder": "text encoder",
     "image_encoder": "CLIP vision tower",
 }
+# Recipe keys that name the weights of a component, in the order they are read.
+KEYS = {
+    "dit": ("weights",),
+    "vae": ("vae_weights", "weights"),
+    "text_encoder": ("text_weights", "weights"),
+    "image_encoder": ("image_weights", "weights"),
+}
+
+
+# Recipe keys for one component alone, and which one that is.
+SINGLE_KEYS = {
+    "low_weights": "dit",
+    "vae_weights": "vae",
+    "text_weights": "text_encoder",
+    "image_weights": "image_encoder",
+}
 
 
 @dataclass(frozen=True)
 class ResolvedWeights:
-    """The parts of a model and where each comes from.
+    """The components that sampling uses and where each comes from.
 
     Attributes:
         dit: holds the transformer.
         vae: holds the VAE.
-        text: holds the text encoder; None where a package carries it.
+        text: holds the text encoder; None where a package brings it.
         text_kind: `umt5` or `minilm`.
-        image: holds CLIP's vision tower; None where there is none.
-        loras: what changes the transformers.
         fingerprint: 16 hex digits over the contents of all files.
+        image: holds CLIP's vision tower; None where there is none.
+        loras: applied to the transformers.
     """
 
     dit: Components
@@ -44,11 +70,11 @@ class ResolvedWeights:
     loras: tuple[Lora, ...] = ()
 
     def metadata(self) -> dict[str, str]:
-        """For an output's header."""
+        """Entries for the header of an output."""
         text = str(self.text.text_encoder) if self.text else f"{self.text_kind} (packaged)"
         low = {"dit_low_weights": str(self.dit.dit_low[0])} if self.dit.dit_low else {}
         image = {"image_weights": str(self.image.image_encoder)} if self.image else {}
-        loras = {"loras": "; ".join(map(_told, self.loras))} if self.loras else {}
+        loras = {"loras": "; ".join(map(_lora_entry, self.loras))} if self.loras else {}
         return {
             **low,
             **image,
@@ -62,151 +88,185 @@ class ResolvedWeights:
 
 @dataclass(frozen=True)
 class WeightsResolver:
-    """Where weights may lie, in the order they are tried.
+    """The places where the weights of a run may be.
 
     Attributes:
-        out: the output folder; `out/dit` and `out/vae` hold what was trained.
+        out: the run folder.
+        variant: its hub id is looked up in the local cache only.
         weights: `model.weights`.
-        low_weights: `model.low_weights`.
         vae_weights: `model.vae_weights`.
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
-        variant: its hub id is looked up in the local cache only, never downloaded unasked.
+        low_weights: `model.low_weights`.
         loras: `model.loras`.
     """
 
     out: Path
+    variant: Variant
     weights: str | None
     vae_weights: str | None
     text_weights: str | None
-    variant: Variant
     image_weights: str | None = None
-    loras: tuple[Lora, ...] = ()
     low_weights: str | None = None
+    loras: tuple[Lora, ...] = ()
 
     def resolve(self) -> ResolvedWeights:
-        """Find every part.
+        """Find everything that a sample needs.
 
         Raises:
-            WeightsError: a part is nowhere; says where it looked and what to do.
+            WeightsError: a component was not found; says where was searched and what to do.
         """
-        trained = self._trained()
-        given = find_components(self.weights) if self.weights else None
-        cached = None if given else _cached(self.variant.hub)
-        low = self._given("low_weights", "dit")
-        vae_given = self._given("vae_weights", "vae")
-        text_given = self._given("text_weights", "text_encoder")
-        image_given = self._given("image_weights", "image_encoder")
-
-        dit = _first("dit", trained, given, cached)
-        if dit is None:
-            raise WeightsError(f"no transformer weights: {self._looked('dit')}; {self._advice()}")
-        if low:
-            dit = replace(dit, dit_low=low.dit, dit_low_config=low.dit_config)
-        self._check_experts(dit)
-        vae = _first("vae", trained, vae_given, given, cached)
-        if vae is None:
-            raise WeightsError(f"no VAE weights: {self._looked('vae')}; {self._advice()}")
-        # What was trained here for the packaged encoder stays with it; a saved model that brings an
-        # encoder of its own is sampled with that.
-        packaged = self.variant.text_encoder == "minilm" and dit is trained
-        text = None if packaged else _first("text_encoder", text_given, given, cached)
-        kind = "umt5" if text else self.variant.text_encoder
-        if text is None and kind != "minilm":
-            raise WeightsError(
-                f"no text encoder: {self._looked('text_encoder')}; {self._advice()}, or name its "
-                "folder with `--set model.text_weights=DIR`"
-            )
-        image = None
-        if self.variant.dit.image_dim:
-            image = _first("image_encoder", image_given, given, cached)
+        dit = self._dit()
+        vae = self.find_vae()
+        # What was trained here with the packaged encoder is sampled with it; a model from elsewhere
+        # that brings an encoder of its own is sampled with that one.
+        text, kind = self.find_text_encoder(packaged=dit is self._trained)
+        image = self._find("image_encoder") if self.variant.dit.image_dim else None
         files = [*_files(dit, vae, text, image), *(lora_path(lora.path) for lora in self.loras)]
-        how = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
-        key = fingerprint(files, about=how)[:16]
+        strengths = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
+        key = fingerprint(files, about=strengths)[:16]
         return ResolvedWeights(dit, vae, text, kind, key, image, self.loras)
 
-    def _given(self, key: str, component: str) -> Components | None:
-        """What a key that names one part alone leads to."""
-        ref = getattr(self, key)
-        if not ref:
-            return None
-        found = find_components(ref)
-        if not getattr(found, component):
-            raise WeightsError(
-                f"model.{key}: {ref} holds no {COMPONENT_NAMES[component]}; name a file or folder "
-                "with one, or leave the key out"
-            )
-        return found
+    def find_vae(self, train_command: str | None = None) -> Components:
+        """Find the VAE.
 
-    def _check_experts(self, dit: Components) -> None:
-        """As many transformers as the variant takes."""
-        two, name = self.variant.experts == 2, self.variant.name
-        if two and not dit.dit_low:
+        Args:
+            train_command: command that trains one for this run, for the error.
+
+        Raises:
+            WeightsError: there is none; says where was searched and what to do.
+        """
+        vae = self._find("vae", self._trained)
+        if vae is None:
+            advice = self._advice()
+            if train_command:
+                advice = (
+                    f"run `{train_command}`, or name one with `--set model.vae_weights=DIR`, or "
+                    f"{advice}"
+                )
+            raise WeightsError(f"no VAE weights: {self._searched('vae')}; {advice}")
+        return vae
+
+    def find_text_encoder(self, *, packaged: bool) -> tuple[Components | None, str]:
+        """Find the text encoder: (components, kind), without components where it is packaged.
+
+        Args:
+            packaged: use the packaged encoder where it is the variant's.
+
+        Raises:
+            WeightsError: the variant needs one and there is none.
+        """
+        kind = self.variant.text_encoder
+        if packaged and kind == "minilm":
+            return None, kind
+        text = self._find("text_encoder")
+        if text is not None:
+            return text, "umt5"
+        if kind != "minilm":
+            raise WeightsError(
+                f"no text encoder: {self._searched('text_encoder')}; {self._advice()}, or name its "
+                "folder with `--set model.text_weights=DIR`"
+            )
+        return None, kind
+
+    def _dit(self) -> Components:
+        dit = self._find("dit", self._trained)
+        if dit is None:
+            raise WeightsError(f"no transformer weights: {self._searched('dit')}; {self._advice()}")
+        if low := self._named.get("low_weights"):
+            dit = replace(dit, dit_low=low.dit, dit_low_config=low.dit_config)
+        two_experts, name = self.variant.experts == 2, self.variant.name
+        if two_experts and not dit.dit_low:
             raise WeightsError(
                 f"{dit.root}: holds one transformer and {name} takes two; need high_noise_model/ "
                 "and low_noise_model/, or transformer/ and transformer_2/, or the other in "
                 "model.low_weights"
             )
-        if dit.dit_low and not two:
+        if dit.dit_low and not two_experts:
             raise WeightsError(
                 f"{dit.root}: holds two transformers and {name} takes one; set model.variant to "
                 "one that takes two (wan2.2-t2v-a14b, wan2.2-i2v-a14b)"
             )
+        return dit
 
+    def _find(self, component: str, trained: Components | None = None) -> Components | None:
+        """The first place that holds a component; keys that name only that one have to hold it."""
+        named = next((self._named[key] for key in KEYS[component] if key in self._named), None)
+        for place in (trained, named, self._model, self._published):
+            if place is not None and getattr(place, component):
+                return place
+        return None
+
+    @cached_property
     def _trained(self) -> Components | None:
-        parts = (self.out / component / "config.json" for component in ("dit", "vae"))
-        return find_components(self.out) if any(path.is_file() for path in parts) else None
+        """What the run folder holds; config.json is the last file that a save writes."""
+        configs = (self.out / folder / "config.json" for folder in ("dit", "vae"))
+        return find_components(self.out) if any(path.is_file() for path in configs) else None
 
-    def _looked(self, component: str) -> str:
-        """Every place that was tried."""
-        places = {
-            "dit": [str(self.out / "dit"), self._said("weights")],
-            "vae": [str(self.out / "vae"), self._said("vae_weights"), self._said("weights")],
-            "text_encoder": [self._said("text_weights"), self._said("weights")],
-        }[component]
+    @cached_property
+    def _named(self) -> dict[str, Components]:
+        """What the keys for one component alone name; each has to hold that component."""
+        refs = {key: getattr(self, key) for key in SINGLE_KEYS}
+        return {
+            key: _holding(find_components(ref), SINGLE_KEYS[key], key)
+            for key, ref in refs.items()
+            if ref
+        }
+
+    @cached_property
+    def _model(self) -> Components | None:
+        return find_components(self.weights) if self.weights else None
+
+    @cached_property
+    def _published(self) -> Components | None:
+        return None if self.weights else cached_components(self.variant.hub)
+
+    def _searched(self, component: str) -> str:
+        """Every place that was searched, in order."""
+        trained = [str(self.out / component)] if component in ("dit", "vae") else []
+        places = [f"model.{key} ({getattr(self, key) or 'not set'})" for key in KEYS[component]]
         if self.variant.hub and not self.weights:
-            places.append(f"{self.variant.hub} in the hub cache {constants.HF_HUB_CACHE}")
-        return f"looked in {', '.join(places)}"
+            # Half a second that only the error pays.
+            from huggingface_hub import constants  # noqa: PLC0415
 
-    def _said(self, key: str) -> str:
-        return f"model.{key} ({getattr(self, key) or 'not set'})"
+            places.append(f"{self.variant.hub} in the hub cache {constants.HF_HUB_CACHE}")
+        return f"looked in {', '.join([*trained, *places])}"
 
     def _advice(self) -> str:
         if self.variant.hub is None:
             return "train them (`make demo`, or `wanctl train-vae` and `train-dit`)"
         return (
-            f"get them with `hf download {self.variant.hub}`, or set model.weights to a folder, "
+            f"{download_advice(self.variant.hub)}, "
             "or take `--recipe tiny`, which samples from what `make demo` trained"
         )
 
 
-def _cached(hub: str | None) -> Components | None:
-    """A whole or partial snapshot in the local hub cache."""
-    if hub is None:
-        return None
-    try:
-        folder = snapshot_download(hub, local_files_only=True)
-    except (LocalEntryNotFoundError, OSError):
-        return None
-    try:
-        return find_components(folder)
-    except WeightsError:
-        return None
-
-
-def _told(lora: Lora) -> str:
-    return f"{lora.path} {lora.strength:g}" + (f" {lora.expert}" if lora.expert else "")
-
-
-def _first(component: str, *places: Components | None) -> Components | None:
-    return next(
-        (place for place in places if place is not None and getattr(place, component)), None
-    )
+def download_advice(hub_id: str) -> str:
+    """What to do for a published model that is not in the hub cache."""
+    return f"get them with `hf download {hub_id}`, or set model.weights to a folder"
 
 
 def text_encoder_files(text: Components) -> list[Path]:
     """Every file of a text encoder and its tokenizer."""
     return list(_flat([text.text_encoder, text.tokenizer]))
+
+
+def _holding(components: Components, component: str, key: str) -> Components:
+    """Check that what `model.KEY` names holds the component.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    if not getattr(components, component):
+        raise WeightsError(
+            f"model.{key}: {components.root} holds no {COMPONENT_NAMES[component]}; name a file or "
+            "folder with one, or leave the key out"
+        )
+    return components
+
+
+def _lora_entry(lora: Lora) -> str:
+    return f"{lora.path} {lora.strength:g}" + (f" {lora.expert}" if lora.expert else "")
 
 
 def _files(

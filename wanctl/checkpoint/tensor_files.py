@@ -7,7 +7,6 @@ own dtype it is never copied.
 import hashlib
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from wanctl.atomic import replacing, write_bytes
 from wanctl.errors import UserError
 
 PICKLES = (".pth", ".bin")
@@ -147,19 +147,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what replaces a file at the end; of a failure or Ctrl-C nothing is left."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def fingerprint(files: Iterable[Path], *, about: str = "") -> str:

@@ -105,8 +105,11 @@ def _packaged_models() -> Iterator[Row]:
 
 
 def _hub_models() -> Iterator[Row]:
+    # Not at the top, because they import torch: `_machine` says why.
     from huggingface_hub import constants
 
+    from wanctl.checkpoint.find import cached_components
+    from wanctl.checkpoint.resolve import COMPONENT_NAMES, download_advice
     from wanctl.model.variants import VARIANTS
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -114,16 +117,14 @@ def _hub_models() -> Iterator[Row]:
     for name, variant in VARIANTS.items():
         if variant.hub is None:
             continue
-        snapshots = cache / f"models--{variant.hub.replace('/', '--')}" / "snapshots"
-        places = ("*", "*/high_noise_model")  # of two experts, both or neither is there
-        files = (
-            snapshots.glob(f"{place}/diffusion_pytorch_model*.safetensors") for place in places
-        )
-        found = sorted(file for each in files for file in each)
-        if found:
-            yield name, "yes", str(found[0].parent)
-        else:
-            yield name, "no", f"get it with `hf download {variant.hub}`, or set model.weights"
+        cached = cached_components(variant.hub)
+        if cached is None or not cached.dit:
+            yield name, "no", download_advice(variant.hub)
+            continue
+        needed = ["vae", "text_encoder", *(["image_encoder"] if variant.dit.image_dim else [])]
+        missing = [COMPONENT_NAMES[each] for each in needed if not getattr(cached, each)]
+        without = f", without {', '.join(missing)}" if missing else ""
+        yield name, "yes", f"{cached.dit[0].parent}{without}"
 
 
 def _filters() -> Iterator[Row]:

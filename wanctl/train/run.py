@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.data.buckets import bucket_problems
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
@@ -34,7 +35,13 @@ from wanctl.train.objectives.dit import (
 )
 from wanctl.train.objectives.vae import VAELossWeights, VAEObjective
 from wanctl.train.optim import OptimizerOptions
-from wanctl.train.start import check_fit, find_text_encoder, find_vae, start_dit, start_vae
+from wanctl.train.start import (
+    check_fit,
+    load_frozen_vae,
+    load_run_text_encoder,
+    start_dit,
+    start_vae,
+)
 from wanctl.video.worker_pool import DecodePool
 
 # Videos share the text-to-video conditions; an image bucket is a video of one frame.
@@ -94,12 +101,17 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
         raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = _captions(loaded, dataset, command_options)
-    vae = find_vae(out, (model.vae_weights, model.weights), command_options)
+    weights = WeightsResolver(
+        out=out,
+        variant=variant,
+        weights=model.weights,
+        vae_weights=model.vae_weights,
+        text_weights=model.text_weights,
+    )
+    vae = load_frozen_vae(weights, command_options)
     dit = start_dit(variant, model.weights, model.precision, recipe.seed)
     _check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
-    encoder = find_text_encoder(
-        variant, (model.text_weights, model.weights), dit.shape.text_len, processes.device
-    )
+    encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
     per_clip = section.windows_per_clip
     clips = _clips(loaded, out, section, processes, windows_per_clip=per_clip, only=captions)

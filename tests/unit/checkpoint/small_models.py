@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wanctl.checkpoint.expected import image_shapes, text_shapes
-from wanctl.checkpoint.load import save_dit
+from wanctl.checkpoint.save import save_dit
 from wanctl.checkpoint.tensor_files import iterate_tensors
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE

@@ -17,7 +17,8 @@ from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert, parse_size
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspect import inspect, notes
-from wanctl.checkpoint.load import load_dit, load_vae, save_vae
+from wanctl.checkpoint.load import load_dit, load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.checkpoint.tensor_files import WeightsError, iterate_tensors
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.errors import UserError

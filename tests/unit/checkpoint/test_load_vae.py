@@ -5,7 +5,8 @@ import torch
 from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file
 
-from wanctl.checkpoint.load import load_vae, save_vae
+from wanctl.checkpoint.load import load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from wanctl.checkpoint import resolve as sample_weights
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint import resolve
+from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.resolve import WeightsResolver
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -23,7 +24,7 @@ VAE = VAEShape(dim=4, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4, nu
 
 @pytest.fixture(autouse=True)
 def empty_hub(monkeypatch):
-    monkeypatch.setattr(sample_weights, "_cached", lambda hub: None)
+    monkeypatch.setattr(resolve, "cached_components", lambda hub: None)
 
 
 def save(folder, *parts):
@@ -89,9 +90,9 @@ def test_a_key_for_one_part_that_leads_to_another_is_refused(tmp_path, key):
 
 
 def test_the_hub_cache_comes_last(tmp_path, monkeypatch):
-    cached = sample_weights.find_components(save(tmp_path / "cached", "dit", "vae"))
+    cached = find_components(save(tmp_path / "cached", "dit", "vae"))
     cached = dataclasses.replace(cached, text_encoder=tmp_path, tokenizer=tmp_path)
-    monkeypatch.setattr(sample_weights, "_cached", lambda hub: cached)
+    monkeypatch.setattr(resolve, "cached_components", lambda hub: cached)
     found = search(tmp_path / "new", "wan2.1-t2v-1.3b").resolve()
     assert found.dit is found.vae is found.text is cached
     assert found.text_kind == "umt5"

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from wanctl.checkpoint.load import load_dit, save_dit
+from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import parameter_shapes
+from wanctl.checkpoint.save import save_dit
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import QuantizedLinear, check_device, quantize

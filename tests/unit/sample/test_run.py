@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wanctl.checkpoint.load import save_dit, save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE

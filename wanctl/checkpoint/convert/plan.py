@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from wanctl.checkpoint.configs import vae_shape_from_tensors
+from wanctl.checkpoint.configs import CONFIG_KEY, vae_shape_from_tensors
 from wanctl.checkpoint.find import STEM
 from wanctl.checkpoint.key_tables import COMMUNITY_PREFIX, VOCABULARY
 from wanctl.checkpoint.lazy_tensors import LazyTensor
-from wanctl.checkpoint.load import CONFIG_KEY
 from wanctl.checkpoint.networks import (
     IMAGE_ENCODER,
     TEXT_ENCODER,
@@ -74,11 +73,22 @@ class ConversionOptions:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file that is to be written."""
+    """One file that is to be written.
+
+    Attributes:
+        path: where it goes; a `.pth` is written for the official names that have this suffix.
+        tensors: under the names they get.
+        metadata: of a safetensors header.
+    """
 
     path: Path
     tensors: Tensors
     metadata: Mapping[str, str]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 def plan_files(

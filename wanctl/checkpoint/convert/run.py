@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wanctl.atomic import WriteError
 from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
@@ -82,19 +83,25 @@ def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
     if len(left) < len(files):
         log.info("%d of %d files are there", len(files) - len(left), len(files))
     _refuse_foreign(files)
-    sizes = {id(file): sum(lazy.nbytes for lazy in file.tensors.values()) for file in left}
     try:
-        with progress(sum(sizes.values()), "bytes") as bar:
+        with progress(sum(file.nbytes for file in left), "bytes") as bar:
             for file in left:
                 _write(file, key, bar)
         if to.suffix != ".safetensors":
             _describe(components, networks, to, options, dit, vae)
             _write_indices(files)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room, or name another place" if full else "name another place"
-        raise UserError(f"{error.filename or to}: {error.strerror or error}; {advice}") from None
+    except (OSError, WriteError) as error:
+        raise _write_failure(to, error) from None
     return [file.path for file in files]
+
+
+def _write_failure(to: Path, error: OSError | WriteError) -> UserError:
+    """One line for a failed write: this command has its destination as an argument, no --out."""
+    cause = error.__cause__ if isinstance(error, WriteError) else error
+    assert isinstance(cause, OSError)
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room, or name another place" if full else "name another place"
+    return UserError(f"{cause.filename or to}: {cause.strerror or cause}; {advice}")
 
 
 def parse_size(text: str | None) -> int | None:
@@ -230,7 +237,7 @@ def _write_indices(files: Sequence[PlannedFile]) -> None:
         if len(group) == 1:
             index.unlink(missing_ok=True)
             continue
-        total = sum(lazy.nbytes for file in group for lazy in file.tensors.values())
+        total = sum(file.nbytes for file in group)
         weight_map = {name: file.path.name for file in group for name in file.tensors}
         write_config(index, {"metadata": {"total_size": total}, "weight_map": weight_map})
 

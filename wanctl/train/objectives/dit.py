@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wanctl.checkpoint.load import save_dit
+from wanctl.checkpoint.find import saved_step
+from wanctl.checkpoint.save import save_dit
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
 from wanctl.diffusion.generate import generate
@@ -26,7 +27,6 @@ from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.objectives.base import Losses
 from wanctl.train.objectives.losses import velocity_error
 from wanctl.train.objectives.previews import to_uint8_frames, write_preview
-from wanctl.train.result import saved_step
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # Middle of each quarter of the noise levels; held-out losses are measured there.

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wanctl.checkpoint.load import save_vae
+from wanctl.checkpoint.find import saved_step
+from wanctl.checkpoint.save import save_vae
 from wanctl.log import progress
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
@@ -20,7 +21,6 @@ from wanctl.train.objectives import losses
 from wanctl.train.objectives.base import Losses
 from wanctl.train.objectives.perceptual import PerceptualDistance
 from wanctl.train.objectives.previews import to_uint8_frames, write_preview
-from wanctl.train.result import saved_step
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # As the published code clamps it; keeps exp() finite early on.

@@ -4,7 +4,8 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
 
-from wanctl.checkpoint.load import load_dit, save_dit
+from wanctl.checkpoint.load import load_dit
+from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from wanctl.checkpoint.configs import vae_shape_from_tensors
-from wanctl.checkpoint.load import load_vae, save_vae
+from wanctl.checkpoint.load import load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.checkpoint.tensor_files import tensor_shapes
 from wanctl.model.vae.autoencoder import VideoSizeError, WanVAE
 from wanctl.model.vae.wan22 import from_patches, to_patches

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wanctl.checkpoint.load import load_vae, save_vae
+from wanctl.checkpoint.load import load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.train.inputs.windows import Shape, read_video
