@@ -12,6 +12,7 @@ from typing import Any
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import (
+    RGB_CHANNELS,
     WAN21_LATENT_MEAN,
     WAN21_LATENT_STD,
     WAN22_LATENT_MEAN,
@@ -32,7 +33,6 @@ PUBLISHED_STATISTICS = {
     16: (WAN21_LATENT_MEAN, WAN21_LATENT_STD),
     48: (WAN22_LATENT_MEAN, WAN22_LATENT_STD),
 }
-RGB = 3
 
 
 def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
@@ -236,7 +236,7 @@ def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
         "latents_std": list(shape.latent_std),
     }
     if shape.residual or layout == "diffusers":
-        channels = RGB * shape.patch**2
+        channels = RGB_CHANNELS * shape.patch**2
         config |= {
             "decoder_base_dim": shape.decoder_dim,
             "is_residual": shape.residual,
@@ -289,7 +289,7 @@ def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
         latent_std=std,
         decoder_dim=top // dim_mult[-1] if residual else None,
         residual=residual,
-        patch=math.isqrt(in_channels // RGB),
+        patch=math.isqrt(in_channels // RGB_CHANNELS),
     )
 
 

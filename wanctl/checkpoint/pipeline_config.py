@@ -22,7 +22,15 @@ from wanctl.checkpoint.networks import (
     StoredNetwork,
 )
 from wanctl.checkpoint.tensor_files import WeightsError, read_config
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape, Variant
+from wanctl.model.variants import (
+    CLIP_PIXEL_MEAN,
+    CLIP_PIXEL_STD,
+    NUM_TRAIN_TIMESTEPS,
+    VARIANTS,
+    DiTShape,
+    VAEShape,
+    Variant,
+)
 
 HEAD_DIM = 80  # of CLIP's tower; tensors do not tell it
 SCHEDULER = "UniPCMultistepScheduler"
@@ -147,7 +155,7 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
         index["expand_timesteps"] = "ti2v" in variant.tasks
     scheduler = {
         "_class_name": SCHEDULER,
-        "num_train_timesteps": 1000,
+        "num_train_timesteps": NUM_TRAIN_TIMESTEPS,
         "prediction_type": "flow_prediction",
         "use_flow_sigmas": True,
         "flow_shift": variant.defaults.shift,
@@ -164,8 +172,8 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
             "image_processor_type": "CLIPImageProcessor",
             "crop_size": {"height": side, "width": side},
             "size": {"shortest_edge": side},
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "image_mean": list(CLIP_PIXEL_MEAN),
+            "image_std": list(CLIP_PIXEL_STD),
             "resample": 3,
         }
     return files

@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from wanctl.model.shapes import floor_frames, valid_frames
+
 
 class BucketLike(Protocol):
     """One training shape; a recipe's bucket is one."""
@@ -230,8 +232,8 @@ def bucket_problems(
         (path below `buckets`, e.g. `0.height`; what was got, what is allowed, the nearest sizes).
     """
     for index, bucket in enumerate(buckets):
-        if bucket.frames % temporal_stride != 1 % temporal_stride:
-            low = (bucket.frames - 1) // temporal_stride * temporal_stride + 1
+        if not valid_frames(bucket.frames, temporal_stride):
+            low = floor_frames(bucket.frames, temporal_stride)
             near = [low, low + temporal_stride]
             rule = f"must be {temporal_stride}n+1"
             yield f"{index}.frames", f"got {bucket.frames}; {rule}, nearest: {_either(near)}"

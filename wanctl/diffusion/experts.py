@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-TRAIN_TIMESTEPS = 1000
+from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
+
 HIGH, LOW = "high-noise", "low-noise"
 
 
 def expert_of(timestep: float, boundary: float) -> str:
     """HIGH from the boundary on, a share of the noise levels, else LOW."""
-    return HIGH if timestep >= boundary * TRAIN_TIMESTEPS else LOW
+    return HIGH if timestep >= boundary * NUM_TRAIN_TIMESTEPS else LOW
 
 
 def high_steps(timesteps: Tensor, boundary: float) -> int:

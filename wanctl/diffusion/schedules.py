@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.flow import NUM_TIMESTEPS
+from wanctl.diffusion.flow import shift_sigmas
 from wanctl.diffusion.solvers import get_solver
 from wanctl.errors import UserError
+from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
 
 # The official UniPC starts at the float32 neighbour of 0.999, the official DPM++ at 1 exactly.
 _FIRST_SIGMA = {"dpmpp_2m": 1.0}
@@ -21,7 +22,7 @@ class Schedule:
 
     Attributes:
         sigmas: (N+1,) fp32, falling; the last is 0. The solver uses these.
-        timesteps: (N,) int64; what the model is told, 1000 * sigma cut off to an integer.
+        timesteps: (N,) int64; the model's input, 1000 * sigma truncated to an integer.
     """
 
     sigmas: Tensor
@@ -51,9 +52,9 @@ def make_schedule(solver: str, steps: int, shift: float) -> Schedule:
         raise UserError(f"shift: got {shift}; must be above 0")
     first = _FIRST_SIGMA.get(solver, _DEFAULT_FIRST_SIGMA)
     u = np.linspace(first, 0, steps + 1, dtype=np.float64)[:-1]
-    sigmas = shift * u / (1 + (shift - 1) * u)
+    sigmas = shift_sigmas(u, shift)
     # Timesteps are cut off from the float64 values: rounding to float32 first would lift some.
-    timesteps = torch.from_numpy((sigmas * NUM_TIMESTEPS).astype(np.int64))
+    timesteps = torch.from_numpy((sigmas * NUM_TRAIN_TIMESTEPS).astype(np.int64))
     sigmas = np.append(sigmas, 0).astype(np.float32)
     if (np.diff(sigmas) >= 0).any():
         raise UserError(f"shift: got {shift}; it crowds {steps} steps into one noise level")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from wanctl.diffusion.flow import shift_sigmas
 from wanctl.errors import UserError, unknown
 
 # Keeps a draw off the two ends, where the path is pure video or pure noise.
@@ -59,8 +60,3 @@ def sample_sigmas(
         raise UserError(f"timesteps.law: {unknown('law', law, LAWS)}")
     sigmas = shift_sigmas(LAWS[law](count, mean, std, generator), shift)
     return sigmas.clamp(_MARGIN, 1 - _MARGIN)
-
-
-def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
-    """The map s*u / (1 + (s-1)*u); it keeps 0 and 1 and the order of what lies between."""
-    return shift * sigmas / (1 + (shift - 1) * sigmas)

@@ -25,9 +25,8 @@ from wanctl.checkpoint.tensor_files import (
     iterate_tensors,
     read_config,
 )
+from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 PREFIX = "vision_model."  # in files of older transformers
 HEAD_DIM = 80  # tensors do not tell it
 
@@ -62,7 +61,9 @@ def prepared(picture: Tensor, side: int) -> Tensor:
     square = F.interpolate(
         picture[None].float(), size=(side, side), mode="bicubic", align_corners=False
     )[0]
-    mean, std = (square.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = (
+        square.new_tensor(values)[:, None, None] for values in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD)
+    )
     return (square * 0.5 + 0.5 - mean) / std
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.errors import UserError
+from wanctl.model.shapes import valid_frames
 from wanctl.video.footage import VIDEO_SUFFIXES
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
@@ -197,7 +198,7 @@ def _toml(path: Path) -> ExternalDataset:
         if cache in caches:
             notes.append(f"cache_directory {cache} serves two [[datasets]]; each needs its own")
         caches += [cache] if cache else []
-        wrong = [n for n in block.get("target_frames", ()) if n % 4 != 1]
+        wrong = [n for n in block.get("target_frames", ()) if not valid_frames(n)]
         if wrong:
             notes.append(f"target_frames {wrong} are not 4n+1 and will be cut down")
     return ExternalDataset("musubi-tuner", list(items.values()), notes)

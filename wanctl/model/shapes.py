@@ -1,4 +1,4 @@
-"""Sizes in pixels, latents and tokens; the 4n+1 rule lives here and nowhere else.
+"""Sizes in pixels, latents and tokens. The 4n+1 rule of frame counts is implemented here only.
 
 Torch-free, so that recipes and plans can be checked without loading a model.
 """
@@ -33,14 +33,24 @@ class LatentShape(NamedTuple):
         return self.frames * (self.height // PATCH[1]) * (self.width // PATCH[2])
 
 
-def valid_frames(frames: int) -> bool:
+def valid_frames(frames: int, stride: int = TEMPORAL_STRIDE) -> bool:
     """Whether the VAE encodes this many frames without losing any: 4n+1."""
-    return frames >= 1 and frames % TEMPORAL_STRIDE == 1
+    return frames >= 1 and (frames - 1) % stride == 0
 
 
-def floor_frames(frames: int) -> int:
+def floor_frames(frames: int, stride: int = TEMPORAL_STRIDE) -> int:
     """The largest valid frame count that is not above `frames` (at least 1)."""
-    return max(1, (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1)
+    return max(1, pixel_frames((frames - 1) // stride + 1, stride))
+
+
+def latent_frames(frames: int, stride: int = TEMPORAL_STRIDE) -> int:
+    """Latent frames of a valid count of frames: the first frame has one of its own."""
+    return (frames - 1) // stride + 1
+
+
+def pixel_frames(latents: int, stride: int = TEMPORAL_STRIDE) -> int:
+    """Frames that so many latent frames decode to."""
+    return (latents - 1) * stride + 1
 
 
 def latent_shape(video: PixelShape, spatial_stride: int = SPATIAL_STRIDE) -> LatentShape:
@@ -56,14 +66,15 @@ def latent_shape(video: PixelShape, spatial_stride: int = SPATIAL_STRIDE) -> Lat
     """
     if not valid_frames(video.frames):
         low = floor_frames(video.frames)
-        raise UserError(f"frames: got {video.frames}; must be 4n+1, e.g. {low} or {low + 4}")
+        near = f"{low} or {low + TEMPORAL_STRIDE}"
+        raise UserError(f"frames: got {video.frames}; must be 4n+1, e.g. {near}")
     multiple = spatial_stride * PATCH[1]
     for name, side in (("height", video.height), ("width", video.width)):
         if side < multiple or side % multiple:
             low = max(multiple, side // multiple * multiple)
             raise UserError(f"{name}: got {side}; must be a multiple of {multiple}, e.g. {low}")
     return LatentShape(
-        (video.frames - 1) // TEMPORAL_STRIDE + 1,
+        latent_frames(video.frames),
         video.height // spatial_stride,
         video.width // spatial_stride,
     )

@@ -8,6 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from wanctl.errors import UserError, unknown
 
+RGB_CHANNELS = 3  # of a video in pixels
+NUM_TRAIN_TIMESTEPS = 1000  # noise level 1 as the transformer's timestep
+
+# Mean and standard deviation of the pixels, 0 to 1, that CLIP was trained with.
+CLIP_PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
 # Per-channel statistics of the published Wan 2.1 VAE's latents.
 WAN21_LATENT_MEAN = (
     -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,

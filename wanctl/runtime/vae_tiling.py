@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.model.vae.autoencoder import RGB, WanVAE
+from wanctl.model.shapes import pixel_frames
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.ops.conv import Stream
 from wanctl.model.vae.wan22 import from_patches, to_patches
+from wanctl.model.variants import RGB_CHANNELS
 from wanctl.runtime.vae_tiles import FADE, MARGIN, MIN_TILE, OVERLAP, TileRange, tile_ranges
 
 
@@ -56,9 +58,9 @@ class TiledVAE:
             yield from self.vae.decode_frames(latents, latent_frames=latent_frames)
             return
         stride, features = self.spatial_stride, self._read_latents(latents)
-        length = (frames - 1) * self.temporal_stride + 1
+        length = pixel_frames(frames, self.temporal_stride)
         # On the host: 480x832x81 is 0.4 GB, which a device short of memory does not have.
-        video = torch.zeros(batch, RGB, length, rows * stride, columns * stride)
+        video = torch.zeros(batch, RGB_CHANNELS, length, rows * stride, columns * stride)
         for y, x, weight_11HW in self._tiles(rows, columns, stride):
             tile = features[..., y.start : y.end, x.start : x.end]
             into = video[..., _by(y, stride), _by(x, stride)]
@@ -67,7 +69,7 @@ class TiledVAE:
                 end = start + piece.shape[2]
                 into[:, :, start:end] += piece.float().cpu() * weight_11HW
                 start = end
-        first = (latent_frames - 1) * self.temporal_stride + 1
+        first = pixel_frames(latent_frames, self.temporal_stride)
         rest = latent_frames * self.temporal_stride
         yield video[:, :, :first]
         yield from video[:, :, first:].split(rest, dim=2) if length > first else ()

@@ -48,7 +48,7 @@ class KnownFramesTask(Task, Protocol):
             picture = self.source_size(inputs)
             sides = shape_of_area(self.size_input, picture, area, vae.spatial_stride)
             shape = PixelShape(shape.frames, *sides)
-        if shape.frames % TEMPORAL_STRIDE == 1:  # what is not is refused with its reason later
+        if valid_frames(shape.frames):  # what is not is refused with its reason later
             self.known_indices(inputs, shape.frames)
         return shape
 

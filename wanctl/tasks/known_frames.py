@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
-from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames
+from wanctl.model.shapes import PixelShape, floor_frames, latent_frames
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.sizing import to_float
 
@@ -65,7 +65,7 @@ def known_latents(context: Tensor, latents: Tensor, size: PixelShape) -> Conditi
         latents: (C, t, Y, X) normalised.
         size: of the video.
     """
-    frames = (size.frames - 1) // TEMPORAL_STRIDE + 1
+    frames = latent_frames(size.frames)
     given = latents.shape[1]
     known = latents.new_zeros(len(latents), frames, *latents.shape[2:])
     known[:, :given] = latents

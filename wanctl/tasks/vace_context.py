@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from wanctl.model.shapes import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from wanctl.model.shapes import SPATIAL_STRIDE, TEMPORAL_STRIDE, valid_frames
 
 Encode = Callable[[Tensor], Tensor]
 """(3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents."""
@@ -71,7 +71,7 @@ def mask_frames(frames: int) -> list[int]:
 
 def _check(video: Tensor, mask: Tensor, references: Sequence[Tensor]) -> None:
     size = tuple(video.shape[2:])
-    if video.shape[1] % TEMPORAL_STRIDE != 1:
+    if not valid_frames(video.shape[1]):
         raise ValueError(f"video: got {video.shape[1]} frames; must be 4n+1")
     if tuple(mask.shape) != (1, *video.shape[1:]):
         raise ValueError(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.model.shapes import PATCH, SPATIAL_STRIDE, TEMPORAL_STRIDE, PixelShape
+from wanctl.model.shapes import PATCH, SPATIAL_STRIDE, PixelShape, latent_frames, pixel_frames
 
 SIDE = SPATIAL_STRIDE * PATCH[1]
 """Pixels per token and side: sizes are multiples of it."""
@@ -46,13 +46,13 @@ def source_shape(height: int, width: int, num_frames: int, canvas: tuple[int, in
             f"video: got {width}x{height} for a canvas of {canvas[1]}x{canvas[0]}; each side needs "
             f"{SIDE} pixels or more"
         )
-    latent_frames = min((num_frames - 1) // TEMPORAL_STRIDE + 1, int(budget / tokens))
-    tokens = min(tokens, int(budget / latent_frames))
+    length = min(latent_frames(num_frames), int(budget / tokens))
+    tokens = min(tokens, int(budget / length))
     rows = round(math.sqrt(tokens * (height / width)))
     columns = int(tokens / rows) if rows else 0
     if not columns:
         raise UserError(f"video: got {width}x{height}; too narrow to be scaled to {canvas}")
-    return PixelShape(TEMPORAL_STRIDE * (latent_frames - 1) + 1, rows * SIDE, columns * SIDE)
+    return PixelShape(pixel_frames(length), rows * SIDE, columns * SIDE)
 
 
 def frame_ids(starts_s: np.ndarray, ends_s: np.ndarray, frames: int) -> list[int]:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from wanctl.diffusion.timesteps import LAWS, sample_sigmas, shift_sigmas
+from wanctl.diffusion.flow import shift_sigmas
+from wanctl.diffusion.timesteps import LAWS, sample_sigmas
 from wanctl.errors import UserError
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from wanctl.errors import UserError
+from wanctl.model.shapes import floor_frames, valid_frames
 from wanctl.model.vae.blocks import (
     KERNEL_3D,
     CausalCoder,
@@ -27,9 +28,7 @@ from wanctl.model.vae.blocks import (
 )
 from wanctl.model.vae.ops.conv import CausalConv3d, Stream
 from wanctl.model.vae.wan22 import Decoder22, Encoder22, from_patches, to_patches
-from wanctl.model.variants import VAEShape
-
-RGB = 3
+from wanctl.model.variants import RGB_CHANNELS, VAEShape
 
 
 class VideoSizeError(UserError):
@@ -42,7 +41,7 @@ class Encoder(CausalCoder):
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
         widths = [shape.dim * mult for mult in (1, *shape.dim_mult)]
-        self.conv1 = CausalConv3d(RGB, widths[0], KERNEL_3D)
+        self.conv1 = CausalConv3d(RGB_CHANNELS, widths[0], KERNEL_3D)
         layers: list[nn.Module] = []
         for level, (width_in, width) in enumerate(itertools.pairwise(widths)):
             layers.append(Residual(width_in, width))
@@ -75,7 +74,7 @@ class Decoder(CausalCoder):
             if level < len(shape.dim_mult) - 1:
                 layers.append(Upsample(width, width // 2, temporal=temporal[level]))
         self.upsamples = nn.ModuleList(layers)
-        self.head = output_head(widths[-1], RGB)
+        self.head = output_head(widths[-1], RGB_CHANNELS)
 
     def layers(self) -> Iterable[nn.Module]:
         """In the order they run."""
@@ -208,8 +207,8 @@ class WanVAE(nn.Module):
 
     def _check_video(self, video: Tensor) -> None:
         frames, height, width = video.shape[2:]
-        if (frames - 1) % self.temporal_stride:
-            low = max(0, (frames - 1) // self.temporal_stride) * self.temporal_stride + 1
+        if not valid_frames(frames, self.temporal_stride):
+            low = floor_frames(frames, self.temporal_stride)
             raise VideoSizeError(
                 f"video: got {frames} frames; the VAE takes {self.temporal_stride}n+1, "
                 f"e.g. {low} or {low + self.temporal_stride}"

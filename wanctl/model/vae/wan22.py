@@ -23,9 +23,7 @@ from wanctl.model.vae.blocks import (
     output_head,
 )
 from wanctl.model.vae.ops.conv import CausalConv3d, Stream
-from wanctl.model.variants import VAEShape
-
-RGB = 3
+from wanctl.model.variants import RGB_CHANNELS, VAEShape
 
 
 class Encoder22(CausalCoder):
@@ -34,7 +32,7 @@ class Encoder22(CausalCoder):
     def __init__(self, shape: VAEShape) -> None:
         super().__init__()
         widths = [shape.dim * mult for mult in (1, *shape.dim_mult)]
-        self.conv1 = CausalConv3d(RGB * shape.patch**2, widths[0], KERNEL_3D)
+        self.conv1 = CausalConv3d(RGB_CHANNELS * shape.patch**2, widths[0], KERNEL_3D)
         last = len(shape.dim_mult) - 1
         self.downsamples = nn.ModuleList(
             DownLevel(
@@ -75,7 +73,7 @@ class Decoder22(CausalCoder):
             )
             for level, (width_in, width) in enumerate(itertools.pairwise(widths))
         )
-        self.head = output_head(widths[-1], RGB * shape.patch**2)
+        self.head = output_head(widths[-1], RGB_CHANNELS * shape.patch**2)
 
     def layers(self) -> Iterable[nn.Module]:
         """In the order they run."""

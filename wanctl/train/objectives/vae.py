@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
 from wanctl.log import progress
+from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
 from wanctl.train.objectives import losses
@@ -171,7 +172,7 @@ class VAEObjective:
         batch, _, frames, height, width = video.shape
         time, space = self.vae.temporal_stride, self.vae.spatial_stride
         z_dim = self.vae.shape.z_dim
-        return (batch, z_dim, (frames - 1) // time + 1, height // space, width // space)
+        return (batch, z_dim, latent_frames(frames, time), height // space, width // space)
 
     def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
         """Indices of the frames that ST-LPIPS sees in this step."""
