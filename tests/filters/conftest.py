@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Clip, ClipBatch, FrameBatch, FrameSpec
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
-from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.curate.select.evidence import vectors_of
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.decode import read_clip

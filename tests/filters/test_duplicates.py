@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import ClipBatch, FrameBatch
-from wanctl.curate.select.columns import CLIP_COLUMNS, Verdicts
+from wanctl.curate.columns import CLIP_COLUMNS, Verdicts
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.duplicates.alignment import Pictures, Sides, align, between

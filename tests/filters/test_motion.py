@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from wanctl.curate.api import ClipBatch, FrameBatch
-from wanctl.curate.select.columns import CLIP_COLUMNS
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.motion.bursts import UNKNOWN

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from wanctl.curate.api import Box, ClipBatch, FilterUnavailableError
-from wanctl.curate.select.columns import CLIP_COLUMNS
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.ocr.filter import Ocr
 from wanctl_filters.ocr.polygons import captioned, coverage, tightened

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from wanctl.bench.material import Material
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 from wanctl.video.encode import write_video
 from wanctl.video.frames import Box
 

@@ -17,9 +17,9 @@ import yaml
 from wanctl.atomic import write_bytes
 from wanctl.bench.cases import Case, Family, Found, Outcome
 from wanctl.curate.api import Filter
+from wanctl.curate.columns import ClipBatch
 from wanctl.curate.registry import build_filters
 from wanctl.curate.run import curate
-from wanctl.curate.select.columns import ClipBatch
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import console, log, progress

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from wanctl.curate.select.columns import CLIP_COLUMNS, Clip, ClipBatch, Ragged, Verdict, Verdicts
-from wanctl.curate.select.quantiles import or_quantile
+from wanctl.curate.columns import CLIP_COLUMNS, Clip, ClipBatch, Ragged, Verdict, Verdicts
+from wanctl.curate.quantiles import or_quantile
 from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
 from wanctl.video.frames import Box, FrameBatch, FrameSpec

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from wanctl.curate.measure.timing import Timings
+from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, ProgressDisplay
 from wanctl.video.worker_pool import DecodePool, Failure

@@ -18,7 +18,6 @@ from wanctl.curate.context import Limits, Reporter
 from wanctl.curate.engines.local import CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
 from wanctl.curate.engines.table import ENGINES
-from wanctl.curate.measure.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
@@ -26,6 +25,7 @@ from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.split.scanning import Splitter
 from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split import SplitRules
+from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.lock import try_lock
 from wanctl.errors import ProblemsError, UserError

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from wanctl.atomic import write_bytes
-from wanctl.curate.select.columns import ClipBatch, Verdicts
+from wanctl.curate.columns import ClipBatch, Verdicts
 from wanctl.errors import UserError
 from wanctl.labels.trainable import COLUMNS, Trainee, open_trainee, read_sheet
 from wanctl.log import log, progress

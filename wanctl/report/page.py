@@ -13,8 +13,8 @@ from typing import Any
 
 from wanctl import __version__
 from wanctl.atomic import write_bytes
-from wanctl.curate.measure.timing import all_stages
 from wanctl.curate.registry import NamedFilter
+from wanctl.curate.timing import all_stages
 from wanctl.data.dataset import DatasetDir
 from wanctl.report import sections
 from wanctl.report.choose import Choice

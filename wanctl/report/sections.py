@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanctl.curate.measure.timing import StageCost
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.funnel import FunnelRow
 from wanctl.curate.select.selection import CROP
+from wanctl.curate.timing import StageCost
 from wanctl.report.charts import distribution
 from wanctl.report.choose import Boundary, LabelSheet
 from wanctl.report.outcome import Outcome

@@ -10,7 +10,7 @@ import numpy as np
 from wanctl.bench.cases import Case, Family, Found, Graded, Outcome, Point, first_clips
 from wanctl.bench.drawing import badge, stamp
 from wanctl.bench.material import Material, Shot
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240

@@ -11,7 +11,7 @@ from wanctl.bench.cases import Case, Family, Figure, Graded, Outcome, Point
 from wanctl.bench.drawing import badge, stamp
 from wanctl.bench.material import Material, Shot
 from wanctl.bench.scores import box_iou
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 
 ALPHAS = (0.15, 0.3, 0.5, 0.75, 1.0)
 CORNERS = ("top left", "top right", "bottom left", "bottom right")

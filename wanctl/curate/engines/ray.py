@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from wanctl.curate.context import Reporter
 from wanctl.curate.engines.local import CurationJob, Parts, RayResources, work
-from wanctl.curate.measure.timing import StageCost, Timings
+from wanctl.curate.timing import StageCost, Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.log import EventLog, log, progress_display, timestamp

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch, FrameSpec
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.curate.context import RunContext, quarantine_row
 from wanctl.curate.measure.measure_task import (
     MeasuredClip,
@@ -23,7 +24,6 @@ from wanctl.curate.measure.measure_task import (
     unit_failure,
 )
 from wanctl.curate.registry import Unit
-from wanctl.curate.select.columns import CLIP_COLUMNS
 from wanctl.log import Bar, log
 from wanctl.video.worker_pool import Failure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.select.columns import Verdicts
+from wanctl.curate.columns import Verdicts
 from wanctl.log import log
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from wanctl.curate.columns import ClipBatch, Verdicts
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.columns import ClipBatch, Verdicts
 from wanctl.curate.select.evidence import Failures, StoredEvidence
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wanctl.curate.api import Embedder
+from wanctl.curate.columns import Ragged
 from wanctl.curate.registry import NamedFilter, Unit, measured_units
-from wanctl.curate.select.columns import Ragged
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from wanctl.curate.quantiles import quantiles_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import label_weights
 from wanctl.curate.select.deciding import Decisions
 from wanctl.curate.select.evidence import Failures, read_evidence
 from wanctl.curate.select.funnel import FunnelCounts, count_funnel
-from wanctl.curate.select.quantiles import quantiles_of
 from wanctl.curate.select.selection import (
     SelectionRows,
     SelectRules,

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.atomic import scratch
+from wanctl.curate.quantiles import percentile_values, quantiles_of, scores_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import Balance, balance_factors
 from wanctl.curate.select.deciding import Decisions, intersect, slice_verdicts, whole_views
@@ -34,7 +35,6 @@ from wanctl.curate.select.passes import (
     SumLabelWeights,
     pool,
 )
-from wanctl.curate.select.quantiles import percentile_values, quantiles_of, scores_of
 from wanctl.curate.select.selection import CROP, SelectionRows, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
 from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.balance import apply_factors, combined_weights
-from wanctl.curate.select.columns import Verdicts
 from wanctl.curate.select.deciding import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION

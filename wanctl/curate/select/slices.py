@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.select.columns import CLIP_COLUMNS
+from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.dataset import DatasetDir
 
 ROWS = 1 << 17

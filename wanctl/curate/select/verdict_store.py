@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.select.columns import Verdicts
+from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.deciding import Reasons, concat_verdicts
 
 _CROP = ("crop_x", "crop_y", "crop_w", "crop_h")
