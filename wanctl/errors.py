@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """An error that the user can mend. `str(error)` is the line that is printed."""
+    """An error that the user can fix. `str(error)` is the line that is printed."""
 
 
 class ProblemsError(UserError):

@@ -1,21 +1,21 @@
-"""One line for each error that the user can mend; any other is a bug and keeps its traceback.
+"""One line for each error that the user can fix; any other is a bug and keeps its traceback.
 
-Exit codes: 0 done; 2 something the user can mend (docs/adr/0005).
+Exit codes: 0 done; 2 something the user can fix (docs/adr/0005).
 """
 
 import errno
 
 from wanctl.errors import UserError
 
-# Errors of the operating system that the user can mend, and how.
+# Errors of the operating system that the user can fix, and how.
 _ADVICE = {
     errno.ENOSPC: "free some space, or write elsewhere with --out",
     errno.EDQUOT: "free some of your quota, or write elsewhere with --out",
     errno.EACCES: "give yourself access, or write elsewhere with --out",
     errno.EPERM: "give yourself access, or write elsewhere with --out",
     errno.EROFS: "write elsewhere with --out",
-    errno.ENOTDIR: "a file lies where a folder is wanted",
-    errno.EISDIR: "a folder lies where a file is wanted",
+    errno.ENOTDIR: "a file has the name of a folder that is needed; move it or choose another name",
+    errno.EISDIR: "a folder has the name of a file that is needed; move it or choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk or the network drive reports a fault",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
@@ -30,7 +30,7 @@ class InterruptedByUserError(UserError):
 
 
 def format_error(error: BaseException) -> list[str] | None:
-    """Write an error that the user can mend as lines to print.
+    """Write an error that the user can fix as lines to print.
 
     Returns:
         One line per mistake; empty where a help page has been printed instead; None for a bug.

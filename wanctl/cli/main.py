@@ -25,7 +25,7 @@ RANK_DELAY_S = 4.0
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 something the user can mend.
+    """Run the command line and exit: 0 done, 2 an error that the user can fix.
 
     Args:
         args: the arguments; those of the process by default.

@@ -56,7 +56,8 @@ def load_recipe_for(
     start_logging(ctx)
     if recipe is None:
         names = ", ".join(shipped_recipes())
-        raise UserError(f"{ctx.command_path}: say which recipe: --recipe FILE or NAME ({names})")
+        advice = f"name one with --recipe FILE or NAME ({names})"
+        raise UserError(f"{ctx.command_path}: no recipe; {advice}")
     return load_checked(recipe, overrides or (), sections)
 
 

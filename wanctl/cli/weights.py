@@ -57,9 +57,9 @@ def inspect(ctx: typer.Context, source: SourceArgument) -> None:
     from wanctl.listing import show
 
     start_logging(ctx)
-    found = inspect(source)
-    show(COLUMNS, found.rows)
-    show(("", ""), notes(found))
+    inspection = inspect(source)
+    show(COLUMNS, inspection.rows)
+    show(("", ""), notes(inspection))
 
 
 @weights_app.command("check")

@@ -85,7 +85,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model that an annotation names: `X`, `X | None`, `tuple[X, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)
 
 
 def _unknown_key(key: str, section: type[BaseModel] | None) -> str:

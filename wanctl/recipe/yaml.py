@@ -141,7 +141,7 @@ class _Reader:
                 continue
             key = str(key_node.value)
             if key in seen:
-                message = f"key is given twice, first in line {seen[key]}"
+                message = f"duplicate key, first in line {seen[key]}"
                 self._mistake(line, (*path, key), message)
                 continue
             seen[key] = line

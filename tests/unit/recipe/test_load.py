@@ -81,7 +81,7 @@ def test_all_mistakes_come_at_once_sorted_with_file_and_line(folder):
         "child.yaml:3: sample.steps: got 3.5; must be a whole number",
         "child.yaml:4: sample.stepss: unknown key; did you mean 'steps'?",
         "child.yaml:5: seed: got -1; must be greater than or equal to 0",
-        "child.yaml:6: seed: key is given twice, first in line 5",
+        "child.yaml:6: seed: duplicate key, first in line 5",
     ]
 
 
@@ -167,13 +167,13 @@ def test_sidecar_dir_is_relative_to_the_recipe_that_sets_it(folder):
 def test_later_mistakes_are_located(folder):
     write(folder, r="curate:\n  filters:\n    ocr:\n      max: 3\n")
     loaded = load_recipe("r.yaml", ["sample.solver=x"])
-    found = loaded.locate(
+    located = loaded.locate(
         ProblemsError(
             [("sample.solver", "s"), ("curate.filters.ocr.max", "m"), ("curate.filters.ocr.y", "n"),
              ("model.variant", "v")]
         )
     )  # fmt: skip
-    assert str(found).splitlines() == [
+    assert str(located).splitlines() == [
         "--set: sample.solver: s",
         "r.yaml: model.variant: v",
         "r.yaml:3: curate.filters.ocr.y: n",
