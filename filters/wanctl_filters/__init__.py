@@ -1,4 +1,4 @@
-"""The built-in filters. One filter is one module, or one package of its name with a `filter.py`.
+"""The built-in filters: one filter is one module, or one package of its name with a `filter.py`.
 
-`shared/` holds what several filters use; filters/README.md says how to write one.
+`shared/` holds parts that several filters use. filters/README.md explains how to write a filter.
 """

@@ -1,4 +1,4 @@
-"""Drops clips that people would not find beautiful (CLIP ViT-L/14 + LAION aesthetic head)."""
+"""Drops clips with a low aesthetic score (CLIP ViT-L/14 + LAION aesthetic head)."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,8 +13,8 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters.shared.clip_files import find_head
 from wanctl_filters.shared.embedding_keys import CHUNK_ROWS, ClipKeys, vectors_of
+from wanctl_filters.shared.open_clip_files import find_head
 
 HEAD_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 
@@ -22,7 +22,7 @@ HEAD_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 class Aesthetic(ClipKeys):
     """LAION's aesthetic predictor v2 on OpenAI's CLIP embedding of single frames, about 1 to 10.
 
-    Sees 224 pixels, so that compression and softness hardly count; says nothing about motion.
+    CLIP sees 224 pixels, so compression and blur hardly change the score; motion does not count.
     The head is applied when deciding, to vectors that other filters share.
     """
 
@@ -38,15 +38,15 @@ class Aesthetic(ClipKeys):
     )
 
     def models(self) -> Mapping[str, str]:
-        """The head; CLIP itself belongs to the embedding."""
+        """Licence of the head; the embedder lists CLIP itself."""
         return {"LAION aesthetic predictor v2": "Apache-2.0"}
 
     def check(self) -> None:
-        """Look for both files, and name all that is missing at once."""
+        """Verify that both files exist, and name all missing ones at once."""
         missing = []
-        for look in (super().check, self._find_head):
+        for check in (super().check, self._find_head):
             try:
-                look()
+                check()
             except FilterUnavailableError as error:
                 missing.append(str(error))
         if missing:
@@ -74,27 +74,27 @@ class Aesthetic(ClipKeys):
         )
 
     def frame_scores(self, batch: ClipBatch) -> Ragged:
-        """The head's score of every frame."""
+        """Scores of the head for every frame, as a ragged column."""
         vectors = vectors_of(batch)
         scores = np.zeros(len(vectors.values))
         for first in range(0, len(scores), CHUNK_ROWS):
             rows = slice(first, first + CHUNK_ROWS)
             values = vectors.values[rows].astype(np.float32)
-            # the head was trained on embeddings of length one, and rounding takes a little off
+            # the head was trained on unit vectors, and fp16 rounding changes their length
             values /= np.linalg.norm(values, axis=1, keepdims=True)
             weight, bias = self._head_for(values.shape[1])
             scores[rows] = values @ weight + bias
         return Ragged(scores, vectors.starts)
 
     def _find_head(self) -> Path:
-        found, places = find_head(self.head_weights)
-        if found is None:
+        path, places = find_head(self.head_weights)
+        if path is None:
             raise FilterUnavailableError(
                 f"filter aesthetic: wants {self.head_weights} (from github.com/christophschuhmann/"
                 f"improved-aesthetic-predictor); looked for {' and '.join(places)}; set "
                 "`head_weights` to the file, or `optional: true` to go on without"
             )
-        return found
+        return path
 
     def _head_for(self, size: int) -> tuple[np.ndarray, float]:
         weight, bias = self._head
@@ -108,8 +108,8 @@ class Aesthetic(ClipKeys):
 
     @cached_property
     def _head(self) -> tuple[np.ndarray, float]:
-        """The head's layers as one: there is nothing but dropout in between."""
-        from wanctl_filters.shared.clip_files import load_head
+        """Weight and bias of all layers folded into one; only dropout lies between them."""
+        from wanctl_filters.shared.open_clip_files import load_head
 
         weight, bias = np.eye(1), np.zeros(1)
         for layer, offset in reversed(load_head(self._find_head(), "cpu")):

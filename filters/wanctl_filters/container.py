@@ -1,4 +1,4 @@
-"""Drops unfit files: woven fields, repeated pictures, too few bits, odd shapes, HDR."""
+"""Drops unfit files: interlacing, repeated frames, low bit rate, odd shapes, HDR."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -8,16 +8,16 @@ import numpy as np
 from wanctl.curate.api import Clip, ClipBatch, Evidence, Filter, FrameBatch, Verdicts, threshold
 
 HDR_CURVES = ("smpte2084", "arib_std_b67", "smpte428")
-"""PQ, HLG and cinema: shown as if they were SDR they look pale and flat."""
+"""PQ, HLG and cinema; without tone mapping they look pale and flat."""
 
 Rule = tuple[str, np.ndarray, Callable[[int], str]]
 
 
 class Container(Filter):
-    """What the file says of itself and what its pictures show of how it was made.
+    """Properties that the file declares, and traces of interlacing and conversion in its frames.
 
-    Every bound is a key of its own and can be turned off with null (or true, for what is allowed
-    or not). The score is the number of bits per pixel. The label names the first fault:
+    Every bound is a key of its own and can be turned off with null (`allow_*` keys with true). The
+    score is the number of bits per pixel. The label names the first fault:
     `interlaced`, `repeats`, `bits`, `rate`, `shape`, `vfr`, `hdr`, `corrupt`, `turned`, `pixels`
     or `silent`.
     """
@@ -43,10 +43,10 @@ class Container(Filter):
         default=0.02, ge=0, description="coded bits per stored pixel at least; null sets no bound"
     )
     min_fps: float | None = threshold(
-        default=16.0, ge=0, description="pictures per second at least; null sets no bound"
+        default=16.0, ge=0, description="frames per second at least; null sets no bound"
     )
     max_fps: float | None = threshold(
-        default=None, gt=0, description="pictures per second at most; null sets no bound"
+        default=None, gt=0, description="frames per second at most; null sets no bound"
     )
     max_aspect: float | None = threshold(
         default=3.0, ge=1, description="longer side to shorter side at most; null sets no bound"
@@ -55,28 +55,29 @@ class Container(Filter):
         default=0.15,
         ge=0,
         le=1,
-        description="share of pictures that may be woven of two fields; null sets no bound",
+        description="share of frames that may show combing (two interlaced fields); null sets no "
+        "bound",
     )
     allow_interlaced: bool = threshold(
         default=True,
-        description="whether files may say that they are interlaced; most that say so and show "
-        "no combs are not",
+        description="whether files may be flagged as interlaced; most flagged files without "
+        "combing are progressive",
     )
     max_repeats: float | None = threshold(
         default=0.4,
         ge=0,
         le=1,
-        description="share of pictures that may repeat the one before, standstills not counted: "
-        "0.6 in 24 fps brought to 60, 0.2 in 24 brought to 30; null sets no bound",
+        description="share of frames that may repeat the previous one, standstills not counted: "
+        "0.6 in 24 fps converted to 60, 0.2 in 24 converted to 30; null sets no bound",
     )
     max_frozen: float | None = threshold(
         default=None,
         ge=0,
         le=1,
-        description="share of pictures in standstills of half a second; null sets no bound",
+        description="share of frames in standstills of half a second; null sets no bound",
     )
     max_corrupt: float | None = threshold(
-        default=0.0, ge=0, le=1, description="share of damaged pictures; null sets no bound"
+        default=0.0, ge=0, le=1, description="share of damaged frames; null sets no bound"
     )
     allow_vfr: bool = threshold(default=True, description="whether the frame rate may vary")
     allow_hdr: bool = threshold(
@@ -84,7 +85,7 @@ class Container(Filter):
         description="whether footage may be PQ or HLG; it is read without tone mapping",
     )
     allow_rotation: bool = threshold(
-        default=True, description="whether the picture may be stored turned by quarters"
+        default=True, description="whether frames may be stored rotated by 90, 180 or 270 degrees"
     )
     max_pixel_aspect: float | None = threshold(
         default=2.5,
@@ -94,7 +95,7 @@ class Container(Filter):
     require_audio: bool = threshold(default=False, description="whether clips must have sound")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """From the clip's row; all of it was seen while scanning."""
+        """Columns of the clip's row; all of them were measured while scanning."""
         pixels_s = (clip.coded_width or clip.width) * (clip.coded_height or clip.height) * clip.fps
         return {
             "bits_per_pixel": clip.bit_rate / pixels_s if clip.bit_rate and pixels_s else None,
@@ -132,11 +133,11 @@ class Container(Filter):
         stutter = np.clip(repeats - frozen, 0, 1) / moving
         declared = _flags(batch, "interlaced") & (not self.allow_interlaced)
         return [
-            _above("interlaced", combs, self.max_combs, "of the pictures are woven of two fields"),
-            ("interlaced", declared, lambda _: "the file says that it is interlaced"),
-            _above("repeats", stutter, self.max_repeats, "of the pictures repeat the one before"),
-            _above("repeats", frozen, self.max_frozen, "of the pictures stand still"),
-            _above("corrupt", damaged, self.max_corrupt, "of the pictures are damaged"),
+            _above("interlaced", combs, self.max_combs, "of the frames show combing of two fields"),
+            ("interlaced", declared, lambda _: "the file is flagged as interlaced"),
+            _above("repeats", stutter, self.max_repeats, "of the frames repeat the previous one"),
+            _above("repeats", frozen, self.max_frozen, "of the frames stand still"),
+            _above("corrupt", damaged, self.max_corrupt, "of the frames are damaged"),
         ]
 
     def _file_rules(self, batch: ClipBatch) -> list[Rule]:
@@ -164,7 +165,7 @@ class Container(Filter):
                 none if self.max_fps is None else fps > self.max_fps + 1e-6,
                 lambda row: f"{fps[row]:.2f} fps, at most {self.max_fps:g} allowed",
             ),
-            _ratio("shape", aspect, self.max_aspect, "the picture"),
+            _ratio("shape", aspect, self.max_aspect, "the frame"),
             ("vfr", _flags(batch, "vfr") & (not self.allow_vfr), lambda _: "its frame rate varies"),
             (
                 "hdr",
@@ -174,7 +175,7 @@ class Container(Filter):
             (
                 "turned",
                 turned & (not self.allow_rotation),
-                lambda row: f"stored turned by {batch.numbers('rotation')[row]} degrees",
+                lambda row: f"stored rotated by {batch.numbers('rotation')[row]} degrees",
             ),
             _ratio("pixels", pixel, self.max_pixel_aspect, "a stored pixel"),
             ("silent", ~_flags(batch, "has_audio") & self.require_audio, lambda _: "has no sound"),

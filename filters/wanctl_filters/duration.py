@@ -29,7 +29,7 @@ class Duration(Filter):
     )
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Seconds and frames, from the clip's row."""
+        """Duration in seconds and number of frames, from the clip's row."""
         return {"duration_s": clip.duration_s, "num_frames": clip.num_frames}
 
     def bounds(self) -> tuple[float, ...]:

@@ -15,15 +15,16 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters.shared.bars import picture_area
+from wanctl_filters.shared.bars import active_area
 from wanctl_filters.shared.ragged import labels, medians
 
 _FLAT_LEVELS = 6
-# A white ground lines most of the picture's outline, and its own outline around the subject is
-# short. Measured on gain of +1 to +4 EV: what lines 0.7 is 5 to 9 times as long as a circle's.
-_GROUND_LINED = 0.7
-_GROUND_RAGGED = 3.0
-_NORMAL_LEVEL = 130.0  # `level` of an ordinary picture; what lies below counts as darkness
+# A white background touches most of the frame's outline, and its outline around the subject is
+# short. Measured on gain of +1 to +4 EV: blown areas that touch 0.7 of the frame's outline have an
+# outline 5 to 9 times as long as a circle's of the same area.
+_MIN_OUTLINE_SHARE = 0.7
+_MAX_RAGGEDNESS = 3.0
+_NORMAL_LEVEL = 130.0  # `level` of an ordinary frame; lower levels count as darkness
 
 
 class Exposure(Filter):
@@ -31,21 +32,21 @@ class Exposure(Filter):
 
     A pixel is blown when at least two of its channels are at `blown_level` or above and its
     neighbourhood is flat: bright texture (snow, foam, lace) and saturated lamps do not count. A
-    white ground all around the subject, as in a studio, is taken out first: what counts there is
-    how much of the subject is blown.
+    white background around the subject, as in a studio, is excluded first: there, only the share
+    of the subject that is blown counts.
 
-    How dark a picture is, is told by the geometric mean of its luma and by its highlights: a
-    night with lamps keeps its highlights, an under-exposed picture loses them.
+    Darkness is measured by the geometric mean of the luma and by the highlights: a night scene
+    with lamps has highlights, an under-exposed frame has none.
 
-    The score is the blown share in % minus the darkness in % (how far the level is below an
-    ordinary picture's); its label says `over` or `under` where the clip is dropped.
+    The score is the blown share in % minus the darkness in % (how far the level is below that of
+    an ordinary frame); the label is `over` or `under` where the clip is dropped.
     """
 
     version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {"blown": "floats", "level": "floats", "luma": "floats"}
     unit: ClassVar[str] = "%"
 
-    samples: int = Field(default=8, ge=1, description="frames looked at, spread over the clip")
+    samples: int = Field(default=8, ge=1, description="frames measured, spread over the clip")
     long_side_px: int = Field(default=320, ge=64, description="frames are scaled down to this")
     blown_level: int = Field(default=250, ge=1, le=255, description="channel value that is clipped")
     max_blown: float = threshold(
@@ -60,7 +61,7 @@ class Exposure(Filter):
     )
 
     def frames(self) -> FrameSpec:
-        """Small frames in colour, of picked pixels: averaging would hide clipping."""
+        """Small colour frames by nearest-neighbour sampling: averaging would hide clipping."""
         return FrameSpec(count=self.samples, long_side_px=self.long_side_px, scaling="nearest")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
@@ -69,7 +70,7 @@ class Exposure(Filter):
 
         assert frames is not None
         lumas = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames.frames])
-        rows, columns = picture_area(lumas)
+        rows, columns = active_area(lumas)
         pairs = [
             (frame[rows, columns], luma[rows, columns])
             for frame, luma in zip(frames.frames, lumas, strict=True)
@@ -85,7 +86,7 @@ class Exposure(Filter):
         return (-100 * (1 - self.min_level / _NORMAL_LEVEL), 100 * self.max_blown)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Drops what is too bright or too dark in half of its frames."""
+        """Drop clips that are too bright or too dark in half of their frames."""
         blown, level = medians(batch.lists("blown")), medians(batch.lists("level"))
         over, under = blown > self.max_blown, level < self.min_level
         return Verdicts.judge(
@@ -93,7 +94,7 @@ class Exposure(Filter):
             (
                 over,
                 lambda row: (
-                    f"{blown[row]:.1%} of the picture is blown out, allowed {self.max_blown:.1%}"
+                    f"{blown[row]:.1%} of the frame is blown out, allowed {self.max_blown:.1%}"
                 ),
             ),
             (
@@ -105,7 +106,7 @@ class Exposure(Filter):
 
 
 def _blown(frame: np.ndarray, luma: np.ndarray, level: int) -> float:
-    """Share of (H, W, 3) uint8 that is blown, without a white ground around the subject."""
+    """Share of an (H, W, 3) uint8 frame that is blown, without a white studio background."""
     import cv2
 
     kernel = np.ones((3, 3), np.uint8)
@@ -113,31 +114,31 @@ def _blown(frame: np.ndarray, luma: np.ndarray, level: int) -> float:
     red, green, blue = cv2.split(frame)
     second = cv2.max(cv2.min(red, green), cv2.min(cv2.max(red, green), blue))
     hot = flat & (second >= level)
-    ground = _ground(hot)
-    rest = hot.size - ground.sum()
-    return float((hot & ~ground).sum() / rest) if rest else 1.0
+    background = _studio_background(hot)
+    rest = hot.size - background.sum()
+    return float((hot & ~background).sum() / rest) if rest else 1.0
 
 
-def _ground(hot: np.ndarray) -> np.ndarray:
-    """The parts of a (H, W) bool mask that reach the outline, if they look like a studio's wall."""
+def _studio_background(hot: np.ndarray) -> np.ndarray:
+    """The parts of an (H, W) bool mask that touch the border, if their outline is smooth."""
     import cv2
 
     none = np.zeros_like(hot)
-    if np.concatenate([hot[0], hot[-1], hot[:, 0], hot[:, -1]]).mean() < _GROUND_LINED:
+    if np.concatenate([hot[0], hot[-1], hot[:, 0], hot[:, -1]]).mean() < _MIN_OUTLINE_SHARE:
         return none
     _, parts = cv2.connectedComponents(hot.astype(np.uint8), connectivity=4)
     touching = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    ground = hot & np.isin(parts, touching)
+    background = hot & np.isin(parts, touching)
     kernel = np.ones((3, 3), np.uint8)
-    solid = cv2.morphologyEx(ground.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    solid = cv2.morphologyEx(background.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
     edge = np.count_nonzero(cv2.min(solid, cv2.dilate(1 - solid, kernel)))
     subject = solid.size - np.count_nonzero(solid)
-    return ground if edge <= _GROUND_RAGGED * 2 * np.sqrt(np.pi * subject) else none
+    return background if edge <= _MAX_RAGGEDNESS * 2 * np.sqrt(np.pi * subject) else none
 
 
 def _level(luma: np.ndarray) -> float:
     """Geometric mean of the luma plus a quarter of its 99th percentile."""
     histogram = np.bincount(luma.ravel(), minlength=256) / luma.size
-    # four levels more, so that black does not weigh without bound
+    # four levels are added, so that the logarithm of black is bounded
     mean = np.exp(histogram @ np.log(np.arange(256) + 4.0))
     return float(mean + np.searchsorted(np.cumsum(histogram), 0.99) / 4)

@@ -1,4 +1,4 @@
-"""Keeps the best for post-training: a share by score, balanced over categories and motion."""
+"""Selects clips for post-training: a share by score, balanced over categories and motion."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wanctl.curate.api import ClipBatch, Filter, UserError, Verdicts, threshold
-from wanctl_filters.quality.filter import survivors
+from wanctl_filters.shared.survivors import survivors
 
 REST = "other"
 
@@ -15,23 +15,24 @@ REST = "other"
 class Posttrain(Filter):
     """The top share by an earlier filter's score, balanced by quota.
 
-    Places go to categories by `quotas`, equally where none are given; what a short category
-    cannot fill goes to the others in the same proportion. Within each category places are split
-    the same way into complex and simple motion. Clips that earlier filters drop have no part in
-    it. What was reached is logged.
+    Places are divided among categories by `quotas`, equally where it is empty; places that a small
+    category cannot fill go to the others in the same proportion. Within each category, places are
+    divided in the same way between complex and simple motion. Clips that earlier filters drop are
+    ignored. The numbers of each category are logged.
     """
 
     scope: ClassVar[Literal["clip", "source", "set"]] = "set"
 
     score: str = threshold(default="quality", description="earlier filter whose score ranks")
     top: float = threshold(
-        default=0.2, gt=0, le=1, description="share of the clips left over that is kept"
+        default=0.2, gt=0, le=1, description="share of the remaining clips that is kept"
     )
     category: str | None = threshold(
         default="category", description="earlier filter whose label is balanced; null: none"
     )
     quotas: dict[str, float] = threshold(
-        default={}, description="category -> share; all alike where empty, none where not named"
+        default={},
+        description="category -> share; equal where empty, none for categories that are not named",
     )
     motion: str | None = threshold(
         default="motion", description="earlier filter whose label tells kinds of motion; null: none"
@@ -44,27 +45,27 @@ class Posttrain(Filter):
     )
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """The best clips of every cell of the quota table."""
+        """Keep the best clips of every cell of the quota table."""
         score = self._column(batch, self.score, "score")
-        alive = survivors(batch) & ~np.isnan(score.astype(np.float64))
+        candidates = survivors(batch) & ~np.isnan(score.astype(np.float64))
         score = score.astype(np.float64)
         categories = self._categories(batch)
         complex_ = self._complex(batch)
-        budget = round(self.top * int(alive.sum()))
+        budget = round(self.top * int(candidates.sum()))
         taken = np.zeros(len(batch), dtype=bool)
         names = batch.clip("id").astype(str)
-        for name, places in self._by_category(categories[alive], budget).items():
-            here = alive & (categories == name)
-            kinds = (here & complex_, here & ~complex_)
+        for name, places in self._by_category(categories[candidates], budget).items():
+            members = candidates & (categories == name)
+            kinds = (members & complex_, members & ~complex_)
             split = self._split(places, [int(kind.sum()) for kind in kinds])
             for kind, count in zip(kinds, split, strict=True):
                 rows = np.flatnonzero(kind)
                 taken[rows[np.lexsort((names[rows], -score[rows]))[:count]]] = True
-            self._tell(name, places, taken & here, complex_, int(here.sum()))
+            self._log_category(name, places, taken & members, complex_, int(members.sum()))
         return Verdicts.judge(
             score,
             (
-                alive & ~taken,
+                candidates & ~taken,
                 lambda row: (
                     f"{self.score} {score[row]:.2f} is not among the best of {categories[row]}, "
                     f"{'complex' if complex_[row] else 'simple'} motion"
@@ -85,7 +86,7 @@ class Posttrain(Filter):
     def _split(self, places: int, supply: Sequence[int]) -> list[int]:
         if self.motion is None:
             return fill(places, [1.0, 1.0], supply)
-        # a kind with no share of its own still takes what the other cannot fill
+        # a kind with a share of 0 still takes the places that the other cannot fill
         shares = [max(self.complex_share, 1e-9), max(1 - self.complex_share, 1e-9)]
         return fill(places, shares, supply)
 
@@ -113,27 +114,27 @@ class Posttrain(Filter):
             raise UserError(f"filter posttrain: {name!r} gives no {kind}; name another filter")
         return column
 
-    def _tell(
-        self, name: str, places: int, taken: np.ndarray, complex_: np.ndarray, there: int
+    def _log_category(
+        self, name: str, places: int, taken: np.ndarray, complex_: np.ndarray, supply: int
     ) -> None:
         logging.getLogger("wanctl").info(
             "posttrain: %s: %d of %d clips kept (%d places; %d with complex motion)",
-            name, int(taken.sum()), there, places, int((taken & complex_).sum()),
+            name, int(taken.sum()), supply, places, int((taken & complex_).sum()),
         )  # fmt: skip
 
 
 def fill(budget: int, shares: Sequence[float], supply: Sequence[int]) -> list[int]:
-    """Water-filling: split places by shares; what one cannot fill goes to the others.
+    """Water-filling: divide places by shares; places that one cannot fill go to the others.
 
-    Whole places are dealt by largest remainder, and never more than there is. Shares of 0 get
-    nothing, so fewer than `budget` may be given out.
+    Places are rounded by largest remainder and never exceed the supply. Shares of 0 get nothing,
+    so that the sum may be less than `budget`.
     """
     share, most = np.asarray(shares, dtype=np.float64), np.asarray(supply, dtype=np.int64)
     level = np.zeros(len(share))
     open_ = (share > 0) & (most > 0)
     left = float(budget)
     while left > 1e-9 and open_.any():
-        # the rise at which the first of the open ones is full, or all is given out
+        # the rise at which the first open one is full, or the budget is used up
         rise = min(
             left / share[open_].sum(), ((most - level) / np.where(open_, share, 1))[open_].min()
         )

@@ -1,4 +1,4 @@
-"""Drops clips whose picture is too small or too elongated."""
+"""Drops clips whose frames are too small or too elongated."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -20,7 +20,7 @@ class Resolution(Filter):
     min_width_px: int = threshold(default=1, ge=1, description="smallest width kept, in pixels")
     min_height_px: int = threshold(default=1, ge=1, description="smallest height kept, in pixels")
     min_aspect: float = threshold(
-        default=1 / 3, gt=0, description="smallest width / height kept (0.5625 is upright 9:16)"
+        default=1 / 3, gt=0, description="smallest width / height kept (0.5625 is vertical 9:16)"
     )
     max_aspect: float = threshold(
         default=3.0, gt=0, description="largest width / height kept (1.78 is 16:9)"
@@ -39,8 +39,8 @@ class Resolution(Filter):
         width, height = batch.numbers("width"), batch.numbers("height")
         shorter, aspect = np.minimum(width, height), width / height
 
-        def rule(broken: np.ndarray, wanted: str) -> tuple[np.ndarray, Callable[[int], str]]:
-            return broken, lambda row: f"is {width[row]:.0f}x{height[row]:.0f} px{wanted}"
+        def rule(broken: np.ndarray, bound: str) -> tuple[np.ndarray, Callable[[int], str]]:
+            return broken, lambda row: f"is {width[row]:.0f}x{height[row]:.0f} px{bound}"
 
         def elongated(row: int) -> str:
             return (

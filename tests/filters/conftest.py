@@ -1,4 +1,4 @@
-"""Clips for the filters' tests: drawn ones with known defects, and the real ones of packages."""
+"""Clips for the tests of filters: synthetic ones with known defects, and real ones of packages."""
 
 import json
 from collections.abc import Callable
@@ -45,11 +45,11 @@ def make_clip(frames: np.ndarray, fps: float = 24.0, **changes: object) -> Clip:
 
 
 def sample(frames: np.ndarray, spec: FrameSpec | None, fps: float = 24.0) -> FrameBatch | None:
-    """What the reader of footage would hand a filter that asked for `spec`."""
+    """The frames that a filter gets for `spec`."""
     if spec is None:
         return None
-    moments = FrameSampler(spec, len(frames) / fps)
-    index = np.array([i for i in range(len(frames)) if moments.wants(i / fps, (i + 1) / fps)])
+    sampler = FrameSampler(spec, len(frames) / fps)
+    index = np.array([i for i in range(len(frames)) if sampler.wants(i / fps, (i + 1) / fps)])
     picked = frames[index]
     height, width = picked.shape[1:3]
     scale = min(1.0, (spec.long_side_px or max(height, width)) / max(height, width))
@@ -157,7 +157,7 @@ def _packaged() -> dict[str, Path]:
 
 
 REAL = {**_packaged(), **{path.stem: path for path in sorted(SHARED.glob("*.mp4"))}}
-"""Every real clip to be found here: three of a package, and a folder beside the checkout."""
+"""Every real clip on this machine: three of a package, and a folder next to the checkout."""
 
 
 READERS = ("blur", "border", "duplicates", "exposure", "motion", "nsfw", "ocr", "watermark")
@@ -185,19 +185,19 @@ def read_real() -> Callable:
 def read(name: str) -> tuple[Clip, dict[str, FrameBatch]]:
     """Decode a clip once for all tests; some 15 MB each."""
     path = REAL[name]
-    found = scan(path)
-    end = int(found.pts[-1] + found.durations[-1])
+    footage = scan(path)
+    end = int(footage.pts[-1] + footage.durations[-1])
     specs = {reader: filter_class(reader)().frames() for reader in READERS}
-    info = found.info
+    info = footage.info
     batches = read_clip(
         path,
-        int(found.pts[0]),
+        int(footage.pts[0]),
         end,
         [spec for spec in specs.values() if spec],
         info.width,
         info.height,
     )
-    blank = np.zeros((len(found.pts), 1, 1, 3), np.uint8)
+    blank = np.zeros((len(footage.pts), 1, 1, 3), np.uint8)
     clip = make_clip(blank, float(info.fps), width=info.width, height=info.height)
     return clip, dict(zip(specs, batches, strict=True))
 

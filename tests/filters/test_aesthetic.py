@@ -1,4 +1,4 @@
-"""CLIP embedding, made one long, through the linear head: checked against doing it by hand."""
+"""Normalised CLIP embeddings through the linear head, compared with a direct calculation."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ def filter_(files):
     return Aesthetic(clip_weights=str(clip), head_weights=str(head), device="cpu")
 
 
-def test_scores_equal_a_calculation_by_hand(filter_, files, footage, row, texture, batch_of):
+def test_scores_equal_a_direct_calculation(filter_, files, footage, row, texture, batch_of):
     import open_clip
     import torch
     from PIL import Image
@@ -27,9 +27,9 @@ def test_scores_equal_a_calculation_by_hand(filter_, files, footage, row, textur
     scores = filter_.frame_scores(batch_of(filter_, [(row(texture), texture)])).values
     _, batch = footage(filter_.embedder(), texture)
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{files[0]}")
-    pictures = torch.stack([preprocess(Image.fromarray(frame)) for frame in batch.frames])
+    inputs = torch.stack([preprocess(Image.fromarray(frame)) for frame in batch.frames])
     with torch.no_grad():
-        embedding = model.eval().encode_image(pictures).double().numpy()
+        embedding = model.eval().encode_image(inputs).double().numpy()
     embedding /= np.sqrt((embedding**2).sum(axis=1, keepdims=True))
     head = torch.load(files[1], weights_only=True)
     mlp = torch.nn.Sequential(

@@ -33,7 +33,7 @@ def test_fog_is_not_blur(judge, texture):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_motion_is_told_from_defocus(judge, texture, axis):
+def test_motion_blur_is_separated_from_defocus(judge, texture, axis):
     kernel = np.ones((1, 15) if axis else (15, 1), np.float32) / 15
     smeared = np.stack([cv2.filter2D(frame, -1, kernel) for frame in texture])
     verdict = judge(Blur(), smeared)[1]

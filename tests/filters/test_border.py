@@ -1,4 +1,4 @@
-"""Bars of any colour are found to the pixel; pictures without bars are left alone."""
+"""Bars of any colour are found to the pixel; frames without bars are not cropped."""
 
 import io
 
@@ -64,31 +64,31 @@ def test_bars_of_two_colours(judge, texture):
 
 
 def _blurred_bars(frames, left=0, top=0, right=0, bottom=0):
-    """The picture shrunk onto a larger, darker, blurred copy of itself."""
+    """The frames, scaled down, on a larger, darker, blurred copy of themselves."""
     height, width = frames.shape[1:3]
     out = []
     for frame in frames:
         large = cv2.resize(frame, (width * 3 // 2, height * 3 // 2))
         part = large[height // 4 : height // 4 + height, width // 4 : width // 4 + width]
-        whole = (cv2.GaussianBlur(part, (0, 0), 14) * 0.8).astype(np.uint8)
+        canvas = (cv2.GaussianBlur(part, (0, 0), 14) * 0.8).astype(np.uint8)
         size = (width - left - right, height - top - bottom)
-        whole[top : height - bottom, left : width - right] = cv2.resize(
+        canvas[top : height - bottom, left : width - right] = cv2.resize(
             frame, size, interpolation=cv2.INTER_AREA
         )
-        out.append(whole)
+        out.append(canvas)
     return np.stack(out)
 
 
 def _compressed(frames, crf):
-    """Through x264 and back."""
+    """The frames, encoded with x264 and decoded again."""
     file = io.BytesIO()
     _, height, width, _ = frames.shape
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", 24, options={"crf": str(crf)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
-        for picture in [*pictures, None]:
-            for packet in stream.encode(picture):
+        encoded = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+        for frame in [*encoded, None]:
+            for packet in stream.encode(frame):
                 container.mux(packet)
     file.seek(0)
     with av.open(file) as container:
@@ -146,25 +146,25 @@ def _decide(rows, sources):
     return [verdicts[index].crop for index in range(len(rows))]
 
 
-def test_a_dark_clip_takes_the_crop_of_its_siblings():
+def test_a_dark_clip_gets_the_crop_of_its_source():
     letterbox = _evidence((0, 20, 0, 20), (0.0, 1.0, 0.0, 1.0))
     dark = _evidence(bright=0)
     gloomy = _evidence((4, 31, 0, 36), (0.1, 0.3, 0.0, 0.1))
-    whole = _evidence()
+    unboxed = _evidence()
     boxed = Box(0, 21, 320, 138)
-    rows = [letterbox, dark, letterbox, gloomy, whole, dark, whole, letterbox, whole]
+    rows = [letterbox, dark, letterbox, gloomy, unboxed, dark, unboxed, letterbox, unboxed]
     sources = ["a", "a", "a", "a", "b", "b", "b", "c", "c"]
     assert _decide(rows, sources) == [boxed, boxed, boxed, boxed, None, None, None, boxed, None]
 
 
-def test_blurred_bars_stand_in_pairs_and_are_shared():
-    sure = _evidence(soft=(60, 0, 61, 0), contrast=30.0)
-    unsure = _evidence(soft=(61, 0, 60, 0), contrast=5.0)
-    assert _decide([sure, unsure, sure], ["a"] * 3)[1] is not None
-    assert _decide([sure, unsure, sure], ["a", "b", "a"])[1] is None
+def test_blurred_bars_come_in_pairs_and_are_shared_by_a_source():
+    certain = _evidence(soft=(60, 0, 61, 0), contrast=30.0)
+    uncertain = _evidence(soft=(61, 0, 60, 0), contrast=5.0)
+    assert _decide([certain, uncertain, certain], ["a"] * 3)[1] is not None
+    assert _decide([certain, uncertain, certain], ["a", "b", "a"])[1] is None
 
 
-def test_leaves_pictures_without_bars_alone(judge, texture):
+def test_frames_without_bars_are_not_cropped(judge, texture):
     _, verdict = judge(Border(), texture)
     assert verdict.crop is None
     assert verdict.score == 0
@@ -188,7 +188,7 @@ def test_sky_backdrop_and_vignette_are_no_bars(judge, texture):
         assert verdict.crop is None
 
 
-def test_dark_frames_are_left_out(judge, texture):
+def test_dark_frames_are_ignored(judge, texture):
     frames = _bars(texture, top=20, bottom=20)
     faded = frames.copy()
     faded[:12] = 0

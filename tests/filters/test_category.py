@@ -7,7 +7,7 @@ from wanctl.curate.api import FilterUnavailableError, UserError
 from wanctl_filters.category.caption_vectors import CaptionEmbedder, read_caption
 from wanctl_filters.category.filter import CLASSES, TEMPLATES, Category
 
-# Words that nobody chose to please the descriptions: one line each as captioners write them.
+# One line each as captioners write them, chosen without regard to the class descriptions.
 CAPTIONS = {
     "technology": "a close-up of hands typing on a laptop keyboard beside a smartphone",
     "animals": "two dolphins leap side by side while a dog barks on the shore",
@@ -44,7 +44,7 @@ def test_captions_name_their_classes(tmp_path, row, texture, batch_of):
     verdicts = filter_.decide_many(batch)
     right = [label == name for label, name in zip(verdicts.label, CAPTIONS, strict=False)]
     assert sum(right) >= len(CAPTIONS) - 1, verdicts.label.tolist()
-    # without words there is no class, and nothing is held against the clip
+    # without a caption there is no class, and the clip is kept
     assert verdicts.label[-1] is None
     assert verdicts[-1].keep
     assert verdicts[-1].score is None
@@ -70,19 +70,21 @@ def test_zero_shot_equals_clips_own(clip_files, row, texture, batch_of):
     model, _, preprocess = open_clip.create_model_and_transforms(name)
     tokenizer = open_clip.get_tokenizer(name)
     with torch.no_grad():
-        picture = model.eval().encode_image(preprocess(Image.fromarray(frame[0]))[None], True)
-        words = []
+        image = model.eval().encode_image(preprocess(Image.fromarray(frame[0]))[None], True)
+        text_vectors = []
         for description in CLASSES.values():
             texts = tokenizer([template.format(description) for template in TEMPLATES])
             mean = model.encode_text(texts, True).mean(dim=0)
-            words.append(mean / mean.norm())
-        logits = model.logit_scale.exp() * picture @ torch.stack(words).T
+            text_vectors.append(mean / mean.norm())
+        logits = model.logit_scale.exp() * image @ torch.stack(text_vectors).T
         chances = logits.softmax(dim=1)[0]
     assert verdicts.label[0] == list(CLASSES)[int(chances.argmax())]
     assert verdicts.score[0] == pytest.approx(float(chances.max()), rel=0.02)
 
 
-def test_stored_words_decide_alike_without_a_model(clip_files, row, texture, batch_of, tmp_path):
+def test_stored_text_vectors_decide_equally_without_a_model(
+    clip_files, row, texture, batch_of, tmp_path
+):
     from safetensors.numpy import save_file
 
     filter_ = Category(clip_weights=str(clip_files), device="cpu")
@@ -98,13 +100,13 @@ def test_stored_words_decide_alike_without_a_model(clip_files, row, texture, bat
 
 def test_the_packaged_network_wants_labels(row, texture, batch_of):
     filter_ = Category(embedding="cnn", device="cpu")
-    with pytest.raises(FilterUnavailableError, match="knows no words; label some clips"):
+    with pytest.raises(FilterUnavailableError, match="has no text encoder; label some clips"):
         filter_.decide_many(batch_of(filter_, [(row(texture), texture)]))
     with pytest.raises(UserError, match="of two classes or more"):
         filter_.train(batch_of(filter_, [(row(texture), texture)]), ["animals"])
 
 
-def test_captions_are_read_from_beside_the_source(tmp_path):
+def test_captions_are_read_from_the_file_next_to_the_source(tmp_path):
     (tmp_path / "a.b.txt").write_bytes("two  lines\nof\ttext \xe9".encode("latin-1"))
     assert read_caption(str(tmp_path / "a.b.mp4")) == "two lines of text �"
     assert read_caption(str(tmp_path / "other.mp4")) == ""

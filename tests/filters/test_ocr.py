@@ -1,4 +1,4 @@
-"""Text: how much there is, whether it was laid over the picture, and what it says."""
+"""Text: its coverage, whether it is overlaid or part of the scene, and its content."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def rapid():
     return Ocr(engine="rapidocr", rate_fps=1.0, max_samples=4)
 
 
-def test_overlay_is_told_from_scene_text(judge, rapid, landscape, burned_in, sign):
+def test_overlaid_text_is_separated_from_scene_text(judge, rapid, landscape, burned_in, sign):
     evidence, verdict = judge(rapid, burned_in, FPS)
     assert verdict.reason.startswith("overlaid text covers")
     assert " ".join(evidence["texts"]).replace(" ", "") == LINE.replace(" ", "")
@@ -137,9 +137,9 @@ def test_text_is_judged_inside_what_earlier_crops_leave(row):
     inside = replace(clip, view=Box(0, 0, 640, 300))
     assert Ocr().decide(inside, evidence).score == 0
     half = replace(clip, view=Box(320, 180, 320, 180))
-    whole = Ocr().decide(clip, evidence).score
+    full = Ocr().decide(clip, evidence).score
     # half of the line, in a quarter of the picture
-    assert Ocr().decide(half, evidence).score == pytest.approx(2 * whole, rel=0.1)
+    assert Ocr().decide(half, evidence).score == pytest.approx(2 * full, rel=0.1)
     assert not Ocr().decide(half, evidence).keep
 
 
@@ -161,8 +161,8 @@ def test_many_clips_at_once(row):
 
 def test_subtitles_change_their_words_but_keep_their_line(row, burned_in):
     clip = row(burned_in)
-    words = [(60, 340), (150, 250), (20, 380), (100, 301)]
-    frames = [[[a, 140, b, 140, b, 165, a, 165]] for a, b in words] + [[], []]
+    ranges = [(60, 340), (150, 250), (20, 380), (100, 301)]
+    frames = [[[a, 140, b, 140, b, 165, a, 165]] for a, b in ranges] + [[], []]
     evidence = {"polygons": frames, "steady": [0.0] * 4, "around": [9.0] * 4, "texts": []}
     assert not Ocr(max_crop_loss=0).decide(clip, evidence).keep
     high = [[[x, y - 100, *rest] for x, y, *rest in frame] for frame in frames]
@@ -193,8 +193,8 @@ def test_labelled_clips(read_real):
         "cartoon_logo_titles", "noodles_caption_text", "vertical_subtitles",
         "aerial_logo", "cake_turntable", "dissolve_wine", "hands_logo", "bikes",
     ):  # fmt: skip
-        if (found := read_real(name)) is not None:
-            clip, batches = found
+        if (real := read_real(name)) is not None:
+            clip, batches = real
             scores[name] = filter_.decide(clip, filter_.measure(clip, batches["ocr"])).score
     heavy = {"cartoon_logo_titles", "noodles_caption_text", "vertical_subtitles"}
     highest_none = max(score for name, score in scores.items() if name not in heavy)

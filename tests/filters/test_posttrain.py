@@ -111,7 +111,7 @@ def test_ties_and_unscored_clips():
     ]  # fmt: skip
 
 
-def test_it_tells_what_was_reached(caplog):
+def test_the_numbers_of_each_category_are_logged(caplog):
     logging.getLogger("wanctl").propagate = True
     with caplog.at_level(logging.INFO, "wanctl"):
         batch = table([3, 2, 1], ["cat", "cat", "dog"], ["optimal", "static", "static"])

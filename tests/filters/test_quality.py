@@ -40,11 +40,11 @@ def with_scores(batch: ClipBatch, **columns) -> ClipBatch:
 def test_clusters_are_the_groups():
     batch, groups = drawn()
     labels = Quality(clusters=4).decide_many(batch).label
-    found = {(label, group) for label, group in zip(labels, groups, strict=True)}
-    assert len(found) == 4
-    assert {label for label, _ in found} == {"c0", "c1", "c2", "c3"}
+    pairs = {(label, group) for label, group in zip(labels, groups, strict=True)}
+    assert len(pairs) == 4
+    assert {label for label, _ in pairs} == {"c0", "c1", "c2", "c3"}
     # the largest comes first
-    assert ("c0", 0) in found
+    assert ("c0", 0) in pairs
 
 
 def test_purity_with_more_clusters_than_groups():
@@ -94,7 +94,7 @@ def test_every_cluster_keeps_its_best_share():
     assert spared.keep[groups == 3].sum() == 3
 
 
-def test_dropped_clips_take_no_place():
+def test_dropped_clips_do_not_count():
     batch, groups = drawn()
     beauty = np.random.default_rng(2).random(len(groups))
     batch = with_scores(batch, aesthetic=beauty)
@@ -127,7 +127,7 @@ def test_without_anything_to_rank_by():
         Quality(keep_share=0.5).decide_many(batch)
 
 
-def test_clips_without_frames_belong_nowhere():
+def test_clips_without_frames_have_no_cluster():
     batch, _ = drawn()
     starts = np.append(batch.vectors.starts[:-1], batch.vectors.starts[-2])
     bare = ClipBatch(
@@ -153,7 +153,7 @@ def taste(batch: ClipBatch, blur: np.ndarray, seed: int) -> np.ndarray:
     return 1 + 5 * places // len(places)
 
 
-def test_a_head_learns_marks_and_keeps_its_promise(tmp_path):
+def test_a_head_learns_marks_and_its_figures_hold_on_new_clips(tmp_path):
     from safetensors.numpy import save_file
     from scipy.stats import spearmanr
 

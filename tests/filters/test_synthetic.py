@@ -1,4 +1,4 @@
-"""What files say of their making: written with real muxers, by hand where none writes it."""
+"""Provenance in files: written with real muxers, or by hand where no muxer writes it."""
 
 import random
 import struct
@@ -12,7 +12,7 @@ import pytest
 from wanctl.curate.api import ClipBatch, FilterUnavailableError, Ragged, UserError
 from wanctl.video.encode import write_video
 from wanctl_filters.synthetic.filter import Synthetic
-from wanctl_filters.synthetic.provenance import MAX_BYTES, read_story
+from wanctl_filters.synthetic.provenance import MAX_BYTES, read_provenance
 
 C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 GENERATED = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -20,7 +20,7 @@ FILMED = b"http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def frames() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (5, 32, 48, 3), dtype=np.uint8)
 
 
@@ -28,82 +28,82 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def story(path: Path):
+def provenance(path: Path):
     with path.open("rb") as file:
-        return read_story(file)
+        return read_provenance(file)
 
 
-def judge(filter_: Synthetic, path: Path, row, pictures, **changes):
-    clip = row(pictures, source=str(path), **changes)
+def judge(filter_: Synthetic, path: Path, row, frames, **changes):
+    clip = row(frames, source=str(path), **changes)
     return filter_.decide(clip, filter_.measure(clip, None))
 
 
 @pytest.fixture
-def plain(tmp_path, pictures) -> Path:
-    write_video(tmp_path / "plain.mp4", pictures, 24)
+def plain(tmp_path, frames) -> Path:
+    write_video(tmp_path / "plain.mp4", frames, 24)
     return tmp_path / "plain.mp4"
 
 
-def test_our_own_samples_declare_themselves(tmp_path, pictures, row):
+def test_our_own_samples_declare_themselves(tmp_path, frames, row):
     path = tmp_path / "ours.mp4"
-    write_video(path, pictures, 16, metadata={"software": "wanctl 0.1.0", "prompt": "a fox"})
-    assert "software=wanctl 0.1.0" in story(path).tags
-    verdict = judge(Synthetic(embedding="none"), path, row, pictures)
+    write_video(path, frames, 16, metadata={"software": "wanctl 0.1.0", "prompt": "a fox"})
+    assert "software=wanctl 0.1.0" in provenance(path).tags
+    verdict = judge(Synthetic(embedding="none"), path, row, frames)
     assert verdict.keep
     assert (verdict.score, verdict.label) == (0.99, "declared")
-    strict = judge(Synthetic(embedding="none", max_probability=0.5), path, row, pictures)
+    strict = judge(Synthetic(embedding="none", max_probability=0.5), path, row, frames)
     assert strict.reason == "generated with probability 0.99, allowed 0.5"
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
-def test_tags_that_muxers_write(tmp_path, row, pictures, suffix):
+def test_tags_that_muxers_write(tmp_path, row, frames, suffix):
     path = tmp_path / f"tagged.{suffix}"
     codec = "libvpx" if suffix == "webm" else "mpeg4"
     with av.open(str(path), "w") as container:
         container.metadata.update({"comment": "Made with Runway Gen-4", "title": "Sora no oto"})
         stream = container.add_stream(codec, rate=24)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    assert any(tag.endswith("=Made with Runway Gen-4") for tag in story(path).tags)
-    assert judge(Synthetic(embedding="none"), path, row, pictures).score == 0.99
-    # a title is a person's words: it gives nothing away
+    assert any(tag.endswith("=Made with Runway Gen-4") for tag in provenance(path).tags)
+    assert judge(Synthetic(embedding="none"), path, row, frames).score == 0.99
+    # a title is free text and does not declare anything
     mild = Synthetic(embedding="none", generators=("sora",))
-    assert judge(mild, path, row, pictures).score is None
+    assert judge(mild, path, row, frames).score is None
 
 
 @pytest.mark.parametrize(
     ("content", "score"),
     [
         (GENERATED, 0.99),
-        (FILMED, None),  # cameras sign what they film
+        (FILMED, None),  # cameras sign their files too
         (b"\x6fclaim_generator\x6cKling AI/1.6rest", 0.99),
         (b"\x6fclaim_generator\x78\x1eA long name of OpenAI's programrest", 0.99),
         (b'{"softwareAgent": "Adobe Firefly"}', 0.99),
         (b"\x6fclaim_generator\x69Leica M11kling", None),
     ],
 )
-def test_content_credentials(plain, row, pictures, content, score):
+def test_content_credentials(plain, row, frames, content, score):
     manifest = box(b"uuid", C2PA + b"\0\0\0\0manifest\0" + bytes(8) + box(b"jumb", content))
     plain.write_bytes(plain.read_bytes() + manifest)
-    assert story(plain).marks[0] == "c2pa"
-    verdict = judge(Synthetic(embedding="none"), plain, row, pictures)
+    assert provenance(plain).marks[0] == "c2pa"
+    verdict = judge(Synthetic(embedding="none"), plain, row, frames)
     assert verdict.score == score
 
 
-def test_plain_footage_says_nothing(plain, row, pictures):
-    verdict = judge(Synthetic(embedding="none", max_probability=0.1), plain, row, pictures)
+def test_plain_footage_says_nothing(plain, row, frames):
+    verdict = judge(Synthetic(embedding="none", max_probability=0.1), plain, row, frames)
     assert verdict.keep
     assert verdict.score is None
 
 
-def test_typical_shape_is_a_weak_hint(plain, row, pictures):
+def test_typical_shape_is_a_weak_hint(plain, row, frames):
     filter_ = Synthetic(embedding="none")
     typical = {"width": 480, "height": 832, "num_frames": 81, "fps": 16.0}
-    assert judge(filter_, plain, row, pictures, **typical).score == 0.3
+    assert judge(filter_, plain, row, frames, **typical).score == 0.3
     for change in ({"num_frames": 80}, {"fps": 25.0}, {"width": 482}):
-        assert judge(filter_, plain, row, pictures, **{**typical, **change}).score is None
+        assert judge(filter_, plain, row, frames, **{**typical, **change}).score is None
 
 
 def test_the_one_generated_clip_among_real_ones(real, row):
@@ -125,8 +125,8 @@ def test_hostile_headers_end(tmp_path, plain):
             if data:
                 data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data)
-        found = story(path)
-        assert len(found.tags) <= 64
+        result = provenance(path)
+        assert len(result.tags) <= 64
     nested = b""
     for _ in range(5000):
         nested = box(b"moov", nested)
@@ -140,7 +140,7 @@ def test_hostile_headers_end(tmp_path, plain):
         b"\0" * 40,
     ):
         path.write_bytes(data)
-        story(path)
+        provenance(path)
 
 
 def test_little_is_read_of_a_large_file(tmp_path):
@@ -161,7 +161,7 @@ def test_little_is_read_of_a_large_file(tmp_path):
         file.truncate(60_000_020)
     with path.open("rb") as file:
         counting = Counting(file)
-        assert read_story(counting).marks == ["c2pa"]
+        assert read_provenance(counting).marks == ["c2pa"]
     assert counting.count <= MAX_BYTES
 
 
@@ -196,7 +196,7 @@ def test_a_probe_is_trained_stored_and_used(tmp_path):
     new, truth = labelled(400, seed=1)
     probe = Synthetic(head=str(file))
     score = probe.decide_many(new).score
-    # what it promised on folds it had not seen, it keeps on new clips
+    # the average precision on new clips is that of the held-out folds
     assert average_precision_score(truth, score) == pytest.approx(
         trained.report["average_precision"], abs=0.03
     )

@@ -1,4 +1,4 @@
-"""Marks are found by what stands still; things of the scene are not."""
+"""Overlaid marks are found by their still edges; objects of the scene are not."""
 
 import cv2
 import numpy as np
@@ -34,10 +34,10 @@ def _marked(frames, alpha=1.0, box=MARK, colour=(255, 255, 255)):
     stencil = np.zeros((box.height, box.width), np.uint8)
     cv2.rectangle(stencil, (1, 1), (box.width - 2, box.height - 2), 255, 3)
     cv2.putText(stencil, "TV7", (7, box.height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
-    cover = alpha * stencil[..., None] / 255.0
+    mask = alpha * stencil[..., None] / 255.0
     out = frames.copy()
     part = out[:, box.y : box.y + box.height, box.x : box.x + box.width]
-    part[:] = np.rint(part * (1 - cover) + np.array(colour) * cover).astype(np.uint8)
+    part[:] = np.rint(part * (1 - mask) + np.array(colour) * mask).astype(np.uint8)
     return out
 
 
@@ -95,7 +95,7 @@ def test_clean_footage_has_none(inspect):
         assert verdict.crop is None
 
 
-def test_a_still_clip_tells_nothing_but_takes_its_siblings_marks(inspect):
+def test_a_still_clip_gives_no_evidence_but_gets_the_marks_of_its_source(inspect):
     still = _marked(np.repeat(_shot(3)[:1], 16, axis=0))
     assert inspect([still])[0] == []
     boxes, verdict = inspect([still, _marked(_shot(4)), _marked(_shot(5))])
@@ -123,21 +123,21 @@ def test_clips_of_one_camera_position_count_once():
     assert len(scenes_of([*takes, other], 5.0)) == 2
 
 
-def test_a_thing_that_stands_in_one_shot_is_no_mark(inspect):
+def test_an_object_in_one_shot_only_is_no_mark(inspect):
     shots = [_shot(20 + seed) for seed in range(4)]
     shots[1] = _marked(shots[1])
     assert inspect(shots)[0] == []
 
 
-def test_a_thing_cut_off_by_the_edge_or_in_the_middle_is_no_mark(inspect):
+def test_an_object_at_the_edge_or_in_the_middle_is_no_mark(inspect):
     lamp = _shot(30)
     cv2.rectangle(lamp[0], (WIDTH - 70, 20), (WIDTH, 80), (240, 230, 200), -1)
     lamp[:, 20:80, WIDTH - 70 :] = lamp[:1, 20:80, WIDTH - 70 :]
     assert inspect([lamp])[0] == []
     badge = Box(290, 165, 60, 34)
     assert inspect([_marked(_shot(30), box=badge)])[0] == []
-    found = inspect([_marked(_shot(30), box=badge)], Watermark(corner_share=0.5))[0]
-    assert len(found) == 1
+    boxes = inspect([_marked(_shot(30), box=badge)], Watermark(corner_share=0.5))[0]
+    assert len(boxes) == 1
 
 
 def test_what_cannot_be_cropped_is_dropped_or_kept(inspect):

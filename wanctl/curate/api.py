@@ -46,6 +46,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "open_source",
+    "pick_device",
     "threshold",
 ]
 
@@ -61,6 +62,19 @@ COLUMN_TYPES = ("float", "int", "bool", "string", "floats", "ints", "strings", "
 
 class FilterUnavailableError(UserError):
     """A filter cannot run here: says which package or file is missing and how to get it."""
+
+
+def pick_device(name: str) -> Any:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a torch.device that this machine has.
+
+    Imports torch, so call it where a model is loaded.
+
+    Raises:
+        UserError: the name is no device, or this machine has no such device.
+    """
+    from wanctl.device import pick_device as pick  # noqa: PLC0415
+
+    return pick(name)
 
 
 def threshold(default: Any, *, quantile: float = 0, **field: Any) -> Any:

@@ -1,17 +1,17 @@
-"""How wide the sharpest edges of a picture are, from first and second differences.
+"""Width of the sharpest edges of a frame, from first and second differences.
 
-Across a Gaussian edge of width s the energy of the second difference is 1 / (2 s^2) of the first
-one's: their ratio gives the width whatever the contrast.
+Across a Gaussian edge of width s the energy of the second difference is 1 / (2 s^2) of the energy
+of the first: their ratio gives the width, independent of contrast.
 """
 
 import numpy as np
 
 _ROWS, _COLUMNS = 8, 10  # tiles
-_LINES = 120  # looked at, of however many there are
+_LINES = 120  # sampled per frame, at most
 _MIN_ENERGY = 6.0  # of first differences in a tile, in levels squared; below it there is no edge
 _SHARPEST = 0.06  # share of the tiles that may be this sharp; few, as a subject may be small
-_NOISE_TILES = 0.1  # the calmest tiles tell the noise,
-_NOISE_PART = 0.9  # a little less of which is taken off, so that fine texture is not all taken
+_NOISE_TILES = 0.1  # quantile of the tiles that estimates the noise
+_NOISE_PART = 0.9  # of the noise is subtracted; all of it would remove fine texture
 _MIN_TILES = 3
 
 
@@ -23,7 +23,7 @@ def edge_widths(luma: np.ndarray) -> list[float]:
     """
     if min(luma.shape) < 2 * _COLUMNS + 2:
         return []
-    # so many lines will do, whatever the size; on each, the pixels next to it on all sides
+    # _LINES lines are enough at any size; `above` and `below` are their neighbours
     step = max(1, luma.shape[0] // _LINES)
     width = (luma.shape[1] - 2) // _COLUMNS * _COLUMNS + 2
     height = (luma.shape[0] - 2) // step // _ROWS * _ROWS
@@ -48,14 +48,14 @@ def _energy(difference: np.ndarray) -> np.ndarray:
 
     height, width = difference.shape[0] // _ROWS, difference.shape[1] // _COLUMNS
     square = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
-    # rows first: sums of whole rows are quick
+    # rows first: sums over contiguous rows are fast
     sums = square.reshape(_ROWS, height, -1).sum(axis=1).reshape(_ROWS, _COLUMNS, width)
     return (sums.sum(axis=2) / (height * width)).ravel()
 
 
 def _width(first: np.ndarray, second: np.ndarray) -> float:
     """Width of the sharpest edges from the energies in each tile; 0 where there is no edge."""
-    # white noise: six parts in the second difference, two in the central first one
+    # white noise of variance v adds 6 v to the second difference, 2 v to the central first one
     calm = np.sort(second)[round(_NOISE_TILES * (len(second) - 1))]
     noise = _NOISE_PART * float(calm)
     first, second = first - noise / 3, np.maximum(second - noise, 1e-3)

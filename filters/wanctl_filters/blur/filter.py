@@ -1,4 +1,4 @@
-"""Drops clips that are out of focus or smeared throughout, and says which."""
+"""Drops clips that are out of focus or blurred by motion throughout, and labels which."""
 
 from typing import ClassVar
 
@@ -17,29 +17,29 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.blur.edge_width import edge_widths
-from wanctl_filters.shared.bars import picture_area
+from wanctl_filters.shared.bars import active_area
 from wanctl_filters.shared.ragged import equal_lengths, labels
 
 
 class Blur(Filter):
-    """Width of the sharpest edges in pixels: whatever is in focus anywhere has narrow ones.
+    """Width of the sharpest edges in pixels: regions in focus have narrow edges.
 
     It is measured in tiles and along four directions. The few sharpest tiles count, so that a
-    sharp subject before a soft background passes; a width does not depend on contrast, so that
-    fog passes. Defocus widens edges along every direction; motion along one, which is why the
-    widest direction decides and the narrowest tells the two apart (label `defocus` or `motion`).
-    Only the sharper half of the frames counts: a moment of shake is no reason to drop a clip.
+    sharp subject before a blurred background passes; a width does not depend on contrast, so that
+    fog passes. Defocus widens edges along every direction, motion along one: the widest direction
+    decides, and the narrowest separates the two (label `defocus` or `motion`). Only the sharper
+    half of the frames counts, so that a moment of shake does not drop a clip.
     """
 
     version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {"width": "floats", "narrow": "floats"}
     unit: ClassVar[str] = "px"
 
-    samples: int = Field(default=8, ge=1, description="frames looked at, spread over the clip")
+    samples: int = Field(default=8, ge=1, description="frames measured, spread over the clip")
     long_side_px: int = Field(
         default=854,
         ge=64,
-        description="frames are scaled down to this (480 lines at 16:9) and judged there",
+        description="frames are scaled down to this (480 lines at 16:9) before measuring",
     )
     max_width: float = threshold(
         default=0.85,
@@ -61,16 +61,16 @@ class Blur(Filter):
     )
 
     def frames(self) -> FrameSpec:
-        """Luma at a fixed size, so that numbers of different footage compare."""
+        """Luma at a fixed size, so that widths of different footage are comparable."""
         return FrameSpec(count=self.samples, long_side_px=self.long_side_px, color="gray")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
         """Per frame: width of the sharpest edges along the widest and the narrowest direction.
 
-        In pixels; 0 where the picture has no edges to judge.
+        In pixels; 0 where the frame has no edges to measure.
         """
         assert frames is not None
-        rows, columns = picture_area(frames.frames)
+        rows, columns = active_area(frames.frames)
         widths = [edge_widths(frame[rows, columns]) for frame in frames.frames]
         return {
             "width": [round(max(each, default=0.0), 3) for each in widths],
@@ -91,8 +91,8 @@ class Blur(Filter):
             how = "smeared by motion" if moved[row] else "out of focus"
             return f"{how}: edges are {width[row]:.2f} px wide, allowed {self.max_width:g} px"
 
-        sorts = labels(len(batch), motion=blurred & moved, defocus=blurred)
-        return Verdicts.judge(width, (blurred, why), label=sorts)
+        label = labels(len(batch), motion=blurred & moved, defocus=blurred)
+        return Verdicts.judge(width, (blurred, why), label=label)
 
 
 def _sharper(widths: Ragged) -> np.ndarray:

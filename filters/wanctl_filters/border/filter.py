@@ -1,4 +1,4 @@
-"""Finds bars around the picture, flat or filled with a blurred copy of it, and crops them."""
+"""Finds bars around the active area, flat or filled with a blurred copy of it, and crops them."""
 
 from typing import ClassVar, Literal
 
@@ -15,22 +15,23 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
+from wanctl_filters.border.consensus import consensus
 from wanctl_filters.border.soft_bars import find_soft_bars
 from wanctl_filters.shared.bars import SIDES, Bar, bright_frames, find_bars
-from wanctl_filters.shared.siblings import agreed, sources
+from wanctl_filters.shared.source_groups import source_groups
 
 _OPPOSITE = [2, 3, 0, 1]  # of each of SIDES
 _PAIR_PX = 4
-_MIN_SOFT_SHARE = 0.01  # of the side; thinner soft margins are the encoder's
+_MIN_SOFT_SHARE = 0.01  # of the side; thinner soft margins are encoding artefacts
 
 
 class Border(Filter):
     """Proposes a crop where margins are bars: letterbox, pillarbox or both.
 
-    A flat bar is constant over the clip and ends in a straight edge. A blurred one moves, but
-    nothing in it is sharp, it ends in a straight edge and has a twin on the other side. Works at
-    native size, so that the crop is exact to the pixel. A clip that is too dark to tell (fades,
-    night) takes the crop on which most clips of its source agree.
+    A flat bar is constant over the clip and ends in a straight edge. A blurred bar moves, but
+    nothing in it is sharp, it ends in a straight edge, and there is an equal bar on the opposite
+    side. Frames are measured at native size, so that the crop is exact to the pixel. A clip that
+    is too dark to measure (fades, night) gets the crop of the majority of its source's clips.
     """
 
     version: ClassVar[int] = 3
@@ -49,7 +50,7 @@ class Border(Filter):
     unit: ClassVar[str] = "%"
 
     samples: int = Field(
-        default=8, ge=2, description="frames looked at, spread evenly over the clip"
+        default=8, ge=2, description="frames measured, spread evenly over the clip"
     )
     tolerance: float = Field(
         default=4.0, gt=0, description="luma levels (0..255) by which a bar may vary along itself"
@@ -58,31 +59,31 @@ class Border(Filter):
         default=10.0, ge=0, description="frames with a mean luma (0..255) below this are not used"
     )
     min_frames: int = threshold(
-        default=2, ge=1, description="bright frames needed to tell a bar; with fewer, no crop"
+        default=2, ge=1, description="bright frames needed to detect a bar; with fewer, no crop"
     )
     min_bar_px: int = threshold(default=2, ge=1, description="thinner bars are left in place")
     min_change: float = threshold(
         default=0.5,
         ge=0,
         le=1,
-        description="share of a bar's inner edge along which the picture must differ from the bar; "
+        description="share of a bar's inner edge along which the frame must differ from the bar; "
         "two thirds of it for two equal bars",
     )
     min_soft_contrast: float = threshold(
         default=15.0,
         gt=0,
-        description="how much a blurred bar must differ from the picture: strength of its edge "
+        description="how much a blurred bar must differ from the active area: strength of its edge "
         "times gain in texture; bars have 20 and more, anything else 13 and less",
     )
     agree_share: float = threshold(
         default=0.6,
         gt=0,
         le=1,
-        description="share of a source's bright clips with the same bar that speaks for all of its "
-        "clips",
+        description="share of a source's bright clips with the same bar from which it applies to "
+        "all clips of the source",
     )
     inset_px: int = threshold(
-        default=1, ge=0, description="taken off behind each bar, where the edge is soft"
+        default=1, ge=0, description="pixels cropped beyond each bar, where the edge is soft"
     )
     min_picture_share: float = threshold(
         default=0.3, ge=0, le=1, description="drop the clip if less of its area is left"
@@ -98,9 +99,9 @@ class Border(Filter):
         luma = bright_frames(frames.frames, self.dark_luma)
         bars = find_bars(luma, tolerance=self.tolerance) if len(luma) else {}
         flat = [bars.get(side, Bar()) for side in SIDES]
-        # four frames tell texture; they cost more than looking for flat bars
-        found = find_soft_bars(luma[:: max(1, len(luma) // 4)]) if len(luma) else {}
-        soft = [found[side] for side in SIDES if side in found]
+        # four frames are enough for texture, which costs more than finding flat bars
+        soft_bars = find_soft_bars(luma[:: max(1, len(luma) // 4)]) if len(luma) else {}
+        soft = [soft_bars[side] for side in SIDES if side in soft_bars]
         _, height, width = frames.frames.shape
         return {
             "width": width,
@@ -125,7 +126,7 @@ class Border(Filter):
         cuts += np.where(cuts > 0, self.inset_px, 0)
         wide = np.maximum(0, width - cuts[:, 0] - cuts[:, 2])
         high = np.maximum(0, height - cuts[:, 1] - cuts[:, 3])
-        # encoders want even sizes; an odd pixel goes with the bar
+        # encoders need even sizes; an odd pixel is cropped with the bar
         wide -= wide % 2 * (cuts[:, 0] + cuts[:, 2] > 0)
         high -= high % 2 * (cuts[:, 1] + cuts[:, 3] > 0)
         share = wide * high / np.maximum(width * height, 1)
@@ -144,7 +145,7 @@ class Border(Filter):
         )
 
     def _bars(self, batch: ClipBatch, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-        """(N, 4) int64 width of the bar on each side, after asking the source's other clips."""
+        """(N, 4) int64 width of the bar on each side, with the consensus of each source applied."""
         margin = batch.lists("bars").values.reshape(-1, len(SIDES)).astype(np.int64)
         bright = batch.numbers("bright_frames") >= self.min_frames
         flat = np.where(bright[:, None], self._flat(batch, margin), 0)
@@ -152,23 +153,23 @@ class Border(Filter):
         soft = np.where(bright[:, None], self._soft(batch, soft_margin, width, height), 0)
         own = np.maximum(flat, soft)
         paired = (own > 0) & (np.abs(own - own[:, _OPPOSITE]) <= _PAIR_PX)
-        groups = sources(batch)
+        groups = source_groups(batch)
         for side in range(len(SIDES)):
-            common = agreed(groups, own[:, side], bright, slack=_PAIR_PX, share=self.agree_share)
-            # a clip goes along where it looks like a bar to it too, only deeper or less sure
+            common = consensus(groups, own[:, side], bright, slack=_PAIR_PX, share=self.agree_share)
+            # a clip adopts it only where its own margin is at least as deep
             fits = ~bright | (margin[:, side] >= common - self.min_bar_px)
             fits |= np.abs(soft_margin[:, side] - common) <= _PAIR_PX
-            taken = (common > 0) & fits & ~paired[:, side]
-            own[:, side] = np.where(taken, common, own[:, side])
+            adopted = (common > 0) & fits & ~paired[:, side]
+            own[:, side] = np.where(adopted, common, own[:, side])
         return own
 
     def _flat(self, batch: ClipBatch, margin: np.ndarray) -> np.ndarray:
         change = batch.lists("change").values.reshape(-1, len(SIDES))
-        # in a dark shot one of two equal bars may have no light behind it: they stand together
+        # in a dark shot one of two equal bars may have no contrast: the pair shares the larger one
         other = margin[:, _OPPOSITE]
         pair = (other > 0) & (np.abs(margin - other) <= _PAIR_PX)
         change = np.where(pair, np.maximum(change, change[:, _OPPOSITE]), change)
-        # footage may have a bar's own shade along half of it; outlines of things are no pairs
+        # a pair needs less, as footage may have the bar's shade along half of it
         least = np.where(pair, 2 / 3, 1) * self.min_change
         return np.where((margin >= self.min_bar_px) & (change >= least), margin, 0)
 
@@ -179,6 +180,6 @@ class Border(Filter):
         least = _MIN_SOFT_SHARE * np.stack([width, height, width, height], axis=1)
         wide = margin >= np.maximum(least, 2 * self.min_bar_px)
         change = batch.lists("soft_change").values.reshape(-1, len(SIDES))
-        change = np.maximum(change, change[:, _OPPOSITE])  # they stand in pairs
-        found = wide & (contrast >= self.min_soft_contrast) & (change >= self.min_change)
-        return np.where(found, margin, 0)
+        change = np.maximum(change, change[:, _OPPOSITE])  # soft bars come in pairs
+        is_bar = wide & (contrast >= self.min_soft_contrast) & (change >= self.min_change)
+        return np.where(is_bar, margin, 0)

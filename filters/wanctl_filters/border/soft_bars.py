@@ -1,7 +1,7 @@
-"""Bars filled with a blurred copy of the picture, as vertical footage gets in wide frames.
+"""Detects bars filled with a blurred copy of the frame, as used for vertical video in wide frames.
 
-They move and have no colour of their own; what gives them away is that nothing in them is sharp,
-and that they end in a straight line.
+Such bars move and have no uniform colour; they are recognised by a lack of sharp detail and by a
+straight edge.
 """
 
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from wanctl_filters.shared.bars import SIDES
 
 _DEEPEST = 0.45  # share of the side that one of the two bars may take
 _SLACK = 2  # lines by which the two may differ
-_WINDOW = 12  # lines behind an edge that tell what change is usual in the picture
-_CAP = 16  # levels; a straight edge is weak but everywhere, a thing's outline strong but short
-_MIN_SIDE_PX = 16  # OpenCV crashes on what a picture of one pixel leaves
-_MIN_USUAL = 0.5  # levels, mean change from line to line; below is compression's doing
+_WINDOW = 12  # lines behind an edge that give the usual change from line to line
+_CAP = 16  # levels; a straight edge is weak but long, an object's outline strong but short
+_MIN_SIDE_PX = 16  # OpenCV crashes on empty slices of smaller frames
+_MIN_USUAL = 0.5  # levels, mean change from line to line; compression causes as much
 _NEAR = 4  # lines on either side of an edge whose texture is compared
-_MIN_TEXTURE = 0.3  # levels, mean step from pixel to pixel; there is no less after compression
+_MIN_TEXTURE = 0.3  # levels, mean step from pixel to pixel; the least after compression
 _DIFFERENT = 8  # levels
-_MOST = 10.0  # more texture than this many times is no better a sign
+_MOST = 10.0  # cap of the texture ratio
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class SoftBar:
         contrast: how much stronger the change across the edge is than between the lines behind it,
             times how much more texture there is behind it. Measured 20 and more for bars, 13 and
             less for anything else; the same for both bars of a pair.
-        change: share of positions along the edge at which the picture differs from the bar in at
-            least one frame; small at the outline of a thing before a plain ground.
+        change: share of positions along the edge at which the active area differs from the bar in
+            at least one frame; small at the outline of an object before a plain background.
     """
 
     width: int = 0
@@ -41,7 +41,7 @@ class SoftBar:
 
 
 def find_soft_bars(luma: np.ndarray) -> dict[str, SoftBar]:
-    """Measure the soft margins by side; none in pictures too small to have texture.
+    """Measure the soft margins by side; empty for frames too small to have texture.
 
     Args:
         luma: (N, H, W) uint8.
@@ -49,19 +49,19 @@ def find_soft_bars(luma: np.ndarray) -> dict[str, SoftBar]:
     _, height, width = luma.shape
     if min(height, width) < _MIN_SIDE_PX:
         return {}
-    # the middle of the other direction: bars may be on all sides; every second line will do
+    # only the middle of the other direction, as bars may be on all sides; every second line
     rows, columns = slice(height // 5, height - height // 5), slice(width // 5, width - width // 5)
     upright, level = luma[:, rows][:, ::2], luma[:, :, columns][:, :, ::2]
     left, right = _pair(*_profiles(upright, along=1))
     top, bottom = _pair(*_profiles(level, along=2))
     sideways, downward = upright.transpose(0, 2, 1), level
-    found = (
+    bars = (
         replace(left, change=_change(sideways, left.width)),
         replace(top, change=_change(downward, top.width)),
         replace(right, change=_change(sideways[:, ::-1], right.width)),
         replace(bottom, change=_change(downward[:, ::-1], bottom.width)),
     )
-    return dict(zip(SIDES, found, strict=True))
+    return dict(zip(SIDES, bars, strict=True))
 
 
 def _change(view: np.ndarray, width: int) -> float:
@@ -99,7 +99,7 @@ def _mean_step(luma: np.ndarray, axis: int, along: int) -> np.ndarray:
 
 
 def _pair(texture: np.ndarray, change: np.ndarray) -> tuple[SoftBar, SoftBar]:
-    """The bars at both ends of the profiles of one direction; they stand together or not at all.
+    """The bars at both ends of the profiles of one direction; both or neither are bars.
 
     `change[k]` is from line k to line k + 1.
     """
@@ -123,7 +123,7 @@ def _pair(texture: np.ndarray, change: np.ndarray) -> tuple[SoftBar, SoftBar]:
 
 
 def _edges(texture: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """How much each line looks like the last of a bar: change after it times gain in texture."""
+    """Score of each line as the last of a bar: change after it times gain in texture."""
     window = np.lib.stride_tricks.sliding_window_view
     usual = np.median(window(change[2:], _WINDOW), axis=1)
     steps = change[: len(usual)] / np.maximum(usual, _MIN_USUAL)

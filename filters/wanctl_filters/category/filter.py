@@ -1,4 +1,4 @@
-"""Sorts clips into classes such as animals or vehicles: by CLIP, by captions, or by your labels."""
+"""Classifies clips, for example as animals or vehicles: by CLIP, by captions, or by your labels."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,9 +18,9 @@ from wanctl.curate.api import (
 )
 from wanctl_filters.category.caption_vectors import CaptionEmbedder
 from wanctl_filters.shared.embedders import ClipEmbedder, CnnEmbedder
-from wanctl_filters.shared.embedding_keys import ClipKeys, clip_vectors
+from wanctl_filters.shared.embedding_keys import ClipKeys, mean_vectors
+from wanctl_filters.shared.head_training import LEAST, fit_classes, fold_of
 from wanctl_filters.shared.heads import Head, Inputs, check_inputs, read_head
-from wanctl_filters.shared.training import LEAST, fit_classes, fold_of
 
 CLASSES = {
     "technology": "computers, phones, robots and electronic devices",
@@ -37,22 +37,22 @@ CLASSES = {
     "animation": "cartoons, animation and video games",
 }
 TEMPLATES = ("a photo of {}.", "a frame of a video of {}.")
-# MiniLM has no temperature of its own; at this one its surest quarter comes near certainty.
+# MiniLM has no temperature; with this one its most confident quarter is near probability 1.
 CAPTION_SCALE = 20.0
 
 
 class Category(ClipKeys):
-    """The likeliest of `classes`, by words alone or by a head trained on labels.
+    """The most probable of `classes`, from their descriptions alone or from a trained head.
 
-    `embedding: clip` compares pictures with the descriptions of the classes (zero-shot, wants
-    CLIP's weights), `caption` the text file beside each source (packaged MiniLM, which goes by
-    single words: a sports car is sports to it). `cnn` wants a head. `wanctl filters fit
-    category` stores the classes' text vectors as a head, so that deciding loads no model; with
-    a sheet of labels it trains one instead.
+    `embedding: clip` compares frames with the descriptions of the classes (zero-shot, needs CLIP's
+    weights), `caption` the text file next to each source (packaged MiniLM, which depends on single
+    words: it takes a sports car for sports). `cnn` needs a head. `wanctl filters fit category`
+    stores the text vectors of the classes as a head, so that deciding loads no model; with a sheet
+    of labels it trains one instead.
     """
 
     embedding: Literal["clip", "caption", "cnn"] = Field(
-        default="clip", description="what is compared: pictures, or the words beside the source"
+        default="clip", description="what is compared: frames, or the text next to the source"
     )
     classes: dict[str, str] = threshold(
         default=CLASSES,
@@ -68,11 +68,11 @@ class Category(ClipKeys):
     drop: tuple[str, ...] = threshold(default=(), description="classes that are dropped")
 
     def choices(self) -> Mapping[str, str]:
-        """The classes."""
+        """The classes and their descriptions."""
         return self.classes
 
     def embedder(self) -> Embedder:
-        """The one that `embedding` names."""
+        """The embedder that `embedding` names."""
         if self.embedding == "caption":
             return CaptionEmbedder(device=self.device)
         if self.embedding == "cnn":
@@ -80,13 +80,13 @@ class Category(ClipKeys):
         return self.clip_embedder()
 
     def check(self) -> None:
-        """What the embedding needs, and the head."""
+        """Verify the requirements of the embedding, and the head."""
         self.embedder().check()
         if self.head is not None:
             read_head(self.head, "category")
 
     def bounds(self) -> tuple[float, ...]:
-        """Where a clip loses its class."""
+        """The score below which a clip has no class."""
         return (self.min_probability,) if self.min_probability else ()
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
@@ -94,13 +94,13 @@ class Category(ClipKeys):
         best = np.full(len(batch), -1)
         probability = np.full(len(batch), np.nan)
         names = self._head.classes
-        for rows, units in clip_vectors(batch):
+        for rows, units in mean_vectors(batch):
             if units.shape[1] == 1:
-                continue  # captions, and none here
+                continue  # no caption in this chunk
             chances = self._head.probabilities(units)
-            there = units.any(axis=1)
-            best[rows] = np.where(there, chances.argmax(axis=1), -1)
-            probability[rows] = np.where(there, chances.max(axis=1), np.nan)
+            present = units.any(axis=1)
+            best[rows] = np.where(present, chances.argmax(axis=1), -1)
+            probability[rows] = np.where(present, chances.max(axis=1), np.nan)
         best[probability < self.min_probability] = -1
         label = np.array([*names, None], dtype=object)[best]
         return Verdicts.judge(
@@ -113,16 +113,16 @@ class Category(ClipKeys):
         )
 
     def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
-        """A head from labels; without any, the text vectors of the classes."""
+        """Train a head on labels; without any, make one of the text vectors of the classes."""
         if marks is None:
-            head = self._from_words()
+            head = self._text_head()
         elif len(marks) < LEAST or len(set(marks)) < 2:
             raise UserError(f"category: give {LEAST} labels or more, of two classes or more")
         else:
             names = tuple(name for name in self.classes if name in set(marks))
             head = fit_classes(
                 Inputs(self._key),
-                np.concatenate([units for _, units in clip_vectors(batch)]),
+                np.concatenate([units for _, units in mean_vectors(batch)]),
                 np.array([names.index(mark) for mark in marks]),
                 names,
                 fold_of(batch.clip("source").tolist(), batch.clip("id").tolist()),
@@ -137,22 +137,22 @@ class Category(ClipKeys):
     @cached_property
     def _head(self) -> Head:
         if self.head is None:
-            return self._from_words()
+            return self._text_head()
         head = read_head(self.head, "category")
         check_inputs(head, self._key, (), "category")
         return head
 
-    def _from_words(self) -> Head:
+    def _text_head(self) -> Head:
         """A linear head of text vectors: its outputs are scaled cosines."""
         embedder = self.embedder()
         if isinstance(embedder, CaptionEmbedder):
             vectors = embedder.embed(list(self.classes.values()))
             scale = CAPTION_SCALE
         elif self.embedding == "clip":
-            vectors, scale = _clip_text(self.clip_embedder(), list(self.classes.values()))
+            vectors, scale = _clip_text_vectors(self.clip_embedder(), list(self.classes.values()))
         else:
             raise FilterUnavailableError(
-                "filter category: `embedding: cnn` knows no words; label some clips (`wanctl "
+                "filter category: `embedding: cnn` has no text encoder; label some clips (`wanctl "
                 "filters label category`), fit a head, and name it in `head`"
             )
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -163,22 +163,22 @@ class Category(ClipKeys):
         return Head(Inputs(self._key), *ones, (layer,), tuple(self.classes), about)
 
 
-def _clip_text(embedder: ClipEmbedder, descriptions: list[str]) -> tuple[np.ndarray, float]:
-    """(K, D) mean text vector over the templates, and the scale of cosines that CLIP learnt."""
+def _clip_text_vectors(embedder: ClipEmbedder, descriptions: list[str]) -> tuple[np.ndarray, float]:
+    """(K, D) text vectors, each the mean over the templates, and CLIP's learnt logit scale."""
     import open_clip
     import torch
 
-    from wanctl_filters.shared.clip_files import find_clip
+    from wanctl_filters.shared.open_clip_files import find_clip
 
     model, _ = embedder.loaded
     path, _ = find_clip(embedder.weights)
     assert path is not None
     name = f"local-dir:{path}" if path.is_dir() else embedder.architecture
     tokenizer, device = open_clip.get_tokenizer(name), next(model.parameters()).device
-    found = []
+    text_vectors = []
     with torch.inference_mode():
         for description in descriptions:
             texts = tokenizer([template.format(description) for template in TEMPLATES])
             vectors = model.encode_text(texts.to(device), normalize=True)
-            found.append(vectors.float().mean(dim=0).cpu().numpy())
-        return np.stack(found), float(model.logit_scale.exp())
+            text_vectors.append(vectors.float().mean(dim=0).cpu().numpy())
+        return np.stack(text_vectors), float(model.logit_scale.exp())

@@ -1,4 +1,4 @@
-"""Groups of rows that pairs link, and pairs from spans of files and from vectors."""
+"""Groups of rows that pairs link, and pairs from overlapping time ranges and from vectors."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ _PLANES, _TABLES, _REACH = 20, 6, 8
 
 
 def groups_of(count: int, pairs: np.ndarray) -> np.ndarray:
-    """(count,) the lowest row that each row is linked to, directly or through others.
+    """(count,) the lowest row of each row's connected component.
 
     Args:
-        count: rows.
+        count: number of rows.
         pairs: (K, 2) int.
     """
     from scipy.sparse import coo_array
@@ -25,9 +25,9 @@ def groups_of(count: int, pairs: np.ndarray) -> np.ndarray:
 def overlapping(
     content: np.ndarray, start_s: np.ndarray, end_s: np.ndarray, *, share: float
 ) -> np.ndarray:
-    """(K, 2) rows cut from the same bytes that have `share` of the shorter one in common."""
+    """(K, 2) rows of the same file whose time ranges share at least `share` of the shorter one."""
     order = np.lexsort((end_s, start_s, content.astype(str)))
-    found = []
+    pairs = []
     step = 1
     while step < len(order):
         first, second = order[:-step], order[step:]
@@ -37,21 +37,22 @@ def overlapping(
             break
         common = np.minimum(end_s[first], end_s[second]) - start_s[second]
         shorter = np.minimum(end_s[first] - start_s[first], end_s[second] - start_s[second])
-        taken = near & (common >= share * shorter)
-        found.append(np.stack([first[taken], second[taken]], axis=1))
+        similar = near & (common >= share * shorter)
+        pairs.append(np.stack([first[similar], second[similar]], axis=1))
         step += 1
-    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+    return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
 
 
 def vector_pairs(vectors: np.ndarray, min_cosine: float) -> np.ndarray:
     """(K, 2) rows of (N, D) unit vectors whose cosine is at least `min_cosine`; nearly all.
 
-    Vectors on the same side of twenty random planes meet in a sorted list; six such lists.
+    Random-projection hashing: vectors on the same side of twenty random planes are adjacent in a
+    sorted list; six such lists are searched.
     """
     rng = np.random.default_rng(14)
     centred = vectors - vectors.mean(axis=0, keepdims=True)
     powers = 1 << np.arange(_PLANES)
-    found = []
+    pairs = []
     for _ in range(_TABLES):
         planes = rng.normal(0, 1, (vectors.shape[1], _PLANES)).astype(np.float32)
         key = (centred @ planes > 0) @ powers
@@ -62,5 +63,5 @@ def vector_pairs(vectors: np.ndarray, min_cosine: float) -> np.ndarray:
             first, second = first[same], second[same]
             cosine = np.einsum("ij,ij->i", vectors[first], vectors[second])
             near = cosine >= min_cosine
-            found.append(np.stack([first[near], second[near]], axis=1))
-    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+            pairs.append(np.stack([first[near], second[near]], axis=1))
+    return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)

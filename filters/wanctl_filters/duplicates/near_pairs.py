@@ -1,21 +1,23 @@
-"""Finds pairs of clips that have a picture nearly in common, without comparing all with all.
+"""Finds pairs of clips that have a nearly equal frame, without comparing all with all.
 
-Signs that agree in one of several fixed subsets meet in a sorted list. Of every clip only the few
-pictures with the lowest keys stand in a list: what two clips share is low in both. A crowd of
-equal keys (a title card that a thousand clips begin with) is linked in a chain, not pair by pair.
+Locality-sensitive hashing: signs that agree in one of several fixed subsets are adjacent in a
+sorted list. Only the few frames with the lowest keys of each clip are listed (min-hashing: a
+shared frame has a low key in both). Many equal keys (a title card that a thousand clips begin
+with) are linked in a chain, not pair by pair.
 """
 
 import numpy as np
 
-from wanctl_filters.duplicates.picture_hash import MIRROR, band_words
+from wanctl_filters.duplicates.frame_hash import MIRROR, band_masks
 
 BANDS, AMONG = 16, 40
 FEWEST, MOST = 18, 30
-"""Signs in a key: as few as keep apart what is in a list, as each more is one more to turn."""
-EACH = 6  # pictures of a clip in one list
+"""Bounds of the number of signs in a key: enough to separate the entries of a list, and no more,
+as each further sign may differ between copies."""
+EACH = 6  # frames of a clip in one list
 MAX_APART = 0.36
 _REACH = 6  # neighbours within a run of equal keys
-_BLOCK = 2**12  # clips whose keys are looked at together
+_BLOCK = 2**12  # clips whose keys are computed together
 _ODD = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93],
     dtype=np.uint64,
@@ -28,14 +30,14 @@ def near_pairs(signs: np.ndarray, starts: np.ndarray) -> np.ndarray:
     Sorted and unique.
 
     Args:
-        signs: (P, V, 4) uint64 of all pictures in all views; zero says nothing.
-        starts: (N + 1,) where each clip's pictures begin.
+        signs: (P, V, 4) uint64 of all frames in all views; zero for flat views, which are ignored.
+        starts: (N + 1,) index of each clip's first frame.
     """
     views = signs.shape[1]
     flat, edges = signs.reshape(-1, signs.shape[-1]), starts * views
     entries = EACH * len(edges)
     bits = min(MOST, max(FEWEST, entries.bit_length() + 2))
-    lists = _lists(flat, edges, band_words(BANDS, bits, AMONG))
+    lists = _lists(flat, edges, band_masks(BANDS, bits, AMONG))
     packed = np.unique(np.concatenate([_pairs(flat, edges, views, *each) for each in lists]))
     return np.stack(np.unravel_index(packed, _shape(len(starts), views)), axis=1).astype(np.int64)
 
@@ -43,25 +45,25 @@ def near_pairs(signs: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def _pairs(
     signs: np.ndarray, edges: np.ndarray, views: int, key: np.ndarray, place: np.ndarray
 ) -> np.ndarray:
-    """Pairs that meet in one list, packed into a number each."""
-    # sorted as one number, which is much quicker than sorting places by key
+    """Near pairs of one list, each packed into a number."""
+    # key and place are sorted as one number, which is much faster than an indirect sort
     width = np.uint64(max(1, len(key).bit_length()))
     entries = np.sort(key >> width << width | np.arange(len(key), dtype=np.uint64))
     place = place[(entries & ((np.uint64(1) << width) - np.uint64(1))).astype(np.int64)]
     key = entries >> width
-    found = [np.zeros(0, np.int64)]
+    pairs = [np.zeros(0, np.int64)]
     for step in range(1, min(_REACH, len(key) - 1) + 1):
         at = np.flatnonzero(key[:-step] == key[step:])
         low = np.minimum(place[at], place[at + step])
         high = np.maximum(place[at], place[at + step])
-        found.append(_near(signs, edges, views, low, high))
-    return np.unique(np.concatenate(found))
+        pairs.append(_near(signs, edges, views, low, high))
+    return np.unique(np.concatenate(pairs))
 
 
 def _lists(
     signs: np.ndarray, edges: np.ndarray, masks: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each mask, keys and the places that they belong to; block by block, within the cache."""
+    """For each mask, keys and their places; computed in blocks that fit the CPU cache."""
     keys = [[np.zeros(0, np.uint64)] for _ in masks]
     places = [[np.zeros(0, np.int64)] for _ in masks]
     for block in range(0, len(edges) - 1, _BLOCK):
@@ -69,10 +71,10 @@ def _lists(
         part = signs[own[0] : own[-1]]
         words = np.ascontiguousarray(part.T)
         clip = np.repeat(np.arange(len(own) - 1, dtype=np.uint64), np.diff(own))
-        told = np.flatnonzero(part.any(axis=1))
+        textured = np.flatnonzero(part.any(axis=1))
         for mask, key_, place in zip(masks, keys, places, strict=True):
             key = _key(words, mask)
-            picked = _lowest(key, clip, told)
+            picked = _lowest(key, clip, textured)
             key_.append(key[picked])
             place.append(picked + own[0])
     return [
@@ -84,7 +86,7 @@ def _lists(
 def _near(
     signs: np.ndarray, edges: np.ndarray, views: int, low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
-    """Of pictures that share a key, those that are near in all signs, one way round or other."""
+    """Of frames that share a key, the pairs that are near in all signs, mirrored or not."""
     first, second = (np.searchsorted(edges, each, side="right") - 1 for each in (low, high))
     others = first != second
     low, high, first, second = low[others], high[others], first[others], second[others]
@@ -101,12 +103,12 @@ def _shape(count: int, views: int) -> tuple[int, ...]:
     return count, count, 2, views, views
 
 
-def _lowest(key: np.ndarray, clip: np.ndarray, told: np.ndarray) -> np.ndarray:
-    """Places of the EACH lowest different keys of every clip, of the places that tell something."""
+def _lowest(key: np.ndarray, clip: np.ndarray, textured: np.ndarray) -> np.ndarray:
+    """Places of the EACH lowest different keys of every clip, among the textured places."""
     bits = np.uint64(max(1, len(key).bit_length()))
     top = np.uint64(64 - max(1, _BLOCK.bit_length()))
-    high = key[told] >> (np.uint64(64) - top + bits) << bits
-    entries = np.sort(clip[told] << top | high | told.astype(np.uint64))
+    high = key[textured] >> (np.uint64(64) - top + bits) << bits
+    entries = np.sort(clip[textured] << top | high | textured.astype(np.uint64))
     value, owner = entries >> bits, entries >> top
     new = np.ones(len(entries), dtype=bool)
     new[1:] = value[1:] != value[:-1]
@@ -119,7 +121,7 @@ def _lowest(key: np.ndarray, clip: np.ndarray, told: np.ndarray) -> np.ndarray:
 
 
 def _key(words: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(F,) uint64 that is equal where the masked signs, (4, F), are; products mix the words."""
+    """(F,) uint64 hash of the masked signs, (4, F); multiplication mixes the words."""
     mixed = np.zeros(words.shape[1], dtype=np.uint64)
     for word in np.flatnonzero(mask):
         mixed ^= (words[word] & mask[word]) * _ODD[word]

@@ -1,4 +1,4 @@
-"""What the motion filter measures: the camera, pair by pair, and grids of motion against it."""
+"""The measurements of the motion filter: camera motion per pair, grids of residual motion."""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -6,18 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wanctl_filters.motion.camera_path import Points, fit, residuals, texture
-from wanctl_filters.motion.flow import at_points, flow, lost
-from wanctl_filters.shared.frame_bursts import distinct, split_bursts
+from wanctl_filters.motion.flow import at_points, flow, inconsistent_share
+from wanctl_filters.motion.frame_bursts import distinct, split_bursts
 
 GRID = 12
 """Cells along the long side of the grids in the evidence."""
 SPEED_UNIT = 1e-3
-"""Grids of speeds are in thousandths of the long side per second."""
+"""Unit of the grids of speeds, in long sides per second."""
 UNKNOWN = -32768
 TRUSTED = 0.5
-"""Pairs whose camera fewer points follow tell nothing about the camera: a cut, a flash, a crowd."""
+"""Share of points that have to follow the camera model; with fewer (a cut, a flash, a crowd) the
+camera motion of a pair is unknown."""
 
-_TOLD = 0.5  # textured enough to say that something moves there
+_MIN_TEXTURE = 0.5  # texture from which motion can be measured
 
 
 class _Pair(NamedTuple):
@@ -30,12 +31,13 @@ class _Pair(NamedTuple):
 
 
 def measure_bursts(frames: np.ndarray, times_s: np.ndarray, gap_s: float) -> dict[str, Any]:
-    """Columns of evidence from (N, H, W) uint8 pictures.
+    """Columns of evidence from (N, H, W) uint8 frames.
 
-    Per pair of neighbours: displacement of the picture's middle (`pan` right and `tilt` down, in
-    long sides), growth (`zoom`), turn (`roll`, radians) and how much of the picture follows
-    (`trust`). Per burst and cell: speed against the camera, `across` and `down` (UNKNOWN where
-    nothing can be told), and what is `lost`, in percent.
+    Per pair of neighbours: displacement of the frame's centre (`pan` right and `tilt` down, in
+    long sides), growth (`zoom`), rotation (`roll`, radians) and the share of points that follow
+    the camera model (`trust`). Per burst and cell: speed relative to the camera, `across` and
+    `down` (UNKNOWN where there is no texture), and the share of pixels whose flow is inconsistent
+    (`lost`), in percent.
     """
     points = Points.of(*frames.shape[1:])
     bursts = split_bursts(times_s, gap_s)
@@ -46,45 +48,47 @@ def measure_bursts(frames: np.ndarray, times_s: np.ndarray, gap_s: float) -> dic
     field = np.stack([pair.flow for pair in pairs])
     weight = np.stack([pair.texture for pair in pairs])
     model, trust = fit(field, weight, points)
-    gone = residuals(model, field, points)
+    residual = residuals(model, field, points)
     grids = []
     for number in range(len(bursts)):
         own = [index for index, pair in enumerate(pairs) if pair.burst == number]
-        grids.append(_grids([pairs[i] for i in own], gone[own], trust[own], cells))
+        grids.append(_grids([pairs[i] for i in own], residual[own], trust[own], cells))
     return _columns(pairs, model, trust, cells, grids)
 
 
 def _pairs(number: int, part: np.ndarray, frames: np.ndarray, times_s: np.ndarray) -> list[_Pair]:
     points = Points.of(*frames.shape[1:])
     chosen, times = distinct(frames[part], times_s[part])
-    pictures = frames[part][chosen]
-    told = texture(pictures[0], points)
-    if len(pictures) == 1:
+    distinct_frames = frames[part][chosen]
+    textured = texture(distinct_frames[0], points)
+    if len(distinct_frames) == 1:
         still = np.zeros((len(points.x), 2))
-        span = float(times_s[part[-1]] - times_s[part[0]])
-        return [_Pair(number, float(times[0]), span, still, told, np.zeros(len(still)))]
+        length_s = float(times_s[part[-1]] - times_s[part[0]])
+        return [_Pair(number, float(times[0]), length_s, still, textured, np.zeros(len(still)))]
     pairs = []
-    middle = _usual_pair(pictures)
-    for index in range(len(pictures) - 1):
-        first, second = pictures[index], pictures[index + 1]
+    middle = _usual_pair(distinct_frames)
+    for index in range(len(distinct_frames) - 1):
+        first, second = distinct_frames[index], distinct_frames[index + 1]
         forward = flow(first, second)
-        gone = lost(forward, flow(second, first), points) if index == middle else None
+        lost = None
+        if index == middle:
+            lost = inconsistent_share(forward, flow(second, first), points)
         gap = float(times[index + 1] - times[index])
         moved = at_points(forward, points)
-        pairs.append(_Pair(number, float(times[index]), gap, moved, told, gone))
+        pairs.append(_Pair(number, float(times[index]), gap, moved, textured, lost))
     return pairs
 
 
-def _usual_pair(pictures: np.ndarray) -> int:
-    """The pair that differs neither most nor least: no cut, no flash."""
+def _usual_pair(frames: np.ndarray) -> int:
+    """Index of the pair with the median difference: neither a cut nor a flash."""
     import cv2
 
-    change = [cv2.norm(*pair, cv2.NORM_L1) for pair in pairwise(pictures)]
+    change = [cv2.norm(*pair, cv2.NORM_L1) for pair in pairwise(frames)]
     return int(np.argsort(change, kind="stable")[(len(change) - 1) // 2])
 
 
 class _Cells(NamedTuple):
-    """Which cell of the evidence's grid each point lies in."""
+    """The cell of the evidence's grid that contains each point."""
 
     shape: tuple[int, int]
     of_point: np.ndarray
@@ -100,25 +104,25 @@ class _Cells(NamedTuple):
         return cls(shape, (y[:, None] * shape[1] + x).ravel(), points.shape)
 
     def mean(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted means of the cells, and the weights they have."""
+        """Weighted means of the cells, and the sum of weights of each."""
         size = self.shape[0] * self.shape[1]
         sums = np.bincount(self.of_point, weight, size)
         return np.bincount(self.of_point, weight * values, size) / np.maximum(sums, 1e-9), sums
 
 
 def _grids(
-    pairs: list[_Pair], gone: np.ndarray, trust: np.ndarray, cells: _Cells
+    pairs: list[_Pair], residual: np.ndarray, trust: np.ndarray, cells: _Cells
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     gaps = np.array([max(pair.gap_s, 1e-6) for pair in pairs])
     usable = trust >= TRUSTED
     if not usable.any():
         usable[:] = True
-    velocity = (gone[usable] / gaps[usable, None, None]).mean(axis=0)
+    velocity = (residual[usable] / gaps[usable, None, None]).mean(axis=0)
     lost_share = next(pair.lost for pair in pairs if pair.lost is not None)
-    told = ((pairs[0].texture >= _TOLD) & (lost_share < 0.5)).astype(float)
-    across, known = cells.mean(velocity[:, 0], told)
-    down, _ = cells.mean(velocity[:, 1], told)
-    losses, _ = cells.mean(lost_share, np.ones_like(told))
+    textured = ((pairs[0].texture >= _MIN_TEXTURE) & (lost_share < 0.5)).astype(float)
+    across, known = cells.mean(velocity[:, 0], textured)
+    down, _ = cells.mean(velocity[:, 1], textured)
+    losses, _ = cells.mean(lost_share, np.ones_like(textured))
     limit = -UNKNOWN - 1
     moves = [np.clip(np.round(v / SPEED_UNIT), -limit, limit).astype(int) for v in (across, down)]
     for each in moves:
@@ -134,7 +138,7 @@ def _columns(
     grids: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
 ) -> dict[str, Any]:
     counts = np.bincount([pair.burst for pair in pairs]) if pairs else np.zeros(0, int)
-    across, down, gone = ([int(cell) for grid in grids for cell in grid[kind]] for kind in range(3))
+    across, down, lost = ([int(cell) for grid in grids for cell in grid[kind]] for kind in range(3))
     return {
         "pairs": counts.tolist(),
         "time_s": [round(pair.time_s, 4) for pair in pairs],
@@ -147,10 +151,10 @@ def _columns(
         "columns": cells.shape[1],
         "across": across,
         "down": down,
-        "lost": gone,
+        "lost": lost,
     }
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    # a pixel of a 192-pixel picture is 0.005
+    # a pixel of a 192-pixel frame is 0.005
     return [round(float(value), 6) + 0.0 for value in values]

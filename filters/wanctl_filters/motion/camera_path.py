@@ -1,7 +1,7 @@
-"""How the camera moved, pair by pair, and what moved against it: from dense flow, robustly.
+"""Robust fit of camera motion to the dense flow of each pair of frames, and its residual.
 
-Lengths are shares of the picture's long side. The camera is a planar model with eight numbers,
-so that pans, zooms, rolls and the tilt of a plane all count as camera.
+Lengths are shares of the frame's long side. Camera motion is a planar model with eight parameters,
+so that pans, zooms, rolls and the perspective of a plane all count as camera motion.
 """
 
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ import numpy as np
 POINT_PX = 8
 """Flow is averaged over blocks of this side; a point is the middle of one."""
 
-# Scales of the robust fit, coarse to fine: a point this far off the model weighs a quarter.
+# Scales of the robust fit, coarse to fine: a point at this distance from the model weighs 1/4.
 _SCALES = (0.03, 0.012, 0.005, 0.0025, 0.0018)
-# Standstill is a good guess or none: taking in all that moves slowly would spoil it.
+# The start from standstill uses fine scales only, so that slow motion is not absorbed by it.
 _FINE_SCALES = (0.004, 0.002, 0.0012)
 _RIDGE = np.array([0, 1e-4, 1e-4, 0, 1e-4, 1e-4, 1e-3, 1e-3])
-# Blocks with less texture (smaller eigenvalue of the structure tensor) tell no motion.
+# Smaller eigenvalue of the structure tensor at which `texture` is 0.5.
 _TEXTURE = 4e-4
 
 
 @dataclass(frozen=True)
 class Points:
-    """A fixed grid of points on pictures of one size.
+    """A fixed grid of points on frames of one size.
 
     Attributes:
-        x: (P,) positions from the centre.
-        y: likewise.
-        shape: rows and columns.
+        x: (P,) horizontal distance from the centre, in long sides.
+        y: (P,) vertical distance from the centre, in long sides.
+        shape: number of rows and columns.
     """
 
     x: np.ndarray
@@ -36,7 +36,7 @@ class Points:
 
     @classmethod
     def of(cls, height: int, width: int) -> "Points":
-        """For pictures of `height` by `width` pixels."""
+        """The grid for frames of `height` by `width` pixels."""
         rows, columns = max(1, height // POINT_PX), max(1, width // POINT_PX)
         side = max(height, width)
         x = ((np.arange(columns) + 0.5) / columns - 0.5) * width / side
@@ -52,29 +52,29 @@ class Points:
         return np.stack([across, down], axis=1)
 
 
-def texture(picture: np.ndarray, points: Points) -> np.ndarray:
-    """(P,) 0 to 1: how well a block's motion can be told, from one (H, W) uint8 picture."""
+def texture(frame: np.ndarray, points: Points) -> np.ndarray:
+    """(P,) 0 to 1: how well the motion of a block can be measured in an (H, W) uint8 frame."""
     import cv2
 
-    corners = cv2.cornerMinEigenVal(picture, POINT_PX, ksize=3)
+    corners = cv2.cornerMinEigenVal(frame, POINT_PX, ksize=3)
     rows, columns = points.shape
     best = cv2.resize(corners, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
     return best / (best + _TEXTURE)
 
 
 def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarray, np.ndarray]:
-    """The camera's models of several pairs, and how much of each picture follows its model.
+    """Fit camera models to several pairs, and measure how many points follow each model.
 
-    Started from standstill, from the motion of the margin and from that of the whole; the one
-    that most of the picture follows wins, its margin counting double.
+    The fit is started from standstill, from the median motion of the margin and from that of the
+    full frame; the model that most points follow wins, with the margin counting double.
 
     Args:
         flow: (N, P, 2) displacements.
         weight: (N, P) texture.
-        points: where.
+        points: positions of the P points.
 
     Returns:
-        (N, 8) models, (N,) trust: the weighted share of points that follow.
+        (N, 8) models, and (N,) trust: the weighted share of points that follow the model.
     """
     design = points.design()
     outer = np.maximum(
@@ -90,10 +90,10 @@ def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarra
         [_refine(*each, flow, prior, design) for each in zip(starts, scales, strict=True)]
     )
     follows = np.stack([_following(model, flow, design) for model in models])
-    # a thousandth of doubt each, so that a picture without texture follows standstill
+    # a small weight for each point, so that a frame without texture follows standstill
     prior = prior + 1e-3
     share = (follows * prior).sum(axis=2) / prior.sum(axis=1)
-    # a static camera before a large subject is likelier than a camera that follows it exactly
+    # a static camera before a large subject is more probable than a camera that follows it exactly
     share[0] *= 1.3
     best = share.argmax(axis=0)
     every = np.arange(len(flow))
@@ -101,7 +101,7 @@ def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarra
 
 
 def residuals(model: np.ndarray, flow: np.ndarray, points: Points) -> np.ndarray:
-    """(N, P, 2) what is left of the flow without the camera's part."""
+    """(N, P, 2) flow minus the motion of the camera model."""
     return flow - np.einsum("pkd,nd->npk", points.design(), model)
 
 
@@ -116,8 +116,8 @@ def _refine(
     squares = np.einsum("pkd,pke->pde", design, design).reshape(size, 64)
     rows = design.reshape(2 * size, 8)
     for scale in scales:
-        gone = flow - (model @ rows.T).reshape(count, size, 2)
-        weight = prior / (1 + (gone**2).sum(axis=2) / scale**2) ** 2
+        residual = flow - (model @ rows.T).reshape(count, size, 2)
+        weight = prior / (1 + (residual**2).sum(axis=2) / scale**2) ** 2
         left = (weight @ squares).reshape(count, 8, 8)
         ridge = _RIDGE * np.maximum(weight.sum(axis=1), 1e-9)[:, None]
         left[:, np.arange(8), np.arange(8)] += ridge + 1e-9
@@ -127,15 +127,15 @@ def _refine(
 
 
 def _following(model: np.ndarray, flow: np.ndarray, design: np.ndarray) -> np.ndarray:
-    gone = flow - np.einsum("pkd,nd->npk", design, model)
+    residual = flow - np.einsum("pkd,nd->npk", design, model)
     speed = np.sqrt((flow**2).sum(axis=2))
-    # flow is the less exact the faster it is
+    # the error of flow grows with its speed
     scale = 0.0025 + 0.1 * speed
-    return 1 / (1 + (gone**2).sum(axis=2) / scale**2)
+    return 1 / (1 + (residual**2).sum(axis=2) / scale**2)
 
 
 def _weighted_median(flow: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(N, 2) medians of (N, P, 2), each component on its own."""
+    """(N, 2) weighted medians of (N, P, 2), per component."""
     order = np.argsort(flow, axis=1)
     values = np.take_along_axis(flow, order, axis=1)
     weights = np.take_along_axis(np.repeat(weight[:, :, None], 2, axis=2), order, axis=1)

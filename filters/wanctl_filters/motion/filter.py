@@ -1,4 +1,4 @@
-"""Sorts clips by their motion into six tiers, and weighs or drops them by tier."""
+"""Sorts clips by their motion into six tiers, and weights or drops them by tier."""
 
 from typing import ClassVar, Literal
 
@@ -18,17 +18,17 @@ from wanctl.curate.api import (
 )
 from wanctl_filters.motion.bursts import measure_bursts
 from wanctl_filters.motion.tiers import TIERS, Features, features, sort_into_tiers
-from wanctl_filters.shared.bars import picture_area
+from wanctl_filters.shared.bars import active_area
 
 Policy = float | Literal["drop"]
 
 
 class Tiers(BaseModel):
-    """What becomes of each tier: a sampling weight, or `drop`."""
+    """The policy of each tier: a sampling weight, or `drop`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    optimal: Policy = Field(default=1.0, description="marked, smooth motion of a clear subject")
+    optimal: Policy = Field(default=1.0, description="pronounced, smooth motion of a clear subject")
     medium: Policy = Field(default=0.7, description="small, several or partly hidden subjects")
     static: Policy = Field(default=0.3, description="hardly anything moves: talks, interviews")
     camera: Policy = Field(default=0.2, description="only the camera moves: aerials, stills")
@@ -37,11 +37,11 @@ class Tiers(BaseModel):
 
 
 class Motion(Filter):
-    """Camera path and motion against it, from flow in short bursts of neighbouring pictures.
+    """Camera motion and motion relative to it, from optical flow in bursts of neighbouring frames.
 
-    Bursts of neighbours tell shake (3 to 10 Hz) from a pan at any frame rate. Tiers are decided
-    from the part of the picture that the crops before this filter leave. The score is the speed
-    of what moves against the camera, in % of the long side per second.
+    Bursts of neighbours separate shake (3 to 10 Hz) from a pan at any frame rate. Tiers are decided
+    on the part of the frame that the crops of earlier filters leave. The score is the speed of
+    moving parts relative to the camera, in % of the long side per second.
     """
 
     evidence: ClassVar[dict[str, str]] = {
@@ -63,53 +63,56 @@ class Motion(Filter):
     }
     unit: ClassVar[str] = "%"
 
-    bursts: int = Field(default=4, ge=1, description="moments looked at, spread over the clip")
-    burst: int = Field(default=6, ge=3, description="neighbouring pictures at each moment")
+    bursts: int = Field(default=4, ge=1, description="bursts measured, spread over the clip")
+    burst: int = Field(default=6, ge=3, description="neighbouring frames in each burst")
     long_side_px: int = Field(default=192, ge=64, description="frames are scaled down to this")
     tiers: Tiers = threshold(default=Tiers(), description="per tier a sampling weight, or drop")
     camera_speed: float = threshold(
         default=0.02,
         ge=0,
-        description="a camera slower than this stands still; long sides per second",
+        description="a slower camera counts as still; long sides per second",
     )
     moving_speed: float = threshold(
         default=0.03,
         ge=0,
-        description="parts that move faster against the camera move; long sides per second",
+        description="parts that are faster relative to the camera move; long sides per second",
     )
     parallax: float = threshold(
         default=0.6,
         ge=0,
-        description="they must also be faster than this share of the camera's own motion: a "
-        "landscape's near and far parts do not move alike",
+        description="they must also be faster than this share of the camera's own motion, as near "
+        "and far parts of a landscape move differently",
     )
     min_area: float = threshold(
         default=0.03,
         ge=0,
         le=1,
-        description="share of the picture that moves, to be motion at all",
+        description="least share of the frame that moves in clips with motion",
     )
     clear_area: float = threshold(
-        default=0.06, ge=0, le=1, description="share that moves in optimal clips, at least"
+        default=0.06, ge=0, le=1, description="least share of the frame that moves in optimal clips"
     )
     min_compact: float = threshold(
         default=0.58,
         ge=0,
-        description="how far what moves in optimal clips is one thing: 1 a disk, 0.2 two things "
-        "far from each other",
+        description="compactness of the moving part in optimal clips: 1 for a disk, 0.2 for two "
+        "objects far from each other",
     )
     max_shake: float = threshold(
         default=1.1, ge=0, description="acceleration of the camera; long sides per second squared"
     )
     max_conflict: float = threshold(
-        default=0.3, ge=0, le=1, description="how far neighbouring parts may move across each other"
+        default=0.3, ge=0, le=1, description="how much the motion of neighbouring parts may differ"
     )
     max_lost: float = threshold(
-        default=0.3, ge=0, le=1, description="share of the picture that may be beyond following"
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of the frame whose motion may be impossible to estimate",
     )
 
     def frames(self) -> FrameSpec:
-        """Neighbours at 24 to 30 fps, every second picture at 48 to 60 fps."""
+        """Neighbouring frames at 24 to 30 fps, every second frame at 48 to 60 fps."""
         return FrameSpec(
             count=self.bursts,
             burst=self.burst,
@@ -119,42 +122,42 @@ class Motion(Filter):
         )
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """The camera's path pair by pair, and per burst a grid of what moves against it."""
+        """Camera motion per pair of frames, and per burst a grid of motion relative to it."""
         assert frames is not None
-        rows, columns = picture_area(frames.frames[:: self.burst])
-        picture = np.ascontiguousarray(frames.frames[:, rows, columns])
-        height, width = picture.shape[1:]
+        rows, columns = active_area(frames.frames[:: self.burst])
+        active = np.ascontiguousarray(frames.frames[:, rows, columns])
+        height, width = active.shape[1:]
         scale = frames.scale
         area = [columns.start / scale, rows.start / scale, width / scale, height / scale]
         return {
             "width": clip.width,
             "height": clip.height,
             "area": [round(edge) for edge in area],
-            **measure_bursts(picture, frames.times_s, gap_s=0.03),
+            **measure_bursts(active, frames.times_s, gap_s=0.03),
         }
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Sorts into tiers, then does what the tier's policy says."""
-        found = features(batch, moving_speed=self.moving_speed, parallax=self.parallax)
-        tier = self._tiers(found)
+        """Sort clips into tiers, then apply the policy of each tier."""
+        clip_features = features(batch, moving_speed=self.moving_speed, parallax=self.parallax)
+        tier = self._tiers(clip_features)
         policy = [getattr(self.tiers, name) for name in TIERS]
         dropped = np.array([each == "drop" for each in policy])
         weight = np.array([0.0 if each == "drop" else each for each in policy])
         names = np.array(TIERS, dtype=object)
 
         def why(row: int) -> str:
-            return f"{TIERS[tier[row]]} motion: {found.words(row)}"
+            return f"{TIERS[tier[row]]} motion: {clip_features.summary(row)}"
 
         return Verdicts.judge(
-            100 * found.speed,
+            100 * clip_features.speed,
             (dropped[tier], why),
             weight=np.where(dropped[tier], 1.0, weight[tier]),
             label=names[tier],
         )
 
-    def _tiers(self, found: Features) -> np.ndarray:
+    def _tiers(self, clip_features: Features) -> np.ndarray:
         return sort_into_tiers(
-            found,
+            clip_features,
             camera_speed=self.camera_speed,
             min_area=self.min_area,
             clear_area=self.clear_area,

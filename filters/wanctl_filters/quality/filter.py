@@ -1,4 +1,4 @@
-"""Ranks clips within clusters of like clips, so that a bound on quality spares the long tail."""
+"""Ranks clips within clusters of similar clips, so that a bound on quality keeps rare content."""
 
 import logging
 from collections.abc import Mapping
@@ -9,18 +9,19 @@ import numpy as np
 
 from wanctl.curate.api import ClipBatch, Trained, UserError, Verdicts, threshold
 from wanctl_filters.quality.clusters import assign, even_sample, ranks_within, spherical_kmeans
-from wanctl_filters.shared.embedding_keys import EmbeddingKeys, clip_vectors
+from wanctl_filters.shared.embedding_keys import EmbeddingKeys, mean_vectors
+from wanctl_filters.shared.head_training import LEAST, fit_regression, fold_of
 from wanctl_filters.shared.heads import Head, Inputs, check_inputs, read_head
-from wanctl_filters.shared.training import LEAST, fit_regression, fold_of
+from wanctl_filters.shared.survivors import survivors
 
 
 class Quality(EmbeddingKeys):
-    """Visual quality: clusters of embeddings, an expert's score, and a quota for every cluster.
+    """Visual quality: clusters of embeddings, a score from labels, and a quota for every cluster.
 
     The score is that of a head trained on labels from 1 (bad) to 5 (excellent):
     `wanctl filters label quality` makes the sheet, `wanctl filters fit quality SHEET` the head.
-    Without a head it is the mean rank, 0 to 1, among the filters of `rank_by` that stand before
-    this one. Clips that those drop neither take nor free a place. The cluster is the label.
+    Without a head it is the mean rank, 0 to 1, over the scores of the earlier filters in
+    `rank_by`. Clips that earlier filters drop do not count. The label is the cluster.
     """
 
     scope: ClassVar[Literal["clip", "source", "set"]] = "set"
@@ -41,18 +42,18 @@ class Quality(EmbeddingKeys):
     min_score: float | None = threshold(
         default=None,
         quantile=1,
-        description="lowest score kept; `min_kept` of each cluster stay all the same",
+        description="lowest score kept; `min_kept` clips of each cluster are kept regardless",
     )
     min_kept: int = threshold(
         default=1, ge=0, description="best clips of every cluster that `min_score` cannot drop"
     )
 
     def choices(self) -> Mapping[str, str]:
-        """What people say of a clip."""
+        """The marks from 1 (bad) to 5 (excellent)."""
         return {"1": "bad", "2": "poor", "3": "fair", "4": "good", "5": "excellent"}
 
     def bounds(self) -> tuple[float, ...]:
-        """The lowest score; quotas have no single bound."""
+        """The lowest score kept; quotas have no single bound."""
         return () if self.min_score is None else (self.min_score,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
@@ -60,30 +61,30 @@ class Quality(EmbeddingKeys):
         names = batch.clip("id").astype(str)
         groups = self._groups(batch, names)
         score = self._score(batch)
-        alive = survivors(batch)
+        candidates = survivors(batch)
         ranks = np.zeros(len(batch), dtype=np.int64)
-        ranks[alive] = ranks_within(groups[alive], score[alive], names[alive])
-        sizes = np.bincount(groups[alive] + 1, minlength=groups.max(initial=0) + 2)[groups + 1]
+        ranks[candidates] = ranks_within(groups[candidates], score[candidates], names[candidates])
+        sizes = np.bincount(groups[candidates] + 1, minlength=groups.max(initial=0) + 2)[groups + 1]
         places = np.ceil(self.keep_share * sizes - 1e-9)
         least = -np.inf if self.min_score is None else self.min_score
         return Verdicts.judge(
             score,
             (
-                alive & (ranks >= places),
+                candidates & (ranks >= places),
                 lambda row: (
                     f"number {ranks[row] + 1} of {sizes[row]} in its cluster, of which the best "
-                    f"{places[row]:.0f} stay"
+                    f"{places[row]:.0f} are kept"
                 ),
             ),
             (
-                (score < least) & ~(alive & (ranks < self.min_kept)),
+                (score < least) & ~(candidates & (ranks < self.min_kept)),
                 lambda row: f"scores {score[row]:.2f}, at least {least:g} wanted",
             ),
             label=_labels(groups),
         )
 
     def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
-        """A head that predicts people's marks.
+        """Train a head that predicts people's marks.
 
         Args:
             batch: the labelled clips only.
@@ -96,7 +97,7 @@ class Quality(EmbeddingKeys):
         assert embedder is not None
         head = fit_regression(
             Inputs(f"{embedder.name}@{embedder.config_hash()}", used),
-            np.concatenate([units for _, units in clip_vectors(batch)]),
+            np.concatenate([units for _, units in mean_vectors(batch)]),
             _scores_of(batch, used),
             np.array([float(mark) for mark in marks]),
             fold_of(batch.clip("source").tolist(), batch.clip("id").tolist()),
@@ -107,7 +108,7 @@ class Quality(EmbeddingKeys):
         sample = even_sample(names)
         chosen = [
             units[np.isin(np.arange(rows.start, rows.stop), sample)]
-            for rows, units in clip_vectors(batch)
+            for rows, units in mean_vectors(batch)
         ]
         units = np.concatenate(chosen) if chosen else np.zeros((0, 1), np.float32)
         order = np.argsort(names[np.sort(sample)], kind="stable")
@@ -115,7 +116,7 @@ class Quality(EmbeddingKeys):
         if not len(units):
             return np.full(len(batch), -1)
         centres = spherical_kmeans(units, self.clusters)
-        return assign(centres, clip_vectors(batch), len(batch))
+        return assign(centres, mean_vectors(batch), len(batch))
 
     def _score(self, batch: ClipBatch) -> np.ndarray:
         if self._head is not None:
@@ -124,11 +125,11 @@ class Quality(EmbeddingKeys):
             key = f"{embedder.name}@{embedder.config_hash()}"
             check_inputs(self._head, key, tuple(batch.verdicts), "quality")
             scores = _scores_of(batch, self._head.inputs.scores)
-            found = np.zeros(len(batch))
-            for rows, units in clip_vectors(batch):
-                said = self._head(np.concatenate([units, scores[rows]], axis=1))
-                found[rows] = np.clip(said[:, 0], 1, 5)
-            return found
+            predicted = np.zeros(len(batch))
+            for rows, units in mean_vectors(batch):
+                outputs = self._head(np.concatenate([units, scores[rows]], axis=1))
+                predicted[rows] = np.clip(outputs[:, 0], 1, 5)
+            return predicted
         used = {name: weight for name, weight in self.rank_by.items() if name in batch.verdicts}
         if not used and (self.keep_share < 1 or self.min_score is not None):
             raise UserError(
@@ -136,7 +137,7 @@ class Quality(EmbeddingKeys):
                 f"{', '.join(self.rank_by) or 'rank_by'} before it"
             )
         if not used:
-            logging.getLogger("wanctl").info("filter quality: no head, no scores: clusters only")
+            logging.getLogger("wanctl").info("filter quality: no head and no scores; clusters only")
         return mean_rank(_scores_of(batch, tuple(used)), np.array(list(used.values())))
 
     @cached_property
@@ -144,27 +145,19 @@ class Quality(EmbeddingKeys):
         return None if self.head is None else read_head(self.head, "quality")
 
 
-def survivors(batch: ClipBatch) -> np.ndarray:
-    """(N,) bool: the clips that no earlier filter drops."""
-    alive = np.ones(len(batch), dtype=bool)
-    for verdicts in batch.verdicts.values():
-        alive &= np.asarray(verdicts.keep, dtype=bool)
-    return alive
-
-
 def mean_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(N,) weighted mean over columns of (N, F) of the rank from 0 to 1; NaN without columns.
 
-    A negative weight turns the order round; a missing score takes no part.
+    A negative weight reverses the order; missing scores are ignored.
     """
     from scipy.stats import rankdata
 
     total, weight = np.zeros(len(scores)), np.zeros(len(scores))
     for column, factor in zip(scores.T, weights, strict=True):
-        there = ~np.isnan(column)
-        ranks = rankdata(np.sign(factor) * column[there]) - 1
-        total[there] += abs(factor) * ranks / max(there.sum() - 1, 1)
-        weight[there] += abs(factor)
+        present = ~np.isnan(column)
+        ranks = rankdata(np.sign(factor) * column[present]) - 1
+        total[present] += abs(factor) * ranks / max(present.sum() - 1, 1)
+        weight[present] += abs(factor)
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
 
 

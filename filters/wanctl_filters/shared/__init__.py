@@ -1,1 +1,1 @@
-"""What several filters use: embeddings, heads, bars, frame bursts. No filter lives here."""
+"""Parts that several filters use: embedders, heads, bars, crops. No filter lives here."""

@@ -1,16 +1,16 @@
-"""Finding flat bars around a picture; shared with the filters that must not look at them."""
+"""Finds flat bars around the active area of frames, and that area."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 SIDES: tuple[str, ...] = ("left", "top", "right", "bottom")
-_STEPS = (4, 28, 32)  # lines looked at in one go; a clip without bars costs one short step a side
+_STEPS = (4, 28, 32)  # lines per step; a clip without bars costs one short step per side
 _BLOCK = 16  # noise is averaged over this many pixels along a line before it is called uneven
 _GRAIN = 3.0  # grain of this many tolerances is allowed in a bar
-_RINGING = 8  # lines before the edge that strong compression may spoil
-_SOFT_LINES = 3  # a scaled or compressed edge may be this soft
-_REACH = 24  # lines behind the edge that tell how much the picture differs from the bar
+_RINGING = 8  # lines before the edge in which strong compression may ring
+_SOFT_LINES = 3  # width of a scaled or compressed edge
+_REACH = 24  # lines behind the edge that are compared with the bar
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Bar:
     """The flat margin on one side of a clip.
 
     Attributes:
-        width: in pixels of the frames that were looked at; 0 where there is none.
-        change: share of positions along the margin's inner edge at which the picture differs from
-            the margin in at least one frame. Near 1 for a bar; small for sky or a studio backdrop,
-            which end at the outline of a thing and not at a straight line, and for a shadow, which
-            ends softly.
+        width: in pixels of the measured frames; 0 where there is none.
+        change: share of positions along the margin's inner edge at which the active area differs
+            from the margin in at least one frame. Near 1 for a bar; small for sky or a studio
+            backdrop, which end at the outline of an object and not at a straight line, and for a
+            shadow, which has a soft edge.
         luma: mean luma of the margin, 0..255.
     """
 
@@ -32,14 +32,14 @@ class Bar:
 
 
 def bright_frames(luma: np.ndarray, dark_luma: float) -> np.ndarray:
-    """The frames with mean luma of at least `dark_luma`: elsewhere everything looks like a bar."""
+    """The frames with a mean luma of at least `dark_luma`; bars cannot be found in darker ones."""
     # every fourth line and column is enough for a mean
     bright = luma[:, ::4, ::4].mean(axis=(1, 2)) >= dark_luma
     return luma if bright.all() else luma[bright]
 
 
 def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
-    """Measure the flat margins, by side, that stay the same over all given frames.
+    """Measure the flat margins, by side, that are constant over all frames.
 
     A row belongs to a bar when in every frame its luma, averaged over short stretches, varies by
     at most `tolerance` (standard deviation) along the row and its mean stays within 2 x
@@ -51,13 +51,13 @@ def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
         tolerance: luma levels; compression noise in a flat bar has a deviation of 1 to 2.
     """
     widths = dict.fromkeys(SIDES, 0)
-    # Again where something was found, inside of it: bars of two colours meet in the corners,
-    # where neither is flat over its whole length.
+    # A second pass inside the bars of the first: bars of two colours overlap in the corners, where
+    # neither is flat over its full length.
     for number, side in enumerate(SIDES + SIDES):
         if number == len(SIDES) and not any(widths.values()):
             return {side: Bar() for side in SIDES}
         view = _inward(luma, side, widths)
-        if not view.size:  # a picture of a few pixels
+        if not view.size:  # a frame of a few pixels
             return {side: Bar() for side in SIDES}
         widths[side] = _margin(view, tolerance)
         if widths[side] == view.shape[1]:
@@ -65,8 +65,8 @@ def find_bars(luma: np.ndarray, *, tolerance: float = 4.0) -> dict[str, Bar]:
     return {side: _bar(_inward(luma, side, widths), widths[side], tolerance) for side in SIDES}
 
 
-def picture_area(luma: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns inside the bars; everything where there are none or all is dark."""
+def active_area(luma: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns inside the bars; the full frame where there are none or all is dark."""
     _, height, width = luma.shape
     bright = bright_frames(luma, 10.0)
     bars = find_bars(bright) if len(bright) else {side: Bar() for side in SIDES}
@@ -89,7 +89,7 @@ def _inward(luma: np.ndarray, side: str, widths: dict[str, int]) -> np.ndarray:
 
 
 def _margin(view: np.ndarray, tolerance: float) -> int:
-    """How many of the first rows of (N, depth, length) are flat, constant and of one colour."""
+    """Number of the first rows of (N, depth, length) that are flat, constant and of one colour."""
     depth = view.shape[1]
     level = float(view[:, 0].mean())
     start = 0
@@ -107,10 +107,10 @@ def _margin(view: np.ndarray, tolerance: float) -> int:
 def _flat(rows: np.ndarray, level: float, tolerance: float) -> np.ndarray:
     """(N, rows) bool: which rows of (N, rows, length) are even and of the given level."""
     length = rows.shape[2]
-    whole = length // _BLOCK * _BLOCK
+    covered = length // _BLOCK * _BLOCK
     even = rows.std(axis=2)
-    if whole >= 4 * _BLOCK:
-        blocks = rows[:, :, :whole].reshape(*rows.shape[:2], -1, _BLOCK).mean(axis=3)
+    if covered >= 4 * _BLOCK:
+        blocks = rows[:, :, :covered].reshape(*rows.shape[:2], -1, _BLOCK).mean(axis=3)
         even = np.maximum(blocks.std(axis=2), even / _GRAIN)
     return (even <= tolerance) & (np.abs(rows.mean(axis=2) - level) <= 2 * tolerance)
 
@@ -119,8 +119,7 @@ def _bar(view: np.ndarray, width: int, tolerance: float) -> Bar:
     if width == 0:
         return Bar()
     level = float(view[:, :width].mean())
-    # From a little before the edge, as ringing belongs to the bar and a soft line does not to the
-    # picture.
+    # From a few lines before the edge, as ringing and soft lines belong to the bar.
     first = max(1, width - 4)
     behind = np.abs(view[:, first : width + _REACH].astype(np.float32) - level)
     profile = behind.mean(axis=(0, 2))

@@ -1,17 +1,17 @@
-"""The largest rectangle of a picture that leaves boxes out."""
+"""The largest rectangle of a view that excludes boxes."""
 
 from collections.abc import Sequence
 from itertools import product
 
 from wanctl.curate.api import Box
 
-_MOST = 5  # boxes that are cut one by one; with more, the rest goes with the nearest edge
+_MOST = 5  # boxes for which all four sides are tried; others are cut at the cheapest side
 
 
 def cut_away(boxes: Sequence[Box], view: Box) -> Box:
-    """The largest part of `view` that meets none of the boxes, by cutting at straight lines.
+    """The largest part of `view` that overlaps none of the boxes, by cropping whole margins.
 
-    Each box goes with one side of the picture. A box outside the view costs nothing.
+    Each box is removed with a margin on one side. A box outside the view costs nothing.
     """
     sides = [_sides(box, view) for box in boxes if _meets(box, view)]
     sides.sort(key=lambda cuts: -min(_loss(cut, view) for cut in cuts))
@@ -36,7 +36,7 @@ def _meets(box: Box, view: Box) -> bool:
 
 
 def _sides(box: Box, view: Box) -> list[tuple[int, int, int, int]]:
-    """Pixels to cut off left, top, right or bottom so that the box is gone."""
+    """Four alternatives: pixels to crop at (left, top, right, bottom) to exclude the box."""
     return [
         (box.x + box.width - view.x, 0, 0, 0),
         (0, box.y + box.height - view.y, 0, 0),

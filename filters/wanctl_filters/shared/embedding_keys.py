@@ -1,4 +1,4 @@
-"""The recipe keys of filters that judge by an embedding, and how they read its vectors."""
+"""The recipe keys of filters that use an embedding, and access to its vectors."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,7 +12,7 @@ CHUNK_ROWS = 65536
 
 
 class ClipKeys(Filter):
-    """Which CLIP model; filters that name the same one share its vectors."""
+    """Base of filters that use CLIP; filters with equal keys share its vectors."""
 
     samples: int = Field(default=4, ge=1, description="frames embedded, spread over the clip")
     clip_model: str = Field(
@@ -29,16 +29,16 @@ class ClipKeys(Filter):
     )
 
     def embedder(self) -> Embedder | None:
-        """CLIP with these keys."""
+        """The CLIP embedder with these keys."""
         return self.clip_embedder()
 
     def check(self) -> None:
-        """What the embedding needs."""
+        """Verify the requirements of the embedder."""
         if (embedder := self.embedder()) is not None:
             embedder.check()
 
     def clip_embedder(self) -> ClipEmbedder:
-        """CLIP with these keys."""
+        """The CLIP embedder with the values of these keys."""
         return ClipEmbedder(
             samples=self.samples,
             architecture=self.clip_model,
@@ -48,22 +48,22 @@ class ClipKeys(Filter):
 
 
 class EmbeddingKeys(ClipKeys):
-    """The choice between the packaged network and CLIP."""
+    """Base of filters that use either the packaged network or CLIP."""
 
     embedding: Literal["cnn", "clip"] = Field(
         default="cnn",
-        description="`cnn` comes with the program; `clip` knows more and wants its weights",
+        description="`cnn` is included; `clip` is stronger and needs its weights",
     )
 
     def embedder(self) -> Embedder | None:
-        """The one that `embedding` names."""
+        """The embedder that `embedding` names."""
         if self.embedding == "clip":
             return self.clip_embedder()
         return CnnEmbedder(samples=self.samples, device=self.device)
 
 
-def clip_vectors(batch: ClipBatch) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows and their (n, D) float32 vectors: the direction of the mean over a clip's frames.
+def mean_vectors(batch: ClipBatch) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows and their (n, D) float32 unit vectors: the normalised mean over a clip's frames.
 
     In chunks, because all at once may not fit in memory. Zeros for a clip without frames.
     """
@@ -71,16 +71,16 @@ def clip_vectors(batch: ClipBatch) -> Iterator[tuple[slice, np.ndarray]]:
     counts = vectors.counts()
     for first in range(0, len(counts), CHUNK_ROWS):
         rows = slice(first, min(first + CHUNK_ROWS, len(counts)))
-        found = np.zeros((rows.stop - first, vectors.values.shape[1]), dtype=np.float32)
+        means = np.zeros((rows.stop - first, vectors.values.shape[1]), dtype=np.float32)
         filled = np.flatnonzero(counts[rows])
         if len(filled):
             begin, end = vectors.starts[first], vectors.starts[rows.stop]
             frames = vectors.values[begin:end].astype(np.float32)
-            found[filled] = np.add.reduceat(frames, vectors.starts[first + filled] - begin, axis=0)
-        yield rows, found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+            means[filled] = np.add.reduceat(frames, vectors.starts[first + filled] - begin, axis=0)
+        yield rows, means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
 def vectors_of(batch: ClipBatch) -> Ragged:
-    """The batch's vectors, which every filter with an embedder is given."""
+    """The batch's vectors, which are set for every filter with an embedder."""
     assert batch.vectors is not None
     return batch.vectors

@@ -1,4 +1,4 @@
-"""Small models on top of embeddings: linear, or with one hidden layer; files of safetensors."""
+"""Heads on top of embeddings: linear or with one hidden layer, stored as safetensors."""
 
 import json
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ FORMAT = "wanctl-head-1"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a head looks at.
+    """The inputs of a head.
 
     Attributes:
-        embedding: `name@hash` of the embedder, so that it is never fed other vectors.
-        scores: names of earlier filters whose scores it takes besides.
+        embedding: `name@hash` of the embedder, so that other vectors are refused.
+        scores: names of earlier filters whose scores are inputs too.
     """
 
     embedding: str
@@ -31,12 +31,12 @@ class Head:
     """features -> (N, K): standardise, then the layers with ReLU in between.
 
     Attributes:
-        inputs: what the features are.
-        mean: (F,) subtracted first.
-        scale: (F,) divided by.
-        layers: (weight (in, out), bias (out,)) each.
+        inputs: the sources of the features.
+        mean: (F,) subtracted from the features.
+        scale: (F,) divisor of the features.
+        layers: (weight (in, out), bias (out,)) of each layer.
         classes: names of the outputs, where they are classes.
-        about: figures of its training, kept in the file.
+        about: figures of its training, stored in the file.
     """
 
     inputs: Inputs
@@ -47,7 +47,7 @@ class Head:
     about: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(N, K) float32 outputs; a score that is not there counts as average."""
+        """(N, K) outputs; a missing score counts as the mean."""
         values = (features - self.mean) / self.scale
         values = np.where(np.isnan(values), 0.0, values)
         for index, (weight, bias) in enumerate(self.layers):
@@ -57,15 +57,15 @@ class Head:
         return values
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """(N, K) chances of the classes; a single output is the log-odds of the second."""
+        """(N, K) class probabilities; a single output is the log-odds of the second class."""
         outputs = self(features).astype(np.float64)
         if outputs.shape[1] == 1:
             outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-        chances = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return chances / chances.sum(axis=1, keepdims=True)
+        weights = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Its numbers, as they are stored."""
+        """The tensors of the file."""
         named = {"mean": self.mean, "scale": self.scale}
         for index, (weight, bias) in enumerate(self.layers):
             named |= {f"layers.{index}.weight": weight, f"layers.{index}.bias": bias}
@@ -74,7 +74,7 @@ class Head:
         }
 
     def metadata(self) -> dict[str, str]:
-        """What the file says of itself."""
+        """The metadata of the file."""
         return {
             "format": FORMAT,
             "embedding": self.inputs.embedding,
@@ -85,10 +85,10 @@ class Head:
 
 
 def read_head(path: str, filter_name: str) -> Head:
-    """A head from its file.
+    """Read a head from its file.
 
     Raises:
-        FilterUnavailableError: there is no such file, or it holds something else.
+        FilterUnavailableError: the file does not exist or is no head.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -124,8 +124,8 @@ def read_head(path: str, filter_name: str) -> Head:
 def standardiser(vectors: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale of features [vectors, scores].
 
-    All numbers of the embedding share one scale, and together weigh as much as sixteen scores:
-    a penalty on weights would otherwise trust a thousand of them over five filters.
+    All dimensions of the embedding share one scale and together weigh as much as sixteen scores:
+    with a penalty on weights, a thousand dimensions would otherwise outweigh five scores.
     """
     mean = np.concatenate([vectors.mean(axis=0), _nanmean(scores)])
     spread = float(vectors.std(axis=0).mean()) or 1.0
@@ -138,10 +138,10 @@ def standardiser(vectors: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, n
 
 
 def check_inputs(head: Head, embedding: str, names: Sequence[str], filter_name: str) -> None:
-    """Make sure that a head is fed what it was trained on.
+    """Verify that a head gets the inputs that it was trained on.
 
     Raises:
-        FilterUnavailableError: another embedding, or a filter that it wants is not before it.
+        FilterUnavailableError: another embedding, or a filter whose scores it needs is missing.
     """
     if head.inputs.embedding != embedding:
         raise FilterUnavailableError(
@@ -157,6 +157,6 @@ def check_inputs(head: Head, embedding: str, names: Sequence[str], filter_name: 
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:
-    there = ~np.isnan(values)
-    counts = np.maximum(there.sum(axis=0), 1)
-    return np.where(there, values, 0.0).sum(axis=0) / counts
+    present = ~np.isnan(values)
+    counts = np.maximum(present.sum(axis=0), 1)
+    return np.where(present, values, 0.0).sum(axis=0) / counts

@@ -1,4 +1,4 @@
-"""Tells how likely a clip was generated: what its file says, and a probe that you train."""
+"""Estimates whether a clip was generated, from metadata of its file and a trained probe."""
 
 import re
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.shared.embedders import CnnEmbedder
-from wanctl_filters.shared.embedding_keys import ClipKeys, clip_vectors
+from wanctl_filters.shared.embedding_keys import ClipKeys, mean_vectors
+from wanctl_filters.shared.head_training import LEAST, fit_classes, fold_of
 from wanctl_filters.shared.heads import Head, Inputs, check_inputs, read_head
-from wanctl_filters.shared.training import LEAST, fit_classes, fold_of
-from wanctl_filters.synthetic.provenance import read_story
+from wanctl_filters.synthetic.provenance import read_provenance
 
 # IPTC's digital source types of which a generator made all or a part.
 GENERATED = ("trainedalgorithmicmedia", "compositewithtrainedalgorithmicmedia", "algorithmicmedia")
@@ -35,15 +35,15 @@ GENERATORS = (
     "ltx-video", "ltx-2", "mochi 1", "stable video diffusion", "animatediff", "comfyui", "vidu ai",
     "pixverse", "seedance", "jimeng", "firefly", "midjourney", "stable diffusion",
 )  # fmt: skip
-# Words of people, in which "sora" may be a sky and "veo" a verb.
+# Free text, in which "sora" may mean sky and "veo" be a verb.
 FREE_TEXT = {"title", "nam", "artist", "art", "album", "alb", "description", "desc", "synopsis"}
-# Keys that only generators write: ComfyUI's graph, and the label that China's rules ask for.
-TELLING_KEYS = {"workflow", "aigc"}
+# Keys that only generators write: ComfyUI's graph, and the label that Chinese law requires.
+GENERATOR_KEYS = {"workflow", "aigc"}
 SIZES = {
     (832, 480), (1280, 720), (1280, 704), (720, 480), (768, 512), (704, 480), (848, 480),
     (960, 544), (1024, 576), (1360, 768),
 }  # fmt: skip
-# 4n + 1 frames that published models make at their defaults.
+# 4n + 1: default frame counts of published models.
 COUNTS = {25, 33, 49, 65, 77, 81, 93, 97, 113, 121, 125, 129, 161, 193, 201, 241, 257}
 RATES = (8.0, 16.0, 24.0)
 DECLARED, TYPICAL = 0.99, 0.3
@@ -52,11 +52,11 @@ DECLARED, TYPICAL = 0.99, 0.3
 class Synthetic(ClipKeys):
     """Probability that a clip was generated. Drops nothing unless `max_probability` is set.
 
-    0.99 where the file itself says so (a C2PA manifest or XMP with a generated source type, tags
-    that name a generator, this program's own tags). Otherwise what the probe of `head` says;
-    without one, 0.3 for a size, length and rate that generators favour, and no score for the
-    rest: re-encoded files have lost their tags, so silence means nothing. No detector carries
-    over to generators it has not seen; train the probe on yours with
+    0.99 where the file declares it (a C2PA manifest or XMP with a generated source type, tags that
+    name a generator, this program's own tags). Otherwise the probability of the probe in `head`;
+    without one, 0.3 for a size, length and frame rate that are defaults of generators, and no score
+    for the rest: re-encoded files have lost their tags, so missing tags mean nothing. No detector
+    generalises to generators that it was not trained on; train the probe on yours with
     `wanctl filters label synthetic` and `wanctl filters fit synthetic SHEET`.
     """
 
@@ -64,24 +64,24 @@ class Synthetic(ClipKeys):
     unit: ClassVar[str] = ""
 
     embedding: Literal["cnn", "clip", "none"] = Field(
-        default="cnn", description="what a probe looks at; `none` where there will be no probe"
+        default="cnn", description="input of the probe; `none` where there will be no probe"
     )
     head: str | None = threshold(
         default=None, description="file that `wanctl filters fit synthetic` made"
     )
     generators: tuple[str, ...] = threshold(
-        default=GENERATORS, description="names that give a file away when its tags hold them"
+        default=GENERATORS, description="names in tags that declare a file as generated"
     )
     max_probability: float | None = threshold(
         default=None, quantile=1, ge=0, le=1, description="highest kept; null drops nothing"
     )
 
     def choices(self) -> Mapping[str, str]:
-        """What people say of a clip."""
+        """The marks 0 (filmed) and 1 (generated)."""
         return {"0": "filmed", "1": "generated"}
 
     def embedder(self) -> Embedder | None:
-        """The one that `embedding` names."""
+        """The embedder that `embedding` names."""
         if self.embedding == "clip":
             return self.clip_embedder()
         if self.embedding == "cnn":
@@ -93,17 +93,17 @@ class Synthetic(ClipKeys):
         return () if self.max_probability is None else (self.max_probability,)
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """What the source file says of itself."""
+        """Tags and provenance marks of the source file."""
         with open_source(clip.source) as source:
             if isinstance(source, Path):
                 with source.open("rb") as file:
-                    story = read_story(file)
+                    provenance = read_provenance(file)
             else:
-                story = read_story(source)
-        return {"tags": story.tags, "marks": story.marks}
+                provenance = read_provenance(source)
+        return {"tags": provenance.tags, "marks": provenance.marks}
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """The score is the probability; a label says what the file declares."""
+        """The score is the probability; the label is `declared` where the file declares it."""
         declared = self._declared(batch)
         probability = np.where(_typical(batch), TYPICAL, np.nan)
         if self.head is not None:
@@ -120,7 +120,7 @@ class Synthetic(ClipKeys):
         )
 
     def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
-        """A probe on the embedding."""
+        """Train a probe on the embedding."""
         if marks is None or len(marks) < LEAST or len(set(marks)) < 2:
             raise UserError(f"synthetic: give {LEAST} labels or more, of both kinds")
         embedder = self.embedder()
@@ -128,7 +128,7 @@ class Synthetic(ClipKeys):
             raise UserError("synthetic: set `embedding` to cnn or clip, and curate again, to train")
         head = fit_classes(
             Inputs(f"{embedder.name}@{embedder.config_hash()}"),
-            np.concatenate([units for _, units in clip_vectors(batch)]),
+            np.concatenate([units for _, units in mean_vectors(batch)]),
             np.array([int(mark) for mark in marks]),
             ("filmed", "generated"),
             fold_of(batch.clip("source").tolist(), batch.clip("id").tolist()),
@@ -136,18 +136,18 @@ class Synthetic(ClipKeys):
         return Trained(head.tensors(), head.metadata(), head.about)
 
     def _declared(self, batch: ClipBatch) -> np.ndarray:
-        # Clips of one file tell one story, so few distinct ones are looked at.
+        # Clips of one file have equal tags, so each distinct set is examined once.
         seen: dict[tuple[str, ...], bool] = {}
         rows = zip(*(batch.evidence[name].to_pylist() for name in ("tags", "marks")), strict=True)
-        found = []
+        declared = []
         for tags, marks in rows:
             key = (*tags, "\n", *marks)
             if key not in seen:
-                seen[key] = self._says_so(tags, marks)
-            found.append(seen[key])
-        return np.array(found, dtype=bool)
+                seen[key] = self._is_declared(tags, marks)
+            declared.append(seen[key])
+        return np.array(declared, dtype=bool)
 
-    def _says_so(self, tags: list[str], marks: list[str]) -> bool:
+    def _is_declared(self, tags: list[str], marks: list[str]) -> bool:
         for mark in marks:
             kind, _, value = mark.partition(": ")
             if kind == "source type" and value.casefold() in GENERATED:
@@ -157,7 +157,7 @@ class Synthetic(ClipKeys):
         for tag in tags:
             key, _, value = tag.partition("=")
             key = key.casefold().rpartition(".")[2]
-            if key in TELLING_KEYS:
+            if key in GENERATOR_KEYS:
                 return True
             if key not in FREE_TEXT and self._pattern.search(value):
                 return True
@@ -175,10 +175,10 @@ class Synthetic(ClipKeys):
                 "filter synthetic: `head` wants vectors; set `embedding` to cnn or clip"
             )
         check_inputs(self._head, f"{embedder.name}@{embedder.config_hash()}", (), "synthetic")
-        found = np.full(len(batch), np.nan)
-        for rows, units in clip_vectors(batch):
-            found[rows] = self._head.probabilities(units)[:, 1]
-        return found
+        probability = np.full(len(batch), np.nan)
+        for rows, units in mean_vectors(batch):
+            probability[rows] = self._head.probabilities(units)[:, 1]
+        return probability
 
     @cached_property
     def _head(self) -> Head:
@@ -187,7 +187,7 @@ class Synthetic(ClipKeys):
 
 
 def _typical(batch: ClipBatch) -> np.ndarray:
-    """(N,) a size, a number of frames and a rate that generators have as defaults."""
+    """(N,) bool: size, number of frames and frame rate are defaults of generators."""
     sides = np.stack([batch.clip("width"), batch.clip("height")], axis=1)
     long_first = np.sort(sides, axis=1)[:, ::-1]
     size = np.logical_or.reduce([(long_first == pair).all(axis=1) for pair in SIZES])

@@ -1,4 +1,4 @@
-"""Finds marks laid over the picture (logos, station bugs) and crops them away."""
+"""Finds overlaid marks (logos, station bugs) and crops them away."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -18,20 +18,20 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.shared.cut_away import cut_away
-from wanctl_filters.shared.siblings import sources
+from wanctl_filters.shared.source_groups import source_groups
 from wanctl_filters.watermark.marks import Mark, find_marks, moving_share, scenes_of
 from wanctl_filters.watermark.standing_edges import Edges, standing_edges
 
-_PAD_PX = 2  # display pixels around a mark that go with it
+_PAD_PX = 2  # display pixels around a mark that are cropped with it
 
 
 class Watermark(Filter):
-    """Edges that stand still in every shot of a source while the picture around them moves.
+    """Edges that are still in every shot of a source while the frame around them changes.
 
-    One clip is enough where it moves; the more shots of a source there are, the surer it gets,
-    as what stands still in one shot only is a thing of that scene. A source of one scene that
-    stands still tells nothing: its clips are kept whole. The score is how steady the steadiest
-    mark is, 0 to 1; 0 where there is none.
+    One clip is enough where it has motion; more shots of a source make the result more certain, as
+    edges that are still in one shot only belong to that scene. A source of one still scene gives no
+    evidence: its clips are kept uncropped. The score is the steadiness of the steadiest mark, 0 to
+    1; 0 where there is none.
     """
 
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
@@ -45,7 +45,7 @@ class Watermark(Filter):
     }
 
     samples: int = Field(
-        default=16, ge=4, le=600, description="frames looked at, spread over the clip"
+        default=16, ge=4, le=600, description="frames measured, spread over the clip"
     )
     long_side_px: int = Field(
         default=320, ge=128, description="frames are scaled down to this; marks are found on it"
@@ -59,21 +59,21 @@ class Watermark(Filter):
     min_change: float = threshold(
         default=5.0,
         ge=0,
-        description="luma levels (0..255) by which the picture around a mark must change",
+        description="luma levels (0..255) by which the frame around a mark must change",
     )
     min_moving: float = threshold(
         default=0.3,
         ge=0,
         le=1,
-        description="share of the picture that must change by `min_change` for the clips of one "
+        description="share of the frame that must change by `min_change` for the clips of one "
         "scene to count; several scenes always do",
     )
     corner_share: float = threshold(
         default=0.3,
         gt=0,
         le=0.5,
-        description="marks are centred within this share of the width and of the height from a "
-        "corner; 0.5 looks everywhere",
+        description="marks are searched within this share of the width and of the height from a "
+        "corner; 0.5 searches everywhere",
     )
     min_picture_share: float = threshold(
         default=0.8, ge=0, le=1, description="crop only where at least this share is left"
@@ -90,10 +90,10 @@ class Watermark(Filter):
         """The size of the grid (width, height) and `Edges` on it."""
         assert frames is not None
         _, height, width, _ = frames.frames.shape
-        found = standing_edges(frames.frames)
+        edges = standing_edges(frames.frames)
         return {
             "grid": [width, height],
-            **{name: column.tolist() for name, column in found._asdict().items()},
+            **{name: column.tolist() for name, column in edges._asdict().items()},
         }
 
     def bounds(self) -> tuple[float, ...]:
@@ -101,22 +101,24 @@ class Watermark(Filter):
         return (self.min_steady,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Crops the marks that a source's clips have in common, or drops where that costs much."""
-        found = self.marks(batch)
-        score = np.array([max((mark.steadiness for mark in marks), default=0) for marks in found])
+        """Crop the marks that a source's clips share, or drop clips where too little is left."""
+        marks_of = self.marks(batch)
+        score = np.array(
+            [max((mark.steadiness for mark in marks), default=0) for marks in marks_of]
+        )
         crops = np.zeros((len(batch), 4), dtype=np.int32)
         share = np.ones(len(batch))
         for row in np.flatnonzero(score > 0).tolist():
             view = Box._make(batch.views[row].tolist())
-            crop = cut_away([_padded(mark.box) for mark in found[row]], view)
+            crop = cut_away([_padded(mark.box) for mark in marks_of[row]], view)
             share[row] = crop.width * crop.height / max(1, view.width * view.height)
             if self.min_picture_share <= share[row] < 1:
                 crops[row] = crop
 
         def why(row: int) -> str:
-            where = ", ".join(f"{tuple(mark.box)}" for mark in found[row])
+            where = ", ".join(f"{tuple(mark.box)}" for mark in marks_of[row])
             return (
-                f"a mark at {where}: without it {share[row]:.0%} of the picture is left, "
+                f"a mark at {where}: without it {share[row]:.0%} of the frame is left, "
                 f"at least {self.min_picture_share:.0%} wanted"
             )
 
@@ -124,12 +126,12 @@ class Watermark(Filter):
         return Verdicts.judge(score, (lost, why), crops=crops)
 
     def marks(self, batch: ClipBatch) -> list[list[Mark]]:
-        """The marks on each clip, in display pixels: those of its source."""
+        """The marks of each clip's source, in display pixels."""
         edges = [batch.lists(name) for name in Edges._fields]
         grid = batch.lists("grid").values.reshape(-1, 2)
         width = batch.clip("width")
         result: list[list[Mark]] = [[] for _ in range(len(batch))]
-        groups = sources(batch)
+        groups = source_groups(batch)
         order = np.argsort(groups, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
             if not len(rows) or not edges[0].counts()[rows].any():
@@ -141,21 +143,21 @@ class Watermark(Filter):
             if len(clips) == 1 and moving_share(clips[0], self.min_change) < self.min_moving:
                 continue
             view = Box._make(batch.views[first].tolist())
-            found = self._find(clips, size, float(width[first]) / size[0], view)
+            marks = self._find(clips, size, float(width[first]) / size[0], view)
             for row in rows.tolist():
-                result[row] = found
+                result[row] = marks
         return result
 
     def _find(
         self, clips: Sequence[Edges], size: tuple[int, int], scale: float, view: Box
     ) -> list[Mark]:
         grid = Box(*(round(value / scale) for value in view))
-        found = find_marks(
+        marks = find_marks(
             clips, size, grid, min_steady=self.min_steady, min_change=self.min_change
         )
         return [
             Mark(_display(mark.box, scale), mark.steadiness, mark.around)
-            for mark in found
+            for mark in marks
             if self._in_corner(mark.box, grid)
         ]
 

@@ -8,21 +8,21 @@ import numpy as np
 from wanctl.curate.api import Box
 from wanctl_filters.watermark.standing_edges import COARSE, MIN_EDGE, UNIT, Edges
 
-_RIM = 2  # cells along the picture's edge that are left out: footage often has a seam there
+_RIM = 2  # cells along the frame's edge that are ignored: footage often has artefacts there
 _MIN_EDGES = 24  # cells
 _MIN_SIDE, _MIN_AREA = 5, 100  # cells
 _SPARSE, _DETAILED = 0.06, 0.5  # share of a box's cells that are edges
 _SURE = 0.93  # steadiness of a solid mark; edges of a scene that moves at all have 0.85 and less
 _LOOSE = 0.85
-_CHANCE = 0.06  # steadiness that edges of a moving scene reach by chance in one clip
-_LIVELY = 3.0  # times `min_change` around a mark leave no doubt that it is not of the scene
-_OTHER_SCENE = 0.6  # share of the picture that differs; takes of one scene have 0.5 and less
-_ENOUGH_SCENES = 64  # more add nothing but time
+_CHANCE = 0.06  # added to `min_steady` for one clip, in which scene edges may be steady by chance
+_LIVELY = 3.0  # times `min_change` around a mark are enough evidence from a single clip
+_OTHER_SCENE = 0.6  # share of the frame that differs; takes of one scene have 0.5 and less
+_ENOUGH_SCENES = 64  # more do not change the result
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that stands still where everything around it moves.
+    """Edges that stand still where the frame around them changes.
 
     Attributes:
         box: in cells of the grid.
@@ -36,14 +36,14 @@ class Mark:
 
 
 def moving_share(edges: Edges, min_change: float) -> float:
-    """Share of the picture that changes by at least `min_change` luma levels."""
+    """Share of the frame that changes by at least `min_change` luma levels."""
     return float((edges.spread >= UNIT * min_change).mean()) if len(edges.spread) else 0.0
 
 
 def scenes_of(clips: Sequence[Edges], min_change: float) -> list[Edges]:
-    """The liveliest clip of each scene, most lively first.
+    """The clip with most motion of each scene, in descending order of motion.
 
-    Clips of one camera position have its furniture in common and tell no more together than one.
+    Clips of one camera position share static objects, so that more of them add no evidence.
     """
     kept: list[Edges] = []
     for clip in sorted(clips, key=lambda each: -moving_share(each, min_change)):
@@ -66,9 +66,9 @@ def find_marks(
     """Marks that the scenes of one source have in common.
 
     Args:
-        clips: one of each scene; a single one that hardly moves tells nothing.
+        clips: one of each scene.
         size: width and height of the grid.
-        view: the part of the grid to look at.
+        view: the part of the grid to search.
         min_steady: share of an edge's energy that must be the same in all frames of all clips.
         min_change: luma levels by which the ring around a mark must change.
     """
@@ -81,7 +81,7 @@ def find_marks(
     strong &= inner
     moving = _movement(clips, size)
     marks: list[Mark] = []
-    # what hangs together with the scene at a low level may stand alone at a higher one
+    # a mark that is connected to scene edges at a low level may be separate at a higher one
     for level in (min_steady, (1 + min_steady) / 2, _SURE):
         for part in _parts(strong & (steady >= level), size):
             rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
@@ -90,22 +90,22 @@ def find_marks(
             around = float(np.median(_ring(moving, box)))
             least = min_steady
             if len(clips) == 1:
-                # nothing else tells a mark from a scene that moves little, or from chance
+                # one clip cannot separate a mark from a scene with little motion, or from chance
                 least = _SURE if around < _LIVELY * min_change else min_steady + _CHANCE
             if own < least:
                 continue
             density = part.sum() / (box.width * box.height)
-            # one clip cannot tell a thing that the picture's edge cuts off from a mark, unless the
-            # mark is full of detail
-            sure = own >= _SURE and density >= _DETAILED and around >= 2 * min_change
-            if len(clips) == 1 and not sure and _cut_off(box, view):
+            # in one clip an object that the frame's edge cuts off looks like a mark, unless it is
+            # full of detail
+            detailed = own >= _SURE and density >= _DETAILED and around >= 2 * min_change
+            if len(clips) == 1 and not detailed and _cut_off(box, view):
                 continue
             if not _is_compact(box, density, view):
                 continue
             if any(_overlap(box, mark.box) for mark in marks):
                 continue
             others = steady[strong & ~part]
-            # before a plain ground nothing changes; there the rest of the edges has to move
+            # before a plain background nothing changes; there the other edges have to move
             alone = own >= _SURE and len(others) > 0 and float(np.median(others)) <= _LOOSE
             if around >= min_change or alone:
                 marks.append(Mark(box, own, around))
@@ -113,7 +113,7 @@ def find_marks(
 
 
 def _parts(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
-    """(H, W) bool masks of the edges that stand close together: letters of one word."""
+    """(H, W) bool masks of clusters of nearby edges, such as the letters of a word."""
     import cv2
 
     reach = max(3, round(0.016 * max(size))) | 1
@@ -133,7 +133,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _pooled(clips: Sequence[Edges], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) share of each cell's energy that is common to all clips; where it is strong."""
+    """(count,) share of each cell's energy that is common to all clips, and where it is strong."""
     cells = np.concatenate([clip.cells for clip in clips])
     gradient = np.concatenate([clip.gradient for clip in clips]).reshape(-1, 4) / UNIT
     energy = np.concatenate([clip.energy for clip in clips])
@@ -154,13 +154,13 @@ def _movement(clips: Sequence[Edges], size: tuple[int, int]) -> np.ndarray:
 
 
 def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
-    """The extent of a mark from that of its edges, which reach one cell further on all sides."""
+    """The box of a mark from its edge cells, which reach one cell further on all sides."""
     left, top = int(columns[0]) + 1, int(rows[0]) + 1
     return Box(left, top, max(1, int(columns[-1]) - left), max(1, int(rows[-1]) - top))
 
 
 def _is_compact(box: Box, density: float, view: Box) -> bool:
-    """Whether a box may be a mark: no speck, no rule, not half the picture."""
+    """Whether a box has the size and shape of a mark: not tiny, not a line, not half the frame."""
     small = min(box.width, box.height) < _MIN_SIDE or box.width * box.height < _MIN_AREA
     rule = box.width > 8 * box.height
     large = box.width > 0.45 * view.width or box.height > 0.35 * view.height
@@ -185,7 +185,7 @@ def _ring(moving: np.ndarray, box: Box) -> np.ndarray:
     bottom = min(height, (box.y + box.height - 1) // COARSE + 2)
     around = np.zeros(moving.shape, dtype=bool)
     around[top:bottom, left:right] = True
-    # the mark itself stands still; cells that it fills are left out
+    # cells that the mark fills are excluded, as they stand still
     inner = (slice(top + 1, bottom - 1), slice(left + 1, right - 1))
     around[inner] = False
     return moving[around] if around.any() else moving[top:bottom, left:right].ravel()

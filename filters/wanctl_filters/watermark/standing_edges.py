@@ -1,8 +1,8 @@
-"""What stands still in a picture that moves: the edges of marks laid over it.
+"""Measures edges that stand still in moving footage: candidates for overlaid marks.
 
-A mark's gradient is the same in every frame while the rest of the picture changes under it. A
-clip is boiled down to the few cells whose mean gradient is strong and steady; those of many shots
-can then be put together without looking at pictures again.
+A mark's gradient is the same in every frame while the rest of the frame changes. A clip is reduced
+to the few cells whose mean gradient is strong and steady; those of many shots can then be combined
+without decoding frames again.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 COARSE = 8  # cells of the grid per cell of the map of movement
-_CAP = 48  # levels; a passing headlight must not outweigh all other frames
+_CAP = 48  # levels; a short bright event must not outweigh all other frames
 MIN_EDGE = 5.0  # levels, of the mean gradient
 _MIN_STEADY = 0.3  # of a single clip's cells that are kept
 _MAX_CELLS = 2500
@@ -25,12 +25,11 @@ class Edges(NamedTuple):
     Attributes:
         cells: (K,) row * width + column of the grid.
         gradient: (4 K,) mean gradient, in quarter levels: for each cell along x and y in the red
-            plane, then in the blue one. A coloured mark may have the brightness of what is
-            behind it, but hardly the red and the blue of it.
+            plane, then in the blue one. A coloured mark may have the luma of its
+            background, but hardly both its red and its blue.
         energy: (K,) mean square of the gradient, in levels squared.
         luma: (C,) mean level of each coarse cell, row after row.
-        spread: (C,) how much it changes over time, in quarter levels: a standard deviation that
-            does not see what passes by.
+        spread: (C,) robust standard deviation of it over time, in quarter levels.
     """
 
     cells: np.ndarray
@@ -41,7 +40,7 @@ class Edges(NamedTuple):
 
 
 def standing_edges(frames: np.ndarray) -> Edges:
-    """Measure (N, H, W, 3) uint8."""
+    """Measure the standing edges of (N, H, W, 3) uint8 frames."""
     import cv2
 
     planes = [cv2.split(frame) for frame in frames]
@@ -68,13 +67,13 @@ def standing_edges(frames: np.ndarray) -> Edges:
 def _gradients(
     reds: Sequence[np.ndarray], blues: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(4, H, W) mean over frames of red's and blue's slopes, and (H, W) their mean energy.
+    """(4, H, W) mean over frames of the gradients of red and blue, and (H, W) their mean energy.
 
-    Exact in 16 bits for up to 682 frames: that often fits the cap; four squares of it are 9,216.
+    Exact in 16 bits for up to 682 frames, as gradients are capped at 48: 682 x 48 < 2^15.
     """
     total = np.zeros((4, *reds[0].shape), np.int16)
     energy = np.zeros(reds[0].shape, np.int32)
-    slopes = np.zeros_like(total)  # the outermost lines have none
+    slopes = np.zeros_like(total)  # zero on the outermost lines
     squares = np.empty_like(total)
     for red, blue in zip(reds, blues, strict=True):
         for pair, plane in zip((slopes[:2], slopes[2:]), (red, blue), strict=True):

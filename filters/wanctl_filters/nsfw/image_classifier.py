@@ -1,4 +1,4 @@
-"""An image classifier in the layout of transformers: a folder, or a hub id in the hub's cache."""
+"""Runs an image classifier in the transformers layout: a folder, or a hub id in the hub cache."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from wanctl.curate.api import FilterUnavailableError
-from wanctl_filters.shared.batches import run_over_clips
+from wanctl.curate.api import FilterUnavailableError, pick_device
+from wanctl_filters.shared.batched_inference import run_over_clips
 
 
-class PictureClassifier:
-    """Probabilities of classes for single pictures. Nothing is downloaded.
+class ImageClassifier:
+    """Class probabilities of single frames. Nothing is downloaded.
 
     Args:
         name: the folder or hub id.
@@ -25,7 +25,7 @@ class PictureClassifier:
 
     @staticmethod
     def find(name: str) -> tuple[Path | None, str]:
-        """The folder, and where it was looked for."""
+        """Return the folder, or None and the place that was searched."""
         path = Path(name).expanduser()
         if (path / "config.json").is_file():
             return path, ""
@@ -41,28 +41,28 @@ class PictureClassifier:
 
     @property
     def labels(self) -> list[str]:
-        """Its classes, in the order of the probabilities."""
+        """Names of the classes, in the order of the probabilities."""
         names = self._model.config.id2label
         return [str(names[index]) for index in sorted(names)]
 
     def probabilities(self, clips: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         """(N, K) for each clip's (H, W, 3) uint8 frames."""
-        pictures = [
+        inputs = [
             self._processor(images=list(frames), return_tensors="pt")["pixel_values"]
             for frames in clips
         ]
         return run_over_clips(
             lambda x: self._model(pixel_values=x).logits.float().softmax(dim=1),
-            pictures,
+            inputs,
             self._device,
         )
 
     @cached_property
     def _folder(self) -> Path:
-        found, place = self.find(self._name)
-        if found is None:
+        path, place = self.find(self._name)
+        if path is None:
             raise FilterUnavailableError(f"no image classifier {self._name}; looked for {place}")
-        return found
+        return path
 
     @cached_property
     def _model(self) -> Any:
@@ -81,6 +81,4 @@ class PictureClassifier:
 
     @cached_property
     def _device(self) -> Any:
-        from wanctl.device import pick_device
-
         return pick_device(self._device_name)

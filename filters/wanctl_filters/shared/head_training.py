@@ -1,4 +1,4 @@
-"""Fits heads to labels and says how well they do on sources they have not seen."""
+"""Fits heads to labels and measures them on held-out sources."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,32 +12,32 @@ FOLDS = 5
 SEED = 0
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 HIDDEN = 16
-LEAST = 20
+LEAST = 20  # labels
 
 Fit = Callable[[np.ndarray, np.ndarray], tuple[tuple[np.ndarray, np.ndarray], ...]]
 
 
 def fold_of(sources: Sequence[str], ids: Sequence[str]) -> np.ndarray:
-    """(N,) 0..4: clips of one source share a fold, because they look alike.
+    """(N,) fold of each clip, 0 to 4; clips of one source share a fold, because they are similar.
 
-    Where there are too few sources for that, clips are dealt out by their id.
+    Where there are too few sources for that, folds are assigned by clip id.
     """
     groups = np.asarray(sources if len(set(sources)) >= FOLDS else ids)
     names, inverse = np.unique(groups, return_inverse=True)
-    deal = np.random.default_rng(SEED).permutation(len(names)) % FOLDS
-    return deal[inverse.reshape(-1)]
+    folds = np.random.default_rng(SEED).permutation(len(names)) % FOLDS
+    return folds[inverse.reshape(-1)]
 
 
 def fit_regression(
     inputs: Inputs, vectors: np.ndarray, scores: np.ndarray, marks: np.ndarray, folds: np.ndarray
 ) -> Head:
-    """Ridge or one hidden layer, whichever ranks unseen sources better; then fitted to all.
+    """Fit ridge regression or one hidden layer, whichever ranks held-out sources better, to all.
 
     Args:
-        inputs: what the features are.
-        vectors: (N, D).
-        scores: (N, F); NaN where a filter gave none.
-        marks: (N,) what people said.
+        inputs: the sources of the features.
+        vectors: (N, D) embeddings.
+        scores: (N, F) scores of filters; NaN where a filter has none.
+        marks: (N,) labels by people.
         folds: (N,) from `fold_of`.
     """
     features = np.concatenate([vectors, scores], axis=1)
@@ -63,13 +63,13 @@ def fit_classes(
     classes: Sequence[str],
     folds: np.ndarray,
 ) -> Head:
-    """Logistic regression; its penalty is what names most of the unseen clips rightly.
+    """Fit logistic regression with the penalty that has the lowest log loss on held-out clips.
 
     Two classes give one output, the log-odds of the second; more give one output each.
 
     Args:
-        inputs: what the features are.
-        vectors: (N, D).
+        inputs: the sources of the features.
+        vectors: (N, D) embeddings.
         marks: (N,) indices into `classes`.
         classes: their names.
         folds: (N,) from `fold_of`.
@@ -81,11 +81,11 @@ def fit_classes(
         losses[alpha] = _log_loss(outputs, marks)
     best = min(losses, key=lambda alpha: losses[alpha])
     outputs = _held_out(build, _logistic(best, len(classes)), vectors, marks, folds)
-    named = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+    predicted = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     about = {
         "model": f"logistic, penalty {best:g}",
         "labels": len(marks),
-        "accuracy": round(float((named == marks).mean()), 4),
+        "accuracy": round(float((predicted == marks).mean()), 4),
     }
     if len(classes) == 2:
         from sklearn.metrics import average_precision_score
@@ -109,16 +109,17 @@ def _whitened(build: Callable[..., Head], features: np.ndarray) -> np.ndarray:
 def _held_out(
     build: Callable[..., Head], fit: Fit, features: np.ndarray, marks: np.ndarray, folds: np.ndarray
 ) -> np.ndarray:
-    """(N, K) what is said of each clip by a model that has not seen its fold."""
+    """(N, K) outputs for each clip of the model that was fitted without its fold."""
     inputs = _whitened(build, features)
-    found: np.ndarray | None = None
+    outputs: np.ndarray | None = None
     for fold in np.unique(folds):
         seen = folds != fold
-        said = build(features, fit(inputs[seen], marks[seen]))(features[~seen])
-        found = np.zeros((len(marks), said.shape[1])) if found is None else found
-        found[~seen] = said
-    assert found is not None
-    return found
+        predictions = build(features, fit(inputs[seen], marks[seen]))(features[~seen])
+        if outputs is None:
+            outputs = np.zeros((len(marks), predictions.shape[1]))
+        outputs[~seen] = predictions
+    assert outputs is not None
+    return outputs
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, alpha: float) -> Any:
@@ -132,12 +133,12 @@ def _hidden(x: np.ndarray, y: np.ndarray) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
-    # lbfgs suits the few hundred labels that a person writes, and draws no batches
+    # lbfgs suits the few hundred labels that a person writes, and is deterministic
     model = MLPRegressor(
         hidden_layer_sizes=(HIDDEN,), solver="lbfgs", alpha=10.0, max_iter=100, random_state=SEED
     )
     with warnings.catch_warnings():
-        # stopping early is meant: it keeps the layer from learning single clips by heart
+        # stopping early is intended: it prevents overfitting to single clips
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     return tuple(zip(model.coefs_, model.intercepts_, strict=True))
@@ -150,7 +151,7 @@ def _logistic(alpha: float, classes: int) -> Fit:
         model = LogisticRegression(C=1 / alpha, max_iter=2000).fit(x, y)
         if classes == 2:
             return ((model.coef_.T, model.intercept_),)
-        # a class that these folds lack stays possible, but never first
+        # a class that these folds lack gets a low bias, so that it is never the most probable
         weight, bias = np.zeros((x.shape[1], classes)), np.full(classes, -1e3)
         coefficients, offsets = model.coef_, model.intercept_
         if len(model.classes_) == 2:
@@ -170,11 +171,11 @@ def _log_loss(outputs: np.ndarray, marks: np.ndarray) -> float:
     return float((total - outputs[np.arange(len(marks)), marks]).mean())
 
 
-def _correlations(said: np.ndarray, marks: np.ndarray) -> tuple[float, float]:
-    """Spearman's and Pearson's; 0 where nothing varies."""
+def _correlations(predictions: np.ndarray, marks: np.ndarray) -> tuple[float, float]:
+    """Spearman's and Pearson's correlation; 0 where one side is constant."""
     from scipy.stats import rankdata
 
-    if np.ptp(said) == 0 or np.ptp(marks) == 0:
+    if np.ptp(predictions) == 0 or np.ptp(marks) == 0:
         return 0.0, 0.0
-    srcc = np.corrcoef(rankdata(said), rankdata(marks))[0, 1]
-    return float(srcc), float(np.corrcoef(said, marks)[0, 1])
+    srcc = np.corrcoef(rankdata(predictions), rankdata(marks))[0, 1]
+    return float(srcc), float(np.corrcoef(predictions, marks)[0, 1])

@@ -1,4 +1,4 @@
-"""Where CLIP weights and heads on top of CLIP are looked for, and how they are read."""
+"""Finds and reads CLIP weights (open_clip) and the aesthetic head on top of CLIP."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ _CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def find_clip(name: str) -> tuple[Path | None, list[str]]:
-    """A weights file or a folder of open_clip, and the places looked at.
+    """Return a weights file or a folder of open_clip, or None and the places that were searched.
 
     Args:
         name: a path, or a hub id whose files are looked up in the hub's local cache.
@@ -31,7 +31,7 @@ def find_clip(name: str) -> tuple[Path | None, list[str]]:
 
 
 def find_head(name: str) -> tuple[Path | None, list[str]]:
-    """The head's file, and the places looked at: the path itself, then the torch hub's cache."""
+    """Return the head's file, or None and the places that were searched: path, torch hub cache."""
     path = Path(name).expanduser()
     if path.is_file():
         return path, []
@@ -44,7 +44,7 @@ def find_head(name: str) -> tuple[Path | None, list[str]]:
 
 
 def load_clip(path: Path, architecture: str, device: Any) -> tuple[Any, Any]:
-    """An open_clip model in evaluation mode and its preprocessing of PIL images."""
+    """Load an open_clip model in evaluation mode and its preprocessing of PIL images."""
     import open_clip
 
     name, pretrained = (f"local-dir:{path}", None) if path.is_dir() else (architecture, str(path))
@@ -55,13 +55,13 @@ def load_clip(path: Path, architecture: str, device: Any) -> tuple[Any, Any]:
 
 
 def load_head(path: Path, device: Any) -> list[tuple[Any, Any]]:
-    """The (weight, bias) pairs of a head of linear layers without activations, first to last.
+    """Read the (weight, bias) pairs of a head of linear layers without activations, in order.
 
     Reads both published layouts: the MLP (`layers.N.weight`, trained with dropout only in
     between) and the single linear layer (`weight`).
 
     Raises:
-        FilterUnavailableError: the file holds something else.
+        FilterUnavailableError: the file is no such head.
     """
     import torch
 

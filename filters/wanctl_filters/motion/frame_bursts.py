@@ -1,20 +1,20 @@
-"""Bursts of neighbouring pictures: where they part, and which pictures repeat one another."""
+"""Splits sampled frames into bursts of neighbours, and removes repeated frames of a burst."""
 
 from itertools import pairwise
 
 import numpy as np
 
-# A repeat that was compressed again differs a little; by how much depends on what moves.
+# A repeated frame that was compressed again differs a little, depending on the motion.
 _SAME_LEVELS, _SAME_SHARE = 0.5, 0.15
 _BLOCK = 8
 
 
 def split_bursts(times_s: np.ndarray, gap_s: float) -> list[np.ndarray]:
-    """Indices of the pictures of each burst; single pictures make none.
+    """Indices of the frames of each burst; single frames are no burst.
 
     Args:
-        times_s: (N,) rising.
-        gap_s: the distance that was asked for; footage of fewer pictures per second has more.
+        times_s: (N,) ascending.
+        gap_s: the requested distance of neighbours; footage of a lower frame rate has more.
     """
     gaps = np.diff(times_s)
     if not len(gaps):
@@ -25,20 +25,20 @@ def split_bursts(times_s: np.ndarray, gap_s: float) -> list[np.ndarray]:
 
 
 def distinct(frames: np.ndarray, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of a burst that are new, and their times.
+    """The distinct frames of a burst, and their times.
 
-    Footage that was brought from 24 to 30 or 60 pictures a second repeats some. Left in, they
-    would make a steady camera stutter; without them, the others are evenly spaced.
+    Footage that was converted from 24 to 30 or 60 frames per second repeats some. They would look
+    like stutter of a steady camera; without them, the times are spaced evenly.
 
     Args:
         frames: (N, H, W) uint8 of one burst.
         times_s: (N,).
 
     Returns:
-        Indices of the first picture and of all that differ from the one kept before; times.
+        Indices of the first frame and of all that differ from the previous distinct one; times.
     """
     change = np.array([_change(*pair) for pair in pairwise(frames)])
-    # next to the largest change: that may be a cut, beside which all else looks the same
+    # the second-largest change: the largest may be a cut, which would make all others look equal
     usual = np.sort(change)[-2] if len(change) > 1 else 0.0
     new = change > max(_SAME_LEVELS, _SAME_SHARE * usual)
     chosen = np.concatenate([[0], 1 + np.flatnonzero(new)])
@@ -52,6 +52,6 @@ def _change(first: np.ndarray, second: np.ndarray) -> float:
     """Mean difference of the block that differs most, in levels."""
     import cv2
 
-    apart = cv2.absdiff(first, second).astype(np.float32)
-    size = (max(1, apart.shape[1] // _BLOCK), max(1, apart.shape[0] // _BLOCK))
-    return float(cv2.resize(apart, size, interpolation=cv2.INTER_AREA).max())
+    difference = cv2.absdiff(first, second).astype(np.float32)
+    size = (max(1, difference.shape[1] // _BLOCK), max(1, difference.shape[0] // _BLOCK))
+    return float(cv2.resize(difference, size, interpolation=cv2.INTER_AREA).max())
