@@ -50,3 +50,13 @@ def free_device_memory(device: torch.device) -> None:
         # have no public way to it.
         if hasattr(torch.accelerator, "empty_host_cache"):
             torch.accelerator.empty_host_cache()
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor from the CPU without waiting for what the device still computes.
+
+    A copy from pageable memory first waits for everything that was queued on the GPU.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

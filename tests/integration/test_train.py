@@ -116,7 +116,7 @@ def loaded(tmp_path, footage):
     return load
 
 
-def give_vae(folder):
+def write_vae(folder):
     torch.manual_seed(0)
     save_vae(WanVAE(SMALL_VAE), folder, metadata={"step": "1"})
 
@@ -144,8 +144,8 @@ def kill_in_the_middle(command, loaded, out, after_steps):
 def test_killed_and_started_again_equals_uninterrupted(loaded, tmp_path, caplog, command, train):
     part = command.removeprefix("train-")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    give_vae(tmp_path / "given")
-    recipe = loaded(weights=f", vae_weights: {tmp_path / 'given'}")
+    write_vae(tmp_path / "vae_weights")
+    recipe = loaded(weights=f", vae_weights: {tmp_path / 'vae_weights'}")
     train(recipe, whole)
     steps = getattr(recipe.recipe, f"train_{part}").steps
     metrics = kill_in_the_middle(command, recipe, cut, after_steps=6)
@@ -223,8 +223,8 @@ def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
     dataset, out = tmp_path / "dataset", tmp_path / "out"
     ignored = shutil.ignore_patterns("training", "latents", "text", ".lock*")
     shutil.copytree(footage, dataset, ignore=ignored)
-    give_vae(tmp_path / "given")
-    recipe = loaded(weights=f", vae_weights: {tmp_path / 'given'}")
+    write_vae(tmp_path / "vae_weights")
+    recipe = loaded(weights=f", vae_weights: {tmp_path / 'vae_weights'}")
     text = recipe.path.read_text().replace("steps: 14", "steps: 2").replace("steps: 16", "steps: 2")
     recipe.path.write_text(text.replace("perceptual_frames: 1", "perceptual: 0"))
     out.mkdir()
@@ -285,10 +285,10 @@ def test_shapes_that_the_networks_cannot_take_are_named_before_any_work(
     # stride 16, so that train-dit needs multiples of 32, and train-vae multiples of 16
     wide = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1, patch=2)
     wide = replace(wide, dim=8, decoder_dim=8, residual=True)
-    save_vae(WanVAE(wide), tmp_path / "given", metadata={"step": "1"})
+    save_vae(WanVAE(wide), tmp_path / "vae_weights", metadata={"step": "1"})
     bad = "[{frames: 5, height: 64, width: 48}]"
     recipe = loaded(
-        f"model.vae_weights={tmp_path / 'given'}",
+        f"model.vae_weights={tmp_path / 'vae_weights'}",
         f"train_dit.buckets={bad}",
         f"train_vae.buckets={bad}",
     )

@@ -1,4 +1,4 @@
-"""Two things at once: neither waits for nothing, and neither outlives the other's failure."""
+"""Producer and consumer run at once, in order; either ends when the other fails."""
 
 import threading
 import time
@@ -10,80 +10,80 @@ from wanctl.background import run_in_background
 PAUSE_S = 0.04
 
 
-def slowly(things):
-    for thing in things:
+def slowly(items):
+    for item in items:
         time.sleep(PAUSE_S)
-        yield thing
+        yield item
 
 
-def test_everything_arrives_in_order_while_the_next_is_made():
+def test_items_arrive_in_order_while_the_next_is_produced():
     threads = set()
 
-    def use(things):
+    def consume(items):
         threads.add(threading.get_ident())
-        return list(slowly(things))
+        return list(slowly(items))
 
     started = time.perf_counter()
-    assert run_in_background(slowly(range(12)), use, 2) == list(range(12))
+    assert run_in_background(slowly(range(12)), consume, 2) == list(range(12))
     # one after the other takes 24 pauses; side by side 13
     assert time.perf_counter() - started < 20 * PAUSE_S
     assert threading.get_ident() not in threads
 
 
-def test_nothing_is_made_far_ahead():
+def test_the_producer_is_never_far_ahead():
     made, used = [], []
 
-    def make():
+    def produce():
         for number in range(9):
             made.append(number)
             yield number
 
-    def use(things):
-        for number in things:
+    def consume(items):
+        for number in items:
             time.sleep(PAUSE_S / 4)
             used.append(number)
-            # those that wait, the one in hand, the one just made
+            # those that wait, the one being consumed, the one just produced
             assert len(made) <= len(used) + 2 + 2
 
-    run_in_background(make(), use, 2)
+    run_in_background(produce(), consume, 2)
     assert used == list(range(9))
 
 
-def test_what_making_raises_ends_using():
+def test_an_error_of_the_producer_ends_the_consumer():
     seen = []
 
-    def make():
+    def produce():
         yield 1
-        raise KeyError("made wrong")
+        raise KeyError("cannot produce")
 
-    def use(things):
+    def consume(items):
         try:
-            seen.extend(things)
+            seen.extend(items)
         finally:
             seen.append("ended")
-        seen.append("as if it were whole")
+        seen.append("as if it were complete")
 
-    with pytest.raises(KeyError, match="made wrong"):
-        run_in_background(make(), use, 4)
+    with pytest.raises(KeyError, match="cannot produce"):
+        run_in_background(produce(), consume, 4)
     assert seen[-1] == "ended"
 
 
-def test_what_using_raises_ends_making():
+def test_an_error_of_the_consumer_ends_the_producer():
     made = []
 
-    def make():
+    def produce():
         for number in range(1000):
             made.append(number)
             yield number
 
-    def use(things):
-        next(things)
+    def consume(items):
+        next(items)
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run_in_background(make(), use, 1)
+        run_in_background(produce(), consume, 1)
     assert len(made) < 10
 
 
-def test_nothing_at_all():
+def test_no_items():
     assert run_in_background([], list, 1) == []

@@ -24,7 +24,7 @@ def shared_content(parts: Iterable[tuple[str, pa.Table]]) -> dict[str, set[str |
     return shared
 
 
-def fresh_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.ndarray | None:
+def new_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.ndarray | None:
     """Rows whose clip is not in `known`; their ids are added to it. None stands for all rows.
 
     Args:
@@ -33,12 +33,12 @@ def fresh_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.
         known: ids of earlier parts.
     """
     names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
-    fresh = np.ones(len(names), dtype=bool)
+    is_new = np.ones(len(names), dtype=bool)
     for row, (name, content) in enumerate(zip(names, contents, strict=True)):
         if content in shared:
-            fresh[row] = name not in known
+            is_new[row] = name not in known
             known.add(name)
-    return None if fresh.all() else np.flatnonzero(fresh)
+    return None if is_new.all() else np.flatnonzero(is_new)
 
 
 def _pairs(table: pa.Table) -> set[tuple[str | None, ...]]:

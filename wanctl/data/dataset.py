@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wanctl.atomic import remove_leftovers, write_error
-from wanctl.data.copies import fresh_rows, shared_content
+from wanctl.data.copies import new_rows, shared_content
 from wanctl.data.description import DatasetError, is_known, load, load_or_create, save
 from wanctl.data.lock import lock_alone, lock_description, lock_shard
 from wanctl.data.rowgroups import write_rows
@@ -136,12 +136,12 @@ class DatasetDir:
         with lock_description(self.path):
             self._description = load(self.path)
             known = {source["uri"]: source for source in self._description["sources"]}
-            fresh = [vars(file) for file in files if not is_known(file, known)]
-            if fresh:
+            new = [vars(file) for file in files if not is_known(file, known)]
+            if new:
                 first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
                 self._description["sources"] += [
                     {**record, "part": f"part-{first + index // per_part:05d}"}
-                    for index, record in enumerate(fresh)
+                    for index, record in enumerate(new)
                 ]
                 save(self.path, self._description)
         uris = {file.uri for file in files}
@@ -190,7 +190,7 @@ class DatasetDir:
             first = None
             if part in shared:
                 table = self.read("clips", ["id", "content_hash"], parts=[part])
-                first = fresh_rows(table, shared[part], known)
+                first = new_rows(table, shared[part], known)
             rows.append((part, first))
         return rows
 

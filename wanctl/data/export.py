@@ -51,14 +51,14 @@ class ExportFormat:
         height: with `width`: resized to cover, centre crop; None keeps the clip's own size.
         width: see `height`.
         crf: H.264 quality; 10 is near lossless.
-        whole_latents: cut the end off so that the frame count is 4n+1.
+        trim_to_latents: cut the end off so that the frame count is 4n+1.
     """
 
     fps: float
     height: int | None
     width: int | None
     crf: int
-    whole_latents: bool
+    trim_to_latents: bool
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> Clip
         crop=crop,
         form=form,
         path=folder / f"{clip['id']}.mp4",
-        num_frames=floor_frames(count) if form.whole_latents else count,
+        num_frames=floor_frames(count) if form.trim_to_latents else count,
         height=form.height or height // 2 * 2,
         width=form.width or width // 2 * 2,
     )

@@ -14,7 +14,7 @@ from wanctl.errors import UserError
 
 Release = Callable[[], None]
 
-WHOLE_LOCK = ".lock"
+FOLDER_LOCK = ".lock"
 
 
 class LockedError(UserError):
@@ -30,9 +30,9 @@ def lock_alone(folder: Path) -> Release:
     Raises:
         LockedError: another process holds it; names its process id.
     """
-    lock = _try_flock(folder / WHOLE_LOCK, shared=False)
+    lock = _try_flock(folder / FOLDER_LOCK, shared=False)
     if lock is None:
-        holder = _owner(folder / WHOLE_LOCK)
+        holder = _owner(folder / FOLDER_LOCK)
         if holder == str(os.getpid()):
             return lambda: None
         if shares := _running_shards(folder):
@@ -55,26 +55,26 @@ def lock_shard(folder: Path, index: int, count: int) -> Release:
         LockedError: another process works on this shard, on all of the folder, or on a shard of
             another count.
     """
-    whole = _try_flock(folder / WHOLE_LOCK, shared=True)
-    if whole is None:
+    folder_lock = _try_flock(folder / FOLDER_LOCK, shared=True)
+    if folder_lock is None:
         raise LockedError(f"{folder}: in use by a wanctl that works on all of it; wait for it")
-    own = f".lock-{index}-of-{count}"
+    shard_file = f".lock-{index}-of-{count}"
     for running in _running_shards(folder):
         if not running.endswith(f"/{count}"):
-            whole()
+            folder_lock()
             raise LockedError(
                 f"{folder}: --shard {index}/{count} while shard {running} is running; split "
                 "the work into the same number everywhere, or wait"
             )
-    share = _try_flock(folder / own, shared=False)
-    if share is None:
-        whole()
+    shard_lock = _try_flock(folder / shard_file, shared=False)
+    if shard_lock is None:
+        folder_lock()
         raise LockedError(
             f"{folder}: shard {index}/{count} is being worked on (process "
-            f"{_owner(folder / own) or 'unknown'}); give every process a number of its own"
+            f"{_owner(folder / shard_file) or 'unknown'}); give every process a number of its own"
         )
-    share.write_owner()
-    return _LockPair(share, whole)
+    shard_lock.write_owner()
+    return _LockPair(shard_lock, folder_lock)
 
 
 @contextmanager

@@ -55,8 +55,8 @@ def tables_newest_first(dataset: DatasetDir, kind: str, name: str | None = None)
             return -place[table] - 1, 0, table
         return 0, -sum(dataset.count(table, part) for part in dataset.parts(table)), table
 
-    wanted = [table for table in dataset.tables(kind) if name in (None, name_of(table))]
-    return sorted(wanted, key=rank) if len(wanted) > 1 else wanted
+    tables = [table for table in dataset.tables(kind) if name in (None, name_of(table))]
+    return sorted(tables, key=rank) if len(tables) > 1 else tables
 
 
 def latest_table(

@@ -232,7 +232,7 @@ def _export_format(loaded: LoadedRecipe) -> ExportFormat:
         height=section.height,
         width=section.width,
         crf=section.crf,
-        whole_latents=True,
+        trim_to_latents=True,
     )
 
 

@@ -21,7 +21,6 @@ from accelerate.utils import (
     ProjectConfiguration,
     get_int_from_env,
 )
-from torch import Tensor
 
 from wanctl.device import pick_device
 from wanctl.errors import UserError, unknown
@@ -39,7 +38,7 @@ WORLD_SIZES = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD
 
 
 class PlatformError(UserError):
-    """This machine cannot train the way the recipe says."""
+    """This machine cannot train with the recipe's settings."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,14 @@ def make_accelerator(
     *,
     skips_parameters: bool = False,
 ) -> Accelerator:
-    """An accelerator for this run. Accumulation stays with the loop, which keys noise by it.
+    """Make the accelerator of a run. The loop accumulates gradients itself and keys noise by it.
 
     Args:
-        device: where to train when there is one process.
+        device: of the only process; with several, accelerate assigns them.
         mixed_precision: `no`, `bf16` or `fp16`.
         trackers: rows of TRACKER_MODULES.
-        tracker_dir: where TensorBoard writes.
-        skips_parameters: some batches leave parameters without a gradient; processes must know.
+        tracker_dir: receives TensorBoard's files.
+        skips_parameters: some batches leave parameters without a gradient, which DDP must know.
 
     Raises:
         PlatformError: a tracker is not known or not installed, or fp16 without a GPU.
@@ -145,19 +144,9 @@ def make_accelerator(
 
 
 def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None:
-    """Open the trackers; TensorBoard forgets what a killed run logged beyond the checkpoint."""
+    """Open the trackers; TensorBoard drops what a killed run logged after the checkpoint."""
     init = {"tensorboard": {"purge_step": first_step + 1}}
     accelerator.init_trackers(name, init_kwargs=init)
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor from the CPU without waiting for what the device still computes.
-
-    A copy from pageable memory first waits for everything that was queued on the GPU.
-    """
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def _check_trackers(trackers: Sequence[str]) -> None:

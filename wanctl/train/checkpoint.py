@@ -1,8 +1,8 @@
-"""Checkpoints that are either whole or not there.
+"""Checkpoints that are either complete or absent.
 
-A checkpoint is written into a folder of another name, its manifest (sizes and checksums) last,
-everything is forced to disk, then the folder is renamed. A reader believes only a folder whose
-manifest fits its files; a damaged newest one costs a warning and the steps since the one before.
+A checkpoint is written into a temporary folder, its manifest (sizes and checksums) last, everything
+is flushed to disk, then the folder is renamed. A folder counts only if its manifest matches its
+files; a damaged newest one costs a warning and the steps since the one before.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 
 
 class CheckpointDamagedError(Exception):
-    """The folder does not hold what its manifest says."""
+    """The files of a folder do not match its manifest."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Checkpoint:
     Attributes:
         path: its folder, `step-000500`.
         step: optimizer steps that were done.
-        identity: what must not differ between the runs (model sizes, variant, ...).
-        state: small values beside the tensors.
+        identity: values that must not differ between runs (model sizes, variant, ...).
+        state: counters and other small values.
     """
 
     path: Path
@@ -77,12 +77,12 @@ def write_checkpoint(
         "state": state,
         "files": files,
     }
-    # Last: a folder without a manifest is no checkpoint, whatever else it holds.
+    # Last: a folder without a manifest is no checkpoint.
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     for path in aside.iterdir():
         _fsync(path)
     _fsync(aside)
-    # A rename cannot replace a folder that is not empty; only a damaged one can be here.
+    # A rename cannot replace a folder that is not empty; only a damaged one can exist here.
     if final.exists():
         shutil.rmtree(final)
     aside.replace(final)
@@ -91,7 +91,7 @@ def write_checkpoint(
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; warns about every damaged one it passes over."""
+    """The newest intact checkpoint; logs a warning about every damaged one that is skipped."""
     for path in reversed(_by_step(folder)):
         try:
             return read_checkpoint(path)
@@ -101,10 +101,10 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the manifest and hold every file against it.
+    """Read the manifest and compare every file with it.
 
     Raises:
-        CheckpointDamagedError: names the first thing that does not fit.
+        CheckpointDamagedError: names the first file that does not match.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))

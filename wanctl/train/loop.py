@@ -1,4 +1,4 @@
-"""The one training loop. It never learns whether it trains a VAE or a transformer.
+"""The training loop of the VAE and the transformer, which it knows as an `Objective`.
 
 A step is a pure function of the weights, the optimizer's state and the step number: batches and
 noise are keyed (rng.py), the learning rate is computed, so a checkpoint needs no generator and
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from wanctl.background import prefetch
+from wanctl.device import to_device
 from wanctl.log import log, progress
-from wanctl.train.accelerator import make_accelerator, start_trackers, to_device
+from wanctl.train.accelerator import make_accelerator, start_trackers
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.ema import EMA
 from wanctl.train.metrics import MetricsFile, PendingMetrics
@@ -54,7 +55,7 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended.
+    """Result of a run.
 
     Attributes:
         step: optimizer steps the model has seen in all runs together.
@@ -84,14 +85,14 @@ def train(
     Args:
         objective: model, batches and loss.
         folder: receives metrics.jsonl, checkpoints/, previews/, tracker/ and the model.
-        options: steps, precision, rhythm.
-        device: where to train; under `accelerate launch`, accelerate decides.
-        identity: JSON values; a checkpoint with others is refused (another model, say).
+        options: steps, precision, intervals.
+        device: of this process (`accelerator.start_processes`).
+        identity: JSON values; a checkpoint with other values is refused, e.g. of another model.
 
     Raises:
         TrainingError: the checkpoint belongs to another model, or the loss was not finite
             several times in a row.
-        KeyboardInterrupt: a signal came; the checkpoint is written.
+        KeyboardInterrupt: stopped by a signal; the checkpoint is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     identity = dict(identity or {})
@@ -109,7 +110,7 @@ def train(
 
 
 class _Run:
-    """One call of `train`: everything that lives as long as the process."""
+    """One call of `train`: model, optimizer, state, files and meters."""
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class _Run:
                 self._evaluate_and_write()
                 if reads and self._should_stop(stop):
                     self._interrupt()
-        self._finish()  # also where all steps were done but the model was not written
+        self._finish()  # also if all steps were done but the model was not written
         return TrainingResult(
             step=self.state.step,
             trained=self.state.step - first,
@@ -207,7 +208,7 @@ class _Run:
         return lr
 
     def _micro_batch(self, batch: Any, index: int) -> dict[str, Tensor]:
-        """Add this micro-batch's gradients; gradients travel between processes on the last."""
+        """Add this micro-batch's gradients; processes exchange gradients on the last one."""
         share = 1.0 / self.options.accumulate
         last = index == self.options.accumulate - 1
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
@@ -233,10 +234,10 @@ class _Run:
     def _reads_figures(self, stop: StopRequest) -> bool:
         """Whether the figures of the last steps are needed on the host now."""
         options = self.options
-        rhythms = (options.log_every, options.eval_every, options.preview_every)
+        intervals = (options.log_every, options.eval_every, options.preview_every)
         return (
-            any(map(self._due, (*rhythms, options.checkpoint_every)))
-            # a signal to one of several processes is seen when all read
+            any(map(self._due, (*intervals, options.checkpoint_every)))
+            # several processes exchange signals when all of them read
             or (stop.requested and self.accelerator.num_processes == 1)
         )
 
@@ -278,7 +279,7 @@ class _Run:
         return self.state.step % every == 0 or self.state.step == self.options.steps
 
     def _evaluate_and_write(self) -> None:
-        """Held-out figures, previews, then the checkpoint, each at its own rhythm."""
+        """Evaluate, write previews, then the checkpoint, each at its own interval."""
         evaluates, previews = (
             self._due(self.options.eval_every),
             self._due(self.options.preview_every),
@@ -304,7 +305,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """The averaged weights in the module, in evaluation mode, without gradients."""
+        """Inside, the module holds the averaged weights, in evaluation mode, without gradients."""
         self.module.eval()
         try:
             with self.state.ema.swapped(self.module), torch.no_grad(), self.accelerator.autocast():
@@ -319,7 +320,7 @@ class _Run:
             self.state.write(folder, self.identity, self.options.keep_checkpoints)
 
     def _should_stop(self, stop: StopRequest) -> bool:
-        """Whether any process got a signal; they must leave at the same step."""
+        """Whether any process received a signal; all must stop at the same step."""
         if self.accelerator.num_processes == 1:
             return stop.requested
         flag = torch.tensor(float(stop.requested), device=self.device)

@@ -1,4 +1,4 @@
-"""AdamW with decay where it belongs, and the learning rate as a pure function of the step."""
+"""AdamW with weight decay on matrices only; the learning rate as a function of the step."""
 
 import math
 from collections.abc import Iterable
@@ -64,14 +64,17 @@ def parameter_groups(
 
 
 def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; fused, which is one call per step on CPU and CUDA."""
+    """AdamW over the trainable parameters, fused: one call per step on CPU and CUDA.
+
+    The loop sets `found_inf` on it, a scalar on the device; fused steps with 1 there do nothing.
+    """
     groups = parameter_groups(module.named_parameters(), options.weight_decay)
     # torch imports its compiler the first time an optimizer is made: two seconds, once.
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Put `lr` into every group. No scheduler object, so there is no state to save."""
+    """Set `lr` in every group. There is no scheduler object, so no state to save."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
@@ -88,7 +91,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> di
 def load_optimizer_tensors(
     optimizer: torch.optim.Optimizer, module: nn.Module, tensors: dict[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` gave; moments go to their parameter's device."""
+    """Restore the tensors of `optimizer_tensors`; moments go to their parameter's device."""
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         moment, _, name = key.partition("/")

@@ -1,8 +1,8 @@
 """Random numbers keyed by what they are for, so that no generator state has to be saved.
 
-Every noise, timestep or dropout draw names its own stream: (seed, stream, step, micro-batch). A run
-that resumes at step k draws what the uninterrupted run drew at step k, on any device and with
-any number of processes, as long as steps x micro-batches are the same.
+Every sample of noise, timesteps or dropout has its own stream: (seed, stream, step, micro-batch). A
+run that resumes at step k gets the numbers of the uninterrupted run at step k, on any device and
+with any number of processes, as long as steps x micro-batches are the same.
 """
 
 import hashlib
@@ -36,6 +36,6 @@ def keyed_seed(*key: int | str) -> int:
 def keyed_generator(*key: int | str) -> torch.Generator:
     """A CPU generator seeded by the key; the global generator is not touched.
 
-    Draws are made on the CPU and moved, so a run on a GPU sees the numbers of a run on a CPU.
+    Numbers are generated on the CPU and copied, so a run on a GPU uses those of a run on a CPU.
     """
     return torch.Generator().manual_seed(keyed_seed(*key))

@@ -44,16 +44,16 @@ from wanctl.train.start import (
 )
 from wanctl.video.worker_pool import DecodePool
 
-# Videos share the text-to-video conditions; an image bucket is a video of one frame.
+# All buckets use the text-to-video conditions; an image bucket is a video of one frame.
 TASK = "t2v"
 PREVIEW_PROMPTS = 4
 
 
 def train_vae(loaded: LoadedRecipe, out: Path) -> None:
-    """Train the VAE; the result lies in `out/vae`.
+    """Train the VAE and write it to `out/vae`.
 
     Args:
-        loaded: the recipe; sections `train_vae`, `model`, `dataset` and `curate.decode` count.
+        loaded: the recipe; sections `train_vae`, `model`, `dataset` and `curate.decode` are used.
         out: output folder.
 
     Raises:
@@ -83,11 +83,11 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
 
 
 def train_dit(loaded: LoadedRecipe, out: Path) -> None:
-    """Train the transformer on a VAE's latents and the captions; the result lies in `out/dit`.
+    """Train the transformer on a VAE's latents and the captions; write it to `out/dit`.
 
     Args:
         loaded: the recipe; sections `train_dit`, `model`, `sample`, `caption`, `dataset` and
-            `curate.decode` count.
+            `curate.decode` are used.
         out: output folder.
 
     Raises:
@@ -199,7 +199,7 @@ def _clips(
 def _captions(
     loaded: LoadedRecipe, dataset: DatasetDir, command_options: str
 ) -> dict[str, list[str]]:
-    """Captions of the kept clips; says how many have none."""
+    """Captions of the kept clips; logs how many have none."""
     recipe = loaded.recipe
     kept = kept_ids(dataset, recipe.dataset.selection)
     by_clip = read_captions(dataset, recipe.caption.backends, kept)
@@ -271,7 +271,7 @@ def _metadata(loaded: LoadedRecipe) -> dict[str, str]:
 
 
 def _command_options(loaded: LoadedRecipe, out: Path) -> str:
-    """Options that make another command work on this run."""
+    """Command-line options with which another command works on this run."""
     shipped = shipped_recipes().get(loaded.name) == loaded.path
     recipe = loaded.name if shipped else shlex.quote(str(loaded.path))
     at = "" if out == loaded.out_dir(None) else f" --out {shlex.quote(str(out))}"

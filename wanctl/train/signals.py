@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the step in hand, with a checkpoint."""
+"""Ctrl-C and SIGTERM end a run after the current step, with a checkpoint."""
 
 import signal
 import threading

@@ -24,11 +24,11 @@ class TrainingError(UserError):
 
 
 class TrainState:
-    """The part of a run that outlives the process.
+    """The part of a run that a checkpoint holds.
 
     Attributes:
-        step: optimizer steps that were begun, the skipped ones included.
-        bad_in_a_row: steps skipped since the last good one.
+        step: optimizer steps so far, the skipped ones included.
+        bad_in_a_row: steps skipped since the last one that was applied.
         saved_step: step of the newest checkpoint on disk, -1 before there is one.
     """
 
@@ -59,10 +59,10 @@ class TrainState:
         self.saved_step = self.step
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put a checkpoint back. An average switched on since then starts from the weights."""
+        """Restore a checkpoint. An average that was off until then starts from the weights."""
         self.module.load_state_dict(checkpoint.tensors("model"))
         load_optimizer_tensors(self.optimizer, self.module, checkpoint.tensors("optimizer"))
-        # Copied into the tensors that exist: the optimizer and the averages hold on to them.
+        # Copied into the existing tensors, which the optimizer and the averages refer to.
         averages = checkpoint.tensors("ema")
         self.ema.load(averages or dict(self.module.named_parameters()), checkpoint.state["updates"])
         if self.scaler is not None and "scaler" in checkpoint.state:

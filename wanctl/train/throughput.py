@@ -1,4 +1,4 @@
-"""How fast a run is and what is said about it while it goes."""
+"""Steps per second and mean loss of a run, shown while it goes."""
 
 import time
 from collections import deque
@@ -9,13 +9,13 @@ LINE_EVERY_S = 10.0
 
 
 class ThroughputMeter:
-    """Counts the time steps take and speaks: a moving bar, or a line now and then.
+    """Measures steps per second; shows them with the loss in a bar, or in a line from time to time.
 
     Args:
         name: the command, e.g. `train-vae`.
         first: steps that were done before this run.
-        steps: where the run ends.
-        window: steps the reported loss is averaged over.
+        steps: last step of the run.
+        window: number of steps whose losses are averaged.
     """
 
     def __init__(self, name: str, first: int, steps: int, window: int) -> None:
@@ -48,7 +48,7 @@ class ThroughputMeter:
         self._losses.append(loss)
 
     def log(self, bar: Bar, lr: float, *, is_main_process: bool) -> None:
-        """Move the bar; where there is no terminal, print a line at most every ten seconds."""
+        """Advance the bar; without a terminal, log a line at most every ten seconds."""
         loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
         note = f"{loss}lr {lr:.2e}, {self.steps_per_s:.2f} steps/s"
         bar.advance(1, note)

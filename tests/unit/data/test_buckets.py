@@ -45,7 +45,7 @@ def test_a_clip_serves_the_best_shape_of_every_length():
         (20, 60, 80, "80x60 pixels with 20 frames, the smallest bucket of that length needs 96x64"),
     ],
 )
-def test_a_clip_that_serves_none_is_told_why(frames, height, width, reason):
+def test_the_reason_why_a_clip_serves_no_bucket_is_named(frames, height, width, reason):
     assert clip_bucket(BUCKETS[1:], frames, height, width) is None
     assert why_no_bucket(BUCKETS[1:], frames, height, width) == reason
 
@@ -53,7 +53,7 @@ def test_a_clip_that_serves_none_is_told_why(frames, height, width, reason):
 CLIPS = [ClipShape(20, 360, 640), ClipShape(50, 360, 640, 3.0), ClipShape(17, 640, 360)]
 
 
-def test_a_step_draws_the_same_whenever_it_is_asked():
+def test_a_step_has_the_same_batch_in_any_order_of_calls():
     plan, other = (BatchPlan(BUCKETS, CLIPS, seed=7) for _ in range(2))
     draws = [plan.batch(step, micro) for step in range(20) for micro in range(2)]
     assert [other.batch(step, micro) for step in reversed(range(20)) for micro in (1, 0)] == draws[
@@ -62,7 +62,7 @@ def test_a_step_draws_the_same_whenever_it_is_asked():
     assert BatchPlan(BUCKETS, CLIPS, seed=8).batch(0) != plan.batch(0)
 
 
-def test_draws_follow_probabilities_and_weights_and_stay_inside_the_clips():
+def test_batches_follow_probabilities_and_weights_and_stay_inside_the_clips():
     plan = BatchPlan(BUCKETS, CLIPS, seed=0)
     drawn, clips = Counter(), Counter()
     for step in range(2000):

@@ -32,7 +32,7 @@ def test_shards_are_bounded_and_a_killed_run_keeps_the_full_ones(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_a_damaged_shard_is_made_again(tmp_path, damage):
+def test_a_damaged_shard_is_computed_again(tmp_path, damage):
     with LatentCache(tmp_path, "vae@1") as cache:
         cache.put("a", latents(0))
     (shard,) = (tmp_path / "vae@1").iterdir()
@@ -50,7 +50,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, damage):
     assert not shard.exists()
 
 
-def test_keys_hang_on_every_part():
+def test_keys_depend_on_every_part():
     assert cache_key("clip", 5, 1.5) == cache_key("clip", 5, 1.5)
     assert len({cache_key("ab", "c"), cache_key("a", "bc"), cache_key("a", "bc", "")}) == 3
 

@@ -208,7 +208,7 @@ def test_a_block_that_fails_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clip_ids_hang_on_content_and_span():
+def test_clip_ids_depend_on_content_and_span():
     assert clip_id("ab", 0, 5) == clip_id("ab", 0, 5)
     assert len({clip_id("ab", 0, 5), clip_id("ab", 0, 6), clip_id("ac", 0, 5)}) == 3
     assert len(clip_id("ab", 0, 5)) == 16
@@ -245,7 +245,7 @@ HOLDER = (
 
 @pytest.fixture
 def hold(tmp_path):
-    """hold(*share) -> a process that works on the folder, or on a share of the work."""
+    """hold(*share) -> a process that works on the folder, or on a shard of the work."""
     started = []
 
     def start(*share):
@@ -263,7 +263,7 @@ def hold(tmp_path):
         process.communicate()
 
 
-def test_shares_work_side_by_side_and_the_whole_alone(hold, tmp_path):
+def test_shards_are_locked_at_once_and_the_folder_by_one_process(hold, tmp_path):
     folder = tmp_path / "set"
     first = hold(0, 2)
     other = DatasetDir.create_or_open(folder, share=(1, 2))
@@ -280,7 +280,7 @@ def test_shares_work_side_by_side_and_the_whole_alone(hold, tmp_path):
     assert alone.path == folder
 
 
-def test_shares_wait_for_a_process_that_works_on_all(hold, tmp_path):
+def test_shards_wait_for_a_process_that_works_on_all(hold, tmp_path):
     hold()
     with pytest.raises(LockedError, match="works on all of it"):
         DatasetDir.create_or_open(tmp_path / "set", share=(0, 2))

@@ -13,7 +13,7 @@ from wanctl.video.probe import read_clip, read_window, scan
 from wanctl.video.stream import VideoError
 from wanctl.video.worker_pool import DecodePool
 
-STORY = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
+METADATA = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
 COLOURS = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 100, 50]], np.uint8
 )
@@ -24,7 +24,12 @@ def export_format():
     """Format of exported files with the recipe's quality, the clip's own size, and some changes."""
 
     def build(**changes):
-        usual = {"height": None, "width": None, "crf": ExportSection().crf, "whole_latents": False}
+        usual = {
+            "height": None,
+            "width": None,
+            "crf": ExportSection().crf,
+            "trim_to_latents": False,
+        }
         return ExportFormat(**{**usual, **changes})
 
     return build
@@ -51,16 +56,16 @@ def dataset(tmp_path, video):
     return made
 
 
-def test_colours_and_story_survive_a_video(tmp_path):
+def test_colours_and_metadata_survive_a_video(tmp_path):
     path = tmp_path / "out.mp4"
     picture = np.tile(COLOURS.repeat(32, 0)[None], (64, 1, 1))
-    write_video(path, iter([picture] * 5), 12.5, crf=8, metadata=STORY)
+    write_video(path, iter([picture] * 5), 12.5, crf=8, metadata=METADATA)
     result = scan(path)
     assert (result.info.num_frames, result.info.fps) == (5, 12.5)
     (batch,) = read_clip(path, 0, int(result.pts[4]), [FrameSpec(count=1)], 192, 64)
     seen = batch.frames[0][32, 16::32].astype(int)
     assert np.abs(seen - COLOURS).max() <= 3
-    assert {key: read_metadata(path)[key] for key in STORY} == STORY
+    assert {key: read_metadata(path)[key] for key in METADATA} == METADATA
     boxes = path.read_bytes()
     assert boxes.index(b"moov") < boxes.index(b"mdat")
 
@@ -83,16 +88,16 @@ def test_frames_that_fail_leave_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_carry_their_story(tmp_path):
+def test_images_carry_their_metadata(tmp_path):
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    write_png(tmp_path / "a.png", picture, STORY)
-    assert read_metadata(tmp_path / "a.png") == STORY
+    write_png(tmp_path / "a.png", picture, METADATA)
+    assert read_metadata(tmp_path / "a.png") == METADATA
     with Image.open(tmp_path / "a.png") as image:
         assert np.array_equal(np.asarray(image), picture)
 
 
 def test_kept_clips_become_files(dataset, pool, tmp_path, video, export_format):
-    form = export_format(fps=25, crf=10, whole_latents=True)
+    form = export_format(fps=25, crf=10, trim_to_latents=True)
     one, two = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
     assert (one.id, one.num_frames, one.width, one.height) == ("one", 13, 50, 32)
     assert (two.id, two.num_frames, two.width, two.height) == ("two", 9, 96, 64)
@@ -101,7 +106,7 @@ def test_kept_clips_become_files(dataset, pool, tmp_path, video, export_format):
     assert np.abs(made.astype(int) - source).mean() < 2
 
 
-def test_finished_files_are_kept_and_others_made_anew(dataset, pool, tmp_path, export_format):
+def test_finished_files_are_kept_and_others_written_again(dataset, pool, tmp_path, export_format):
     out = tmp_path / "out"
 
     def export(**form):
@@ -174,13 +179,15 @@ def test_finished_files_are_known_without_opening_them(
     assert [file.path.stat().st_mtime_ns for file in files] == times
 
 
-def test_files_that_were_cut_or_deleted_are_made_again(dataset, tmp_path, pool, export_format):
+def test_files_that_were_truncated_or_deleted_are_written_again(
+    dataset, tmp_path, pool, export_format
+):
     form, out = export_format(fps=25, crf=10), tmp_path / "out"
     one, two = export_clips(dataset, "default", out, form=form, pool=pool)
     with (out / "index.jsonl").open("a") as index:
         index.write('{"id": "one", "key"')  # a run killed in the middle of a line
-    whole = one.path.read_bytes(), two.path.read_bytes()
-    one.path.write_bytes(whole[0][:-100])
+    intact = one.path.read_bytes(), two.path.read_bytes()
+    one.path.write_bytes(intact[0][:-100])
     two.path.unlink()
     assert export_clips(dataset, "default", out, form=form, pool=pool) == [one, two]
     reader = ClipReader([one, two])

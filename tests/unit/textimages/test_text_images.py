@@ -146,7 +146,7 @@ def test_a_set_is_the_same_after_a_kill_and_trains_as_images(tmp_path, noto):
     captions = read_captions(dataset, ["sidecar"])
     assert {len(texts) for texts in captions.values()} == {2}
     with DecodePool(1, 60, 2**31) as pool:
-        form = ExportFormat(fps=16, height=64, width=80, crf=10, whole_latents=False)
+        form = ExportFormat(fps=16, height=64, width=80, crf=10, trim_to_latents=False)
         files = export_clips(dataset, "default", tmp_path / "out", form=form, pool=pool)
     assert [file.num_frames for file in files] == [1] * 5
 

@@ -52,7 +52,7 @@ def loss_weights():
 
 
 class ToyObjective:
-    """A model of forty weights with noise that is keyed like the real objectives' noise."""
+    """A model of 40 weights whose noise is keyed like that of the real objectives."""
 
     name = "train-toy"
     eval_split = "held-out"

@@ -29,13 +29,13 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_loss_falls_and_outcome_says_how_it_went(toy, tmp_path, options):
-    outcome = train(toy(), tmp_path, options(steps=150), device=CPU)
+def test_loss_falls_and_the_result_has_its_figures(toy, tmp_path, options):
+    result = train(toy(), tmp_path, options(steps=150), device=CPU)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
-    assert outcome.step == outcome.trained == 150
-    assert outcome.loss < 0.6 * losses[0]
-    assert outcome.figures.keys() == {"mse"}
-    assert outcome.steps_per_s > 0
+    assert result.step == result.trained == 150
+    assert result.loss < 0.6 * losses[0]
+    assert result.figures.keys() == {"mse"}
+    assert result.steps_per_s > 0
 
 
 def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path, options):
@@ -67,9 +67,9 @@ def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at, opti
         train(toy(stop_at=stop_at), tmp_path / "cut", options(), device=CPU)
     assert lines(tmp_path / "cut")[-1]["step"] == stop_at + 1
     resumed = toy()
-    outcome = train(resumed, tmp_path / "cut", options(), device=CPU)
+    result = train(resumed, tmp_path / "cut", options(), device=CPU)
     assert resumed.trained_steps[0] == stop_at + 1
-    assert outcome.trained == 12 - stop_at - 1
+    assert result.trained == 12 - stop_at - 1
     for name in ("metrics.jsonl", "checkpoints/step-000012/manifest.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
@@ -165,8 +165,8 @@ def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, options):
 
 def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path, options):
     objective = toy()
-    outcome = train(objective, tmp_path, options(mixed_precision="bf16"), device=CPU)
-    assert outcome.trained == 12
+    result = train(objective, tmp_path, options(mixed_precision="bf16"), device=CPU)
+    assert result.trained == 12
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 
 

@@ -191,7 +191,7 @@ def _folder(dataset: DatasetDir, options: TrainingDataOptions, size: tuple[int, 
 
 
 def _form(options: TrainingDataOptions, size: tuple[int, int]) -> ExportFormat:
-    return ExportFormat(options.fps, *size, crf=TRAINING_CRF, whole_latents=False)
+    return ExportFormat(options.fps, *size, crf=TRAINING_CRF, trim_to_latents=False)
 
 
 def _training_clip(

@@ -1,8 +1,8 @@
 """Encode once, train many steps: latents and text embeddings on disk, keyed by content.
 
-A key names everything a tensor was made from: the VAE's weights, the clip's content, crop, window
-and size; the text encoder and the cleaned caption. What is there is never made again, and a run
-that is killed loses at most the shard it was filling.
+A key names everything a tensor was computed from: the VAE's weights, the clip's content, crop,
+window and size; the text encoder and the cleaned caption. Nothing in the cache is computed again,
+and a run that is killed loses at most the shard it was filling.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from wanctl.tasks.api import trim_text
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 
-# More pixels than this are encoded piece by piece; 81x480x832 at once takes over 30 GB.
-WHOLE_PIXELS = 17 * 256 * 256
+# More pixels than this are encoded in chunks; 81x480x832 at once takes over 30 GB.
+MAX_UNCHUNKED_PIXELS = 17 * 256 * 256
 RESIDENT_BYTES = 2**30
 
 
 class LatentStore:
-    """Latents of windows. `encode` makes those that are missing.
+    """Latents of windows on disk; `encode` adds those that are missing.
 
     Args:
         folder: `DATASET/latents`.
-        vae: stays as it is for the life of the store.
-        name: what the VAE is called; its weights' hash follows in the folder's name.
+        vae: its weights must not change while the store is in use.
+        name: of the VAE; the folder's name is this and the hash of the weights.
     """
 
     def __init__(self, folder: Path, vae: WanVAE, name: str) -> None:
@@ -76,11 +76,11 @@ def encode_window(
     """
     frames, height, width = window.shape
     video = read_video(footage, window)[None].to(device)
-    return vae.encode(video, chunked=frames * height * width > WHOLE_PIXELS)[0].cpu()
+    return vae.encode(video, chunked=frames * height * width > MAX_UNCHUNKED_PIXELS)[0].cpu()
 
 
 class TextStore:
-    """Embeddings of prompts, without their zero rows. `encode` makes those that are missing.
+    """Embeddings of prompts without their zero rows, on disk; `encode` adds those that are missing.
 
     Args:
         folder: `DATASET/text`.
@@ -138,7 +138,7 @@ class TensorCache:
 
 
 def vae_hash(vae: WanVAE) -> str:
-    """Twelve hex digits over sizes, statistics and weights, wherever they were loaded from."""
+    """12 hex digits of a hash over sizes, statistics and weights, whatever file they come from."""
     total = hashlib.sha256(repr(vae.shape).encode())
     for name, tensor in sorted(vae.state_dict().items()):
         total.update(name.encode())

@@ -1,4 +1,4 @@
-"""What the loop trains: the one interface between the loop and the two commands."""
+"""The interface between the training loop and what it trains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class Losses:
-    """What one micro-batch came to.
+    """Losses of one micro-batch.
 
     Attributes:
         per_sample: (B,) fp32, with gradient; the loop takes the mean.
@@ -27,19 +27,16 @@ class Losses:
 
 
 class Objective(Protocol, Generic[BatchT]):
-    """A model, where its batches come from and what is minimised.
-
-    The loop never learns whether it trains a VAE or a transformer.
-    """
+    """A model, the source of its batches and the loss; the loop knows nothing else of the model."""
 
     @property
     def name(self) -> str:
-        """The command, e.g. `train-vae`; opens every line that is printed."""
+        """The command, e.g. `train-vae`; starts every line that is logged."""
         ...
 
     @property
     def module(self) -> nn.Module:
-        """What is trained; `loss` reaches it through its `forward` only (DDP hooks sit there)."""
+        """The trained module; `loss` calls only its `forward`, because DDP hooks into that."""
         ...
 
     @property
@@ -49,7 +46,7 @@ class Objective(Protocol, Generic[BatchT]):
 
     @property
     def eval_split(self) -> str:
-        """What `evaluate` measures on: `held-out`, or `training` where nothing is held out."""
+        """Clips that `evaluate` uses: `held-out`, or `training` where none are held out."""
         ...
 
     def batch(self, microbatch: MicrobatchIndex) -> BatchT:
@@ -67,7 +64,7 @@ class Objective(Protocol, Generic[BatchT]):
         ...
 
     def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Write pictures of what the model does now; the averaged weights are in `module`."""
+        """Write previews of the model; the averaged weights are in `module`."""
         ...
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:

@@ -1,13 +1,13 @@
 """`train-dit`: learn the velocity from video to noise (flow matching).
 
-    x = (1 - sigma) * x0 + sigma * noise;  target = noise - x0;  the model is told 1000 * sigma
+    x = (1 - sigma) * x0 + sigma * noise;  target = noise - x0;  timestep = 1000 * sigma
 
-Latents and text embeddings come ready-made (encode.py): neither the VAE's encoder nor the text
-encoder runs while training.
+Latents and text embeddings are computed before (inputs/encode.py): neither the VAE's encoder nor
+the text encoder runs while training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_dit
+from wanctl.device import to_device
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
 from wanctl.diffusion.generate import generate
@@ -35,7 +36,7 @@ EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
 
 @dataclass(frozen=True)
 class NoiseLaw:
-    """How noise levels are drawn; the fields are those of `train_dit.timesteps`."""
+    """Distribution of noise levels; the fields are those of `train_dit.timesteps`."""
 
     law: str
     mean: float
@@ -45,17 +46,17 @@ class NoiseLaw:
 
 @dataclass(frozen=True)
 class PreviewOptions:
-    """What is sampled while training.
+    """Settings of the videos that are sampled while training.
 
     Attributes:
-        prompts: what to sample, one video each.
-        negative_prompt: what guidance leads away from.
+        prompts: one video each.
+        negative_prompt: of classifier-free guidance.
         latent_shape: (C, T, Y, X) of one preview.
         steps: solver steps.
         shift: of the sampling schedule.
-        guide_scale: classifier-free guidance.
+        guide_scale: of classifier-free guidance.
         solver: a row of SOLVERS.
-        fps: of the mp4 files.
+        fps: frame rate of the mp4 files.
     """
 
     prompts: tuple[str, ...]
@@ -70,13 +71,13 @@ class PreviewOptions:
 
 @dataclass(frozen=True)
 class DiTOptions:
-    """How the transformer is trained.
+    """Settings of the objective.
 
     Attributes:
-        noise: law of the noise levels.
+        noise: distribution of noise levels.
         text_dropout: share of captions that is replaced by the empty prompt.
-        preview: what is sampled while training.
-        seed: of evaluation noise and previews.
+        preview: videos that are sampled while training.
+        seed: of the noise in evaluations and previews.
     """
 
     noise: NoiseLaw
@@ -87,12 +88,12 @@ class DiTOptions:
 
 @dataclass(frozen=True)
 class EncodedData:
-    """Looks up what was encoded before training.
+    """Access to latents, embeddings and captions that were computed before training.
 
     Attributes:
         latents: normalised latents (C, T, Y, X) fp32 of a window.
         texts: embedding (tokens, E) fp32 of a caption.
-        captions: clip id -> its captions; one of them is drawn each time.
+        captions: clip id -> its captions; one of them is sampled each time.
     """
 
     latents: Callable[[ClipWindow], Tensor]
@@ -102,7 +103,7 @@ class EncodedData:
 
 @dataclass(frozen=True)
 class DiTBatch:
-    """Clean latents (B, C, T, Y, X) fp32 and what the model is told; on the CPU."""
+    """Clean latents (B, C, T, Y, X) fp32 and the conditions of the model; on the CPU."""
 
     latents: Tensor
     conditions: Conditions
@@ -114,10 +115,10 @@ class DiTObjective:
     Args:
         model: trained in place.
         vae: decodes previews.
-        footage: where windows come from.
+        footage: source of windows.
         encoded: their latents and embeddings.
-        task: builds what the model is told.
-        options: noise law, text dropout, previews, seed.
+        task: builds the model's conditions.
+        options: noise levels, text dropout, previews, seed.
         metadata: strings saved in the header of the weights.
     """
 
@@ -145,7 +146,7 @@ class DiTObjective:
         self.eval_split = "held-out" if footage.held_out else "training"
 
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
-        """Windows, and for each one of its captions or the empty prompt."""
+        """Latents of windows, each with one of its captions or the empty prompt."""
         windows = self.footage.sample_windows(microbatch)
         generator = keyed_generator(microbatch.seed, "captions", microbatch.step, microbatch.micro)
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
@@ -198,19 +199,19 @@ class DiTObjective:
         """Sample every preview prompt from its own fixed noise."""
         options = self.options.preview
         schedule = make_schedule(options.solver, options.steps, options.shift)
-        nothing = self._conditions([self.encoded.texts(options.negative_prompt)])
-        negative = nothing.context.to(device)
+        negative = self._conditions([self.encoded.texts(options.negative_prompt)])
+        negative_context = negative.context.to(device)
         vae = self.vae.to(device)
         videos = []
         for index, prompt in enumerate(options.prompts):
-            # Keyed by the prompt's place alone: every preview of a run starts from equal noise.
+            # Keyed by the prompt's index alone: all previews of a run start from the same noise.
             generator = keyed_generator(self.options.seed, "preview", index)
             noise = torch.randn((1, *options.latent_shape), generator=generator)
             latents = generate(
                 self.module,
                 noise=noise.to(device),
                 conditions=self._conditions([self.encoded.texts(prompt)]).to(device),
-                negative_context=negative,
+                negative_context=negative_context,
                 guide_scale=options.guide_scale,
                 schedule=schedule,
                 solver=options.solver,
@@ -222,7 +223,7 @@ class DiTObjective:
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
         """Write the transformer."""
-        (folder / "config.json").unlink(missing_ok=True)  # whole again only when all is written
+        (folder / "config.json").unlink(missing_ok=True)  # written last: marks a complete folder
         save_dit(self.module, folder, metadata={**self.metadata, "step": str(step)})
 
     def saved_step(self, folder: Path) -> int | None:
@@ -242,7 +243,15 @@ class DiTObjective:
         device: torch.device,
     ) -> Tensor:
         """(B,) squared error of the model's velocity on the path from `x0` to `noise`."""
-        x0, noise, sigma = x0.to(device), noise.to(device), sigma.to(device)
+        x0, noise, sigma = (to_device(tensor, device) for tensor in (x0, noise, sigma))
         noisy = add_noise(x0, noise, sigma)
-        predicted = predict(model, noisy, timesteps(sigma), conditions.to(device))
+        conditions = _conditions_to_device(conditions, device)
+        predicted = predict(model, noisy, timesteps(sigma), conditions)
         return velocity_error(predicted, velocity(x0, noise))
+
+
+def _conditions_to_device(conditions: Conditions, device: torch.device) -> Conditions:
+    """Copy the conditions without waiting for what the device still computes."""
+    values = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})

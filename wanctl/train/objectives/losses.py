@@ -1,4 +1,4 @@
-"""Loss terms, each per sample: (B,) fp32, so that the loop can average and bins can be told apart.
+"""Loss terms, each per sample: (B,) fp32, so that the loop can average them in any grouping.
 
 Videos are (B, 3, T, H, W) in [-1, 1].
 """
@@ -6,6 +6,7 @@ Videos are (B, 3, T, H, W) in [-1, 1].
 import torch
 from torch import Tensor
 
+from wanctl.device import to_device
 from wanctl.train.objectives.perceptual import PerceptualDistance
 
 # Peak-to-peak range of a video in [-1, 1].
@@ -35,7 +36,7 @@ def kl(mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, of pictures that are clamped as they would be shown."""
+    """Peak signal-to-noise ratio in dB, of frames clamped to [-1, 1]."""
     error = per_sample_mean((reconstruction.clamp(-1, 1) - video).square())
     return 10 * torch.log10(PEAK**2 / error.clamp(min=1e-10))
 
@@ -49,14 +50,14 @@ def perceptual(
         distance: the frozen network.
         reconstruction: (B, 3, T, H, W); gradients flow here.
         video: the same shape.
-        frames: indices of the frames that are looked at; None takes all.
+        frames: indices of the frames that are compared; None: all.
     """
     if frames is not None:
-        frames = frames.to(video.device)
+        frames = to_device(frames, video.device)
         reconstruction, video = reconstruction[:, :, frames], video[:, :, frames]
     batch = video.shape[0]
-    pictures = [x.transpose(1, 2).flatten(0, 1) for x in (reconstruction, video)]
-    chunks = zip(*(x.split(FRAMES_AT_ONCE) for x in pictures), strict=True)
+    images = [x.transpose(1, 2).flatten(0, 1) for x in (reconstruction, video)]
+    chunks = zip(*(x.split(FRAMES_AT_ONCE) for x in images), strict=True)
     return torch.cat([distance(x, y) for x, y in chunks]).view(batch, -1).mean(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""ST-LPIPS: how different two pictures look, from AlexNet features made tolerant to small shifts.
+"""ST-LPIPS: perceptual distance of images, from AlexNet features that tolerate small shifts.
 
 Ghildyal and Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022. The weights are those
 of the `stlpips-pytorch` package. The network is written out here because that package imports
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from wanctl.errors import UserError
 
 WEIGHTS = Path("weights", "vST0.0", "alex_shift_tolerant.pth")
-# Below this the third blur has nothing left to reflect.
+# Below this the third blur has fewer pixels than its reflection padding.
 MIN_SIDE_PX = 32
-# Keeps the gradient of a norm finite where all features of a place are zero.
+# Keeps the gradient of a norm finite where all features of a position are zero.
 NORM_EPS = 1e-20
 
 
 class PerceptualWeightsError(UserError):
-    """The package that carries the weights is not installed."""
+    """The package with the weights is not installed."""
 
 
 class PerceptualDistance(nn.Module):
-    """Distance of two pictures; 0 for equal ones, larger for less alike. Frozen.
+    """Distance of two images: 0 for equal ones, larger for less similar ones. Frozen.
 
     Raises:
         PerceptualWeightsError: `stlpips-pytorch` is not installed.
@@ -50,9 +50,9 @@ class PerceptualDistance(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distances (N,) of pictures x and y, (N, 3, H, W) in [-1, 1].
+        """Distances (N,) fp32 of images x and y, (N, 3, H, W) in [-1, 1].
 
-        Gradients flow to `x` only. Sides under 32 px are enlarged to 32.
+        Gradients flow to `x` only. Sides under 32 px are enlarged to 32 px.
         """
         with torch.no_grad():
             features_y = self._features(y.float())
@@ -62,7 +62,7 @@ class PerceptualDistance(nn.Module):
         return total
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        """Activations after each of the five convolutions, each place scaled to unit length."""
+        """Activations after each of the five convolutions, each position scaled to unit length."""
         height, width = x.shape[-2:]
         if min(height, width) < MIN_SIDE_PX:
             size = (max(height, MIN_SIDE_PX), max(width, MIN_SIDE_PX))
@@ -74,7 +74,7 @@ class PerceptualDistance(nn.Module):
                 x = self._halve(F.max_pool2d(x, 3, stride=1))
             x = F.conv2d(x, self.convs[index], self.biases[index], padding=padding)
             if index == 0:
-                # On CPU pooling is ten times as fast in this layout, the whole distance a tenth.
+                # On CPU pooling is ten times as fast in this layout, the complete distance 10 %.
                 x = self._halve(x.contiguous(memory_format=torch.channels_last))
             x = F.relu(x)
             features.append(x * torch.rsqrt(x.square().sum(dim=1, keepdim=True) + NORM_EPS))

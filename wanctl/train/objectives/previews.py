@@ -1,4 +1,4 @@
-"""Pictures of a run: what the model makes of fixed inputs, named by step."""
+"""Preview files of a run: the model's output for fixed inputs, named by step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def to_uint8_frames(video: Tensor) -> np.ndarray:
 
 
 def contact_sheet(rows: Sequence[np.ndarray], shown: int = SHOWN_FRAMES) -> np.ndarray:
-    """A picture with one video per row and `shown` evenly spaced frames of it side by side.
+    """An image with one video per row and `shown` evenly spaced frames of it side by side.
 
     Args:
         rows: videos (T, H, W, 3) uint8, all of one frame size.
@@ -47,16 +47,16 @@ def write_preview(
     """Write a contact sheet of all videos, and each one as mp4 (a single frame only as PNG).
 
     Args:
-        folder: where to.
+        folder: receives the files.
         step: names the files, `step-000500.png`, `step-000500-1.mp4`.
         videos: (T, H, W, 3) uint8, one frame size.
-        fps: of the mp4 files.
+        fps: frame rate of the mp4 files.
         captions: one per video; kept in the files' metadata.
     """
     stem = f"step-{step:06d}"
-    story = {"step": str(step), "captions": "\n".join(captions)}
+    metadata = {"step": str(step), "captions": "\n".join(captions)}
     paths = [folder / f"{stem}.png"]
-    write_png(paths[0], contact_sheet(videos), story)
+    write_png(paths[0], contact_sheet(videos), metadata)
     for index, (video, caption) in enumerate(zip(videos, captions, strict=True), start=1):
         if len(video) > 1:
             paths.append(folder / f"{stem}-{index}.mp4")

@@ -1,4 +1,4 @@
-"""`train-vae`: reconstruct clips through a narrow latent.
+"""`train-vae`: reconstruct clips from their latents.
 
 Loss: l1 * L1 + kl * KL + perceptual * ST-LPIPS (Wan report, arXiv 2503.20314, section 4.1.2,
 with weights 3, 3e-6 and 3).
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
+from wanctl.device import to_device
 from wanctl.log import progress
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
@@ -24,12 +25,12 @@ from wanctl.train.objectives.perceptual import PerceptualDistance
 from wanctl.train.objectives.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
-# As the published code clamps it; keeps exp() finite early on.
+# The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
-# A channel that never varies must not be blown up into noise by dividing by its deviation.
+# Lower bound of a channel's deviation: dividing by less would amplify a constant channel to noise.
 MIN_LATENT_STD = 1e-3
-PREVIEWED = 4
-# Enough for three digits of a mean; a large set need not be encoded whole.
+NUM_PREVIEWS = 4
+# Enough for three digits of a mean; a large set need not be encoded completely.
 MEASURED_WINDOWS = 256
 
 
@@ -63,16 +64,16 @@ class VAEObjective:
 
     Args:
         vae: trained in place.
-        footage: where windows come from.
+        footage: source of windows.
         weights: of the loss terms.
-        fps: of the preview videos.
+        fps: frame rate of the preview videos.
         metadata: strings saved in the header of the weights.
-        keep_statistics: leave the latents' mean and deviation as they are (published weights);
-            otherwise they are measured when training ends.
+        keep_statistics: keep the latents' mean and deviation (published weights); otherwise they
+            are measured when training ends.
     """
 
     name = "train-vae"
-    skips_parameters = True  # single images pass by the layers that work over time
+    skips_parameters = True  # single images skip the layers over time
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class VAEObjective:
         return self.module.vae
 
     def batch(self, microbatch: MicrobatchIndex) -> Tensor:
-        """(B, T, H, W, 3) uint8; a quarter of the memory that floats would wait in."""
+        """(B, T, H, W, 3) uint8, a quarter of the memory of floats while batches are queued."""
         windows = self.footage.sample_windows(microbatch)
         return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
 
@@ -107,9 +108,10 @@ class VAEObjective:
         self, model: nn.Module, batch: Tensor, microbatch: MicrobatchIndex, device: torch.device
     ) -> Losses:
         """Weighted sum of the terms, and each of them."""
-        video = to_video(batch.to(device))
+        video = to_video(to_device(batch, device))
         generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
-        noise = torch.randn(self._latent_shape(video), generator=generator).to(device)
+        noise = torch.randn(self._latent_shape(video), generator=generator)
+        noise = to_device(noise, device)
         reconstruction, mean, logvar = model(video, noise)
         parts = {
             "l1": losses.l1(reconstruction, video),
@@ -146,16 +148,16 @@ class VAEObjective:
         windows = self.footage.eval_windows()
         shape = max(window.shape for window in windows)
         videos = []
-        for window in [w for w in windows if w.shape == shape][:PREVIEWED]:
+        for window in [w for w in windows if w.shape == shape][:NUM_PREVIEWS]:
             video = read_video(self.footage, window)[None].to(device)
             both = torch.cat((video[0], self._reconstruct(video)[0]), dim=2)
             videos.append((to_uint8_frames(both), window.clip))
-        pictures, clips = zip(*videos, strict=True)
-        return write_preview(folder, step, pictures, self.fps, clips)
+        frames, clips = zip(*videos, strict=True)
+        return write_preview(folder, step, frames, self.fps, clips)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:
         """Measure the latents' statistics, then write the VAE."""
-        (folder / "config.json").unlink(missing_ok=True)  # whole again only when all is written
+        (folder / "config.json").unlink(missing_ok=True)  # written last: marks a complete folder
         if not self.keep_statistics:
             mean, std = self._measure(self.footage.training_windows(), device)
             self.vae.shape = replace(self.vae.shape, latent_mean=mean, latent_std=std)
@@ -175,14 +177,14 @@ class VAEObjective:
         return (batch, z_dim, latent_frames(frames, time), height // space, width // space)
 
     def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
-        """Indices of the frames that ST-LPIPS sees in this step."""
-        wanted = self.weights.perceptual_frames
-        if wanted is None or wanted >= frames:
+        """Indices of the frames whose ST-LPIPS is computed in this step; None: all."""
+        count = self.weights.perceptual_frames
+        if count is None or count >= frames:
             return None
         generator = keyed_generator(
             microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
         )
-        return torch.randperm(frames, generator=generator)[:wanted]
+        return torch.randperm(frames, generator=generator)[:count]
 
     def _measure(
         self, windows: list[ClipWindow], device: torch.device

@@ -41,10 +41,10 @@ class LetterEncoder:
     dim = 6
 
     def __init__(self):
-        self.asked = []
+        self.prompts = []
 
     def encode(self, prompts):
-        self.asked += prompts
+        self.prompts += prompts
         rows = torch.zeros(len(prompts), 5, 6)
         for row, prompt in zip(rows, prompts, strict=True):
             row[:3] = torch.tensor([len(prompt), *map(ord, (prompt + "     ")[:5])]) / 100
@@ -88,20 +88,20 @@ def test_held_out_loss_falls_and_the_average_is_saved(
     options = loop_options(
         steps=60, optimizer=optimizer_options(lr=3e-3), ema_decay=0.9, eval_every=30
     )
-    outcome = train(objective, tmp_path / "dit", options, device=CPU)
-    assert outcome.figures["loss"] < 0.8 * before["loss"]
+    result = train(objective, tmp_path / "dit", options, device=CPU)
+    assert result.figures["loss"] < 0.8 * before["loss"]
     levels = {f"loss_sigma_{sigma}" for sigma in (0.125, 0.375, 0.625, 0.875)}
-    assert outcome.figures.keys() == {"loss", *levels}
+    assert result.figures.keys() == {"loss", *levels}
     assert objective.saved_step(tmp_path / "dit") == 60
     objective.module = load_dit(tmp_path / "dit")
     # measured 1e-7: weights in a mapped file lie at other addresses
-    assert objective.evaluate(CPU) == pytest.approx(outcome.figures, rel=1e-5)
+    assert objective.evaluate(CPU) == pytest.approx(result.figures, rel=1e-5)
     names = {path.name for path in (tmp_path / "dit/previews").iterdir()}
     assert names == {"step-000060.png", "step-000060-1.mp4"}
 
 
-class Knows(nn.Module):
-    """Answers with the true velocity of a constant video at any noise level."""
+class TrueVelocity(nn.Module):
+    """Returns the true velocity of a constant video at any noise level."""
 
     def forward(self, x, times, context):
         assert times.dtype == torch.float32
@@ -115,7 +115,7 @@ def test_the_target_points_from_video_to_noise(make):
     microbatch = MicrobatchIndex(0, 0, 0)
     batch = objective.batch(microbatch)
     batch.latents.fill_(0.5)
-    losses = objective.loss(Knows(), batch, microbatch, CPU)
+    losses = objective.loss(TrueVelocity(), batch, microbatch, CPU)
     assert losses.per_sample.max() < 1e-6
     assert 0 < losses.parts["sigma"].min() < losses.parts["sigma"].max() < 1
 
@@ -139,14 +139,14 @@ def test_what_is_encoded_is_never_encoded_again(memory_footage, tmp_path):
         texts = TextStore(tmp_path / "text", encoder)
         texts.encode(["a  prompt", "a prompt", ""], PROCESSES)
     assert clips.reads == len(clips.training_windows())
-    assert encoder.asked == ["a prompt", ""]
+    assert encoder.prompts == ["a prompt", ""]
     assert texts.get("a prompt ").shape == (3, 6)
     with torch.no_grad():
         vae.conv1.bias[0] += 1
     assert LatentStore(tmp_path / "latents", vae, "toy").key != store.key
 
 
-def test_captions_are_drawn_and_dropped_at_their_share(make):
+def test_captions_are_sampled_and_dropped_at_their_share(make):
     captions = {str(clip): ["first", "second"] for clip in range(3)}
     objective = make(text_dropout=0.3, captions=captions, batch_size=1)
     counts = dict.fromkeys(("first", "second", ""), 0)

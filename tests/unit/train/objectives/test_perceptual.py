@@ -38,7 +38,7 @@ def test_agrees_with_the_package_it_takes_its_weights_from(distance, monkeypatch
         torch.testing.assert_close(own, gradient, rtol=0, atol=1e-5 * gradient.abs().max().item())
 
 
-def test_equal_pictures_are_at_distance_zero_and_blur_is_further_than_a_shift(distance):
+def test_equal_images_are_at_distance_zero_and_blur_is_further_than_a_shift(distance):
     x = pictures(2, 1, 3, 64, 64)
     smooth = torch.nn.functional.avg_pool2d(x, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     blurred = torch.nn.functional.avg_pool2d(smooth, 9, 1, 4)
@@ -46,7 +46,7 @@ def test_equal_pictures_are_at_distance_zero_and_blur_is_further_than_a_shift(di
     assert 0 < distance(smooth.roll(1, 3), smooth) < distance(blurred, smooth)
 
 
-def test_flat_and_small_pictures_give_finite_gradients(distance):
+def test_flat_and_small_images_give_finite_gradients(distance):
     x = torch.zeros(1, 3, 16, 16, requires_grad=True)
     distance(x, pictures(3, 1, 3, 16, 16)).sum().backward()
     assert x.grad is not None

@@ -48,9 +48,9 @@ def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(
     footage = memory_footage()
     trained = objective(footage)
     before = trained.evaluate(CPU)
-    outcome = train(trained, tmp_path, options(25), device=CPU)
-    assert outcome.figures["l1"] < 0.7 * before["l1"]
-    assert outcome.figures["psnr"] > before["psnr"] + 2
+    result = train(trained, tmp_path, options(25), device=CPU)
+    assert result.figures["l1"] < 0.7 * before["l1"]
+    assert result.figures["psnr"] > before["psnr"] + 2
     vae = load_vae(tmp_path)
     with torch.no_grad():
         windows = [read_video(footage, w)[None] for w in footage.training_windows()]
@@ -67,15 +67,15 @@ def test_given_weights_keep_their_statistics(memory_footage, tmp_path, options, 
     mean, std = (0.5, -0.25, 0.0, 1.0), (2.0, 1.0, 0.5, 4.0)
     published = WanVAE(replace(SHAPE, latent_mean=mean, latent_std=std))
     save_vae(published, tmp_path / "published")
-    vae, given = start_vae(None, str(tmp_path / "published"), 0)
-    assert given
+    vae, has_statistics = start_vae(None, str(tmp_path / "published"), 0)
+    assert has_statistics
     trained = VAEObjective(
         vae,
         memory_footage(),
         loss_weights(perceptual=0),
         fps=8,
         metadata={},
-        keep_statistics=given,
+        keep_statistics=has_statistics,
     )
     train(trained, tmp_path / "out", options(1), device=CPU)
     saved = load_vae(tmp_path / "out").shape
@@ -95,11 +95,11 @@ def test_training_does_not_depend_on_the_statistics_in_use(memory_footage, objec
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)
 
 
-def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_the_draw(
+def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_its_index(
     memory_footage, objective
 ):
-    given = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
-    trained = objective(memory_footage(), **given)
+    weights = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
+    trained = objective(memory_footage(), **weights)
     microbatch = MicrobatchIndex(0, 4, 1)
     torch.manual_seed(1)
     first = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
@@ -123,6 +123,6 @@ def test_held_out_figures_are_the_same_every_time(memory_footage, objective):
 @pytest.mark.parametrize("frames", [1, 5])
 def test_bf16_trains_images_and_videos_on_cpu(memory_footage, tmp_path, frames, objective, options):
     trained = objective(memory_footage(Shape(frames, 32, 32)))
-    outcome = train(trained, tmp_path, options(2, mixed_precision="bf16"), device=CPU)
-    assert outcome.trained == 2
+    result = train(trained, tmp_path, options(2, mixed_precision="bf16"), device=CPU)
+    assert result.trained == 2
     assert {p.dtype for p in trained.module.parameters()} == {torch.float32}
