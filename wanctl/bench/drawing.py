@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """One line of words as pixels.
 
     Attributes:
@@ -20,15 +20,15 @@ class Line(NamedTuple):
     words: str
 
 
-FACES = ("plain", "sans", "bold", "italic", "chinese")
+TYPEFACES = ("plain", "sans", "bold", "italic", "chinese")
 
 
-def faces() -> tuple[str, ...]:
+def typefaces() -> tuple[str, ...]:
     """The type faces to be had here: one comes with Pillow, four with OpenCV 5."""
-    return FACES if hasattr(cv2, "FontFace") else FACES[:1]
+    return TYPEFACES if hasattr(cv2, "FontFace") else TYPEFACES[:1]
 
 
-def line_of(words: str, height: int, face: str = "plain") -> Line:
+def text_line(words: str, height: int, face: str = "plain") -> TextLine:
     """A line of words whose ink is about `height` pixels high."""
     # drawn four times as large and shrunk, so that both libraries give soft edges
     size = 4 * height
@@ -38,7 +38,7 @@ def line_of(words: str, height: int, face: str = "plain") -> Line:
     scale = height / mask.shape[0]
     small = (max(1, round(mask.shape[1] * scale)), height)
     shrunk = cv2.resize(mask, small, interpolation=cv2.INTER_AREA)
-    return Line(shrunk.astype(np.float32) / 255, words)
+    return TextLine(shrunk.astype(np.float32) / 255, words)
 
 
 def _pillow_mask(words: str, size: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def _opencv_mask(words: str, size: int, face: str) -> np.ndarray:
     return canvas[..., 0]
 
 
-def stamp(
+def blend_mask(
     frames: np.ndarray, mask: np.ndarray, at: tuple[int, int], colour: Sequence[int], alpha: float
 ) -> None:
     """Blend a mask in one colour into all frames, in place; `at` is x, y of its corner."""
@@ -74,10 +74,12 @@ def stamp(
     part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
-def badge(size: int, kind: int) -> np.ndarray:
+def station_logo(size: int, kind: int) -> np.ndarray:
     """(size, wider) mask of a station's mark: ring with letters, box with letters, or letters."""
     words = ("WN", "TV7", "LIVE")[kind % 3]
-    letters = line_of(words, round(size * (0.42, 0.5, 1.0)[kind % 3]), faces()[-3 % len(faces())])
+    letters = text_line(
+        words, round(size * (0.42, 0.5, 1.0)[kind % 3]), typefaces()[-3 % len(typefaces())]
+    )
     if kind % 3 == 2:
         return letters.mask
     width = max(size, letters.mask.shape[1] + size // 3)
@@ -94,10 +96,10 @@ def badge(size: int, kind: int) -> np.ndarray:
     return mask
 
 
-LOOKALIKES = ("bricks", "keyboard", "foliage", "fence", "windows")
+TEXT_LOOKALIKES = ("bricks", "keyboard", "foliage", "fence", "windows")
 
 
-def lookalike(kind: str, height: int, width: int, seed: int = 0) -> np.ndarray:
+def text_lookalike(kind: str, height: int, width: int, seed: int = 0) -> np.ndarray:
     """A still (height, width, 3) that text detectors stumble over."""
     rng = np.random.default_rng(seed)
     base = rng.normal(0, 1, (height // 8 + 1, width // 8 + 1)).astype(np.float32)
@@ -166,11 +168,11 @@ def _windows(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 _TEXTURES: dict[str, Callable[..., np.ndarray]] = dict(
-    zip(LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True)
+    zip(TEXT_LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True)
 )
 
 
-def camera(
+def film_still(
     still: np.ndarray, path: np.ndarray, size: tuple[int, int], blur: bool = False
 ) -> np.ndarray:
     """Film a still with a moving camera.
@@ -203,10 +205,10 @@ def _view(still: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndar
     return cv2.warpAffine(still, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def pan(still: np.ndarray, size: tuple[int, int], frames: int, step_px: float) -> np.ndarray:
+def pan_still(still: np.ndarray, size: tuple[int, int], frames: int, step_px: float) -> np.ndarray:
     """A straight pan to the right over a still that is wide enough."""
     path = np.zeros((frames, 4))
     path[:, 0] = size[0] / 2 + step_px * np.arange(frames)
     path[:, 1] = still.shape[0] / 2
     path[:, 2] = 1.0
-    return camera(still, path, size)
+    return film_still(still, path, size)

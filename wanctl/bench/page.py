@@ -40,12 +40,12 @@ def table(results: Sequence[Result]) -> str:
     """The same as a table for a README."""
     lines = ["| | cases | precision | recall | AP | figures |", "|---|---|---|---|---|---|"]
     for result in results:
-        figures = "; ".join(f"{f['what']} {f['value']:.3f}{_bar(f)}" for f in result["figures"])
+        metrics = "; ".join(f"{f['what']} {f['value']:.3f}{_bar(f)}" for f in result["figures"])
         ap = "" if result["ap"] is None else f"{result['ap']:.3f}"
         shares = ("", "")
         if result["counts"]["of"]:
             shares = (f"{result['precision']:.3f}", f"{result['recall']:.3f}")
-        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, figures)
+        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, metrics)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -111,9 +111,9 @@ def _section(result: Result, plots: dict[str, str]) -> str:
     return "".join(parts)
 
 
-def _figures(figures: Sequence[dict[str, Any]]) -> str:
+def _figures(metrics: Sequence[dict[str, Any]]) -> str:
     lines = "".join(
-        f'<tr><td>{escape(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in figures
+        f'<tr><td>{escape(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in metrics
     )
     return f"<table>{lines}</table>" if lines else ""
 

@@ -8,16 +8,16 @@ import numpy as np
 
 from wanctl.bench.cases import (
     Case,
+    CaseResult,
+    Decision,
+    Evaluation,
     Family,
-    Figure,
-    Graded,
-    Outcome,
-    Point,
+    Metric,
+    clip_decision,
     first_clips,
-    judged,
 )
-from wanctl.bench.material import Material, Shot
-from wanctl.bench.scores import box_iou
+from wanctl.bench.footage import CleanFootage, Shot
+from wanctl.bench.metrics import box_iou
 
 SHADES = {"black": 0, "grey": 110, "white": 235}
 SHARES = (0.02, 0.04, 0.08, 0.12, 0.18, 0.25)  # of the side, each bar
@@ -26,7 +26,7 @@ CRFS = (18, 23, 28, 35)
 FRAMES = 48
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """Bars of every shade, width and layout after several compressions; and none at all."""
     shades = [*SHADES, "blurred mirror"]
     shares = SHARES[1::2] if quick else SHARES
@@ -34,7 +34,7 @@ def make(material: Material, quick: bool) -> list[Case]:
     for index, (shade, share) in enumerate((shade, share) for shade in shades for share in shares):
         for layout in LAYOUTS[index % 3 : index % 3 + 1] if quick else LAYOUTS:
             number = len(cases)
-            (shot,) = material.large(number + 1)[-1:]
+            (shot,) = footage.largest(number + 1)[-1:]
             sides = _sides(layout, share, shot)
             name = f"{shade.replace(' ', '-')}_{layout.replace(' ', '-')}_{100 * share:02.0f}"
             cases.append(
@@ -48,11 +48,11 @@ def make(material: Material, quick: bool) -> list[Case]:
                     crf=CRFS[number % len(CRFS)],
                 )
             )
-    return cases + _without(material, quick)
+    return cases + _negatives(footage, quick)
 
 
-def _without(material: Material, quick: bool) -> list[Case]:
-    shots = material.large(2 if quick else 5)
+def _negatives(footage: CleanFootage, quick: bool) -> list[Case]:
+    shots = footage.largest(2 if quick else 5)
     cases = [
         Case(f"clean_{i}", "clean", None, False, partial(_clean, shot))
         for i, shot in enumerate(shots)
@@ -64,24 +64,24 @@ def _without(material: Material, quick: bool) -> list[Case]:
     return cases
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     """The rectangle that is left against the one that the picture really has."""
-    points: list[Point] = []
+    decisions: list[Decision] = []
     overlaps: list[float] = []
-    for case, found in first_clips(outcomes):
+    for case, clip in first_clips(case_results):
         note = ""
         if case.positive:
-            overlap = box_iou(found.crop, case.truth["box"])
+            overlap = box_iou(clip.crop, case.truth["box"])
             overlaps.append(overlap)
-            note = f"IoU {overlap:.3f}: left {tuple(found.crop)}, is {tuple(case.truth['box'])}"
-        points.append(judged(case, found, note=note))
-    return Graded(
-        points,
+            note = f"IoU {overlap:.3f}: left {tuple(clip.crop)}, is {tuple(case.truth['box'])}"
+        decisions.append(clip_decision(case, clip, note=note))
+    return Evaluation(
+        decisions,
         [
-            Figure("crop IoU, mean", float(np.mean(overlaps)), 0.98),
-            Figure("crop IoU, median", float(np.median(overlaps))),
-            Figure("crop IoU, lowest", min(overlaps)),
-            Figure("share of crops with IoU >= 0.98", float(np.mean(np.array(overlaps) >= 0.98))),
+            Metric("crop IoU, mean", float(np.mean(overlaps)), 0.98),
+            Metric("crop IoU, median", float(np.median(overlaps))),
+            Metric("crop IoU, lowest", min(overlaps)),
+            Metric("share of crops with IoU >= 0.98", float(np.mean(np.array(overlaps) >= 0.98))),
         ],
     )
 
@@ -181,6 +181,6 @@ FAMILY = Family(
     filter="border",
     summary="bars of 2 to 25 % in black, grey, white and blurred mirror, after x264 crf 18 to 35",
     dose="width of each bar in % of the side",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
 )

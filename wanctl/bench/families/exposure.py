@@ -8,15 +8,15 @@ import numpy as np
 
 from wanctl.bench.cases import (
     Case,
+    CaseResult,
+    Evaluation,
     Family,
-    Figure,
-    Graded,
-    Outcome,
+    Metric,
+    clip_decision,
     first_clips,
-    judged,
 )
-from wanctl.bench.material import Material, Shot
-from wanctl.bench.scores import average_precision
+from wanctl.bench.footage import CleanFootage, Shot
+from wanctl.bench.metrics import average_precision
 
 CLIPPED = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # share of the picture driven into clipping
 BLOWN, FINE = 0.35, 0.1  # everybody sees it, nobody minds it
@@ -25,9 +25,9 @@ DARK, DIM = -6.0, -2.0
 FRAMES = 36
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """Gains that clip a known share of the picture; stops taken away; honest light."""
-    shots = material.large(2 if quick else 5)
+    shots = footage.largest(2 if quick else 5)
     cases = []
     for i, shot in enumerate(shots):
         for share in CLIPPED[::2] if quick else CLIPPED:
@@ -55,23 +55,23 @@ def make(material: Material, quick: bool) -> list[Case]:
     ]
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     """Both directions apart, as each has a number of its own."""
-    pairs = first_clips(outcomes)
-    figures = []
+    pairs = first_clips(case_results)
+    metrics = []
     # the score is above nought where too much is blown, below it where too little is lit
     for side, sign in (("over", 1), ("under", -1)):
         own = [
-            (case, found)
-            for case, found in pairs
+            (case, clip)
+            for case, clip in pairs
             if case.positive is not None and (case.dose is None or case.name.startswith(side))
         ]
         truth = [bool(case.positive) for case, _ in own]
-        ap = average_precision(truth, [sign * (found.score or 0.0) for _, found in own])
-        figures.append(Figure(f"{side}-exposure, average precision", ap, 0.95))
+        ap = average_precision(truth, [sign * (clip.score or 0.0) for _, clip in own])
+        metrics.append(Metric(f"{side}-exposure, average precision", ap, 0.95))
     # one curve for both: how far beyond its own bound the worse of the two numbers is
-    points = [judged(case, found, float(not found.kept)) for case, found in pairs]
-    return Graded(points, figures)
+    decisions = [clip_decision(case, clip, float(not clip.kept)) for case, clip in pairs]
+    return Evaluation(decisions, metrics)
 
 
 def _linear(frames: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ FAMILY = Family(
     filter="exposure",
     summary="gain in linear light until 5 to 70 % clips; 2 to 10 stops less; snow, studio, night",
     dose="% of the picture clipped, or 10 x stops too dark",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
     one_scale=False,
 )

@@ -1,4 +1,4 @@
-"""KoNViD-1k: what people thought of 1,200 videos, against the numbers of filters.
+"""KoNViD-1k: mean opinion scores of 1,200 videos, against the scores of filters.
 
 Layout, as published:
 
@@ -6,45 +6,45 @@ Layout, as published:
     KoNViD_1k_metadata/KoNViD_1k_attributes.csv    columns flickr_id, file_name, MOS, ...
     KoNViD_1k_metadata/KoNViD_1k_mos.csv           columns flickr_id, mos
 
-Either table does, beside the videos too; a video is named by `file_name` or by ID.mp4, and an
-older archive's `ID_original_...mp4` is found as well.
+Either table will do, also in the folder of the videos. A video is named by `file_name` or by
+ID.mp4; an older archive's `ID_original_...mp4` is read as well.
 """
 
 import csv
 from pathlib import Path
 
-from wanctl.bench.cases import Figure, Graded
-from wanctl.bench.judge import curated, scores_of
-from wanctl.bench.result import Result, summarise_points
-from wanctl.bench.scores import plcc, srcc
+from wanctl.bench.cases import Evaluation, Metric
+from wanctl.bench.curation import scores_by_stem
+from wanctl.bench.metrics import plcc, srcc
+from wanctl.bench.result import Result, summarise_labelled_set
+from wanctl.bench.settings import BenchSettings, FilterKeys
 from wanctl.curate.registry import filter_class, filter_names
 from wanctl.errors import UserError
-from wanctl.recipe.load import LoadedRecipe
 
 TABLES = ("KoNViD_1k_attributes.csv", "KoNViD_1k_mos.csv")
 FILTERS = ("quality", "blur", "aesthetic", "exposure", "container")
 
 
-def run(folder: Path, out: Path, recipe: LoadedRecipe | None) -> Result:
+def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
     """Rank and linear correlation of each filter's score with the mean opinion."""
     opinions = read(folder)
-    filters = _filters(recipe)
+    filters = _filters(settings.filters)
     section = {
         "split": {"detector": "none", "min_clip_s": 0, "trim_frames": 0},
         "filters": {name: {**keys, "optional": True} for name, keys in filters.items()},
     }
-    dataset, _ = curated(section, _videos(folder), out)
-    figures = []
+    dataset = settings.curate(section, _videos(folder), out).dataset
+    metrics = []
     for name in filters:
-        scores = scores_of(dataset, name)
+        scores = scores_by_stem(dataset, name)
         both = sorted(opinions.keys() & scores.keys())
         if len(both) < 3:
             continue
-        said, measured = [opinions[key] for key in both], [scores[key] for key in both]
-        figures.append(Figure(f"{name}, SRCC", srcc(said, measured)))
-        figures.append(Figure(f"{name}, PLCC", plcc(said, measured)))
+        people, measured = [opinions[key] for key in both], [scores[key] for key in both]
+        metrics.append(Metric(f"{name}, SRCC", srcc(people, measured)))
+        metrics.append(Metric(f"{name}, PLCC", plcc(people, measured)))
     summary = f"{len(opinions)} videos with mean opinions; a score that is better low is negative"
-    return summarise_points(folder.name, ", ".join(filters), summary, Graded([], figures))
+    return summarise_labelled_set(folder.name, ", ".join(filters), summary, Evaluation([], metrics))
 
 
 def read(folder: Path) -> dict[str, float]:
@@ -60,14 +60,14 @@ def read(folder: Path) -> dict[str, float]:
     opinions = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            low = {key.strip().lower(): value.strip() for key, value in row.items() if key}
-            if "mos" not in low or not {"flickr_id", "file_name"} & low.keys():
+            cells = {key.strip().lower(): value.strip() for key, value in row.items() if key}
+            if "mos" not in cells or not {"flickr_id", "file_name"} & cells.keys():
                 raise UserError(
                     f"{table}: columns are {', '.join(row)}; mos and flickr_id or file_name wanted"
                 )
-            stem = _stem(low, stems)
+            stem = _stem(cells, stems)
             if stem is not None:
-                opinions[stem] = float(low["mos"])
+                opinions[stem] = float(cells["mos"])
     if not opinions:
         raise UserError(f"{table}: names none of the {len(stems)} videos in {_videos(folder)}")
     return opinions
@@ -88,12 +88,13 @@ def _videos(folder: Path) -> Path:
     return inside if inside.is_dir() else folder
 
 
-def _filters(recipe: LoadedRecipe | None) -> dict[str, dict[str, object]]:
-    """Filters whose score says something of quality, with the recipe's keys; else the defaults."""
-    said = recipe.recipe.curate.filters if recipe else {}
+def _filters(recipe_filters: FilterKeys) -> dict[str, dict[str, object]]:
+    """Filters whose score measures quality -> the recipe's keys, or none for the defaults."""
     names = [name for name in FILTERS if name in filter_names()]
     return {
-        name: dict(said.get(name) or {}) for name in names if name in said or not _needs_keys(name)
+        name: dict(recipe_filters.get(name) or {})
+        for name in names
+        if name in recipe_filters or not _needs_keys(name)
     }
 
 

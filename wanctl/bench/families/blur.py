@@ -6,8 +6,8 @@ from functools import partial
 import cv2
 import numpy as np
 
-from wanctl.bench.cases import Case, Family, Graded, Outcome, first_clips, judged
-from wanctl.bench.material import Material, Shot
+from wanctl.bench.cases import Case, CaseResult, Evaluation, Family, clip_decision, first_clips
+from wanctl.bench.footage import CleanFootage, Shot
 
 # Standard deviation of the blur in pixels of a picture 854 wide, whatever its shape.
 SPREADS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
@@ -16,9 +16,9 @@ SHAPES = ("gaussian", "disk", "motion")
 FRAMES, WIDTH = 36, 854
 
 
-def make(material: Material, quick: bool) -> list[Case]:
-    """Every shape at every size; pictures that are soft on purpose."""
-    shots = material.large(2 if quick else 4)
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
+    """Every shape at every size; frames that are soft on purpose."""
+    shots = footage.largest(2 if quick else 4)
     cases = []
     for i, shot in enumerate(shots):
         for shape in SHAPES[:2] if quick else SHAPES:
@@ -41,9 +41,11 @@ def make(material: Material, quick: bool) -> list[Case]:
     ]
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     """Dropped or kept; the filter's own score orders the curve."""
-    return Graded([judged(case, found) for case, found in first_clips(outcomes)], ap_bar=0.95)
+    return Evaluation(
+        [clip_decision(case, clip) for case, clip in first_clips(case_results)], ap_target=0.95
+    )
 
 
 def kernel(shape: str, spread: float, angle: float = 25.0) -> np.ndarray:
@@ -120,6 +122,6 @@ FAMILY = Family(
     filter="blur",
     summary="Gaussian, lens and motion blur; bokeh, fog, animation, one jolt",
     dose="standard deviation of the blur in px at a width of 854",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
 )

@@ -8,25 +8,25 @@ import numpy as np
 
 from wanctl.bench.cases import (
     Case,
+    CaseResult,
+    Decision,
+    Evaluation,
     Family,
-    Figure,
-    Graded,
-    Outcome,
-    Point,
+    Metric,
     first_clips,
 )
-from wanctl.bench.drawing import camera, lookalike
-from wanctl.bench.material import Material, Shot
-from wanctl.bench.scores import macro_f1
+from wanctl.bench.drawing import film_still, text_lookalike
+from wanctl.bench.footage import CleanFootage, Shot
+from wanctl.bench.metrics import macro_f1
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 SIZE, FRAMES, FPS = (640, 360), 60, 24.0
 SCENE = (1280, 720)
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """Every tier over several places and strengths."""
-    stills = [partial(_place, material, index) for index in range(2 if quick else 8)]
+    stills = [partial(_place, footage, index) for index in range(2 if quick else 8)]
     cases = []
     for tier, draw, doses in (
         ("static", _static, (0.0, 0.02, 0.05)),
@@ -42,15 +42,15 @@ def make(material: Material, quick: bool) -> list[Case]:
             render = partial(_filmed, draw, still, dose, index)
             truth = {"tier": tier}
             cases.append(Case(name, tier, dose, None, render, truth, FPS, (20, 26)[index % 2]))
-    return cases + _real(material, quick)
+    return cases + _real(footage, quick)
 
 
-def _real(material: Material, quick: bool) -> list[Case]:
+def _real(footage: CleanFootage, quick: bool) -> list[Case]:
     """Real footage whose tier nobody would dispute: an animated character before a still camera."""
     if quick:
         return []
     cases = []
-    for shot in material.shots:
+    for shot in footage.shots:
         if shot.path.stem == "bigbuckbunny":
             render = partial(shot.frames, 360)
             case = Case("optimal_real", "optimal", None, None, render, {"tier": "optimal"})
@@ -58,24 +58,26 @@ def _real(material: Material, quick: bool) -> list[Case]:
     return cases
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     """One decision per clip and tier: is it this one?"""
-    pairs = first_clips(outcomes)
+    pairs = first_clips(case_results)
     truth = [case.truth["tier"] for case, _ in pairs]
-    said = [tier_of(found.label) for _, found in pairs]
+    said = [tier_of(clip.label) for _, clip in pairs]
     by_tier = macro_f1(truth, said)
-    points = [
-        Point(case.name, case.variant, case.dose, True, tier == want, note=f"called {tier}")
+    decisions = [
+        Decision(case.name, case.variant, case.dose, True, tier == want, note=f"called {tier}")
         for (case, _), want, tier in zip(pairs, truth, said, strict=True)
     ]
     # what was called something else is a false alarm of that other tier
-    points += [
-        Point(case.name, tier, None, False, True, note=f"is {want}")
+    decisions += [
+        Decision(case.name, tier, None, False, True, note=f"is {want}")
         for (case, _), want, tier in zip(pairs, truth, said, strict=True)
         if tier != want
     ]
-    figures = [Figure("macro-F1 over six tiers", float(np.mean(list(by_tier.values()))), 0.9)]
-    return Graded(points, figures + [Figure(f"{tier}, F1", v) for tier, v in by_tier.items()])
+    metrics = [Metric("macro-F1 over six tiers", float(np.mean(list(by_tier.values()))), 0.9)]
+    return Evaluation(
+        decisions, metrics + [Metric(f"{tier}, F1", v) for tier, v in by_tier.items()]
+    )
 
 
 def tier_of(label: str | None) -> str:
@@ -96,12 +98,12 @@ def _filmed(
     return np.clip(frames, 0, 255).astype(np.uint8)
 
 
-def _place(material: Material, index: int) -> np.ndarray:
+def _place(footage: CleanFootage, index: int) -> np.ndarray:
     """A detailed still larger than the film: frames of real footage and drawn surfaces in turn."""
     width, height = SCENE
     if index % 4 == 3:
-        return lookalike(("foliage", "windows")[index // 4 % 2], height, width, seed=index)
-    large = [shot for shot in material.shots if shot.size[1] >= 240] or list(material.shots)
+        return text_lookalike(("foliage", "windows")[index // 4 % 2], height, width, seed=index)
+    large = [shot for shot in footage.shots if shot.size[1] >= 240] or list(footage.shots)
     shot: Shot = large[(index - index // 4) % len(large)]
     frame = shot.frames(height, None)[0]
     shown = np.concatenate([frame, frame[:, ::-1]], axis=1) if frame.shape[1] < width else frame
@@ -118,7 +120,7 @@ def _static(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     """A tripod; `dose` px of tremble, less than anybody sees."""
     path = _path()
     path[:, :2] += np.random.default_rng(seed).normal(0, dose, (FRAMES, 2))
-    return camera(still, path, SIZE)
+    return film_still(still, path, SIZE)
 
 
 def _moved(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
@@ -136,7 +138,7 @@ def _moved(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     else:
         path[:, 0] += 0.7 * step * reach
         path[:, 3] = 0.25 * dose * time
-    return camera(still, path, SIZE)
+    return film_still(still, path, SIZE)
 
 
 def _shaken(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
@@ -145,7 +147,7 @@ def _shaken(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     for axis in range(2):
         path[:, axis] += jitter(seed + 17 * axis, 3 + seed % 8) * dose / 100 * SIZE[0] / 2
     path[:, 3] = jitter(seed + 51, 3 + seed % 8) * dose * 0.12
-    return camera(still, path, SIZE)
+    return film_still(still, path, SIZE)
 
 
 def jitter(seed: int, hertz: float) -> np.ndarray:
@@ -163,7 +165,7 @@ def _one_subject(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     """One large subject crosses and turns, smoothly; the camera stands, or follows a little."""
     path, time = _path(), np.arange(FRAMES) / FPS
     path[:, 0] += (seed % 2) * 12 * time
-    frames = camera(still, path, SIZE)
+    frames = film_still(still, path, SIZE)
     subject = _subject(seed, 0.55)
     x = SIZE[0] * (0.5 + 0.28 * np.sin(time * dose * 1.6 + seed))
     y = SIZE[1] * (0.56 + 0.10 * np.sin(time * dose * 2.1))
@@ -177,7 +179,7 @@ def _some_subjects(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     """Three or four smaller subjects, each on a way of its own, now and then behind another."""
     path, time = _path(), np.arange(FRAMES) / FPS
     path[:, 0] += (seed % 2) * 8 * time
-    frames = camera(still, path, SIZE)
+    frames = film_still(still, path, SIZE)
     rng = np.random.default_rng(100 + seed)
     for number in range(3 + seed % 2):
         subject = _subject(10 * seed + number, 0.24)
@@ -191,9 +193,9 @@ def _some_subjects(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
 
 def _crowd(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
     """Eighty small figures in every direction, before and behind each other, over all of it."""
-    frames = camera(still, _path(), SIZE)
+    frames = film_still(still, _path(), SIZE)
     rng = np.random.default_rng(200 + seed)
-    figures = [_subject(1000 * seed + n, float(rng.uniform(0.10, 0.2))) for n in range(8)]
+    metrics = [_subject(1000 * seed + n, float(rng.uniform(0.10, 0.2))) for n in range(8)]
     place = rng.uniform(0, 1, (90, 2)) * SIZE
     way = rng.uniform(0, 2 * np.pi, 90)
     speed = rng.uniform(0.4, 1.2, 90) * dose / 100 * SIZE[0]
@@ -202,7 +204,7 @@ def _crowd(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
         place += np.stack([np.cos(way), np.sin(way)], axis=1) * speed[:, None]
         place = np.mod(place, np.array(SIZE, float))
         for number in range(90):
-            _paste(frame, figures[number % 8], tuple(place[number]), 1.0, 0.0)
+            _paste(frame, metrics[number % 8], tuple(place[number]), 1.0, 0.0)
     return frames
 
 
@@ -247,7 +249,7 @@ FAMILY = Family(
     filter="motion",
     summary="static, camera, shake of 1 to 8 % at 3 to 10 Hz, one subject, several, a crowd",
     dose="strength: % of the width per frame, or of swing",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
     one_scale=False,
 )

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import average_precision_score, f1_score
 
-from wanctl.bench.scores import (
+from wanctl.bench.metrics import (
     average_precision,
     box_iou,
     f1,

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from wanctl.bench.boundaries import boundaries, scan_strips, sweep
-from wanctl.bench.cases import Figure, Graded, Point
-from wanctl.bench.result import Result, summarise_points
-from wanctl.bench.scores import Interval, f1, match_intervals, step_area
+from wanctl.bench.boundaries import detect_boundaries, scan_files, sweep_thresholds
+from wanctl.bench.cases import Decision, Evaluation, Metric
+from wanctl.bench.metrics import Interval, f1, match_intervals, step_area
+from wanctl.bench.result import Result, summarise_labelled_set
+from wanctl.bench.settings import BenchSettings
 from wanctl.errors import UserError
-from wanctl.recipe.load import LoadedRecipe
 
 FOLDERS = ("fixed", "annotations", "annotations/shots")
 VIDEOS = (".mp4", ".mkv", ".avi", ".webm", ".mov")
@@ -28,29 +28,28 @@ TOLERANCES = (0, 1, 2)
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def run(folder: Path, out: Path, recipe: LoadedRecipe | None) -> Result:
+def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
     """Precision and recall at a tolerance of one frame; F1 at others; the curve over thresholds."""
     del out
     pairs = find(folder)
-    points: list[Point] = []
+    decisions: list[Decision] = []
     counts = {tolerance: [0, 0, 0] for tolerance in TOLERANCES}
     swept: dict[float, list[int]] = {}
-    for (video, truth), strip in zip(
-        pairs, scan_strips([video for video, _ in pairs], recipe), strict=True
-    ):
-        if strip is None:
+    files = scan_files([video for video, _ in pairs], settings.detection)
+    for (video, truth), file in zip(pairs, files, strict=True):
+        if file is None:
             continue
-        found = boundaries(strip, recipe)
-        points += _points(video.stem, truth, found)
+        detected = detect_boundaries(file, settings.detection)
+        decisions += _decisions(video.stem, truth, detected)
         for tolerance, sums in counts.items():
-            _add(sums, truth, found, tolerance)
-        for threshold, at in sweep(strip, recipe, THRESHOLDS):
+            _add(sums, truth, detected, tolerance)
+        for threshold, at in sweep_thresholds(file, settings.detection, THRESHOLDS):
             _add(swept.setdefault(threshold, [0, 0, 0]), truth, at, 1)
-    figures = [Figure(f"F1, {t} frames off at most", f1(*sums)) for t, sums in counts.items()]
+    metrics = [Metric(f"F1, {t} frames off at most", f1(*sums)) for t, sums in counts.items()]
     curve = _curve(swept)
-    graded = Graded(points, [*figures, Figure("AP over thresholds", step_area(
-        [(p, r) for _, p, r in curve]))], curve=curve)  # fmt: skip
-    return summarise_points(folder.name, "shots", f"{len(pairs)} labelled videos", graded)
+    ap = step_area([(precision, recall) for _, precision, recall in curve])
+    evaluation = Evaluation(decisions, [*metrics, Metric("AP over thresholds", ap)], curve=curve)
+    return summarise_labelled_set(folder.name, "shots", f"{len(pairs)} labelled videos", evaluation)
 
 
 def find(folder: Path) -> list[tuple[Path, list[Interval]]]:
@@ -69,7 +68,7 @@ def find(folder: Path) -> list[tuple[Path, list[Interval]]]:
     if not both:
         raise UserError(
             f"{folder}: expected videos/*.mp4 and fixed/*-scenes.txt (BBC) or annotations/*.txt "
-            f"(SHOT) with the same names; found {len(videos)} videos, {len(texts)} annotations"
+            f"(SHOT) with the same names; detected {len(videos)} videos, {len(texts)} annotations"
         )
     return [(videos[key], read(texts[key])) for key in both]
 
@@ -95,16 +94,20 @@ def _key(path: Path) -> str:
     return re.sub(r"^bbc_|-scenes$", "", path.stem)
 
 
-def _points(video: str, truth: Sequence[Interval], found: Sequence[Interval]) -> list[Point]:
-    pairs = match_intervals(truth, found, 1)
+def _decisions(
+    video: str, truth: Sequence[Interval], detected: Sequence[Interval]
+) -> list[Decision]:
+    pairs = match_intervals(truth, detected, 1)
     hit, used = {at for at, _ in pairs}, {index for _, index in pairs}
-    points = [
-        Point(video, _kind(t), float(t[1] - t[0] + 1), True, i in hit, note=f"frames {t[0]}-{t[1]}")
+    decisions = [
+        Decision(
+            video, _kind(t), float(t[1] - t[0] + 1), True, i in hit, note=f"frames {t[0]}-{t[1]}"
+        )
         for i, t in enumerate(truth)
     ]
-    return points + [
-        Point(video, "none", None, False, True, note=f"said frames {a}-{b}")
-        for i, (a, b) in enumerate(found)
+    return decisions + [
+        Decision(video, "none", None, False, True, note=f"detected at frames {a}-{b}")
+        for i, (a, b) in enumerate(detected)
         if i not in used
     ]
 
@@ -114,10 +117,10 @@ def _kind(boundary: Interval) -> str:
 
 
 def _add(
-    sums: list[int], truth: Sequence[Interval], found: Sequence[Interval], tolerance: int
+    sums: list[int], truth: Sequence[Interval], detected: Sequence[Interval], tolerance: int
 ) -> None:
-    true = len(match_intervals(truth, found, tolerance))
-    for index, value in enumerate((true, len(found) - true, len(truth) - true)):
+    true = len(match_intervals(truth, detected, tolerance))
+    for index, value in enumerate((true, len(detected) - true, len(truth) - true)):
         sums[index] += value
 
 

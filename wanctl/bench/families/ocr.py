@@ -8,24 +8,24 @@ import numpy as np
 
 from wanctl.bench.cases import (
     Case,
+    CaseResult,
+    Decision,
+    Evaluation,
     Family,
-    Figure,
-    Graded,
-    Outcome,
-    Point,
+    Metric,
+    clip_decision,
     first_clips,
-    judged,
 )
 from wanctl.bench.drawing import (
-    LOOKALIKES,
-    Line,
-    faces,
-    line_of,
-    lookalike,
-    pan,
-    stamp,
+    TEXT_LOOKALIKES,
+    TextLine,
+    blend_mask,
+    pan_still,
+    text_line,
+    text_lookalike,
+    typefaces,
 )
-from wanctl.bench.material import Material, Shot
+from wanctl.bench.footage import CleanFootage, Shot
 
 WORDS = (
     "A QUIET MORNING", "Subscribe for more", "Breaking news tonight", "Chapter 12: The river",
@@ -41,22 +41,22 @@ HEAVY, LIGHT = 0.06, 0.02  # shares that everybody would drop, that nobody would
 class Block(NamedTuple):
     """Lines on a picture, and the part of it that their boxes cover together."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[TextLine, ...]
     corners: tuple[tuple[int, int], ...]
     share: float
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """One to four lines in every face and size, where titles, credits and subtitles sit."""
     cases = []
     heights = HEIGHTS[1::2] if quick else HEIGHTS
     layouts = ("subtitle", "title", "credits", "corner")
-    for face_index, face in enumerate(faces()[:2] if quick else faces()):
+    for face_index, face in enumerate(typefaces()[:2] if quick else typefaces()):
         for height_index, height in enumerate(heights):
             for turn in range(1 if quick else 2):
                 number = len(cases)
                 layout = layouts[(face_index + height_index + 2 * turn) % 4]
-                shot = material.large(number + 1)[-1]
+                shot = footage.largest(number + 1)[-1]
                 width = _width(shot)
                 block = _block(face, height, layout, number, width)
                 cases.append(
@@ -71,7 +71,7 @@ def make(material: Material, quick: bool) -> list[Case]:
                         crf=(18, 23, 28)[number % 3],
                     )
                 )
-    return cases + _without(material, quick)
+    return cases + _negatives(footage, quick)
 
 
 def _positive(share: float) -> bool | None:
@@ -80,12 +80,12 @@ def _positive(share: float) -> bool | None:
     return False if share < LIGHT else None
 
 
-def _without(material: Material, quick: bool) -> list[Case]:
+def _negatives(footage: CleanFootage, quick: bool) -> list[Case]:
     cases = [
         Case(f"clean_{i}", "clean", None, False, partial(_looped, shot), fps=FPS)
-        for i, shot in enumerate(material.large(1 if quick else 4))
+        for i, shot in enumerate(footage.largest(1 if quick else 4))
     ]
-    for kind in LOOKALIKES[: 2 if quick else None]:
+    for kind in TEXT_LOOKALIKES[: 2 if quick else None]:
         for moving in (False, True):
             name = f"{kind}_{'panned' if moving else 'still'}"
             render = partial(_textured, kind, moving)
@@ -93,27 +93,27 @@ def _without(material: Material, quick: bool) -> list[Case]:
     return cases
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     """Decisions on heavy overlays and look-alikes; the measured share against the true one."""
-    points: list[Point] = []
+    decisions: list[Decision] = []
     errors: list[float] = []
-    for case, found in first_clips(outcomes):
+    for case, clip in first_clips(case_results):
         note, share = "", case.truth.get("share", 0.0)
         if share:
-            note = f"measured {found.score or 0:.2f} %, is {100 * share:.2f} %"
+            note = f"measured {clip.score or 0:.2f} %, is {100 * share:.2f} %"
         if share > MIN_SHARE:
-            errors.append(abs((found.score or 0.0) / 100 - share) / share)
-        points.append(judged(case, found, note=note))
+            errors.append(abs((clip.score or 0.0) / 100 - share) / share)
+        decisions.append(clip_decision(case, clip, note=note))
     close = np.array(errors) <= 0.15
-    return Graded(
-        points,
+    return Evaluation(
+        decisions,
         [
-            Figure("coverage error, median", float(np.median(errors)), 0.15, below=True),
-            Figure("coverage error, 90th percentile", float(np.percentile(errors, 90))),
-            Figure("share of overlays measured within 15 %", float(close.mean())),
+            Metric("coverage error, median", float(np.median(errors)), 0.15, lower_is_better=True),
+            Metric("coverage error, 90th percentile", float(np.percentile(errors, 90))),
+            Metric("share of overlays measured within 15 %", float(close.mean())),
         ],
-        ap_bar=None,
-        precision_bar=0.95,
+        ap_target=None,
+        precision_target=0.95,
     )
 
 
@@ -142,11 +142,11 @@ def _block(face: str, height: float, layout: str, seed: int, width: int) -> Bloc
     return Block(tuple(lines), tuple(corners), float(mask.mean()))
 
 
-def _fitting(words: str, pixels: int, face: str, width: int) -> Line:
-    line = line_of(words, pixels, face)
+def _fitting(words: str, pixels: int, face: str, width: int) -> TextLine:
+    line = text_line(words, pixels, face)
     while line.mask.shape[1] > width - 24:
         words = words[: len(words) * 3 // 4].rstrip()
-        line = line_of(words, pixels, face)
+        line = text_line(words, pixels, face)
     return line
 
 
@@ -157,8 +157,8 @@ def _worded(shot: Shot, block: Block, seed: int) -> np.ndarray:
         colour = (255, 255, 255)
     for line, (x, y) in zip(block.lines, block.corners, strict=True):
         if max(colour) > 128:  # light words carry a shadow, as players draw them
-            stamp(frames, line.mask, (x + 1, y + 1), (0, 0, 0), 0.8)
-        stamp(frames, line.mask, (x, y), colour, 1.0)
+            blend_mask(frames, line.mask, (x + 1, y + 1), (0, 0, 0), 0.8)
+        blend_mask(frames, line.mask, (x, y), colour, 1.0)
     return frames
 
 
@@ -170,9 +170,9 @@ def _looped(shot: Shot) -> np.ndarray:
 
 
 def _textured(kind: str, moving: bool) -> np.ndarray:
-    still = lookalike(kind, 400, 1000, seed=len(kind))
+    still = text_lookalike(kind, 400, 1000, seed=len(kind))
     rng = np.random.default_rng(1)
-    frames = pan(still, (640, 360), FRAMES, 4.0 if moving else 0.0)
+    frames = pan_still(still, (640, 360), FRAMES, 4.0 if moving else 0.0)
     # a sensor's noise, or a still would be the same picture over and over
     noise = rng.normal(0, 2, (8, 360, 640, 1))
     noisy = frames + noise[np.arange(FRAMES) % 8]
@@ -184,6 +184,6 @@ FAMILY = Family(
     filter="ocr",
     summary="burned-in lines of five faces in Latin and Chinese, 3.5 to 14 % of the picture high",
     dose="true share of the picture in %",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
 )

@@ -8,12 +8,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wanctl.bench.boundaries import Strip, boundaries, scan_strips, sweep
-from wanctl.bench.cases import Case, Family, Figure, Found, Graded, Outcome, Point
-from wanctl.bench.drawing import camera
-from wanctl.bench.material import Material, Shot
-from wanctl.bench.scores import Interval, f1, match_intervals
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.bench.boundaries import (
+    ScannedFile,
+    detect_boundaries,
+    scan_files,
+    sweep_thresholds,
+)
+from wanctl.bench.cases import Case, CaseResult, ClipResult, Decision, Evaluation, Family, Metric
+from wanctl.bench.drawing import film_still
+from wanctl.bench.footage import CleanFootage, Shot
+from wanctl.bench.metrics import Interval, f1, match_intervals
+from wanctl.bench.settings import BenchSettings, DetectionSettings
 from wanctl.video.frames import Box
 
 LENGTHS = (5, 10, 20, 35, 50, 70)  # frames of a dissolve or fade
@@ -23,77 +28,73 @@ SIZE = (320, 180)
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """Sequences of one kind of boundary each, at every frame rate; sequences without any."""
     cases: list[Case] = []
     rates = RATES[:1] if quick else RATES
     for index, fps in enumerate(rates):
-        pieces = _pieces(material, 5 * index, 5 if quick else 8)
+        pieces = _pieces(footage, 5 * index, 5 if quick else 8)
         cuts = [1] * (len(pieces) - 1)
         cases.append(_sequence(f"cuts_{fps}", "hard cut", fps, pieces, cuts))
-        alike = _alike(material, 5 * index, len(pieces))
+        alike = _alike(footage, 5 * index, len(pieces))
         cases.append(_sequence(f"cuts-alike_{fps}", "hard cut", fps, alike, cuts))
         for number, lengths in enumerate((LENGTHS[1::2],) if quick else (LENGTHS,)):
             for kind in ("dissolve",) if quick else ("dissolve", "fade"):
-                pieces = _pieces(material, 7 * index + 3 * number + 2, len(lengths) + 1)
+                pieces = _pieces(footage, 7 * index + 3 * number + 2, len(lengths) + 1)
                 cases.append(_sequence(f"{kind}_{fps}", kind, fps, pieces, list(lengths)))
-    return cases + _without(material, rates)
+    return cases + _negatives(footage, rates)
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
-    """TRECVID's way: boundaries matched one to one, a gradual one is hit where it is touched."""
-    points: list[Point] = []
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
+    """As in TRECVID: boundaries are matched one to one, a gradual one by any overlap."""
+    decisions: list[Decision] = []
     curve: dict[float, list[int]] = {}
-    for outcome in outcomes:
-        if not outcome.clips:
+    for case_result in case_results:
+        if not case_result.clips:
             continue
-        said = outcome.clips[0].evidence
-        points += _points(outcome.case, said["found"])
-        for threshold, found in said["sweep"]:
+        evidence = case_result.clips[0].evidence
+        decisions += _decisions(case_result.case, evidence["boundaries"])
+        for threshold, detected in evidence["sweep"]:
             counts = curve.setdefault(threshold, [0, 0, 0])
-            for i, value in enumerate(_counts(outcome.case, found)):
+            for i, value in enumerate(_counts(case_result.case, detected)):
                 counts[i] += value
     # the strictest first, as recall has to rise
     pr = [
         (threshold, t / (t + f) if t + f else 1.0, t / (t + m) if t + m else 1.0)
         for threshold, (t, f, m) in sorted(curve.items(), reverse=True)
     ]
-    return Graded(points, _figures(points), curve=_rising(pr))
+    return Evaluation(decisions, _metrics(decisions), curve=_rising(pr))
 
 
-def judge(
-    family: Family,
-    cases: Sequence[Case],
-    folder: Path,
-    out: Path,
-    recipe: LoadedRecipe | None,
-) -> list[Outcome]:
-    """Scan the files in the decoder's workers and detect as curation does, at every threshold.
+def run_cases(
+    family: Family, cases: Sequence[Case], folder: Path, out: Path, settings: BenchSettings
+) -> list[CaseResult]:
+    """Scan the files in decode workers and detect as curation does, at every threshold.
 
-    Not a run of `wanctl curate`, as the network would run once for every threshold.
+    This does not run `wanctl curate`, where the network would run once for every threshold.
     """
     del family, out
-    strips = scan_strips([folder / f"{case.name}.mp4" for case in cases], recipe)
+    files = scan_files([folder / f"{case.name}.mp4" for case in cases], settings.detection)
     return [
-        Outcome(case, () if strip is None else (_found(strip, recipe),))
-        for case, strip in zip(cases, strips, strict=True)
+        CaseResult(case, () if file is None else (_detect(file, settings.detection),))
+        for case, file in zip(cases, files, strict=True)
     ]
 
 
-def _found(strip: Strip, recipe: LoadedRecipe | None) -> Found:
-    said: dict[str, Any] = {
-        "found": boundaries(strip, recipe),
-        "sweep": sweep(strip, recipe, THRESHOLDS),
+def _detect(file: ScannedFile, settings: DetectionSettings) -> ClipResult:
+    evidence: dict[str, Any] = {
+        "boundaries": detect_boundaries(file, settings),
+        "sweep": sweep_thresholds(file, settings, THRESHOLDS),
     }
-    return Found(True, (), None, Box(0, 0, *SIZE), SIZE, None, said)
+    return ClipResult(True, (), None, Box(0, 0, *SIZE), SIZE, None, evidence)
 
 
-def _points(case: Case, found: Sequence[Interval]) -> list[Point]:
+def _decisions(case: Case, detected: Sequence[Interval]) -> list[Decision]:
     truth: list[Interval] = [tuple(each) for each in case.truth["boundaries"]]
-    pairs = match_intervals(truth, found, tolerance(case.fps))
+    pairs = match_intervals(truth, detected, tolerance(case.fps))
     hit = {at for at, _ in pairs}
-    points = [
-        Point(
+    decisions = [
+        Decision(
             case.name,
             case.variant,
             float(last - first + 1) if case.variant != "hard cut" else None,
@@ -104,51 +105,53 @@ def _points(case: Case, found: Sequence[Interval]) -> list[Point]:
         for index, (first, last) in enumerate(truth)
     ]
     used = {index for _, index in pairs}
-    return points + [
-        Point(case.name, case.variant, None, False, True, note=f"said frames {a} to {b}")
-        for index, (a, b) in enumerate(found)
+    return decisions + [
+        Decision(case.name, case.variant, None, False, True, note=f"detected at frames {a} to {b}")
+        for index, (a, b) in enumerate(detected)
         if index not in used
     ]
 
 
-def _counts(case: Case, found: Sequence[Interval]) -> tuple[int, int, int]:
-    points = _points(case, found)
-    true = sum(bool(point.truth) and point.fired for point in points)
-    false = sum(not point.truth for point in points)
-    return true, false, sum(bool(point.truth) and not point.fired for point in points)
+def _counts(case: Case, detected: Sequence[Interval]) -> tuple[int, int, int]:
+    decisions = _decisions(case, detected)
+    true = sum(bool(decision.truth) and decision.fired for decision in decisions)
+    false = sum(not decision.truth for decision in decisions)
+    return true, false, sum(bool(decision.truth) and not decision.fired for decision in decisions)
 
 
-def _figures(points: Sequence[Point]) -> list[Figure]:
-    figures = []
-    cuts = [p for p in points if p.variant in ("hard cut", "clean")]
-    figures.append(Figure("hard cuts, F1", _f1(cuts), 0.95))
-    hard = [p for p in points if p.variant not in ("dissolve", "fade")]
-    figures.append(Figure("hard cuts with flashes and whip pans, F1", _f1(hard)))
+def _metrics(decisions: Sequence[Decision]) -> list[Metric]:
+    metrics = []
+    cuts = [p for p in decisions if p.variant in ("hard cut", "clean")]
+    metrics.append(Metric("hard cuts, F1", _f1(cuts), 0.95))
+    hard = [p for p in decisions if p.variant not in ("dissolve", "fade")]
+    metrics.append(Metric("hard cuts with flashes and whip pans, F1", _f1(hard)))
     for kind, bar in (("dissolve", 0.8), ("fade", None)):
-        own = [p for p in points if p.variant == kind and p.truth]
+        own = [p for p in decisions if p.variant == kind and p.truth]
         if own:
-            figures.append(Figure(f"{kind}s hit", float(np.mean([p.fired for p in own])), bar))
-            figures.append(Figure(f"{kind}s, F1", _f1([p for p in points if p.variant == kind])))
+            metrics.append(Metric(f"{kind}s hit", float(np.mean([p.fired for p in own])), bar))
+            metrics.append(Metric(f"{kind}s, F1", _f1([p for p in decisions if p.variant == kind])))
     for fps in RATES:
-        own = [p for p in points if p.case.endswith(f"_{fps}")]
+        own = [p for p in decisions if p.case.endswith(f"_{fps}")]
         if own:
-            figures.append(Figure(f"all boundaries at {fps} fps, F1", _f1(own)))
-    return figures
+            metrics.append(Metric(f"all boundaries at {fps} fps, F1", _f1(own)))
+    return metrics
 
 
-def _f1(points: Sequence[Point]) -> float:
-    true = sum(bool(p.truth) and p.fired for p in points)
+def _f1(decisions: Sequence[Decision]) -> float:
+    true = sum(bool(p.truth) and p.fired for p in decisions)
     return f1(
-        true, sum(not p.truth for p in points), sum(bool(p.truth) and not p.fired for p in points)
+        true,
+        sum(not p.truth for p in decisions),
+        sum(bool(p.truth) and not p.fired for p in decisions),
     )
 
 
 def _rising(curve: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
     """Points in order of recall; where it falls back, as runs merge, the point is left out."""
     kept: list[tuple[float, float, float]] = []
-    for point in curve:
-        if not kept or point[2] >= kept[-1][2]:
-            kept.append(point)
+    for decision in curve:
+        if not kept or decision[2] >= kept[-1][2]:
+            kept.append(decision)
     return kept
 
 
@@ -157,10 +160,10 @@ def tolerance(fps: float) -> int:
     return max(1, round(fps / 30))
 
 
-def _pieces(material: Material, start: int, count: int) -> list[Shot]:
+def _pieces(footage: CleanFootage, start: int, count: int) -> list[Shot]:
     """Neighbours from different files or places, so that every boundary is one to be seen."""
     by_file: dict[str, list[Shot]] = {}
-    for shot in material.shots:
+    for shot in footage.shots:
         by_file.setdefault(shot.path.stem, []).append(shot)
     turns = [shots for _, shots in sorted(by_file.items())]
     return [
@@ -169,10 +172,10 @@ def _pieces(material: Material, start: int, count: int) -> list[Shot]:
     ]
 
 
-def _alike(material: Material, start: int, count: int) -> list[Shot]:
+def _alike(footage: CleanFootage, start: int, count: int) -> list[Shot]:
     """Shots of the file that has most of them, as its own editor might have cut them."""
-    names = [shot.path.stem for shot in material.shots]
-    own = [s for s in material.shots if s.path.stem == max(sorted(set(names)), key=names.count)]
+    names = [shot.path.stem for shot in footage.shots]
+    own = [s for s in footage.shots if s.path.stem == max(sorted(set(names)), key=names.count)]
     return [own[index % len(own)] for index in range(start, start + count)]
 
 
@@ -229,10 +232,10 @@ def _wide(frame: np.ndarray) -> np.ndarray:
     return cv2.resize(grown[y : y + SIZE[1], x : x + SIZE[0]], SIZE)
 
 
-def _without(material: Material, rates: Sequence[int]) -> list[Case]:
+def _negatives(footage: CleanFootage, rates: Sequence[int]) -> list[Case]:
     cases = []
     for index, fps in enumerate(rates):
-        (shot,) = _pieces(material, 4 * index + 1, 1)
+        (shot,) = _pieces(footage, 4 * index + 1, 1)
         for look, draw in (("clean", _footage), ("flash", _flashes), ("whip pan", _whip)):
             name = f"{look.replace(' ', '-')}_{fps}"
             render = partial(draw, shot, 3 * PIECE)
@@ -259,7 +262,7 @@ def _whip(shot: Shot, count: int) -> np.ndarray:
     left, right = SIZE[0] * 0.6, wide.shape[1] - SIZE[0] * 0.6
     turn = np.clip((np.arange(count) - count // 2) / 8, 0, 1)
     path[:, 0] = left + (right - left) * (3 * turn**2 - 2 * turn**3)
-    return camera(wide, path, SIZE, blur=True)
+    return film_still(wide, path, SIZE, blur=True)
 
 
 FAMILY = Family(
@@ -267,7 +270,7 @@ FAMILY = Family(
     filter="",
     summary="hard cuts, dissolves and fades of 5 to 70 frames at 24, 30 and 60 fps",
     dose="length of the transition in frames",
-    make=make,
-    grade=grade,
-    judge=judge,
+    make_cases=make_cases,
+    evaluate=evaluate,
+    run_cases=run_cases,
 )
