@@ -10,7 +10,7 @@ import numpy as np
 from wanctl.bench.metrics import Interval
 from wanctl.bench.settings import DetectionSettings
 from wanctl.curate.split.shots import get_detector, probabilities
-from wanctl.curate.split.transitions import Transition, from_heads, settled
+from wanctl.curate.split.transitions import Transition, from_heads, clean_transitions
 from wanctl.log import log
 from wanctl.video.probe import Scan, scan
 from wanctl.video.worker_pool import DecodePool, Failure
@@ -46,7 +46,7 @@ def scan_files(paths: Sequence[Path], settings: DetectionSettings) -> Iterator[S
 def detect_boundaries(file: ScannedFile, settings: DetectionSettings) -> list[Interval]:
     """First and last source frame of every boundary, at the recipe's threshold."""
     if file.heads is not None:
-        transitions = settled(
+        transitions = clean_transitions(
             file.scan.strip, from_heads(*file.heads, settings.thresholds.threshold)
         )
     else:

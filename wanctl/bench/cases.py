@@ -9,7 +9,7 @@ import numpy as np
 
 from wanctl.bench.footage import CleanFootage
 from wanctl.bench.settings import BenchSettings
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 from wanctl.video.encode import write_video
 from wanctl.video.frames import Box
 
@@ -182,7 +182,7 @@ class Family:
     make_cases: Callable[[CleanFootage, bool], Sequence[Case]]
     evaluate: Callable[[Sequence[CaseResult]], Evaluation]
     split: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_SPLIT)
-    extra_evidence: Callable[[Any, Batch], Sequence[Mapping[str, Any]]] | None = None
+    extra_evidence: Callable[[Any, ClipBatch], Sequence[Mapping[str, Any]]] | None = None
     one_scale: bool = True
     run_cases: (
         Callable[["Family", Sequence[Case], Path, Path, BenchSettings], list[CaseResult]] | None

@@ -14,7 +14,7 @@ import pyarrow as pa
 from wanctl.bench.cases import Case, CaseResult, ClipResult, Family
 from wanctl.bench.settings import BenchSettings, CuratedFolder
 from wanctl.curate.api import Filter
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import progress
@@ -107,7 +107,7 @@ def _clips_by_case(curated: CuratedFolder, family: Family) -> dict[str, list[Cli
 
 def _batch(
     measurer: Filter, clips: Sequence[Mapping[str, Any]], evidence: Sequence[Mapping[str, Any]]
-) -> Batch:
+) -> ClipBatch:
     """The columns that the filter decided from: all clips, uncropped frames."""
     views = [(0, 0, clip["width"], clip["height"]) for clip in clips]
     columns = evidence_columns(measurer.evidence)

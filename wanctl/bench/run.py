@@ -86,7 +86,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
                 f"precision {result['precision']:.3f}" if counts["of"] else "",
                 f"recall {result['recall']:.3f}" if counts["of"] else "",
                 "" if result["ap"] is None else f"AP {result['ap']:.3f}",
-                page.half(result),
+                page.format_half_dose(result),
             )
         )
         for figure in result["figures"]:

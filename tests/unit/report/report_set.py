@@ -10,8 +10,8 @@ from wanctl.curate.api import Filter, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, SELECTION, evidence_schema
-from wanctl.report.material import Material
-from wanctl.report.page import draw
+from wanctl.report.page import render_page
+from wanctl.report.report_data import ReportData
 from wanctl.report.thumbnails import encode_sprite
 
 HOSTILE = (
@@ -52,7 +52,7 @@ class Made:
     """A data set, what the report makes of it, and the page."""
 
     dataset: DatasetDir
-    material: Material
+    report: ReportData
     html: str
 
 
@@ -60,12 +60,12 @@ def make_report(folder: Path, clips: int, sources: int, picture: bytes | None = 
     """A data set in `folder / "set"` and its page, which is written there too."""
     dataset = DatasetDir.create_or_open(folder / "set", recipe="seed: 0 # <i>\n")
     fill(dataset, clips, sources)
-    material = Material.of(dataset, "default", FILTERS)
+    report = ReportData.of(dataset, "default", FILTERS)
     data = picture or encode_sprite(striped())
-    shown = material.outcome.ids(material.choice.pictures)
-    html = draw(material, dict.fromkeys(shown, data))
+    shown = report.decided.ids(report.examples.thumbnails)
+    html = render_page(report, dict.fromkeys(shown, data))
     (dataset.path / "report.html").write_text(html, encoding="utf-8")
-    return Made(dataset, material, html)
+    return Made(dataset, report, html)
 
 
 def striped() -> np.ndarray:

@@ -72,7 +72,7 @@ def test_pictures_are_really_drawn(page):
     shown = (
         "new Promise((done) => { const image = new Image(); image.onload = () =>"
         " done([image.width, image.height]); image.onerror = () => done(null);"
-        " image.src = stripOf(0); })"
+        " image.src = spriteUrl(0); })"
     )
     assert page.eval(shown) == [12 * 64, 36]
 
@@ -135,10 +135,10 @@ def test_what_was_found_on_the_picture_is_drawn_on_demand(page):
     assert count(page, ".stage polygon") == 0
 
 
-def test_the_strip_of_a_source_shows_its_clips(page):
+def test_the_timeline_of_a_source_shows_its_clips(page):
     page.eval("document.querySelector('#sources').scrollIntoView({behavior: 'instant'})")
     page.wait("document.querySelectorAll('.line button').length > 100")
-    assert count(page, ".strip") == 8
+    assert count(page, ".timeline") == 8
     page.hover(".line button:nth-child(4)")
     page.wait("!document.querySelector('#peek').hidden")
     page.click(".line button:nth-child(4)")

@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 from report_set import FILTERS, HOSTILE, aside
 
-from wanctl.report.material import Material
-from wanctl.report.page import MAX_PICTURE_BYTES, draw
-from wanctl.report.sections import quarantine
+from wanctl.report.page import MAX_THUMBNAIL_BYTES, render_page
+from wanctl.report.report_data import ReportData
+from wanctl.report.summary_sections import quarantine
 
 
 class Markup(HTMLParser):
@@ -77,7 +77,7 @@ def test_the_figures_are_those_of_the_set(make):
 
 def test_it_says_what_a_bound_a_tenth_away_would_drop(make):
     made = make(clips=400)
-    scores = made.material.outcome.scores[:, 0]
+    scores = made.report.decided.scores[:, 0]
     steps = re.search(r'<table class="steps">.*?</table>', made.html)
     assert steps
     lines = re.findall(r"<th scope=row>([\d.]+) dB.*?<td class=n>(\d+)</td>", steps[0])
@@ -120,8 +120,8 @@ def test_a_hundred_thousand_clips_fit(make):
     picture = np.random.default_rng(0).bytes(30_000)
     made = make(clips=100_000, sources=900, picture=picture)
     assert len(made.html) < 15e6
-    assert len(embedded(made.html, "pictures")) == min(300, MAX_PICTURE_BYTES // 30_000)
-    assert "300 of the 100,000 clips have their picture in this file" in made.html
+    assert len(embedded(made.html, "thumbnails")) == min(300, MAX_THUMBNAIL_BYTES // 30_000)
+    assert "300 of the 100,000 clips have a thumbnail in this file" in made.html
     started = time.process_time()
-    draw(Material.of(made.dataset, "default", FILTERS), {})
+    render_page(ReportData.of(made.dataset, "default", FILTERS), {})
     assert time.process_time() - started < 15

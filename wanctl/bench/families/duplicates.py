@@ -18,7 +18,7 @@ from wanctl.bench.cases import (
 )
 from wanctl.bench.drawing import blend_mask, station_logo
 from wanctl.bench.footage import CleanFootage, Shot
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240
@@ -73,7 +73,7 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     return Evaluation(decisions, curve=_curve(clips), ap_target=0.95)
 
 
-def groups_at_bounds(measurer: Any, batch: Batch) -> list[dict[str, dict[float, str | None]]]:
+def groups_at_bounds(measurer: Any, batch: ClipBatch) -> list[dict[str, dict[float, str | None]]]:
     """Each clip's group at every bound on how far apart the frames of copies may be."""
     labels: list[dict[float, str | None]] = [{} for _ in range(len(batch))]
     for bound in BOUNDS:

@@ -157,8 +157,8 @@ def jitter(seed: int, hertz: float) -> np.ndarray:
     wave = np.zeros(FRAMES + 40)
     for t in range(2, len(wave)):
         wave[t] = 2 * damping * np.cos(turn) * wave[t - 1] - damping**2 * wave[t - 2] + kicks[t]
-    clean_transitions = wave[40:] - wave[40:].mean()
-    return clean_transitions / np.abs(clean_transitions).max()
+    settled = wave[40:] - wave[40:].mean()
+    return settled / np.abs(settled).max()
 
 
 def _one_subject(still: np.ndarray, dose: float, seed: int) -> np.ndarray:

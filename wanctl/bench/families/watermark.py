@@ -11,7 +11,7 @@ from wanctl.bench.cases import Case, CaseResult, Decision, Evaluation, Family, M
 from wanctl.bench.drawing import blend_mask, station_logo
 from wanctl.bench.footage import CleanFootage, Shot
 from wanctl.bench.metrics import box_iou
-from wanctl.curate.select.columns import Batch
+from wanctl.curate.select.columns import ClipBatch
 
 ALPHAS = (0.15, 0.3, 0.5, 0.75, 1.0)
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
@@ -88,7 +88,7 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
     )
 
 
-def mark_boxes(measurer: Any, batch: Batch) -> list[dict[str, list[Box]]]:
+def mark_boxes(measurer: Any, batch: ClipBatch) -> list[dict[str, list[Box]]]:
     """The boxes that each clip's verdict depends on."""
     return [{"boxes": [tuple(mark.box) for mark in marks]} for marks in measurer.marks(batch)]
 

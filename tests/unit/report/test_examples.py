@@ -2,52 +2,52 @@ import numpy as np
 import pytest
 
 from wanctl.report.charts import distribution
-from wanctl.report.choose import MAX_PICTURES, MAX_RECORDS, spread
-from wanctl.report.scale import Scale, brief
+from wanctl.report.examples import MAX_RECORDS, MAX_THUMBNAILS, spread_evenly
+from wanctl.report.scale import Scale, format_number
 
 
 def test_nearest_clips_are_the_nearest_on_each_side(make):
-    material = make(clips=400).material
-    (boundary,) = material.choice.boundaries["loud"]
-    outcome = material.outcome
-    scores, dropped = outcome.scores[:, 0], outcome.dropped[:, 0]
-    for rows, side in ((boundary.kept, ~dropped), (boundary.dropped, dropped)):
-        distance = np.sort(np.abs(scores[side] - boundary.bound))
-        assert np.abs(scores[list(rows)] - boundary.bound).tolist() == distance[:3].tolist()
+    report = make(clips=400).report
+    (nearest,) = report.examples.bounds["loud"]
+    decided = report.decided
+    scores, dropped = decided.scores[:, 0], decided.dropped[:, 0]
+    for rows, side in ((nearest.kept, ~dropped), (nearest.dropped, dropped)):
+        distance = np.sort(np.abs(scores[side] - nearest.bound))
+        assert np.abs(scores[list(rows)] - nearest.bound).tolist() == distance[:3].tolist()
         assert all(side[row] for row in rows)
 
 
 def test_a_small_set_is_shown_whole(make):
-    choice = make(clips=120).material.choice
-    assert sorted(choice.pictures) == list(range(120)) == list(choice.records)
+    examples = make(clips=120).report.examples
+    assert sorted(examples.thumbnails) == list(range(120)) == list(examples.records)
 
 
 def test_a_large_set_is_shown_in_part_and_every_gallery_has_pictures(make):
-    choice = make(clips=20_000).material.choice
-    assert len(choice.pictures) == MAX_PICTURES
-    assert len(choice.records) == MAX_RECORDS
-    assert set(choice.pictures) <= set(choice.records)
-    for rows in choice.galleries():
-        assert set(rows[:3]) <= set(choice.pictures)
+    examples = make(clips=20_000).report.examples
+    assert len(examples.thumbnails) == MAX_THUMBNAILS
+    assert len(examples.records) == MAX_RECORDS
+    assert set(examples.thumbnails) <= set(examples.records)
+    for rows in examples.galleries():
+        assert set(rows[:3]) <= set(examples.thumbnails)
 
 
 @pytest.mark.parametrize("clips", [30, 1200])
 def test_classes_are_galleries_and_copies_stand_side_by_side(make, clips):
     made = make(clips=clips)
-    choice, outcome = made.material.choice, made.material.outcome
-    assert {sheet.name: sheet.total for sheet in choice.labels["tier"]} == dict.fromkeys(
+    examples, decided = made.report.examples, made.report.decided
+    assert {sheet.name: sheet.total for sheet in examples.labels["tier"]} == dict.fromkeys(
         ("static", "medium", "shaky"), clips // 3
     )
-    assert len(choice.groups["twins"]) == min(16, clips // 10)
-    for group in choice.groups["twins"]:
+    assert len(examples.groups["twins"]) == min(16, clips // 10)
+    for group in examples.groups["twins"]:
         assert len(group.rows) == group.total == 2
-        assert outcome.kept[group.rows[0]]
-        assert not outcome.kept[group.rows[1]]
+        assert decided.kept[group.rows[0]]
+        assert not decided.kept[group.rows[1]]
 
 
 def test_a_spread_is_even_and_starts_with_the_first():
-    assert spread(np.arange(100), 4) == (0, 25, 50, 75)
-    assert spread(np.arange(3), 4) == (0, 1, 2)
+    assert spread_evenly(np.arange(100), 4) == (0, 25, 50, 75)
+    assert spread_evenly(np.arange(3), 4) == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_spread_is_even_and_starts_with_the_first():
 )
 def test_an_axis_holds_everything_in_order(values, bounds):
     scale = Scale.over(values, bounds)
-    places = scale.place(np.sort(np.r_[values, bounds]))
-    assert places.min() >= 0
-    assert places.max() <= 1
-    assert (np.diff(places) >= 0).all()
-    assert np.allclose(scale.value(scale.place(values)), values)
+    positions = scale.position(np.sort(np.r_[values, bounds]))
+    assert positions.min() >= 0
+    assert positions.max() <= 1
+    assert (np.diff(positions) >= 0).all()
+    assert np.allclose(scale.value(scale.position(values)), values)
     ticks = scale.ticks()
     assert 2 <= len(ticks) <= 9
     assert all(float(scale.low) <= tick <= scale.high for tick in ticks)
@@ -96,4 +96,4 @@ def test_small_piles_are_seen_beside_tall_ones():
     [(0.0, "0"), (0.12344, "0.1234"), (12.5, "12.5"), (1240.0, "1,240"), (3.2e6, "3.2M")],
 )
 def test_numbers_are_brief(value, text):
-    assert brief(value) == text
+    assert format_number(value) == text

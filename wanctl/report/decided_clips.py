@@ -1,6 +1,6 @@
-"""A selection beside its clips, as columns: what all sections of the report count and choose from.
+"""The clips table joined with a selection, as columns that all sections of the report read.
 
-A data set may hold millions of clips; only the few that are shown ever become Python objects.
+A data set may hold millions of clips; only the few that are shown become Python objects.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _pc: Any = pc
 
 @dataclass(frozen=True)
 class Labels:
-    """What one filter sorts clips into.
+    """The classes that one filter sorts clips into.
 
     Attributes:
         names: the classes.
@@ -29,13 +29,13 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Row i of every column is about the same clip.
+class DecidedClips:
+    """All clips of a data set with their verdicts; row i of every column is the same clip.
 
     Attributes:
         clips: the clips table.
         selection: the selection's rows in the order of `clips`.
-        names: the recipe's filters in order, then whatever else dropped a clip.
+        names: the recipe's filters in order, then all other names that dropped a clip.
         kept: (N,) bool.
         dropped: (N, F) bool, whether each of `names` drops the clip.
         first: (N,) index into `names` of the first reason, -1 where the clip is kept.
@@ -53,14 +53,14 @@ class Outcome:
     labels: dict[str, Labels]
 
     @classmethod
-    def of(cls, clips: pa.Table, selection: pa.Table, filters: Sequence[str]) -> "Outcome":
-        """Join the two tables; a clip that was never decided is left out."""
+    def of(cls, clips: pa.Table, selection: pa.Table, filters: Sequence[str]) -> "DecidedClips":
+        """Join the two tables; a clip without a verdict is left out."""
         clips, selection = _joined(clips, selection)
-        rows, whose = _reasons(selection)
-        others = sorted(set(whose.dictionary.to_pylist()) - set(filters))
+        rows, filter_of_reason = _reasons(selection)
+        others = sorted(set(filter_of_reason.dictionary.to_pylist()) - set(filters))
         names = (*filters, *others)
         dropped = np.zeros((clips.num_rows, len(names)), dtype=bool)
-        dropped[rows, _columns(whose, names)] = True
+        dropped[rows, _columns(filter_of_reason, names)] = True
         return cls(
             clips=clips,
             selection=selection,
@@ -69,7 +69,7 @@ class Outcome:
             dropped=dropped,
             first=_first(dropped),
             scores=_scores(selection, names),
-            labels={n: found for n, found in _labels(selection).items() if n in names},
+            labels={n: labels for n, labels in _labels(selection).items() if n in names},
         )
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Outcome:
         return self.names.index(name)
 
     def seconds(self) -> np.ndarray:
-        """(N,) how long each clip is."""
+        """(N,) length of each clip in seconds."""
         return self.numbers("end_s") - self.numbers("start_s")
 
     def numbers(self, name: str) -> np.ndarray:
@@ -93,35 +93,35 @@ class Outcome:
         return self.clips["id"].take(indices(rows)).to_pylist()
 
     def cropped(self) -> np.ndarray:
-        """(N,) bool, whether part of the picture is taken away."""
+        """(N,) bool, whether part of the frame is cropped away."""
         width, height = self.numbers("crop_w"), self.numbers("crop_h")
         return (width != self.numbers("width")) | (height != self.numbers("height"))
 
     def crop_share(self) -> np.ndarray:
-        """(N,) the share of the picture that is left."""
+        """(N,) the share of the frame's area that is left."""
         area = self.numbers("width").astype(np.float64) * self.numbers("height")
         return self.numbers("crop_w") * self.numbers("crop_h") / np.maximum(area, 1)
 
 
 def indices(rows: Sequence[int]) -> pa.Array:
-    """Row numbers in the form that tables take, also where there are none."""
+    """Row numbers as the int64 array that `pyarrow.Table.take` needs, also where it is empty."""
     return pa.array(rows, pa.int64())
 
 
 def _joined(clips: pa.Table, selection: pa.Table) -> tuple[pa.Table, pa.Table]:
     if _array(clips["id"]).equals(_array(selection["id"])):
         return clips, selection
-    place = _pc.index_in(_array(clips["id"]), value_set=_array(selection["id"]))
-    known = _pc.is_valid(place)
-    return clips.filter(known), selection.take(place.filter(known))
+    position = _pc.index_in(_array(clips["id"]), value_set=_array(selection["id"]))
+    known = _pc.is_valid(position)
+    return clips.filter(known), selection.take(position.filter(known))
 
 
 def _reasons(selection: pa.Table) -> tuple[np.ndarray, Any]:
     """(row, filter) of every reason; the filters dictionary-encoded."""
     lists = _array(selection["reasons"])
     # a reason is "filter: text"
-    whose = _pc.extract_regex(lists.flatten(), pattern=r"(?s)^(?P<filter>[^:]*)")
-    return _rows(lists), whose.field("filter").dictionary_encode()
+    parts = _pc.extract_regex(lists.flatten(), pattern=r"(?s)^(?P<filter>[^:]*)")
+    return _rows(lists), parts.field("filter").dictionary_encode()
 
 
 def _first(dropped: np.ndarray) -> np.ndarray:
@@ -146,21 +146,21 @@ def _labels(selection: pa.Table) -> dict[str, Labels]:
         return {}
     lists = _array(selection["labels"])
     pairs, rows = lists.flatten(), _rows(lists)
-    whose = pairs.field("filter").dictionary_encode()
-    found = {}
-    for code, name in enumerate(whose.dictionary.to_pylist()):
-        mine = whose.indices.to_numpy() == code
+    names = pairs.field("filter").dictionary_encode()
+    labels = {}
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        mine = names.indices.to_numpy() == code
         values = pairs.field("label").filter(pa.array(mine)).dictionary_encode()
         codes = np.full(selection.num_rows, -1)
         codes[rows[mine]] = values.indices.to_numpy()
-        found[name] = Labels(tuple(values.dictionary.to_pylist()), codes)
-    return found
+        labels[name] = Labels(tuple(values.dictionary.to_pylist()), codes)
+    return labels
 
 
 def _columns(encoded: Any, names: Sequence[str]) -> np.ndarray:
     """Index into `names` of every value; -1 for one that is not among them."""
-    places = {name: index for index, name in enumerate(names)}
-    table = np.array([places.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=int)
+    index_of = {name: index for index, name in enumerate(names)}
+    table = np.array([index_of.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=int)
     codes = encoded.indices.to_numpy()
     return table[codes] if len(codes) else np.zeros(0, dtype=int)
 
