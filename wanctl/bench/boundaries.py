@@ -10,7 +10,7 @@ import numpy as np
 from wanctl.bench.metrics import Interval
 from wanctl.bench.settings import DetectionSettings
 from wanctl.curate.split.shots import get_detector, probabilities
-from wanctl.curate.split.transitions import Transition, from_heads, clean_transitions
+from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.log import log
 from wanctl.video.probe import Scan, scan
 from wanctl.video.worker_pool import DecodePool, Failure
