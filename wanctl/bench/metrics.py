@@ -1,4 +1,4 @@
-"""Figures of merit, each a few lines: what a detector found against what was there."""
+"""Evaluation metrics: precision, recall, F1, AP, IoU, boundary matching, correlations."""
 
 from collections.abc import Hashable, Sequence
 
@@ -8,7 +8,7 @@ Interval = tuple[int, int]
 
 
 def f1(true: int, false: int, missed: int) -> float:
-    """Harmonic mean of precision and recall; 1 where there was nothing to find or to say."""
+    """Harmonic mean of precision and recall; 1 where there are no positives and no detections."""
     return 2 * true / (2 * true + false + missed) if true + false + missed else 1.0
 
 
@@ -17,7 +17,7 @@ def precision_recall(
 ) -> list[tuple[float, float, float]]:
     """(threshold, precision, recall) at every distinct score, from the strictest down.
 
-    A clip is called positive at its score and above, so equal scores stand or fall together.
+    A clip counts as positive at thresholds up to its score, so equal scores are one point.
     """
     truth_, scores_ = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=float)
     if not truth_.any():
@@ -46,9 +46,9 @@ def step_area(curve: Sequence[tuple[float, float]]) -> float:
     return area
 
 
-def macro_f1(truth: Sequence[Hashable], said: Sequence[Hashable]) -> dict[Hashable, float]:
+def macro_f1(truth: Sequence[Hashable], predicted: Sequence[Hashable]) -> dict[Hashable, float]:
     """F1 of every class that occurs in `truth`; the macro-F1 is their mean."""
-    pairs = list(zip(truth, said, strict=True))
+    pairs = list(zip(truth, predicted, strict=True))
     return {
         name: f1(
             sum(t == s == name for t, s in pairs),
@@ -69,18 +69,18 @@ def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def match_intervals(
-    truth: Sequence[Interval], found: Sequence[Interval], tolerance: int
+    truth: Sequence[Interval], detected: Sequence[Interval], tolerance: int
 ) -> list[tuple[int, int]]:
-    """One-to-one pairs (index of truth, index of found) of intervals that touch.
+    """One-to-one pairs (index of truth, index of detected) of intervals that touch.
 
     As TRECVID counts shot boundaries: greedy in order of time, each side used once. Both ends
     are inclusive; intervals up to `tolerance` apart touch.
     """
     pairs: list[tuple[int, int]] = []
-    free = sorted(range(len(found)), key=lambda index: found[index])
+    free = sorted(range(len(detected)), key=lambda index: detected[index])
     for at, (first, last) in sorted(enumerate(truth), key=lambda item: item[1]):
         for index in free:
-            a, b = found[index]
+            a, b = detected[index]
             if a <= last + tolerance and first <= b + tolerance:
                 pairs.append((at, index))
                 free.remove(index)
@@ -89,7 +89,7 @@ def match_intervals(
 
 
 def recall_by_dose(doses: Sequence[float], hits: Sequence[bool]) -> list[tuple[float, float, int]]:
-    """(dose, share found, how many) for every dose, rising."""
+    """(dose, recall, number of decisions) for every dose, in rising order."""
     doses_, hits_ = np.asarray(doses, dtype=float), np.asarray(hits, dtype=bool)
     return [
         (float(dose), float(hits_[doses_ == dose].mean()), int((doses_ == dose).sum()))

@@ -9,7 +9,7 @@ import numpy as np
 from wanctl.bench.cases import Case, CaseResult, Evaluation, Family, clip_decision, first_clips
 from wanctl.bench.footage import CleanFootage, Shot
 
-# Standard deviation of the blur in pixels of a picture 854 wide, whatever its shape.
+# Standard deviation of the blur in pixels of a frame 854 wide, whatever the blur.
 SPREADS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
 SOFT, SHARP = 2.5, 0.5
 SHAPES = ("gaussian", "disk", "motion")
@@ -27,7 +27,7 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
                 name = f"{shape}_{i}_{10 * spread:02.0f}"
                 render = partial(_blurred, shot, shape, spread)
                 cases.append(Case(name, shape, spread, truth, render))
-    looks = (
+    negatives = (
         ("clean", _clean),
         ("bokeh", _bokeh),
         ("fog", _fog),
@@ -35,14 +35,14 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
         ("moment of shake", _moment),
     )
     return cases + [
-        Case(f"{look.replace(' ', '-')}_{i}", look, None, False, partial(draw, shot))
-        for look, draw in looks
+        Case(f"{kind.replace(' ', '-')}_{i}", kind, None, False, partial(draw, shot))
+        for kind, draw in negatives
         for i, shot in enumerate(shots)
     ]
 
 
 def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
-    """Dropped or kept; the filter's own score orders the curve."""
+    """Metrics of the filter's decisions; its own score orders the precision-recall curve."""
     return Evaluation(
         [clip_decision(case, clip) for case, clip in first_clips(case_results)], ap_target=0.95
     )
@@ -109,7 +109,7 @@ def _cartoon(shot: Shot) -> np.ndarray:
 
 
 def _moment(shot: Shot) -> np.ndarray:
-    """A jolt smears every fourth second of an otherwise sharp shot."""
+    """Motion blur in a quarter of an otherwise sharp shot."""
     frames = _clean(shot).copy()
     weights = kernel("motion", 6.0)
     for index in range(len(frames) // 2, len(frames) // 2 + len(frames) // 4):

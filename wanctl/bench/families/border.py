@@ -1,4 +1,4 @@
-"""Bars around the picture: flat ones of any shade, blurred mirrors; dark scenes that have none."""
+"""Bars around the frame: flat ones of any shade, blurred mirrors; dark scenes without bars."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -57,15 +57,15 @@ def _negatives(footage: CleanFootage, quick: bool) -> list[Case]:
         Case(f"clean_{i}", "clean", None, False, partial(_clean, shot))
         for i, shot in enumerate(shots)
     ]
-    for look, draw in (("night sky", _night), ("vignette", _vignette), ("curtain", _curtain)):
+    for kind, draw in (("night sky", _night), ("vignette", _vignette), ("curtain", _curtain)):
         for i, shot in enumerate(shots):
-            name = f"{look.replace(' ', '-')}_{i}"
-            cases.append(Case(name, look, None, False, partial(draw, shot), crf=CRFS[i % 4]))
+            name = f"{kind.replace(' ', '-')}_{i}"
+            cases.append(Case(name, kind, None, False, partial(draw, shot), crf=CRFS[i % 4]))
     return cases
 
 
 def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
-    """The rectangle that is left against the one that the picture really has."""
+    """IoU of the crop with the true rectangle."""
     decisions: list[Decision] = []
     overlaps: list[float] = []
     for case, clip in first_clips(case_results):
@@ -87,13 +87,13 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
 
 
 def with_bars(shot: Shot, shade: str, sides: tuple[int, int, int, int]) -> np.ndarray:
-    """The picture as it is, shrunk into a frame with bars: left, top, right, bottom in pixels."""
+    """The shot shrunk into a frame with bars: left, top, right, bottom in pixels."""
     frames = shot.frames(360, FRAMES)
     left, top, right, bottom = sides
     count, height, width, _ = frames.shape
     size = (width - left - right, height - top - bottom)
     if shade == "blurred mirror":
-        out = np.stack([_smeared(frame, (width, height)) for frame in frames])
+        out = np.stack([_blurred_fill(frame, (width, height)) for frame in frames])
     else:
         out = np.full((count, height, width, 3), SHADES[shade], np.uint8)
     for index, frame in enumerate(frames):
@@ -116,7 +116,7 @@ def _box(shot: Shot, sides: tuple[int, int, int, int]) -> tuple[int, int, int, i
 
 
 def _fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle of a picture at another size, its shape kept."""
+    """The centre of a frame at another size and aspect ratio, without distortion."""
     height, width = frame.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     wide, high = max(size[0], round(width * scale)), max(size[1], round(height * scale))
@@ -125,8 +125,8 @@ def _fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return grown[y : y + size[1], x : x + size[0]]
 
 
-def _smeared(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What phone footage gets at its sides: itself, larger, darker and out of focus."""
+def _blurred_fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The frame larger, darker and out of focus, as players fill the sides of phone footage."""
     grown = _fill(frame, (size[0] * 3 // 2, size[1] * 3 // 2))
     x, y = size[0] // 4, size[1] // 4
     part = np.ascontiguousarray(grown[y : y + size[1], x : x + size[0]])
@@ -154,7 +154,7 @@ def _night(shot: Shot) -> np.ndarray:
 
 
 def _vignette(shot: Shot) -> np.ndarray:
-    """A strong round fall-off: corners and sides are nearly black, no edge anywhere."""
+    """A strong vignette: corners and sides are nearly black, without any edge."""
     frames = shot.frames(360, FRAMES)
     _, height, width, _ = frames.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

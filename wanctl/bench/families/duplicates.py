@@ -131,7 +131,7 @@ def _changed(shot: Shot, change: Change) -> np.ndarray:
 
 
 def _piece(shot: Shot, piece: int) -> np.ndarray:
-    """The first or the last two fifths: one take, but not one picture in common."""
+    """The first or the last two fifths: one take without a common frame."""
     frames = shot.frames(LINES)
     length = 2 * len(frames) // 5
     return frames[-length:] if piece else frames[:length]

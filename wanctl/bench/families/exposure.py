@@ -1,4 +1,4 @@
-"""Too much and too little light, made in linear light as a sensor clips; bright and dark scenes."""
+"""Over- and under-exposure, simulated in linear light as a sensor clips; bright and dark scenes."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,15 +18,15 @@ from wanctl.bench.cases import (
 from wanctl.bench.footage import CleanFootage, Shot
 from wanctl.bench.metrics import average_precision
 
-CLIPPED = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # share of the picture driven into clipping
-BLOWN, FINE = 0.35, 0.1  # everybody sees it, nobody minds it
+CLIPPED = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # share of the frame that clips
+BLOWN, FINE = 0.35, 0.1  # shares that should be dropped, and kept
 STOPS = (-2.0, -4.0, -6.0, -8.0, -10.0)
 DARK, DIM = -6.0, -2.0
 FRAMES = 36
 
 
 def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
-    """Gains that clip a known share of the picture; stops taken away; honest light."""
+    """Gains that clip a known share of the frame; fewer stops of light; well-exposed scenes."""
     shots = footage.largest(2 if quick else 5)
     cases = []
     for i, shot in enumerate(shots):
@@ -47,19 +47,19 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
             name = f"under_{i}_{-stops:02.0f}"
             render = partial(_gained, shot, 2.0**stops)
             cases.append(Case(name, "under-exposed", -10 * stops, truth, render))
-    looks = (("clean", _clean), ("snow", _snow), ("studio", _studio), ("night street", _night))
+    negatives = (("clean", _clean), ("snow", _snow), ("studio", _studio), ("night street", _night))
     return cases + [
-        Case(f"{look.replace(' ', '-')}_{i}", look, None, False, partial(draw, shot))
-        for look, draw in looks
+        Case(f"{kind.replace(' ', '-')}_{i}", kind, None, False, partial(draw, shot))
+        for kind, draw in negatives
         for i, shot in enumerate(shots)
     ]
 
 
 def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
-    """Both directions apart, as each has a number of its own."""
+    """Metrics of over- and under-exposure separately, because each has its own score."""
     pairs = first_clips(case_results)
     metrics = []
-    # the score is above nought where too much is blown, below it where too little is lit
+    # the score is positive for over-exposure and negative for under-exposure
     for side, sign in (("over", 1), ("under", -1)):
         own = [
             (case, clip)
@@ -69,7 +69,7 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
         truth = [bool(case.positive) for case, _ in own]
         ap = average_precision(truth, [sign * (clip.score or 0.0) for _, clip in own])
         metrics.append(Metric(f"{side}-exposure, average precision", ap, 0.95))
-    # one curve for both: how far beyond its own bound the worse of the two numbers is
+    # one curve for both: their scores have no common scale, so the score of a decision is 0 or 1
     decisions = [clip_decision(case, clip, float(not clip.kept)) for case, clip in pairs]
     return Evaluation(decisions, metrics)
 
@@ -146,7 +146,7 @@ FAMILY = Family(
     name="exposure",
     filter="exposure",
     summary="gain in linear light until 5 to 70 % clips; 2 to 10 stops less; snow, studio, night",
-    dose="% of the picture clipped, or 10 x stops too dark",
+    dose="% of the frame clipped, or 10 x stops too dark",
     make_cases=make_cases,
     evaluate=evaluate,
     one_scale=False,

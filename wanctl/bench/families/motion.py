@@ -46,7 +46,7 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
 
 
 def _real(footage: CleanFootage, quick: bool) -> list[Case]:
-    """Real footage whose tier nobody would dispute: an animated character before a still camera."""
+    """Real footage whose tier is certain: an animated character before a still camera."""
     if quick:
         return []
     cases = []
@@ -59,20 +59,20 @@ def _real(footage: CleanFootage, quick: bool) -> list[Case]:
 
 
 def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
-    """One decision per clip and tier: is it this one?"""
+    """One decision per clip and tier: whether the clip has this tier."""
     pairs = first_clips(case_results)
     truth = [case.truth["tier"] for case, _ in pairs]
-    said = [tier_of(clip.label) for _, clip in pairs]
-    by_tier = macro_f1(truth, said)
+    predicted = [tier_of(clip.label) for _, clip in pairs]
+    by_tier = macro_f1(truth, predicted)
     decisions = [
-        Decision(case.name, case.variant, case.dose, True, tier == want, note=f"called {tier}")
-        for (case, _), want, tier in zip(pairs, truth, said, strict=True)
+        Decision(case.name, case.variant, case.dose, True, tier == expected, note=f"called {tier}")
+        for (case, _), expected, tier in zip(pairs, truth, predicted, strict=True)
     ]
-    # what was called something else is a false alarm of that other tier
+    # a clip with another label is a false alarm of that label
     decisions += [
-        Decision(case.name, tier, None, False, True, note=f"is {want}")
-        for (case, _), want, tier in zip(pairs, truth, said, strict=True)
-        if tier != want
+        Decision(case.name, tier, None, False, True, note=f"is {expected}")
+        for (case, _), expected, tier in zip(pairs, truth, predicted, strict=True)
+        if tier != expected
     ]
     metrics = [Metric("macro-F1 over six tiers", float(np.mean(list(by_tier.values()))), 0.9)]
     return Evaluation(
@@ -81,7 +81,7 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
 
 
 def tier_of(label: str | None) -> str:
-    """The filter's label as one of TIERS, however it is written."""
+    """The filter's label as one of TIERS; hyphens and spaces count as underscores."""
     word = (label or "none").replace("-", "_").replace(" ", "_")
     return "camera" if word.startswith("camera") else word
 
@@ -117,7 +117,7 @@ def _path() -> np.ndarray:
 
 
 def _static(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
-    """A tripod; `dose` px of tremble, less than anybody sees."""
+    """A tripod; `dose` px of jitter, too little to be visible."""
     path = _path()
     path[:, :2] += np.random.default_rng(seed).normal(0, dose, (FRAMES, 2))
     return film_still(still, path, SIZE)
@@ -142,7 +142,7 @@ def _moved(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
 
 
 def _shaken(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
-    """A hand: jitter at 3 to 10 Hz that swings `dose` % of the width, peak to peak or so."""
+    """A hand-held camera: jitter at 3 to 10 Hz with an amplitude of `dose` % of the width."""
     path = _path()
     for axis in range(2):
         path[:, axis] += jitter(seed + 17 * axis, 3 + seed % 8) * dose / 100 * SIZE[0] / 2
@@ -162,7 +162,7 @@ def jitter(seed: int, hertz: float) -> np.ndarray:
 
 
 def _one_subject(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
-    """One large subject crosses and turns, smoothly; the camera stands, or follows a little."""
+    """One large subject crosses and turns, smoothly; the camera is fixed or follows a little."""
     path, time = _path(), np.arange(FRAMES) / FPS
     path[:, 0] += (seed % 2) * 12 * time
     frames = film_still(still, path, SIZE)
@@ -176,7 +176,7 @@ def _one_subject(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
 
 
 def _some_subjects(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
-    """Three or four smaller subjects, each on a way of its own, now and then behind another."""
+    """Three or four smaller subjects, each on its own path, at times occluded."""
     path, time = _path(), np.arange(FRAMES) / FPS
     path[:, 0] += (seed % 2) * 8 * time
     frames = film_still(still, path, SIZE)
@@ -209,7 +209,7 @@ def _crowd(still: np.ndarray, dose: float, seed: int) -> np.ndarray:
 
 
 def _subject(seed: int, height: float) -> np.ndarray:
-    """(H, W, 4) a textured figure with soft edges, `height` of the picture high."""
+    """(H, W, 4) a textured figure with soft edges, `height` of the frame high."""
     rng = np.random.default_rng(seed)
     high = int(height * SIZE[1])
     wide = int(high * rng.uniform(0.6, 0.9))

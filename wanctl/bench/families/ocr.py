@@ -1,4 +1,4 @@
-"""Words laid over the picture, with the exact area they cover; textures that look like words."""
+"""Overlaid text whose exact area is known; textures that resemble text."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -32,14 +32,14 @@ WORDS = (
     "www.example.com", "Recorded in 2024", "We never went back there", "SALE ends on Friday",
 )  # fmt: skip
 CHINESE = ("今天的天气很好", "欢迎来到我的频道", "第一章 山与水", "他们再也没有回来")
-HEIGHTS = (0.035, 0.05, 0.07, 0.10, 0.14)  # of the picture, per line
+HEIGHTS = (0.035, 0.05, 0.07, 0.10, 0.14)  # of the frame, per line
 FRAMES, FPS = 72, 24.0
 MIN_SHARE = 0.01  # overlays above this have to be measured well
-HEAVY, LIGHT = 0.06, 0.02  # shares that everybody would drop, that nobody would
+HEAVY, LIGHT = 0.06, 0.02  # shares of the frame that should be dropped, and kept
 
 
 class Block(NamedTuple):
-    """Lines on a picture, and the part of it that their boxes cover together."""
+    """Lines on a frame, and the share of it that their boxes cover."""
 
     lines: tuple[TextLine, ...]
     corners: tuple[tuple[int, int], ...]
@@ -65,7 +65,7 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
                         variant=layout,
                         dose=round(100 * block.share, 3),
                         positive=_positive(block.share),
-                        render=partial(_worded, shot, block, number),
+                        render=partial(_with_text, shot, block, number),
                         truth={"share": block.share},
                         fps=FPS,
                         crf=(18, 23, 28)[number % 3],
@@ -150,10 +150,10 @@ def _fitting(words: str, pixels: int, face: str, width: int) -> TextLine:
     return line
 
 
-def _worded(shot: Shot, block: Block, seed: int) -> np.ndarray:
+def _with_text(shot: Shot, block: Block, seed: int) -> np.ndarray:
     frames = _looped(shot).copy()
     colour = ((255, 255, 255), (250, 220, 60), (20, 20, 20))[seed % 3]
-    if seed % 3 == 2 and frames[::9].mean() < 128:  # nobody writes black on dark
+    if seed % 3 == 2 and frames[::9].mean() < 128:  # black on dark would be illegible
         colour = (255, 255, 255)
     for line, (x, y) in zip(block.lines, block.corners, strict=True):
         if max(colour) > 128:  # light words carry a shadow, as players draw them
@@ -173,7 +173,7 @@ def _textured(kind: str, moving: bool) -> np.ndarray:
     still = text_lookalike(kind, 400, 1000, seed=len(kind))
     rng = np.random.default_rng(1)
     frames = pan_still(still, (640, 360), FRAMES, 4.0 if moving else 0.0)
-    # a sensor's noise, or a still would be the same picture over and over
+    # sensor noise, because identical frames would be a still image
     noise = rng.normal(0, 2, (8, 360, 640, 1))
     noisy = frames + noise[np.arange(FRAMES) % 8]
     return np.clip(noisy, 0, 255).astype(np.uint8)
@@ -182,8 +182,8 @@ def _textured(kind: str, moving: bool) -> np.ndarray:
 FAMILY = Family(
     name="ocr",
     filter="ocr",
-    summary="burned-in lines of five faces in Latin and Chinese, 3.5 to 14 % of the picture high",
-    dose="true share of the picture in %",
+    summary="burned-in lines of five faces in Latin and Chinese, 3.5 to 14 % of the frame high",
+    dose="true share of the frame in %",
     make_cases=make_cases,
     evaluate=evaluate,
 )

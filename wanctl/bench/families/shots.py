@@ -58,7 +58,7 @@ def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
             counts = curve.setdefault(threshold, [0, 0, 0])
             for i, value in enumerate(_counts(case_result.case, detected)):
                 counts[i] += value
-    # the strictest first, as recall has to rise
+    # the strictest threshold first, so that recall rises
     pr = [
         (threshold, t / (t + f) if t + f else 1.0, t / (t + m) if t + m else 1.0)
         for threshold, (t, f, m) in sorted(curve.items(), reverse=True)
@@ -147,7 +147,7 @@ def _f1(decisions: Sequence[Decision]) -> float:
 
 
 def _rising(curve: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """Points in order of recall; where it falls back, as runs merge, the point is left out."""
+    """Points in order of recall; points where recall falls, as runs merge, are left out."""
     kept: list[tuple[float, float, float]] = []
     for decision in curve:
         if not kept or decision[2] >= kept[-1][2]:
@@ -161,7 +161,7 @@ def tolerance(fps: float) -> int:
 
 
 def _pieces(footage: CleanFootage, start: int, count: int) -> list[Shot]:
-    """Neighbours from different files or places, so that every boundary is one to be seen."""
+    """Shots whose neighbours come from different files or places: their boundaries are visible."""
     by_file: dict[str, list[Shot]] = {}
     for shot in footage.shots:
         by_file.setdefault(shot.path.stem, []).append(shot)
@@ -216,7 +216,7 @@ def _mixed(kind: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _footage(shot: Shot, count: int) -> np.ndarray:
-    """So many frames of a shot, there and back where it is shorter."""
+    """`count` frames of a shot, played forwards and backwards where it is shorter."""
     frames = shot.frames(SIZE[1])
     order = np.concatenate([np.arange(len(frames)), np.arange(len(frames) - 2, 0, -1)])
     picked = frames[np.resize(order, count)]
@@ -224,7 +224,7 @@ def _footage(shot: Shot, count: int) -> np.ndarray:
 
 
 def _wide(frame: np.ndarray) -> np.ndarray:
-    """The middle of a picture at SIZE."""
+    """The centre of a frame at SIZE."""
     scale = max(SIZE[0] / frame.shape[1], SIZE[1] / frame.shape[0])
     grown = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     x = max(0, (grown.shape[1] - SIZE[0]) // 2)
@@ -236,16 +236,16 @@ def _negatives(footage: CleanFootage, rates: Sequence[int]) -> list[Case]:
     cases = []
     for index, fps in enumerate(rates):
         (shot,) = _pieces(footage, 4 * index + 1, 1)
-        for look, draw in (("clean", _footage), ("flash", _flashes), ("whip pan", _whip)):
-            name = f"{look.replace(' ', '-')}_{fps}"
+        for kind, draw in (("clean", _footage), ("flash", _flashes), ("whip pan", _whip)):
+            name = f"{kind.replace(' ', '-')}_{fps}"
             render = partial(draw, shot, 3 * PIECE)
             truth: dict[str, Any] = {"boundaries": []}
-            cases.append(Case(name, look, None, None, render, truth, fps=fps, crf=23))
+            cases.append(Case(name, kind, None, None, render, truth, fps=fps, crf=23))
     return cases
 
 
 def _flashes(shot: Shot, count: int) -> np.ndarray:
-    """Photographers: one to three frames far too bright, six times."""
+    """Camera flashes: one to three frames far too bright, six times."""
     frames = _footage(shot, count).astype(np.float32)
     for index, at in enumerate(range(PIECE // 2, count - 5, count // 6)):
         for step in range(1 + index % 3):
@@ -254,7 +254,7 @@ def _flashes(shot: Shot, count: int) -> np.ndarray:
 
 
 def _whip(shot: Shot, count: int) -> np.ndarray:
-    """Between two views of one place, a pan of eight frames so quick that it smears."""
+    """A whip pan of eight frames with motion blur between two views of one place."""
     still = shot.frames(360)[0]
     wide = np.concatenate([still, still[:, ::-1]], axis=1)  # a mirrored join has no edge
     path = np.zeros((count, 4))

@@ -56,7 +56,7 @@ def find(folder: Path) -> list[tuple[Path, list[Interval]]]:
     """Videos with their boundaries, in order of name; those of only one kind are left out.
 
     Raises:
-        UserError: nothing there is laid out as the module says.
+        UserError: the folder has none of the layouts that the module describes.
     """
     texts = {_key(path): path for each in FOLDERS for path in sorted((folder / each).glob("*.txt"))}
     videos = {
