@@ -9,7 +9,7 @@ import numpy as np
 
 from wanctl.bench.footage import CleanFootage
 from wanctl.bench.settings import BenchSettings
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 from wanctl.video.encode import write_video
 from wanctl.video.frames import Box
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from wanctl.bench.cases import Case, CaseResult, ClipResult, Family
 from wanctl.bench.settings import BenchSettings, CuratedFolder
 from wanctl.curate.api import Filter
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import progress

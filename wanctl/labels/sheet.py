@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wanctl.curate.select.columns import ClipBatch, Verdicts
+from wanctl.curate.columns import ClipBatch, Verdicts
 from wanctl.errors import UserError
 from wanctl.labels.trainable import TrainableFilter
 from wanctl.log import log

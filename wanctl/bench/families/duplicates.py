@@ -18,7 +18,7 @@ from wanctl.bench.cases import (
 )
 from wanctl.bench.drawing import blend_mask, station_logo
 from wanctl.bench.footage import CleanFootage, Shot
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 
 Change = Callable[[np.ndarray], np.ndarray]
 LINES = 240

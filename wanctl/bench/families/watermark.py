@@ -11,7 +11,7 @@ from wanctl.bench.cases import Case, CaseResult, Decision, Evaluation, Family, M
 from wanctl.bench.drawing import blend_mask, station_logo
 from wanctl.bench.footage import CleanFootage, Shot
 from wanctl.bench.metrics import box_iou
-from wanctl.curate.select.columns import ClipBatch
+from wanctl.curate.columns import ClipBatch
 
 ALPHAS = (0.15, 0.3, 0.5, 0.75, 1.0)
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
