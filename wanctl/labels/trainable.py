@@ -8,7 +8,7 @@ import numpy as np
 from wanctl.curate.columns import ClipBatch, Ragged, Verdicts
 from wanctl.curate.quantiles import percentile_values, quantiles_of
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.deciding import Decisions
+from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import check_evidence, measure_failures, read_evidence
 from wanctl.curate.select.select import filters_with_evidence
 from wanctl.data.dataset import DatasetDir

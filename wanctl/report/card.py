@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from wanctl.curate.registry import NamedFilter
 from wanctl.data.card import Card, count_captions, write_card
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.export import kept_rows
 from wanctl.report.decided_clips import DecidedClips
 
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -47,8 +48,8 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
     """Count what is in a data set now, under one selection."""
     selection = dataset.read(f"selections/{recipe.selection}")
     clips = dataset.clips(["id", "source", "start_s", "end_s"])
-    chosen = selection["id"].filter(selection["kept"])
-    mine = clips.filter(_pc.is_in(clips["id"], value_set=chosen.combine_chunks()))
+    kept = kept_rows(dataset, recipe.selection, ["id"])["id"]
+    mine = clips.filter(_pc.is_in(clips["id"], value_set=kept.combine_chunks()))
     filters = [named for named in recipe.filters if _ran(dataset, named)]
     decided = DecidedClips.of(clips, selection, [named.name for named in filters])
     return Card(

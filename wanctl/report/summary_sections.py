@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wanctl.curate.select.funnel import FunnelRow
-from wanctl.curate.select.selection import CROP
+from wanctl.curate.select.selection_rows import CROP
 from wanctl.curate.timing import StageCost
 from wanctl.report.clip_records import short_name
 from wanctl.report.decided_clips import DecidedClips

@@ -1,4 +1,4 @@
-"""From verdicts to the rows of a selection."""
+"""Builds the rows of a selection from verdicts."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.balance import apply_factors, combined_weights
-from wanctl.curate.select.deciding import Decisions, Reasons
+from wanctl.curate.columns import Verdicts
+from wanctl.curate.select.decisions import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION
 from wanctl.video.decode import num_frames_at_many
@@ -25,13 +26,13 @@ _SIDE = 1 << 24  # above any width or height in pixels
 
 @dataclass(frozen=True)
 class SelectRules:
-    """What is decided beyond the filters.
+    """Settings of a selection besides filters.
 
     Attributes:
-        max_crop_loss: share of the picture that crops may take; more drops the clip.
+        max_crop_loss: share of the frame that crops may remove; more drops the clip.
         buckets: training shapes, for the `bucket` column.
         clip_fps: frame rate of training.
-        fingerprint: text that the recipe hash is taken of.
+        fingerprint: text whose hash is the recipe hash.
     """
 
     max_crop_loss: float
@@ -41,7 +42,7 @@ class SelectRules:
 
     @property
     def recipe_hash(self) -> str:
-        """Sixteen hex digits, recorded in every row."""
+        """Sixteen hex digits of the fingerprint's sha256, recorded in every row."""
         return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]
 
 
@@ -50,9 +51,9 @@ class SelectionRows:
     """Rows of a selection.
 
     Attributes:
-        table: of schema SELECTION.
-        unfit: kept clips that serve no bucket.
-        why_unfit: of the first one.
+        table: table of schema SELECTION.
+        unfit: number of kept clips that fit no bucket.
+        why_unfit: reason of the first one.
     """
 
     table: pa.Table
@@ -61,7 +62,7 @@ class SelectionRows:
 
 
 def verdicts_with_crop(decisions: Decisions, rules: SelectRules) -> dict[str, Verdicts]:
-    """All filters' verdicts, and last what becomes of clips that crops leave too little of."""
+    """All filters' verdicts, and last the verdict that drops clips of too small a crop."""
     return {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
 
 
@@ -75,9 +76,9 @@ def build_rows(
 
     Args:
         decisions: the clips after the last filter.
-        verdicts: of `verdicts_with_crop`.
-        rules: what is decided beyond the filters.
-        balance_factors: (filter, label -> what the weights of its clips are multiplied with).
+        verdicts: result of `verdicts_with_crop`.
+        rules: settings of the selection besides filters.
+        balance_factors: (filter, label -> factor for the weights of its clips).
     """
     count = decisions.clips.num_rows
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
@@ -109,8 +110,8 @@ def build_rows(
 
 def _crop_verdicts(decisions: Decisions, allowed: float) -> Verdicts:
     clips, views = decisions.clips, decisions.views
-    whole = clips["width"].to_numpy().astype(np.int64) * clips["height"].to_numpy()
-    loss = 1 - views[:, 2].astype(np.int64) * views[:, 3] / whole
+    area = clips["width"].to_numpy().astype(np.int64) * clips["height"].to_numpy()
+    loss = 1 - views[:, 2].astype(np.int64) * views[:, 3] / area
     rows = np.flatnonzero(loss > allowed)
     texts = [f"crops take {loss[row]:.0%} of the picture, allowed {allowed:.0%}" for row in rows]
     return Verdicts(keep=~(loss > allowed), why=Reasons.of(rows, texts))
@@ -166,7 +167,7 @@ def _names(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
 
 
 def _lists(rows: np.ndarray, values: pa.Array, count: int) -> pa.Array:
-    """A list for each of `count` rows, of the values whose row number it is."""
+    """(count,) lists: values[i] is an element of the list of row rows[i]."""
     order = np.argsort(rows, kind="stable")
     lengths = np.bincount(rows, minlength=count)
     return pa.ListArray.from_arrays(_offsets(lengths), values.take(pa.array(order)))
@@ -177,7 +178,7 @@ def _offsets(lengths: np.ndarray) -> pa.Array:
 
 
 class _Buckets:
-    """The bucket of each clip: found once for each shape that occurs."""
+    """The bucket of each clip, looked up once per distinct shape."""
 
     def __init__(self, decisions: Decisions, rules: SelectRules) -> None:
         self._rules = rules
@@ -185,14 +186,14 @@ class _Buckets:
         seconds = clips["end_s"].to_numpy() - clips["start_s"].to_numpy()
         self._frames = num_frames_at_many(rules.clip_fps, seconds)
         self._sizes = decisions.views[:, 2:]
-        # frames count only by which buckets they suffice for
+        # only the buckets for which the frames suffice matter
         lengths = np.unique([bucket.frames for bucket in rules.buckets])
         level = np.searchsorted(lengths, self._frames, side="right")
         width, height = self._sizes.T.astype(np.int64)
-        # one number per shape; hashing it is much quicker than sorting rows
+        # one number per shape; hashing it is much faster than sorting rows
         coded = pa.array((level * _SIDE + width) * _SIDE + height).dictionary_encode()
         shapes, inverse = coded.dictionary.to_numpy(), coded.indices.to_numpy()
-        found = [
+        matched = [
             clip_bucket(rules.buckets, int(lengths[at - 1]) if at else 0, int(height), int(width))
             for at, width, height in zip(
                 (shapes // _SIDE**2).tolist(),
@@ -201,9 +202,9 @@ class _Buckets:
                 strict=True,
             )
         ]
-        self._names = [bucket_name(bucket) if bucket else None for bucket in found]
-        served = np.array([bucket is not None for bucket in found], dtype=bool)
-        self.index = np.where(served[inverse], inverse, -1) if len(found) else inverse
+        self._names = [bucket_name(bucket) if bucket else None for bucket in matched]
+        served = np.array([bucket is not None for bucket in matched], dtype=bool)
+        self.index = np.where(served[inverse], inverse, -1) if len(matched) else inverse
 
     def names(self) -> pa.Array:
         codes = pa.array(self.index, pa.int32(), mask=self.index < 0)

@@ -1,8 +1,8 @@
 """Scans footage and splits it into clips, part by part.
 
-Parts hang neither on each other nor on the order in which they are done: a file whose bytes
-another file of the same part has is set aside as its twin; copies in other parts stay in the
-clips table, where `DatasetDir.clips` gives every clip once.
+Parts depend neither on each other nor on their order. A file with the same bytes as another file
+of its part goes to the quarantine as a duplicate; copies in other parts stay in the clips table,
+of which `DatasetDir.clips` returns every clip once.
 """
 
 import time
@@ -12,8 +12,8 @@ from pathlib import PurePath
 from typing import Any
 
 from wanctl.curate.context import RunContext, quarantine_row
+from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Detector, DetectorSettings
-from wanctl.curate.split.split import SplitRules, make_clips
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source
 from wanctl.video.probe import Scan
@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Splitter:
-    """How footage becomes clips."""
+    """Settings of splitting: the shot detector, its settings, the rules for clips, strip rate."""
 
     detect: Detector
     settings: DetectorSettings
@@ -35,12 +35,12 @@ class Splitter:
 def split_parts(
     context: RunContext, parts: Sequence[tuple[str, Sequence[str]]], splitter: Splitter
 ) -> int:
-    """Write `clips/` and `quarantine/` for every part that lacks them.
+    """Write `clips/` and `quarantine/` for every part that is missing.
 
     Args:
         context: where to write, and the worker processes.
         parts: (part, its sources) each.
-        splitter: how.
+        splitter: settings of splitting.
 
     Returns:
         The number of parts that an earlier run had finished.
@@ -49,7 +49,7 @@ def split_parts(
     files = [(part, index) for part in todo for index in range(len(part.sources))]
     bar = context.reporter.progress_display.bar(len(files), "scan footage")
     tasks = ((part.sources[index], splitter.max_fps) for part, index in files)
-    # as they are done: a film must not hold up the clips behind it
+    # unordered: a film must not delay the files after it
     results = context.pool.map(
         scan_source, tasks, limit_s=lambda source, _: context.limit_s(source), ordered=False
     )
@@ -64,7 +64,7 @@ def _has(context: RunContext, part: str) -> bool:
 
 
 class _Part:
-    """The files of one part on their way to the clips table."""
+    """Collects the scanned files of one part and writes its clips."""
 
     def __init__(
         self, context: RunContext, part: str, sources: Sequence[str], splitter: Splitter
@@ -79,7 +79,7 @@ class _Part:
         self._started: float | None = None
 
     def take(self, index: int, result: "tuple[Scan, float] | Failure", bar: Bar) -> None:
-        """One more file is scanned; the last one writes the part."""
+        """Take the result of one scanned file; the last one writes the part."""
         self._started = self._started or time.monotonic()
         source = self.sources[index]
         if isinstance(result, Failure):
@@ -124,10 +124,10 @@ class _Part:
         self._context.reporter.timings.save()
 
     def _drop_duplicate_files(self) -> None:
-        """Of files with the same bytes, the first one in the order of the part stays."""
+        """Keep only the first file, in the order of the part, of files with the same bytes."""
         first: dict[str, str] = {}
         for index, source in enumerate(self.sources):
-            # a file without clips has said why in a row of its own
+            # a file without clips has a quarantine row of its own
             if not self._clips[index]:
                 continue
             original = first.setdefault(self._hashes[index], source)

@@ -1,8 +1,8 @@
-"""Measures clips: every clip is decoded once for all units that lack it.
+"""Measures clips: decodes every clip once for all units that have not measured it.
 
 A unit of work is one part of one unit's table; it is done when its part file exists. Failures are
-rows of the quarantine, written before the part they belong to, so that a run that is killed
-anywhere and started again ends with the same tables.
+rows of the quarantine, written before the part they belong to, so that a run that is killed at
+any time and started again ends with the same tables.
 """
 
 import time
@@ -27,7 +27,7 @@ from wanctl.curate.registry import Unit
 from wanctl.log import Bar, log
 from wanctl.video.worker_pool import Failure
 
-# Frames that wait for a network; reached before `batch_clips` only by large frames.
+# Limit of the frames that wait for a network; large frames reach it before `batch_clips`.
 BATCH_BYTES = 256 * 2**20
 
 Frames = Mapping[FrameSpec, FrameBatch]
@@ -35,20 +35,20 @@ Outcome = dict[str, Any] | Failure
 
 
 def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Unit]) -> int:
-    """Write every unit's table for every part that lacks it.
+    """Write every unit's table for every part that is missing.
 
-    Clips of all parts flow through the workers in one stream; a part is written when its last
-    clip is through.
+    The workers process the clips of all parts in one stream; a part is written after its last
+    clip.
 
     Returns:
-        The number of (part, unit) pairs that were there already.
+        The number of (part, unit) pairs that existed already.
 
     Raises:
-        FilterUnavailableError: a filter found only now that it cannot run here.
+        FilterUnavailableError: a filter fails only while measuring because it cannot run here.
     """
     has = context.dataset.has_part
-    lacks = {part: [unit for unit in units if not has(unit.table, part)] for part in parts}
-    todo = {part: missing for part, missing in lacks.items() if missing}
+    missing_units = {part: [unit for unit in units if not has(unit.table, part)] for part in parts}
+    todo = {part: missing for part, missing in missing_units.items() if missing}
     counts = [context.dataset.count("clips", part) for part in todo]
     bar = context.reporter.progress_display.bar(sum(counts), "measure clips")
     waiting: deque[_Part] = deque()
@@ -61,7 +61,7 @@ def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Uni
             for row in rows:
                 yield current.task(row)
 
-    # not again: what a worker died of is looked into unit by unit
+    # no retry: after a crash `_isolate_failure` runs the units one by one
     for _, result in context.pool.map(
         measure_task, tasks(), limit_s=_limit_of(context), retry=False
     ):
@@ -73,7 +73,7 @@ def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Uni
 
 
 def as_clip(row: Mapping[str, Any]) -> Clip:
-    """What a filter sees of a row of the clips table."""
+    """A row of the clips table as the `Clip` that filters get."""
     return Clip(**{name: row[name] for name in CLIP_COLUMNS})
 
 
@@ -87,7 +87,7 @@ def _write_finished(waiting: "deque[_Part]") -> None:
 
 
 class _Part:
-    """The clips of one part on their way to the tables of the units that lack it."""
+    """Measures the clips of one part and writes the tables of the units that lack it."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Part:
 
     @property
     def complete(self) -> bool:
-        """Whether every clip has been through the workers."""
+        """Whether the workers have processed every clip."""
         return self._taken == len(self._rows)
 
     def task(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -121,7 +121,7 @@ class _Part:
         return as_clip(row), pts, self._light, self._specs
 
     def take(self, result: MeasuredClip | Failure, bar: Bar) -> None:
-        """The next clip, in order, as it came from the workers."""
+        """Take the workers' result for the next clip, in order."""
         row = self._rows[self._taken]
         clip = as_clip(row)
         if isinstance(result, Failure):
@@ -137,7 +137,7 @@ class _Part:
         bar.advance(note=PurePath(clip.source).name)
 
     def write(self) -> None:
-        """Put what was found on disk, unit by unit."""
+        """Write the rows and failures to disk, unit by unit."""
         seconds = time.monotonic() - self._started
         for unit in self._units:
             rows, failed = self._rows_by_unit[unit], self._quarantine[unit]
@@ -150,23 +150,23 @@ class _Part:
         self._context.reporter.timings.save()
 
     def _isolate_failure(self, row: Mapping[str, Any], failure: Failure) -> MeasuredClip:
-        """Find out what took the worker down: decoding, or which of the units."""
+        """Find out what ended the worker: decoding, or which of the units."""
         clip, pts, light, specs = self.task(row)
-        log.debug("%s, clip %s: %s; looking again unit by unit", clip.source, clip.id, failure)
-        wants = [spec for unit in light if (spec := unit.measurer.frames()) is not None]
-        (whole,) = self._run_tasks([(clip, pts, [], list(dict.fromkeys([*specs, *wants])))])
-        if isinstance(whole, Failure):
-            whole = MeasuredClip({}, {}, whole, {})
-        alone = [unit for unit in light if not (whole.failure and unit.measurer.frames())]
+        log.debug("%s, clip %s: %s; running the units one by one", clip.source, clip.id, failure)
+        needed = [spec for unit in light if (spec := unit.measurer.frames()) is not None]
+        (decoded,) = self._run_tasks([(clip, pts, [], list(dict.fromkeys([*specs, *needed])))])
+        if isinstance(decoded, Failure):
+            decoded = MeasuredClip({}, {}, decoded, {})
+        remaining = [unit for unit in light if not (decoded.failure and unit.measurer.frames())]
         outcomes: dict[str, Outcome] = {
-            unit.table: whole.failure for unit in light if whole.failure
+            unit.table: decoded.failure for unit in light if decoded.failure
         }
-        single = self._run_tasks([(clip, pts, [unit], []) for unit in alone])
-        for unit, result in zip(alone, single, strict=True):
-            blamed = isinstance(result, Failure)
-            outcomes[unit.table] = result if blamed else result.outcomes[unit.table]
-        frames = {spec: whole.frames[spec] for spec in specs if whole.frames}
-        return MeasuredClip(outcomes, frames, whole.failure, whole.cpu_s)
+        results = self._run_tasks([(clip, pts, [unit], []) for unit in remaining])
+        for unit, result in zip(remaining, results, strict=True):
+            failed = isinstance(result, Failure)
+            outcomes[unit.table] = result if failed else result.outcomes[unit.table]
+        frames = {spec: decoded.frames[spec] for spec in specs if decoded.frames}
+        return MeasuredClip(outcomes, frames, decoded.failure, decoded.cpu_s)
 
     def _run_tasks(self, tasks: Sequence[tuple[Any, ...]]) -> list[MeasuredClip | Failure]:
         limit = _limit_of(self._context)
@@ -177,8 +177,8 @@ class _Part:
         timings = self._context.reporter.timings
         for stage, seconds in result.cpu_s.items():
             unit = next((u for u in self._light if u.name == stage), None)
-            outcomes = result.failure if unit is None else result.outcomes[unit.table]
-            failed = isinstance(outcomes, Failure)
+            outcome = result.failure if unit is None else result.outcomes[unit.table]
+            failed = isinstance(outcome, Failure)
             timings.count(stage, clip.duration_s, cpu_s=seconds, failed=failed)
 
     def _queue(self, clip: Clip, result: MeasuredClip) -> None:
@@ -187,19 +187,19 @@ class _Part:
                 if unit.measurer.frames():
                     self._put(unit, clip, result.failure)
         self._batch.append((clip, result.frames))
-        held = sum(b.frames.nbytes for _, frames in self._batch for b in frames.values())
-        if len(self._batch) >= self._context.limits.batch_clips or held >= BATCH_BYTES:
+        waiting_bytes = sum(b.frames.nbytes for _, frames in self._batch for b in frames.values())
+        if len(self._batch) >= self._context.limits.batch_clips or waiting_bytes >= BATCH_BYTES:
             self._measure_batch()
 
     def _measure_batch(self) -> None:
         batch, self._batch = self._batch, []
         for unit in self._heavy:
             spec = unit.measurer.frames()
-            seen = [(clip, frames) for clip, frames in batch if spec is None or spec in frames]
-            if not seen:
+            usable = [(clip, frames) for clip, frames in batch if spec is None or spec in frames]
+            if not usable:
                 continue
-            clips = [clip for clip, _ in seen]
-            frames = [each[spec] if spec else None for _, each in seen]
+            clips = [clip for clip, _ in usable]
+            frames = [each[spec] if spec else None for _, each in usable]
             with self._context.reporter.timings.timed(unit.name):
                 outcomes = _measure_together(unit, clips, frames)
             for clip, outcome in zip(clips, outcomes, strict=True):
@@ -214,13 +214,13 @@ class _Part:
         elif outcome.kind == "unavailable":
             raise FilterUnavailableError(outcome.message)
         else:
-            # the clip was not decoded for this unit alone, so the blame is the unit's own row
+            # decoding serves several units; each has a row of its own in the quarantine
             failure = Failure(unit.name, outcome.kind, outcome.message)
             self._quarantine[unit].append(quarantine_row(clip.source, failure, clip.id))
 
 
 def _checked_row(unit: Unit, outcome: Outcome) -> Outcome:
-    """The row if its values fit the unit's columns; checked row by row, so that one fails alone."""
+    """The row if its values fit the unit's columns, else a failure of this row alone."""
     if isinstance(outcome, Failure):
         return outcome
     try:
@@ -233,12 +233,12 @@ def _checked_row(unit: Unit, outcome: Outcome) -> Outcome:
 def _measure_together(
     unit: Unit, clips: Sequence[Clip], frames: Sequence[FrameBatch | None]
 ) -> list[Outcome]:
-    """Rows of several clips; where that fails, one by one, so that only the culprit fails."""
+    """Measure several clips at once; on an error one by one, so that only the faulty clip fails."""
     try:
         rows: list[Evidence] = unit.measurer.measure_many(clips, frames)
         return [evidence_row(unit, clip, row) for clip, row in zip(clips, rows, strict=True)]
-    except Exception as error:  # a plug-in, or memory that did not do for all at once
-        log.debug("%s on %d clips at once", unit.name, len(clips), exc_info=True)
+    except Exception as error:  # a plug-in may raise anything; memory may not suffice for all clips
+        log.debug("%s on %d clips in one batch", unit.name, len(clips), exc_info=True)
         if len(clips) == 1:
             return [unit_failure(unit, error)]
     return [measure_clip(unit, clip, batch) for clip, batch in zip(clips, frames, strict=True)]

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Transition
-from wanctl.curate.split.split import SplitRules, make_clips
 from wanctl.video.probe import Scan, VideoInfo
 
 SOURCE = "/footage/a.mp4"

@@ -1,4 +1,4 @@
-"""From a scanned file to rows of `clips/`: shots, trimmed, cut to length, exact by PTS."""
+"""Makes rows of `clips/` from a scanned file: trimmed shots, cut to length, exact by PTS."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from wanctl.video.probe import Scan
 
 @dataclass(frozen=True)
 class SplitRules:
-    """How shots become clips.
+    """Rules for making clips of shots.
 
     Attributes:
-        trim_frames: source frames left out on both sides of a transition; a detector that saw
-            30 fps of 60 fps footage is one frame unsure.
-        min_clip_s: shorter shots make no clip.
+        trim_frames: source frames removed on both sides of a transition; a detector that reads
+            60 fps footage at 30 fps is uncertain by one frame.
+        min_clip_s: shorter shots become no clip.
         max_clip_s: longer shots are cut into equal pieces of at most this length.
     """
 
@@ -39,7 +39,7 @@ class Split(NamedTuple):
 def make_clips(
     scan: Scan, source: str, transitions: Sequence[Transition], rules: SplitRules
 ) -> Split:
-    """Cut one file, named `source` in the table, into clips."""
+    """Divide one file, named `source` in the table, into clips."""
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     ends = scan.pts + scan.durations
     split = Split([], [])
@@ -55,12 +55,12 @@ def make_clips(
 
 
 def _edges(scan: Scan, first: int, last: int, max_s: float | None) -> list[int]:
-    """Frames at which the pieces of a shot begin, and the frame after its last."""
+    """Indices of the frames at which the pieces of a shot begin, and of the frame after its end."""
     start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
-    # a hair of slack, so that 10.000001 s is not cut in two
+    # small tolerance, so that 10.000001 s is not cut in two
     pieces = 1 if max_s is None else max(1, int(np.ceil((end - start) * tick_s / max_s - 1e-3)))
-    # equal in time, not in frames: footage of varying rate would give pieces of any length
+    # equal in time, not in frames: with a variable frame rate pieces could have any length
     times = np.linspace(start, end, pieces + 1)[1:-1]
     middles = scan.pts[first : last + 1] - scan.durations[first : last + 1] / 2
     inner = np.searchsorted(middles, times, side="right") - 1 + first
@@ -68,11 +68,11 @@ def _edges(scan: Scan, first: int, last: int, max_s: float | None) -> list[int]:
 
 
 def _shots(scan: Scan, transitions: Sequence[Transition], trim: int) -> list[tuple[int, int]]:
-    """First and last source frame of every shot that is left after trimming."""
+    """(first, last) source frame of every shot after trimming."""
     shots = []
     start = 0
     for first, last in transitions:
-        # a transition that covers the file's first frames ends no shot
+        # a transition over the file's first frames ends no shot
         end = int(scan.strip_index[first]) - trim
         if first > 0 and end >= start:
             shots.append((start, end))
@@ -88,11 +88,11 @@ def _covers_end(scan: Scan, transitions: Sequence[Transition]) -> bool:
 
 
 def _row(
-    scan: Scan, source: str, shot: int, span: tuple[int, int], pictures: tuple[int, int]
+    scan: Scan, source: str, shot: int, span: tuple[int, int], frames: tuple[int, int]
 ) -> dict[str, Any]:
     info = scan.info
     start, end = span
-    frames = pictures[1] - pictures[0]
+    num_frames = frames[1] - frames[0]
     num, den = info.time_base
     tick_s = num / den
     return {
@@ -106,8 +106,8 @@ def _row(
         "time_base_den": den,
         "start_s": start * tick_s,
         "end_s": end * tick_s,
-        "num_frames": frames,
-        "fps": frames / ((end - start) * tick_s),
+        "num_frames": num_frames,
+        "fps": num_frames / ((end - start) * tick_s),
         "vfr": info.vfr,
         "width": info.width,
         "height": info.height,
@@ -124,19 +124,19 @@ def _row(
         "bit_rate": info.bit_rate,
         "transfer": info.transfer,
         "interlaced": info.interlaced,
-        **_cadence(scan, *pictures),
+        **_repeat_shares(scan, *frames),
     }
 
 
-def _cadence(scan: Scan, first: int, end: int) -> dict[str, float]:
-    """Shares of the clip's pictures: woven of two fields, repeated, standing still."""
+def _repeat_shares(scan: Scan, first: int, end: int) -> dict[str, float]:
+    """Shares of the clip's frames that are combed, repeated, or part of a still run."""
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
-    looked = scan.combed[first:end]
-    looked = looked[looked >= 0]
+    checked = scan.combed[first:end]
+    checked = checked[checked >= 0]
     same = repeats(scan.change[first:end])
     still = frozen(same, scan.durations[first:end] * tick_s)
     return {
-        "comb_share": float(looked.mean()) if len(looked) else 0.0,
+        "comb_share": float(checked.mean()) if len(checked) else 0.0,
         "repeat_share": float(same.mean()),
         "frozen_share": float(still.mean()),
     }

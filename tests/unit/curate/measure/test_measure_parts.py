@@ -14,12 +14,12 @@ import pytest
 
 from wanctl.curate.api import FilterUnavailableError
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.local import CurationJob, work
-from wanctl.curate.registry import NamedFilter, measured_units
-from wanctl.curate.split.scanning import Splitter
-from wanctl.curate.split.shots import DETECTORS, DetectorSettings
-from wanctl.curate.split.split import SplitRules
+from wanctl.curate.engines.engine import CurationJob, RayResources, run_local
 from wanctl.curate.timing import Timings
+from wanctl.curate.registry import NamedFilter, measured_units
+from wanctl.curate.split.clip_rows import SplitRules
+from wanctl.curate.split.shots import DETECTORS, DetectorSettings
+from wanctl.curate.split.split_parts import Splitter
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
@@ -119,6 +119,9 @@ PLUGIN = textwrap.dedent(
 )
 
 
+RAY = RayResources(address=None, cpus=2, gpus=0, actors=None, retries=3)
+
+
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
     """Two files of two seconds; each gives five clips of 0.4 s."""
@@ -147,13 +150,15 @@ def run(footage, tmp_path):
     def measure(batch_clips=4, folder=footage, out="set", **filters):
         dataset = DatasetDir.create_or_open(tmp_path / out)
         parts = dataset.assign_sources(list_footage(folder).videos, 16)
-        rules = Splitter(DETECTORS["none"], DetectorSettings(), SplitRules(0, 0.1, 0.4), 30)
+        rules = Splitter(
+            DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), SplitRules(0, 0.1, 0.4), 30
+        )
         named = [NamedFilter(name, each) for name, each in filters.items()]
-        limits = Limits(2, 20, 4 * 2**30, batch_clips=batch_clips)
-        job = CurationJob(rules, tuple(measured_units(named)), limits)
+        limits = Limits(2, 20, 4 * 2**30, timeout_per_gb_s=1200, batch_clips=batch_clips)
+        job = CurationJob(rules, tuple(measured_units(named)), limits, RAY)
         with progress_display() as bars:
             reporter = Reporter(Timings(dataset.path), EventLog(tmp_path / "log.jsonl"), bars)
-            work(dataset, job, parts, reporter)
+            run_local(dataset, job, parts, reporter)
         return dataset
 
     return measure

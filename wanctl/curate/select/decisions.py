@@ -1,4 +1,4 @@
-"""Runs the filters of a recipe over a run of clips, as columns, in the order of the funnel."""
+"""Runs the filters of a recipe over a table of clips, as columns, in the order of the funnel."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +13,9 @@ from wanctl.curate.select.evidence import Failures, StoredEvidence
 
 @dataclass(frozen=True)
 class Reasons:
-    """Why clips are dropped: row numbers, rising, and a text for each.
+    """Why clips are dropped: ascending row numbers, and a text for each.
 
-    Texts are a column too: millions of them pass through files and tables untouched.
+    Texts are an Arrow column, so that millions of them pass through files and tables unchanged.
     """
 
     rows: np.ndarray
@@ -23,24 +23,24 @@ class Reasons:
 
     @classmethod
     def of(cls, rows: np.ndarray, texts: Sequence[str]) -> "Reasons":
-        """Reasons of single texts."""
+        """Reasons from single texts."""
         return cls(rows, pa.array(texts, pa.large_string()))
 
     def __call__(self, row: int) -> str:
         """The text of one row."""
         at = int(np.searchsorted(self.rows, row))
-        found = at < len(self.rows) and self.rows[at] == row
-        return self.texts[at].as_py() if found else ""
+        has_reason = at < len(self.rows) and self.rows[at] == row
+        return self.texts[at].as_py() if has_reason else ""
 
 
 @dataclass
 class Decisions:
-    """Some clips on their way through the funnel.
+    """Clips with the verdicts of the filters that have decided so far.
 
     Attributes:
         clips: columns of the clips table.
-        views: (N, 4) int32, what the crops so far leave of each picture.
-        verdicts: by filter, one row per clip, with every reason written out.
+        views: (N, 4) int32, the part of each frame within the crops so far.
+        verdicts: filter -> verdicts, one row per clip, with every reason written out.
     """
 
     clips: pa.Table
@@ -49,7 +49,7 @@ class Decisions:
 
     @classmethod
     def begin(cls, clips: pa.Table) -> "Decisions":
-        """Before the first filter."""
+        """Clips before the first filter."""
         return cls(clips, whole_views(clips))
 
     def decide(
@@ -60,12 +60,12 @@ class Decisions:
         *,
         with_reasons: bool = True,
     ) -> Verdicts:
-        """What one filter makes of the clips; what it did not measure is dropped.
+        """One filter's verdicts on the clips; clips without evidence are dropped.
 
         Args:
             named: the filter.
             stored: its stored evidence.
-            failures: why some of it is missing.
+            failures: why evidence is missing.
             with_reasons: write out the reasons, which takes longer than deciding; else they are "".
         """
         verdicts = named.filter.decide_many(self.batch(stored))
@@ -77,7 +77,7 @@ class Decisions:
         )
 
     def batch(self, stored: StoredEvidence) -> ClipBatch:
-        """What a filter sees: the clips that it measured."""
+        """The batch that a filter decides on: the clips that it measured."""
         rows = stored.rows
         if rows is None:
             return ClipBatch(self.clips, stored.evidence, self.views, self.verdicts, stored.vectors)
@@ -90,7 +90,7 @@ class Decisions:
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:
-        """Take in a filter's verdicts, one row per clip."""
+        """Add a filter's verdicts, one row per clip."""
         self.verdicts = {**self.verdicts, name: verdicts}
         if verdicts.crops is not None:
             self.views = intersect(self.views, verdicts.crops)
@@ -103,17 +103,17 @@ class Decisions:
 
 @dataclass(frozen=True)
 class _MissingReasons:
-    """Row -> why the clip was not measured."""
+    """Row -> why the clip was not measured; the text is made on request."""
 
     ids: pa.ChunkedArray
     stages: Sequence[str]
     failures: Failures
 
     def __call__(self, row: int) -> str:
-        """The text of one row."""
+        """The reason of one row."""
         name = self.ids[row].as_py()
-        found = (self.failures.get((name, stage)) for stage in self.stages)
-        return f"not measured: {next(filter(None, found), 'lost')}"
+        errors = (self.failures.get((name, stage)) for stage in self.stages)
+        return f"not measured: {next(filter(None, errors), 'lost')}"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,17 +151,17 @@ def expand_verdicts(
 
 
 def whole_views(clips: pa.Table) -> np.ndarray:
-    """(N, 4) int32: all of each picture."""
+    """(N, 4) int32: the whole of each frame."""
     views = np.zeros((clips.num_rows, 4), dtype=np.int32)
     views[:, 2], views[:, 3] = clips["width"].to_numpy(), clips["height"].to_numpy()
     return views
 
 
 def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """The part of each picture that its view and its crop share; no area where they do not meet.
+    """Intersection of each view with its crop; without area where they do not overlap.
 
-    A crop of width 0 asks for nothing. Where one asks, the edges become even, as chroma is stored
-    for two by two pixels; a whole picture stays whole, even or not.
+    A crop of width 0 leaves the view unchanged. Other crops get even edges, as chroma is stored for
+    two by two pixels; uncropped frames keep their size, even or odd.
     """
     low = np.maximum(np.maximum(views[:, :2], crops[:, :2]), 0)
     high = np.minimum(views[:, :2] + views[:, 2:], crops[:, :2] + crops[:, 2:])
@@ -171,7 +171,7 @@ def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
 
 
 class _RowSubset(Mapping[str, Verdicts]):
-    """Some rows of verdicts, taken when they are asked for."""
+    """Some rows of verdicts, selected on access."""
 
     def __init__(self, verdicts: Mapping[str, Verdicts], rows: np.ndarray) -> None:
         self._verdicts = verdicts
@@ -188,7 +188,7 @@ class _RowSubset(Mapping[str, Verdicts]):
 
 
 def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
-    """Verdicts on some clips after those on others; reasons get lost."""
+    """Concatenate verdicts on consecutive clips, without reasons."""
 
     def column(name: str, fill: object, dtype: type) -> np.ndarray | None:
         columns = [getattr(each, name) for each in several]
@@ -212,12 +212,12 @@ def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
 
 
 def slice_verdicts(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
-    """Some rows of verdicts whose reasons are written out."""
+    """Rows `start` to `stop` of verdicts whose reasons are written out."""
     why = verdicts.why
     assert isinstance(why, Reasons)
     low, high = np.searchsorted(why.rows, [start, stop]).tolist()
-    few = _take_rows(verdicts, np.arange(start, stop))
-    return replace(few, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
+    rows = _take_rows(verdicts, np.arange(start, stop))
+    return replace(rows, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
 
 
 def _take_rows(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
@@ -239,6 +239,6 @@ def _spread(
 ) -> np.ndarray | None:
     if column is None:
         return None
-    whole = np.full((count, *column.shape[1:]), fill, dtype=column.dtype)
-    whole[rows] = column
-    return whole
+    full = np.full((count, *column.shape[1:]), fill, dtype=column.dtype)
+    full[rows] = column
+    return full
