@@ -17,11 +17,11 @@ from PIL import Image, ImageDraw
 from wanctl.curate.api import Filter, FrameSpec
 from wanctl.curate.context import Limits, Reporter
 from wanctl.curate.engines.engine import CurationJob, RayResources, run_local
-from wanctl.curate.timing import Timings
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
 from wanctl.curate.split.split_parts import Splitter
+from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video

@@ -17,7 +17,6 @@ from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
 from wanctl.curate.engines.engine import ENGINES, CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
-from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
@@ -25,6 +24,7 @@ from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split_parts import Splitter
+from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.lock import try_lock
 from wanctl.data.table_order import record_tables

@@ -17,7 +17,6 @@ from wanctl.curate.select.balance import label_weights
 from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import Failures, read_evidence
 from wanctl.curate.select.funnel import FunnelCounts, count_funnel
-from wanctl.curate.quantiles import quantiles_of
 from wanctl.curate.select.selection_rows import (
     SelectionRows,
     SelectRules,

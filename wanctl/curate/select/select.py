@@ -35,7 +35,6 @@ from wanctl.curate.select.passes import (
     SumLabelWeights,
     pool,
 )
-from wanctl.curate.quantiles import percentile_values, quantiles_of, scores_of
 from wanctl.curate.select.selection_rows import CROP, SelectionRows, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
 from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore

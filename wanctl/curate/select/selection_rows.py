@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.balance import apply_factors, combined_weights
-from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.decisions import Decisions, Reasons
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION
