@@ -77,6 +77,7 @@ OLD_NAMES = (
     "_Wish",
     "_told",
     "aloud",
+    "aside",
     "board",
     "covering",
     "is_beside",

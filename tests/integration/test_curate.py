@@ -86,12 +86,18 @@ def table(file):
 
 def test_every_file_is_accounted_for(curated):
     files = [row for row in rows(curated, "quarantine") if row["kind"] != "short shots"]
-    aside = {Path(row["source"]).name: (row["kind"], row["error"]) for row in files}
+    quarantined = {Path(row["source"]).name: (row["kind"], row["error"]) for row in files}
     kept = {Path(row["source"]).name for row in rows(curated, "clips")}
     assert kept == {"bikes.mp4", "carphone_pristine.mp4"}
-    assert set(aside) == {"truncated.mp4", "empty.mp4", "renamed.mp4", "flipped.mp4", "twin.mp4"}
-    assert aside["twin.mp4"][0] == "duplicate"
-    assert all(error for _, error in aside.values())
+    assert set(quarantined) == {
+        "truncated.mp4",
+        "empty.mp4",
+        "renamed.mp4",
+        "flipped.mp4",
+        "twin.mp4",
+    }
+    assert quarantined["twin.mp4"][0] == "duplicate"
+    assert all(error for _, error in quarantined.values())
 
 
 def test_the_shots_of_a_real_clip_are_found(curated):

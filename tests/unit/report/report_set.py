@@ -120,10 +120,10 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
     tier = FILTERS[1]
     schema = evidence_schema(tier.filter.evidence)
     dataset.write_part(tier.table, "part-00000", found, schema=schema)
-    dataset.write_part("quarantine", "part-00000", aside())
+    dataset.write_part("quarantine", "part-00000", quarantine_rows())
 
 
-def aside() -> list[dict[str, str]]:
+def quarantine_rows() -> list[dict[str, str]]:
     broken = {
         "source": f"/raw/{HOSTILE[0]}",
         "clip_id": "cafe",

@@ -8,7 +8,7 @@ import time
 from html.parser import HTMLParser
 
 import numpy as np
-from report_set import FILTERS, HOSTILE, aside
+from report_set import FILTERS, HOSTILE, quarantine_rows
 
 from wanctl.report.page import MAX_THUMBNAIL_BYTES, render_page
 from wanctl.report.report_data import ReportData
@@ -97,7 +97,7 @@ def test_captions_labels_crops_and_findings_reach_the_script(make):
 
 
 def test_a_failure_of_several_filters_is_one_line():
-    html = quarantine(aside())
+    html = quarantine(quarantine_rows())
     assert re.findall(r'<summary>(\w+) <span class="count">(\d+)<', html) == [
         ("error", "1"), ("timeout", "1"),
     ]  # fmt: skip

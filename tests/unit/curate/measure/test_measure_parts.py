@@ -193,9 +193,9 @@ def test_one_clip_that_a_network_cannot_take_fails_alone(run, plugin):
     dataset = run(network=network)
     found = table(dataset, network, "network")
     assert [row["together"] for row in found] == [1] * 3 + [1] * 1 + [1] * 2 + [2] * 2
-    aside = dataset.read("quarantine").to_pylist()
-    assert [(row["stage"], row["kind"]) for row in aside] == [("network", "error")] * 2
-    assert aside[0]["error"] == "RuntimeError: no such clip, please"
+    quarantined = dataset.read("quarantine").to_pylist()
+    assert [(row["stage"], row["kind"]) for row in quarantined] == [("network", "error")] * 2
+    assert quarantined[0]["error"] == "RuntimeError: no such clip, please"
 
 
 def test_frames_that_others_look_at_cannot_be_written_to(run, plugin):
@@ -213,8 +213,8 @@ def test_a_filter_that_takes_the_worker_down_takes_no_other_filter_along(run, pl
     assert len(table(dataset, light, "light")) == 10
     assert len(table(dataset, network, "network")) == 10
     assert len(table(dataset, crash, "crash")) == 8
-    aside = dataset.read("quarantine").to_pylist()
-    assert [(row["stage"], row["kind"]) for row in aside] == [("crash", "crash")] * 2
+    quarantined = dataset.read("quarantine").to_pylist()
+    assert [(row["stage"], row["kind"]) for row in quarantined] == [("crash", "crash")] * 2
 
 
 def test_rows_that_do_not_fit_their_columns_fail_one_by_one(run, plugin):
