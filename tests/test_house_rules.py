@@ -71,6 +71,7 @@ OLD_NAMES = (
     "Site",
     "Team",
     "TokenSplit",
+    "Trainee",
     "Turn",
     "Watch",
     "Wish",
