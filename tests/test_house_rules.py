@@ -48,13 +48,16 @@ def test_a_folder_holds_few_files():
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=relative)
-def test_a_package_says_what_lives_there(package):
+def test_a_package_says_what_lives_there_and_where_to_start(package):
     tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
     docstring = ast.get_docstring(tree) or ""
-    assert len(docstring.split()) >= MIN_WORDS, docstring
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", docstring)
+    assert len(docstring.split()) >= 8, docstring
+    assert named, "names the module or package to start with"
+    for path in named:
+        assert (package / path).exists() or (ROOT / path).exists(), path
 
 
-MIN_WORDS = 4
 OLD_NAMES = (
     "Alone",
     "Asked",
