@@ -79,6 +79,7 @@ OLD_NAMES = (
     "Watch",
     "Wish",
     "_Wish",
+    "_tell",
     "_told",
     "aloud",
     "aside",
@@ -90,6 +91,7 @@ OLD_NAMES = (
     "read_context",
     "speak",
     "stretched",
+    "told",
     "use_beside",
 )
 """Identifiers that the field's terms have replaced; CONTRIBUTING.md lists the terms."""

@@ -57,17 +57,17 @@ class TorchDistributedContext:
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """Made by the first process, sent to the others."""
-        told: list[tuple[T | None, str | None]] = [(None, None)]
+        outcome: list[tuple[T | None, str | None]] = [(None, None)]
         problem: UserError | None = None
         if self.is_main_process:
             try:
-                told = [(make(), None)]
+                outcome = [(make(), None)]
             except UserError as error:
-                problem, told = error, [(None, str(error))]
-        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
+                problem, outcome = error, [(None, str(error))]
+        dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
         if problem is not None:
             raise problem
-        value, message = told[0]
+        value, message = outcome[0]
         if message is not None:
             raise UserError(message)
         return value  # pyright: ignore[reportReturnType]

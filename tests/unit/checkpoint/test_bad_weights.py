@@ -56,7 +56,7 @@ SOURCES = {
 }
 
 
-def told(capsys, *arguments: str) -> str:
+def error_line(capsys, *arguments: str) -> str:
     """The line a command ends with."""
     with pytest.raises(SystemExit) as stop:
         main(["weights", *arguments])
@@ -76,7 +76,7 @@ def test_what_is_no_model(tmp_path, monkeypatch, capsys, name):
     write_sources()
     before = files()
     for command in (["inspect", name], ["check", name], ["convert", name, "to", "--layout=single"]):
-        assert SOURCES[name] in told(capsys, *command)
+        assert SOURCES[name] in error_line(capsys, *command)
     assert files() == before
     assert not Path("ran").exists()
 
@@ -92,7 +92,7 @@ def test_a_config_of_another_model(model, tmp_path, capsys):
     write_official(tmp_path / "other", "wan2.1-i2v-14b-480p")
     shutil.copy("other/config.json", "model/config.json")
     said = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
-    assert said in told(capsys, "convert", model, "to", "--layout", "diffusers")
+    assert said in error_line(capsys, "convert", model, "to", "--layout", "diffusers")
     assert not Path("to").exists()
 
 
@@ -118,7 +118,7 @@ def test_a_target_that_cannot_be(model, capsys, to, layout, said):
     before = {name: Path(name).read_bytes() for name in files()}
     part = "transformer" if layout == "official" else "vae"
     more = [] if layout == "diffusers" else ["--part", part]
-    assert said in told(capsys, "convert", model, to, "--layout", layout, *more)
+    assert said in error_line(capsys, "convert", model, to, "--layout", layout, *more)
     assert {name: Path(name).read_bytes() for name in files()} == before
 
 
@@ -156,7 +156,7 @@ def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error,
     monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", with_failing_bar)
     monkeypatch.setattr(lazy, "write_safetensors", with_failing_bar)
     arguments = ["convert", model, "to", "--layout", layout]
-    assert said in told(capsys, *arguments)
+    assert said in error_line(capsys, *arguments)
     assert len(seen) == 141
     whole = files(Path("to"))
     assert [Path(name).name for name in whole] == ["diffusion_pytorch_model.safetensors"]
