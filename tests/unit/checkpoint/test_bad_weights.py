@@ -14,7 +14,7 @@ from small_models import write_official
 from wanctl.checkpoint import lazy_tensors as lazy
 from wanctl.cli.main import main
 
-NOT_WHOLE = "not a whole safetensors file"
+INCOMPLETE = "not a complete safetensors file"
 
 
 class Code:
@@ -44,12 +44,12 @@ def write_sources() -> None:
 SOURCES = {
     "nowhere": "no file or folder 'nowhere'",
     "empty": "holds no weights known here",
-    "empty.safetensors": NOT_WHOLE,
-    "empty.pth": "not a whole file of torch.save",
-    "text.safetensors": NOT_WHOLE,
+    "empty.safetensors": INCOMPLETE,
+    "empty.pth": "not a complete file of torch.save",
+    "text.safetensors": INCOMPLETE,
     "notes.txt": "holds no weights known here",
     "code.pth": "not a file of tensors alone, and its code is not run",
-    "old.pth": "not a whole file of torch.save",
+    "old.pth": "not a complete file of torch.save",
     "list.pth": "holds more than a flat dict of tensors",
     "lora.safetensors": "is a LoRA, no model; name it under `model.loras`",
     "lora": "is a LoRA, no model; name it under `model.loras`",
@@ -99,12 +99,12 @@ def test_a_config_of_another_model(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("to", "layout", "said"),
     [
-        ("file", "diffusers", "file: is a file, where a folder is wanted"),
+        ("file", "diffusers", "file: is a file, and a folder is needed"),
         ("file/below", "diffusers", "file/below/transformer: Not a directory; name another place"),
-        ("folder.safetensors", "single", "is a folder, where a file is wanted"),
-        ("foreign.safetensors", "single", "is there, and no conversion wrote it; remove it"),
-        ("foreign", "official", "00002-of-00003.safetensors: is there, and no conversion wrote it"),
-        ("foreign", "single", "vae.safetensors: is there, and no conversion wrote it"),
+        ("folder.safetensors", "single", "is a folder, and a file is needed"),
+        ("foreign.safetensors", "single", "exists, and no conversion wrote it; remove it"),
+        ("foreign", "official", "00002-of-00003.safetensors: exists, and no conversion wrote it"),
+        ("foreign", "single", "vae.safetensors: exists, and no conversion wrote it"),
         ("/proc/nothing", "diffusers", "/proc/nothing"),
     ],
 )

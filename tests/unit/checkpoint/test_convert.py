@@ -234,7 +234,7 @@ def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
         ),
         (ConversionOptions("diffusers", "fp8"), "to", "diffusers reads no scaled fp8"),
         (ConversionOptions("single"), "to.safetensors", "one file holds one part"),
-        (ConversionOptions("diffusers"), "start", "holds the weights that are read"),
+        (ConversionOptions("diffusers"), "start", "holds the source weights"),
     ],
 )
 def test_impossible_options_are_refused(tmp_path, options, to, said):
@@ -280,5 +280,5 @@ def test_truncated_files_are_named(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     path = start / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+    with pytest.raises(WeightsError, match="not a complete safetensors file"):
         inspect(str(start))

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import HIGH, LOW, expert_of, guide_scales, high_steps
+from wanctl.diffusion.experts import expert_of, guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import DiTShape
+from wanctl.model.variants import HIGH, LOW, DiTShape
 
 SHAPE = DiTShape(
     dim=24, ffn_dim=32, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
