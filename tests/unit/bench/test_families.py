@@ -23,7 +23,7 @@ def made(footage):
     return {name: family.make_cases(footage, True) for name, family in FAMILIES.items()}
 
 
-def test_names_are_unique_and_all_of_a_run_is_planned_before_anything_is_drawn(footage):
+def test_names_are_unique_and_all_cases_are_planned_before_any_is_rendered(footage):
     for family in FAMILIES.values():
         for quick in (True, False):
             names = [case.name for case in family.make_cases(footage, quick)]
@@ -40,7 +40,7 @@ def test_shots_of_the_packaged_clips_hold_no_cut(footage):
         assert steps.max() < max(12.0, 4 * np.median(steps)), shot.name
 
 
-def test_bars_lie_where_the_truth_says(made):
+def test_bars_are_where_the_truth_says(made):
     for case in made["border"]:
         if case.variant in border.SHADES:
             frames = case.render()
@@ -63,12 +63,12 @@ def test_words_change_pixels_inside_their_boxes_only(made, footage):
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         around = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1) / changed.size
         share = case.truth["share"]
-        assert changed.mean() <= share * 1.15  # a shadow of one pixel lies beyond the box
+        assert changed.mean() <= share * 1.15  # a shadow of one pixel extends beyond the box
         assert share <= around * 1.001
 
 
 @pytest.mark.parametrize("face", typefaces())
-def test_a_line_is_cut_to_its_ink(face):
+def test_a_line_is_cropped_to_its_ink(face):
     mask = text_line("你好 Wan" if face == "chinese" else "Wan", 24, face).mask
     assert mask.shape[0] == 24
     assert mask[0].any()
@@ -78,7 +78,7 @@ def test_a_line_is_cut_to_its_ink(face):
     assert 0.1 < mask.mean() < 0.7
 
 
-def test_a_mark_lies_in_its_box(made, footage):
+def test_a_logo_is_in_its_box(made, footage):
     for index, case in enumerate(made["watermark"]):
         if "box" in case.truth:
             pieces = watermark._shots(footage, index, 4)
@@ -92,7 +92,7 @@ def test_a_mark_lies_in_its_box(made, footage):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.7])
-def test_the_gain_clips_the_share_that_is_asked_for(footage, share):
+def test_the_gain_clips_the_requested_share(footage, share):
     frames = exposure._over(footage.largest(1)[0], share)
     clipped = (frames == 255).sum(axis=3) >= 2
     assert clipped.mean() == pytest.approx(share, abs=0.03)
@@ -107,7 +107,7 @@ def test_stops_are_taken_away_in_linear_light(footage):
 
 
 @pytest.mark.parametrize("shape", blur.SHAPES)
-def test_a_blur_spreads_as_far_as_it_says(shape):
+def test_a_blur_has_the_stated_spread(shape):
     weights = blur.kernel(shape, 3.0)
     y, x = np.mgrid[: weights.shape[0], : weights.shape[1]] - (weights.shape[0] - 1) / 2
     spread = np.cov(np.stack([x.ravel(), y.ravel()]), aweights=weights.ravel(), bias=True)
@@ -116,7 +116,7 @@ def test_a_blur_spreads_as_far_as_it_says(shape):
     assert widest == pytest.approx(3.0, rel=0.04)
 
 
-def test_boundaries_lie_where_the_truth_says(made):
+def test_boundaries_are_where_the_truth_says(made):
     for case in made["shots"]:
         frames = np.stack([cv2.resize(f, (32, 18)) for f in case.render()]).astype(float)
         steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
@@ -132,7 +132,7 @@ def test_boundaries_lie_where_the_truth_says(made):
             assert truth == []
 
 
-def test_a_hand_shakes_as_quickly_as_it_says():
+def test_jitter_has_the_stated_frequency():
     spectrum = np.abs(np.fft.rfft(motion.jitter(3, 6.0))) ** 2
     hertz = np.fft.rfftfreq(motion.FRAMES, 1 / motion.FPS)
     near = spectrum[(hertz > 4) & (hertz < 8)].sum() / spectrum.sum()

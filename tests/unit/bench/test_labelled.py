@@ -1,4 +1,4 @@
-"""Labelled sets in the layout in which they are published, made up and small."""
+"""Small synthetic labelled sets in the layouts in which they are published."""
 
 import json
 
@@ -30,7 +30,7 @@ def bbc(tmp_path):
     return folder
 
 
-def test_bbc_is_read_and_scored(bbc, tmp_path):
+def test_bbc_is_read_and_evaluated(bbc, tmp_path):
     (result,) = bench([], tmp_path / "out", sets=[f"bbc={bbc}"])
     assert result["family"] == "bbc"
     assert result["counts"] == {"true": 1, "false": 0, "missed": 0, "of": 1}
@@ -51,7 +51,7 @@ def test_annotations_of_both_sets(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["0", "a\tb", "-1\t5"])
-def test_a_line_that_is_none_is_named(tmp_path, line):
+def test_a_malformed_line_is_reported(tmp_path, line):
     path = tmp_path / "01-scenes.txt"
     path.write_text(f"0\t5\n{line}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"01-scenes.txt:2: .*FIRST and LAST"):
@@ -76,7 +76,7 @@ def test_konvid_in_all_its_spellings(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"), [("a,b\n1,2\n", "columns are a, b"), ("flickr_id,mos\n7,1\n", "none of")]
 )
-def test_a_table_of_something_else(tmp_path, text, message):
+def test_an_unrelated_table_is_refused(tmp_path, text, message):
     (tmp_path / "KoNViD_1k_mos.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         konvid.read(tmp_path)
@@ -115,12 +115,12 @@ def test_camerabench_is_read(tmp_path):
     ("text", "message"),
     [("bbc", "NAME=FOLDER"), ("bcc=.", "did you mean 'bbc'"), ("bbc=nowhere", "no folder")],
 )
-def test_a_set_that_is_not_named_right(tmp_path, text, message):
+def test_a_malformed_or_unknown_set_is_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         bench([], tmp_path, sets=[text])
 
 
-def test_points_of_a_video_count_what_was_said_and_what_was_not():
+def test_decisions_on_a_video_count_hits_misses_and_false_alarms():
     decisions = shot_boundaries._decisions("v", [(10, 10), (20, 30)], [(11, 11), (50, 50)])
     assert [(p.truth, p.fired) for p in decisions] == [(True, True), (True, False), (False, True)]
     assert all(isinstance(p, Decision) for p in decisions)

@@ -1,4 +1,4 @@
-"""Figures of merit against scikit-learn, scipy, and hand counts."""
+"""Metrics against scikit-learn, scipy and hand counts."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_average_precision_is_scikit_learns(levels):
     assert average_precision(truth, scores) == pytest.approx(expected, abs=1e-12)
 
 
-def test_equal_scores_stand_or_fall_together():
+def test_equal_scores_are_one_point_of_the_curve():
     assert precision_recall([True, False, True], [2, 2, 1]) == [
         (2, 0.5, 0.5),
         (1, pytest.approx(2 / 3), 1.0),
@@ -42,18 +42,18 @@ def test_without_positives_there_is_no_curve():
 
 def test_macro_f1_is_scikit_learns():
     rng = np.random.default_rng(3)
-    truth, said = rng.integers(0, 5, 300), rng.integers(0, 5, 300)
-    said[:200] = truth[:200]
-    ours = macro_f1(truth.tolist(), said.tolist())
-    expected = f1_score(truth, said, average="macro")
+    truth, predicted = rng.integers(0, 5, 300), rng.integers(0, 5, 300)
+    predicted[:200] = truth[:200]
+    ours = macro_f1(truth.tolist(), predicted.tolist())
+    expected = f1_score(truth, predicted, average="macro")
     assert np.mean(list(ours.values())) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_class_that_is_never_there_does_not_count():
+def test_a_class_that_never_occurs_does_not_count():
     assert macro_f1(["a", "b"], ["a", "c"]) == {"a": 1.0, "b": 0.0}
 
 
-def test_nothing_to_find_and_nothing_said_is_perfect():
+def test_no_positives_and_no_detections_are_perfect():
     assert f1(0, 0, 0) == 1.0
     assert f1(0, 2, 0) == 0.0
 

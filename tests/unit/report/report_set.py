@@ -1,4 +1,4 @@
-"""A made-up data set with everything that the report draws, hostile file names among it."""
+"""A synthetic data set with everything that the report shows, including hostile file names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ FILTERS = [NamedFilter("loud", Loud()), NamedFilter("tier", Tier()), NamedFilter
 
 @dataclass(frozen=True)
 class Made:
-    """A data set, what the report makes of it, and the page."""
+    """A data set, the data of its report, and the page."""
 
     dataset: DatasetDir
     report: ReportData
@@ -69,7 +69,7 @@ def make_report(folder: Path, clips: int, sources: int, picture: bytes | None = 
 
 
 def striped() -> np.ndarray:
-    """(12, 36, 64, 3) uint8, a bar that wanders from left to right."""
+    """(12, 36, 64, 3) uint8, a bar that moves from left to right."""
     frames = np.full((12, 36, 64, 3), 40, dtype=np.uint8)
     for index, frame in enumerate(frames):
         frame[:, 5 * index : 5 * index + 5] = (240, 200, 60)

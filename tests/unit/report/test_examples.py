@@ -17,7 +17,7 @@ def test_nearest_clips_are_the_nearest_on_each_side(make):
         assert all(side[row] for row in rows)
 
 
-def test_a_small_set_is_shown_whole(make):
+def test_a_small_set_is_shown_in_full(make):
     examples = make(clips=120).report.examples
     assert sorted(examples.thumbnails) == list(range(120)) == list(examples.records)
 
@@ -32,7 +32,7 @@ def test_a_large_set_is_shown_in_part_and_every_gallery_has_pictures(make):
 
 
 @pytest.mark.parametrize("clips", [30, 1200])
-def test_classes_are_galleries_and_copies_stand_side_by_side(make, clips):
+def test_classes_are_sheets_and_copies_are_next_to_each_other(make, clips):
     made = make(clips=clips)
     examples, decided = made.report.examples, made.report.decided
     assert {sheet.name: sheet.total for sheet in examples.labels["tier"]} == dict.fromkeys(
@@ -45,7 +45,7 @@ def test_classes_are_galleries_and_copies_stand_side_by_side(make, clips):
         assert not decided.kept[group.rows[1]]
 
 
-def test_a_spread_is_even_and_starts_with_the_first():
+def test_examples_are_spread_evenly_from_the_first_on():
     assert spread_evenly(np.arange(100), 4) == (0, 25, 50, 75)
     assert spread_evenly(np.arange(3), 4) == (0, 1, 2)
 
@@ -78,7 +78,7 @@ def test_skewed_scores_get_a_logarithmic_axis():
     assert not Scale.over(rng.normal(50, 10, 1000)).is_log
 
 
-def test_a_chart_tells_its_counts_to_those_who_cannot_see_it():
+def test_a_chart_states_its_counts_for_screen_readers():
     svg = distribution(np.array([1.0, 2.0, np.nan]), np.array([9.0]), (5.0, np.inf), "<dB>")
     assert 'aria-label="2 clips pass, from 1 to 2 &lt;dB&gt;; 1 are dropped, from 9 to 9' in svg
     assert svg.count('class="keep"') == 2
@@ -86,7 +86,7 @@ def test_a_chart_tells_its_counts_to_those_who_cannot_see_it():
     assert svg.count('class="bound"') == 1
 
 
-def test_small_piles_are_seen_beside_tall_ones():
+def test_small_bars_are_visible_next_to_tall_ones():
     svg = distribution(np.full(100_000, 5.0), np.full(1, 6.0), (), "")
     assert "heights are logarithmic" in svg
 

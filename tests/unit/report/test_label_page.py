@@ -1,4 +1,4 @@
-"""The labelling page in a real browser: keys mark, marks survive a reload, the CSV holds them."""
+"""The labelling page in a real browser: keys label, labels survive a reload, the CSV holds them."""
 
 import csv
 import io
@@ -32,11 +32,11 @@ def page(browser, tmp_path):
     del sprites[rows[5]["id"]]  # one that could not be decoded
     file = tmp_path / "quality.html"
     file.write_text(render_label_page("quality", CHOICES, rows, sprites), encoding="utf-8")
-    browser.complaints.clear()
+    browser.errors.clear()
     browser.resize(1200, 800)
     browser.open(file)
     yield browser
-    assert browser.complaints == []
+    assert browser.errors == []
 
 
 def press(page, *keys):
@@ -48,7 +48,7 @@ def sheet(page):
     return list(csv.DictReader(io.StringIO(page.eval("csv()"))))
 
 
-def test_keys_mark_and_marks_are_kept(page):
+def test_keys_label_clips_and_labels_are_kept(page):
     assert page.eval("document.getElementById('count').textContent") == "1 of 12"
     press(page, "5", "1", "ArrowRight", "3", "ArrowLeft", "Backspace", "9")
     labels = [row["label"] for row in sheet(page)]
@@ -58,13 +58,13 @@ def test_keys_mark_and_marks_are_kept(page):
     page.wait("document.readyState === 'complete' && typeof csv === 'function'")
     rows = sheet(page)
     assert [row["label"] for row in rows] == ["5", "1", "", "4", *[""] * 7, "2"]
-    # it goes on at the first clip without a mark
+    # it continues at the first clip without a label
     assert page.eval("current") == 2
     assert rows[3]["source"] == HOSTILE
     page.eval("localStorage.clear()")
 
 
-def test_clips_play_and_the_mouse_marks(page):
+def test_clips_play_and_the_mouse_labels_them(page):
     page.wait("big.step !== undefined")
     positions = "new Set([0, 1, 2].map(n => (big.step(n), big.firstChild.style.transform))).size"
     assert page.eval(positions) == 3

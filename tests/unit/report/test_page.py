@@ -1,4 +1,4 @@
-"""What stands in report.html, without a browser; test_browser.py looks at it in one."""
+"""The contents of report.html without a browser; test_browser.py opens it in one."""
 
 import base64
 import hashlib
@@ -75,7 +75,7 @@ def test_the_figures_are_those_of_the_set(make):
     assert "dB, allowed 60 &lt;dB&gt;" in loud
 
 
-def test_it_says_what_a_bound_a_tenth_away_would_drop(make):
+def test_the_page_states_what_bounds_10_percent_away_would_drop(make):
     made = make(clips=400)
     scores = made.report.decided.scores[:, 0]
     steps = re.search(r'<table class="steps">.*?</table>', made.html)
@@ -84,13 +84,13 @@ def test_it_says_what_a_bound_a_tenth_away_would_drop(make):
     assert lines == [(f"{at}", f"{(scores >= at).sum()}") for at in (54, 66)]
 
 
-def test_captions_labels_crops_and_findings_reach_the_script(make):
+def test_captions_labels_crops_and_evidence_reach_the_scripts(make):
     clips = embedded(make().html, "data")["clips"]
     assert clips[1]["captions"] == [["long", "vlm", "a <b>fox</b> jumps"]]
     assert clips[0]["labels"] == {"tier": "static"}
     assert clips[6]["crop"] == [0, 40, 640, 280]
     assert "crop" not in clips[0]
-    # of the frame with most of them
+    # outlines are those of the frame that has most of them
     assert clips[2]["outlines"] == {"tier": [[10, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]}
     assert clips[2]["words"] == {"tier": "STOP · <i>go"}
     assert clips[4]["reasons"] == [["loud", "65 dB, allowed 60 <dB>"]]
