@@ -1,7 +1,3 @@
-"""One toolkit for Wan-style video models: curate, caption, train, sample.
-
-Start with `cli/pipeline.py`: each of the five commands reads the recipe (`recipe/schema.py`) and
-calls one run module. Imports go one way, from `cli` down to `errors`: see pyproject.toml.
-"""
+"""One toolkit for Wan-style video models: curate, caption, train, sample."""
 
 __version__ = "0.1.0"

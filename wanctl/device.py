@@ -1,4 +1,4 @@
-"""Which device and number format a command runs on."""
+"""The device and the number format that a command runs with."""
 
 import gc
 
@@ -10,7 +10,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is really there.
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device of this machine.
 
     Raises:
         UserError: the name is not a device, or this machine has no such device.
@@ -42,12 +42,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def free_device_memory(device: torch.device) -> None:
-    """Give the memory of what nobody holds any more back to the device."""
+    """Return the memory of unreferenced tensors to the device, and pinned memory to the host."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        # Pinned memory of streamed blocks is kept as well, 29 GB for 14B; older releases of torch
-        # have no public way to it.
+        # torch also caches the pinned memory of streamed blocks, 29 GB for 14B; older releases
+        # have no public way to free it.
         if hasattr(torch.accelerator, "empty_host_cache"):
             torch.accelerator.empty_host_cache()
 

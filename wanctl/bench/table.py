@@ -1,29 +1,19 @@
 """Every family of defects, by the name that `wanctl filters bench NAME` takes."""
 
 from wanctl.bench.cases import Family
-from wanctl.bench.families import (
-    blur,
-    border,
-    container,
-    duplicates,
-    exposure,
-    motion,
-    ocr,
-    shots,
-    watermark,
-)
+from wanctl.bench.families import border, copies, cuts, focus, light, logo, making, text, tiers
 
-FAMILIES: dict[str, Family] = {
+BENCHES: dict[str, Family] = {
     family.name: family
     for family in (
-        shots.FAMILY,
+        cuts.FAMILY,
         border.FAMILY,
-        ocr.FAMILY,
-        watermark.FAMILY,
-        exposure.FAMILY,
-        blur.FAMILY,
-        motion.FAMILY,
-        duplicates.FAMILY,
-        container.FAMILY,
+        text.FAMILY,
+        logo.FAMILY,
+        light.FAMILY,
+        focus.FAMILY,
+        tiers.FAMILY,
+        copies.FAMILY,
+        making.FAMILY,
     )
 }

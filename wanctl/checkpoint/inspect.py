@@ -1,4 +1,4 @@
-"""`wanctl weights inspect`: report what a folder, file or hub id holds, reading only headers."""
+"""`wanctl weights inspect`: what a folder, file or hub id holds, from headers alone."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -26,15 +26,14 @@ LONGEST = 160
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a reference holds.
+    """What weights are.
 
     Attributes:
-        components: its files.
-        rows: a network each, cells of COLUMNS.
-        variants: entries of VARIANTS with the sizes of the transformer.
-        missing: networks that those variants need and the reference does not hold.
-        problems: one line for each network that is not as expected.
-        metadata: entries of the headers.
+        rows: a part each, cells of COLUMNS.
+        variants: rows of VARIANTS that the transformer could be of.
+        missing: what those need and is not there.
+        problems: what is wrong with parts.
+        metadata: what the headers say.
     """
 
     components: Components
@@ -46,10 +45,10 @@ class Inspection:
 
 
 def inspect(source: str) -> Inspection:
-    """Inspect weights without reading them.
+    """Look at weights without reading them.
 
     Raises:
-        WeightsError: there are none, or a file is truncated.
+        WeightsError: there are none, or a file is not whole.
     """
     components = find_components(source)
     networks = open_networks(components)
@@ -71,7 +70,7 @@ def inspect(source: str) -> Inspection:
 
 
 def notes(inspection: Inspection) -> list[tuple[str, str]]:
-    """Rows (topic, text) with the variants, what is missing, problems and header entries."""
+    """(what, text) for people."""
     known = ", ".join(variant.name for variant in inspection.variants)
     rows = [("variant", known or ("not one known here" if inspection.components.dit else "-"))]
     rows += [("missing", each) for each in inspection.missing]
@@ -96,20 +95,20 @@ def _problem(network: StoredNetwork, components: Components) -> str | None:
         check_network(network, components)
     except WeightsError as error:
         return str(error)
-    return f"{network.duplicates[0]} is in two files" if network.duplicates else None
+    return f"{network.duplicates[0]} lies in two files" if network.duplicates else None
 
 
 def _missing(components: Components, names: set[str], variants: list[Variant]) -> list[str]:
-    """Networks that the model needs and the reference does not hold."""
+    """What the model needs beside what is there."""
     if TRANSFORMER not in names:
         return []
-    takes_images = any(variant.dit.image_dim for variant in variants)
-    two_experts = bool(variants) and all(variant.experts > 1 for variant in variants)
+    pictures = any(variant.dit.image_dim for variant in variants)
+    two = bool(variants) and all(variant.experts > 1 for variant in variants)
     needed = [
         VAE,
         TEXT_ENCODER,
-        *([IMAGE_ENCODER] if takes_images else []),
-        *([TRANSFORMER_2] if two_experts else []),
+        *([IMAGE_ENCODER] if pictures else []),
+        *([TRANSFORMER_2] if two else []),
     ]
     tokenizer = [] if components.tokenizer else ["tokenizer"]
     return [name for name in needed if name not in names] + tokenizer

@@ -1,4 +1,4 @@
-"""What a model is told besides noisy latents and a timestep, and how it is told.
+"""The conditions of a model besides noisy latents and a timestep, and its call with them.
 
 Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, S text tokens, E text width,
 I image tokens.
@@ -17,16 +17,16 @@ Model = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the model is told; everything but the text is the same for both prompts of guidance.
+    """Conditions passed to the model; all but the text are equal for both prompts of guidance.
 
     Attributes:
         context: (B, S, E) fp32 text embeddings, zero rows after each text's last token.
-        channels: (B, Cy, T, Y, X) fp32, read beside the latents (mask, then encoded pictures).
+        channels: (B, Cy, T, Y, X) fp32, concatenated to the latents (mask, then encoded frames).
         image: (B, I, E) hidden states of CLIP's vision tower.
         control: (B, 96, T, Y, X) fp32, VACE's context.
         control_scale: strength of the control.
-        known: (B, C, T, Y, X) fp32 latents that are given rather than made; they replace the
-            noisy ones in `known_frames`, which the model sees at timestep 0 (TI2V).
+        known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
+            for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool.
     """
 
@@ -39,24 +39,24 @@ class Conditions:
     known_frames: Tensor | None = None
 
     def to(self, device: torch.device) -> "Conditions":
-        """The same on another device."""
+        """These conditions on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
     def with_context(self, context: Tensor) -> "Conditions":
-        """The same with other words."""
+        """These conditions with other text embeddings, (B, S, E)."""
         return replace(self, context=context)
 
     def with_negative(self, negative: Tensor) -> "Conditions":
-        """Twice the batch: these words, then others."""
-        twice = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
-        return twice.with_context(torch.cat((self.context, negative)))
+        """Twice the batch: these conditions, then the same with the negative prompt."""
+        doubled = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
+        return doubled.with_context(torch.cat((self.context, negative)))
 
     def repeated(self, count: int) -> "Conditions":
-        """The same for `count` items, of conditions for one."""
+        """Conditions for one item, expanded to a batch of `count`."""
         return self._map(lambda t: t.expand(count, *t.shape[1:]) if t.ndim > 1 else t)
 
     def impose(self, latents: Tensor) -> Tensor:
-        """Put the given frames into latents."""
+        """Replace the known frames of latents, (B, C, T, Y, X)."""
         if self.known is None or self.known_frames is None:
             return latents
         return torch.where(self.known_frames[:, None, None], self.known, latents)
@@ -74,7 +74,7 @@ def predict(
     """The model's velocity under conditions.
 
     Args:
-        model: called with what it needs and nothing else.
+        model: called with the conditions that are set, and no others.
         x: (B, C, T, Y, X) noisy latents.
         timesteps: (B,), or (1,) for the whole batch; 0 to 1000.
         conditions: for the same batch.
@@ -82,7 +82,7 @@ def predict(
             the model in their place.
 
     Returns:
-        (B, C, T, Y, X) as the model gives it; without meaning in frames that are known.
+        (B, C, T, Y, X) velocity; meaningless in known frames.
     """
     if conditions.known_frames is not None:
         x = conditions.impose(x)

@@ -1,23 +1,24 @@
-"""Two transformers that take turns: one for high noise, one for low (Wan 2.2 A14B).
+"""Two transformers for one sample: one for high noise, one for low noise (Wan 2.2 A14B).
 
-They share the schedule, the solver and the latents; nothing happens to the noise where they change
-over.
+They share the schedule, the solver and the latents; no noise is added at the change.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from wanctl.model.variants import HIGH, LOW, NUM_TRAIN_TIMESTEPS, Expert
+from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
+
+HIGH, LOW = "high-noise", "low-noise"
 
 
-def expert_of(timestep: float, boundary: float) -> Expert:
-    """HIGH from the boundary on, a share of the noise levels, else LOW."""
+def expert_of(timestep: float, boundary: float) -> str:
+    """HIGH for timesteps from the boundary (a share of the noise levels) up, else LOW."""
     return HIGH if timestep >= boundary * NUM_TRAIN_TIMESTEPS else LOW
 
 
 def high_steps(timesteps: Tensor, boundary: float) -> int:
-    """How many steps the high-noise expert does before the other takes over."""
+    """Number of steps of the high-noise expert, which come first."""
     return sum(expert_of(t, boundary) == HIGH for t in timesteps.tolist())
 
 
@@ -27,9 +28,9 @@ def guide_scales(
     """The guide scale of each step.
 
     Args:
-        timesteps: (N,) as the model sees them.
-        scale: one, or of two experts (low noise, high noise).
-        boundary: see `expert_of`; None: one model, which takes one scale.
+        timesteps: (N,), 0 to 1000.
+        scale: one number, or those of two experts (low noise, high noise).
+        boundary: see `expert_of`; None: there is one model, which takes one scale.
     """
     if isinstance(scale, int | float):
         return [float(scale)] * len(timesteps)

@@ -35,7 +35,7 @@ def velocity(x0: Tensor, noise: Tensor) -> Tensor:
 
 
 def denoised(x: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
-    """The clean latents that velocity `v` at `x` points away from; sigma is (B,)."""
+    """The clean latents (B, ...) that velocity `v` at `x` implies; sigma is (B,)."""
     return x - _per_item(sigma, x) * v
 
 

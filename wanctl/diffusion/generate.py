@@ -1,4 +1,4 @@
-"""Noise and text to latents: what `wanctl sample` and the previews of training share."""
+"""Noise and conditions to clean latents, for `wanctl sample` and the previews of training."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,15 +15,15 @@ OnStep = Callable[[int, Tensor], None]
 
 
 class Denoising:
-    """A batch on its way from noise to clean latents, which may stop between two steps.
+    """The denoising of one batch, which may be interrupted between two steps.
 
     Args:
         noise: (B, C, T, Y, X) standard normal, on the model's device; drawn by the caller.
-        conditions: what the model is told.
+        conditions: passed to the model.
         negative_context: (B, S, E) embeddings; may be None where guide_scale is 1.
         guide_scale: see `guided_velocity`; one number, or one for each step.
         schedule: noise levels, from `make_schedule`.
-        solver: a row of SOLVERS, or what `with_step_cache` made of one.
+        solver: a row of SOLVERS, or the result of `with_step_cache`.
 
     Raises:
         UserError: no such solver.
@@ -42,33 +42,32 @@ class Denoising:
         self.steps = len(schedule.timesteps)
         self._device = noise.device.type
         self._timesteps = schedule.timesteps.to(noise.device)
-        one = isinstance(guide_scale, (int, float))
-        self._scales = [float(guide_scale)] * self.steps if one else list(guide_scale)
+        constant = isinstance(guide_scale, (int, float))
+        self._scales = [float(guide_scale)] * self.steps if constant else list(guide_scale)
         self._conditions = conditions
         self._negative = negative_context
         solve = get_solver(solver) if isinstance(solver, str) else solver
-        self._asking = solve(noise.float(), schedule.sigmas)
-        self._asked: tuple[Tensor, int] | None = None  # what the solver waits for
+        self._coroutine = solve(noise.float(), schedule.sigmas)
+        self._pending: tuple[Tensor, int] | None = None  # latents and step without velocity
 
-    # Not inference_mode: tables that a model caches in it could not be used by a training step
-    # later.
+    # Not inference_mode: a later training step could not use the tables that a model caches in it.
     @torch.no_grad()
     def run_until(
         self, model: Model, stop: int | None = None, on_step: OnStep | None = None
     ) -> Tensor | None:
-        """Go on by a model's velocity, to a step that it is not asked for any more.
+        """Continue with a model's velocity, up to but excluding step `stop`.
 
-        The solver and the guidance compute in fp32 outside autocast; the model sees the autocast
-        state of the caller.
+        The solver and the guidance compute in fp32 outside autocast; the model runs in the
+        caller's autocast state.
 
         Args:
             model: see `predict`.
-            stop: number of that step; None: none.
-            on_step: called with the number of finished steps and the latents they led to; steps
-                that took a velocity over come with the next.
+            stop: number of the first step that is left; None: run all steps.
+            on_step: called with the number of finished steps and their latents; steps that reuse
+                a velocity are reported with the next computed one.
 
         Returns:
-            (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them; None where steps are
+            (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them; None if steps are
             left.
         """
         device = self._device
@@ -76,18 +75,18 @@ class Denoising:
         cache = CrossAttentionCache()  # not kept: it would keep the model in memory
         with torch.autocast(device, enabled=False):
             try:
-                x, step = next(self._asking) if self._asked is None else self._asked
+                x, step = next(self._coroutine) if self._pending is None else self._pending
                 while stop is None or step < stop:
                     with torch.autocast(device, dtype=autocast[1], enabled=autocast[0]):
                         v = self._velocity(model, x, step, cache)
-                    x, step = self._asking.send(v)
+                    x, step = self._coroutine.send(v)
                     if on_step:
                         on_step(step, x)
             except StopIteration as end:
                 if on_step:
                     on_step(self.steps, end.value)
                 return self._conditions.impose(end.value)
-        self._asked = x, step
+        self._pending = x, step
         return None
 
     def _velocity(self, model: Model, x: Tensor, step: int, cache: CrossAttentionCache) -> Tensor:
@@ -108,7 +107,7 @@ def generate(
     solver: str | Solver,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """All steps of a `Denoising`, by one model; arguments as there.
+    """Run all steps of a `Denoising` with one model; its arguments are those of `Denoising`.
 
     Returns:
         (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them.

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: go further than from the negative prompt to the prompt."""
+"""Classifier-free guidance: extrapolate from the negative prompt's velocity to the prompt's."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from wanctl.diffusion.conditions import Conditions, Model, predict
 from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.model.shapes import PATCH
 
-# Below this many tokens both prompts go through the model as one batch: the time goes into
-# starting operations (tiny model on 2 cores: 0.4-0.8x). Above it the products fill the machine
-# (0.93x at 1,280 tokens) and a batch only doubles the memory.
+# Below this many tokens both prompts go through the model as one batch: most of the time is the
+# overhead per operation (tiny model on 2 cores: 0.4-0.8x). Above it the products use the machine
+# fully (0.93x at 1,280 tokens) and a batch only doubles the memory.
 BATCHED_TOKENS = 1024
 
 
@@ -42,7 +42,7 @@ def guided_velocity(
         (B, C, T, Y, X) fp32.
 
     Raises:
-        ValueError: the scale asks for a negative prompt and there is none.
+        ValueError: the scale needs a negative prompt and there is none.
     """
     cache = CrossAttentionCache() if cache is None else cache
 

@@ -1,4 +1,4 @@
-"""Which noise levels a sampler visits: the official schedules, bit for bit."""
+"""The noise levels of a sample: the official schedules, bit for bit."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def make_schedule(solver: str, steps: int, shift: float) -> Schedule:
     first = _FIRST_SIGMA.get(solver, _DEFAULT_FIRST_SIGMA)
     u = np.linspace(first, 0, steps + 1, dtype=np.float64)[:-1]
     sigmas = shift_sigmas(u, shift)
-    # Timesteps are cut off from the float64 values: rounding to float32 first would lift some.
+    # Truncated from the float64 values: rounding to float32 first would raise some timesteps.
     timesteps = torch.from_numpy((sigmas * NUM_TRAIN_TIMESTEPS).astype(np.int64))
     sigmas = np.append(sigmas, 0).astype(np.float32)
     if (np.diff(sigmas) >= 0).any():

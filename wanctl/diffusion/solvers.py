@@ -1,4 +1,4 @@
-"""SOLVERS: ways to follow the velocity from noise to video.
+"""SOLVERS: numerical methods that integrate the velocity from noise to video.
 
 Every solver is one generator function `solver(x, sigmas)`:
 
@@ -7,10 +7,10 @@ Every solver is one generator function `solver(x, sigmas)`:
     yields:   x and the step number i, to be sent the velocity at sigmas[i], x's shape
     returns:  x at the last sigma
 
-It asks and does not call, so whoever answers may stop between two steps and change the model. To
-add one, write the function and name it in SOLVERS; the contract test measures its order. In the
-formulas m is the predicted clean video x - sigma * v, alpha is 1 - sigma and lambda is
-log(alpha / sigma).
+It is a coroutine and does not call the model, so its driver may stop between two steps and change
+the model. To add one, write the function and add it to SOLVERS; the contract test measures its
+order. In the formulas m is the predicted clean video x - sigma * v, alpha is 1 - sigma and lambda
+is log(alpha / sigma).
 """
 
 import math
@@ -21,6 +21,7 @@ from torch import Tensor
 from wanctl.errors import UserError, unknown
 
 VelocityFn = Callable[[Tensor, int], Tensor]
+"""(latents x, step number) -> velocity, x's shape."""
 SolverCoroutine = Generator[tuple[Tensor, int], Tensor, Tensor]
 Solver = Callable[[Tensor, Tensor], SolverCoroutine]
 
@@ -59,8 +60,8 @@ def dpmpp_2m(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
 def unipc(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     """UniPC-2 with B2(h) = e^h - 1, predicting data (arXiv 2302.04867, section 3).
 
-    Each step first corrects x by the velocity just found, without asking the model again, and
-    then predicts the next x from the corrected one.
+    Each step first corrects x with the velocity just computed, without another model evaluation,
+    and then predicts the next x from the corrected one.
     """
     sigma, lam = sigmas.tolist(), _log_snr(sigmas)
     steps = len(sigma) - 1
@@ -87,7 +88,7 @@ def unipc(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
 def _unipc_correct(
     x: Tensor, ms: tuple[Tensor, ...], sigma: list[float], lam: list[float], order: int
 ) -> Tensor:
-    """Redo the step into sigma[-1] from its corrected start `x`, now that m there is known."""
+    """Repeat the step to sigma[-1] from its corrected start `x`, with m at its end known."""
     m, m_new = ms[-2], ms[-1]
     h = lam[-1] - lam[-2]
     e = math.expm1(-h)
@@ -130,11 +131,11 @@ def get_solver(name: str) -> Solver:
 
 
 def solve(solver: Solver, velocity: VelocityFn, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Answer all that a solver asks; x at the last sigma."""
-    asking = solver(x, sigmas)
+    """Run a solver with a velocity function to x at the last sigma, x's shape."""
+    coroutine = solver(x, sigmas)
     try:
-        x, step = next(asking)
+        x, step = next(coroutine)
         while True:
-            x, step = asking.send(velocity(x, step))
+            x, step = coroutine.send(velocity(x, step))
     except StopIteration as end:
         return end.value

@@ -1,8 +1,8 @@
-"""LAWS: how training draws its noise levels.
+"""LAWS: the distributions from which training draws noise levels.
 
-Each law is a pure function of a generator, giving values in (0, 1). `shift` then moves them
-towards noise: a large video keeps its gist at noise levels that hide a small one
-(arXiv 2403.03206, section 5.3.2).
+Each law is a pure function of a generator and returns values in (0, 1). `shift` then moves them
+towards noise: a large video keeps its low-frequency content at noise levels that hide that of a
+small one (arXiv 2403.03206, section 5.3.2).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from wanctl.diffusion.flow import shift_sigmas
 from wanctl.errors import UserError, unknown
 
-# Keeps a draw off the two ends, where the path is pure video or pure noise.
+# Distance of every draw from the two ends, where the path is pure video or pure noise.
 _MARGIN = 1e-5
 
 
@@ -23,7 +23,7 @@ def logit_normal(count: int, mean: float, std: float, generator: torch.Generator
 
 
 def uniform(count: int, mean: float, std: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """Every level alike; `mean` and `std` have no meaning here."""
+    """Uniform in (0, 1); `mean` and `std` are not used."""
     return torch.rand(count, generator=generator)
 
 
@@ -47,7 +47,7 @@ def sample_sigmas(
         count: how many.
         shift: 1 leaves the law as it is, more moves it towards noise.
         mean: of the normal of `logit_normal`.
-        std: of the same normal.
+        std: of the normal of `logit_normal`.
         generator: a CPU generator; the only source of randomness.
 
     Returns:

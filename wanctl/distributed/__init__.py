@@ -1,4 +1,4 @@
-"""Processes: context, mesh, guidance and context parallel, FSDP2, VAE rows.
+"""Processes of one run: context, mesh, CFG and context parallel, FSDP2, VAE row parallel.
 
-Start with `context.py`.
+Start with `context.py`; `layout.py` chooses how many processes work along each axis.
 """

@@ -1,4 +1,4 @@
-"""A batch divided between processes: guidance's two prompts side by side.
+"""CFG parallel: each of guidance's two prompts on processes of its own.
 
 Shapes: B batch.
 """
@@ -16,11 +16,12 @@ from wanctl.distributed.mesh import Axis
 class CFGParallel:
     """A model whose batches are divided between the processes of an axis.
 
-    A batch that does not divide, such as the single prompt of guide scale 1, is worked on by all
-    alike. Each item is computed as it would be alone, so the results are those of one process.
+    A batch that does not divide evenly, such as the single prompt of guide scale 1, is computed by
+    every process. Each item is computed as it would be alone, so the results are those of one
+    process.
 
     Args:
-        model: what each process calls.
+        model: called by each process with its part of the batch.
         axis: the processes.
     """
 
@@ -34,14 +35,14 @@ class CFGParallel:
         """Velocity of the whole batch, on every process.
 
         Args:
-            x: (B, C, T, Y, X).
+            x: (B, C, T, Y, X) noisy latents.
             timesteps: as the model takes them.
             context: as the model takes it, or from `precompute_cross_attention`.
-            more: tensors of a batch are divided, what else there is goes to all.
+            more: other inputs of the model; tensors of batch size B are divided.
         """
         batch = len(x)
         others = {key: self._mine(value, batch) for key, value in more.items()}
-        # What was read is this process's already.
+        # A precomputed context holds this process's prompts already.
         v = self._model(
             self._mine(x, batch), self._mine(timesteps, batch), self._mine(context, batch), **others
         )
@@ -51,7 +52,7 @@ class CFGParallel:
 
     @property
     def can_precompute_cross_attention(self) -> bool:
-        """Whether the model does."""
+        """Whether `precompute_cross_attention` may be used; see `WanModel`."""
         return getattr(self._model, "can_precompute_cross_attention", False)
 
     def precompute_cross_attention(self, context: Tensor, image: Tensor | None = None) -> Any:
@@ -61,7 +62,7 @@ class CFGParallel:
         return precompute(self._mine(context, batch), self._mine(image, batch))
 
     def _mine(self, value: Any, batch: int) -> Any:
-        """This process's items, if `value` is a tensor with one for each of a batch to divide."""
+        """This process's items of a tensor of batch size `batch`; any other value unchanged."""
         if not isinstance(value, Tensor) or value.shape[:1] != (batch,) or batch % self._axis.size:
             return value
         return value.chunk(self._axis.size)[self._axis.index]

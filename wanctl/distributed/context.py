@@ -1,6 +1,8 @@
-"""The processes of one run, as a command sees them.
+"""The processes of one run, as a command uses them.
 
-Imports nothing heavy: one process alone, which is nearly every run, pays nothing.
+`torch_context.py` holds the form for several processes. It is a file of its own, imported only
+where it is needed: it takes 3.3 s of CPU time and 670 modules, torch's compiler among them, which
+a single process, as nearly every run is, does not pay.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,12 +26,12 @@ T = TypeVar("T")
 
 
 class DistributedContext(Protocol):
-    """What the processes of a run do together. Every process calls the same in the same order.
+    """Collective operations of a run; every process calls the same ones in the same order.
 
     Attributes:
-        device: this process's own.
-        size: number of processes.
-        first: this is the one that writes files.
+        device: the device of this process.
+        num_processes: number of processes.
+        is_main_process: whether this process writes the files.
         layout: see `set_layout`.
     """
 
@@ -39,29 +41,29 @@ class DistributedContext(Protocol):
     layout: Layout
 
     def set_layout(self, layout: Layout) -> None:
-        """Say how work is divided, before anything is."""
+        """Set the processes along each axis; once, before `parallelize`."""
         ...
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        """What the first process makes, on every process; its mistakes as well."""
+        """The main process's result of `make`, on every process, which also raise its UserError."""
         ...
 
     @property
     def loading_device(self) -> torch.device:
-        """Where `parallelize` wants a model."""
+        """The device on which `parallelize` takes a model."""
         ...
 
     def parallelize(self, model: WanModel) -> Model:
-        """The same model, worked on by all processes."""
+        """The model, with its computation divided between all processes."""
         ...
 
     def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
-        """The same VAE, worked on by all processes."""
+        """The VAE, with its rows divided between all processes."""
         ...
 
 
 class SingleProcessContext:
-    """A team of one: everything is as it was."""
+    """The context of a single process, which divides nothing."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -70,41 +72,40 @@ class SingleProcessContext:
         self.layout = Layout()
 
     def set_layout(self, layout: Layout) -> None:
-        """Nothing is divided."""
+        """Check that the layout is for one process."""
         assert layout.processes == 1
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        """Make it."""
+        """The result of `make`."""
         return make()
 
     @property
     def loading_device(self) -> torch.device:
-        """The device."""
+        """The device of this process."""
         return self.device
 
     def parallelize(self, model: WanModel) -> Model:
-        """The model."""
+        """Return the model unchanged."""
         return model
 
     def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
-        """The VAE."""
+        """Return the VAE unchanged."""
         return vae
 
 
 @contextmanager
 def distributed_context(device: str) -> Iterator[DistributedContext]:
-    """The processes that `torchrun` started, or this one alone.
+    """The context of the processes that `torchrun` started, or of this single process.
 
     Args:
         device: as in the recipe; `auto` and `cuda` give each process a GPU of its own.
 
     Raises:
-        UserError: no such device, or another process went away.
+        UserError: no such device, or another process ended during a collective operation.
     """
     if world.size() == 1:
         yield SingleProcessContext(pick_device(device))
         return
-    # Brings torch's compiler along: seconds that a single process need not wait.
     from wanctl.distributed.torch_context import torch_distributed_context  # noqa: PLC0415
 
     with torch_distributed_context(_own_device(device)) as context:

@@ -1,15 +1,15 @@
-"""Tokens divided between processes: Ulysses, ring, or both.
+"""Context parallel: the tokens of a video sharded between processes, by Ulysses, ring or both.
 
-Every process has some tokens of every group (so that modulation stays a row per group), in the
-block's linear layers as in its norms. Only self-attention sees them all:
+Every process has some tokens of every group (so that modulation stays a row per group) in all
+layers of a block. Only self-attention needs all tokens:
 
 - Ulysses (arXiv 2309.14509): an all-to-all turns "all heads of some tokens" into "some heads of
   all tokens" and back.
-- Ring (arXiv 2310.01889): keys and values travel from process to process while each attends to
-  those it holds; the parts are merged exactly.
+- Ring (arXiv 2310.01889): keys and values are passed from process to process while each attends
+  to those that it holds; the partial results are merged exactly.
 
-Both at once: Ulysses inside each station of the ring. The numbers of tokens need not be equal, so
-nothing is padded and nothing has to be masked.
+With both, Ulysses runs inside each station of the ring. The shards need not have equal numbers of
+tokens, so nothing is padded or masked.
 
 Shapes: B batch, L = G * M tokens in G groups, N heads, K head width, D width, P any width.
 """
@@ -28,12 +28,12 @@ from wanctl.model.dit.rope import RopeTable
 
 
 class TorchContextParallel:
-    """A `ContextParallel` over processes.
+    """A `ContextParallel` over torch.distributed.
 
     Args:
-        tokens: the processes that together have all tokens, ring stations outermost.
-        ring: those with the same heads.
-        ulysses: those of one station of the ring.
+        tokens: the processes that together hold all tokens, ring stations outermost.
+        ring: the processes with the same heads.
+        ulysses: the processes of one station of the ring.
     """
 
     def __init__(self, tokens: Axis, ring: Axis, ulysses: Axis) -> None:
@@ -41,12 +41,12 @@ class TorchContextParallel:
         self._tokens = tokens
         self._ring = ring
         self._ulysses = ulysses
-        self._counts: list[int] = []  # tokens of each process in the video now worked on
+        self._counts: list[int] = []  # tokens of each process, in the current video
 
     def shard(self, x_BGMD: Tensor) -> Tensor:
-        """This process's part of every group; a copy, since norms may overwrite it."""
+        """This process's part of every group; a copy, since blocks may overwrite it."""
         if torch.is_grad_enabled() and x_BGMD.requires_grad:
-            raise ValueError("divided tokens carry no gradients; run under torch.no_grad()")
+            raise ValueError("sharded tokens have no gradients; run under torch.no_grad()")
         groups, tokens = x_BGMD.shape[1:3]
         self._counts = [groups * n for n in self._sizes(tokens)]
         return x_BGMD[:, :, self._mine(tokens)].contiguous()
@@ -56,7 +56,7 @@ class TorchContextParallel:
         return RopeTable(*(self._rows(table, groups) for table in rope))
 
     def gather(self, x_BLP: Tensor, groups: int) -> Tensor:
-        """Every process's tokens, in the order of the video."""
+        """The tokens of all processes, (B, L, P), in the order of the video."""
         parts = all_gather(x_BLP, self._tokens, self._counts, dim=1)
         return torch.cat([part.unflatten(1, (groups, -1)) for part in parts], 2).flatten(1, 2)
 
@@ -69,26 +69,26 @@ class TorchContextParallel:
             q_BLNK: queries of this process's tokens.
             k_BLNK: their keys.
             v_BLNK: their values.
-            kernel: runs it where there is no ring; parts of a ring need the sum of their softmax,
-                which a kernel keeps to itself.
+            kernel: used where there is no ring; a ring needs the sum of each partial softmax,
+                which a kernel does not return.
         """
         q, k = q_BLNK.to(v_BLNK.dtype), k_BLNK.to(v_BLNK.dtype)
         stations = list(zip(*[iter(self._counts)] * self._ulysses.size, strict=True))
         here = stations[self._ring.index]
         q, k, v = _heads_for_tokens(torch.stack((q, k, v_BLNK)), self._ulysses, here)
         if self._ring.size == 1:
-            found = kernel(q, k, v)
+            output = kernel(q, k, v)
         else:
-            found = _around(q, k, v, self._ring, [sum(station) for station in stations])
-        return _tokens_for_heads(found, self._ulysses, here)
+            output = _ring_attention(q, k, v, self._ring, [sum(station) for station in stations])
+        return _tokens_for_heads(output, self._ulysses, here)
 
     def _sizes(self, tokens: int) -> list[int]:
-        """How many of one group's tokens each process has."""
+        """Number of one group's tokens on each process."""
         few, more = divmod(tokens, self._tokens.size)
         if not few:
             raise UserError(
                 f"parallel: {tokens} tokens cannot be divided between {self._tokens.size} "
-                "processes; use fewer, or a larger picture"
+                "processes; use fewer processes or a larger frame"
             )
         return [few + (i < more) for i in range(self._tokens.size)]
 
@@ -102,7 +102,7 @@ class TorchContextParallel:
 
 
 def all_gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tensor]:
-    """What each process of an axis has; `counts` are the sizes along `dim`."""
+    """The tensors of all processes of an axis; `counts` are their sizes along `dim`."""
     if axis.size == 1:
         return [x]
     shapes = [(*x.shape[:dim], count, *x.shape[dim + 1 :]) for count in counts]
@@ -110,7 +110,7 @@ def all_gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tenso
     if len(set(counts)) == 1:
         dist.all_gather(parts, x.contiguous(), group=axis.group)
         return parts
-    for index, part in enumerate(parts):  # not every backend gathers unequal parts
+    for index, part in enumerate(parts):  # not every backend gathers tensors of unequal sizes
         if index == axis.index:
             part.copy_(x)
         dist.broadcast(part, group=axis.group, group_src=index)
@@ -118,7 +118,7 @@ def all_gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tenso
 
 
 def _heads_for_tokens(x_3BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Some heads of all the axis's tokens, from all heads of this process's."""
+    """This process's share of the heads for all tokens, from all heads of its own tokens."""
     if axis.size == 1:
         return x_3BLNK.unbind()
     x = x_3BLNK.unflatten(3, (axis.size, -1)).permute(3, 2, 0, 1, 4, 5)  # to, L, 3, B, n, K
@@ -132,7 +132,7 @@ def _heads_for_tokens(x_3BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> t
 
 
 def _tokens_for_heads(x_BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> Tensor:
-    """Undo `_heads_for_tokens`."""
+    """All heads of this process's tokens: the inverse of `_heads_for_tokens`."""
     if axis.size == 1:
         return x_BLNK
     x = x_BLNK.transpose(0, 1).contiguous()  # L, B, n, K
@@ -142,14 +142,14 @@ def _tokens_for_heads(x_BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> Te
     return received.unflatten(0, (axis.size, mine)).permute(2, 1, 0, 3, 4).flatten(2, 3)
 
 
-def _around(q: Tensor, k: Tensor, v: Tensor, ring: Axis, counts: list[int]) -> Tensor:
-    """Attention to the keys of all stations; the next ones arrive while these are attended to."""
+def _ring_attention(q: Tensor, k: Tensor, v: Tensor, ring: Axis, counts: list[int]) -> Tensor:
+    """Attention to the keys of all stations; the next keys arrive during the computation."""
     held = torch.stack((k, v))
     merged: PartialSoftmax | None = None
     for step in range(ring.size):
         arriving, transfers = None, []
         if step < ring.size - 1:
-            source = (ring.index - step - 1) % ring.size  # whose keys come next
+            source = (ring.index - step - 1) % ring.size  # the station whose keys arrive next
             arriving = held.new_empty((*held.shape[:2], counts[source], *held.shape[3:]))
             transfers = ring.shift(held, arriving)
         part = attend_partial(q, *held.unbind())

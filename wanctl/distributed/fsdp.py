@@ -1,9 +1,9 @@
-"""Weights in parts: each process keeps one, and layers are put together when they are needed.
+"""FSDP2: each process keeps a shard of the weights and gathers a block when it runs.
 
-FSDP2 gathers a block's weights shortly before it runs and lets go of them after. Nothing is cast:
-a parameter keeps the dtype that the model wants for it (large products in half precision; norms,
-modulation, time and head in fp32). Vectors and tables of a few rows stay whole everywhere, which
-also leaves every group of gathered weights with one dtype.
+A block's weights are gathered shortly before it runs and freed after. Nothing is cast: a parameter
+keeps the dtype that the model sets for it (large products in half precision; norms, modulation,
+time and head in fp32). Vectors and tables of a few rows are replicated, so that every group of
+gathered weights has one dtype.
 """
 
 from itertools import pairwise
@@ -17,21 +17,21 @@ from wanctl.model.dit.transformer import WanModel
 
 
 def apply_fsdp(model: WanModel, mesh: DeviceMesh) -> WanModel:
-    """Give each process of a one-dimensional mesh a part of every large weight.
+    """Shard every large weight between the processes of a one-dimensional mesh.
 
-    The model may still be on the CPU: block after block is moved to the mesh's device and cut, so
-    that a device never holds more than its part and one block.
+    The model may still be on the CPU: block after block is moved to the mesh's device and sharded,
+    so that a device never holds more than its shard and one block.
     """
     for vace_block in getattr(model, "vace_blocks", ()):
         for layer in (vace_block.before_proj, vace_block.after_proj):
             if layer is not None:  # they run outside the block's own forward pass
-                _divide(layer, mesh)
+                _shard(layer, mesh)
     blocks = [*getattr(model, "vace_blocks", ()), *model.blocks]  # in the order they run
     for block in blocks:
-        _divide(block, mesh)
+        _shard(block, mesh)
     for fp32_part in (model.time_embedding, model.time_projection, model.head):
-        _divide(fp32_part, mesh)
-    _divide(model, mesh)
+        _shard(fp32_part, mesh)
+    _shard(model, mesh)
     for block, after in pairwise(blocks):
         assert isinstance(block, FSDPModule)
         assert isinstance(after, FSDPModule)
@@ -41,7 +41,7 @@ def apply_fsdp(model: WanModel, mesh: DeviceMesh) -> WanModel:
     return model
 
 
-def _divide(module: nn.Module, mesh: DeviceMesh) -> None:
+def _shard(module: nn.Module, mesh: DeviceMesh) -> None:
     small = {p for p in module.parameters() if not isinstance(p, DTensor) and _is_small(p, mesh)}
     for parameter in small:
         parameter.data = parameter.data.to(mesh.device_type)

@@ -1,4 +1,4 @@
-"""Processes in rows and columns, and the axes that collectives run along."""
+"""The grid of processes, and its axes along which collectives run."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ class Axis:
     """The processes that differ from this one in one coordinate.
 
     Attributes:
-        index: this one's place among them.
-        size: how many they are.
-        group: for collectives; None where this process is alone.
+        index: of this process among them.
+        size: number of these processes.
+        group: for collectives; None where size is 1.
     """
 
     index: int = 0
@@ -24,7 +24,7 @@ class Axis:
     group: dist.ProcessGroup | None = None
 
     def shift(self, out: Tensor, into: Tensor) -> list[dist.Work]:
-        """Begin to send `out` to the next process and to receive `into` from the one before."""
+        """Start to send `out` to the next process and to receive `into` from the previous one."""
         assert self.group is not None
         after, before = (self.index + 1) % self.size, (self.index - 1) % self.size
         return dist.batch_isend_irecv(
@@ -37,7 +37,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Mesh:
-    """All axes of a layout, and the processes in a row for weights."""
+    """All axes of a layout, and the one-dimensional mesh of all processes for FSDP."""
 
     cfg: Axis
     ring: Axis
@@ -48,7 +48,7 @@ class Mesh:
 
 
 def make_mesh(layout: Layout, device_type: str) -> Mesh:
-    """Groups of processes for a layout; every process has to call this."""
+    """Make the groups of processes of a layout; every process has to call this."""
     fine = init_device_mesh(
         device_type,
         (layout.cfg, layout.ring, layout.ulysses),

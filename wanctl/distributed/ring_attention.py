@@ -1,7 +1,7 @@
-"""Attention to some of the keys, and putting such parts together exactly.
+"""Attention to a part of the keys, and the exact merge of such partial results.
 
 A softmax over all keys is the mean of softmaxes over parts of them, each weighted by the sum of
-its exponentials; a part is therefore kept with the logarithm of that sum (arXiv 2310.01889).
+its exponentials; a partial result therefore keeps the logarithm of that sum (arXiv 2310.01889).
 
 Shapes: B batch, L query tokens, S key tokens, N heads, K head width.
 """
@@ -18,9 +18,11 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 class PartialSoftmax(NamedTuple):
-    """What queries found in some keys, (B, L, N, K), and the logarithm of each softmax's sum.
+    """Attention to a part of the keys.
 
-    Both fp32; the logarithms are (B, L, N, 1).
+    Attributes:
+        output: (B, L, N, K) fp32.
+        log_sum: (B, L, N, 1) fp32, logarithm of the sum of each softmax's exponentials.
     """
 
     output: Tensor
@@ -30,7 +32,7 @@ class PartialSoftmax(NamedTuple):
 def attend_partial(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> PartialSoftmax:
     """softmax(q k^T / sqrt(K)) v over these keys, with the logarithm of the softmax's sum.
 
-    The kernels are those of `scaled_dot_product_attention`, which keeps the logarithm to itself.
+    The kernels are those of `scaled_dot_product_attention`, which does not return the logarithm.
     """
     q, k, v = (x.transpose(1, 2) for x in (q_BLNK, k_BSNK, v_BSNK))
     aten = torch.ops.aten
@@ -44,21 +46,21 @@ def attend_partial(q_BLNK: Tensor, k_BSNK: Tensor, v_BSNK: Tensor) -> PartialSof
     elif v.device.type == "cpu":
         out, log_sum = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
     else:
-        out, log_sum = _plain(q, k, v)
+        out, log_sum = _attend_plain(q, k, v)
     # The memory-efficient kernel rounds the number of queries up, cuDNN's keeps a last axis of 1.
     log_sum = log_sum.reshape(*out.shape[:2], -1)[:, :, : out.shape[2]]
     return PartialSoftmax(out.float().transpose(1, 2), log_sum.float().transpose(1, 2)[..., None])
 
 
 def merge(one: PartialSoftmax, other: PartialSoftmax) -> PartialSoftmax:
-    """What the queries find in both parts' keys."""
+    """Attention to the keys of both parts."""
     log_sum = torch.logaddexp(one.log_sum, other.log_sum)
     # one * w + other * (1 - w) with w = exp(one.log_sum - log_sum), without cancellation
     weight = torch.sigmoid(other.log_sum - one.log_sum)
     return PartialSoftmax(torch.lerp(one.output, other.output, weight), log_sum)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The definition, (B, N, L, K) and (B, N, L)."""
+def _attend_plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The definition: output (B, N, L, K) and log-sum (B, N, L)."""
     scores = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[3])
     return scores.softmax(3).to(v.dtype) @ v, scores.logsumexp(3)

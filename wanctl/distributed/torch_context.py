@@ -26,19 +26,19 @@ from wanctl.model.vae.autoencoder import WanVAE
 
 T = TypeVar("T")
 
-# One process reads prompts or finishes a file while the others wait at the next collective.
+# The main process encodes prompts or writes a file while the others wait in the next collective.
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
 
 
 class LostProcessError(UserError):
-    """Another process went away in the middle of something; that one knows why."""
+    """Another process ended during a collective operation; its own output says why."""
 
 
 class TorchDistributedContext:
-    """A `DistributedContext` of the processes that `torchrun` started.
+    """The `DistributedContext` of the processes that `torchrun` started.
 
     Args:
-        device: this process's own.
+        device: the device of this process.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -49,61 +49,61 @@ class TorchDistributedContext:
         self._mesh: Mesh | None = None
 
     def set_layout(self, layout: Layout) -> None:
-        """Take up a layout and say so."""
+        """Make the groups of processes for a layout and log it."""
         assert layout.processes == self.num_processes
         log.info("%s", layout)
         self._mesh = make_mesh(layout, self.device.type)
         self.layout = layout
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        """Made by the first process, sent to the others."""
-        outcome: list[tuple[T | None, str | None]] = [(None, None)]
+        """The main process's result of `make`; a UserError of it is raised on every process."""
+        message: list[tuple[T | None, str | None]] = [(None, None)]
         problem: UserError | None = None
         if self.is_main_process:
             try:
-                outcome = [(make(), None)]
+                message = [(make(), None)]
             except UserError as error:
-                problem, outcome = error, [(None, str(error))]
-        dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+                problem, message = error, [(None, str(error))]
+        dist.broadcast_object_list(message, src=0, device=torch.device("cpu"))
         if problem is not None:
             raise problem
-        value, message = outcome[0]
-        if message is not None:
-            raise UserError(message)
+        value, problem_text = message[0]
+        if problem_text is not None:
+            raise UserError(problem_text)
         return value  # pyright: ignore[reportReturnType]
 
     @property
     def loading_device(self) -> torch.device:
-        """The CPU where weights will be cut: they move on block by block."""
+        """The CPU where weights will be sharded: they move to the device block by block."""
         return torch.device("cpu") if self.layout.fsdp else self.device
 
     def parallelize(self, model: WanModel) -> Model:
-        """Weights, tokens and prompts, as the layout says."""
+        """Shard the weights, the tokens and the prompts as the layout says."""
         mesh, layout = self._mesh, self.layout
         assert mesh is not None
         if layout.fsdp:
-            # Frozen: weights of several dtypes travel together only where nothing is trained.
+            # Frozen: FSDP gathers weights of several dtypes together only if none is trained.
             apply_fsdp(model.requires_grad_(False), mesh.weights)
         if layout.tokens > 1:
             kernel = apply_context_parallel(model, mesh)
             if self.is_main_process and layout.ring > 1 and kernel is not attention:
                 log.warning(
-                    "model.attention: self-attention around a ring has kernels of its own; the one "
-                    "named serves attention to the text alone, unless parallel.ring is 1"
+                    "model.attention: ring attention has its own kernels; the named kernel runs "
+                    "cross-attention only, unless parallel.ring is 1"
                 )
         return CFGParallel(model, mesh.cfg) if layout.cfg > 1 else model
 
     def parallelize_vae(self, vae: WanVAE) -> VAERowParallel:
-        """Rows of the picture."""
+        """Divide the rows of the frames between all processes."""
         assert self._mesh is not None
         return VAERowParallel(vae, self._mesh.everyone)
 
 
 def apply_context_parallel(model: WanModel, mesh: Mesh) -> Kernel:
-    """Make each process work on some of a video's tokens.
+    """Shard the tokens of a video between processes.
 
     Returns:
-        The kernel of self-attention, which goes on to serve wherever there is no ring.
+        The kernel of self-attention, which still runs where the ring has one station.
     """
     context_parallel = TorchContextParallel(mesh.tokens, mesh.ring, mesh.ulysses)
     model.context_parallel = context_parallel
@@ -117,13 +117,13 @@ def apply_context_parallel(model: WanModel, mesh: Mesh) -> Kernel:
 
 @contextmanager
 def torch_distributed_context(device: torch.device) -> Iterator[TorchDistributedContext]:
-    """Meet the other processes; leave together.
+    """Join the process group of `torchrun`, and leave it together with the others.
 
     Args:
-        device: this process's own.
+        device: the device of this process.
 
     Raises:
-        LostProcessError: another process went away.
+        LostProcessError: another process ended during a collective operation.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -134,7 +134,7 @@ def torch_distributed_context(device: torch.device) -> Iterator[TorchDistributed
     except RuntimeError as error:
         # gloo reports a closed connection as a plain RuntimeError.
         if isinstance(error, dist.DistError) or "closed by peer" in str(error).lower():
-            raise LostProcessError(f"process {world.rank()} lost another one") from error
+            raise LostProcessError(f"process {world.rank()} lost another process") from error
         raise
-    # Not after an error: the others may be in a collective, and would wait for this one.
+    # Not after an error: the others may be in a collective and would wait for this process.
     dist.destroy_process_group()

@@ -1,13 +1,13 @@
-"""The video VAE divided between processes by rows of the picture, exactly.
+"""The video VAE with the rows of its frames divided between processes, exactly.
 
-Each process has some latent rows and the pixels they become, in every frame, so the causal cache
-in time stays with it. A convolution that looks beyond these rows first gets the neighbours' edge
-rows (at the edge of the picture zeros, as its own padding would be), computes, and drops the rows
-that were borrowed. Attention inside a frame gathers the keys and values of all rows. The result is
+Each process has some latent rows and their pixels in every frame, so its causal cache in time is
+local. A convolution that needs rows beyond these first receives the neighbours' edge rows (the
+halo; at the edge of the frame zeros, as its own padding would be), computes, and drops the halo
+from its output. Attention inside a frame gathers the keys and values of all rows. The result is
 that of one process up to rounding.
 
-What it costs, by counting products: two borrowed rows per convolution, 7 % of a decode where 480
-pixel rows are shared by 8 processes (27 % at the latent size, 3 % at the pixels').
+The cost, in multiplications: two halo rows per convolution, 7 % of a decode where 8 processes
+divide 480 pixel rows (27 % at the latent size, 3 % at the pixels').
 
 Shapes: B batch, C channels, T frames, H/W rows/columns at any level, Z latent channels, Y latent
 rows.
@@ -33,7 +33,7 @@ ROWS = -2  # axis of rows in (B, C, T, H, W) and in (N, C, H, W)
 
 
 class VAERowParallel:
-    """A `WanVAE` whose work is divided between the processes of an axis.
+    """A `WanVAE` whose rows are divided between the processes of an axis.
 
     Args:
         vae: the same weights on every process.
@@ -45,7 +45,7 @@ class VAERowParallel:
         self._axis = axis
 
     def decode_frames(self, latents: Tensor, *, latent_frames: int = 1) -> Iterator[Tensor]:
-        """`WanVAE.decode_frames`; every process gets whole frames."""
+        """Decode as `WanVAE.decode_frames` does; every process gets all rows."""
         counts = self._counts(latents.shape[ROWS])
         if counts is None:
             yield from self._vae.decode_frames(latents, latent_frames=latent_frames)
@@ -53,29 +53,29 @@ class VAERowParallel:
         pixels = [count * self._vae.spatial_stride for count in counts]
         pieces = self._vae.decode_frames(self._mine(latents, counts), latent_frames=latent_frames)
         while True:
-            with self._borrowing(counts):
+            with self._halo_exchange(counts):
                 piece = next(pieces, None)
             if piece is None:
                 return
             yield torch.cat(all_gather(piece, self._axis, pixels, dim=3), dim=ROWS)
 
     def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
-        """`WanVAE.encode`; every process gets the whole latents."""
+        """Encode as `WanVAE.encode` does; every process gets all rows of the latents."""
         stride = self._vae.spatial_stride
         counts = self._counts(video.shape[ROWS] // stride)
         if counts is None or video.shape[ROWS] % stride:
             return self._vae.encode(video, chunked=chunked)
         mine = self._mine(video, [count * stride for count in counts])
-        with self._borrowing(counts):
+        with self._halo_exchange(counts):
             latents = self._vae.encode(mine, chunked=chunked)
         return torch.cat(all_gather(latents, self._axis, counts, dim=3), dim=ROWS)
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the VAE, which tell its dtype and device."""
+        """The parameters of the VAE, for its dtype and device."""
         return self._vae.parameters()
 
     def _counts(self, rows: int) -> list[int] | None:
-        """Latent rows of each process; None where there are too few to share."""
+        """Latent rows of each process; None where there are too few to divide."""
         few, more = divmod(rows, self._axis.size)
         if self._axis.size == 1 or not few:
             return None
@@ -86,25 +86,25 @@ class VAERowParallel:
         return x.narrow(ROWS, start, end - start)
 
     @contextmanager
-    def _borrowing(self, counts: list[int]) -> Iterator[None]:
-        """While this lasts, layers see beyond this process's rows."""
+    def _halo_exchange(self, counts: list[int]) -> Iterator[None]:
+        """Within this context, layers see the rows of neighbouring processes."""
         axis = self._axis
 
         def with_neighbours(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             padded = F.pad(inputs[0], (0, 0, 1, 1))  # keeps the memory format, unlike cat
-            _borrow(inputs[0], padded[..., :1, :], padded[..., -1:, :], axis)
+            _exchange_rows(inputs[0], padded[..., :1, :], padded[..., -1:, :], axis)
             return (padded, *inputs[1:])
 
-        def drop_borrowed(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+        def drop_halo(module: nn.Module, _: Any, output: Tensor) -> Tensor:
             border = 2 if isinstance(module, UpsampleConv2d) else 1
             return output.narrow(ROWS, border, output.shape[ROWS] - 2 * border)
 
         def with_row_below(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            padded = inputs[0]  # its last row is the zeros that belong below the picture
-            _borrow(padded[..., :-1, :], None, padded[..., -1:, :], axis)
+            padded = inputs[0]  # its last row holds the zeros below the frame
+            _exchange_rows(padded[..., :-1, :], None, padded[..., -1:, :], axis)
             return inputs
 
-        def of_all_rows(x_N1LC: Tensor) -> Tensor:
+        def gather_all_rows(x_N1LC: Tensor) -> Tensor:
             width = x_N1LC.shape[2] // counts[axis.index]
             return torch.cat(all_gather(x_N1LC, axis, [width * n for n in counts], dim=2), dim=2)
 
@@ -114,24 +114,24 @@ class VAERowParallel:
                     isinstance(module, CausalConv3d) and module.kernel_size[1] > 1
                 ):
                     hooks.callback(module.register_forward_pre_hook(with_neighbours).remove)
-                    hooks.callback(module.register_forward_hook(drop_borrowed).remove)
+                    hooks.callback(module.register_forward_hook(drop_halo).remove)
                 elif isinstance(module, Downsample):
                     conv = module.resample["1"]
                     hooks.callback(conv.register_forward_pre_hook(with_row_below).remove)
                 elif isinstance(module, Attention):
-                    module.gather_rows = of_all_rows
+                    module.gather_rows = gather_all_rows
                     hooks.callback(setattr, module, "gather_rows", None)
             yield
 
 
-def _borrow(x: Tensor, above: Tensor | None, below: Tensor | None, axis: Axis) -> None:
-    """Fill in the neighbours' edge rows; where the picture ends, what is there stays.
+def _exchange_rows(x: Tensor, above: Tensor | None, below: Tensor | None, axis: Axis) -> None:
+    """Fill in the neighbours' edge rows; at the edges of the frame nothing is changed.
 
     Args:
         x: this process's rows.
-        above: gets the last row of the process above; None where nobody wants such a row.
-        below: gets the first row of the process below; None likewise.
-        axis: the processes, the picture's top first.
+        above: receives the last row of the process above; None where no layer needs that row.
+        below: receives the first row of the process below; None where no layer needs that row.
+        axis: the processes, the top of the frame first.
     """
     here = axis.index
     transfers: list[dist.P2POp] = []

@@ -1,15 +1,15 @@
-"""Which of how many processes this one is, as `torchrun` says it. Torch-free."""
+"""Rank and number of processes, from the environment that `torchrun` sets. Torch-free."""
 
 import os
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Rank of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """Number of this process on its machine: which GPU is its own."""
+    """Rank of this process on its machine, which is the index of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 

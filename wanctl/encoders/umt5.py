@@ -1,9 +1,9 @@
-"""umT5, the text encoder of every published Wan model, through transformers.
+"""umT5, the text encoder of every published Wan model, by transformers.
 
-Imports transformers, which is slow; `text.py` imports this module only when umT5 is asked for.
+Imports transformers, which is slow; `text.py` imports this module only for umT5.
 
-The encoder is 11.4 GB in bf16 and 22.7 GB in fp32: more than many GPUs and hosts have, for a
-second of work. So a sample leaves it in its files and passes it through memory block by block.
+The encoder is 11.4 GB in bf16 and 22.7 GB in fp32: more than many GPUs and hosts have, for one
+second of computation. So sampling reads its files block by block and holds one block at a time.
 
 Shapes: S tokens, E width.
 """
@@ -33,7 +33,7 @@ from wanctl.checkpoint.tensor_files import (
 SHARED = "shared.weight"
 # transformers keeps the embedding under two names and does not tie them for this model; a file
 # holds one of them, or both.
-TWIN = "encoder.embed_tokens.weight"
+EMBEDDING_COPY = "encoder.embed_tokens.weight"
 NORM = "encoder.final_layer_norm."
 
 
@@ -42,9 +42,9 @@ class UMT5:
 
     Args:
         model: on the meta device.
-        files: where its weights are.
+        files: with its weights.
         names: name in the files -> name in the model.
-        scales: name in the files -> what a weight in fp8 is to be multiplied by.
+        scales: name in the files -> factor of a weight in fp8.
         device: where it runs.
         dtype: of its weights.
     """
@@ -69,10 +69,10 @@ class UMT5:
         self.blocks: int = model.config.num_layers
 
     def keep(self) -> "UMT5":
-        """Load all of it for good, for many calls."""
+        """Load all weights and keep them, for many calls."""
         for prefix, part in self._parts():
             self._fill(part, prefix)
-        name, rows = self._rows()
+        name, rows = self._embedding_rows()
         self._embedding = dequantize(name, rows, self._scales).to(self._device, self._dtype)
         return self
 
@@ -99,9 +99,9 @@ class UMT5:
     def _embedded(self, prompts: Sequence[Tensor]) -> list[Tensor]:
         if self._embedding is not None:
             return [F.embedding(ids.to(self._device), self._embedding) for ids in prompts]
-        name, rows = self._rows()
-        found = [dequantize(name, rows[ids.cpu()], self._scales) for ids in prompts]
-        return [state.to(self._device, self._dtype) for state in found]
+        name, rows = self._embedding_rows()
+        states = [dequantize(name, rows[ids.cpu()], self._scales) for ids in prompts]
+        return [state.to(self._device, self._dtype) for state in states]
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:
         for number, block in enumerate(self._stack.block):
@@ -119,7 +119,7 @@ class UMT5:
 
     def _fill(self, part: nn.Module, prefix: str) -> None:
         names = {s: n.removeprefix(prefix) for n, s in self._stored.items() if n.startswith(prefix)}
-        # A copy: pages of the mapped file are let go of when the next part is read.
+        # A copy: the mapped file is closed when the next part is read.
         tensors = {
             names[stored]: dequantize(stored, tensor, self._scales).to(
                 self._device, self._dtype, copy=True
@@ -128,15 +128,18 @@ class UMT5:
         }
         part.load_state_dict(tensors, strict=True, assign=True)
 
-    def _rows(self) -> tuple[str, Tensor]:
-        """The embedding as it lies in its file, of which only the rows asked for are read."""
-        name = self._stored[SHARED if SHARED in self._stored else TWIN]
-        [found] = read_tensors(self._files, {name})
-        return found
+    def _embedding_rows(self) -> tuple[str, Tensor]:
+        """The stored name and table of the embedding, mapped: only the rows used are read."""
+        name = self._stored[SHARED if SHARED in self._stored else EMBEDDING_COPY]
+        [entry] = read_tensors(self._files, {name})
+        return entry
 
 
 def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT5, list[Path]]:
-    """Find the published `.pth`, or a folder as transformers writes it; also the files read.
+    """Open the published `.pth`, or a folder as transformers writes it.
+
+    Returns:
+        The encoder without weights, and its files.
 
     Raises:
         WeightsError: files are missing, or their tensors are not those of the model.
@@ -144,8 +147,10 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     files = [path] if path.is_file() else list(weight_files(path, "model") or ())
     if not files:
         raise WeightsError(f"{path}: holds no model.safetensors")
-    every = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
-    stored = {n: shape for n, shape in every.items() if n != VOCABULARY and not is_scale_key(n)}
+    all_shapes = {name: shape for file in files for name, shape in tensor_shapes(file).items()}
+    stored = {
+        n: shape for n, shape in all_shapes.items() if n != VOCABULARY and not is_scale_key(n)
+    }
     names = to_diffusers(stored, TEXT_KEYS)
     shapes = {names[name]: shape for name, shape in stored.items()}
     if path.is_file():
@@ -154,24 +159,26 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
         config = UMT5Config.from_dict(read_config(path / "config.json"))
     with torch.device("meta"):
         model = UMT5EncoderModel(config)
-    embedding = SHARED if SHARED in shapes else TWIN
+    embedding = SHARED if SHARED in shapes else EMBEDDING_COPY
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     check_tensors(
-        shapes | {n: shapes.get(embedding, ()) for n in (SHARED, TWIN)}, expected, str(files[0])
+        shapes | {n: shapes.get(embedding, ()) for n in (SHARED, EMBEDDING_COPY)},
+        expected,
+        str(files[0]),
     )
-    return UMT5(model.eval(), files, names, read_scales(files, every), device, dtype), files
+    return UMT5(model.eval(), files, names, read_scales(files, all_shapes), device, dtype), files
 
 
-def _hidden(made: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """What a block makes; older releases of transformers put more beside it."""
-    return made[0] if isinstance(made, tuple) else made
+def _hidden(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The hidden states that a block returns; older releases of transformers return a tuple."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def config_from_tensors(shapes: dict[str, tuple[int, ...]], where: str) -> UMT5Config:
     """Sizes of an encoder that comes without a config.
 
     Raises:
-        WeightsError: a telling tensor is missing.
+        WeightsError: a tensor that gives a size is missing.
     """
     first = "encoder.block.0.layer"
     try:

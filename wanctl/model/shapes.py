@@ -1,6 +1,6 @@
 """Sizes in pixels, latents and tokens. The 4n+1 rule of frame counts is implemented here only.
 
-Torch-free, so that recipes and plans can be checked without loading a model.
+Torch-free, so that recipes can be checked without importing torch.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class PixelShape(NamedTuple):
 
 
 class LatentShape(NamedTuple):
-    """The same video as the VAE's latents."""
+    """A video as the VAE's latents."""
 
     frames: int
     height: int

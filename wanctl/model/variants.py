@@ -1,11 +1,10 @@
-"""VARIANTS: every model the program knows, by name. Torch-free.
+"""VARIANTS: every supported model, by name. Torch-free.
 
 A row holds the frozen shapes of the networks and the run defaults of the official command line.
 To add a model, add a row; tests run over the table.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from wanctl.errors import UserError, unknown
 
@@ -15,11 +14,6 @@ NUM_TRAIN_TIMESTEPS = 1000  # noise level 1 as the transformer's timestep
 # Mean and standard deviation of the pixels, 0 to 1, that CLIP was trained with.
 CLIP_PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-
-# Which of two transformers (Wan 2.2 A14B): the one for high or the one for low noise.
-Expert = Literal["high", "low"]
-HIGH: Expert = "high"
-LOW: Expert = "low"
 
 # Per-channel statistics of the published Wan 2.1 VAE's latents.
 WAN21_LATENT_MEAN = (
@@ -31,7 +25,7 @@ WAN21_LATENT_STD = (
     3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
 )  # fmt: skip
 
-# Those of the Wan 2.2 VAE.
+# Per-channel statistics of the published Wan 2.2 VAE's latents.
 WAN22_LATENT_MEAN = (
     -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557,
     -0.1382, 0.0542, 0.2813, 0.0891, 0.1570, -0.0098, 0.0375, -0.1825,
@@ -55,7 +49,7 @@ WAN_NEGATIVE_PROMPT = (
     "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
     "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
-# What the official configurations of 2.1's picture models put in front of it.
+# The official configurations of 2.1's image-to-video models prepend these words.
 WAN_I2V_NEGATIVE_PROMPT = "镜头晃动，" + WAN_NEGATIVE_PROMPT
 WAN_FLF2V_NEGATIVE_PROMPT = "镜头切换，" + WAN_I2V_NEGATIVE_PROMPT
 
@@ -68,7 +62,8 @@ class DiTShape:
 
     Attributes:
         image_dim: width of CLIP's hidden states, for models with image tokens.
-        image_tokens: of two images, which then have learned positions; None for one image.
+        image_tokens: number of tokens of two images, which have learned positions; None for models
+            of one image.
         vace_layers: main blocks that get a hint from a control block.
         vace_channels: channels of the control.
     """
@@ -99,8 +94,8 @@ class VAEShape:
     """Sizes of the causal video VAE and the statistics its latents are normalised with.
 
     Attributes:
-        decoder_dim: base width of the decoder where it is not the encoder's (Wan 2.2).
-        residual: levels have a path without parameters beside their layers (Wan 2.2).
+        decoder_dim: base width of the decoder where it differs from the encoder's (Wan 2.2).
+        residual: whether levels have a shortcut without parameters (Wan 2.2).
         patch: pixels per side that enter as channels (Wan 2.2).
     """
 
@@ -117,7 +112,7 @@ class VAEShape:
 
     @property
     def temporal_stride(self) -> int:
-        """Frames per latent frame, but for the first."""
+        """Frames per latent frame, except the first."""
         return 2 ** sum(self.temporal_downsample)
 
     @property
@@ -139,12 +134,12 @@ WAN22_VAE = VAEShape(
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """What the official command line uses for this model.
+    """The official command line's settings for this model.
 
     Attributes:
-        guide_scale: of two experts (low noise, high noise).
-        boundary: share of the noise levels from which on the high-noise expert works.
-        small_shift: the shift for videos of the area of 480x832 or less, where it differs.
+        guide_scale: one number, or those of two experts (low noise, high noise).
+        boundary: share of the noise levels above which the high-noise expert runs.
+        small_shift: the shift of videos with at most the area of 480x832, where it differs.
     """
 
     steps: int
@@ -160,17 +155,17 @@ class RunDefaults:
     small_shift: float | None = None
 
     def shift_at(self, area: int) -> float:
-        """The shift for a size; `area` in pixels, as asked for."""
+        """The shift for a requested size; `area` in pixels."""
         small = self.small_shift is not None and area <= AREA_480P
         return self.small_shift if small and self.small_shift else self.shift
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One model: its networks, its text encoder and how it is run.
+    """One model: its networks, its text encoder and its run defaults.
 
     Attributes:
-        tasks: rows of TASKS that it can do; the first is what it is run for.
+        tasks: rows of TASKS that it supports; the first is its default.
     """
 
     name: str
@@ -183,7 +178,7 @@ class Variant:
 
     @property
     def experts(self) -> int:
-        """Transformers that take turns."""
+        """Number of transformers: 2 where a high-noise and a low-noise expert share the steps."""
         return 1 if self.defaults.boundary is None else 2
 
 
@@ -194,7 +189,7 @@ _5B = DiTShape(
 )
 _I2V = replace(_14B, in_channels=36)
 _I2V_CLIP = replace(_I2V, image_dim=1280)
-_PICTURES = ("i2v", "continuation", "interpolation")
+_IMAGE_TASKS = ("i2v", "continuation", "interpolation")
 _480P = RunDefaults(
     steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
 )
@@ -225,14 +220,14 @@ VARIANTS: dict[str, Variant] = {
             dit=_I2V_CLIP,
             defaults=replace(_I2V_RUN, height=480, width=832),
             hub="Wan-AI/Wan2.1-I2V-14B-480P",
-            tasks=_PICTURES,
+            tasks=_IMAGE_TASKS,
         ),
         Variant(
             name="wan2.1-i2v-14b-720p",
             dit=_I2V_CLIP,
             defaults=_I2V_RUN,
             hub="Wan-AI/Wan2.1-I2V-14B-720P",
-            tasks=_PICTURES,
+            tasks=_IMAGE_TASKS,
         ),
         Variant(
             name="wan2.1-flf2v-14b",
@@ -283,11 +278,11 @@ VARIANTS: dict[str, Variant] = {
 
 
 def task_problem(variant: Variant | None, task: str) -> str | None:
-    """What is wrong with asking a variant for a task; None where nothing is.
+    """Why a variant cannot do a task; None if it can.
 
     Args:
-        variant: None: any.
-        task: what the recipe asks for.
+        variant: the variant; None: any.
+        task: name from the recipe.
     """
     able = [each.name for each in VARIANTS.values() if task in each.tasks]
     if not able:

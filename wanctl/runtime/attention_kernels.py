@@ -1,4 +1,4 @@
-"""The attention kernels that a recipe can name in `model.attention`.
+"""The attention kernels that `model.attention` of a recipe can name.
 
 Shapes: B batch, L query tokens, S key tokens, N heads, K head width.
 """
@@ -30,7 +30,7 @@ NAMES = ("auto", "sdpa", *SDPA_BACKENDS, *PACKAGES)
 
 
 def get_kernel(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Kernel, str]:
-    """The kernel that a recipe names, and what to print about it.
+    """The kernel of a recipe's name, and its description for the log.
 
     Raises:
         UserError: no such name, its package is not installed, or it cannot run here.
@@ -52,7 +52,7 @@ def get_kernel(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Ker
 
 
 def backend_name(device: torch.device, dtype: torch.dtype) -> str:
-    """What `attention` will ask for on this device, for printing."""
+    """The backend that `attention` prefers on this device, for the log."""
     if device.type != "cuda":
         return f"sdpa ({device.type})"
     if dtype in (torch.bfloat16, torch.float16):
@@ -80,7 +80,7 @@ def _from_package(name: str, device: torch.device, half: bool) -> Kernel:
         ) from None
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        found = kernel(q.to(v.dtype), k.to(v.dtype), v, **more)
-        return found[0] if isinstance(found, tuple) else found  # some releases add the log-sum
+        output = kernel(q.to(v.dtype), k.to(v.dtype), v, **more)
+        return output[0] if isinstance(output, tuple) else output  # some releases add the log-sum
 
     return attend

@@ -1,4 +1,4 @@
-"""How a loaded transformer is put on its device: number format, kernels, where its blocks lie."""
+"""Put a loaded transformer on its device: number format, kernels, location of its blocks."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from wanctl.runtime.streaming import stream_blocks
 
 @dataclass(frozen=True)
 class Placement:
-    """What a recipe says about it; the defaults change nothing.
+    """How a transformer runs on its device; the defaults change nothing.
 
     Attributes:
-        attention: a name of attention.py.
-        quantize: a kind of quantize.py that the model is loaded in; None: as stored.
-        compile: compile the blocks.
-        stream_blocks: leave the blocks on the host.
+        attention: a name of attention_kernels.py.
+        quantize: a kind of quantize.py to load the model in; None: as stored.
+        compile: whether to compile the blocks.
+        stream_blocks: whether the blocks stay in host memory.
     """
 
     attention: str = "auto"
@@ -28,14 +28,14 @@ class Placement:
     stream_blocks: bool = False
 
     def loading_device(self, device: torch.device) -> torch.device:
-        """Where the model is to be loaded: not where it does not fit."""
+        """The device to load the model on: the host where its blocks stay there."""
         return torch.device("cpu") if self.stream_blocks else device
 
     def check(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Look everything up before anything is loaded.
+        """Check the kernel and the format before anything is loaded.
 
         Raises:
-            UserError: a kernel or a format is not to be had here.
+            UserError: a kernel or a format is not available on this machine.
         """
         get_kernel(self.attention, device, dtype)
         if self.quantize:
@@ -44,23 +44,25 @@ class Placement:
     def place(
         self, model: WanModel, device: torch.device, runs_on: torch.device, dtype: torch.dtype
     ) -> WanModel:
-        """Bring a model from where it was loaded to `device`.
+        """Move a model from where it was loaded to `device`, with its kernel.
 
         Args:
             model: as loaded.
-            device: where it is wanted; the host, if processes are going to divide it.
+            device: where it goes; the host, if FSDP will shard it from there.
             runs_on: where it will compute.
             dtype: of its large matrices.
 
         Raises:
-            UserError: a kernel or a format is not to be had here.
+            UserError: a kernel or a format is not available on this machine.
         """
         kernel, name = get_kernel(self.attention, runs_on, dtype)
         if runs_on.type != "cpu" or self.attention != "auto":
             log.info("attention: %s", name)
         if self.attention != "auto":
             model.attend_with(kernel)
-        if self.stream_blocks and device.type == "cuda":  # elsewhere blocks are on the host anyway
+        if (
+            self.stream_blocks and device.type == "cuda"
+        ):  # on the CPU they are in host memory anyway
             stream_blocks(model, device)
         else:
             model.to(device)

@@ -1,4 +1,4 @@
-"""Large matrices in 8 bits: half the memory of bf16, and with `fp8-dynamic` quicker products.
+"""Large matrices in 8 bits: half the memory of bf16, and with `fp8-dynamic` faster products.
 
 Each output channel has a scale. `int8` and `fp8` store 8 bits and multiply in the model's own
 format, so only the weights are rounded; `fp8-dynamic` also rounds the activations, each token by
@@ -28,13 +28,13 @@ class QuantizedLinear(nn.Module):
     """`nn.Linear` with an 8-bit weight.
 
     Args:
-        linear: the layer it replaces; the bias keeps its format, which is that of the products.
+        linear: the layer that it replaces; the products run in the dtype of its bias.
         kind: one of KINDS.
     """
 
     def __init__(self, linear: nn.Linear, kind: str) -> None:
         super().__init__()
-        weight, scale = _in_8_bits(linear.weight.detach(), kind)
+        weight, scale = _quantized(linear.weight.detach(), kind)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
@@ -69,7 +69,7 @@ class QuantizedLinear(nn.Module):
 
 
 def quantize(model: WanModel, kind: str) -> WanModel:
-    """Put the blocks' matrices into 8 bits, in place; everything else keeps its format.
+    """Quantise the blocks' matrices to 8 bits, in place; all other tensors keep their format.
 
     Raises:
         UserError: no such kind.
@@ -82,7 +82,7 @@ def quantize(model: WanModel, kind: str) -> WanModel:
 
 
 def quantized_names(model: WanModel) -> set[str]:
-    """Names of the matrices that `quantize` puts into 8 bits."""
+    """Names of the weights that `quantize` turns into 8 bits."""
     return {
         f"{blocks}.{number}.{part}.{name}.weight"
         for blocks in ("vace_blocks", "blocks")
@@ -94,16 +94,16 @@ def quantized_names(model: WanModel) -> set[str]:
 
 
 def quantized_tensors(name: str, weight_OI: Tensor, kind: str) -> dict[str, Tensor]:
-    """What takes the place of one of them in the state of a quantised model."""
-    in_8_bits, scale_O = _in_8_bits(weight_OI, kind)
-    return {name: in_8_bits, name.removesuffix("weight") + "scale": scale_O}
+    """Name -> tensor of the 8-bit weight and its scale, for the state of a quantised model."""
+    quantized, scale_O = _quantized(weight_OI, kind)
+    return {name: quantized, name.removesuffix("weight") + "scale": scale_O}
 
 
 def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Check that a device multiplies the kind.
+    """Check that a device can multiply in a kind's format.
 
     Raises:
-        UserError: it does not; says what it can do.
+        UserError: it cannot; names the kinds that it can.
     """
     if kind != "fp8-dynamic":
         return
@@ -117,7 +117,7 @@ def check_device(kind: str, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def _layers(model: WanModel) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    """The blocks' linear layers: what holds each, under which name, and the layer."""
+    """The blocks' linear layers: the parent module of each, its name there, and the layer."""
     for block in (*getattr(model, "vace_blocks", ()), *model.blocks):
         for _, parent in _quantized_parts(block):
             for name, layer in parent.named_children():
@@ -131,15 +131,15 @@ def _quantized_parts(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, block.get_submodule(name)
 
 
-def _in_8_bits(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """The matrix in 8 bits, and (O,) fp32 what its rows are to be multiplied by."""
+def _quantized(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    """The matrix in 8 bits, and (O,) fp32 the factor of each of its rows."""
     largest, dtype = (INT8_MAX, torch.int8) if kind == "int8" else (FP8_MAX, FP8)
-    # What stays is allocated before what goes: between the two, glibc's heap would grow to the size
+    # The result is allocated before the temporaries: otherwise glibc's heap would grow to the size
     # of the fp32 model (1.3B: 6.5 GB instead of 2.3).
-    kept = torch.empty(weight_OI.shape, dtype=dtype, device=weight_OI.device)
+    result = torch.empty(weight_OI.shape, dtype=dtype, device=weight_OI.device)
     scale_O1 = torch.maximum(weight_OI.amax(1, keepdim=True), -weight_OI.amin(1, keepdim=True))
     scale_O1 = scale_O1.float().clamp_min(1e-12) / largest
     scaled = weight_OI / scale_O1
     if kind == "int8":
         scaled.round_().clamp_(-INT8_MAX, INT8_MAX)
-    return kept.copy_(scaled), scale_O1.flatten()
+    return result.copy_(scaled), scale_O1.flatten()

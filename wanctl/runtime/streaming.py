@@ -1,9 +1,10 @@
-"""Transformers larger than the device: blocks live in host memory and pass through a ring.
+"""Transformers larger than the device: blocks stay in host memory and are copied in turn.
 
-The ring has room for a few blocks on the device. While one block computes, the next is copied on
-a stream of its own; when a block is done, its place goes to the block after those that wait. A
-14B block is 0.7 GB in bf16: 13 ms of copying beside 65 ms of computing at 480x832x81, so the
-copies hide. On the host each block is one stretch of pinned memory, which makes it one copy.
+A ring of slots on the device holds a few blocks. While one block computes, the next is copied on a
+CUDA stream of its own; when a block is done, its slot goes to the first block that is not on the
+device. A 14B block is 0.7 GB in bf16: copying takes 13 ms and computing 65 ms at 480x832x81, so
+the copies are hidden. In host memory each block is one range of pinned memory, which makes it one
+copy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,38 +17,38 @@ from torch import Tensor, nn
 from wanctl.model.dit.transformer import WanModel
 
 SLOTS = 2
-# Where tensors begin in a stretch; device memory is aligned to this as well.
+# Tensors start at multiples of this in a block's memory; device memory is aligned to it as well.
 ALIGN_BYTES = 256
-# Of host memory allocated at once, while the blocks that it is for are still where they were.
+# Host memory allocated at once; until it is filled, its blocks exist twice.
 LARGEST_BYTES = 4 * 2**30
 
 
 class Transfer(Protocol):
-    """Memory on both sides and what keeps copies and computing in order."""
+    """Memory on host and device, and the order of copies and computation."""
 
     def host_bytes(self, size: int) -> Tensor:
-        """A stretch of memory on the host."""
+        """Memory on the host, (size,) uint8."""
         ...
 
     def device_bytes(self, size: int) -> Tensor:
-        """A stretch of memory on the device."""
+        """Memory on the device, (size,) uint8."""
         ...
 
     def send(self, slot: int, host: Tensor, device: Tensor) -> None:
-        """Start a copy, as soon as what was last announced by `release` for this slot is done."""
+        """Start a copy after the work before this slot's last `release` is done."""
         ...
 
     def wait(self, slot: int) -> None:
-        """Let computing wait until the slot's copy has arrived."""
+        """Make computation wait until the slot's copy has arrived."""
         ...
 
     def release(self, slot: int) -> None:
-        """Say that what was asked of the device so far is the last that reads this slot."""
+        """Mark the work queued so far as the last that reads this slot."""
         ...
 
 
 class CudaTransfer:
-    """Pinned host memory, and a stream for copies."""
+    """A `Transfer` with pinned host memory and a CUDA stream for copies."""
 
     def __init__(self, device: torch.device, slots: int = SLOTS) -> None:
         self._device = device
@@ -56,45 +57,45 @@ class CudaTransfer:
         self._done = [torch.cuda.Event() for _ in range(slots)]
 
     def host_bytes(self, size: int) -> Tensor:
-        """Pinned: only from there a copy runs beside computing."""
+        """Pinned memory: only from there a copy runs in parallel with computation."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def device_bytes(self, size: int) -> Tensor:
-        """Ready to be written by the copying stream."""
-        made = torch.empty(size, dtype=torch.uint8, device=self._device)
+        """Device memory that the copy stream may write."""
+        memory = torch.empty(size, dtype=torch.uint8, device=self._device)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        return made
+        return memory
 
     def send(self, slot: int, host: Tensor, device: Tensor) -> None:
-        """Copy on the own stream."""
+        """Copy on the copy stream."""
         self._stream.wait_event(self._done[slot])  # no wait where it was never recorded
         with torch.cuda.stream(self._stream):
             device.copy_(host, non_blocking=True)
             self._arrived[slot].record()
 
     def wait(self, slot: int) -> None:
-        """The current stream waits, not the program."""
+        """Make the current stream wait for the copy; the program does not block."""
         torch.cuda.current_stream(self._device).wait_event(self._arrived[slot])
 
     def release(self, slot: int) -> None:
-        """An event on the current stream."""
+        """Record an event on the current stream."""
         self._done[slot].record(torch.cuda.current_stream(self._device))
 
 
 def stream_blocks(
     model: WanModel, device: torch.device, transfer: Transfer | None = None, slots: int = SLOTS
 ) -> WanModel:
-    """Leave the blocks' weights on the host and pass them through the device as they are needed.
+    """Keep the blocks' weights on the host and copy them to the device as they are needed.
 
-    Weights are read, not trained. Prompts are read at every step (0.5 % of a step at 480x832x81),
-    because reading them ahead would pass all blocks through once more.
+    For sampling only: weights are not trained. The prompts' keys and values are computed at every
+    step (0.5 % of a step at 480x832x81), because precomputing them would copy all blocks once more.
 
     Args:
-        model: on the host, as it is to run: cast, quantised, with its LoRAs. What is not in a
-            block moves to the device.
+        model: on the host, ready to run: cast, quantised, with its LoRAs. Weights outside the
+            blocks move to the device.
         device: where it runs.
-        transfer: for tests; CUDA's by default.
-        slots: blocks that lie on the device at once, at least 2.
+        transfer: for tests; CudaTransfer by default.
+        slots: number of blocks on the device at once, at least 2.
 
     Returns:
         The same model.
@@ -106,8 +107,8 @@ def stream_blocks(
     for tensor in _resident_tensors(model):
         tensor.data = tensor.data.to(device)
     memory = _host_memory([_size(tensors) for tensors in streamed], transfer)
-    stretches = [_Stretch(*pair) for pair in zip(streamed, memory, strict=True)]
-    ring = _Ring(stretches, transfer, slots)
+    host_blocks = [_HostBlock(*pair) for pair in zip(streamed, memory, strict=True)]
+    ring = _Ring(host_blocks, transfer, slots)
     for number, block in enumerate(blocks):
         block.register_forward_pre_hook(ring.enter(number))
         block.register_forward_hook(ring.leave(number), always_call=True)
@@ -142,16 +143,16 @@ def _is_vace_projection(name: str) -> bool:
 
 
 def _host_memory(sizes: Sequence[int], transfer: Transfer) -> Iterator[Tensor]:
-    """Memory for each of the stretches, allocated when their turn comes."""
+    """Memory for each block, allocated when it is asked for."""
     first = 0
     while first < len(sizes):
-        some = sizes[first : first + _fill_best(sizes[first:])]
-        yield from transfer.host_bytes(sum(some)).split(some)
-        first += len(some)
+        together = sizes[first : first + _blocks_per_allocation(sizes[first:])]
+        yield from transfer.host_bytes(sum(together)).split(together)
+        first += len(together)
 
 
-def _fill_best(sizes: Sequence[int]) -> int:
-    """How many of the next stretches to allocate together.
+def _blocks_per_allocation(sizes: Sequence[int]) -> int:
+    """How many of the next blocks to allocate together.
 
     torch rounds pinned memory up to a power of two. A block of the 14B model (0.70 GB) would take
     1.07 GB alone; three take 2.15. So the model takes 29 GB instead of 43.
@@ -175,8 +176,8 @@ def _aligned(tensor: Tensor) -> int:
     return -(-tensor.nbytes // ALIGN_BYTES) * ALIGN_BYTES
 
 
-class _Stretch:
-    """The tensors of one block, one after the other in `memory` on the host."""
+class _HostBlock:
+    """The tensors of one block, stored contiguously in `memory` on the host."""
 
     def __init__(self, tensors: Sequence[Tensor], memory: Tensor) -> None:
         self._tensors = tensors
@@ -185,23 +186,23 @@ class _Stretch:
         self._shapes = [(tensor.dtype, tensor.shape) for tensor in tensors]
         for tensor, view in zip(tensors, self._views(self.bytes), strict=True):
             view.copy_(tensor.data)
-        self.point_to(self.bytes)  # frees the block's former memory
+        self.point_to(self.bytes)  # frees the block's old memory
 
-    def point_to(self, stretch: Tensor) -> None:
-        """Let the block read its weights from a copy of `bytes`."""
-        for tensor, view in zip(self._tensors, self._views(stretch), strict=True):
+    def point_to(self, memory: Tensor) -> None:
+        """Make the block use its weights in `memory`, a copy of `bytes`."""
+        for tensor, view in zip(self._tensors, self._views(memory), strict=True):
             tensor.data = view
 
-    def _views(self, stretch: Tensor) -> Iterator[Tensor]:
+    def _views(self, memory: Tensor) -> Iterator[Tensor]:
         for start, (dtype, shape) in zip(self._starts, self._shapes, strict=True):
             size = shape.numel() * dtype.itemsize
-            yield stretch[start : start + size].view(dtype).view(shape)
+            yield memory[start : start + size].view(dtype).view(shape)
 
 
 class _Ring:
-    """Which block lies, or is about to lie, in which slot."""
+    """Which block is, or will be, in which slot."""
 
-    def __init__(self, blocks: Sequence[_Stretch], transfer: Transfer, slots: int) -> None:
+    def __init__(self, blocks: Sequence[_HostBlock], transfer: Transfer, slots: int) -> None:
         self._blocks = blocks
         self._transfer = transfer
         largest = max(block.bytes.numel() for block in blocks)
@@ -209,10 +210,10 @@ class _Ring:
         self._holds: list[int | None] = [None] * slots
 
     def enter(self, number: int) -> Any:
-        """Hook before block `number`."""
+        """The forward pre-hook of block `number`: wait for its copy and use it."""
 
         def before(*_: Any) -> None:
-            if number not in self._holds:  # the first call, or the last one was cut off
+            if number not in self._holds:  # the first call, or the call before was interrupted
                 for ahead in range(min(len(self._slots), len(self._blocks))):
                     self._fetch((number + ahead) % len(self._blocks), ahead)
             slot = self._holds.index(number)
@@ -222,7 +223,7 @@ class _Ring:
         return before
 
     def leave(self, number: int) -> Any:
-        """Hook after block `number`."""
+        """The forward hook of block `number`: free its slot for the next block."""
 
         def after(*_: Any) -> None:
             slot = self._holds.index(number)

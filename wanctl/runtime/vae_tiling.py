@@ -24,14 +24,14 @@ from wanctl.runtime.vae_tiles import FADE, MARGIN, MIN_TILE, OVERLAP, TileRange,
 
 
 class TiledVAE:
-    """A `WanVAE` that works tile by tile; only the video itself grows with the picture.
+    """A `WanVAE` that works tile by tile; only the video itself grows with the frame's size.
 
     Args:
-        vae: what each tile goes through.
+        vae: encodes and decodes each tile.
         tile: side of a tile in pixels, a multiple of the VAE's stride.
 
     Raises:
-        UserError: no such tile.
+        UserError: the tile is too small or not a multiple of the stride.
     """
 
     def __init__(self, vae: WanVAE, tile: int) -> None:
@@ -52,20 +52,20 @@ class TiledVAE:
         return torch.cat(list(self.decode_frames(latents)), dim=2)
 
     def decode_frames(self, latents: Tensor, *, latent_frames: int = 1) -> Iterator[Tensor]:
-        """`WanVAE.decode_frames`; the first piece comes when all tiles are through."""
+        """Decode as `WanVAE.decode_frames` does; yields once all tiles are decoded."""
         batch, _, frames, rows, columns = latents.shape
         if rows <= self._side and columns <= self._side:
             yield from self.vae.decode_frames(latents, latent_frames=latent_frames)
             return
-        stride, features = self.spatial_stride, self._read_latents(latents)
+        stride, features = self.spatial_stride, self._decode_attention(latents)
         length = pixel_frames(frames, self.temporal_stride)
         # On the host: 480x832x81 is 0.4 GB, which a device short of memory does not have.
         video = torch.zeros(batch, RGB_CHANNELS, length, rows * stride, columns * stride)
         for y, x, weight_11HW in self._tiles(rows, columns, stride):
             tile = features[..., y.start : y.end, x.start : x.end]
-            into = video[..., _by(y, stride), _by(x, stride)]
+            into = video[..., _scaled(y, stride), _scaled(x, stride)]
             start = 0
-            for piece in self._grow(tile, latent_frames):
+            for piece in self._decode_tile(tile, latent_frames):
                 end = start + piece.shape[2]
                 into[:, :, start:end] += piece.float().cpu() * weight_11HW
                 start = end
@@ -75,36 +75,36 @@ class TiledVAE:
         yield from video[:, :, first:].split(rest, dim=2) if length > first else ()
 
     def encode(self, video: Tensor, *, chunked: bool = True) -> Tensor:
-        """Normalised latents, float32, on the video's device; larger pictures always in chunks."""
+        """Normalised latents, float32, on the video's device; tiles always in chunks."""
         stride = self.spatial_stride
         rows, columns = video.shape[3] // stride, video.shape[4] // stride
         fits = rows <= self._side and columns <= self._side
-        # What cannot be encoded is refused by the VAE itself.
+        # The VAE itself refuses sizes that it cannot encode.
         if fits or video.shape[3] % stride or video.shape[4] % stride:
             return self.vae.encode(video, chunked=chunked)
         features: Tensor | None = None
         for y, x, weight_11YX in self._tiles(rows, columns, 1):
-            part = self._shrink(video[..., _by(y, stride), _by(x, stride)])
+            part = self._encode_tile(video[..., _scaled(y, stride), _scaled(x, stride)])
             if features is None:
                 features = part.new_zeros(*part.shape[:3], rows, columns)
             features[..., y.start : y.end, x.start : x.end] += part * weight_11YX.to(part)
         assert features is not None
-        return self.vae.normalise(self._conclude(features))
+        return self.vae.normalise(self._encode_attention(features))
 
-    def _read_latents(self, latents: Tensor) -> Tensor:
-        """The decoder up to its attention, which sees whole frames: small at the latents' size."""
+    def _decode_attention(self, latents: Tensor) -> Tensor:
+        """The decoder up to its attention, on whole frames, which are small there."""
         vae, stream = self.vae, Stream()
         z = vae.conv2(vae.denormalise(latents).to(vae.conv2.weight.dtype))
-        made = []
+        parts = []
         for frame in z.split(1, dim=2):
             x = vae.decoder.conv1(_channels_last(frame), stream)
             for layer in vae.decoder.middle:
                 x = layer(x, stream)
-            made.append(x)
-        return torch.cat(made, dim=2)
+            parts.append(x)
+        return torch.cat(parts, dim=2)
 
-    def _grow(self, features: Tensor, latent_frames: int) -> Iterator[Tensor]:
-        """The rest of the decoder on one tile."""
+    def _decode_tile(self, features: Tensor, latent_frames: int) -> Iterator[Tensor]:
+        """The decoder after its attention, on one tile."""
         decoder, stream = self.vae.decoder, Stream()
         for chunk in features.split(latent_frames, dim=2):
             x = _channels_last(chunk)
@@ -115,31 +115,31 @@ class TiledVAE:
                 x = from_patches(x, self.shape.patch)
             yield x.clamp(-1, 1)
 
-    def _shrink(self, video: Tensor) -> Tensor:
+    def _encode_tile(self, video: Tensor) -> Tensor:
         """The encoder on one tile, up to its attention."""
         encoder, stream = self.vae.encoder, Stream()
         video = video.to(self.vae.conv1.weight.dtype)
         if self.shape.patch > 1:
             video = to_patches(video, self.shape.patch)
-        made = []
+        parts = []
         rest = video[:, :, 1:].split(self.temporal_stride, dim=2) if video.shape[2] > 1 else ()
         for chunk in (video[:, :, :1], *rest):
             x = encoder.conv1(_channels_last(chunk), stream)
             for layer in encoder.downsamples:
                 x = layer(x, stream)
-            made.append(x)
-        return torch.cat(made, dim=2)
+            parts.append(x)
+        return torch.cat(parts, dim=2)
 
-    def _conclude(self, features: Tensor) -> Tensor:
-        """The rest of the encoder: means of the latents."""
+    def _encode_attention(self, features: Tensor) -> Tensor:
+        """The encoder from its attention on, on whole frames: means of the latents."""
         encoder, stream = self.vae.encoder, Stream()
-        made = []
+        parts = []
         for frame in features.split(1, dim=2):
             x = _channels_last(frame)
             for layer in encoder.middle:
                 x = layer(x, stream)
-            made.append(encoder.head["2"](encoder.head["0"](x), stream))
-        return self.vae.conv1(torch.cat(made, dim=2)).chunk(2, dim=1)[0]
+            parts.append(encoder.head["2"](encoder.head["0"](x), stream))
+        return self.vae.conv1(torch.cat(parts, dim=2)).chunk(2, dim=1)[0]
 
     def _tiles(
         self, rows: int, columns: int, scale: int
@@ -151,19 +151,19 @@ class TiledVAE:
                 yield y, x, weight_H[:, None] * weight_W
 
     def _axis(self, size: int, scale: int) -> tuple[list[TileRange], list[Tensor]]:
-        found = tile_ranges(size, self._side)
-        return found, [_fade(found, i, scale) for i in range(len(found))]
+        tiles = tile_ranges(size, self._side)
+        return tiles, [_fade(tiles, i, scale) for i in range(len(tiles))]
 
 
-def _fade(found: list[TileRange], index: int, scale: int) -> Tensor:
-    """Weights of one tile along one axis: 0, rising to 1, where the tile before leaves off."""
-    weight = torch.ones((found[index].end - found[index].start) * scale)
-    # 0 over this tile's margin, 1 over the other's.
-    shared = torch.arange(OVERLAP * scale) + 0.5
-    ramp = ((shared - MARGIN * scale) / (FADE * scale)).clamp(0, 1)
+def _fade(tiles: list[TileRange], index: int, scale: int) -> Tensor:
+    """Blending weights of one tile along one axis: a ramp from 0 to 1 in the overlaps."""
+    weight = torch.ones((tiles[index].end - tiles[index].start) * scale)
+    # 0 over this tile's margin, 1 over that of its neighbour.
+    overlap = torch.arange(OVERLAP * scale) + 0.5
+    ramp = ((overlap - MARGIN * scale) / (FADE * scale)).clamp(0, 1)
     if index > 0:
         weight[: len(ramp)] *= ramp
-    if index + 1 < len(found):
+    if index + 1 < len(tiles):
         weight[-len(ramp) :] *= 1 - ramp
     return weight
 
@@ -172,5 +172,5 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
-def _by(span: TileRange, stride: int) -> slice:
+def _scaled(span: TileRange, stride: int) -> slice:
     return slice(span.start * stride, span.end * stride)

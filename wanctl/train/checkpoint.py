@@ -59,18 +59,16 @@ def write_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNN` with one safetensors file per entry of `tensors`."""
     final = folder / f"step-{step:06d}"
-    temporary = folder / f".tmp-{final.name}"
+    aside = folder / f".tmp-{final.name}"
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover)
-    temporary.mkdir(parents=True)
+    aside.mkdir(parents=True)
     for name, values in tensors.items():
         save_file(
-            {k: v.detach().contiguous() for k, v in values.items()},
-            temporary / f"{name}.safetensors",
+            {k: v.detach().contiguous() for k, v in values.items()}, aside / f"{name}.safetensors"
         )
     files = {
-        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
-        for p in sorted(temporary.iterdir())
+        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(aside.iterdir())
     }
     manifest = {
         "format": FORMAT,
@@ -80,16 +78,14 @@ def write_checkpoint(
         "files": files,
     }
     # Last: a folder without a manifest is no checkpoint.
-    (temporary / MANIFEST).write_text(
-        json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8"
-    )
-    for path in temporary.iterdir():
+    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    for path in aside.iterdir():
         _fsync(path)
-    _fsync(temporary)
+    _fsync(aside)
     # A rename cannot replace a folder that is not empty; only a damaged one can exist here.
     if final.exists():
         shutil.rmtree(final)
-    temporary.replace(final)
+    aside.replace(final)
     _fsync(folder)  # the rename itself
     return final
 

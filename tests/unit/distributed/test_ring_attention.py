@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wanctl.distributed.ring_attention import _plain, attend_partial, merge
+from wanctl.distributed.ring_attention import _attend_plain, attend_partial, merge
 from wanctl.model.dit.attention import attention
 
 # Measured 9.5e-7; of logarithms around 50, and so of weights, fp32 keeps 4e-6: measured 1.4e-5.
@@ -48,7 +48,7 @@ def test_a_part_without_weight_changes_nothing():
 def test_the_kernel_and_the_definition_agree(dtype):
     q, k, v = (drawn(seed, 2, n, 3, 16).to(dtype) for seed, n in enumerate((5, 9, 9)))
     part = attend_partial(q, k, v)
-    out, log_sum = _plain(*(x.transpose(1, 2).float() for x in (q, k, v)))
+    out, log_sum = _attend_plain(*(x.transpose(1, 2).float() for x in (q, k, v)))
     tolerance = 2e-6 if dtype == torch.float32 else 2e-2
     assert (part.output.transpose(1, 2) - out).abs().max() <= tolerance
     assert (part.log_sum[..., 0].transpose(1, 2) - log_sum).abs().max() <= tolerance

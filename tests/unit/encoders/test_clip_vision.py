@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from wanctl.checkpoint.tensor_files import WeightsError
-from wanctl.encoders.clip_vision import load_image_encoder, prepared
+from wanctl.encoders.clip_vision import load_image_encoder, preprocessed
 from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 
 SIZES = {
@@ -65,7 +65,7 @@ def published(tower) -> dict[str, torch.Tensor]:
 
 
 def by_transformers(tower, pictures):
-    pixels = torch.stack([prepared(picture, SIZES["image_size"]) for picture in pictures])
+    pixels = torch.stack([preprocessed(picture, SIZES["image_size"]) for picture in pictures])
     with torch.no_grad():
         return tower(pixels, output_hidden_states=True).hidden_states[-2]
 
@@ -98,7 +98,7 @@ def test_half_precision_weights_are_near(tower, pictures, tmp_path):
 
 def test_a_picture_is_stretched_and_not_cut():
     rows = torch.linspace(-1, 1, 64)[None, :, None].expand(3, 64, 16)
-    got = prepared(rows.contiguous(), 224)
+    got = preprocessed(rows.contiguous(), 224)
     mean, std = (torch.tensor(v)[:, None, None] for v in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD))
     shown = (got * std + mean) * 2 - 1
     assert got.shape == (3, 224, 224)
@@ -112,9 +112,9 @@ def test_overshoot_is_not_clamped_and_nothing_is_smoothed():
     checks[:, ::2] = -1
     expected = F.interpolate(checks[None], (224, 224), mode="bicubic", align_corners=False)
     mean, std = (torch.tensor(v)[:, None, None] for v in (CLIP_PIXEL_MEAN, CLIP_PIXEL_STD))
-    torch.testing.assert_close(prepared(checks, 224), (expected[0] / 2 + 0.5 - mean) / std)
+    torch.testing.assert_close(preprocessed(checks, 224), (expected[0] / 2 + 0.5 - mean) / std)
     step = torch.cat((torch.ones(3, 8, 16), -torch.ones(3, 8, 16)), dim=1)
-    assert (prepared(step, 64)[0] * CLIP_PIXEL_STD[0] + CLIP_PIXEL_MEAN[0]).max() > 1.01
+    assert (preprocessed(step, 64)[0] * CLIP_PIXEL_STD[0] + CLIP_PIXEL_MEAN[0]).max() > 1.01
 
 
 def test_the_layout_is_that_of_the_published_file():

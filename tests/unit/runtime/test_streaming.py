@@ -127,7 +127,7 @@ def test_pinned_memory_is_little_more_than_the_blocks(sizes, worst):
     """torch rounds each allocation up to a power of two."""
     asked, first = [], 0
     while first < len(sizes):
-        count = streaming._fill_best(sizes[first:])
+        count = streaming._blocks_per_allocation(sizes[first:])
         asked.append(sum(sizes[first : first + count]))
         first += count
     taken = [1 << (size - 1).bit_length() for size in asked]

@@ -1,8 +1,8 @@
-"""Apply LoRAs to a transformer, several at once, each with a strength.
+"""LoRA: small changes of a transformer, several at once, each with a strength.
 
 They are either merged into the weights while these are read, before they are rounded to the model's
-dtype, or attached as a low-rank path in parallel to each matrix, which 8-bit weights need. Both
-give the same outputs.
+number format, or attached as a narrow path beside each matrix, which 8-bit weights need. Both give
+the same numbers.
 
 Shapes: O outputs, I inputs, R the ranks of all LoRAs of a layer together.
 """
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,20 +30,21 @@ from wanctl.checkpoint.lora.files import (
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import LOW, VARIANTS, DiTShape, Expert
+from wanctl.model.variants import VARIANTS, DiTShape
 from wanctl.runtime.quantize import QuantizedLinear
 
+Expert = Literal["high", "low"]
 NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA file and its strength.
+    """A file and how strongly it counts.
 
     Attributes:
         path: a `.safetensors` file, or PEFT's folder.
-        strength: factor of the weight delta; may be negative.
-        expert: which of two transformers it is for; None for both.
+        strength: factor of the change; negative turns it round.
+        expert: of two transformers the one it is for; None: both.
     """
 
     path: Path
@@ -51,16 +53,16 @@ class Lora:
 
 
 class Loras:
-    """The weight deltas of all LoRA files for one transformer.
+    """The changes of all files to one transformer.
 
     Args:
-        loras: the files; those for the other expert are skipped.
+        loras: the files; those for the other expert are left out.
         shapes: of the transformer's parameters, by official name.
-        expert: which of two transformers it is; None where there is one.
+        expert: which transformer it is; None where there is one.
 
     Raises:
-        WeightsError: keys of a file match no parameter; names them and the model that the file is
-            probably for.
+        WeightsError: a file with keys that fit nothing; names them and what the file seems to be
+            for.
     """
 
     def __init__(self, loras: Iterable[Lora], shapes: Shapes, expert: Expert | None = None) -> None:
@@ -75,21 +77,21 @@ class Loras:
             if lora.expert and lora.expert != expert:
                 continue
             stored = read_lora(lora.path)
-            found, wrong = match_deltas(stored, names, shapes, low=expert == LOW)
+            found, wrong = match_deltas(stored, names, shapes, low=expert == "low")
             if wrong or (not found and not _is_for_other_expert(stored, expert)):
                 raise WeightsError(_mismatch_message(stored, len(found), wrong))
             for parameter, delta in found.items():
                 self._deltas[parameter].append((lora.strength, delta))
 
     def __len__(self) -> int:
-        """Number of parameters that have deltas."""
+        """Parameters that are changed."""
         return len(self._deltas)
 
     def __contains__(self, parameter: str) -> bool:
         return parameter in self._deltas
 
     def merged(self, parameter: str, value: Tensor) -> Tensor:
-        """A parameter's value plus its deltas, fp32; the value itself where there are none."""
+        """A parameter's value with its changes, fp32; without any, the value itself."""
         if parameter not in self._deltas:
             return value
         total = value.float().clone()
@@ -99,14 +101,14 @@ class Loras:
 
     @torch.no_grad()
     def attach(self, model: WanModel, device: torch.device | None = None) -> None:
-        """Attach low-rank paths to the model's matrices; other parameters are changed in place.
+        """Put paths beside the model's matrices; small parameters are changed in place.
 
         Args:
             model: on its device, its blocks in 8 bits or not.
-            device: where it computes, if blocks are streamed there when they are needed.
+            device: where it computes, if blocks come there only when they are needed.
 
         Raises:
-            WeightsError: a dense delta of a matrix that is stored in 8 bits.
+            WeightsError: a change in full of a matrix that is stored in 8 bits.
         """
         layers = dict(model.named_modules())
         for parameter in self._deltas:
@@ -134,12 +136,12 @@ class Loras:
 
 
 class LoraLinear(nn.Module):
-    """A linear layer and a low-rank path in parallel to it.
+    """A matrix and a narrow path beside it.
 
     Args:
-        base: the layer, quantised or not.
-        paths: (strength, delta) of each LoRA.
-        device: where it computes; None for the device of the layer.
+        base: the matrix, in whatever format.
+        paths: (strength, change) of each LoRA.
+        device: where it computes; None: where the matrix is.
     """
 
     def __init__(
@@ -159,16 +161,16 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Weight of the base layer; the runtime reads its dtype."""
+        """Of the matrix; what runs it looks at the format."""
         return self.base.weight
 
     @property
     def bias(self) -> Tensor:
-        """Bias of the base layer."""
+        """Of the matrix."""
         return self.base.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O)."""
+        """(..., O)."""
         return self.base(x) + F.linear(F.linear(x.to(self.down.dtype), self.down), self.up)
 
     down: Tensor
@@ -176,20 +178,20 @@ class LoraLinear(nn.Module):
 
 
 def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of a model's parameters, without the scales of 8-bit weights."""
+    """What `Loras` needs to know of a model, in 8 bits or not."""
     state = model.state_dict()
     return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
 
 
 def _delta(delta: WeightDelta, device: torch.device) -> Tensor:
-    """The delta as a dense tensor, fp32, before its scale."""
+    """The change in full, fp32, before its scale."""
     if isinstance(delta, DenseDelta):
         return delta.value.to(device).float()
     return delta.up.flatten(1).to(device).float() @ delta.down.flatten(1).to(device).float()
 
 
 def _is_for_other_expert(stored: StoredLora, expert: Expert | None) -> bool:
-    """Whether a file has keys for the low-noise expert, so that none need be for this one."""
+    """Whether a file tells two experts apart and has nothing for this one."""
     return expert is not None and any(low for low, _ in stored.layers)
 
 
@@ -201,7 +203,7 @@ def _mismatch_message(stored: StoredLora, matched: int, wrong: Sequence[str]) ->
 
 
 def _likely_model(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
-    """Which model a file was probably made for, by its widths and layer names."""
+    """What model a file was made for, by its widths and layer names."""
     by_name = {name.replace(".", "_"): parts for (_, name), parts in layers.items()}
     widths = {
         parts["down"].shape[1]

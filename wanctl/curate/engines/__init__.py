@@ -1,4 +1,4 @@
-"""Engines that process the parts of a data set: local workers, shards of one run, Ray.
+"""Engines that work through the parts of a data set: this machine's workers, shards, Ray.
 
-Start with `engine.py`.
+Start with `table.py`.
 """

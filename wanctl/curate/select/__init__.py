@@ -1,4 +1,4 @@
-"""Makes a selection from evidence: verdicts, crops, weights, balance. Decodes nothing.
+"""Evidence to a selection: verdicts, crops, weights, quotas. Decodes nothing.
 
 Start with `select.py`.
 """

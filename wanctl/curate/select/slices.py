@@ -1,4 +1,4 @@
-"""Slices of a data set: consecutive parts that one process decides at once."""
+"""A data set in slices: runs of whole parts that are decided at once, each in a process."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.dataset import DatasetDir
 
 ROWS = 1 << 17
-"""Approximate clips of a slice: enough that the overhead of a column operation is small."""
+"""Clips of a slice, about: enough that a step over columns costs more than starting it."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Consecutive parts of a data set.
+    """Some parts of a data set.
 
     Attributes:
-        number: index of the slice.
+        number: its place among the slices.
         parts: (part, its rows that are no copies of earlier clips; None for all).
-        rows: number of clips, copies included.
-        copies: number of copies among them.
+        rows: clips in it, copies included.
+        copies: of them copies.
     """
 
     number: int
@@ -30,11 +30,11 @@ class Slice:
 
     @property
     def names(self) -> list[str]:
-        """Names of the parts."""
+        """The parts' names."""
         return [name for name, _ in self.parts]
 
     def clips(self, dataset: DatasetDir) -> pa.Table:
-        """The clips in order, with the columns of `Clip`; sources are dictionary-encoded."""
+        """Its clips, in order, with the columns that filters may ask for; sources are coded."""
         tables = []
         for part, rows in self.parts:
             table = dataset.read("clips", CLIP_COLUMNS, parts=[part], coded=["source"])
@@ -43,7 +43,7 @@ class Slice:
 
 
 def slices_of(dataset: DatasetDir, rows: int = ROWS) -> list[Slice]:
-    """Divide all parts, in order, into slices of about `rows` clips."""
+    """All parts in order, in slices of about `rows` clips."""
     slices: list[Slice] = []
     parts: list[tuple[str, np.ndarray | None]] = []
     count = copies = 0

@@ -1,1 +1,1 @@
-"""Splits footage into clips by shot detection. Start with `split_parts.py`."""
+"""Footage to clips: shot detection, then rows of the clips table. Start with `scanning.py`."""

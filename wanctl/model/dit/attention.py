@@ -1,6 +1,6 @@
-"""Scaled dot-product attention: the one function that the transformer calls by default.
+"""Scaled dot-product attention: the transformer's default kernel.
 
-`wanctl/runtime/attention_kernels.py` lists the kernels that a recipe can name instead of it.
+`wanctl/runtime/attention_kernels.py` lists the kernels that a recipe can name instead.
 Shapes: B batch, L query tokens, S key tokens, N heads, K head width.
 """
 
@@ -30,7 +30,7 @@ def attention(
 ) -> Tensor:
     """softmax(q k^T / sqrt(K) + bias) v without a mask, (B, L, N, K).
 
-    Queries and keys are cast to the values' dtype, which the linear layers decided.
+    Queries and keys are cast to the values' dtype, which is that of the linear layers.
     """
     if _prefers_cudnn(v_BSNK):
         with sdpa_kernel(HOPPER_ORDER, set_priority=True):

@@ -1,8 +1,8 @@
 """The parts of the transformer: block, attention, image embedding and head.
 
 Parameter names are the published ones. A residual stream is (B, G, M, D): G groups of M tokens
-that share a timestep. G is 1 where one timestep rules the whole video, and the number of latent
-frames where each has its own.
+that share a timestep. G is 1 where the whole video has one timestep, and the number of latent
+frames where each frame has its own.
 
 Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N heads.
 """
@@ -23,7 +23,7 @@ from wanctl.model.variants import DiTShape
 
 
 def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a linear layer or an MLP to a tensor of another dtype; autocast still has its say."""
+    """Apply a linear layer or an MLP to a tensor of another dtype; autocast still applies."""
     return layer(x.to(next(layer.parameters()).dtype))
 
 
@@ -91,10 +91,15 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention with RMS-normed queries and keys; to itself, or to a context if one is given.
+    """Attention with RMS-normed queries and keys: self-attention, or cross-attention to a context.
 
-    With `image` it has keys and values for image tokens of their own; the same queries attend to
-    both, and the results are added.
+    With `image` it has separate keys and values for image tokens; the same queries attend to both,
+    and the results are added.
+
+    Attributes:
+        kernel: computes the attention; set by `WanModel.attend_with`.
+        attend: replaces the kernel of self-attention where processes shard the tokens; set by
+            `wanctl.distributed`.
     """
 
     def __init__(self, shape: DiTShape, numerics: Numerics, *, image: bool = False) -> None:
@@ -113,8 +118,7 @@ class Attention(nn.Module):
         self.num_heads = shape.num_heads
         self.eps = shape.eps
         self._numerics = numerics
-        self.kernel: Kernel = attention  # see `WanModel.attend_with`
-        # Set from outside where the tokens are divided between processes (wanctl/distributed).
+        self.kernel: Kernel = attention
         self.attend: Attend | None = None
 
     def forward(
@@ -132,27 +136,27 @@ class Attention(nn.Module):
                 q, k = self._rotated(q, rope), self._rotated(k, rope)
             y_BLNK = (self.attend or self.kernel)(q, k, v)
         else:
-            seen = context if isinstance(context, KeysValues) else self.project_context(context)
-            y_BLNK = self._attend_to(seen, q)
+            kv = context if isinstance(context, KeysValues) else self.project_context(context)
+            y_BLNK = self._attend_to(kv, q)
         return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
 
     def project_context(self, context: Context, padding: Padding | None = None) -> KeysValues:
-        """Keys and values of a context, to be handed to `forward` in its place."""
+        """Keys and values of a context, which `forward` takes in its place."""
         k, v = self._normed(self.k(context.text), self.norm_k), self._heads(self.v(context.text))
         if context.image is None:
             return KeysValues(k, v, padding)
         image_k = self._normed(self.k_img(context.image), self.norm_k_img)
         return KeysValues(k, v, padding, image_k, self._heads(self.v_img(context.image)))
 
-    def _attend_to(self, seen: KeysValues, q: Tensor) -> Tensor:
-        """(B, L, N, K): text, and image tokens of their own softmax added to it."""
-        if seen.padding is not None and self._numerics.weighs_padding(seen.v):
-            y_BLNK = attention(q, seen.k, seen.v, seen.padding.bias)
+    def _attend_to(self, kv: KeysValues, q: Tensor) -> Tensor:
+        """Attention to the text plus, with its own softmax, to the image tokens: (B, L, N, K)."""
+        if kv.padding is not None and self._numerics.weighs_padding(kv.v):
+            y_BLNK = attention(q, kv.k, kv.v, kv.padding.bias)
         else:
-            y_BLNK = self.kernel(q, *seen.expand())
-        if seen.image_k is None or seen.image_v is None:
+            y_BLNK = self.kernel(q, *kv.expand())
+        if kv.image_k is None or kv.image_v is None:
             return y_BLNK
-        return y_BLNK + self.kernel(q, seen.image_k, seen.image_v)
+        return y_BLNK + self.kernel(q, kv.image_k, kv.image_v)
 
     def _normed(self, x_BLD: Tensor, norm: nn.RMSNorm) -> Tensor:
         inplace = not self.training
@@ -168,7 +172,7 @@ class Attention(nn.Module):
 class ImageEmbedding(nn.Module):
     """Hidden states of CLIP's vision tower -> image tokens of the cross-attention.
 
-    Two images (first and last frame) are told apart by learned positions.
+    Learned positions distinguish two images (first and last frame).
     """
 
     def __init__(self, shape: DiTShape) -> None:
@@ -197,7 +201,7 @@ class ImageEmbedding(nn.Module):
 
 
 class Head(nn.Module):
-    """Modulated norm and projection to patches, fp32 whatever the rest runs in."""
+    """Modulated norm and projection to patches, always in fp32."""
 
     def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
         super().__init__()

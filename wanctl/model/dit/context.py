@@ -1,10 +1,10 @@
-"""What the transformer's cross-attention looks at: text, and in some models image tokens.
+"""The context of the transformer's cross-attention: text, and in some models image tokens.
 
-Neither depends on the timestep. So their keys and values can be computed once per prompt and
-serve every step (`WanModel.precompute_cross_attention`); training computes them with the rest.
+Neither depends on the timestep. So their keys and values can be computed once per prompt and used
+in every step (`WanModel.precompute_cross_attention`); training computes them in each forward pass.
 
-A prompt of 40 tokens comes as 512 rows of which 472 are zeros, and the model attends to all of
-them. What is made of one zero row is made of each, so one is kept and stands for the others.
+A prompt of 40 tokens has 512 rows of which 472 are zeros, and the model attends to all of them.
+All zero rows have the same keys and values, so one row is kept and represents the others.
 
 Shapes: B batch, S text tokens, R kept rows of them, I image tokens, D width, N heads, K head width.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Context(NamedTuple):
-    """Embedded tokens; every block makes keys and values of its own from them."""
+    """Embedded tokens, from which every block computes its own keys and values."""
 
     text: Tensor  # (B, S, D)
     image: Tensor | None = None  # (B, I, D)
@@ -25,12 +25,12 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True)
 class Padding:
-    """How many text tokens each kept row stands for.
+    """How many text tokens each kept row represents.
 
     Attributes:
-        rows: (B, S) the kept row of each token.
+        rows: (B, S) index of the kept row of each token.
         bias: (B, 1, 1, R) fp32 logarithm of the number of tokens of each row. Added to the scores
-            it does what that many equal keys would: n * exp(s) = exp(s + log n).
+            it equals that many equal keys: n * exp(s) = exp(s + log n).
     """
 
     rows: Tensor
@@ -39,14 +39,14 @@ class Padding:
 
 @dataclass(frozen=True)
 class KeysValues:
-    """What the cross-attention of one block looks at.
+    """Keys and values of the cross-attention of one block.
 
     Attributes:
         k: (B, R, N, K) keys of the text, normed.
-        v: (B, R, N, K) its values.
-        padding: where R is less than the number of tokens.
+        v: (B, R, N, K) values of the text.
+        padding: set where R is less than the number of tokens.
         image_k: (B, I, N, K) keys of image tokens.
-        image_v: (B, I, N, K) their values.
+        image_v: (B, I, N, K) values of image tokens.
     """
 
     k: Tensor
@@ -72,11 +72,11 @@ class KeysValues:
 
 @dataclass(frozen=True)
 class PrecomputedContext:
-    """Keys and values of a batch of prompts for every block; takes the place of the text.
+    """Keys and values of a batch of prompts for every block; `WanModel` takes it as its context.
 
     Attributes:
-        blocks: of the main blocks, in order.
-        control: of the control blocks (VACE).
+        blocks: one for each main block, in order.
+        control: one for each control block (VACE), in order.
     """
 
     blocks: list[KeysValues]
@@ -90,10 +90,11 @@ class PrecomputedContext:
 def fold_padding(context_BSE: Tensor) -> tuple[Tensor, Padding | None]:
     """Drop all but one of the zero rows at the end of a batch of texts.
 
-    Of texts that differ in length the shorter keep several; each stands for its share.
+    Of texts that differ in length the shorter ones keep several zero rows, each of which
+    represents an equal part of their padding.
 
     Returns:
-        (B, R, E), and None where every row is kept.
+        The kept rows, (B, R, E), and their padding; None where every row is kept.
     """
     batch, tokens = context_BSE.shape[:2]
     used = context_BSE.any(dim=2) * torch.arange(1, tokens + 1, device=context_BSE.device)
@@ -102,8 +103,8 @@ def fold_padding(context_BSE: Tensor) -> tuple[Tensor, Padding | None]:
     if kept == tokens:
         return context_BSE, None
     rows_BS = torch.arange(tokens).minimum(used_B[:, None])
-    stands_for = torch.ones(batch, kept)
-    for row, length in zip(stands_for, used_B.tolist(), strict=True):
+    counts = torch.ones(batch, kept)
+    for row, length in zip(counts, used_B.tolist(), strict=True):
         row[length:] = (tokens - length) / (kept - length)
-    bias = stands_for.log()[:, None, None].to(context_BSE.device)
+    bias = counts.log()[:, None, None].to(context_BSE.device)
     return context_BSE[:, :kept], Padding(rows_BS.to(context_BSE.device), bias)

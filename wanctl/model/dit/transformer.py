@@ -2,8 +2,8 @@
 
 Latents are cut into patches of 1x2x2, pass through blocks of self-attention, cross-attention to
 the text and a feed-forward layer, and come out as a velocity of the same shape. Timesteps enter as
-shifts, scales and gates. What a model is conditioned on besides text comes in three ways: as more
-input channels, as image tokens beside the text, and (VACE) as hints from a second row of blocks.
+shifts, scales and gates. Conditions other than text enter in three ways: as more input channels,
+as image tokens in the cross-attention, and (VACE) as hints from a second stack of blocks.
 Parameter names are the published ones, so official files load by name.
 
 Shapes: B batch, C channels, T frames, Y/X latent rows/columns, L tokens in G groups of M that
@@ -92,12 +92,12 @@ class WanModel(nn.Module):
             )
         self._numerics = numerics
         self._rope = RopeCache(shape.head_dim, numerics.rope_dtype)
-        # Drawing a normal on the meta device imports torch's compiler: 7 s for values nobody sees.
+        # On the meta device, drawing a normal imports torch's compiler: 7 s for unused values.
         if not self.head.head.weight.is_meta:
             self.init_weights()
 
     def init_weights(self, generator: torch.Generator | None = None) -> "WanModel":
-        """Draw the official initial weights; the zero head makes the first prediction zero."""
+        """Draw the official initial weights; the head is zero, so the first prediction is zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=generator)
@@ -114,14 +114,14 @@ class WanModel(nn.Module):
         return self
 
     def cast(self, dtype: torch.dtype) -> "WanModel":
-        """Put the large matrices into `dtype`; what the official code computes in fp32 stays."""
+        """Cast the large matrices to `dtype`; what the official code computes in fp32 stays."""
         for name, parameter in self.named_parameters():
             if not keeps_fp32(name):
                 parameter.data = parameter.data.to(dtype)
         return self
 
     def attend_with(self, kernel: Kernel) -> "WanModel":
-        """Let every attention run in this kernel; to be said before processes divide the tokens."""
+        """Set the kernel of every attention; call it before processes shard the tokens."""
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = kernel
@@ -130,7 +130,7 @@ class WanModel(nn.Module):
     def compile_blocks(self) -> "WanModel":
         """Compile the blocks: one graph for all, half a minute at the first step of each size.
 
-        Fuses the norms, gates and rotations between the products, 1.3-1.4x on Hopper.
+        This fuses the norms, gates and rotations between the products: 1.3-1.4x as fast on Hopper.
         """
         for block in (*getattr(self, "vace_blocks", ()), *self.blocks):
             assert isinstance(block, Block)
@@ -151,7 +151,7 @@ class WanModel(nn.Module):
 
         Args:
             latents_BCTYX: normalised latents, followed by the channels of the condition where the
-                model takes some; rows and columns even.
+                model has such channels; rows and columns are even.
             timesteps: 0 (clean) to 1000 (noise): (B,) per item, or (B, T) per latent frame. (1,)
                 or (1, T) for the whole batch, which computes one modulation instead of B.
             context_BSE: text embeddings, zero rows after the last token; or the result of
@@ -161,7 +161,7 @@ class WanModel(nn.Module):
             control_scale: strength of the control.
 
         Returns:
-            (B, C, T, Y, X) fp32, C being the channels that come out.
+            (B, C, T, Y, X) fp32, C being `shape.out_channels`.
 
         Raises:
             ValueError: a shape does not fit the model.
@@ -178,8 +178,8 @@ class WanModel(nn.Module):
         if control_BCTYX is not None:
             # The first control block reads x before the main blocks change it.
             c_BGMD = self._tokens(control_BCTYX, self.vace_patch_embedding, groups)
-            found = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, control_contexts, rope)
-            control = dict(zip(self.shape.vace_layers, found, strict=True))
+            computed = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, control_contexts, rope)
+            control = dict(zip(self.shape.vace_layers, computed, strict=True))
         for number, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
             if self.checkpoint_blocks and self.training:
                 x_BGMD = checkpoint(block, x_BGMD, e6_BG6D, context, rope, use_reentrant=False)
@@ -195,11 +195,11 @@ class WanModel(nn.Module):
     def precompute_cross_attention(
         self, context_BSE: Tensor, image_BIE: Tensor | None = None
     ) -> PrecomputedContext:
-        """Keys and values of every block's cross-attention, which no timestep changes.
+        """Keys and values of every block's cross-attention, which do not depend on the timestep.
 
-        Costs what they take in one step and saves it in all others: 5 % of a step at 2,080 tokens,
-        more than a third where a video has fewer tokens than the text. Kept until the last step:
-        2 * blocks * tokens * dim numbers per prompt, tokens being those of the prompt and one.
+        Costs their computation in one step and saves it in all others: 5 % of a step at 2,080
+        tokens, more than a third where a video has fewer tokens than the text. They take
+        2 * blocks * tokens * dim numbers per prompt, tokens being those of the prompt plus one.
 
         Args:
             context_BSE: as `forward` takes it.
@@ -218,7 +218,7 @@ class WanModel(nn.Module):
     def _contexts(
         self, context: Tensor | PrecomputedContext, image: Tensor | None
     ) -> tuple[Sequence[Context | KeysValues], Sequence[Context | KeysValues]]:
-        """What each main block and each control block looks at."""
+        """The context of each main block and of each control block."""
         if isinstance(context, PrecomputedContext):
             return context.blocks, context.control
         embedded = self._embed_context(context, image)
@@ -262,8 +262,8 @@ class WanModel(nn.Module):
         if isinstance(context, PrecomputedContext):
             if (len(context), len(context.blocks)) != (batch, len(self.blocks)):
                 raise ValueError(
-                    f"context: got {len(context)} prompts read by {len(context.blocks)} blocks; "
-                    f"need {batch} by {len(self.blocks)}"
+                    f"context: got {len(context)} prompts for {len(context.blocks)} blocks; "
+                    f"need {batch} for {len(self.blocks)}"
                 )
         elif context.ndim != 3 or context.shape[::2] != (batch, self.shape.text_dim):
             raise ValueError(
@@ -285,12 +285,12 @@ class WanModel(nn.Module):
         if (control is None) != (not shape.vace_layers):
             has = "needs a control" if shape.vace_layers else "takes no control"
             raise ValueError(f"control: this model {has}")
-        wanted = (len(latents), shape.vace_channels, *latents.shape[2:])
-        if control is not None and control.shape != wanted:
-            raise ValueError(f"control: got {tuple(control.shape)}; need {wanted}")
+        expected = (len(latents), shape.vace_channels, *latents.shape[2:])
+        if control is not None and control.shape != expected:
+            raise ValueError(f"control: got {tuple(control.shape)}; need {expected}")
 
     def _tokens(self, latents_BCTYX: Tensor, conv: nn.Conv3d, groups: int) -> Tensor:
-        """The residual stream's beginning, (B, G, M, D); of a split, this process's share."""
+        """The start of the residual stream, (B, G, M, D); or this process's shard of it."""
         x_BGMD = embed_patches(latents_BCTYX, conv).unflatten(1, (groups, -1))
         if self.context_parallel is not None:
             x_BGMD = self.context_parallel.shard(x_BGMD)

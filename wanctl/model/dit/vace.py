@@ -1,4 +1,4 @@
-"""VACE: a second row of blocks turns control video into hints for the main blocks.
+"""VACE: a second stack of blocks turns a control video into hints for the main blocks.
 
 Parameter names are the published ones; `vace_blocks.M` belongs to the M-th of `vace_layers`.
 
@@ -17,7 +17,7 @@ from wanctl.model.variants import DiTShape
 
 
 class VaceBlock(Block):
-    """A transformer block on the control stream and the projection that makes a hint of it."""
+    """A transformer block of the control stream and the projection of its output to a hint."""
 
     def __init__(self, shape: DiTShape, numerics: Numerics, *, first: bool) -> None:
         super().__init__(shape, numerics)
@@ -33,17 +33,17 @@ def hints(
     contexts: Sequence[Context | KeysValues],
     rope: RopeTable,
 ) -> list[Tensor]:
-    """What each control block adds to its main block's output, before the strength.
+    """The hint that each control block adds to its main block's output, not scaled by strength.
 
     Args:
         blocks: `VaceBlock`s.
         control_BGMD: embedded patches of the control.
         x_BGMD: embedded patches of the noisy latents, the input of the first main block.
-        e6_BG6D: as the main blocks get it.
-        contexts: what each block looks at.
-        rope: as the main blocks get it.
+        e6_BG6D: projected time embedding, as for the main blocks.
+        contexts: the cross-attention context of each block.
+        rope: rotary tables, as for the main blocks.
     """
-    found = []
+    outputs = []
     c_BGMD = control_BGMD
     for block, context in zip(blocks, contexts, strict=True):
         assert isinstance(block, VaceBlock)
@@ -51,5 +51,5 @@ def hints(
             dtype = block.before_proj.weight.dtype
             c_BGMD = x_BGMD + block.before_proj(c_BGMD.to(dtype))
         c_BGMD = block(c_BGMD, e6_BG6D, context, rope)
-        found.append(block.after_proj(c_BGMD.to(block.after_proj.weight.dtype)))
-    return found
+        outputs.append(block.after_proj(c_BGMD.to(block.after_proj.weight.dtype)))
+    return outputs

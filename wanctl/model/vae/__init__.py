@@ -1,4 +1,4 @@
-"""The causal video VAE of Wan 2.1 and 2.2.
+"""The causal video VAEs of Wan 2.1 and 2.2.
 
 Start with `autoencoder.py`; `wan22.py` is the encoder and decoder of Wan 2.2. `ops/` holds
 convolutions and norms that compute the plain result faster.

@@ -32,7 +32,7 @@ from wanctl.model.variants import RGB_CHANNELS, VAEShape
 
 
 class VideoSizeError(UserError):
-    """A video the VAE cannot encode without losing frames or pixels."""
+    """A video that the VAE cannot encode without losing frames or pixels."""
 
 
 class Encoder(CausalCoder):
@@ -53,7 +53,7 @@ class Encoder(CausalCoder):
         self.head = output_head(widths[-1], 2 * shape.z_dim)
 
     def layers(self) -> Iterable[nn.Module]:
-        """In the order they run."""
+        """The layers in the order in which they run."""
         return (*self.downsamples, *self.middle)
 
 
@@ -77,7 +77,7 @@ class Decoder(CausalCoder):
         self.head = output_head(widths[-1], RGB_CHANNELS)
 
     def layers(self) -> Iterable[nn.Module]:
-        """In the order they run."""
+        """The layers in the order in which they run."""
         return (*self.middle, *self.upsamples)
 
 
@@ -121,7 +121,7 @@ class WanVAE(nn.Module):
 
     @property
     def log_variance_bias(self) -> Tensor:
-        """(Z,) bias of the log-variance: a view into a parameter, for starting from nothing."""
+        """(Z,) bias of the log-variance: a view of a parameter, for initialising a new VAE."""
         assert self.conv1.bias is not None
         return self.conv1.bias[self.shape.z_dim :]
 
@@ -151,7 +151,7 @@ class WanVAE(nn.Module):
         return (mean.float() - self.latent_mean) / self.latent_std
 
     def denormalise(self, latents: Tensor) -> Tensor:
-        """Undo `normalise`."""
+        """Posterior means from normalised latents: the inverse of `normalise`, in float32."""
         return latents.float() * self.latent_std + self.latent_mean
 
     def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
@@ -164,7 +164,7 @@ class WanVAE(nn.Module):
         Args:
             latents: (B, Z, T, Y, X).
             chunked: decode one latent frame at a time; only the video itself grows with T.
-            clamp: limit the result to [-1, 1]; training wants the gradient outside as well.
+            clamp: limit the result to [-1, 1]; training needs the gradient outside as well.
 
         Returns:
             (B, 3, 4(T-1)+1, 8Y, 8X).
@@ -179,7 +179,7 @@ class WanVAE(nn.Module):
 
         Args:
             latents: (B, Z, T, Y, X).
-            latent_frames: latent frames per piece; more is quicker and takes more memory.
+            latent_frames: latent frames per piece; more is faster and takes more memory.
 
         Yields:
             (B, 3, t, 8Y, 8X) in [-1, 1]; the first piece has 3 frames fewer than the others.

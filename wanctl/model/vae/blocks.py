@@ -67,7 +67,7 @@ class Attention(nn.Module):
         self.gather_rows: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
-        """Return the shape of the input; frames do not see each other, so `stream` is not used."""
+        """Return (B, C, T, H, W); frames are independent, so `stream` is not used."""
         del stream
         x_NCHW = frames_to_images(x_BCTHW)
         qkv_NLC = self.to_qkv(self.norm(x_NCHW)).flatten(2).transpose(1, 2)
@@ -97,7 +97,7 @@ class Downsample(nn.Module):
         merged_BCTHW = self.time_conv(x_BCTHW, stream)
         if stream is not None and not stream.starts(self):
             return merged_BCTHW[:, :, 1::2]
-        # The very first frame of a video passes as it is.
+        # The very first frame of a video passes unchanged.
         return torch.cat([x_BCTHW[:, :, :1], merged_BCTHW[:, :, 2::2]], dim=2)
 
 
@@ -121,7 +121,7 @@ class Upsample(nn.Module):
     ) -> Tensor:
         if stream is not None and not stream.starts(self):
             return _interleave(time_conv(x_BCTHW, stream))
-        # The very first frame passes as it is, and the frames after it do not see it.
+        # The very first frame passes unchanged, and later frames do not depend on it.
         if x_BCTHW.shape[2] == 1:
             return x_BCTHW
         doubled_BCTHW = _interleave(time_conv(x_BCTHW[:, :, 1:], stream))
@@ -156,15 +156,15 @@ class CausalCoder(nn.Module):
     checkpointing = False
 
     def layers(self) -> Iterable[nn.Module]:
-        """What lies between the two convolutions, in order."""
+        """The layers between the two convolutions, in order."""
         raise NotImplementedError
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
-        """A whole clip, or a chunk that `stream` joins to the chunks before it."""
+        """Run on a whole clip, or on a chunk that `stream` connects to the chunks before it."""
         x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in self.layers():
-            # Recomputing would advance the stream a second time.
+            # Not with a stream: recomputing would advance it a second time.
             if self.checkpointing and self.training and stream is None:
                 result = checkpoint(layer, x_BCTHW, use_reentrant=False)
                 assert isinstance(result, Tensor)

@@ -1,8 +1,8 @@
 """The Wan 2.2 video VAE's encoder and decoder: 4x in time and 16x in space, 48 channels.
 
-The blocks are those of the Wan 2.1 VAE (blocks.py). What is new: pixels come in patches of
-2x2, and every level has a path without parameters beside its layers that averages blocks of the
-input down, or repeats it up. Parameter names are those of the published `Wan2.2_VAE.pth`.
+The blocks are those of the Wan 2.1 VAE (blocks.py). Unlike there, pixels enter as patches of 2x2,
+and every level has a shortcut without parameters that averages blocks of the input down, or
+repeats it up. Parameter names are those of the published `Wan2.2_VAE.pth`.
 
 Shape suffixes as in autoencoder.py.
 """
@@ -39,7 +39,7 @@ class Encoder22(CausalCoder):
                 width_in,
                 width,
                 blocks=shape.num_res_blocks,
-                shrinks=level < last,
+                downsamples_space=level < last,
                 temporal=level < last and shape.temporal_downsample[level],
             )
             for level, (width_in, width) in enumerate(itertools.pairwise(widths))
@@ -48,7 +48,7 @@ class Encoder22(CausalCoder):
         self.head = output_head(widths[-1], 2 * shape.z_dim)
 
     def layers(self) -> Iterable[nn.Module]:
-        """In the order they run."""
+        """The layers in the order in which they run."""
         return (*self.downsamples, *self.middle)
 
 
@@ -68,7 +68,7 @@ class Decoder22(CausalCoder):
                 width_in,
                 width,
                 blocks=shape.num_res_blocks + 1,
-                grows=level < last,
+                upsamples_space=level < last,
                 temporal=level < last and temporal[level],
             )
             for level, (width_in, width) in enumerate(itertools.pairwise(widths))
@@ -76,7 +76,7 @@ class Decoder22(CausalCoder):
         self.head = output_head(widths[-1], RGB_CHANNELS * shape.patch**2)
 
     def layers(self) -> Iterable[nn.Module]:
-        """In the order they run."""
+        """The layers in the order in which they run."""
         return (*self.middle, *self.upsamples)
 
 
@@ -84,16 +84,16 @@ class DownLevel(nn.Module):
     """Residual blocks and a downsampler, plus the input averaged to the same shape."""
 
     def __init__(
-        self, channels: int, width: int, *, blocks: int, shrinks: bool, temporal: bool
+        self, channels: int, width: int, *, blocks: int, downsamples_space: bool, temporal: bool
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [Residual(channels, width)]
         layers.extend(Residual(width, width) for _ in range(blocks - 1))
-        if shrinks:
+        if downsamples_space:
             layers.append(Downsample(width, temporal=temporal))
         self.downsamples = nn.ModuleList(layers)
         self.width = width
-        self.factors = (2 if temporal else 1, 2 if shrinks else 1)
+        self.factors = (2 if temporal else 1, 2 if downsamples_space else 1)
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
         """Return (B, width, T', H', W')."""
@@ -106,20 +106,20 @@ class DownLevel(nn.Module):
 class UpLevel(nn.Module):
     """Residual blocks and an upsampler, plus the input repeated to the same shape.
 
-    The last level, which does not grow, has no such path.
+    The last level, which does not upsample, has no such path.
     """
 
     def __init__(
-        self, channels: int, width: int, *, blocks: int, grows: bool, temporal: bool
+        self, channels: int, width: int, *, blocks: int, upsamples_space: bool, temporal: bool
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [Residual(channels, width)]
         layers.extend(Residual(width, width) for _ in range(blocks - 1))
-        if grows:
+        if upsamples_space:
             layers.append(Upsample(width, width, temporal=temporal))
         self.upsamples = nn.ModuleList(layers)
         self.width = width
-        self.grows = grows
+        self.upsamples_space = upsamples_space
         self.time_factor = 2 if temporal else 1
 
     def forward(self, x_BCTHW: Tensor, stream: Stream | None = None) -> Tensor:
@@ -127,7 +127,7 @@ class UpLevel(nn.Module):
         y_BCTHW = x_BCTHW
         for layer in self.upsamples:
             y_BCTHW = layer(y_BCTHW, stream)
-        if not self.grows:
+        if not self.upsamples_space:
             return y_BCTHW
         starts = stream is None or stream.starts(self)
         return y_BCTHW + repeat_up(x_BCTHW, self.width, self.time_factor, 2, starts=starts)
@@ -159,7 +159,7 @@ def repeat_up(x_BCTHW: Tensor, width: int, time: int, space: int, *, starts: boo
         width: channels of the result.
         time: frames per frame.
         space: rows per row, and columns per column.
-        starts: the video begins here; its first frame stays one frame.
+        starts: whether the video begins here; its first frame stays one frame.
 
     Returns:
         (B, width, T * time, H * space, W * space), or time - 1 frames less where it starts.
@@ -178,6 +178,6 @@ def to_patches(video_BCTHW: Tensor, patch: int) -> Tensor:
 
 
 def from_patches(x_BCTHW: Tensor, patch: int) -> Tensor:
-    """Undo `to_patches`."""
+    """Channels of patches to pixels: the inverse of `to_patches`."""
     blocks = x_BCTHW.unflatten(1, (-1, patch, patch))  # B C q r T h w
     return blocks.permute(0, 1, 4, 5, 3, 6, 2).flatten(5, 6).flatten(3, 4)

@@ -99,5 +99,5 @@ def test_padding_is_shared_out_between_the_kept_rows():
 def test_what_another_model_read_is_refused(random_dit):
     model, other = random_dit(SMALL), random_dit(replace(SMALL, num_layers=3))
     latents, timesteps = noisy()
-    with torch.no_grad(), pytest.raises(ValueError, match="read by 3 blocks; need 2 by 2"):
+    with torch.no_grad(), pytest.raises(ValueError, match="for 3 blocks; need 2 for 2"):
         model(latents, timesteps, other.precompute_cross_attention(texts(1, 2)))

@@ -1,9 +1,9 @@
 """Convolutions of the video VAE: causal in time, and nearest upsampling with its convolution.
 
 Causal means that frame t sees frames t-2, t-1 and t; what lies before the first frame is zero.
-Each function has a `plain_` twin that is the definition. The other one picks the quickest exact
-method for the device. Activations are in `torch.channels_last_3d`, so that the frames of one clip
-are also a batch of channels-last images without a copy.
+Each function has a `plain_` version that is its definition. The function itself selects the
+fastest exact method for the device. Activations are in `torch.channels_last_3d`, so that the frames
+of one clip are also a batch of channels-last images without a copy.
 
 Shape suffixes: B batch, C channels, T frames, H rows, W columns, N = B * T images, O out channels.
 """
@@ -22,10 +22,10 @@ UPSAMPLE_TAPS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0
 
 
 class Stream:
-    """What the causal layers remember between one chunk of a video and the next.
+    """The last input frames of the causal layers, from one chunk of a video to the next.
 
-    A layer asks for the frames it kept and hands in the frames to keep. A fresh stream, or no
-    stream at all, stands before the first frame.
+    A layer exchanges the frames that it kept for the frames to keep. A new stream, or no stream,
+    is at the start of a video.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Stream:
         self._started: set[nn.Module] = set()
 
     def starts(self, layer: nn.Module) -> bool:
-        """Whether this is the first time that `layer` asks."""
+        """Whether this is the first call for `layer`, which is the start of the video."""
         first = layer not in self._started
         self._started.add(layer)
         return first
@@ -87,7 +87,7 @@ def frames_to_images(x_BCTHW: Tensor) -> Tensor:
 
 
 def images_to_frames(x_NCHW: Tensor, batch: int) -> Tensor:
-    """Undo `frames_to_images`."""
+    """Images (N, C, H, W) as frames (B, C, T, H, W): the inverse of `frames_to_images`."""
     return x_NCHW.unflatten(0, (batch, -1)).transpose(1, 2)
 
 
@@ -159,7 +159,7 @@ def upsample_conv2d(x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 
 
 def plain_upsample_conv2d(x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The definition of `upsample_conv2d`."""
+    """The definition of `upsample_conv2d`: interpolate, then convolve."""
     upsampled_NCHW = F.interpolate(x_NCHW, scale_factor=2.0, mode="nearest-exact")
     return F.conv2d(upsampled_NCHW, weight, bias, padding=1)
 
@@ -176,32 +176,32 @@ def _prefers_images(x: Tensor) -> bool:
 
 
 def _fewest_products(x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, skip: int) -> Tensor:
-    """`_add_taps`, with pairs of frames that have their whole past made two at once."""
+    """Convolve as `_add_taps` does; pairs of frames with a complete past by `two_at_once`."""
     seen = winograd.TAPS - 1
     pairs = (x_BCTHW.shape[2] - max(seen, skip)) // 2
     if not winograd.pays(x_BCTHW, weight, 2 * pairs):
         return _add_taps(x_BCTHW, weight, bias, skip)
     first = x_BCTHW.shape[2] - 2 * pairs  # frame that the first pair starts with
     padding = (weight.shape[3] // 2, weight.shape[4] // 2)
-    made = winograd.two_at_once(
+    pair_output = winograd.two_at_once(
         x_BCTHW[:, :, first - seen :],
         weight,
         bias,
         lambda x, tap, bias: _convolve_images(x, tap, bias, padding),
     )
     if first == skip:
-        return made
+        return pair_output
     before = _add_taps(x_BCTHW[:, :, :first], weight, bias, skip)
     # Joined with channels last: of one frame torch does not see which axis is last in memory.
-    parts = [part.permute(0, 2, 3, 4, 1) for part in (before, made)]
+    parts = [part.permute(0, 2, 3, 4, 1) for part in (before, pair_output)]
     return torch.cat(parts, dim=1).permute(0, 4, 1, 2, 3)
 
 
 def _add_taps(x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, skip: int = 0) -> Tensor:
     """Convolve frames once per temporal tap and add each to the frames that it reaches.
 
-    No frame of zeros is ever made or multiplied: one frame takes a third of the work.
-    The first `skip` frames are past: they are seen but give no output.
+    Frames of zeros are neither allocated nor multiplied: one frame takes a third of the work.
+    The first `skip` frames are past: they are inputs but give no output.
     """
     kt, kh, kw = weight.shape[2:]
     padding = (kh // 2, kw // 2)
@@ -223,7 +223,7 @@ def _convolve_images(
 
 
 class _TapConvolution(torch.autograd.Function):
-    """`_add_taps` with a backward pass that adds in place as well (1.4x autograd's own)."""
+    """The autograd function of `_add_taps`; its backward adds in place (1.4x autograd's speed)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The VAE's norm and the SiLU behind it, in as few passes over memory as torch allows.
+"""The VAE's norm and the SiLU after it, in as few passes over memory as torch allows.
 
 y = x / max(|x|, 1e-12) * sqrt(C) * gamma over the channels of each pixel, statistics in float32.
 At 96 channels all passes cost 20 % of a convolution if each allocates its result, 5 % in place.
@@ -31,7 +31,7 @@ class RMSNorm(nn.Module):
 
 
 class NormSiLU(RMSNorm):
-    """The norm followed by SiLU; keeps only its input for the backward pass."""
+    """The norm followed by SiLU; saves only its input for the backward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, T, H, W) over C and apply SiLU."""
@@ -41,12 +41,12 @@ class NormSiLU(RMSNorm):
 
 
 def plain_norm_silu(x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
-    """The definition of `NormSiLU`."""
+    """The definition of `NormSiLU`: normalise, scale, SiLU."""
     return F.silu(F.normalize(x_BCTHW, dim=1, eps=SHORTEST) * math.sqrt(len(gamma)) * gamma)
 
 
 def one_kernel_norm_silu(x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
-    """`NormSiLU` where torch has a kernel for RMS norms: a fifth of the passes over memory.
+    """Compute `NormSiLU` with torch's kernel for RMS norms: a fifth of the passes over memory.
 
     Differs from the definition only for pixels of about 1e-12 in length, where that has a kink.
     """
@@ -78,7 +78,7 @@ class _NormSiLU(torch.autograd.Function):
         grad_PC = torch.ops.aten.silu_backward(_pixels(grad_BCTHW).float(), unit_PC * scale_C)
         product_PC = grad_PC * unit_PC
         grad_gamma = product_PC.sum(0).mul_(math.sqrt(len(gamma))).view_as(gamma)
-        # The part along x is lost: a longer x has the same norm.
+        # The component along x is zero: a longer x has the same norm.
         along_P1 = (product_PC @ scale_C).unsqueeze(1)
         grad_PC.mul_(scale_C).addcmul_(unit_PC, along_P1, value=-1).mul_(inverse_P1)
         return _video(grad_PC, x_BCTHW), grad_gamma.to(gamma.dtype)
@@ -94,6 +94,6 @@ def _pixels(x_BCTHW: Tensor) -> Tensor:
 
 
 def _video(x_PC: Tensor, like_BCTHW: Tensor) -> Tensor:
-    """Undo `_pixels`, in the dtype of `like`."""
+    """(P, C) to the shape and dtype of `like`: the inverse of `_pixels`."""
     B, C, T, H, W = like_BCTHW.shape
     return x_PC.to(like_BCTHW.dtype).view(B, T, H, W, C).permute(0, 4, 1, 2, 3)

@@ -19,17 +19,17 @@ Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 TAPS = 3
 # Below these the passes over memory that form sums cost more than the products saved (measured
 # 1.3-1.5x as fast above: 96-384 channels, one thread).
-LEAST_PRODUCTS = 64 * 1024  # multiplications per pixel and tap
-LEAST_PIXELS = 256
+MIN_PRODUCTS = 64 * 1024  # multiplications per pixel and tap
+MIN_PIXELS = 256
 
 
 def pays(x_BCTHW: Tensor, weight: Tensor, outputs: int) -> bool:
-    """Whether `two_at_once` is the quicker way to so many frames."""
+    """Whether `two_at_once` is the faster method for this number of output frames."""
     return (
         outputs >= 2
         and weight.shape[2] == TAPS
-        and weight[:, :, 0].numel() >= LEAST_PRODUCTS
-        and x_BCTHW.shape[3] * x_BCTHW.shape[4] >= LEAST_PIXELS
+        and weight[:, :, 0].numel() >= MIN_PRODUCTS
+        and x_BCTHW.shape[3] * x_BCTHW.shape[4] >= MIN_PIXELS
     )
 
 
@@ -37,10 +37,10 @@ def two_at_once(x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, convolve: 
     """Convolve 2n+2 frames with all three taps; 2n frames come out.
 
     Args:
-        x_BCTHW: the first two frames are only seen.
+        x_BCTHW: 2n+2 frames, of which the first two give no output.
         weight: (O, C, 3, kh, kw).
         bias: (O,) or None.
-        convolve: one tap.
+        convolve: the 2-D convolution with one tap.
     """
     first, middle, last = weight.unbind(2)
     d0, d1 = x_BCTHW[:, :, :-2:2], x_BCTHW[:, :, 1:-2:2]
