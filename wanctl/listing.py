@@ -1,4 +1,4 @@
-"""Rows for people: a table on a terminal, tab-separated lines in a pipe."""
+"""Prints rows: a table on a terminal, tab-separated lines in a pipe."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,9 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = 
     """Print rows on stdout.
 
     Args:
-        columns: heads; printed on terminals only.
-        rows: as many cells as columns each.
-        title: printed above; in a pipe it leads every line instead, so that `grep` keeps it.
+        columns: headers; printed on terminals only.
+        rows: each with as many cells as there are columns.
+        title: printed above; in a pipe it begins every line instead, so that `grep` keeps it.
     """
     if not sys.stdout.isatty():
         lead = [title] if title else []

@@ -1,4 +1,4 @@
-"""One logger, one console, one look of progress bar for every command."""
+"""The logger, the console and the progress bars of every command."""
 
 import datetime
 import json
@@ -29,10 +29,10 @@ console = Console(stderr=True)
 
 
 class Bar(Protocol):
-    """What a loop needs of a progress bar."""
+    """The interface of a progress bar that loops use."""
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        """Move on by `steps` and show `note` behind the bar."""
+        """Advance by `steps` and show `note` after the bar."""
         ...
 
 
@@ -49,8 +49,8 @@ def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
     """Send the `wanctl` logger to stderr; called once, by the command line only.
 
     Args:
-        verbose: show what is for finding faults as well.
-        quiet: show warnings alone and no progress; of several processes all but the first.
+        verbose: show debug messages as well.
+        quiet: show only warnings and no progress; set in all processes but the first.
     """
     handler = RichHandler(
         console=console, show_path=False, show_level=verbose, log_time_format="[%X]", markup=False
@@ -74,7 +74,7 @@ class ProgressDisplay:
         self._progress = progress
 
     def bar(self, total: float | None, description: str) -> Bar:
-        """One more bar."""
+        """Add a bar. `total` is None where the number of steps is unknown."""
         return _RichProgressBar(
             self._progress, self._progress.add_task(description, total=total, note="")
         )
@@ -82,7 +82,7 @@ class ProgressDisplay:
 
 @contextmanager
 def progress_display() -> Iterator[ProgressDisplay]:
-    """A place for progress bars with rate and time left; silent where nobody would see them."""
+    """Progress bars with rate and time left; hidden without a terminal or below level INFO."""
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -102,19 +102,19 @@ def progress_display() -> Iterator[ProgressDisplay]:
 
 @contextmanager
 def progress(total: float | None, description: str) -> Iterator[Bar]:
-    """A progress bar with rate and time left; silent when stderr is not a terminal."""
+    """One progress bar with rate and time left; hidden as in `progress_display`."""
     with progress_display() as bars:
         yield bars.bar(total, description)
 
 
 class EventLog:
-    """One JSON object per line, for machines to read: `{"time": ..., "event": ..., ...}`.
+    """Machine-readable log, one JSON object per line: `{"time": ..., "event": ..., ...}`.
 
     Each line is one write to a file opened for appending, so that lines of several processes do
-    not mix, and a run that is killed leaves whole lines.
+    not mix, and a killed run leaves complete lines.
 
     Args:
-        path: the file; None keeps nothing.
+        path: the file; None writes nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -136,5 +136,5 @@ class EventLog:
 
 
 def timestamp() -> str:
-    """Now, in UTC, as ISO 8601 has it."""
+    """Current time in UTC, in ISO 8601 with milliseconds."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -24,10 +24,10 @@ import psutil
 import yaml
 
 from wanctl.curate.api import FilterUnavailableError
+from wanctl.curate.measure.measure_parts import as_clip
 from wanctl.curate.measure.measure_task import measure_task
-from wanctl.curate.measure.measuring import as_clip
 from wanctl.curate.registry import NamedFilter, Unit, filter_class, filter_names, measured_units
-from wanctl.curate.split.split import SplitRules, make_clips
+from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.log import log
 from wanctl.video.probe import scan
 from wanctl.video.seek import open_span

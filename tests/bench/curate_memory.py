@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw
 
 from wanctl.curate.api import Filter, FrameSpec
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.local import CurationJob, work
+from wanctl.curate.engines.engine import CurationJob, RayResources, run_local
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
-from wanctl.curate.split.scanning import Splitter
+from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
-from wanctl.curate.split.split import SplitRules
+from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, progress_display
@@ -78,8 +78,9 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     named = [NamedFilter(name, filter_class(name)()) for name in LIGHT]
     units = measured_units([*named, NamedFilter("mean", Mean())])
     rules = SplitRules(0, 0.1, FRAMES / 25)
-    splitter = Splitter(DETECTORS["none"], DetectorSettings(), rules, 30)
-    job = CurationJob(splitter, tuple(units), Limits(2, 120, 4 << 30))
+    splitter = Splitter(DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), rules, 30)
+    ray = RayResources(address=None, cpus=2, gpus=0, actors=None, retries=3)
+    job = CurationJob(splitter, tuple(units), Limits(2, 120, 4 << 30, 1200, 8), ray)
     dataset = DatasetDir.create_or_open(folder / "set")
     parts = dataset.assign_sources(list_footage(folder / "footage").videos, 1)
     samples: list[tuple[float, int, int]] = []
@@ -89,7 +90,7 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     try:
         with progress_display() as bars:
             reporter = Reporter(Timings(dataset.path), EventLog(None), bars)
-            work(dataset, job, parts, reporter)
+            run_local(dataset, job, parts, reporter)
     finally:
         over.set()
         watcher.join()

@@ -87,9 +87,9 @@ def run(clips: int = CLIPS) -> dict[str, Any]:
         recipe = out / "recipe.yaml"
         recipe.write_text(RECIPE)
         before = _children_s()
-        seconds, peak, told = timed(recipe, out)
+        seconds, peak, output = timed(recipe, out)
         size = (out / "dataset/selections/default.parquet").stat().st_size
-        print(told, file=sys.stderr)
+        print(output, file=sys.stderr)
         return {
             "clips": clips,
             "seconds": round(seconds, 1),
@@ -135,11 +135,11 @@ def timed(recipe: Path, out: Path) -> tuple[float, int, str]:
     peak = [0]
     watch = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
     watch.start()
-    told = process.communicate()[1]
+    output = process.communicate()[1]
     seconds = time.perf_counter() - start
     if process.returncode:
-        raise SystemExit(told)
-    return seconds, peak[0], told
+        raise SystemExit(output)
+    return seconds, peak[0], output
 
 
 def make(path: Path, clips: int) -> None:

@@ -49,7 +49,7 @@ def sample(frames: np.ndarray, spec: FrameSpec | None, fps: float = 24.0) -> Fra
     if spec is None:
         return None
     sampler = FrameSampler(spec, len(frames) / fps)
-    index = np.array([i for i in range(len(frames)) if sampler.wants(i / fps, (i + 1) / fps)])
+    index = np.array([i for i in range(len(frames)) if sampler.samples(i / fps, (i + 1) / fps)])
     picked = frames[index]
     height, width = picked.shape[1:3]
     scale = min(1.0, (spec.long_side_px or max(height, width)) / max(height, width))

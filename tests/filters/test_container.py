@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from wanctl.curate.split.split import SplitRules, make_clips
+from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.video.interlace import frozen, is_combed, repeats
 from wanctl.video.probe import scan
 from wanctl_filters.container import Container

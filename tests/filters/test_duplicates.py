@@ -93,7 +93,7 @@ def measured(row):
     def make(frames, name, fps=FPS, **changes):
         count = len(frames)
         sampler = FrameSampler(filter_.frames(), count / fps)
-        index = [i for i in range(count) if sampler.wants(i / fps, (i + 1) / fps)]
+        index = [i for i in range(count) if sampler.samples(i / fps, (i + 1) / fps)]
         scale = min(1.0, 160 / max(frames.shape[1:]))
         size = (round(frames.shape[2] * scale), round(frames.shape[1] * scale))
         small = [cv2.resize(frames[i], size, interpolation=cv2.INTER_AREA) for i in index]

@@ -61,7 +61,7 @@ class Scene:
         """The frames that the filter requests; no others are drawn."""
         spec, count = filter_.frames(), round(SECONDS * fps)
         sampler = FrameSampler(spec, count / fps)
-        index = [i for i in range(count) if sampler.wants(i / fps, (i + 1) / fps)]
+        index = [i for i in range(count) if sampler.samples(i / fps, (i + 1) / fps)]
         scale = min(1.0, spec.long_side_px / max(width, height))
         size = (round(width * scale), round(height * scale))
         full = [self.frame(i / fps, width, height) for i in index]

@@ -124,11 +124,11 @@ def guided_distances(distributed):
     return {
         f"guidance {scale}, {name}": distance(
             *(
-                guided_velocity(model, x, torch.tensor(700.0), told, negative, scale)
+                guided_velocity(model, x, torch.tensor(700.0), conditions, negative, scale)
                 for model in (ours, theirs)
             )
         )
-        for name, told in given.items()
+        for name, conditions in given.items()
         for scale in (1.0, 0.0, 4.0)
     }
 

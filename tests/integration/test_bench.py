@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wanctl.bench import judge
+from wanctl.bench import run as bench_run
 from wanctl.cli import main as cli
 
 
@@ -46,7 +46,7 @@ def test_flat_bars_are_found_and_cropped(out):
 
 
 def test_what_has_not_changed_is_not_run_again(out, monkeypatch, capsys):
-    monkeypatch.setattr(judge, "curate", lambda *_: pytest.fail("curated again"))
+    monkeypatch.setattr(bench_run, "curate", lambda *_: pytest.fail("curated again"))
     before = (out / "bench.json").read_bytes()
     assert run(["border", "--quick", "--out", str(out)]) in (0, None)
     assert (out / "bench.json").read_bytes() == before

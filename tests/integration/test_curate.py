@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wanctl.cli.main import main
+from wanctl.data.dataset import DatasetDir
+from wanctl.data.table_order import latest_table
 from wanctl.video import worker_pool as worker
 
 CHEAP = ["--recipe", "tiny", "--set", "curate.filters={duration: {min_s: 1}, border: {}, blur: {}}"]
@@ -83,12 +86,18 @@ def table(file):
 
 def test_every_file_is_accounted_for(curated):
     files = [row for row in rows(curated, "quarantine") if row["kind"] != "short shots"]
-    aside = {Path(row["source"]).name: (row["kind"], row["error"]) for row in files}
+    quarantined = {Path(row["source"]).name: (row["kind"], row["error"]) for row in files}
     kept = {Path(row["source"]).name for row in rows(curated, "clips")}
     assert kept == {"bikes.mp4", "carphone_pristine.mp4"}
-    assert set(aside) == {"truncated.mp4", "empty.mp4", "renamed.mp4", "flipped.mp4", "twin.mp4"}
-    assert aside["twin.mp4"][0] == "duplicate"
-    assert all(error for _, error in aside.values())
+    assert set(quarantined) == {
+        "truncated.mp4",
+        "empty.mp4",
+        "renamed.mp4",
+        "flipped.mp4",
+        "twin.mp4",
+    }
+    assert quarantined["twin.mp4"][0] == "duplicate"
+    assert all(error for _, error in quarantined.values())
 
 
 def test_the_shots_of_a_real_clip_are_found(curated):
@@ -125,6 +134,22 @@ def test_thresholds_are_decided_again_without_footage(curated, monkeypatch):
     verdicts = table(curated / "dataset/selections/default.parquet")
     assert verdicts["kept"].to_pylist().count(True) == 1
     run_in_process(["data", "select", *CHEAP, "--out", str(curated)])
+
+
+def test_a_copied_data_set_decides_the_same(curated, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(curated, copy, copy_function=shutil.copyfile)  # `cp` without -p
+    stale = copy / "dataset/evidence/blur@00000000"
+    (blur,) = (copy / "dataset/evidence").glob("blur@*")
+    shutil.copytree(blur, stale)
+    for age_s, path in enumerate(sorted(copy.rglob("*"), reverse=True)):
+        os.utime(path, (1e9 - age_s, 1e9 - age_s))
+    os.utime(stale)
+    latest = latest_table(DatasetDir.open(copy / "dataset"), "evidence", "blur")
+    assert latest == f"evidence/{blur.name}"
+    before = (copy / "dataset/selections/default.parquet").read_bytes()
+    run_in_process(["data", "select", *CHEAP, "--out", str(copy)])
+    assert (copy / "dataset/selections/default.parquet").read_bytes() == before
 
 
 def test_clips_cut_by_other_rules_are_not_mixed(curated, footage, capsys):

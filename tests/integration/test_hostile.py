@@ -345,11 +345,11 @@ def curate(folder, out):
 def check(folder, out):
     """Every entry is in the clips table, in quarantine, or passed over; says how many of each."""
     clips = {row["source"] for row in rows(out, "clips")}
-    aside = {row["source"] for row in rows(out, "quarantine")}
+    quarantined = {row["source"] for row in rows(out, "quarantine")}
     passed, lost = [], []
     for path in entries(folder):
         name = os.fsencode(path).decode(errors="backslashreplace")
-        if name in clips or name in aside:
+        if name in clips or name in quarantined:
             continue
         (lost if path.suffix.lower() in VIDEO_SUFFIXES else passed).append(path)
     assert not lost
@@ -360,10 +360,15 @@ def check(folder, out):
     assert all(row["error"] and "\n" not in row["error"] for row in set_aside)
     # "ValueError: ..." would be a mistake of ours; what is wrong with a file has words of its own
     assert not [row for row in set_aside if re.match(r"\w+(Error|Exception)?: ", row["error"])]
-    odd_but_whole = {p for p in aside for kind in WHOLE_KINDS if f"/{kind.__name__}/" in p}
+    odd_but_whole = {p for p in quarantined for kind in WHOLE_KINDS if f"/{kind.__name__}/" in p}
     assert not odd_but_whole
     kinds = {row["kind"] for row in rows(out, "quarantine")}
-    return {"clips": len(clips), "aside": len(aside), "passed over": len(passed), "kinds": kinds}
+    return {
+        "clips": len(clips),
+        "aside": len(quarantined),
+        "passed over": len(passed),
+        "kinds": kinds,
+    }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes pipes, sockets and links")

@@ -281,7 +281,7 @@ def test_shapes_that_the_networks_cannot_take_are_named_before_any_work(
         raise AssertionError("work began")
 
     monkeypatch.setattr("wanctl.train.run.collect_clips", fail)
-    monkeypatch.setattr("wanctl.train.run.find_text_encoder", fail)
+    monkeypatch.setattr("wanctl.train.run.load_run_text_encoder", fail)
     # stride 16, so that train-dit needs multiples of 32, and train-vae multiples of 16
     wide = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1, patch=2)
     wide = replace(wide, dim=8, decoder_dim=8, residual=True)

@@ -1,4 +1,4 @@
-"""Shot boundaries of files as curation finds them, in source frames, at any threshold."""
+"""Shot boundaries of files as curation detects them, in source frames, at any threshold."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,24 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanctl.bench.scores import Interval
-from wanctl.curate.split.shots import (
-    DetectorSettings,
-    get_detector,
-    probabilities,
-)
+from wanctl.bench.metrics import Interval
+from wanctl.bench.settings import DetectionSettings
+from wanctl.curate.split.shots import get_detector, probabilities
 from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.log import log
-from wanctl.recipe.load import LoadedRecipe
-from wanctl.recipe.schema import SplitSection
 from wanctl.video.probe import Scan, scan
 from wanctl.video.worker_pool import DecodePool, Failure
 
-Scored = list[tuple[float, list[Interval]]]
+WORKERS, TIMEOUT_S, MEMORY_BYTES = 2, 600, 4 * 2**30
 
 
-class Strip(NamedTuple):
-    """What the detector sees of a file, and what its network made of it once.
+class ScannedFile(NamedTuple):
+    """What the detector sees of a file, and what its network computed from it once.
 
     Attributes:
         scan: the file.
@@ -35,54 +30,57 @@ class Strip(NamedTuple):
     heads: tuple[np.ndarray, np.ndarray] | None
 
 
-def scan_strips(paths: Sequence[Path], recipe: LoadedRecipe | None) -> Iterator[Strip | None]:
-    """Files in order, None where one cannot be read."""
-    section = _section(recipe)
-    network = get_detector(section.detector).__name__ == "transnetv2"
-    with DecodePool(2, 600, 4 * 2**30) as pool:
-        for index, result in pool.map(scan, ((path, section.max_fps) for path in paths)):
+def scan_files(paths: Sequence[Path], settings: DetectionSettings) -> Iterator[ScannedFile | None]:
+    """Yield files in order, None where one cannot be read."""
+    is_network = get_detector(settings.detector).__name__ == "transnetv2"
+    with DecodePool(WORKERS, TIMEOUT_S, MEMORY_BYTES) as pool:
+        for index, result in pool.map(scan, ((path, settings.max_fps) for path in paths)):
             if isinstance(result, Failure):
                 log.warning("%s cannot be read: %s", paths[index], result.message)
                 yield None
             else:
-                yield Strip(result, probabilities(result.strip, "cpu") if network else None)
+                heads = probabilities(result.strip, "cpu") if is_network else None
+                yield ScannedFile(result, heads)
 
 
-def boundaries(strip: Strip, recipe: LoadedRecipe | None) -> list[Interval]:
+def detect_boundaries(file: ScannedFile, settings: DetectionSettings) -> list[Interval]:
     """First and last source frame of every boundary, at the recipe's threshold."""
-    return _at(strip, _settings(recipe), recipe)
+    if file.heads is not None:
+        transitions = clean_transitions(
+            file.scan.strip, from_heads(*file.heads, settings.thresholds.threshold)
+        )
+    else:
+        transitions = get_detector(settings.detector)(file.scan.strip, settings.thresholds)
+    return [_in_source_frames(file.scan, each) for each in transitions]
 
 
-def sweep(strip: Strip, recipe: LoadedRecipe | None, thresholds: Sequence[float]) -> Scored:
-    """(threshold, boundaries) for each threshold; the adaptive detector's are ten times these."""
-    settings = _settings(recipe)
+def sweep_thresholds(
+    file: ScannedFile, settings: DetectionSettings, thresholds: Sequence[float]
+) -> list[tuple[float, list[Interval]]]:
+    """(threshold, boundaries) for each threshold and the recipe's own.
+
+    The thresholds of the adaptive detector are ten times as large.
+    """
+    own = settings.thresholds
     return [
-        (t, _at(strip, replace(settings, threshold=t, adaptive_threshold=10 * t), recipe))
-        for t in sorted({*thresholds, settings.threshold})
+        (
+            threshold,
+            detect_boundaries(
+                file,
+                replace(
+                    settings,
+                    thresholds=replace(own, threshold=threshold, adaptive_threshold=10 * threshold),
+                ),
+            ),
+        )
+        for threshold in sorted({*thresholds, own.threshold})
     ]
 
 
-def _at(strip: Strip, settings: DetectorSettings, recipe: LoadedRecipe | None) -> list[Interval]:
-    if strip.heads is not None:
-        found = clean_transitions(strip.scan.strip, from_heads(*strip.heads, settings.threshold))
-    else:
-        found = get_detector(_section(recipe).detector)(strip.scan.strip, settings)
-    return [_in_source(strip.scan, each) for each in found]
-
-
-def _in_source(found: Scan, transition: Transition) -> Interval:
+def _in_source_frames(file: Scan, transition: Transition) -> Interval:
     """Strip frames as source frames: a hard cut between strip frames may be at any of theirs."""
     first, last = transition
-    after = min(last + 1, len(found.strip_index) - 1)
-    return int(found.strip_index[first]), max(
-        int(found.strip_index[first]), int(found.strip_index[after]) - 1
+    after = min(last + 1, len(file.strip_index) - 1)
+    return int(file.strip_index[first]), max(
+        int(file.strip_index[first]), int(file.strip_index[after]) - 1
     )
-
-
-def _section(recipe: LoadedRecipe | None) -> SplitSection:
-    return recipe.recipe.curate.split if recipe else SplitSection()
-
-
-def _settings(recipe: LoadedRecipe | None) -> DetectorSettings:
-    section = _section(recipe)
-    return DetectorSettings(section.threshold, section.adaptive_threshold)

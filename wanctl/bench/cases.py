@@ -1,4 +1,4 @@
-"""What every family of defects is made of: cases with exact truth, and what was found in them."""
+"""The parts of every family of defects: cases with exact truth, results of curation, metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wanctl.bench.material import Material
+from wanctl.bench.footage import CleanFootage
+from wanctl.bench.settings import BenchSettings
 from wanctl.curate.columns import ClipBatch
 from wanctl.video.encode import write_video
 from wanctl.video.frames import Box
@@ -21,15 +22,15 @@ class Case:
 
     Attributes:
         name: file name without suffix; unique within the family.
-        variant: which kind of defect or look-alike; one curve in the plots each.
+        variant: kind of defect or look-alike; one curve in the plots each.
         dose: strength, on the family's scale; None for footage without the defect.
         positive: whether the filter ought to fire; None where people would disagree, which
             counts for the dose-response curve and for nothing else.
-        render: the pictures, (T, H, W, 3) uint8 RGB.
+        render: returns the frames, (T, H, W, 3) uint8 RGB.
         truth: what else is known: a box, an area, a class.
         fps: frame rate of the file.
         crf: x264's constant rate factor.
-        write: writes the file instead of `render`, where more than pictures matters.
+        write: writes the file instead of `render`, where more than frames matters.
     """
 
     name: str
@@ -52,15 +53,15 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What curation made of one clip.
+class ClipResult:
+    """The result of curating one clip.
 
     Attributes:
         kept: the verdict.
-        reasons: why not.
-        score: the number that the threshold was compared with.
-        crop: what is left of the picture.
-        whole: size of the picture.
+        reasons: why it is dropped; empty where it is kept.
+        score: the number that the threshold is compared with.
+        crop: the part of the frame that is left.
+        frame_size: width and height of the frame in pixels.
         label: class or group, where the filter sorts.
         evidence: the filter's own row.
     """
@@ -69,35 +70,35 @@ class Found:
     reasons: tuple[str, ...]
     score: float | None
     crop: Box
-    whole: tuple[int, int]
+    frame_size: tuple[int, int]
     label: str | None
     evidence: Mapping[str, Any]
 
     @property
     def fired(self) -> bool:
         """The clip is dropped, or part of it is cropped away."""
-        return not self.kept or (self.crop.width, self.crop.height) != self.whole
+        return not self.kept or (self.crop.width, self.crop.height) != self.frame_size
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A case and what was found in it: a clip per shot, none where the file was not readable."""
+class CaseResult:
+    """A case and its clips after curation: one per shot, none where the file is not readable."""
 
     case: Case
-    clips: tuple[Found, ...]
+    clips: tuple[ClipResult, ...]
 
 
 @dataclass(frozen=True)
-class Point:
-    """One decision, graded.
+class Decision:
+    """One decision of a filter, with what it ought to be.
 
     Attributes:
         case: the case's name.
         variant: of the case.
         dose: of the case.
-        truth: what ought to be; None counts for the dose-response curve only.
-        fired: what was said.
-        score: how sure, for the precision-recall curve; higher is surer.
+        truth: whether the filter ought to fire; None counts for the dose-response curve only.
+        fired: whether it did.
+        score: confidence for the precision-recall curve; higher is more certain.
         note: shown where truth and decision differ.
     """
 
@@ -111,39 +112,46 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number, with the bar that it has to reach where there is one."""
+class Metric:
+    """One number, with the target that it has to reach where there is one.
 
-    what: str
+    Attributes:
+        name: shown beside it.
+        value: the number.
+        target: None where any value will do.
+        lower_is_better: whether the target is an upper bound.
+    """
+
+    name: str
     value: float
-    bar: float | None = None
-    below: bool = False
+    target: float | None = None
+    lower_is_better: bool = False
 
     @property
-    def met(self) -> bool | None:
-        """Whether the bar is reached."""
-        if self.bar is None:
+    def is_met(self) -> bool | None:
+        """Whether the target is reached; None without a target."""
+        if self.target is None:
             return None
-        return self.value <= self.bar if self.below else self.value >= self.bar
+        return self.value <= self.target if self.lower_is_better else self.value >= self.target
 
 
 @dataclass(frozen=True)
-class Graded:
-    """What a family makes of its outcomes.
+class Evaluation:
+    """Decisions and metrics of one family.
 
     Attributes:
-        points: decisions.
-        figures: numbers beyond precision, recall and AP.
-        curve: (threshold, precision, recall), where scores of single points give none.
-        ap_bar: what the average precision has to reach.
-        precision_bar: what the precision has to reach.
+        decisions: one per clip, boundary or pair.
+        metrics: numbers beyond precision, recall and average precision.
+        curve: (threshold, precision, recall), where scores of single decisions give none.
+        ap_target: what the average precision has to reach.
+        precision_target: what the precision has to reach.
     """
 
-    points: Sequence[Point]
-    figures: Sequence[Figure] = ()
+    decisions: Sequence[Decision]
+    metrics: Sequence[Metric] = ()
     curve: Sequence[tuple[float, float, float]] | None = None
-    ap_bar: float | None = None
-    precision_bar: float | None = None
+    ap_target: float | None = None
+    precision_target: float | None = None
 
 
 DEFAULT_SPLIT: Mapping[str, Any] = {"detector": "none", "min_clip_s": 0, "trim_frames": 0}
@@ -151,41 +159,45 @@ DEFAULT_SPLIT: Mapping[str, Any] = {"detector": "none", "min_clip_s": 0, "trim_f
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of defect and the filter that has to find it.
+    """One kind of defect and the filter that has to detect it.
 
     Attributes:
         name: on the command line.
         filter: the recipe's name of the filter.
         summary: one line.
         dose: name and unit of the strength.
-        make: cases from clean footage; few of them where the second argument is true.
-        grade: what the outcomes are worth.
+        make_cases: cases from clean footage; few of them where the second argument is true.
+        evaluate: metrics of the results.
         split: keys of `curate.split`; files are single clips unless it says otherwise.
-        more: (filter, batch of all clips) -> for each clip what its evidence does not say plainly,
-            put beside its evidence.
+        extra_evidence: (filter, batch of all clips) -> for each clip what its evidence does not
+            state directly, added to its evidence.
         one_scale: whether the doses of all variants are on one scale.
-        judge: stands in for `judge.judge`, where a filter's verdict is not what is measured.
+        run_cases: replaces `curation.run_cases`, where a filter's verdict is not what is measured.
     """
 
     name: str
     filter: str
     summary: str
     dose: str
-    make: Callable[[Material, bool], Sequence[Case]]
-    grade: Callable[[Sequence[Outcome]], Graded]
+    make_cases: Callable[[CleanFootage, bool], Sequence[Case]]
+    evaluate: Callable[[Sequence[CaseResult]], Evaluation]
     split: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_SPLIT)
-    more: Callable[[Any, ClipBatch], Sequence[Mapping[str, Any]]] | None = None
+    extra_evidence: Callable[[Any, ClipBatch], Sequence[Mapping[str, Any]]] | None = None
     one_scale: bool = True
-    judge: Callable[..., list["Outcome"]] | None = None
+    run_cases: (
+        Callable[["Family", Sequence[Case], Path, Path, BenchSettings], list[CaseResult]] | None
+    ) = None
 
 
-def first_clips(outcomes: Sequence[Outcome]) -> list[tuple[Case, Found]]:
+def first_clips(case_results: Sequence[CaseResult]) -> list[tuple[Case, ClipResult]]:
     """Each readable case with its one clip."""
-    return [(outcome.case, outcome.clips[0]) for outcome in outcomes if outcome.clips]
+    return [(result.case, result.clips[0]) for result in case_results if result.clips]
 
 
-def judged(case: Case, found: Found, score: float | None = None, note: str = "") -> Point:
-    """A point for a case that is one clip: fired is dropped or cropped."""
-    score = found.score if score is None else score
-    note = note or "; ".join(found.reasons) or f"score {score if score is not None else '-'}"
-    return Point(case.name, case.variant, case.dose, case.positive, found.fired, score, note)
+def clip_decision(
+    case: Case, clip: ClipResult, score: float | None = None, note: str = ""
+) -> Decision:
+    """The decision on a case that is one clip: the filter fires where it drops or crops it."""
+    score = clip.score if score is None else score
+    note = note or "; ".join(clip.reasons) or f"score {score if score is not None else '-'}"
+    return Decision(case.name, case.variant, case.dose, case.positive, clip.fired, score, note)

@@ -1,4 +1,4 @@
-"""Things that are drawn onto or instead of footage: words, badges, look-alike textures, cameras."""
+"""Overlays and synthetic footage: text, logos, textures that resemble text, camera moves."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,27 +8,27 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-class Line(NamedTuple):
-    """One line of words as pixels.
+class TextLine(NamedTuple):
+    """One rendered line of text.
 
     Attributes:
-        mask: (H, W) float32 in [0, 1], cut to the ink.
-        words: what it says.
+        mask: (H, W) float32 in [0, 1], cropped to the ink.
+        words: the text.
     """
 
     mask: np.ndarray
     words: str
 
 
-FACES = ("plain", "sans", "bold", "italic", "chinese")
+TYPEFACES = ("plain", "sans", "bold", "italic", "chinese")
 
 
-def faces() -> tuple[str, ...]:
-    """The type faces to be had here: one comes with Pillow, four with OpenCV 5."""
-    return FACES if hasattr(cv2, "FontFace") else FACES[:1]
+def typefaces() -> tuple[str, ...]:
+    """The typefaces that are available: one comes with Pillow, four with OpenCV 5."""
+    return TYPEFACES if hasattr(cv2, "FontFace") else TYPEFACES[:1]
 
 
-def line_of(words: str, height: int, face: str = "plain") -> Line:
+def text_line(words: str, height: int, face: str = "plain") -> TextLine:
     """A line of words whose ink is about `height` pixels high."""
     # drawn four times as large and shrunk, so that both libraries give soft edges
     size = 4 * height
@@ -38,7 +38,7 @@ def line_of(words: str, height: int, face: str = "plain") -> Line:
     scale = height / mask.shape[0]
     small = (max(1, round(mask.shape[1] * scale)), height)
     shrunk = cv2.resize(mask, small, interpolation=cv2.INTER_AREA)
-    return Line(shrunk.astype(np.float32) / 255, words)
+    return TextLine(shrunk.astype(np.float32) / 255, words)
 
 
 def _pillow_mask(words: str, size: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def _opencv_mask(words: str, size: int, face: str) -> np.ndarray:
     return canvas[..., 0]
 
 
-def stamp(
+def blend_mask(
     frames: np.ndarray, mask: np.ndarray, at: tuple[int, int], colour: Sequence[int], alpha: float
 ) -> None:
     """Blend a mask in one colour into all frames, in place; `at` is x, y of its corner."""
@@ -74,10 +74,12 @@ def stamp(
     part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
-def badge(size: int, kind: int) -> np.ndarray:
+def station_logo(size: int, kind: int) -> np.ndarray:
     """(size, wider) mask of a station's mark: ring with letters, box with letters, or letters."""
     words = ("WN", "TV7", "LIVE")[kind % 3]
-    letters = line_of(words, round(size * (0.42, 0.5, 1.0)[kind % 3]), faces()[-3 % len(faces())])
+    letters = text_line(
+        words, round(size * (0.42, 0.5, 1.0)[kind % 3]), typefaces()[-3 % len(typefaces())]
+    )
     if kind % 3 == 2:
         return letters.mask
     width = max(size, letters.mask.shape[1] + size // 3)
@@ -94,92 +96,92 @@ def badge(size: int, kind: int) -> np.ndarray:
     return mask
 
 
-LOOKALIKES = ("bricks", "keyboard", "foliage", "fence", "windows")
+TEXT_LOOKALIKES = ("bricks", "keyboard", "foliage", "fence", "windows")
 
 
-def lookalike(kind: str, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A still (height, width, 3) that text detectors stumble over."""
+def text_lookalike(kind: str, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A still (height, width, 3) uint8 that text detectors may mistake for text."""
     rng = np.random.default_rng(seed)
     base = rng.normal(0, 1, (height // 8 + 1, width // 8 + 1)).astype(np.float32)
     light = cv2.resize(base, (width, height), interpolation=cv2.INTER_CUBIC)
-    picture = _TEXTURES[kind](height, width, rng) + 8 * light[..., None]
-    picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.7)
-    picture += rng.normal(0, 2, picture.shape)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image = _TEXTURES[kind](height, width, rng) + 8 * light[..., None]
+    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.7)
+    image += rng.normal(0, 2, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def _bricks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    picture = np.full((height, width, 3), (188, 182, 172), np.float32)
+    image = np.full((height, width, 3), (188, 182, 172), np.float32)
     tall, wide = height // 14, width // 12
     for row in range(16):
         for column in range(-1, 14):
             x, y = column * wide + (row % 2) * wide // 2, row * tall
             tint = np.array((150, 70, 52)) + rng.normal(0, 14, 3)
             corner, end = (x + 2, y + 2), (x + wide - 3, y + tall - 3)
-            cv2.rectangle(picture, corner, end, tuple(map(float, tint)), -1)
-    return picture
+            cv2.rectangle(image, corner, end, tuple(map(float, tint)), -1)
+    return image
 
 
 def _keyboard(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Keys without letters on them: with letters it would be text."""
-    picture = np.full((height, width, 3), 70.0, np.float32)
+    """Keys without letters, which would be text."""
+    image = np.full((height, width, 3), 70.0, np.float32)
     tall, wide = height // 6, width // 15
     for row in range(6):
         for column in range(-1, 16):
             x, y = column * wide + row * wide // 5, row * tall
             shade = 28 + float(rng.normal(0, 3))
-            cv2.rectangle(picture, (x + 4, y + 4), (x + wide - 4, y + tall - 5), (shade,) * 3, -1)
+            cv2.rectangle(image, (x + 4, y + 4), (x + wide - 4, y + tall - 5), (shade,) * 3, -1)
             top = (shade + 22,) * 3
-            cv2.rectangle(picture, (x + 7, y + 6), (x + wide - 8, y + tall - 12), top, -1)
-    return picture
+            cv2.rectangle(image, (x + 7, y + 6), (x + wide - 8, y + tall - 12), top, -1)
+    return image
 
 
 def _foliage(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    picture = np.full((height, width, 3), (24, 40, 18), np.float32)
+    image = np.full((height, width, 3), (24, 40, 18), np.float32)
     for _ in range(2600):
         centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
         axes = (int(rng.integers(3, 13)), int(rng.integers(2, 5)))
         green = np.array((40, 95, 30)) * rng.uniform(0.4, 1.9)
         angle = float(rng.uniform(0, 180))
         colour = tuple(map(float, green))
-        cv2.ellipse(picture, centre, axes, angle, 0, 360, colour, -1, cv2.LINE_AA)
-    return picture
+        cv2.ellipse(image, centre, axes, angle, 0, 360, colour, -1, cv2.LINE_AA)
+    return image
 
 
 def _fence(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    picture = np.full((height, width, 3), (120, 150, 120), np.float32)
+    image = np.full((height, width, 3), (120, 150, 120), np.float32)
     for x in range(-height, width, 22):
         shade = (float(rng.uniform(190, 235)),) * 3
-        cv2.line(picture, (x, 0), (x + height, height), shade, 3, cv2.LINE_AA)
-        cv2.line(picture, (x + height, 0), (x, height), shade, 3, cv2.LINE_AA)
-    return picture
+        cv2.line(image, (x, 0), (x + height, height), shade, 3, cv2.LINE_AA)
+        cv2.line(image, (x + height, 0), (x, height), shade, 3, cv2.LINE_AA)
+    return image
 
 
 def _windows(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    picture = np.full((height, width, 3), (96, 98, 104), np.float32)
+    image = np.full((height, width, 3), (96, 98, 104), np.float32)
     for y in range(6, height, 26):
         for x in range(6, width, 18):
             lit = rng.random() < 0.4
             colour = (235.0, 215.0, 150.0) if lit else (40.0, 46.0, 60.0)
-            cv2.rectangle(picture, (x, y), (x + 9, y + 15), colour, -1)
-    return picture
+            cv2.rectangle(image, (x, y), (x + 9, y + 15), colour, -1)
+    return image
 
 
 _TEXTURES: dict[str, Callable[..., np.ndarray]] = dict(
-    zip(LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True)
+    zip(TEXT_LOOKALIKES, (_bricks, _keyboard, _foliage, _fence, _windows), strict=True)
 )
 
 
-def camera(
+def film_still(
     still: np.ndarray, path: np.ndarray, size: tuple[int, int], blur: bool = False
 ) -> np.ndarray:
-    """Film a still with a moving camera.
+    """Render the view of a camera that moves over a still.
 
     Args:
         still: (H, W, 3) uint8, the scene.
         path: (T, 4): centre x, centre y in pixels of the scene, zoom, turn in degrees.
         size: width and height of the film.
-        blur: smear each picture along the way to the next, as a shutter does.
+        blur: blur each frame along the motion to the next, as a shutter does.
 
     Returns:
         (T, height, width, 3) uint8.
@@ -203,10 +205,10 @@ def _view(still: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.ndar
     return cv2.warpAffine(still, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def pan(still: np.ndarray, size: tuple[int, int], frames: int, step_px: float) -> np.ndarray:
+def pan_still(still: np.ndarray, size: tuple[int, int], frames: int, step_px: float) -> np.ndarray:
     """A straight pan to the right over a still that is wide enough."""
     path = np.zeros((frames, 4))
     path[:, 0] = size[0] / 2 + step_px * np.arange(frames)
     path[:, 1] = still.shape[0] / 2
     path[:, 2] = 1.0
-    return camera(still, path, size)
+    return film_still(still, path, size)

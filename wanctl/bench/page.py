@@ -1,4 +1,4 @@
-"""bench.html and the curves as files: what every family found, missed and took for another."""
+"""bench.html, bench.md and the curves: hits, misses and false alarms of every family."""
 
 from collections.abc import Sequence
 from html import escape
@@ -37,23 +37,25 @@ def write(results: Sequence[Result], out: Path) -> None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The same as a table for a README."""
+    """The results as a Markdown table."""
     lines = ["| | cases | precision | recall | AP | figures |", "|---|---|---|---|---|---|"]
     for result in results:
-        figures = "; ".join(f"{f['what']} {f['value']:.3f}{_bar(f)}" for f in result["figures"])
+        metrics = "; ".join(
+            f"{f['what']} {f['value']:.3f}{_format_target(f)}" for f in result["figures"]
+        )
         ap = "" if result["ap"] is None else f"{result['ap']:.3f}"
         shares = ("", "")
         if result["counts"]["of"]:
             shares = (f"{result['precision']:.3f}", f"{result['recall']:.3f}")
-        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, figures)
+        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, metrics)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def half(result: Result) -> str:
-    """The dose at which one half is found, in words."""
+def format_half_dose(result: Result) -> str:
+    """The dose at which half of the defects are detected, in words; empty where there is none."""
     value = result["dose"]["half"]
-    return "" if value is None else f"half found at {value:.3g} ({result['dose']['name']})"
+    return "" if value is None else f"half detected at {value:.3g} ({result['dose']['name']})"
 
 
 def _plots(result: Result) -> dict[str, str]:
@@ -84,7 +86,7 @@ def _overview(results: Sequence[Result]) -> str:
                 f'<td class="n">{figure["value"]:.3f}<td>{sign} {figure["bar"]:g}'
                 f'<td class="{style}">{word}</tr>'
             )
-    head = "<tr><th>family<th>figure<th>measured<th>wanted<th></tr>"
+    head = "<tr><th>family<th>figure<th>measured<th>target<th></tr>"
     return f"<table>{head}{''.join(lines)}</table>" if lines else ""
 
 
@@ -101,31 +103,33 @@ def _section(result: Result, plots: dict[str, str]) -> str:
         ap = "" if result["ap"] is None else f", AP {result['ap']:.3f}"
         parts.append(
             f"<p>precision {result['precision']:.3f}, recall {result['recall']:.3f}{ap}: "
-            f"{counts['true']} found, {counts['missed']} missed, {counts['false']} false alarms "
-            f"among {counts['of']}. {escape(half(result))}</p>"
+            f"{counts['true']} detected, {counts['missed']} missed, {counts['false']} false alarms "
+            f"among {counts['of']}. {escape(format_half_dose(result))}</p>"
         )
     parts.append(f'<div class="plots">{"".join(plots.values())}</div>')
     parts.append(_figures(result["figures"]))
-    parts.append(_halves(result["dose"]))
+    parts.append(_half_dose_table(result["dose"]))
     parts.append(_wrong(result))
     return "".join(parts)
 
 
-def _figures(figures: Sequence[dict[str, Any]]) -> str:
+def _figures(metrics: Sequence[dict[str, Any]]) -> str:
     lines = "".join(
-        f'<tr><td>{escape(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in figures
+        f'<tr><td>{escape(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in metrics
     )
     return f"<table>{lines}</table>" if lines else ""
 
 
-def _halves(dose: dict[str, Any]) -> str:
+def _half_dose_table(dose: dict[str, Any]) -> str:
     lines = "".join(
         f'<tr><td>{escape(name)}<td class="n">{_crossing(dose["curves"][name], value)}</tr>'
         for name, value in dose["halves"].items()
     )
     if not lines:
         return ""
-    return f"<table><tr><th>kind<th>{escape(dose['name'])} where half is found</tr>{lines}</table>"
+    return (
+        f"<table><tr><th>kind<th>{escape(dose['name'])} where half are detected</tr>{lines}</table>"
+    )
 
 
 def _wrong(result: Result) -> str:
@@ -139,14 +143,14 @@ def _wrong(result: Result) -> str:
     note = f'<p class="bad">not readable: {escape(unread)}</p>' if unread else ""
     if not lines:
         return note
-    head = f"<summary>{len(result['wrong'])} decisions that went wrong</summary>"
+    head = f"<summary>{len(result['wrong'])} wrong decisions</summary>"
     return f"{note}<details>{head}<table>{lines}</table></details>"
 
 
-def _bar(figure: dict[str, Any]) -> str:
+def _format_target(figure: dict[str, Any]) -> str:
     if figure["bar"] is None:
         return ""
-    return f" ({'at most' if figure['below'] else 'at least'} {figure['bar']:g} wanted)"
+    return f" ({'at most' if figure['below'] else 'at least'} {figure['bar']:g} expected)"
 
 
 def _crossing(curve: Sequence[Sequence[float]], value: float | None) -> str:

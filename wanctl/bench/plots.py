@@ -11,10 +11,10 @@ Curve = Sequence[tuple[float, float]]
 
 
 def dose_response(curves: Mapping[str, Curve], title: str, dose: str, half: float | None) -> str:
-    """Share found against strength, a line per variant; the dose at one half is marked."""
+    """Recall against dose, a line per variant; the dose at a recall of one half is marked."""
     doses = [x for curve in curves.values() for x, _ in curve]
     bounds = (min(doses, default=0.0), max(doses, default=1.0))
-    body = _frame(title, dose, "share found", bounds)
+    body = _frame(title, dose, "recall", bounds)
     body += _level(0.5)
     if half is not None:
         x = _x(half, bounds)

@@ -1,26 +1,36 @@
-"""`wanctl filters bench`: makes the cases, runs them through curation, grades and draws."""
+"""`wanctl filters bench`: writes the cases, curates and evaluates them, draws the results."""
 
 import inspect
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import wanctl
 from wanctl.atomic import write_bytes
 from wanctl.bench import page
 from wanctl.bench.cases import Family
-from wanctl.bench.judge import fingerprint, judge, settings, source_of, write_cases
+from wanctl.bench.curation import fingerprint, hash_sources, run_cases, write_cases
+from wanctl.bench.footage import CleanFootage, footage_of_folder, packaged_footage
 from wanctl.bench.labelled.sets import SETS
-from wanctl.bench.material import Material, of_folder, packaged
 from wanctl.bench.result import Result, summarise
-from wanctl.bench.table import BENCHES
+from wanctl.bench.settings import BenchSettings, CuratedFolder, DetectionSettings
+from wanctl.bench.table import FAMILIES
 from wanctl.curate.api import FilterUnavailableError
 from wanctl.curate.registry import filter_class
+from wanctl.curate.run import curate
+from wanctl.curate.split.shots import DetectorSettings
 from wanctl.errors import UserError, unknown
-from wanctl.log import log
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.log import console, log
+from wanctl.recipe import yaml
+from wanctl.recipe.load import LoadedRecipe, load_recipe
+from wanctl.recipe.schema import SplitSection
+
+# The bars of some cases cover most of the frame, and curation has to crop them all the same.
+MAX_CROP_LOSS = 0.99
 
 
 def bench(
@@ -35,11 +45,11 @@ def bench(
     """Measure filters against defects put in on purpose, and against labelled sets.
 
     A family whose filter, cases and settings have not changed since the last run is not run
-    again; one that was stopped goes on where it was.
+    again; one that was interrupted continues.
 
     Args:
         names: families; none stands for all, or for no family where `sets` are given.
-        out: folder for bench.json, bench.html, the curves, and the clips that were made.
+        out: folder for bench.json, bench.html, the curves, and the clips that are written.
         clips: the user's own clean footage instead of the packaged clips.
         sets: `NAME=FOLDER` each, a row of SETS.
         quick: a few cases of each kind: half a minute instead of ten.
@@ -48,14 +58,15 @@ def bench(
     Raises:
         UserError: an unknown name, a missing package or folder.
     """
-    families = [_family(name) for name in names] or ([] if sets else _all_that_run())
+    families = [_family(name) for name in names] or ([] if sets else _runnable_families())
     labelled = [_set(text) for text in sets]
+    settings = _settings(recipe)
     results = []
     if families:
-        material = of_folder(clips) if clips else packaged()
-        results = [_run(family, material, out, quick, recipe) for family in families]
+        footage = footage_of_folder(clips, settings.detection) if clips else packaged_footage()
+        results = [_run(family, footage, out, quick, settings) for family in families]
     for name, folder in labelled:
-        results.append({**SETS[name].run(folder, out / name, recipe), "family": name})
+        results.append({**SETS[name].run(folder, out / name, settings), "family": name})
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_bytes(out / "bench.json", text.encode())
     page.write(results, out)
@@ -64,7 +75,7 @@ def bench(
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """One line per family and one per figure, for the screen."""
+    """One line per family and one per metric, for the terminal."""
     lines = []
     for result in results:
         counts = result["counts"]
@@ -75,52 +86,95 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
                 f"precision {result['precision']:.3f}" if counts["of"] else "",
                 f"recall {result['recall']:.3f}" if counts["of"] else "",
                 "" if result["ap"] is None else f"AP {result['ap']:.3f}",
-                page.half(result),
+                page.format_half_dose(result),
             )
         )
         for figure in result["figures"]:
             sign = "<=" if figure["below"] else ">="
-            bar = "" if figure["bar"] is None else f"bar {sign} {figure['bar']:g}"
+            target = "" if figure["bar"] is None else f"target {sign} {figure['bar']:g}"
             met = {None: "", True: "met", False: "missed"}[figure["met"]]
-            lines.append((result["family"], figure["what"], f"{figure['value']:.3f}", bar, met, ""))
+            value = f"{figure['value']:.3f}"
+            lines.append((result["family"], figure["what"], value, target, met, ""))
     return lines
 
 
+def _settings(recipe: LoadedRecipe | None) -> BenchSettings:
+    split = recipe.recipe.curate.split if recipe else SplitSection()
+    thresholds = DetectorSettings(
+        threshold=split.threshold, adaptive_threshold=split.adaptive_threshold, device="cpu"
+    )
+    return BenchSettings(
+        filters=recipe.recipe.curate.filters if recipe else {},
+        detection=DetectionSettings(split.detector, thresholds, split.max_fps),
+        curate=_curate,
+    )
+
+
+def _curate(section: Mapping[str, Any], folder: Path, out: Path) -> CuratedFolder:
+    """Run `wanctl curate` on a folder with these keys under `curate`, or continue such a run."""
+    text = yaml.dump({"curate": {"max_crop_loss": MAX_CROP_LOSS, **section}})
+    path = out / "bench.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        shutil.rmtree(out)
+    write_bytes(path, text.encode())
+    with _warnings_only():
+        curated = curate(load_recipe(str(path)), folder, out)
+    assert curated is not None  # only shards may leave deciding to others
+    return CuratedFolder(curated.dataset, curated.selected.filters)
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """Keep the tables that curation prints off the screen; warnings stay."""
+    level, quiet = log.level, console.quiet
+    log.setLevel(max(level, 30))
+    console.quiet = True
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        console.quiet = quiet
+
+
 def _run(
-    family: Family, material: Material, out: Path, quick: bool, recipe: LoadedRecipe | None
+    family: Family, footage: CleanFootage, out: Path, quick: bool, settings: BenchSettings
 ) -> Result:
     started = time.monotonic()
     folder = out / family.name
-    here = Path(__file__).parent
-    cases_key = fingerprint(source_of(here), material.fingerprint, quick)
-    code = source_of(here.parent, *_pack(family.filter))
-    key = fingerprint(cases_key, code, settings(family, recipe), _split(recipe))
-    kept = folder / f"result-{key}.json"
-    if kept.exists():
+    keys = settings.keys_of(family.filter)
+    package = Path(wanctl.__file__).parent
+    cases_key = fingerprint(hash_sources(package / "bench"), footage.fingerprint, quick)
+    code = hash_sources(
+        *(package / name for name in ("bench", "curate", "video")), *_filter_folder(family.filter)
+    )
+    key = fingerprint(cases_key, code, keys, settings.detection)
+    stored = folder / f"result-{key}.json"
+    if stored.exists():
         log.info("%s: nothing changed since the last run", family.name)
-        return json.loads(kept.read_text(encoding="utf-8"))
-    _forget(folder, {f"cases-{cases_key}", f"judged-{key}"})
-    cases = family.make(material, quick)
-    write_cases(cases, folder / f"cases-{cases_key}", family.name)
-    run = family.judge or judge
-    outcomes = run(family, cases, folder / f"cases-{cases_key}", folder / f"judged-{key}", recipe)
-    result = summarise(family, outcomes, family.grade(outcomes), settings(family, recipe))
+        return json.loads(stored.read_text(encoding="utf-8"))
+    cases_folder, run_folder = folder / f"cases-{cases_key}", folder / f"curated-{key}"
+    _remove_outdated(folder, {cases_folder.name, run_folder.name})
+    cases = family.make_cases(footage, quick)
+    write_cases(cases, cases_folder, family.name)
+    run = family.run_cases or run_cases
+    case_results = run(family, cases, cases_folder, run_folder, settings)
+    result = summarise(family, case_results, family.evaluate(case_results), keys)
     result["seconds"] = round(time.monotonic() - started, 1)
-    write_bytes(kept, json.dumps(result, ensure_ascii=False).encode())
+    write_bytes(stored, json.dumps(result, ensure_ascii=False).encode())
     log.info("%s: %d cases in %.0f s", family.name, len(cases), result["seconds"])
-    return json.loads(kept.read_text(encoding="utf-8"))
+    return json.loads(stored.read_text(encoding="utf-8"))
 
 
 def _family(name: str) -> Family:
-    if name not in BENCHES:
-        raise UserError(f"filters bench: {unknown('bench', name, BENCHES)}")
-    return BENCHES[name]
+    if name not in FAMILIES:
+        raise UserError(f"filters bench: {unknown('bench', name, FAMILIES)}")
+    return FAMILIES[name]
 
 
-def _all_that_run() -> list[Family]:
+def _runnable_families() -> list[Family]:
     """Every family but those whose filter lacks a package here."""
     families = []
-    for family in BENCHES.values():
+    for family in FAMILIES.values():
         try:
             if family.filter:
                 filter_class(family.filter)().check()
@@ -142,16 +196,12 @@ def _set(text: str) -> tuple[str, Path]:
     return name, path
 
 
-def _pack(name: str) -> list[Path]:
-    """Folder of the package that a filter comes from; none where no filter is measured."""
+def _filter_folder(name: str) -> list[Path]:
+    """Folder that a filter's module is in; none where a family measures no filter."""
     return [Path(inspect.getfile(filter_class(name))).parent] if name else []
 
 
-def _split(recipe: LoadedRecipe | None) -> Mapping[str, Any]:
-    return recipe.recipe.curate.split.model_dump(mode="json") if recipe else {}
-
-
-def _forget(folder: Path, keep: set[str]) -> None:
+def _remove_outdated(folder: Path, keep: set[str]) -> None:
     """Remove what earlier versions of the cases or the filter left behind."""
     if folder.is_dir():
         for child in folder.iterdir():

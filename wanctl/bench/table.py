@@ -1,19 +1,29 @@
 """Every family of defects, by the name that `wanctl filters bench NAME` takes."""
 
 from wanctl.bench.cases import Family
-from wanctl.bench.families import border, copies, cuts, focus, light, logo, making, text, tiers
+from wanctl.bench.families import (
+    blur,
+    border,
+    container,
+    duplicates,
+    exposure,
+    motion,
+    ocr,
+    shots,
+    watermark,
+)
 
-BENCHES: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        cuts.FAMILY,
+        shots.FAMILY,
         border.FAMILY,
-        text.FAMILY,
-        logo.FAMILY,
-        light.FAMILY,
-        focus.FAMILY,
-        tiers.FAMILY,
-        copies.FAMILY,
-        making.FAMILY,
+        ocr.FAMILY,
+        watermark.FAMILY,
+        exposure.FAMILY,
+        blur.FAMILY,
+        motion.FAMILY,
+        duplicates.FAMILY,
+        container.FAMILY,
     )
 }

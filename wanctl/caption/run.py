@@ -28,6 +28,7 @@ from wanctl.caption.checks import (
 from wanctl.caption.prompt import visible_texts
 from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.export import kept_ids, kept_rows
 from wanctl.data.table_order import latest_table, record_tables
 from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
@@ -223,8 +224,7 @@ def _kept(dataset: DatasetDir, selection: str) -> set[str] | None:
             )
         log.info("nothing is selected yet; captioning all clips")
         return None
-    chosen = dataset.read(table, ["id", "kept"]).to_pylist()
-    return {row["id"] for row in chosen if row["kept"]}
+    return set(kept_ids(dataset, selection))
 
 
 def _count(dataset: DatasetDir) -> int:
@@ -233,14 +233,10 @@ def _count(dataset: DatasetDir) -> int:
 
 def _labels(dataset: DatasetDir, selection: str) -> dict[str, dict[str, str]]:
     """Kept clip -> filter -> label of the clip; empty where nothing is selected."""
-    table = f"selections/{selection}"
-    if table not in dataset.tables("selections"):
-        return {}
-    chosen = dataset.read(table, ["id", "kept", "labels"]).to_pylist()
     return {
         row["id"]: {each["filter"]: each["label"] for each in row["labels"]}
-        for row in chosen
-        if row["kept"] and row["labels"]
+        for row in kept_rows(dataset, selection, ["id", "labels"]).to_pylist()
+        if row["labels"]
     }
 
 

@@ -1,4 +1,4 @@
-"""`wanctl weights check`: every tensor there and of its shape, every number finite."""
+"""`wanctl weights check`: test that no tensor is missing or misshapen and every value is finite."""
 
 from dataclasses import dataclass, replace
 
@@ -17,12 +17,16 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class NetworkCheck:
-    """What was found of one part.
+    """What reading one network showed.
 
     Attributes:
+        network: its name.
+        count: number of tensors.
+        fits: whether names and shapes are those of the model.
+        nonfinite: tensors with infinities or NaNs.
+        zero: tensors that hold only zeros.
+        constant: tensors that hold one other value throughout; norms are initialised like that.
         problems: one line each.
-        zero: tensors that hold nothing but zeros.
-        constant: tensors that hold one other number; norms begin like that.
     """
 
     network: str
@@ -46,7 +50,7 @@ def check(source: str) -> list[NetworkCheck]:
     """Read all weights of a folder, file or hub id.
 
     Raises:
-        WeightsError: there are none, or a file is not whole.
+        WeightsError: there are none, or a file is truncated.
     """
     components = find_components(source)
     networks = open_networks(components)
@@ -56,7 +60,7 @@ def check(source: str) -> list[NetworkCheck]:
         results = []
         for network in networks:
             where = str(network.files[0])
-            problems = [f"{where}: {name} lies in two files" for name in network.duplicates]
+            problems = [f"{where}: {name} is in two files" for name in network.duplicates]
             try:
                 check_network(network, components)
                 fits = True
@@ -77,7 +81,7 @@ def _values(network: StoredNetwork, bar: Bar) -> NetworkCheck:
         tensor = lazy.read().float()
         if tensor.numel():
             low, high = (float(each) for each in torch.aminmax(tensor))
-            if not (abs(low) < float("inf") and abs(high) < float("inf")):  # not a number neither
+            if not (abs(low) < float("inf") and abs(high) < float("inf")):  # NaN fails both
                 nonfinite.append(name)
             elif low == high == 0:
                 zero.append(name)
@@ -91,10 +95,10 @@ def _values(network: StoredNetwork, bar: Bar) -> NetworkCheck:
 
 
 def _embedding(network: StoredNetwork, result: NetworkCheck, where: str) -> list[str]:
-    """The text encoder's embedding, which some files hold twice and one version left empty."""
+    """Problems of the text encoder's embedding: some files hold it twice, some hold zeros."""
     name = "token_embedding.weight"
     if name in result.zero:
-        return [f"{where}: the embedding of words is all zero"]
+        return [f"{where}: the token embedding is all zero"]
     if (
         network.tied_embedding
         and name in network.tensors

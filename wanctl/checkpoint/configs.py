@@ -1,6 +1,6 @@
-"""Sizes of a network <-> its config.json, in the official and the diffusers spelling.
+"""Convert between the sizes of a network and its config.json, official or diffusers spelling.
 
-Files without a config tell their sizes by their tensors.
+Sizes of files without a config are derived from the shapes of their tensors.
 """
 
 import math
@@ -23,7 +23,7 @@ from wanctl.model.variants import (
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Head width of every published model; tensors do not tell it.
+# Head width of every published model; it does not show in the shapes of tensors.
 PUBLISHED_HEAD_DIM = 128
 # Header key under which a single file states its sizes, in the official spelling.
 CONFIG_KEY = "wanctl.config"
@@ -36,23 +36,23 @@ PUBLISHED_STATISTICS = {
 
 
 def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
-    """Read either spelling.
+    """Sizes of a transformer from a config of either spelling.
 
     Raises:
-        WeightsError: a key is missing, or the network is of a kind that is not built here.
+        WeightsError: a key is missing, or this kind of network is not supported.
     """
     kind = config.get("model_type", "t2v")
     patch = tuple(config.get("patch_size", PATCH))
     if kind not in KINDS or patch != PATCH:
         raise WeightsError(
-            f"{where}: a {kind} model with patch {patch}; built here are {', '.join(KINDS)} with "
+            f"{where}: a {kind} model with patch {patch}; supported are {', '.join(KINDS)} with "
             f"patch {PATCH}"
         )
     try:
         if "num_attention_heads" in config:
             return _from_diffusers(config)
-        # the official spelling does not say that there is a CLIP branch: 2.1's i2v has one, and
-        # 2.2's has not; a file's tensors tell (`dit_shape_from_tensors`)
+        # the official spelling does not state a CLIP branch: 2.1's i2v has one, 2.2's has none;
+        # it shows in the tensors (`with_image_branch`)
         return DiTShape(
             dim=config["dim"],
             ffn_dim=config["ffn_dim"],
@@ -91,7 +91,7 @@ def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
 
 
 def with_image_branch(shape: DiTShape, tensors: Shapes) -> DiTShape:
-    """The shape with what only the tensors tell: CLIP's width and the positions of two images."""
+    """Add to the sizes what only tensors show: CLIP's width and positions of two images."""
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     return replace(
         shape,
@@ -157,10 +157,10 @@ def _kind(shape: DiTShape) -> str:
 
 
 def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
-    """Sizes by official names; the head width is taken to be the published 128.
+    """Sizes of a transformer from tensor shapes by official name, assuming heads of width 128.
 
     Raises:
-        WeightsError: a telling tensor is missing, or the width is no multiple of 128.
+        WeightsError: a tensor that shows a size is missing, or the width is no multiple of 128.
     """
     try:
         dim, in_channels = shapes["patch_embedding.weight"][:2]
@@ -173,7 +173,7 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
     if dim % PUBLISHED_HEAD_DIM:
         raise WeightsError(
             f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
-            "is unknown; put the model's config.json beside the file"
+            "is unknown; put the model's config.json in the folder of the file"
         )
     blocks = numbered(shapes, "blocks.")
     control = numbered(shapes, "vace_blocks.")
@@ -195,12 +195,12 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
 
 
 def numbered(shapes: Shapes, row: str) -> int:
-    """How many blocks a row has, e.g. `blocks.`."""
+    """Number of blocks whose names start with a prefix, e.g. `blocks.`."""
     return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
 
 
 def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
-    """Read the diffusers spelling, which is ours too.
+    """Sizes of a VAE from a config in the diffusers spelling, which wanctl writes as well.
 
     Raises:
         WeightsError: a key is missing.
@@ -230,7 +230,7 @@ def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
         "z_dim": shape.z_dim,
         "dim_mult": list(shape.dim_mult),
         "num_res_blocks": shape.num_res_blocks,
-        # The spelling other programs read.
+        # Misspelt in the published configs, so that other programs read only this.
         "temperal_downsample": list(shape.temporal_downsample),
         "latents_mean": list(shape.latent_mean),
         "latents_std": list(shape.latent_std),
@@ -252,13 +252,15 @@ def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
 
 
 def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
-    """Sizes by official names: the encoder's layers in order are residuals, then a resampler.
+    """Sizes of a VAE from tensor shapes by official name.
 
-    Latent statistics are the published ones at 16 (2.1) and 48 (2.2) channels, else none (mean 0,
-    std 1).
+    The encoder's layers are, level by level, residual blocks and then a resampler.
+
+    Latent statistics are the published ones at 16 (2.1) and 48 (2.2) channels, else mean 0 and
+    std 1.
 
     Raises:
-        WeightsError: a telling tensor is missing.
+        WeightsError: a tensor that shows a size is missing.
     """
     try:
         dim, in_channels = shapes["encoder.conv1.weight"][:2]

@@ -1,4 +1,4 @@
-"""The tensors that each network has to hold, from its sizes."""
+"""Names and shapes of the tensors that each network has to hold, from its sizes."""
 
 from collections.abc import Mapping
 
@@ -14,25 +14,25 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 
 Shapes = dict[str, tuple[int, ...]]
-# Of the published file with both halves of CLIP the tower for pictures alone is used.
+# Of the published file with both halves of CLIP only the vision tower is used.
 UNUSED = ("textual.", "log_scale", "visual.head")
 
 
 def check_network(network: StoredNetwork, components: Components) -> None:
-    """Compare a network's names and shapes with what it has to hold.
+    """Compare the names and shapes of a stored network with those that its sizes require.
 
     Raises:
-        WeightsError: they do not fit, or do not tell the sizes.
+        WeightsError: they differ, or the sizes cannot be derived.
     """
     used = {name: shape for name, shape in network.shapes.items() if not name.startswith(UNUSED)}
     check_tensors(used, expected_shapes(network, components), str(network.files[0]))
 
 
 def expected_shapes(network: StoredNetwork, components: Components) -> Shapes:
-    """Official name -> shape of every tensor.
+    """Official name -> shape of every tensor that a network has to hold.
 
     Raises:
-        WeightsError: the tensors do not tell the sizes.
+        WeightsError: the sizes cannot be derived from the tensors.
     """
     if network.name in (TRANSFORMER, TRANSFORMER_2):
         transformer = components if network.name == TRANSFORMER else components.low_expert
@@ -50,11 +50,11 @@ def expected_shapes(network: StoredNetwork, components: Components) -> Shapes:
             else image_shapes(network.shapes)
         )
     except KeyError as error:
-        raise WeightsError(f"{network.files[0]}: no tensor {error} that tells the sizes") from None
+        raise WeightsError(f"{network.files[0]}: no tensor {error} to get the sizes from") from None
 
 
 def text_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
-    """Of a umT5 encoder."""
+    """Shapes of a umT5 encoder of the sizes that some of its tensors show."""
     vocabulary, width = shapes["token_embedding.weight"]
     inner = shapes["blocks.0.attn.q.weight"][0]
     hidden = shapes["blocks.0.ffn.fc1.weight"][0]
@@ -78,7 +78,7 @@ def text_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
 
 
 def image_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
-    """Of CLIP's tower for pictures."""
+    """Shapes of CLIP's vision tower of the sizes that some of its tensors show."""
     width, channels, patch, _ = shapes["visual.patch_embedding.weight"]
     hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
     out: Shapes = {

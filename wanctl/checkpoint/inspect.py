@@ -1,4 +1,4 @@
-"""`wanctl weights inspect`: what a folder, file or hub id holds, from headers alone."""
+"""`wanctl weights inspect`: report what a folder, file or hub id holds, reading only headers."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -26,14 +26,15 @@ LONGEST = 160
 
 @dataclass(frozen=True)
 class Inspection:
-    """What weights are.
+    """What a reference holds.
 
     Attributes:
-        rows: a part each, cells of COLUMNS.
-        variants: rows of VARIANTS that the transformer could be of.
-        missing: what those need and is not there.
-        problems: what is wrong with parts.
-        metadata: what the headers say.
+        components: its files.
+        rows: a network each, cells of COLUMNS.
+        variants: entries of VARIANTS with the sizes of the transformer.
+        missing: networks that those variants need and the reference does not hold.
+        problems: one line for each network that is not as expected.
+        metadata: entries of the headers.
     """
 
     components: Components
@@ -45,10 +46,10 @@ class Inspection:
 
 
 def inspect(source: str) -> Inspection:
-    """Look at weights without reading them.
+    """Inspect weights without reading them.
 
     Raises:
-        WeightsError: there are none, or a file is not whole.
+        WeightsError: there are none, or a file is truncated.
     """
     components = find_components(source)
     networks = open_networks(components)
@@ -70,7 +71,7 @@ def inspect(source: str) -> Inspection:
 
 
 def notes(inspection: Inspection) -> list[tuple[str, str]]:
-    """(what, text) for people."""
+    """Rows (topic, text) with the variants, what is missing, problems and header entries."""
     known = ", ".join(variant.name for variant in inspection.variants)
     rows = [("variant", known or ("not one known here" if inspection.components.dit else "-"))]
     rows += [("missing", each) for each in inspection.missing]
@@ -95,20 +96,20 @@ def _problem(network: StoredNetwork, components: Components) -> str | None:
         check_network(network, components)
     except WeightsError as error:
         return str(error)
-    return f"{network.duplicates[0]} lies in two files" if network.duplicates else None
+    return f"{network.duplicates[0]} is in two files" if network.duplicates else None
 
 
 def _missing(components: Components, names: set[str], variants: list[Variant]) -> list[str]:
-    """What the model needs beside what is there."""
+    """Networks that the model needs and the reference does not hold."""
     if TRANSFORMER not in names:
         return []
-    pictures = any(variant.dit.image_dim for variant in variants)
-    two = bool(variants) and all(variant.experts > 1 for variant in variants)
+    takes_images = any(variant.dit.image_dim for variant in variants)
+    two_experts = bool(variants) and all(variant.experts > 1 for variant in variants)
     needed = [
         VAE,
         TEXT_ENCODER,
-        *([IMAGE_ENCODER] if pictures else []),
-        *([TRANSFORMER_2] if two else []),
+        *([IMAGE_ENCODER] if takes_images else []),
+        *([TRANSFORMER_2] if two_experts else []),
     ]
     tokenizer = [] if components.tokenizer else ["tokenizer"]
     return [name for name in needed if name not in names] + tokenizer

@@ -1,8 +1,8 @@
-"""Key tables: the published parameter names beside the names other libraries store.
+"""Key tables: published parameter names and the names that other libraries store.
 
-A row stands for a parameter or a layer (whose `.weight`, `.bias` and `.gamma` go along); N is a
-block number. Nothing is reshaped or transposed anywhere, so a rename both ways is the whole
-conversion.
+A row is a pair (published name, other name) of a parameter or of a layer, then for its `.weight`,
+`.bias` and `.gamma`; N is a block number. Nothing is reshaped or transposed, so that renaming both
+ways is the entire conversion.
 """
 
 import re
@@ -67,7 +67,7 @@ DIT_KEYS: KeyTable = (
 # ComfyUI's umT5 files carry the bytes of their sentencepiece model, without which it reads none.
 VOCABULARY = "spiece_model"
 
-# umT5: published `.pth` beside transformers' UMT5EncoderModel.
+# umT5: published `.pth`, transformers' UMT5EncoderModel.
 TEXT_KEYS: KeyTable = (
     ("token_embedding", "shared"),
     ("norm", "encoder.final_layer_norm"),
@@ -86,7 +86,7 @@ TEXT_KEYS: KeyTable = (
     ("blocks.N.ffn.fc2", "encoder.block.N.layer.1.DenseReluDense.wo"),
 )
 
-# The published `.pth` beside transformers' CLIPVisionModel. Three tensors change shape as well:
+# CLIP: published `.pth`, transformers' CLIPVisionModel. Three tensors change shape as well:
 # the two embeddings lose their dimensions of one, and `to_qkv` is cut into three.
 IMAGE_KEYS: KeyTable = (
     ("visual.cls_embedding", "embeddings.class_embedding"),
@@ -166,7 +166,7 @@ def vae_key_table_of(names: Iterable[str]) -> KeyTable:
 
 
 def _vae_ends() -> list[tuple[str, str]]:
-    """What comes before the levels and after them, alike in both VAEs."""
+    """Rows of the layers before and after the levels, which both VAEs share."""
     rows = [("conv1", "quant_conv"), ("conv2", "post_quant_conv")]
     for half in ("encoder", "decoder"):
         rows += _below(half, half, (("conv1", "conv_in"), ("head.0", "norm_out")))

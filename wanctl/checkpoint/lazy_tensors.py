@@ -1,6 +1,6 @@
-"""Tensors that are read when they are written, and files written one tensor at a time.
+"""Tensors that are read only when they are written, one at a time.
 
-Memory holds one tensor, whatever the size of the model.
+A conversion holds one tensor in memory, whatever the size of the model.
 """
 
 import json
@@ -16,7 +16,7 @@ from torch import Tensor
 from wanctl.atomic import replacing
 from wanctl.checkpoint.tensor_files import (
     PICKLES,
-    RUN_BYTES,
+    REMAP_BYTES,
     WeightsError,
     load_pth,
     tensor_shapes,
@@ -35,7 +35,13 @@ HEADER_ALIGN = 8
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor that is not read yet."""
+    """A tensor that has not been read.
+
+    Attributes:
+        shape: of the tensor.
+        dtype: of what `read` returns.
+        read: reads it from its file.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -43,7 +49,7 @@ class LazyTensor:
 
     @property
     def count(self) -> int:
-        """Numbers in it."""
+        """Number of elements."""
         count = 1
         for side in self.shape:
             count *= side
@@ -55,18 +61,18 @@ class LazyTensor:
         return self.count * self.dtype.itemsize
 
     def to(self, dtype: torch.dtype) -> "LazyTensor":
-        """The same in another number format."""
+        """This tensor converted to another dtype when it is read."""
         if dtype == self.dtype:
             return self
         return replace(self, dtype=dtype, read=lambda: self.read().to(dtype))
 
     def map(self, shape: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> "LazyTensor":
-        """What a function makes of it."""
+        """The result of a function of this tensor, of a given shape, computed when it is read."""
         return LazyTensor(shape, self.dtype, lambda: function(self.read()))
 
 
 class TensorFileReader:
-    """One file, mapped anew now and then so that pages that were read do not pile up."""
+    """Reads the tensors of one file, which is remapped regularly: that frees pages already read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,17 +80,17 @@ class TensorFileReader:
         self._read_bytes = 0
 
     def lazy_tensors(self) -> dict[str, LazyTensor]:
-        """Every tensor by its stored name.
+        """Every tensor of the file by its stored name.
 
         Raises:
-            WeightsError: not a file of tensors.
+            WeightsError: not a file of tensors, or of a dtype that is not supported.
         """
         if self._path.suffix in PICKLES:
             return {
                 name: LazyTensor(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
                 for name, tensor in load_pth(self._path).items()
             }
-        tensor_shapes(self._path)  # says what is wrong with the file
+        tensor_shapes(self._path)  # raises a readable error for a damaged file
         with safe_open(self._path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
@@ -96,7 +102,7 @@ class TensorFileReader:
 
     def _reader(self, name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:
-            if self._file is None or self._read_bytes > RUN_BYTES:
+            if self._file is None or self._read_bytes > REMAP_BYTES:
                 self._file = safe_open(self._path, framework="pt")
                 self._read_bytes = 0
             tensor = self._file.get_tensor(name)
@@ -107,20 +113,22 @@ class TensorFileReader:
 
     def _dtype(self, code: str) -> torch.dtype:
         if code not in DTYPES:
-            raise WeightsError(f"{self._path}: holds numbers of format {code}; not read here")
+            raise WeightsError(
+                f"{self._path}: holds numbers of format {code}, which is not supported"
+            )
         return DTYPES[code]
 
 
 def write_safetensors(
     path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str], bar: Bar
 ) -> None:
-    """Write a safetensors file, whole or not at all, holding one tensor in memory.
+    """Write a safetensors file atomically, holding one tensor in memory.
 
     Args:
         path: replaced at the end.
-        tensors: in any order; wide formats go first, so that each begins where it may.
-        metadata: for the header.
-        bar: moved on by the bytes written.
+        tensors: in any order; wide dtypes are written first, so that each is aligned.
+        metadata: of the header.
+        bar: advanced by the bytes written.
     """
     ordered = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -142,12 +150,12 @@ def write_safetensors(
 
 
 def write_pth(path: Path, tensors: Mapping[str, LazyTensor], bar: Bar) -> None:
-    """Write a `.pth`, whole or not at all; its tensors are written to a mapped file first."""
+    """Write a `.pth` atomically; its tensors go to a memory-mapped file first."""
     mapped = path.with_name(f".{path.name}.safetensors")
     try:
         write_safetensors(mapped, tensors, {}, bar)
         opened = TensorFileReader(mapped).lazy_tensors()
-        # In the order given: it is that of the published file.
+        # In the order of the argument, which is that of the published file.
         state = {name: opened[name].read() for name in tensors}
         with replacing(path) as partial, partial.open("wb") as file:
             torch.save(state, file)

@@ -27,7 +27,7 @@ from wanctl.checkpoint.key_tables import (
     vae_key_table_of,
     without_prefix,
 )
-from wanctl.checkpoint.lora.apply import Expert, Lora, Loras
+from wanctl.checkpoint.lora.apply import Lora, Loras
 from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.tensor_files import (
     WeightsError,
@@ -39,7 +39,7 @@ from wanctl.checkpoint.tensor_files import (
 )
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import DiTShape
+from wanctl.model.variants import DiTShape, Expert
 from wanctl.runtime.quantize import quantize, quantized_names, quantized_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]

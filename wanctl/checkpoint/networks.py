@@ -1,4 +1,4 @@
-"""The networks of a model as tensors under their official names, in whatever layout they lie."""
+"""Open the networks of a model in any layout as lazy tensors under their official names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -38,17 +38,17 @@ Tensors = dict[str, LazyTensor]
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """One network.
+    """One network in its files.
 
     Attributes:
-        name: one of PARTS.
-        files: that hold it.
-        layout: whose names they have: `official`, `diffusers` or `single`.
+        name: one of NETWORKS.
+        files: weight files.
+        layout: whose tensor names they have: `official`, `diffusers` or `single`.
         tensors: by official name, in the files' order.
-        stored: number formats in the files -> how many numbers.
-        twin: a second copy of the text encoder's embedding, where there is one.
-        clashes: names that lie in two files.
-        vocabulary: the text encoder's sentencepiece model as bytes, where it is known.
+        stored: dtype in the files -> number of parameters.
+        tied_embedding: second copy of the text encoder's embedding; None where there is none.
+        duplicates: names that are in two files.
+        vocabulary: bytes of the text encoder's sentencepiece model; None where it is unknown.
     """
 
     name: str
@@ -67,20 +67,20 @@ class StoredNetwork:
 
     @property
     def count(self) -> int:
-        """Parameters."""
+        """Number of parameters."""
         return sum(lazy.count for lazy in self.tensors.values())
 
     @property
     def nbytes(self) -> int:
-        """Size of the files."""
+        """Size of the files in bytes."""
         return sum(path.stat().st_size for path in self.files)
 
 
 def open_networks(components: Components) -> list[StoredNetwork]:
-    """Every network of a model, with nothing but headers read.
+    """Open every network of a model; only headers are read.
 
     Raises:
-        WeightsError: a file is not whole.
+        WeightsError: a file is truncated.
     """
     files = {
         TRANSFORMER: components.dit,
@@ -98,7 +98,7 @@ def open_networks(components: Components) -> list[StoredNetwork]:
 
 
 def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
-    """One network under its official names."""
+    """Open one network under its official names; only headers are read."""
     stored: Tensors = {}
     duplicates = []
     for path in files:
@@ -113,7 +113,7 @@ def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
         if is_scale_key(key) or UNUSED_NORM in key:
             continue
         counts[lazy.dtype] = counts.get(lazy.dtype, 0) + lazy.count
-        if key in scales:  # as numbers, not as they are stored
+        if key in scales:  # scaled fp8 is read as its fp32 value
             read = _unscaling(key, lazy, scales)
             lazy = LazyTensor(lazy.shape, torch.float32, read)
         plain[key] = lazy
@@ -131,7 +131,7 @@ def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
 
 
 def to_diffusers_tensors(network: StoredNetwork) -> tuple[Tensors, list[str]]:
-    """A network under the names that diffusers and transformers use; and what has none there."""
+    """Tensors under the names of diffusers and transformers, and names that have none there."""
     if network.name == IMAGE_ENCODER:
         return _image_to_transformers(network.tensors)
     names = to_diffusers(network.tensors, key_table(network))
@@ -142,14 +142,14 @@ def to_diffusers_tensors(network: StoredNetwork) -> tuple[Tensors, list[str]]:
 
 
 def key_table(network: StoredNetwork) -> KeyTable:
-    """The rows of a network under its official names."""
+    """The key table of a network under its official names."""
     if network.name == VAE:
         return vae_key_table(vae_shape_from_tensors(network.shapes, str(network.files[0])))
     return TEXT_KEYS if network.name == TEXT_ENCODER else DIT_KEYS
 
 
 def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
-    """Tensors under official names, and whether they had others."""
+    """Tensors under official names, and whether they had other names."""
     marks = {
         TRANSFORMER: "condition_embedder.",
         TRANSFORMER_2: "condition_embedder.",
@@ -169,7 +169,7 @@ def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
 
 
 def _image_to_transformers(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """CLIP's tower; the published file's other half and its projection have no place there."""
+    """CLIP's vision tower for transformers, which has no names for the text half and projection."""
     out: Tensors = {}
     left = []
     for key, lazy in tensors.items():
@@ -191,7 +191,7 @@ def _image_to_transformers(tensors: Tensors) -> tuple[Tensors, list[str]]:
 
 
 def _image_to_official(tensors: Tensors) -> Tensors:
-    """The reverse: queries, keys and values joined, embeddings with their dimensions of one."""
+    """CLIP's vision tower from transformers: joins q, k and v; unsqueezes the embeddings."""
     plain = {
         key.removeprefix(CLIP_PREFIX): lazy
         for key, lazy in tensors.items()

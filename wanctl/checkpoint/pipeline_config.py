@@ -1,4 +1,4 @@
-"""What goes beside weights: configurations, and what makes a folder a diffusers pipeline."""
+"""Config files of the networks, and the files that make a folder a diffusers pipeline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,18 +32,18 @@ from wanctl.model.variants import (
     Variant,
 )
 
-HEAD_DIM = 80  # of CLIP's tower; tensors do not tell it
+HEAD_DIM = 80  # of CLIP's vision tower; it does not show in the shapes of tensors
 SCHEDULER = "UniPCMultistepScheduler"
 
 
 def text_config(network: StoredNetwork) -> dict[str, Any]:
-    """Transformers' config.json of a umT5 encoder.
+    """Config of a umT5 encoder for transformers, from the shapes of its tensors.
 
     Raises:
-        WeightsError: a telling tensor is missing.
+        WeightsError: a tensor that shows a size is missing.
     """
     shapes = network.shapes
-    with _telling(network, "a umT5 encoder"):
+    with _reporting_missing_tensor(network, "a umT5 encoder"):
         vocabulary, width = shapes["token_embedding.weight"]
         buckets, heads = shapes["blocks.0.pos_embedding.embedding.weight"]
         inner = shapes["blocks.0.attn.q.weight"][0]
@@ -68,13 +68,13 @@ def text_config(network: StoredNetwork) -> dict[str, Any]:
 
 
 def image_config(network: StoredNetwork) -> dict[str, Any]:
-    """Transformers' config.json of CLIP's vision tower.
+    """Config of CLIP's vision tower for transformers, from the shapes of its tensors.
 
     Raises:
-        WeightsError: a telling tensor is missing.
+        WeightsError: a tensor that shows a size is missing.
     """
     shapes = network.shapes
-    with _telling(network, "CLIP's tower"):
+    with _reporting_missing_tensor(network, "CLIP's vision tower"):
         width, _, patch, _ = shapes["visual.patch_embedding.weight"]
         tokens = shapes["visual.pos_embedding"][-2]
         hidden = shapes["visual.transformer.0.mlp.0.weight"][0]
@@ -95,7 +95,7 @@ def image_config(network: StoredNetwork) -> dict[str, Any]:
 def network_config(
     network: StoredNetwork, layout: str, dit: DiTShape | None, vae: VAEShape | None
 ) -> Any:
-    """The config.json that goes beside a part in a layout; None where there is none."""
+    """The config.json of a network in a layout; None where the layout has none."""
     if network.name in (TRANSFORMER, TRANSFORMER_2):
         shape = dit or dit_shape_from_tensors(network.shapes, str(network.files[0]))
         return dit_config(shape, "diffusers" if layout == "diffusers" else "official")
@@ -108,7 +108,7 @@ def network_config(
 
 
 def vae_shape(components: Components, networks: Sequence[StoredNetwork]) -> VAEShape | None:
-    """Sizes and statistics of the VAE; None without one."""
+    """Sizes and latent statistics of the VAE; None where there is no VAE."""
     network = next((network for network in networks if network.name == VAE), None)
     if network is None:
         return None
@@ -118,7 +118,7 @@ def vae_shape(components: Components, networks: Sequence[StoredNetwork]) -> VAES
 
 
 def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
-    """Rows of VARIANTS that a transformer could be of."""
+    """Entries of VARIANTS with a transformer of these sizes, and as many experts if given."""
     return [
         variant
         for variant in VARIANTS.values()
@@ -127,13 +127,13 @@ def variants_of(dit: DiTShape, experts: int | None = None) -> list[Variant]:
 
 
 def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[str, Any]:
-    """model_index.json and the configs beside the networks of a diffusers pipeline."""
+    """Path -> content of the JSON files of a diffusers pipeline besides the networks' configs."""
     names = {network.name for network in networks}
     image = next((network for network in networks if network.name == IMAGE_ENCODER), None)
     variant = _nearest(dit, 2 if TRANSFORMER_2 in names else 1)
-    pictures = dit.in_channels != dit.out_channels
+    takes_images = dit.in_channels != dit.out_channels
     kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
-    if pictures:
+    if takes_images:
         kind = "WanImageToVideoPipeline"
     model = "WanVACETransformer3DModel" if dit.vace_layers else "WanTransformer3DModel"
     index: dict[str, Any] = {
@@ -149,7 +149,7 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
     if image:
         index["image_encoder"] = ["transformers", "CLIPVisionModel"]
         index["image_processor"] = ["transformers", "CLIPImageProcessor"]
-    elif pictures:
+    elif takes_images:
         index |= {"image_encoder": [None, None], "image_processor": [None, None]}
     if kind == "WanPipeline":
         index["expand_timesteps"] = "ti2v" in variant.tasks
@@ -180,13 +180,13 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
 
 
 def _nearest(dit: DiTShape, experts: int) -> Variant:
-    """The published model whose settings a transformer of any size is run with.
+    """The published model that is most like a transformer of any size, for its sampling defaults.
 
-    Without a boundary diffusers leaves the second expert out, and without expanded timesteps it
-    misreads what was trained with them: a model of other sizes needs both as well.
+    Without a boundary diffusers ignores the second expert, and without expanded timesteps it gives
+    wrong timesteps to models trained with them; so a model of other sizes needs both settings too.
     """
 
-    def alike(variant: Variant) -> tuple[bool, ...]:
+    def similarity(variant: Variant) -> tuple[bool, ...]:
         other = variant.dit
         return (
             variant.experts == experts,
@@ -197,12 +197,12 @@ def _nearest(dit: DiTShape, experts: int) -> Variant:
             other == dit,
         )
 
-    return max((variant for variant in VARIANTS.values() if variant.hub), key=alike)
+    return max((variant for variant in VARIANTS.values() if variant.hub), key=similarity)
 
 
 @contextmanager
-def _telling(network: StoredNetwork, what: str) -> Iterator[None]:
-    """Names the tensor whose shape would have told the sizes."""
+def _reporting_missing_tensor(network: StoredNetwork, what: str) -> Iterator[None]:
+    """Turn a KeyError for a tensor name into a WeightsError that names the file and tensor."""
     try:
         yield
     except KeyError as error:

@@ -1,7 +1,7 @@
-"""Reading and writing files of tensors: safetensors, and torch's own without running its pickle.
+"""Read and write files of tensors: safetensors, and torch's own without running code in pickles.
 
-Reading maps files into memory: a tensor costs nothing until it is touched, and on the CPU in its
-own dtype it is never copied.
+Files are memory-mapped: a tensor takes no memory until it is used, and on the CPU in its own dtype
+it is never copied.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from wanctl.errors import UserError
 
 PICKLES = (".pth", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
-# A file is mapped anew for each run of tensors of this size, so that pages already converted to
-# another dtype or copied to a GPU do not pile up in memory.
-RUN_BYTES = 512 * 2**20
-# A fingerprint reads this much of a file, not the gigabytes between.
+# A file is remapped after each group of tensors of this size, which frees the pages of tensors
+# already converted to another dtype or copied to a GPU.
+REMAP_BYTES = 512 * 2**20
+# A fingerprint reads this many probes of a file instead of gigabytes.
 PROBES = 64
 PROBE_BYTES = 4096
-# Tensor names spelt out in an error, per kind of mistake.
+# Tensor names listed in an error, per kind of mismatch.
 NAMES_SHOWN = 3
 
 
 class WeightsError(UserError):
-    """Weights that are not there, cannot be read, or are not what they should be."""
+    """Weights are missing, cannot be read, or do not match the model."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
         WeightsError: not JSON, or not an object.
@@ -52,12 +52,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def tensor_names(path: Path) -> list[str]:
-    """Names of the tensors in a file."""
+    """Names of the tensors in a file, from its header."""
     return list(tensor_shapes(path))
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape, from the header alone.
+    """Name -> shape of the tensors in a file, from its header.
 
     Raises:
         WeightsError: truncated, of another format, or a pickle that holds more than tensors.
@@ -68,11 +68,11 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+        raise WeightsError(f"{path}: not a complete safetensors file ({error})") from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file's header says besides its tensors; nothing for a pickle.
+    """Metadata in the header of a safetensors file; empty for a pickle.
 
     Raises:
         WeightsError: truncated, or of another format.
@@ -83,11 +83,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+        raise WeightsError(f"{path}: not a complete safetensors file ({error})") from None
 
 
 def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple[str, Tensor]]:
-    """(name, memory-mapped tensor) of the named tensors alone."""
+    """Yield (name, memory-mapped tensor) of the named tensors."""
     for path in files:
         if path.suffix in PICKLES:
             yield from ((name, t) for name, t in load_pth(path).items() if name in names)
@@ -101,10 +101,10 @@ def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple
 def check_tensors(
     got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str
 ) -> None:
-    """Compare names and shapes.
+    """Compare names and shapes of stored tensors with those expected.
 
     Raises:
-        WeightsError: counts and first names of what is missing, too much, or of another shape.
+        WeightsError: counts and first names of missing, unexpected and misshapen tensors.
     """
     missing = [name for name in expected if name not in got]
     unexpected = [name for name in got if name not in expected]
@@ -128,37 +128,37 @@ def check_tensors(
 
 
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """(name, memory-mapped tensor) of one file."""
+    """Yield (name, memory-mapped tensor) of all tensors in a file."""
     if path.suffix in PICKLES:
         yield from load_pth(path).items()
         return
-    for run in _runs(path):
+    for group in _remap_groups(path):
         with safe_open(path, framework="pt") as file:
-            for name in run:
+            for name in group:
                 yield name, file.get_tensor(name)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write one safetensors file, whole or not at all."""
-    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    """Write one safetensors file atomically."""
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as partial:
-        save_file(whole, partial, metadata=dict(metadata))
+        save_file(contiguous, partial, metadata=dict(metadata))
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
+    """Write a JSON object atomically."""
     write_bytes(path, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def fingerprint(files: Iterable[Path], *, about: str = "") -> str:
-    """Hex digits that change with the names, sizes or contents of files, not with their place.
+    """Hex digits that depend on the names, sizes and contents of files, not on their folders.
 
-    Reads evenly spaced probes of each file, first and last bytes included: training moves all
-    tensors, so that one of them shows it.
+    Reads evenly spaced probes of each file, first and last bytes included: training changes all
+    tensors, so that some probe differs.
 
     Args:
-        files: weights and what goes with them, in a fixed order.
-        about: text that counts as well.
+        files: weights and their companions, in a fixed order.
+        about: text that is hashed as well.
     """
     digest = hashlib.sha256(about.encode())
     for path in files:
@@ -184,7 +184,7 @@ def shards(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
     return groups
 
 
-def _runs(path: Path) -> Sequence[Sequence[str]]:
+def _remap_groups(path: Path) -> Sequence[Sequence[str]]:
     with safe_open(path, framework="pt") as file:
         sizes = {}
         for name in file.keys():  # noqa: SIM118
@@ -192,16 +192,18 @@ def _runs(path: Path) -> Sequence[Sequence[str]]:
             for side in file.get_slice(name).get_shape():
                 count *= side
             sizes[name] = count
-    return shards(sizes, RUN_BYTES)
+    return shards(sizes, REMAP_BYTES)
 
 
 def load_pth(path: Path) -> dict[str, Tensor]:
-    """A flat name -> tensor dict; pickles that would run code are refused."""
+    """Read a flat dict of tensors; pickles that would run code are refused."""
     if path.is_file() and not is_zipfile(path):
-        raise WeightsError(f"{path}: not a whole file of torch.save (nor one of torch before 1.6)")
+        raise WeightsError(
+            f"{path}: not a complete file of torch.save (nor one of torch before 1.6)"
+        )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UnpicklingError:  # its text advises to run the code
+    except UnpicklingError:  # its own text advises to run the code
         raise WeightsError(
             f"{path}: not a file of tensors alone, and its code is not run; need a flat dict"
         ) from None

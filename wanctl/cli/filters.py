@@ -48,7 +48,7 @@ def label(
 ) -> None:
     """Write a sheet of clips to label: a CSV file, and a page that plays them."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
-    from wanctl.labels.label import label as run
+    from wanctl.labels.run import label as run
 
     run(loaded, loaded.out_dir(out), name, each)
 
@@ -64,6 +64,6 @@ def fit(
 ) -> None:
     """Train a filter's head on labels and print its accuracy on held-out clips."""
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
-    from wanctl.labels.fit import fit as run
+    from wanctl.labels.run import fit as run
 
     run(loaded, loaded.out_dir(out), name, labels)

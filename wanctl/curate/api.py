@@ -1,14 +1,14 @@
-"""What a filter is. The only module a filter imports.
+"""The filter API: the only module that a filter imports.
 
 A filter is a frozen pydantic model in a module of its own; the module's name is its recipe name
-and its fields are its recipe keys. It works in two steps that never mix:
+and its fields are its recipe keys. It works in two separate steps:
 
-* `measure` looks at frames and returns raw evidence (per-frame lists, boxes). It is run once and
-  stored under the hash of the fields that change it.
-* `decide` turns evidence into a verdict with the thresholds. It is run again in milliseconds
-  whenever a threshold changes. A field made with `threshold(...)` takes part in deciding only.
+* `measure` computes raw evidence from frames (per-frame lists, boxes). It runs once, and its
+  result is stored under the hash of the fields that change it.
+* `decide` turns evidence into a verdict with the thresholds. It runs again in milliseconds
+  whenever a threshold changes. A field made with `threshold(...)` is used in deciding only.
 
-Heavy libraries are imported inside methods, so that checking a recipe stays quick.
+Heavy libraries are imported inside methods, so that checking a recipe stays fast.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ COLUMN_TYPES = ("float", "int", "bool", "string", "floats", "ints", "strings", "
 
 
 class FilterUnavailableError(UserError):
-    """A filter cannot run here: says which package or file is missing and how to get it."""
+    """A filter cannot run here; the message names the missing package or file."""
 
 
 def pick_device(name: str) -> Any:
@@ -78,13 +78,13 @@ def pick_device(name: str) -> Any:
 
 
 def threshold(default: Any, *, quantile: float = 0, **field: Any) -> Any:
-    """A field that takes part in deciding only; changing it never measures again.
+    """A field that is used in deciding only; changing it requires no new measurement.
 
     Args:
-        default: its value where a recipe says nothing.
+        default: its value where a recipe sets none.
         quantile: a recipe may write `p20`, the 20th percentile of the score over the data set.
-            The number says how much of the score one unit of the field is: 1 (or True) where the
-            two are compared as they are, 100 for a share that is compared with a score in %.
+            The number is the score per unit of the field: 1 (or True) where both have the same
+            unit, 100 for a share that is compared with a score in %.
         field: `description` and bounds, as for pydantic's Field.
     """
     extra: dict[str, Any] = {"decides": True}
@@ -99,12 +99,12 @@ def threshold(default: Any, *, quantile: float = 0, **field: Any) -> Any:
 
 @dataclass(frozen=True)
 class Trained:
-    """What `Filter.train` made, for `wanctl filters fit` to store and tell.
+    """Result of `Filter.train`, which `wanctl filters fit` stores and prints.
 
     Attributes:
-        tensors: numbers of the head's file.
-        metadata: texts of the head's file.
-        report: figures on clips that training did not see.
+        tensors: tensors of the head's file.
+        metadata: header of the head's file.
+        report: figures on clips that were not used in training.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -113,12 +113,12 @@ class Trained:
 
 
 class Measurer(BaseModel):
-    """What filters and embedders share: settings, the frames they want, and measuring.
+    """Base of filters and embedders: settings, requested frames, and measuring.
 
     Class attributes:
-        version: raise it when `measure` changes; part of the evidence's hash.
-        heavy: it runs a network. Heavy ones see several clips at once, in the engine's process;
-            the others run beside the decoder, where frames need not be copied.
+        version: increase it when `measure` changes; part of the evidence's hash.
+        heavy: it runs a network. Heavy ones get several clips per call, in the engine's process;
+            the others run in the decoding worker, where frames are not copied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -127,14 +127,14 @@ class Measurer(BaseModel):
     heavy: ClassVar[bool] = False
 
     def frames(self) -> FrameSpec | None:
-        """The frames `measure` wants; None when the clip's row is enough."""
+        """The frames that `measure` needs; None where the clip's row is enough."""
         return None
 
     def check(self) -> None:
-        """Make sure that it can run here, without loading a model.
+        """Check that it can run here, without loading a model.
 
         Raises:
-            FilterUnavailableError: a package or a weight file is missing; says which.
+            FilterUnavailableError: a package or a weight file is missing; names it.
         """
 
     def models(self) -> Mapping[str, str]:
@@ -148,9 +148,9 @@ class Measurer(BaseModel):
     def measure_many(
         self, clips: Sequence[Clip], frames: Sequence[FrameBatch | None]
     ) -> list[Evidence]:
-        """Evidence of several clips; networks take their frames in one batch.
+        """Evidence of several clips; networks process their frames in one batch.
 
-        A clip's numbers may not depend on which other clips it came with.
+        A clip's numbers must not depend on the other clips of the batch.
         """
         return [self.measure(clip, batch) for clip, batch in zip(clips, frames, strict=True)]
 
@@ -165,20 +165,20 @@ class Measurer(BaseModel):
         )
 
     def config_hash(self) -> str:
-        """Eight hex digits naming what was measured: version and measuring fields."""
+        """Eight hex digits that identify the measurement: hash of version and measuring fields."""
         values = self.model_dump(mode="json", include=set(self.measure_fields()))
         text = json.dumps({"version": self.version, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class Embedder(Measurer):
-    """Turns frames into vectors that any number of filters share.
+    """Embeds frames as vectors that several filters share.
 
     `measure` returns {"frames": int, "vector": (frames * D,) values}; each frame's vector has
-    length one. Filters that return an equal embedder share one table, `embeddings/NAME@HASH`.
+    norm 1. Filters that return an equal embedder share one table, `embeddings/NAME@HASH`.
 
     Class attributes:
-        name: of the table.
+        name: name of the table.
     """
 
     name: ClassVar[str] = ""
@@ -189,9 +189,9 @@ class Filter(Measurer):
     """Base of all filters. A filter overrides `decide` (one clip) or `decide_many` (columns).
 
     Class attributes:
-        evidence: column name -> one of COLUMN_TYPES; empty when an embedder is all it needs.
+        evidence: column name -> one of COLUMN_TYPES; empty where it only needs an embedder.
         unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
-        scope: which clips `decide_many` must see together: any ("clip"), all of a source file
+        scope: which clips `decide_many` must get together: any ("clip"), all of a source file
             ("source"), or the whole data set ("set").
     """
 
@@ -204,13 +204,15 @@ class Filter(Measurer):
     )
 
     def embedder(self) -> Embedder | None:
-        """The embedder whose vectors `decide_many` wants in `ClipBatch.vectors`."""
+        """The embedder whose vectors `decide_many` needs in `ClipBatch.vectors`."""
         return None
 
     def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The verdict on one clip under the current thresholds. Pure and quick."""
+        """The verdict on one clip under the current thresholds. Pure and fast."""
         if type(self).decide_many is Filter.decide_many:
-            raise NotImplementedError(f"{type(self).__name__} overrides neither decide")
+            raise NotImplementedError(
+                f"{type(self).__name__} must override `decide` or `decide_many`"
+            )
         row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
         box = clip.view or (0, 0, clip.width, clip.height)
         batch = ClipBatch(
@@ -225,18 +227,18 @@ class Filter(Measurer):
         return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
 
     def choices(self) -> Mapping[str, str]:
-        """Marks that people may give clips to train it, with what they mean; empty: untrainable."""
+        """Labels for training it on marked clips -> their meaning; empty: not trainable."""
         return {}
 
     def train(self, batch: ClipBatch, marks: list[str] | None) -> Trained:
-        """A head for this filter, from clips that people marked.
+        """Train a head for this filter on clips that people marked.
 
         Args:
             batch: the marked clips only.
-            marks: one of `choices` for each; None where none were given.
+            marks: one of `choices` for each clip; None where there are no marks.
         """
         raise NotImplementedError
 
     def bounds(self) -> tuple[float, ...]:
-        """Values of `Verdict.score` at which the verdict flips; drawn in the report."""
+        """Values of `Verdict.score` at which the verdict changes; drawn in the report."""
         return ()

@@ -1,6 +1,6 @@
-"""Many clips at once, as columns: what `Filter.decide_many` is given and what it returns.
+"""Clips and verdicts as columns: arguments and result of `Filter.decide_many`.
 
-Deciding ten million clips one Python object at a time takes an hour; as columns it takes seconds.
+Deciding ten million clips as Python objects takes an hour; as columns it takes seconds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from wanctl.video.frames import Box
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of `clips/`: a span of a source file, not yet cut out.
+    """One row of `clips/`: a span of a source file; no file of its own.
 
-    Sizes are display sizes: rotation applied, pixels square. The other columns are explained in
+    Sizes are display sizes: rotation applied, pixels square. The other columns are described in
     `wanctl.data.schemas`.
 
     Attributes:
-        view: when deciding, the part of the picture that the crops of earlier filters leave;
-            None is all of it. When measuring it is None.
+        view: when deciding, the part of the frame within the crops of earlier filters; None is
+            the whole frame. When measuring it is None.
     """
 
     id: str
@@ -61,15 +61,15 @@ CLIP_COLUMNS = tuple(column.name for column in fields(Clip) if column.name != "v
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a filter makes of a clip.
+    """A filter's decision on a clip.
 
     Attributes:
-        keep: whether the clip stays.
-        reason: why not, with the number and the bound: "text covers 7.1 %, allowed 2 %".
+        keep: whether the clip is kept.
+        reason: why it is dropped, with the number and the bound: "text covers 7.1 %, allowed 2 %".
         score: the number the threshold was compared with; drawn in the report's histogram.
         crop: the rectangle to keep, in display pixels; None keeps the whole frame.
         weight: sampling weight in training.
-        label: a class name, where the filter sorts: a motion tier, a category, a group of
+        label: a class name, where the filter classifies: a motion tier, a category, a group of
             duplicates.
     """
 
@@ -110,7 +110,7 @@ class Ragged:
 
     def _reduce(self, ufunc: np.ufunc) -> np.ndarray:
         result = np.full((len(self.starts) - 1, *self.values.shape[1:]), np.nan)
-        # reduceat gives an empty row its neighbour's value
+        # reduceat gives an empty row the value of its neighbour
         filled = np.flatnonzero(self.counts())
         if len(filled):
             result[filled] = ufunc.reduceat(self.values, self.starts[filled], dtype=np.float64)
@@ -119,13 +119,13 @@ class Ragged:
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Clips and one filter's evidence on them, row by row.
+    """Clips and one filter's evidence for them, row by row.
 
     Attributes:
         clips: columns of the clips table, `CLIP_COLUMNS` at least.
         evidence: the filter's columns, in the order of `clips`.
-        views: (N, 4) int32, x, y, width, height of what earlier filters' crops leave.
-        verdicts: what the filters before this one decided, by name.
+        views: (N, 4) int32, x, y, width, height of the part within earlier filters' crops.
+        verdicts: filter -> verdicts of the filters before this one.
         vectors: where the filter has an embedder, the unit vectors of each clip's frames:
             values (M, D) float16.
     """
@@ -157,21 +157,21 @@ class ClipBatch:
         return Ragged(array.values.to_numpy(zero_copy_only=False), array.offsets.to_numpy())
 
     def rows(self) -> Iterator[tuple[Clip, Mapping[str, Any]]]:
-        """One clip at a time, with its evidence."""
+        """(clip, its evidence), one clip at a time."""
         clips = self.clips.select(CLIP_COLUMNS).to_pylist()
         views = map(Box._make, self.views.tolist())
         for clip, view, evidence in zip(clips, views, self.evidence.to_pylist(), strict=True):
-            whole = view == (0, 0, clip["width"], clip["height"])
-            yield Clip(**clip, view=None if whole else view), evidence
+            uncropped = view == (0, 0, clip["width"], clip["height"])
+            yield Clip(**clip, view=None if uncropped else view), evidence
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """`Verdict` for many clips, as columns; None stands for a column of defaults.
+    """`Verdict` of many clips, as columns; None stands for a column of defaults.
 
     Attributes:
         keep: (N,) bool.
-        why: row -> reason; asked for dropped rows only.
+        why: row -> reason; called for dropped rows only.
         score: (N,) float64, NaN where there is none.
         crops: (N, 4) int32, x, y, width, height; width 0 keeps the whole frame.
         weight: (N,) float64.
@@ -187,7 +187,7 @@ class Verdicts:
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> "Verdicts":
-        """Columns of single verdicts."""
+        """Columns from single verdicts."""
         scores = [np.nan if v.score is None else v.score for v in verdicts]
         boxes = [v.crop or (0, 0, 0, 0) for v in verdicts]
         labels = np.array([v.label for v in verdicts], dtype=object)

@@ -1,4 +1,4 @@
-"""Where a run of curation reads and writes, and what it tells while it runs."""
+"""What a curation run reads, writes and reports: `RunContext`, `Reporter`, `Limits`."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,28 +9,26 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, ProgressDisplay
 from wanctl.video.worker_pool import DecodePool, Failure
 
-# A film decodes for longer than a clip, and no header can be trusted to say how long it is. The
-# slowest footage in use (4K HEVC on one old core) takes some 1000 s per gigabyte.
-TIMEOUT_PER_GB_S = 1200.0
-
 
 @dataclass(frozen=True)
 class Limits:
-    """What one task may cost.
+    """Limits of one task.
 
     Attributes:
         workers: decoding processes.
-        timeout_s: seconds for one file or clip, of a small file.
-        timeout_per_gb_s: seconds more for each gigabyte of the file.
+        timeout_s: seconds that one file or clip of a small file may take.
+        timeout_per_gb_s: additional seconds per gigabyte of the file: a film decodes for longer
+            than a clip, and no header is trusted to declare its length. The slowest footage in
+            use (4K HEVC on one old core) takes about 1000 s per gigabyte.
         memory_bytes: address space of one worker.
-        batch_clips: clips that a network sees at once, at most.
+        batch_clips: maximum number of clips in a batch of a network.
     """
 
     workers: int
     timeout_s: float
     memory_bytes: int
-    timeout_per_gb_s: float = TIMEOUT_PER_GB_S
-    batch_clips: int = 8
+    timeout_per_gb_s: float
+    batch_clips: int
 
     def pool(self) -> DecodePool:
         """Worker processes under these limits."""
@@ -39,12 +37,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Who is told what happens.
+    """Reports progress, costs and failures.
 
     Attributes:
         timings: cost per stage.
         events: one line per unit of work and per failure.
-        board: bars on the terminal.
+        progress_display: bars on the terminal.
     """
 
     timings: Timings
@@ -54,21 +52,21 @@ class Reporter:
     def unit_done(
         self, stage: str, part: str, *, items: int, failures: int, seconds: float
     ) -> None:
-        """A unit of work is done and on disk."""
+        """Log that a unit of work is on disk."""
         self.events.write(
             "unit", stage=stage, part=part, items=items, failures=failures,
             seconds=round(seconds, 3),
         )  # fmt: skip
 
     def record_quarantine(self, rows: list[dict[str, Any]]) -> None:
-        """Files or clips are set aside."""
+        """Log rows that were written to the quarantine."""
         for row in rows:
             self.events.write("quarantine", **row)
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a run reads and writes."""
+    """The data set, the worker processes, their limits and the reporter of one run."""
 
     dataset: DatasetDir
     pool: DecodePool
@@ -77,7 +75,7 @@ class RunContext:
 
     @cached_property
     def source_bytes(self) -> dict[str, int]:
-        """Source -> bytes."""
+        """Source -> size in bytes."""
         return {source["uri"]: source["size"] for source in self.dataset.sources}
 
     def limit_s(self, source: str) -> float:
@@ -87,7 +85,7 @@ class RunContext:
 
 
 def quarantine_row(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
-    """A row of the quarantine."""
+    """A row of the quarantine table; `clip` is "" where the whole file failed."""
     return {
         "source": source, "clip_id": clip, "stage": failure.stage, "kind": failure.kind,
         "error": failure.message,

@@ -1,6 +1,6 @@
-"""Thresholds that are written as a percentile of the score over the data set: `min_mean: p20`.
+"""Thresholds given as a percentile of the score over the data set: `min_mean: p20`.
 
-Scores do not hang on thresholds, so deciding finds all scores first and then the number.
+Scores do not depend on thresholds, so all scores are computed first and then the number.
 """
 
 import math
@@ -19,13 +19,13 @@ _pc: Any = pc  # its functions are unknown to type checkers
 
 
 class Quantile(float):
-    """A percentile that stands where a number will be.
+    """A percentile as the placeholder of a number.
 
-    It is not a number, so that comparing a score with it drops nothing.
+    Its float value is NaN, so that comparing a score with it drops nothing.
     """
 
     def __new__(cls, percent: float) -> "Quantile":
-        """`Quantile(20)` is written `p20` in a recipe."""
+        """Make the percentile `percent`, 0 to 100; `Quantile(20)` is `p20` in a recipe."""
         made = super().__new__(cls, math.nan)
         made.percent = percent
         return made
@@ -52,7 +52,7 @@ class Quantile(float):
 
 
 def or_quantile(value: Any, validate: Callable[[Any], Any]) -> Any:
-    """Validator of a field that may be a percentile."""
+    """Pydantic validator of a field that may be a percentile."""
     if isinstance(value, Quantile):
         return value
     if isinstance(value, str):
@@ -65,20 +65,20 @@ def or_quantile(value: Any, validate: Callable[[Any], Any]) -> Any:
 
 
 def quantiles_of(model: BaseModel) -> dict[str, Quantile]:
-    """Fields of a filter that still are percentiles."""
+    """Field -> percentile, for the fields of a filter that are percentiles."""
     values = {name: getattr(model, name) for name in type(model).model_fields}
     return {name: value for name, value in values.items() if isinstance(value, Quantile)}
 
 
 def percentile_values(model: BaseModel, scores: np.ndarray) -> dict[str, float]:
-    """The numbers that the percentiles of a filter stand for.
+    """Field -> number for the percentiles of a filter.
 
-    Each is a score that occurs, so that the same clips give the same number in any order; without
-    scores there are none.
+    Each is a score that occurs, so that the same clips give the same number in any order. Without
+    scores the result is empty.
 
     Args:
         model: the filter.
-        scores: (N,) of the clips it was measured on; NaN counts for nothing.
+        scores: (N,) of the clips it was measured on; NaN is ignored.
     """
     known = scores[~np.isnan(scores)]
     if not len(known):
@@ -94,7 +94,7 @@ def percentile_values(model: BaseModel, scores: np.ndarray) -> dict[str, float]:
 
 
 def scores_of(selection: pa.Table, name: str) -> np.ndarray:
-    """The scores that a selection holds of one filter, without those that have none."""
+    """Scores of one filter in a selection; clips without a score are skipped."""
     pairs = _pc.list_flatten(selection["scores"])
     names, scores = (_pc.struct_field(pairs, [index]) for index in (0, 1))
     return scores.filter(_pc.equal(names, name)).to_numpy()

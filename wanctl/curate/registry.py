@@ -1,8 +1,8 @@
-"""Filter names: which there are, what keys they take, whether they can run here.
+"""The registry of filters: their names, their recipe keys, and whether they can run here.
 
 A built-in filter is a module of `wanctl_filters`, or a package there with the filter in
 `filter.py`; the module's or package's name is its recipe name. A filter from elsewhere is an entry
-point in the group `wanctl.filters`. Looking one up imports that module and no other.
+point in the group `wanctl.filters`. Looking one up imports only that module.
 """
 
 import importlib
@@ -28,7 +28,7 @@ GROUP = "wanctl.filters"
 
 
 class FilterError(UserError):
-    """A filter's module or its entry point is not made as the API asks."""
+    """A filter's module or its entry point does not follow the API."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class NamedFilter:
 
     @property
     def key(self) -> str:
-        """`name@confighash`: names what was measured, not what is decided."""
+        """`name@confighash`: identifies the measurement, not the thresholds."""
         return f"{self.name}@{self.filter.config_hash()}"
 
     @property
@@ -51,9 +51,9 @@ class NamedFilter:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """What is measured once and stored in one table: a filter's evidence or an embedder's vectors.
+    """A measurement that is stored in one table: a filter's evidence or an embedder's vectors.
 
-    Two units are the same when they fill the same table.
+    Two units are equal if they have the same table.
 
     Attributes:
         name: of the filter or the embedder; the `stage` of its failures.
@@ -81,7 +81,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """One recipe key of a filter. `decides`: changing it never measures again."""
+    """One recipe key of a filter. `decides`: changing it requires no new measurement."""
 
     name: str
     default: str
@@ -100,7 +100,7 @@ class FilterInfo:
 
 
 def filter_names() -> tuple[str, ...]:
-    """Every name a recipe may use, sorted; nothing is imported but the package of built-ins."""
+    """Every filter name, sorted; imports only the package of built-in filters."""
     return tuple(sorted({*_builtins(), *_plugins()}))
 
 
@@ -108,7 +108,7 @@ def filter_class(name: str) -> type[Filter]:
     """Import the one filter called `name`.
 
     Raises:
-        FilterError: there is none, two packages claim the name, or the module holds none or two.
+        FilterError: no such filter, two packages with that name, or not exactly one in the module.
     """
     builtin, plugins = name in _builtins(), _plugins()
     if name in plugins:
@@ -148,9 +148,9 @@ def build_filters(entries: Mapping[str, Mapping[str, Any] | None]) -> list[Named
 
 
 def measured_units(filters: Iterable[NamedFilter]) -> list[Unit]:
-    """Everything that these filters need measured, each once.
+    """Units that these filters need, each once.
 
-    An embedder that several filters share is one unit; a filter that declares no evidence is none.
+    An embedder that several filters share is one unit; a filter without evidence has none.
     """
     units = []
     for named in filters:
@@ -169,23 +169,23 @@ def _embedder_unit(embedder: Embedder) -> Unit:
 
 
 def list_filters() -> list[FilterInfo]:
-    """All filters with their keys; one that cannot even be imported says so in `why_not`."""
+    """All filters with their keys; `why_not` names the error of one that cannot be imported."""
     return [_describe(name) for name in filter_names()]
 
 
 def _builtins() -> dict[str, bool]:
     """Name of each built-in filter -> whether it is a package."""
     pack = importlib.import_module(PACK)
-    found = {module.name: module.ispkg for module in pkgutil.iter_modules(pack.__path__)}
-    return {name: is_package for name, is_package in found.items() if name != SHARED}
+    entries = {module.name: module.ispkg for module in pkgutil.iter_modules(pack.__path__)}
+    return {name: is_package for name, is_package in entries.items() if name != SHARED}
 
 
 def _plugins() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
+    entries: dict[str, list[EntryPoint]] = {}
     # An editable install can list the same entry point twice; that is one filter.
     for point in dict.fromkeys(entry_points(group=GROUP)):
-        found.setdefault(point.name, []).append(point)
-    return found
+        entries.setdefault(point.name, []).append(point)
+    return entries
 
 
 def _plugin_class(point: EntryPoint) -> type[Filter]:

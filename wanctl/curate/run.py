@@ -15,19 +15,19 @@ from rich.table import Table
 
 from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.local import CurationJob, RayResources, runnable
+from wanctl.curate.engines.engine import ENGINES, CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
-from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
 from wanctl.curate.select.select import select as select_clips
-from wanctl.curate.split.scanning import Splitter
+from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DetectorSettings, get_detector
-from wanctl.curate.split.split import SplitRules
+from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.lock import try_lock
+from wanctl.data.table_order import record_tables
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import EventLog, console, log, progress_display
 from wanctl.recipe import yaml
@@ -36,16 +36,16 @@ from wanctl.recipe.schema import BalanceSection, SplitSection
 from wanctl.video.footage import FootageListing, list_footage
 
 LISTING = "part-listing"
-"""Part of the quarantine for what the folder of footage holds and nobody can read."""
+"""Part of the quarantine for unreadable entries of the folder of footage."""
 
 
 @dataclass(frozen=True)
 class Curated:
-    """A data set that was just decided.
+    """A data set with the selection that this process has just made.
 
     Attributes:
         dataset: stays locked against other processes for as long as this object lives.
-        selected: what was decided.
+        selected: the result of the selection.
     """
 
     dataset: DatasetDir
@@ -57,7 +57,7 @@ def curate(
 ) -> Curated | None:
     """Split footage into clips, measure them, and decide.
 
-    Stopped at any moment and started again, it goes on where it was and ends with the same
+    Stopped at any time and started again, it continues where it stopped and ends with the same
     tables.
 
     Args:
@@ -84,17 +84,18 @@ def curate(
     dataset = DatasetDir.create_or_open(path, recipe=loaded.dump(), share=share)
     write_bytes(path / "recipe.yaml", loaded.dump().encode())
     parts = _parts(dataset, listing, loaded.recipe.curate.shard_sources)
-    _tell_listing(dataset, folder, listing)
+    record_tables(dataset, [unit.table for unit in job.units])
+    _log_listing(dataset, folder, listing)
     name = f"{share[0]}-of-{share[1]}" if share else ""
-    with progress_display() as bars:
+    with progress_display() as display:
         events = EventLog(out / (f"log-{name}.jsonl" if name else "log.jsonl"))
-        reporter = Reporter(Timings(path, name), events, bars)
+        reporter = Reporter(Timings(path, name), events, display)
         events.write("start", footage=str(folder), files=len(listing.videos), parts=len(parts))
         mine = [part for part in parts if share is None or belongs(part[0], share)]
         reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, reporter)
         events.write("end", seconds=round(time.monotonic() - started, 3))
     if reused:
-        log.info("%d finished units of work were there already", reused)
+        log.info("%d units of work were finished already", reused)
     curated = None
     if share is None or _claim_decision(dataset, job):
         curated = Curated(dataset, _select(loaded, dataset, filters))
@@ -105,7 +106,7 @@ def curate(
 
 
 def select(loaded: LoadedRecipe, out: Path) -> Curated:
-    """Decide again from the evidence, with the recipe's present thresholds; decodes nothing."""
+    """Select again from the evidence, with the recipe's current thresholds; decodes nothing."""
     dataset = DatasetDir.open(dataset_path(loaded, out), lock=True)
     filters = filters_with_evidence(dataset, recipe_filters(loaded))
     curated = Curated(dataset, _select(loaded, dataset, filters))
@@ -131,7 +132,7 @@ def recipe_filters(loaded: LoadedRecipe) -> list[NamedFilter]:
 
 
 def limits(loaded: LoadedRecipe) -> Limits:
-    """What one task of decoding or measuring may cost."""
+    """Limits of one decoding or measuring task."""
     section = loaded.recipe.curate.decode
     return Limits(
         workers=section.workers,
@@ -145,23 +146,23 @@ def limits(loaded: LoadedRecipe) -> Limits:
 def _parts(
     dataset: DatasetDir, listing: FootageListing, per_part: int
 ) -> list[tuple[str, list[str]]]:
-    """The parts that this footage belongs to, and those that earlier runs split."""
+    """The parts that this footage belongs to, and the parts that earlier runs split."""
     named = {part for part, _ in dataset.assign_sources(listing.videos, per_part)}
     named |= set(dataset.parts("clips"))
     return [(part, sources) for part, sources in dataset.source_parts() if part in named]
 
 
-def _tell_listing(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> None:
-    """Account for what the folder holds beside footage that can be read."""
+def _log_listing(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> None:
+    """Log the skipped entries of the folder and write them to the quarantine."""
     if listing.others:
-        log.info("%s: %d files that are no footage are passed over", folder, listing.others)
+        log.info("%s: %d files that are not footage are skipped", folder, listing.others)
     rows = [
         {"source": source, "clip_id": "", "stage": "listing", "kind": kind, "error": why}
         for source, kind, why in listing.problems
     ]
     if rows:
         first = f"{rows[0]['source']}: {rows[0]['error']}"
-        log.warning("%s: %d entries are set aside; the first: %s", folder, len(rows), first)
+        log.warning("%s: %d entries are quarantined; the first: %s", folder, len(rows), first)
     if rows or dataset.has_part("quarantine", LISTING):
         dataset.write_part("quarantine", LISTING, rows)
 
@@ -177,22 +178,22 @@ def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> CurationJob:
 
 
 def _claim_decision(dataset: DatasetDir, job: CurationJob) -> bool:
-    """Whether this process, one of several, is the one that decides.
+    """Whether this process, one of several, makes the selection.
 
-    It is where all parts are done and no other process decides; it then keeps that right for as
-    long as `dataset` lives, so that it writes the report as well.
+    It does if all parts are done and no other process is selecting. It holds a lock for as long as
+    `dataset` lives, so that it writes the report as well.
     """
     missing = unfinished(dataset, job.units)
     if missing:
         log.info(
-            "this shard is done; %d parts are other shards' (the last one decides, or "
+            "this shard is done; %d parts of other shards are missing (the last shard selects, or "
             "`wanctl data select` and `wanctl data report`)",
             len(missing),
         )
         return False
     release = try_lock(dataset.path, "finish")
     if release is None:
-        log.info("this shard is done; another one decides and draws the report")
+        log.info("this shard is done; another one selects and writes the report")
         return False
     weakref.finalize(dataset, release)
     return True
@@ -214,7 +215,7 @@ def _splitter(loaded: LoadedRecipe) -> Splitter:
 
 
 def _check_split_unchanged(loaded: LoadedRecipe, path: Path) -> None:
-    """Clips that were cut by other rules cannot be mixed with new ones."""
+    """Refuse other split rules than those of the clips that exist."""
     if not (path / "dataset.json").exists():
         return
     dataset = DatasetDir.open(path)
@@ -246,13 +247,13 @@ def _select(
     return select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
 
 
-def _balance(wanted: BalanceSection | None, names: Sequence[str]) -> Balance | None:
-    if wanted is None:
+def _balance(section: BalanceSection | None, names: Sequence[str]) -> Balance | None:
+    if section is None:
         return None
-    if wanted.by not in names:
-        log.warning("groups are not balanced: filter %s is left out", wanted.by)
+    if section.by not in names:
+        log.warning("groups are not balanced: filter %s is skipped", section.by)
         return None
-    return Balance(wanted.by, wanted.shares, wanted.power)
+    return Balance(section.by, section.shares, section.power)
 
 
 def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
@@ -268,5 +269,5 @@ def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
     kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
     if selected.copies:
         log.info("%d clips are copies of others in files of the same content", selected.copies)
-    aside = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
-    log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, aside)
+    quarantined = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
+    log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, quarantined)

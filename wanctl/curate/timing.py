@@ -1,8 +1,8 @@
-"""What each stage of curation has cost: kept beside the tables, never in them.
+"""Cost of each stage of curation, stored in files of its own.
 
-Tables must come out the same byte for byte however often a run is stopped; seconds never do.
-Throughput is seconds of footage per core second: processor time, because seconds on the wall
-depend on how many workers there are and on what else the machine does.
+Tables are equal byte for byte however often a run is stopped; times are not. Throughput is
+seconds of footage per CPU second, because wall-clock time depends on the number of workers and on
+the load of the machine.
 """
 
 import json
@@ -21,14 +21,14 @@ FILE = "timings.json"
 
 @dataclass
 class StageCost:
-    """What one stage has done so far.
+    """Cost of one stage so far.
 
     Attributes:
-        seconds: on the wall, in the engine's process; 0 for what only workers do.
-        cpu_s: processor seconds, of the engine's process or of its workers.
-        items: files or clips.
-        video_s: seconds of footage they last.
-        failures: items that it could not take.
+        seconds: wall-clock time in the engine's process; 0 for work that only workers do.
+        cpu_s: CPU seconds of the engine's process or of its workers.
+        items: number of files or clips.
+        video_s: their duration in seconds.
+        failures: items that failed.
     """
 
     seconds: float = 0.0
@@ -39,21 +39,21 @@ class StageCost:
 
     @property
     def rate(self) -> float | None:
-        """Seconds of footage per core second; None where no time was spent."""
+        """Seconds of footage per CPU second; None where no time was spent."""
         return self.video_s / self.cpu_s if self.cpu_s > 0 else None
 
     def add(self, other: "StageCost") -> None:
-        """Take over what another run of the same stage did."""
+        """Add the cost of another run of the same stage."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 class Timings:
-    """Stage name -> `StageCost`, in the order the stages were first met; added up over all runs.
+    """Stage name -> `StageCost` in order of first use, summed over all runs.
 
     Args:
-        folder: the data set directory; None keeps nothing.
-        name: of the process among several that work there at once, e.g. `0-of-4`.
+        folder: the data set directory; None stores nothing.
+        name: name of the process among several that run there at once, e.g. `0-of-4`.
     """
 
     def __init__(self, folder: Path | None, name: str = "") -> None:
@@ -73,27 +73,27 @@ class Timings:
     def count(
         self, stage: str, video_s: float, *, cpu_s: float = 0.0, failed: bool = False
     ) -> None:
-        """One more file or clip has been through a stage."""
+        """Count one file or clip that a stage has processed."""
         self.stage(stage).add(StageCost(0.0, cpu_s, 1, video_s, int(failed)))
 
     def add(self, stages: Mapping[str, StageCost]) -> None:
-        """Take over what another process has done."""
+        """Add the costs of another process."""
         for name, stage in stages.items():
             self.stage(name).add(stage)
 
     def stage(self, name: str) -> StageCost:
-        """The entry of a stage, made where there is none."""
+        """The entry of a stage, created if needed."""
         return self.stages.setdefault(name, StageCost())
 
     def save(self) -> None:
-        """Write the file; called when a unit of work is done: killed work is not counted."""
+        """Write the file; called after each unit of work, so that killed work is not counted."""
         if self._file:
             stages = {name: asdict(stage) for name, stage in self.stages.items()}
             write_bytes(self._file, json.dumps(stages, indent=1).encode())
 
 
 def all_stages(folder: Path) -> dict[str, StageCost]:
-    """What all processes together have done in a data set directory."""
+    """Costs of all processes together in a data set directory."""
     total: dict[str, StageCost] = {}
     for file in sorted(folder.glob("timings*.json")):
         for name, stage in _load(file).items():
@@ -102,7 +102,7 @@ def all_stages(folder: Path) -> dict[str, StageCost]:
 
 
 def throughput_table(stages: Mapping[str, StageCost]) -> Table:
-    """Stages with what they cost, for the terminal."""
+    """Costs of the stages as a table for the terminal."""
     table = Table(title="throughput", title_justify="left")
     for column in ("stage", "items", "failed", "core s", "video s per core s"):
         table.add_column(column, justify="left" if column == "stage" else "right")
@@ -116,4 +116,4 @@ def _load(file: Path) -> dict[str, StageCost]:
     try:
         return {name: StageCost(**entry) for name, entry in json.loads(file.read_bytes()).items()}
     except (OSError, ValueError, TypeError):
-        return {}  # times are a courtesy: a lost or damaged file starts again at nothing
+        return {}  # times are optional: a lost or damaged file starts again at zero

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export_index import ExportIndex
@@ -139,7 +140,7 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
             f"{dataset.path}: no selection named {selection!r} (there are: {names}); "
             "`wanctl curate` or `wanctl data select` makes it"
         )
-    verdicts = {row["id"]: row for row in dataset.read(table).to_pylist() if row["kept"]}
+    verdicts = {row["id"]: row for row in kept_rows(dataset, selection).to_pylist()}
     return [
         {**clip, **verdicts[clip["id"]]}
         for clip in dataset.clips().to_pylist()
@@ -149,8 +150,23 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
 
 def kept_ids(dataset: DatasetDir, selection: str) -> list[str]:
     """Ids of the clips that a selection keeps, in its order; empty where there is none."""
-    rows = dataset.read(f"selections/{selection}", ["id", "kept"]).to_pylist()
-    return [row["id"] for row in rows if row["kept"]]
+    return kept_rows(dataset, selection, ["id"])["id"].to_pylist()
+
+
+def kept_rows(
+    dataset: DatasetDir, selection: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Rows of a selection whose clips are kept, in its order; none where there is no selection.
+
+    Args:
+        dataset: the data set.
+        selection: name of the selection.
+        columns: only these columns of the selection; None: all.
+    """
+    read = None if columns is None else list(dict.fromkeys([*columns, "kept"]))
+    rows = dataset.read(f"selections/{selection}", read)
+    kept = rows.filter(rows["kept"])
+    return kept if columns is None else kept.select(columns)
 
 
 def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> ClipPlan:

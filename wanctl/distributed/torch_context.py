@@ -57,19 +57,19 @@ class TorchDistributedContext:
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """The main process's result of `make`; a UserError of it is raised on every process."""
-        message: list[tuple[T | None, str | None]] = [(None, None)]
+        outcome: list[tuple[T | None, str | None]] = [(None, None)]
         problem: UserError | None = None
         if self.is_main_process:
             try:
-                message = [(make(), None)]
+                outcome = [(make(), None)]
             except UserError as error:
-                problem, message = error, [(None, str(error))]
-        dist.broadcast_object_list(message, src=0, device=torch.device("cpu"))
+                problem, outcome = error, [(None, str(error))]
+        dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
         if problem is not None:
             raise problem
-        value, problem_text = message[0]
-        if problem_text is not None:
-            raise UserError(problem_text)
+        value, message = outcome[0]
+        if message is not None:
+            raise UserError(message)
         return value  # pyright: ignore[reportReturnType]
 
     @property

@@ -1,4 +1,4 @@
-"""What people mark on clips and the heads fitted on it: `wanctl filters label` and `fit`.
+"""Labels that people give clips, and the heads fitted on them: `wanctl filters label` and `fit`.
 
-Start with `label.py` (the sheet and the page) and `fit.py`.
+Start with `run.py`; `sheet.py` is the CSV and `page.py` the HTML page that people label with.
 """

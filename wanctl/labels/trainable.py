@@ -1,33 +1,28 @@
-"""What labelling and fitting share: one filter's clips as it sees them, and sheets of marks."""
+"""A filter that can be trained on labels, with the clips that it decides on."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from wanctl.curate.columns import ClipBatch, Ragged, Verdicts
 from wanctl.curate.quantiles import percentile_values, quantiles_of
-from wanctl.curate.registry import NamedFilter, build_filters
-from wanctl.curate.select.deciding import Decisions
+from wanctl.curate.registry import NamedFilter
+from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import check_evidence, measure_failures, read_evidence
 from wanctl.curate.select.select import filters_with_evidence
 from wanctl.data.dataset import DatasetDir
-from wanctl.errors import ProblemsError, UserError, unknown
-from wanctl.recipe.load import LoadedRecipe
-
-COLUMNS: tuple[str, ...] = ("id", "label", "class", "score", "source", "start_s", "end_s")
+from wanctl.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
-class Trainee:
-    """A filter that people can train, and what it would decide on.
+class TrainableFilter:
+    """A filter that can be trained on labels, and the clips that it decides on.
 
     Attributes:
         named: the filter.
-        batch: its clips, after the filters before it have decided.
-        dataset: where they are from.
+        batch: its clips and evidence, with the verdicts of the filters before it.
+        dataset: the clips' data set.
     """
 
     named: NamedFilter
@@ -35,24 +30,21 @@ class Trainee:
     dataset: DatasetDir
 
 
-def open_trainee(loaded: LoadedRecipe, out: Path, name: str) -> Trainee:
-    """Let every filter before `name` decide.
+def open_trainable(
+    filters: Sequence[NamedFilter], dataset: DatasetDir, name: str
+) -> TrainableFilter:
+    """Let every filter before `name` decide, and collect the clips that `name` decides on.
 
     Raises:
-        UserError: the recipe has no such filter, it cannot be trained, or it never measured.
+        UserError: the recipe has no such filter, it takes no labels, or it never measured.
     """
-    try:
-        filters = build_filters(loaded.recipe.curate.filters)
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
     names = [named.name for named in filters]
     if name not in names:
         raise UserError(f"curate.filters: {unknown('filter', name, names)}")
-    wanted = filters[names.index(name)]
-    if not wanted.filter.choices():
-        can = ", ".join(each.name for each in filters if each.filter.choices()) or "none here"
-        raise UserError(f"filter {name} takes no labels; those that do: {can}")
-    dataset = DatasetDir.open(loaded.recipe.dataset.path or out / "dataset")
+    trainable = filters[names.index(name)]
+    if not trainable.filter.choices():
+        others = ", ".join(each.name for each in filters if each.filter.choices()) or "none here"
+        raise UserError(f"filter {name} takes no labels; those that do: {others}")
     decisions, failures = Decisions.begin(dataset.clips()), measure_failures(dataset)
     ids = decisions.clips["id"]
     for named in filters_with_evidence(dataset, filters[: names.index(name)]):
@@ -61,52 +53,25 @@ def open_trainee(loaded: LoadedRecipe, out: Path, name: str) -> Trainee:
         verdicts = decisions.decide(named, stored, failures)
         if quantiles_of(named.filter) and verdicts.score is not None:
             numbers = percentile_values(named.filter, verdicts.score)
-            settled = NamedFilter(named.name, named.filter.model_copy(update=numbers))
-            verdicts = decisions.decide(settled, stored, failures)
+            resolved = NamedFilter(named.name, named.filter.model_copy(update=numbers))
+            verdicts = decisions.decide(resolved, stored, failures)
         decisions.add(named.name, verdicts)
-    check_evidence(dataset, wanted)
-    return Trainee(wanted, decisions.batch(read_evidence(dataset, wanted, ids)), dataset)
+    check_evidence(dataset, trainable)
+    return TrainableFilter(
+        trainable, decisions.batch(read_evidence(dataset, trainable, ids)), dataset
+    )
 
 
-def rows_of(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
-    """Some rows of a batch, in the order given."""
+def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
+    """Some rows of a batch, in the order of `rows`."""
     verdicts = {name: _take(verdict, rows) for name, verdict in batch.verdicts.items()}
     return ClipBatch(
         batch.clips.take(rows),
         batch.evidence.take(rows),
         batch.views[rows],
         verdicts,
-        None if batch.vectors is None else _lists(batch.vectors, rows),
+        None if batch.vectors is None else _take_lists(batch.vectors, rows),
     )
-
-
-def read_sheet(path: Path, choices: Mapping[str, str]) -> dict[str, str]:
-    """Clip id -> mark, of the rows that have one.
-
-    Raises:
-        UserError: no such file, no such columns, or a mark that is none; says the line.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable sheet of labels: {error}") from error
-    if not {"id", "label"} <= set(columns):
-        raise UserError(f"{path}: wants the columns id and label, has {', '.join(columns) or '-'}")
-    marks = {}
-    for number, row in enumerate(rows, start=2):
-        mark = (row["label"] or "").strip()
-        if not mark:
-            continue
-        if mark not in choices:
-            raise UserError(
-                f"{path}:{number}: label {mark!r} is none of {', '.join(choices)}; "
-                "leave it empty to pass the clip over"
-            )
-        marks[row["id"]] = mark
-    return marks
 
 
 def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
@@ -123,7 +88,7 @@ def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
     )
 
 
-def _lists(lists: Ragged, rows: Sequence[int] | np.ndarray) -> Ragged:
+def _take_lists(lists: Ragged, rows: Sequence[int] | np.ndarray) -> Ragged:
     counts = lists.counts()[rows]
     starts = np.concatenate([[0], np.cumsum(counts)])
     pieces = [lists[int(row)] for row in rows]

@@ -5,6 +5,7 @@ To add a model, add a row; tests run over the table.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from wanctl.errors import UserError, unknown
 
@@ -14,6 +15,11 @@ NUM_TRAIN_TIMESTEPS = 1000  # noise level 1 as the transformer's timestep
 # Mean and standard deviation of the pixels, 0 to 1, that CLIP was trained with.
 CLIP_PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
+# Which of two transformers (Wan 2.2 A14B): the one for high or the one for low noise.
+Expert = Literal["high", "low"]
+HIGH: Expert = "high"
+LOW: Expert = "low"
 
 # Per-channel statistics of the published Wan 2.1 VAE's latents.
 WAN21_LATENT_MEAN = (

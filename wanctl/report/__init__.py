@@ -1,1 +1,1 @@
-"""report.html of a curation, its charts and thumbnails, and the data card. Start with `page.py`."""
+"""report.html, its charts and thumbnails, and the data card; start with `run.py` and `page.py`."""

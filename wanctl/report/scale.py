@@ -1,4 +1,4 @@
-"""Axes of the report's charts: where values lie, and which round numbers stand under them."""
+"""Scales of the report's charts: positions of values, and the round numbers at the ticks."""
 
 import math
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class Scale:
 
     @property
     def is_log(self) -> bool:
-        """Whether equal lengths are equal ratios."""
+        """Whether the scale is logarithmic above the knee."""
         return self.knee is not None
 
     @classmethod
     def over(cls, values: np.ndarray, bounds: tuple[float, ...] = ()) -> "Scale":
-        """An axis on which all values and bounds have their place.
+        """A scale that includes all values and bounds.
 
         Args:
             values: (N,) float, at least one; finite.
@@ -53,32 +53,34 @@ class Scale:
         knee = max(float(np.quantile(positive, 0.1)), high * 1e-6)
         return cls(low, high, knee if high > _WIDE * max(low, knee) else None)
 
-    def place(self, value: np.ndarray | float) -> np.ndarray:
-        """0..1, beyond that for values beyond the axis."""
-        low, high = self._bent(self.low), self._bent(self.high)
-        return (self._bent(value) - low) / (high - low)
+    def position(self, value: np.ndarray | float) -> np.ndarray:
+        """Positions of values: 0..1, beyond that for values beyond the scale."""
+        low, high = self._transform(self.low), self._transform(self.high)
+        return (self._transform(value) - low) / (high - low)
 
-    def value(self, place: np.ndarray | float) -> np.ndarray:
-        """What lies at 0..1."""
-        low, high = self._bent(self.low), self._bent(self.high)
-        bent = low + np.asarray(place) * (high - low)
-        return bent if self.knee is None else self.knee * np.expm1(bent)
+    def value(self, position: np.ndarray | float) -> np.ndarray:
+        """Values at positions 0..1."""
+        low, high = self._transform(self.low), self._transform(self.high)
+        transformed = low + np.asarray(position) * (high - low)
+        return transformed if self.knee is None else self.knee * np.expm1(transformed)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Round numbers on the axis."""
+        """Round numbers within the scale, about `count` of them."""
         if self.knee is None:
             return _even_ticks(self.low, self.high, count)
         powers = range(math.floor(math.log10(self.knee)), math.ceil(math.log10(self.high)) + 1)
-        # zero, then powers of ten, then what is between: the first to come has its place
+        # zero, then powers of ten, then numbers between: earlier ones have precedence
         rounds = [0.0, *(factor * 10.0**power for factor in (1, 2, 5) for power in powers)]
         ticks: list[float] = []
         for tick in rounds:
-            far = all(abs(self.place(tick) - self.place(other)) >= 0.8 / count for other in ticks)
-            if self.low <= tick <= self.high and far:
+            is_apart = all(
+                abs(self.position(tick) - self.position(other)) >= 0.8 / count for other in ticks
+            )
+            if self.low <= tick <= self.high and is_apart:
                 ticks.append(float(f"{tick:.12g}"))
         return sorted(ticks)
 
-    def _bent(self, value: np.ndarray | float) -> np.ndarray:
+    def _transform(self, value: np.ndarray | float) -> np.ndarray:
         array = np.asarray(value, dtype=np.float64)
         return array if self.knee is None else np.log1p(np.maximum(array, 0) / self.knee)
 
@@ -92,8 +94,8 @@ def _even_ticks(low: float, high: float, count: int) -> list[float]:
     return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
-def brief(value: float) -> str:
-    """A number in four digits: 0.35, 12.5, 1,240, 3.2M."""
+def format_number(value: float) -> str:
+    """Format a number in at most four digits: 0.35, 12.5, 1,240, 3.2M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:.3g}M"
     if abs(value) >= 1000:

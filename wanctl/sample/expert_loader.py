@@ -3,17 +3,15 @@
 import torch
 
 from wanctl.checkpoint.load import load_dit
-from wanctl.checkpoint.lora.apply import Expert, Loras, parameter_shapes
+from wanctl.checkpoint.lora.apply import Loras, parameter_shapes
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.device import free_device_memory
 from wanctl.diffusion.conditions import Model
-from wanctl.diffusion.experts import HIGH, LOW
 from wanctl.distributed.context import DistributedContext
 from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
+from wanctl.model.variants import LOW, Expert
 from wanctl.sample.params import SamplingParams
-
-EXPERTS: dict[str, Expert] = {HIGH: "high", LOW: "low"}
 
 
 class ExpertLoader:
@@ -37,15 +35,15 @@ class ExpertLoader:
         self._params = params
         self._dtype = dtype
         self._distributed = distributed
-        self._held: tuple[str, Model] | None = None
+        self._held: tuple[Expert | None, Model] | None = None
 
-    def get(self, name: str) -> Model:
-        """The transformer of a name: HIGH or LOW; any other where there is one."""
-        if self._held is None or self._held[0] != name:
+    def get(self, expert: Expert | None) -> Model:
+        """The transformer of an expert; None where the model has one transformer."""
+        if self._held is None or self._held[0] != expert:
             self.release()
-            if name in EXPERTS:
-                log.info("loading the %s expert", name)
-            self._held = name, self._distributed.parallelize(self._load(name))
+            if expert:
+                log.info("loading the %s-noise expert", expert)
+            self._held = expert, self._distributed.parallelize(self._load(expert))
         return self._held[1]
 
     def release(self) -> None:
@@ -53,15 +51,11 @@ class ExpertLoader:
         self._held = None
         free_device_memory(self._distributed.device)
 
-    def _load(self, name: str) -> WanModel:
-        expert, placement, distributed = (
-            EXPERTS.get(name),
-            self._params.placement,
-            self._distributed,
-        )
+    def _load(self, expert: Expert | None) -> WanModel:
+        placement, distributed = self._params.placement, self._distributed
         beside = self._weights.loras if placement.quantize else ()  # 8 bits take no small change
         model = load_dit(
-            self._weights.dit.low_expert if name == LOW else self._weights.dit,
+            self._weights.dit.low_expert if expert == LOW else self._weights.dit,
             device=placement.loading_device(distributed.loading_device),
             dtype=self._dtype,
             precision=self._params.precision,

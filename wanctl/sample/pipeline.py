@@ -15,7 +15,7 @@ from wanctl.checkpoint.load import load_vae, read_dit_shape
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import HIGH, LOW, guide_scales, high_steps
+from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import Schedule, make_schedule
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
@@ -25,7 +25,7 @@ from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
 from wanctl.model.shapes import PATCH
-from wanctl.model.variants import Variant
+from wanctl.model.variants import HIGH, LOW, Expert, Variant
 from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.batches import batches
 from wanctl.sample.expert_loader import ExpertLoader
@@ -57,7 +57,7 @@ class DenoiseSegment:
 
     jobs: Sequence[SampleJob]
     denoising: Denoising
-    expert: str  # empty where there is one
+    expert: Expert | None  # None where the model has one transformer
     steps: range
 
 
@@ -179,10 +179,12 @@ class SamplingPipeline:
             ),
         )
         if change is None:
-            return [DenoiseSegment(batch, denoising, "", range(denoising.steps))]
-        both = {HIGH: range(change), LOW: range(change, denoising.steps)}
+            return [DenoiseSegment(batch, denoising, None, range(denoising.steps))]
+        both: dict[Expert, range] = {HIGH: range(change), LOW: range(change, denoising.steps)}
         return [
-            DenoiseSegment(batch, denoising, name, steps) for name, steps in both.items() if steps
+            DenoiseSegment(batch, denoising, expert, steps)
+            for expert, steps in both.items()
+            if steps
         ]
 
     def _run_segment(self, segment: DenoiseSegment) -> Tensor | None:
@@ -190,7 +192,8 @@ class SamplingPipeline:
         more = len(segment.jobs) - 1
         title = segment.jobs[0].prompt[:TITLE_LENGTH] + (f" and {more} more" if more else "")
         model = self._transformers.get(segment.expert)
-        with progress(len(segment.steps), f"{segment.expert} {title}".strip()) as bar:
+        expert = f"{segment.expert}-noise" if segment.expert else ""
+        with progress(len(segment.steps), f"{expert} {title}".strip()) as bar:
             done = segment.steps.start
 
             def on_step(step: int, _: Tensor) -> None:

@@ -59,16 +59,18 @@ def write_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNN` with one safetensors file per entry of `tensors`."""
     final = folder / f"step-{step:06d}"
-    aside = folder / f".tmp-{final.name}"
+    temporary = folder / f".tmp-{final.name}"
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover)
-    aside.mkdir(parents=True)
+    temporary.mkdir(parents=True)
     for name, values in tensors.items():
         save_file(
-            {k: v.detach().contiguous() for k, v in values.items()}, aside / f"{name}.safetensors"
+            {k: v.detach().contiguous() for k, v in values.items()},
+            temporary / f"{name}.safetensors",
         )
     files = {
-        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(aside.iterdir())
+        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
+        for p in sorted(temporary.iterdir())
     }
     manifest = {
         "format": FORMAT,
@@ -78,14 +80,16 @@ def write_checkpoint(
         "files": files,
     }
     # Last: a folder without a manifest is no checkpoint.
-    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-    for path in aside.iterdir():
+    (temporary / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8"
+    )
+    for path in temporary.iterdir():
         _fsync(path)
-    _fsync(aside)
+    _fsync(temporary)
     # A rename cannot replace a folder that is not empty; only a damaged one can exist here.
     if final.exists():
         shutil.rmtree(final)
-    aside.replace(final)
+    temporary.replace(final)
     _fsync(folder)  # the rename itself
     return final
 

@@ -43,9 +43,9 @@ class MetricsFile:
             if (number := _step_of(line)) is None or number > step:
                 break
             kept.append(line + "\n")
-        aside = self.path.with_suffix(".tmp")
-        aside.write_text("".join(kept), encoding="utf-8")
-        aside.replace(self.path)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(self.path)
 
     def read(self) -> list[dict[str, float | int | str | None]]:
         """All lines, as dictionaries."""

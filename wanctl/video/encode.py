@@ -1,4 +1,4 @@
-"""Writes videos and pictures that carry their own story as metadata."""
+"""Writes videos and PNG images with metadata that records how they were made."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -22,16 +22,16 @@ def write_video(
     crf: int = 16,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write an H.264 mp4 (yuv420p, BT.709, moov in front) in one piece or not at all.
+    """Write an H.264 mp4 (yuv420p, BT.709, moov atom first) atomically.
 
-    Odd sides are raised to even by repeating the last row or column, as yuv420p wants.
+    Odd sides are raised to even by repeating the last row or column, as yuv420p requires.
 
     Args:
-        path: the file to make or replace.
+        path: the file to create or replace.
         frames: (T, H, W, 3) uint8 RGB, or an iterator of (H, W, 3).
         fps: frames per second.
         crf: constant rate factor, 0 (lossless) to 51; lower is better.
-        metadata: key/value pairs kept in the file; `read_metadata` and ffprobe show them.
+        metadata: key/value pairs stored in the file; `read_metadata` and ffprobe show them.
 
     Raises:
         WriteError: the file cannot be written.
@@ -67,9 +67,9 @@ def _encode(
         context.color_range = 1
         reformatter = VideoReformatter()
         index = 0
-        picture: np.ndarray | None = first
-        while picture is not None:
-            frame = av.VideoFrame.from_ndarray(_even(picture, height, width), format="rgb24")
+        array: np.ndarray | None = first
+        while array is not None:
+            frame = av.VideoFrame.from_ndarray(_even(array, height, width), format="rgb24")
             frame = reformatter.reformat(
                 frame,
                 format="yuv420p",
@@ -79,21 +79,21 @@ def _encode(
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
             index += 1
-            picture = next(frames, None)
+            array = next(frames, None)
         container.mux(stream.encode(None))
 
 
-def _even(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"frames must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
-    below, right = height - picture.shape[0], width - picture.shape[1]
+def _even(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"frames must be (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
+    below, right = height - frame.shape[0], width - frame.shape[1]
     if below or right:
-        picture = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="edge")
-    return np.ascontiguousarray(picture)
+        frame = np.pad(frame, ((0, below), (0, right), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame)
 
 
 def write_png(path: Path, frame: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG, with text chunks, in one piece or not at all."""
+    """Write (H, W, 3) uint8 RGB as PNG with text chunks, atomically."""
     chunks = PngImagePlugin.PngInfo()
     for key, value in (metadata or {}).items():
         chunks.add_itxt(key, value)
@@ -102,7 +102,7 @@ def write_png(path: Path, frame: np.ndarray, metadata: Mapping[str, str] | None 
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The key/value pairs that `write_video` or `write_png` put into a file.
+    """The key/value pairs that `write_video` or `write_png` stored in a file.
 
     Raises:
         VideoError: the file is neither a video nor a PNG that can be opened.
@@ -112,7 +112,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             with Image.open(path) as image:
                 return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
         except OSError as error:
-            raise VideoError(f"{path}: not a readable picture: {error}") from error
+            raise VideoError(f"{path}: not a readable image: {error}") from error
     try:
         with av.open(str(path)) as container:
             return dict(container.metadata)

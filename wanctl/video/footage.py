@@ -1,4 +1,4 @@
-"""Folders of footage: what is in them, and scanning one file wherever it lies."""
+"""Lists the video files of a folder or URL, and scans one source."""
 
 import os
 import stat
@@ -32,13 +32,13 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass
 class FootageListing:
-    """What a folder holds.
+    """Entries of a folder.
 
     Attributes:
-        videos: files whose names end like footage, sorted by name.
-        others: how many files do not.
-        problems: (path, kind, why) of what is there and is not taken: links that lead nowhere or
-            in circles, folders that may not be read, pipes, names that are no text.
+        videos: files with a video suffix, sorted by name.
+        others: number of files without one.
+        problems: (path, kind, reason) of entries that are skipped: broken or circular links,
+            unreadable folders, pipes, names that are not UTF-8.
     """
 
     videos: list[SourceFile] = field(default_factory=list)
@@ -47,7 +47,7 @@ class FootageListing:
 
 
 def list_footage(folder: str | Path) -> FootageListing:
-    """Everything under a folder on a disk or behind a URL. Hidden files are passed over.
+    """List everything below a folder on a disk or behind a URL. Hidden files are skipped.
 
     Raises:
         UserError: there is no such folder, or it holds no footage.
@@ -66,12 +66,12 @@ def list_footage(folder: str | Path) -> FootageListing:
 
 
 def scan_source(source: str, max_fps: float) -> tuple[Scan, float]:
-    """Scan one file, wherever it lies; runs in a worker.
+    """Scan one source; runs in a worker.
 
-    Scanning reads every byte, twice, so what is not on a disk is fetched first.
+    Scanning reads every byte twice, so a remote file is fetched first.
 
     Returns:
-        The scan, and the processor seconds that it took.
+        The scan, and its CPU seconds.
 
     Raises:
         VideoError: not a video, or a damaged one.
@@ -95,14 +95,14 @@ def _list_disk(root: Path) -> FootageListing:
     listing = FootageListing()
     walk = _FolderWalk(listing)
     walk.enter(root)
-    # links come last, so that a folder is known by its own name where it has one in here
+    # links come last, so that a folder that is also below the root is listed under its own path
     while walk.links:
         walk.follow(walk.links.popleft())
     return listing
 
 
 class _FolderWalk:
-    """Goes through a tree of folders, each folder once, however it is linked."""
+    """Walks a tree of folders and visits each folder once, however it is linked."""
 
     def __init__(self, listing: FootageListing) -> None:
         self.links: deque[Path] = deque()
@@ -110,7 +110,7 @@ class _FolderWalk:
         self._seen: set[tuple[int, int]] = set()
 
     def enter(self, folder: Path) -> None:
-        """List a folder and what is below it."""
+        """List a folder and everything below it."""
         try:
             self._seen.add(_identity(folder.stat()))
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -122,37 +122,39 @@ class _FolderWalk:
                 self._take(Path(entry.path))
 
     def follow(self, link: Path) -> None:
-        """List the folder that a link leads to, unless it has been listed."""
+        """List the target of a link, unless it has been listed."""
         if _identity(link.stat()) in self._seen:
-            _problem(self._listing, link, "link", "leads to a folder that is listed already")
+            _problem(self._listing, link, "link", "its target is a folder that is listed already")
         else:
             self.enter(link)
 
     def _take(self, path: Path) -> None:
         footage = path.suffix.lower() in VIDEO_SUFFIXES
         try:
-            facts = path.stat()
+            info = path.stat()
         except OSError as error:
             if footage or path.is_symlink():
-                _problem(self._listing, path, "unreadable", f"leads nowhere: {error.strerror}")
+                _problem(
+                    self._listing, path, "unreadable", f"its target is missing: {error.strerror}"
+                )
             return
-        if stat.S_ISDIR(facts.st_mode):
+        if stat.S_ISDIR(info.st_mode):
             if path.is_symlink():
                 self.links.append(path)
             else:
                 self.enter(path)
         elif not footage:
             self._listing.others += 1
-        elif not stat.S_ISREG(facts.st_mode):
+        elif not stat.S_ISREG(info.st_mode):
             _problem(self._listing, path, "no file", "is a pipe, a socket or a device")
         elif not _is_text(str(path)):
             _problem(self._listing, path, "name", "its name is not UTF-8; rename it")
         else:
-            self._listing.videos.append(SourceFile(str(path), facts.st_size, facts.st_mtime_ns))
+            self._listing.videos.append(SourceFile(str(path), info.st_size, info.st_mtime_ns))
 
 
-def _identity(facts: os.stat_result) -> tuple[int, int]:
-    return facts.st_dev, facts.st_ino
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
 
 
 def _problem(listing: FootageListing, path: Path, kind: str, why: str) -> None:
@@ -171,34 +173,32 @@ def _is_text(name: str) -> bool:
 def _list_url(url: str) -> FootageListing:
     fs, root = file_system(url)
     try:
-        found: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
+        entries: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
     except Exception as error:  # every file system has exceptions of its own
         why = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(f"{url}: cannot be listed: {why}") from error
     listing = FootageListing()
-    for path, facts in _visible(found, root):
+    for path, info in _visible(entries, root):
         if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES:
             listing.others += 1
             continue
-        listing.videos.append(_described(fs, path, facts))
+        listing.videos.append(_described(fs, path, info))
     return listing
 
 
 def _visible(
-    found: Mapping[str, Mapping[str, Any]], root: str
+    entries: Mapping[str, Mapping[str, Any]], root: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for path, facts in found.items():
+    for path, info in entries.items():
         inside = path.removeprefix(root).strip("/")
         if not any(name.startswith(".") for name in inside.split("/")):
-            yield path, facts
+            yield path, info
 
 
-def _described(fs: Any, path: str, facts: Mapping[str, Any]) -> SourceFile:
-    if facts.get("size") is None:  # listings of web servers have names only
-        facts = fs.info(path)
-    changed: Any = (
-        facts.get("mtime") or facts.get("LastModified") or facts.get("last_modified") or 0
-    )
+def _described(fs: Any, path: str, info: Mapping[str, Any]) -> SourceFile:
+    if info.get("size") is None:  # listings of web servers have names only
+        info = fs.info(path)
+    changed: Any = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or 0
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
     mtime_ns = int(seconds * 1e9) if isinstance(seconds, int | float) else 0
-    return SourceFile(fs.unstrip_protocol(path), int(facts.get("size") or 0), mtime_ns)
+    return SourceFile(fs.unstrip_protocol(path), int(info.get("size") or 0), mtime_ns)

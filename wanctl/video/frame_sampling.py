@@ -1,4 +1,4 @@
-"""Which pictures of a clip a reader gets: the times a spec asks for, matched as pictures pass."""
+"""Frame sampling: the times that a spec requests, matched to the frames of one decoding pass."""
 
 import math
 
@@ -7,16 +7,16 @@ import numpy as np
 from wanctl.video.frames import FrameSpec
 
 # Containers with millisecond ticks round PTS by up to half a millisecond; without the slack a
-# picture that is 0.3 ms late would lose its place to the one before it.
+# frame that is 0.3 ms late would be replaced by the one before it.
 SLACK_S = 1e-3
 
 
 class FrameSampler:
-    """Says of each picture of a clip, in order of time, whether a spec wants it.
+    """Decides for each frame of a clip, in order of time, whether a spec samples it.
 
-    A sample is the picture on screen at its moment. Samples that fall on the same picture count
-    once, so a clip never gives more pictures than it has. A burst begins with such a sample and
-    goes on with the pictures that follow.
+    A sample is the frame displayed at its time. Samples that fall on the same frame count once,
+    so a clip never gives more frames than it has. A burst begins with such a sample and continues
+    with the frames that follow.
     """
 
     def __init__(self, spec: FrameSpec, duration_s: float) -> None:
@@ -26,13 +26,13 @@ class FrameSampler:
         self._left = 0
         self._taken_s = -math.inf
 
-    def wants(self, time_s: float, until_s: float) -> bool:
-        """Whether the picture shown from `time_s` until `until_s` is to be taken."""
+    def samples(self, time_s: float, until_s: float) -> bool:
+        """Whether the frame displayed from `time_s` until `until_s` is sampled."""
         before = self._next
         while self._next < len(self._times) and self._times[self._next] + SLACK_S < until_s:
             self._next += 1
         if self._next > before:
-            # where bursts run into each other they make one long one
+            # overlapping bursts become one long burst
             self._left = self._burst
         elif not self._left or time_s + SLACK_S < self._taken_s + self._gap_s:
             return False
@@ -42,17 +42,17 @@ class FrameSampler:
 
 
 def num_frames_at(fps: float, duration_s: float) -> int:
-    """How many pictures a span gives when it is resampled to `fps`; at least one."""
+    """Number of frames of a span that is resampled to `fps`; at least one."""
     return max(1, math.ceil((duration_s - SLACK_S) * fps))
 
 
 def num_frames_at_many(fps: float, duration_s: np.ndarray) -> np.ndarray:
-    """The same for (N,) durations."""
+    """(N,) int64 `num_frames_at` of (N,) durations in seconds."""
     return np.maximum(1, np.ceil((duration_s - SLACK_S) * fps)).astype(np.int64)
 
 
 def _times(spec: FrameSpec, duration_s: float) -> np.ndarray:
-    """Seconds from the clip's start at which a spec samples."""
+    """Times at which a spec samples, in seconds from the clip's start."""
     count = spec.count
     if spec.fps is not None:
         fitting = num_frames_at(spec.fps, duration_s)

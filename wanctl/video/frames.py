@@ -1,4 +1,4 @@
-"""What a reader of footage asks for and what it gets. No decoder is imported here."""
+"""Requested frames (`FrameSpec`) and decoded frames (`FrameBatch`). Imports no decoder."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameSpec:
-    """Frames a filter wants of every clip. Exactly one of `fps` and `count` is set.
+    """Frames that a filter requests of every clip. Exactly one of `fps` and `count` is set.
 
     Attributes:
         fps: sample at this rate from the clip's first frame on; never more than the clip has.
@@ -27,9 +27,9 @@ class FrameSpec:
             None keeps the native size.
         color: `rgb` gives (N, H, W, 3), `gray` gives (N, H, W) (luma as stored, full range).
         scaling: `area` averages; `nearest` picks pixels, which costs little and hides no clipping.
-        burst: pictures per sample: the one on screen at the moment and those that follow it.
+        burst: frames per sample: the one displayed at the time and those that follow it.
             With `count`, the bursts lie around the centres.
-        burst_gap_s: seconds between the pictures of a burst at least; 0 takes neighbours.
+        burst_gap_s: minimum seconds between the frames of a burst; 0 takes neighbours.
     """
 
     fps: float | None = None

@@ -1,68 +1,68 @@
-"""What a stored picture says about how footage was made: repeated pictures, woven fields.
+"""Interlace analysis: combing (two fields in one frame), telecine and repeated frames.
 
-Works on the luma as it is stored, before anything is scaled: both traces are gone afterwards.
-numpy only, because every picture of every file comes by here.
+Works on the stored luma before any scaling, which removes both traces. numpy only, because it
+runs on every frame of every file.
 """
 
 import numpy as np
 from av.video.frame import VideoFrame
 
-# A repeated picture that was compressed again differs from its original by less than this share
-# of what pictures near it differ by, and by less than so many levels of 0..255, in the block that
-# differs most. What differs by less than the last figure repeats in any case.
+# A repeated frame that was compressed again differs from its original by less than this share of
+# the differences between nearby frames, and by less than so many levels of 0..255, in the block
+# that differs most. A difference below the last figure is a repeat in any case.
 REPEAT_SHARE = 0.15
 REPEAT_LEVELS = 8.0
 STILL_LEVELS = 0.3
-_NEAR = 6  # pictures before and after; conversions show a new one at least every fifth
-# Enough to find what is woven: the traces come and go with motion, not with pictures.
-COMB_LOOKS_PER_S = 1.5
+_NEAR = 6  # frames before and after; frame rate conversions show a new one at least every fifth
+# Enough to find combing, which comes and goes with motion, not from frame to frame.
+COMB_CHECKS_PER_S = 1.5
 
-_GRID = (24, 32)  # blocks that pictures are compared in
+_GRID = (24, 32)  # blocks in which frames are compared
 _SAMPLES = 3  # samples of a block along each side
-_STRIPES, _STRIPE_PX = 4, 48  # columns looked at for combs
+_STRIPES, _STRIPE_PX = 4, 48  # columns that are checked for combing
 _BLOCK = 16
-_COMB_LEVELS = 9  # as field matchers have it: weaker lines are noise
-_COMBED_SHARE = 0.5  # of a block's pixels; thin print has up to 0.4
+_COMB_LEVELS = 9  # as in field matchers: weaker lines are noise
+_COMBED_SHARE = 0.5  # of a block's pixels; small print has up to 0.4
 
 
 class InterlaceAnalyzer:
-    """Collects, picture by picture, what `repeats` and `comb_share` need.
+    """Collects, frame by frame, the figures that `repeats` and `comb_share` need.
 
     Attributes:
-        change: per picture, how much the block that differs most differs from the picture
-            before, in levels of 0..255; the first picture has 255.
-        combed: per picture 1 where it is woven of two fields, 0 where not, -1 where nobody looked.
+        change: per frame, the difference from the frame before in the block that differs most,
+            in levels of 0..255; the first frame has 255.
+        combed: per frame 1 where it is combed, 0 where not, -1 where it was not checked.
     """
 
     def __init__(self) -> None:
         self.change: list[float] = []
         self.combed: list[int] = []
         self._last: np.ndarray | None = None
-        self._looked_s = -np.inf
+        self._checked_s = -np.inf
 
-    def look(self, frame: VideoFrame, time_s: float) -> None:
-        """The next picture."""
+    def add(self, frame: VideoFrame, time_s: float) -> None:
+        """Analyse the next frame, displayed at `time_s`."""
         luma, shift = stored_luma(frame)
         small = _thinned(luma)
         if shift:
             small = (small >> shift).astype(np.uint8)
         self.change.append(_difference(small, self._last))
         self._last = small
-        look = time_s - self._looked_s >= 1 / COMB_LOOKS_PER_S - 1e-6
-        if look:
-            self._looked_s = time_s
-        self.combed.append(int(is_combed(luma, shift)) if look else -1)
+        check = time_s - self._checked_s >= 1 / COMB_CHECKS_PER_S - 1e-6
+        if check:
+            self._checked_s = time_s
+        self.combed.append(int(is_combed(luma, shift)) if check else -1)
 
 
 def stored_luma(frame: VideoFrame) -> tuple[np.ndarray, int]:
-    """(H, W) of the stored picture and how many bits it has above eight.
+    """(H, W) luma of the stored frame, and how many bits it has above eight.
 
-    Formats that do not keep luma in a plane of its own are converted first.
+    Formats without a separate luma plane are converted first.
     """
     form = frame.format
     first = form.components[0]
-    apart = form.is_planar and not form.is_rgb and first.is_luma and not form.is_big_endian
-    if form.name != "gray" and not (apart and first.bits >= 8):
+    separate = form.is_planar and not form.is_rgb and first.is_luma and not form.is_big_endian
+    if form.name != "gray" and not (separate and first.bits >= 8):
         frame = frame.reformat(format="gray")
         first = frame.format.components[0]
     plane = frame.planes[0]
@@ -70,16 +70,16 @@ def stored_luma(frame: VideoFrame) -> tuple[np.ndarray, int]:
     kind = np.uint16 if wide else np.uint8
     rows = np.frombuffer(plane, kind)  # pyright: ignore[reportCallIssue,reportArgumentType]
     rows = rows.reshape(plane.height, plane.line_size // (2 if wide else 1))
-    # in P010 and its kin the bits sit at the top
+    # in P010 and similar formats the bits are the most significant ones
     top = 16 if frame.format.name.startswith("p0") or frame.format.name.startswith("p2") else 0
     return rows[:, : plane.width], (top or first.bits) - 8
 
 
 def repeats(change: np.ndarray) -> np.ndarray:
-    """(N,) bool: pictures of one shot that show what the one before them shows.
+    """(N,) bool: frames of one shot that repeat the frame before them.
 
     Args:
-        change: (N,) as `InterlaceAnalyzer` has it; the first one is not compared with anything.
+        change: (N,) `InterlaceAnalyzer.change`; the first frame is never a repeat.
     """
     if len(change) < 2:
         return np.zeros(len(change), dtype=bool)
@@ -90,7 +90,7 @@ def repeats(change: np.ndarray) -> np.ndarray:
 
 
 def frozen(same: np.ndarray, durations_s: np.ndarray, least_s: float = 0.5) -> np.ndarray:
-    """(N,) bool: the repeats that belong to a standstill of at least `least_s`."""
+    """(N,) bool: the repeats that belong to a still run of at least `least_s` seconds."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
     result = np.zeros(len(same), dtype=bool)
     for start, end in zip(edges[::2], edges[1::2], strict=True):
@@ -100,10 +100,10 @@ def frozen(same: np.ndarray, durations_s: np.ndarray, least_s: float = 0.5) -> n
 
 
 def is_combed(luma: np.ndarray, shift: int = 0) -> bool:
-    """Whether rows of two moments are woven together somewhere in an (H, W) picture.
+    """Whether rows of two fields are combed together somewhere in an (H, W) frame.
 
-    Every other row stands out from both its neighbours, in a whole block. Fine texture does that
-    too, but across columns as well, or only here and there.
+    In a combed block every other row differs from both its neighbours. Fine texture does too, but
+    across columns as well, or only in places.
     """
     part = (_stripes(luma) >> shift).astype(np.int16)
     rows = part.shape[0] // _BLOCK * _BLOCK
@@ -114,18 +114,18 @@ def is_combed(luma: np.ndarray, shift: int = 0) -> bool:
     part = part[:rows, :columns]
     if not _any_rougher(part):
         return False
-    woven = _blocks(_alternates(part))
-    suspects = woven >= _COMBED_SHARE
+    combed = _blocks(_alternates(part))
+    suspects = combed >= _COMBED_SHARE
     if not suspects.any():
         return False
     fine = _blocks(_alternates(part.T).T)
-    return bool(np.any(suspects & (woven >= 2 * fine)))
+    return bool(np.any(suspects & (combed >= 2 * fine)))
 
 
 def _any_rougher(part: np.ndarray) -> bool:
     """Whether in some block neighbouring rows differ more than rows two apart do.
 
-    Hardly any progressive picture has such a block, and this takes a fifth of the time.
+    Hardly any progressive frame has such a block, and this check takes a fifth of the time.
     """
     inner = part[_BLOCK // 2 - 1 :][: part.shape[0] - _BLOCK + 2]
     near = _sums(np.abs(inner[1:-1] - inner[:-2]))
@@ -157,7 +157,7 @@ def _sums(values: np.ndarray) -> np.ndarray:
 
 
 def _stripes(luma: np.ndarray) -> np.ndarray:
-    """Some columns of the picture, spread over its width: combs are as wide as what moves."""
+    """Some columns of the frame, spread over its width: combing is as wide as the moving object."""
     width = luma.shape[1]
     if width <= _STRIPES * _STRIPE_PX:
         return luma
@@ -166,7 +166,7 @@ def _stripes(luma: np.ndarray) -> np.ndarray:
 
 
 def _thinned(luma: np.ndarray) -> np.ndarray:
-    """Samples on a fixed grid; a picture smaller than the grid is taken whole."""
+    """Subsample on a fixed grid; a frame smaller than the grid is taken whole."""
     height, width = luma.shape
     step_y = max(1, height // (_GRID[0] * _SAMPLES))
     step_x = max(1, width // (_GRID[1] * _SAMPLES))
@@ -175,14 +175,16 @@ def _thinned(luma: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(thin[:height, :width])
 
 
-def _difference(picture: np.ndarray, last: np.ndarray | None) -> float:
-    if last is None or last.shape != picture.shape:
+def _difference(frame: np.ndarray, last: np.ndarray | None) -> float:
+    if last is None or last.shape != frame.shape:
         return 255.0
-    apart = (np.maximum(picture, last) - np.minimum(picture, last)).astype(np.uint16)
-    if min(apart.shape) < _SAMPLES:
-        return float(apart.mean())
+    difference = (np.maximum(frame, last) - np.minimum(frame, last)).astype(np.uint16)
+    if min(difference.shape) < _SAMPLES:
+        return float(difference.mean())
     # sums over slices take a tenth of the time that reduceat or a reshaped mean takes
-    summed = sum((apart[start::_SAMPLES] for start in range(1, _SAMPLES)), apart[::_SAMPLES])
+    summed = sum(
+        (difference[start::_SAMPLES] for start in range(1, _SAMPLES)), difference[::_SAMPLES]
+    )
     summed = sum(
         (summed[:, start::_SAMPLES] for start in range(1, _SAMPLES)), summed[:, ::_SAMPLES]
     )

@@ -6,14 +6,14 @@ from typing import IO, Any
 
 
 class ChannelClosedError(Exception):
-    """The other end is gone."""
+    """The other end of the pipe is closed."""
 
 
 def send(stream: IO[bytes] | None, message: Any) -> None:
     """Write one message.
 
     Raises:
-        ChannelClosedError: nobody reads any more.
+        ChannelClosedError: the reading process has ended.
     """
     assert stream is not None
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
@@ -29,7 +29,7 @@ def receive(stream: IO[bytes] | None) -> Any:
     """Read one message.
 
     Raises:
-        ChannelClosedError: the stream ended before the message was whole.
+        ChannelClosedError: the stream ended before the end of the message.
     """
     assert stream is not None
     try:

@@ -1,7 +1,7 @@
-"""Footage: what a file is, which pictures it holds, and reading spans of it by exact PTS.
+"""Probing: one decoding pass over a file gives its properties, PTS and the shot detector's strip.
 
-PyAV only; no torch. Functions here are called inside `worker.DecodePool`, never directly on
-footage that has not been verified.
+PyAV only; no torch. On footage that has not been verified, call these functions in a
+`worker_pool.DecodePool`, never directly.
 """
 
 import hashlib
@@ -46,31 +46,31 @@ STRIP_WIDTH, STRIP_HEIGHT = 48, 27
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts about one file, measured by decoding it.
+    """Properties of one file, measured by decoding it.
 
     Attributes:
         path: the file.
         codec: FFmpeg's name of the decoder.
         pix_fmt: FFmpeg's name of the stored pixel format.
-        coded_width: width of the stored picture.
-        coded_height: height of the stored picture.
-        width: width on screen: pixels made square, picture turned upright.
+        coded_width: width of the stored frame.
+        coded_height: height of the stored frame.
+        width: width on screen: pixels made square, frame turned upright.
         height: height on screen.
-        rotation: degrees clockwise that turn the stored picture upright: 0, 90, 180, 270.
+        rotation: degrees clockwise that turn the stored frame upright: 0, 90, 180, 270.
         sar: width to height of one stored pixel, as (numerator, denominator).
         time_base: seconds per PTS unit, as (numerator, denominator).
         fps: average frame rate.
-        num_frames: pictures with distinct PTS.
-        duration_s: from the first picture to the end of the last one.
-        vfr: whether the distances between pictures vary by more than rounding.
+        num_frames: frames with distinct PTS.
+        duration_s: from the first frame to the end of the last one.
+        vfr: whether the distances between frames vary by more than rounding.
         has_audio: whether there is an audio stream.
         audio_rate: its samples per second; 0 without audio.
-        corrupt_share: damaged pictures and packets, as a share of all.
+        corrupt_share: damaged frames and packets, as a share of all.
         content_hash: sha256 of the file, in hex.
         bit_rate: bits per second of the video stream.
-        interlaced: whether the file says so of most pictures.
+        interlaced: whether the file declares it of most frames.
         transfer: name of the transfer curve (`smpte2084` is PQ, `arib_std_b67` HLG); "" where
-            the file does not say.
+            the file declares none.
     """
 
     path: Path
@@ -98,16 +98,16 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a file.
+    """Result of one decoding pass over a file.
 
     Attributes:
-        info: facts about the file.
-        pts: (N,) int64, presentation times of all pictures, strictly rising.
-        durations: (N,) int64, time to the next picture, in PTS units.
-        strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` pictures per second.
-        strip_index: (M,) int64, index into `pts` of each strip picture.
-        change: (N,) float64, how much each picture differs from the one before (see `cadence`).
-        combed: (N,) int8, 1 woven of two fields, 0 not, -1 not looked at.
+        info: properties of the file.
+        pts: (N,) int64, presentation times of all frames, strictly rising.
+        durations: (N,) int64, time to the next frame, in PTS units.
+        strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` frames per second.
+        strip_index: (M,) int64, index into `pts` of each strip frame.
+        change: (N,) float64, difference of each frame from the one before (see `interlace`).
+        combed: (N,) int8, 1 combed, 0 not combed, -1 not checked.
     """
 
     info: VideoInfo
@@ -120,14 +120,14 @@ class Scan:
 
 
 def scan(path: Path, max_fps: float = 30) -> Scan:
-    """Decode a file once: probe it, check that it is whole, and make the shot detector's strip.
+    """Decode a file once: probe it, check it for damage, and make the shot detector's strip.
 
     Args:
         path: the file.
-        max_fps: pictures per second in the strip at most; slower footage gives all its pictures.
+        max_fps: maximum frames per second of the strip; slower footage gives all its frames.
 
     Raises:
-        VideoError: not a video, or a damaged one: truncated, with corrupt pictures, or empty.
+        VideoError: not a video, or a damaged one: truncated, with corrupt frames, or empty.
     """
     with open_video(path) as (container, stream):
         with decoder_errors(stream) as lines:
@@ -144,20 +144,20 @@ def scan(path: Path, max_fps: float = 30) -> Scan:
         durations,
         strip,
         np.array(state.strip_index, dtype=np.int64),
-        np.array(state.cadence.change),
-        np.array(state.cadence.combed, dtype=np.int8),
+        np.array(state.interlace.change),
+        np.array(state.interlace.combed, dtype=np.int8),
     )
 
 
 class _ScanState:
-    """What one pass over the pictures collects."""
+    """Figures that are collected during one pass over the frames."""
 
     def __init__(self) -> None:
         self.pts: list[int] = []
         self.strip: list[np.ndarray] = []
         self.strip_index: list[int] = []
         self.stats = DecodeStats()
-        self.cadence = InterlaceAnalyzer()
+        self.interlace = InterlaceAnalyzer()
         self.interlaced = 0
         self.transfer = ""
         self.rotation = 0
@@ -167,9 +167,9 @@ class _ScanState:
         self.decoder_errors: list[str] = []
 
     def last_duration(self, pts: np.ndarray) -> int:
-        """PTS units the last picture is shown: as stored, else as long as is usual."""
-        usual = int(np.median(np.diff(pts))) if len(pts) > 1 else 1
-        return self.final_duration if 0 < self.final_duration <= 4 * usual else max(usual, 1)
+        """Duration of the last frame in PTS units: as stored, else the median duration."""
+        median = int(np.median(np.diff(pts))) if len(pts) > 1 else 1
+        return self.final_duration if 0 < self.final_duration <= 4 * median else max(median, 1)
 
 
 def _decode_all(container: InputContainer, stream: VideoStream, max_fps: float) -> _ScanState:
@@ -187,7 +187,7 @@ def _decode_all(container: InputContainer, stream: VideoStream, max_fps: float) 
         state.sizes.add((frame.width, frame.height))
         state.final_duration = frame.duration or 0
         state.interlaced += frame.interlaced_frame
-        state.cadence.look(frame, float(frame.pts * (stream.time_base or 1)))
+        state.interlace.add(frame, float(frame.pts * (stream.time_base or 1)))
         # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
         slot = int((frame.pts - state.pts[0]) / slot_pts + 0.25)
         if slot > last_slot:
@@ -201,7 +201,7 @@ def _check_undamaged(
     path: Path, container: InputContainer, stream: VideoStream, state: _ScanState
 ) -> None:
     if not state.pts:
-        raise VideoError(f"{path}: no picture could be decoded")
+        raise VideoError(f"{path}: no frame could be decoded")
     stats = state.stats
     end_s = float((state.pts[-1] + state.final_duration) * (stream.time_base or 1))
     if reason := truncation_reason(path, container, stream, frames=stats.frames, end_s=end_s):
@@ -209,12 +209,12 @@ def _check_undamaged(
     damaged = stats.corrupt + stats.errors
     if damaged:
         share = damaged / (stats.frames + stats.errors)
-        raise VideoError(f"{path}: corrupt: {damaged} pictures damaged ({share:.1%})")
+        raise VideoError(f"{path}: corrupt: {damaged} frames damaged ({share:.1%})")
     if state.decoder_errors:
-        raise VideoError(f"{path}: corrupt: the decoder says: {state.decoder_errors[0]}")
+        raise VideoError(f"{path}: corrupt: the decoder reports: {state.decoder_errors[0]}")
     if len(state.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(state.sizes))
-        raise VideoError(f"{path}: the picture size changes within the file ({sizes})")
+        raise VideoError(f"{path}: the frame size changes within the file ({sizes})")
 
 
 def _describe(
@@ -264,10 +264,10 @@ def content_hash(path: Path) -> str:
 
 
 def _varies(durations: np.ndarray, tick_s: float) -> bool:
-    """Whether more than 1 % of the distances differ from the usual one by more than rounding."""
+    """Whether more than 1 % of the distances differ from the median by more than rounding."""
     if len(durations) < 2:
         return False
-    usual = np.median(durations)
+    median = np.median(durations)
     # containers with millisecond ticks round every PTS: neighbours may be off by two ticks
-    slack = max(2.0, 0.02 * usual) if tick_s < 0.01 else 1.0
-    return bool(np.mean(np.abs(durations - usual) > slack) > 0.01)
+    slack = max(2.0, 0.02 * median) if tick_s < 0.01 else 1.0
+    return bool(np.mean(np.abs(durations - median) > slack) > 0.01)

@@ -1,4 +1,4 @@
-"""The pictures of a video between two PTS, found by seeking and checked to be the right ones."""
+"""Frames of a video between two PTS: seeks, and checks that decoding starts at the right frame."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +22,12 @@ from wanctl.video.stream import (
 
 
 class SpanReader:
-    """The pictures of an open file between two PTS."""
+    """Reads the frames of an open file between two PTS.
+
+    Attributes:
+        size: (width, height) on screen; (0, 0) before the first call of `converter`.
+        duration_s: length of the span.
+    """
 
     def __init__(
         self,
@@ -41,9 +46,9 @@ class SpanReader:
         self.duration_s = (self._end - self._start) * self._tick_s
 
     def frames(self) -> Iterator[tuple[VideoFrame, float, float]]:
-        """(picture, its time, the next one's time) in seconds from the start of the span.
+        """(frame, its time, time of the next frame) in seconds from the start of the span.
 
-        Looks one picture ahead, so that two native pictures are held at most.
+        Reads one frame ahead, so that at most two native frames are in memory.
         """
         current: VideoFrame | None = None
         for frame in self._from_start():
@@ -51,29 +56,29 @@ class SpanReader:
                 yield current, self._seconds(current.pts), self._seconds(frame.pts)
             current = frame
         if current is None:
-            raise VideoError(f"{self._path}: no pictures between {self._start} and {self._end}")
+            raise VideoError(f"{self._path}: no frames between {self._start} and {self._end}")
         yield current, self._seconds(current.pts), self.duration_s + 2 * SLACK_S
 
     def _from_start(self) -> Iterator[VideoFrame]:
         frames = self._seek(self._start, self._stream)
         first = next(frames, None)
         if first is None or first.pts != self._start or first.is_corrupt:
-            # an index that points behind the key frame, or an open group of pictures
+            # the index points past the key frame, or the group of pictures is open
             frames = self._seek(self._container.start_time or 0, stream=None)
             first = next(frames, None)
         if first is not None and first.pts == self._start:
             yield first
             yield from frames
         else:
-            yield from self._afresh()
+            yield from self._reopened()
 
-    def _afresh(self) -> Iterator[VideoFrame]:
-        """The same from a newly opened file: short streams seek to their end, and stay there."""
+    def _reopened(self) -> Iterator[VideoFrame]:
+        """Frames of the span from a newly opened file: some short streams stay at their end."""
         with open_video(self._path) as (self._container, self._stream):
             yield from self._inside()
 
     def _seek(self, offset: int, stream: VideoStream | None) -> Iterator[VideoFrame]:
-        # a file that cannot be seeked has just been opened, so it stands at its beginning
+        # a file that cannot seek has just been opened, so it is at its beginning
         with suppress(av.error.FFmpegError):
             self._container.seek(offset, stream=stream, backward=True)
         return self._inside()
@@ -91,7 +96,7 @@ class SpanReader:
         return (pts - self._start) * self._tick_s
 
     def converter(self, frame: VideoFrame) -> FrameConverter:
-        """The painter for this stream, made at its first picture."""
+        """The converter of this stream, created at its first frame."""
         if self._converter is None:
             rotation = rotation_of(frame)
             self._converter = FrameConverter(rotation)
@@ -103,7 +108,7 @@ class SpanReader:
 
 @contextmanager
 def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[SpanReader]:
-    """Open a file for reading the pictures with `start_pts` <= PTS < `end_pts`.
+    """Open a file for reading the frames with `start_pts` <= PTS < `end_pts`.
 
     Raises:
         VideoError: the span is empty, or the file is no video.

@@ -1,6 +1,6 @@
-"""Where footage lies: on a disk, or behind any URL that fsspec can read.
+"""Sources of footage: files on a disk, or any URL that fsspec can read.
 
-A source is named by one text: an absolute path, or a URL. Tables hold it as it is.
+A source is identified by one string, an absolute path or a URL, which tables store as it is.
 """
 
 import os
@@ -16,17 +16,17 @@ from typing import Any, BinaryIO
 
 from wanctl.errors import UserError
 
-# `https:/host` too: pathlib makes one slash of two. One letter before the colon is a drive.
+# `https:/host` matches too: pathlib makes one slash of two. One letter before the colon is a drive.
 _URL = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+(?:::[a-zA-Z0-9+.-]+)*):/{1,2}(?P<rest>.+)$")
 _LOCAL = ("file", "local")
 _BLOCK_BYTES = 1 << 20
-# a file that is set aside stays aside, which is too much for a server's bad moment
+# a quarantined file stays in quarantine, so a server that fails briefly is retried
 _PAUSES_S = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of footage. `mtime_ns` is 0 where its file system does not say."""
+    """One file of footage. `mtime_ns` is 0 where its file system gives none."""
 
     uri: str
     size: int
@@ -34,11 +34,11 @@ class SourceFile:
 
 
 class SourceError(UserError):
-    """A URL cannot be read: no such scheme, a package that is missing, or the server's answer."""
+    """A URL cannot be read: unknown scheme, missing package, or an error of the server."""
 
 
 def url_of(source: str | os.PathLike[str]) -> str | None:
-    """The URL that a source is; None where it is a path on a disk."""
+    """The URL of a source; None where it is a path on a disk."""
     match = _URL.match(os.fspath(source))
     if match is None or match["scheme"] in _LOCAL:
         return None
@@ -46,7 +46,7 @@ def url_of(source: str | os.PathLike[str]) -> str | None:
 
 
 def disk_path(source: str | os.PathLike[str]) -> Path:
-    """The path of a source that is on a disk; `file://` is taken off."""
+    """The path of a source that is on a disk; `file://` is removed."""
     match = _URL.match(os.fspath(source))
     if match is not None and match["scheme"] in _LOCAL:
         from urllib.parse import unquote  # noqa: PLC0415  a leaf that workers import
@@ -56,10 +56,10 @@ def disk_path(source: str | os.PathLike[str]) -> Path:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
+    """The fsspec file system of a URL, and the path within it.
 
     Raises:
-        SourceError: there is none for its scheme, or the package for it is missing.
+        SourceError: no file system for its scheme, or its package is missing.
     """
     import fsspec  # noqa: PLC0415  0.2 s that footage on disks does without
 
@@ -68,14 +68,14 @@ def file_system(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise SourceError(f"{url}: {_line(error)}") from error
     except ImportError as error:
-        raise SourceError(f"{url}: {_line(error)}; install it beside wanctl") from error
+        raise SourceError(f"{url}: {_line(error)}; install it next to wanctl") from error
 
 
 @contextmanager
 def open_source(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
-    """A source for reading in any order: its path, or a file object that fetches what is read.
+    """Open a source for random access: its path, or a file object that fetches what is read.
 
-    Servers that give a file only from its beginning are copied to a temporary file.
+    A file on a server without range requests is copied to a temporary file.
 
     Raises:
         SourceError: the URL cannot be read.
@@ -97,7 +97,7 @@ def open_source(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
 
 @contextmanager
 def local_copy(source: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path on a disk with a source's bytes; what had to be fetched is deleted afterwards.
+    """A local path with a source's bytes; a fetched copy is deleted afterwards.
 
     Raises:
         SourceError: the URL cannot be read.
@@ -129,7 +129,7 @@ def _fetch(fs: Any, path: str, copy: Path) -> None:
 
 @contextmanager
 def _as_source_error(url: str) -> Iterator[None]:
-    """What goes wrong on the way to a server, as one line."""
+    """Raise errors of a file system as `SourceError` with one line of text."""
     try:
         yield
     except SourceError:

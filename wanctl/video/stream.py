@@ -1,6 +1,6 @@
-"""An open video file: its pictures in presentation order, upright and with square pixels.
+"""An open video file: its frames in presentation order, upright and with square pixels.
 
-Runs on footage that may be broken or hostile, so it belongs inside a worker process.
+Runs on footage that may be broken or hostile, so it is called in a worker process.
 """
 
 import math
@@ -24,24 +24,24 @@ from wanctl.video.sources import open_source
 
 # Playlists and `concat` files may name other files and hosts; footage is one local file.
 _OPEN_OPTIONS = {"protocol_whitelist": "file"}
-# The strictest checks that still pass healthy files. `explode` would drop damaged pictures
-# instead of marking them, which hides how many there are.
+# The strictest checks that still pass intact files. `explode` would drop damaged frames instead
+# of marking them, which hides how many there are.
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
 
 
 class VideoError(UserError):
-    """A video file cannot be used; one line that says why."""
+    """A video file cannot be used; the message is one line."""
 
 
 class DecodeStats:
-    """What went wrong while a stream was read.
+    """Counts of one decoding pass over a stream.
 
     Attributes:
-        frames: pictures that came out, including damaged ones.
-        corrupt: of these, the ones the decoder marked as damaged.
+        frames: decoded frames, including damaged ones.
+        corrupt: frames that the decoder marked as damaged.
         errors: packets that could not be read or decoded at all.
-        disordered: pictures left out because their PTS did not come after the last one's.
-        coded_bytes: of all packets.
+        disordered: frames skipped because their PTS did not rise.
+        coded_bytes: bytes of all packets.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
             raise VideoError(f"{path}: no video stream (found: {kinds})")
-        # Slice threads blur which picture was damaged, and have crashed on truncated H.264.
+        # Slice threads obscure which frame was damaged, and have crashed on truncated H.264.
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         stream.codec_context.options = _CHECKS
@@ -92,7 +92,7 @@ def _open(path: str | Path, place: Path | BinaryIO) -> InputContainer:
 def decoder_errors(stream: VideoStream) -> Iterator[list[str]]:
     """Collect the errors that the stream's decoder logs inside the block.
 
-    Some decoders (FFV1's checksums, HEVC) notice damage without marking the picture. Only for
+    Some decoders (FFV1's checksums, HEVC) notice damage without marking the frame. Only for
     single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
     """
     lines: list[str] = []
@@ -111,7 +111,7 @@ def _main_stream(container: InputContainer) -> VideoStream | None:
     streams = [
         s
         for s in container.streams.video
-        # a stream of an unknown codec has no context; a cover picture is no video
+        # a stream of an unknown codec has no context; a cover image is no video
         if s.codec_context and not s.disposition & s.disposition.attached_pic
     ]
     return max(streams, key=lambda s: s.codec_context.width, default=None)
@@ -125,10 +125,10 @@ def _why(error: BaseException) -> str:
 def decode_frames(
     container: InputContainer, stream: VideoStream, stats: DecodeStats | None = None
 ) -> Iterator[VideoFrame]:
-    """Pictures from the current position on, with strictly rising PTS.
+    """Decode frames from the current position, with strictly rising PTS.
 
-    Damaged packets are skipped and counted; a picture without a PTS of its own, or one that
-    repeats or precedes the last PTS, is left out.
+    Damaged packets are skipped and counted; a frame without a PTS, or one whose PTS does not
+    exceed the last one, is skipped.
     """
     stats = stats or DecodeStats()
     last = None
@@ -166,13 +166,13 @@ def _packets(
 
 
 def display_size(width: int, height: int, sar: tuple[int, int], rotation: int) -> tuple[int, int]:
-    """Width and height on screen of a stored picture: pixels made square, then turned upright."""
+    """Width and height on screen of a stored frame: pixels made square, then turned upright."""
     wide = max(1, round(width * sar[0] / sar[1]))
     return (height, wide) if rotation in (90, 270) else (wide, height)
 
 
 def rotation_of(frame: VideoFrame) -> int:
-    """Degrees clockwise (0, 90, 180, 270) that bring the stored picture upright."""
+    """Degrees clockwise (0, 90, 180, 270) that turn the stored frame upright."""
     # FFmpeg counts counterclockwise in [-180, 180]; anything between quarter turns is rounded
     return -round(frame.rotation / 90) * 90 % 360
 
@@ -195,11 +195,11 @@ def transfer_of(frame: VideoFrame) -> str:
 
 
 class FrameConverter:
-    """Turns decoded pictures into upright arrays of a given size.
+    """Converts decoded frames to upright arrays of a given size.
 
     The stream's colour matrix and range are honoured (limited range becomes full range); its
-    transfer curve is not: HDR footage (PQ, HLG) keeps its curve and looks pale, which is why the
-    clips table names the curve and the `container` filter drops it.
+    transfer curve is not: HDR footage (PQ, HLG) keeps its curve and appears pale, so the clips
+    table names the curve and the `container` filter drops it.
     """
 
     def __init__(self, rotation: int) -> None:
@@ -209,13 +209,13 @@ class FrameConverter:
     def convert(
         self, frame: VideoFrame, width: int, height: int, *, color: str = "rgb", how: str = "AREA"
     ) -> np.ndarray:
-        """One picture as (height, width, 3) uint8 RGB, or (height, width) luma.
+        """Convert one frame to (height, width, 3) uint8 RGB, or (height, width) uint8 luma.
 
         Args:
-            frame: stored picture.
-            width: of the upright picture, in square pixels.
-            height: of the upright picture.
-            color: `rgb`, or `gray` for the luma as it is stored, which spares two planes of three.
+            frame: stored frame.
+            width: of the upright frame, in square pixels.
+            height: of the upright frame.
+            color: `rgb`, or `gray` for the stored luma plane alone.
             how: swscale's name of the interpolation.
         """
         turned = self._rotation in (90, 270)

@@ -1,6 +1,6 @@
-"""The inside of a worker process: `python -m wanctl.video.worker_main PARENT_PID`.
+"""Main module of a worker process: `python -m wanctl.video.worker_main PARENT_PID`.
 
-Not for calling by hand; `worker.DecodePool` starts it.
+`worker_pool.DecodePool` starts it; it is not called by hand.
 """
 
 import ctypes
@@ -18,16 +18,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer calls from stdin on stdout until stdin ends or the parent dies."""
-    _die_with(int(sys.argv[1]))
-    # Ctrl-C reaches the whole terminal group; the parent decides what happens to us
+    """Run tasks from stdin and write results to stdout until stdin ends or the parent dies."""
+    _end_with(int(sys.argv[1]))
+    # Ctrl-C reaches the whole terminal group; the parent ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not land between the messages
+    os.dup2(2, 1)  # output of libraries must not mix with the messages
     try:
         paths, memory_bytes = receive(sys.stdin.buffer)
         sys.path[:] = paths
-        _cap_memory(memory_bytes)
+        _limit_memory(memory_bytes)
         send(results, "ready")
         while True:
             _answer(results, _call())
@@ -42,10 +42,10 @@ def _call() -> tuple[str, Any]:
     except ChannelClosedError:
         raise
     except MemoryError:
-        return "memory", "ran into the memory cap"
+        return "memory", "reached the memory limit"
     except UserError as error:
         return "error", _one_line(str(error))
-    except Exception as error:  # whatever a decoder throws belongs in quarantine, not in a trace
+    except Exception as error:  # an exception of a decoder is recorded in the quarantine
         return "error", _one_line(f"{type(error).__name__}: {error}")
 
 
@@ -53,10 +53,10 @@ def _answer(results: Any, reply: tuple[str, Any]) -> None:
     try:
         send(results, reply)
     except MemoryError:  # the result itself did not fit
-        send(results, ("memory", "ran into the memory cap"))
+        send(results, ("memory", "reached the memory limit"))
 
 
-def _cap_memory(memory_bytes: int) -> None:
+def _limit_memory(memory_bytes: int) -> None:
     try:
         import resource  # noqa: PLC0415  not on Windows
     except ImportError:
@@ -66,8 +66,8 @@ def _cap_memory(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _die_with(parent: int) -> None:
-    """End this process when the parent is gone, even by `kill -9` and even in mid-decode."""
+def _end_with(parent: int) -> None:
+    """End this process when the parent ends, even by `kill -9` and during decoding."""
     if sys.platform == "linux":
         # the kernel does it, also while a decoder holds the interpreter lock
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,8 +1,8 @@
-"""Runs functions on hostile files in processes that may hang, swell or crash.
+"""Runs functions on hostile files in processes that may hang, exhaust memory or crash.
 
-A worker is a fresh interpreter that imports nothing but the called function's module, so it
-starts in a fraction of a second, never sees torch, and does not need the caller's `__main__` to
-be importable. Tasks and results are pickled over the worker's stdin and stdout.
+A worker is a fresh interpreter that imports only the called function's module, so it starts in a
+fraction of a second, never imports torch, and does not need the caller's `__main__` to be
+importable. Tasks and results are pickled over the worker's stdin and stdout.
 """
 
 import itertools
@@ -19,13 +19,13 @@ from typing import Any, Literal, Self
 
 from wanctl.video.ipc import ChannelClosedError, receive, send
 
-# Retiring a worker now and then bounds what leaky decoders can pile up; a restart costs 0.2 s.
+# Replacing a worker after so many tasks bounds memory leaks of decoders; a restart costs 0.2 s.
 TASKS_PER_WORKER = 256
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task gave no result.
+    """Reason why a task gave no result.
 
     Attributes:
         stage: name of the function that failed, e.g. `scan`.
@@ -40,7 +40,7 @@ class Failure:
 
 
 class _PoolTask:
-    """One task on its way; `done` is set once `result` holds."""
+    """A submitted task; `done` is set once `result` is valid."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class _PoolTask:
 
 
 class DecodePool:
-    """Worker processes with a time limit and a memory cap. A context manager.
+    """Worker processes with a time limit and a memory limit. A context manager.
 
     Args:
-        workers: processes; each also takes a thread of this one.
-        timeout_s: wall-clock seconds a task may take before its worker is killed, where `map` is
-            not told otherwise.
+        workers: number of processes; each also uses a thread of this process.
+        timeout_s: wall-clock seconds a task may take before its worker is killed, where `map` gets
+            no `limit_s`.
         memory_bytes: address space a worker may map.
-        tasks_per_worker: a worker is retired after this many tasks.
+        tasks_per_worker: a worker is replaced after this many tasks.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class DecodePool:
         self.close()
 
     def close(self) -> None:
-        """Kill the workers, whatever they are doing. The pool cannot be used afterwards."""
+        """Kill the workers, also during a task. The pool cannot be used afterwards."""
         for slot in self._slots:
             slot.close()
         for _ in self._threads:
@@ -126,15 +126,15 @@ class DecodePool:
         """Call `function(*task)` for every task; results come in the order of the tasks.
 
         At most twice as many tasks as there are workers are taken from `tasks` ahead of the one
-        whose result is awaited, so memory stays bounded however slow the caller is.
+        whose result is awaited, so memory is bounded however slow the caller is.
 
         Args:
-            function: a module-level function of an importable module; it is sent by name.
+            function: a module-level function of an importable module; it is pickled by name.
             tasks: its positional arguments, picklable; taken lazily.
             limit_s: `limit_s(*task)` is the time limit of a task; default: the pool's.
-            ordered: False gives results as they are done, so that a long task holds up no other.
-            retry: whether a task whose worker died is tried once more; it may have been the
-                machine, short of memory, and not the task.
+            ordered: False gives results as they finish, so that a long task delays no other.
+            retry: whether a task whose worker died is tried once more; the cause may have been
+                the machine, short of memory, and not the task.
 
         Yields:
             (index of the task, its result or a `Failure`).
@@ -171,7 +171,7 @@ class DecodePool:
             self._threads.append(thread)
 
 
-# Libraries that start threads of their own: the pool has a worker for each core already.
+# Libraries that start threads of their own: the pool already has a worker per core.
 ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -186,7 +186,7 @@ class _ProcessLimits:
 
 
 class _WorkerSlot:
-    """A place for one worker process at a time, served by one thread."""
+    """A slot for one worker process at a time, driven by one thread."""
 
     def __init__(self, limits: _ProcessLimits) -> None:
         self._limits = limits
@@ -196,13 +196,13 @@ class _WorkerSlot:
         self._tasks_done = 0
 
     def serve(self, jobs: "queue.SimpleQueue[_PoolTask | None]") -> None:
-        """Work through the queue until None comes."""
+        """Run tasks of the queue until None is received."""
         while (job := jobs.get()) is not None:
             job.finish(None if job.cancelled else self._result(job))
         self._retire()
 
     def close(self) -> None:
-        """Kill the process now and start no other."""
+        """Kill the process now and start no other one."""
         with self._lock:
             self._closed = True
             if self._process:
@@ -284,7 +284,7 @@ def _environment() -> dict[str, str]:
     # -P keeps the working folder, which may hold a stray random.py, out of the import path; a
     # checkout that is not installed is found through PYTHONPATH.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    # BLAS reserves address space per core, which would eat the cap on machines with many cores
+    # BLAS reserves address space per core: too much for the limit on machines with many cores
     return {**os.environ, "PYTHONPATH": path, **ONE_THREAD}
 
 

@@ -1,1 +1,1 @@
-"""The `border` filter: bars around the picture. Start with `filter.py`."""
+"""The `border` filter: bars around the active area. Start with `filter.py`."""

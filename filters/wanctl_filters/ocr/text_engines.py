@@ -20,7 +20,7 @@ PACKAGES = {
 MARGINS = {"easyocr": (0.0, 0.155), "rapidocr": (2.5, 0.07)}
 """Engine -> margin around the ink on every side: pixels of the scaled frame, plus a share of the
 polygon's height. Fitted to drawn lines of known size (Latin and Chinese, 3.5 to 14 % of the
-picture high): without it coverage is 1.5 times too large, with it the median error is 3 %,
+frame high): without it coverage is 1.5 times too large, with it the median error is 3 %,
 and 14 of 15 blocks of text within 15 %."""
 
 _MIN_READ_SCORE = 0.6

@@ -1,4 +1,4 @@
-"""Labelled sets in the layout in which they are published, made up and small."""
+"""Small synthetic labelled sets in the layouts in which they are published."""
 
 import json
 
@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from wanctl.bench.cases import Point
-from wanctl.bench.drawing import lookalike
-from wanctl.bench.labelled import cameras, quality, shots
+from wanctl.bench.cases import Decision
+from wanctl.bench.drawing import text_lookalike
+from wanctl.bench.labelled import camerabench, konvid, shot_boundaries
 from wanctl.bench.run import bench
 from wanctl.errors import UserError
 from wanctl.video.encode import write_video
@@ -30,12 +30,12 @@ def bbc(tmp_path):
     return folder
 
 
-def test_bbc_is_read_and_scored(bbc, tmp_path):
+def test_bbc_is_read_and_evaluated(bbc, tmp_path):
     (result,) = bench([], tmp_path / "out", sets=[f"bbc={bbc}"])
     assert result["family"] == "bbc"
     assert result["counts"] == {"true": 1, "false": 0, "missed": 0, "of": 1}
-    figures = {figure["what"]: figure["value"] for figure in result["figures"]}
-    assert figures["F1, 0 frames off at most"] == 1
+    metrics = {figure["what"]: figure["value"] for figure in result["figures"]}
+    assert metrics["F1, 0 frames off at most"] == 1
     assert json.loads((tmp_path / "out/bench.json").read_text())[0]["f1"] == 1
 
 
@@ -45,17 +45,17 @@ def test_annotations_of_both_sets(tmp_path):
     (tmp_path / "videos/2738.mp4").touch()
     (tmp_path / "videos/lost.mp4").touch()
     (tmp_path / "annotations/2738.txt").write_text("0 10\n11 20\n31 40\n", encoding="utf-8")
-    ((video, truth),) = shots.find(tmp_path)
+    ((video, truth),) = shot_boundaries.find(tmp_path)
     assert video.name == "2738.mp4"
     assert truth == [(10, 10), (21, 30)], "a hard cut, then a gradual transition"
 
 
 @pytest.mark.parametrize("line", ["0", "a\tb", "-1\t5"])
-def test_a_line_that_is_none_is_named(tmp_path, line):
+def test_a_malformed_line_is_reported(tmp_path, line):
     path = tmp_path / "01-scenes.txt"
     path.write_text(f"0\t5\n{line}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"01-scenes.txt:2: .*FIRST and LAST"):
-        shots.read(path)
+        shot_boundaries.read(path)
 
 
 def test_konvid_in_all_its_spellings(tmp_path):
@@ -67,25 +67,25 @@ def test_konvid_in_all_its_spellings(tmp_path):
     table.parent.mkdir()
     table.write_text("flickr_id,file_name,MOS\n111,x.mp4,3.5\n222,y.mp4,2\n999,z.mp4,1\n")
     long = "222_original_centercrop_960x540_8s"
-    assert quality.read(tmp_path) == {"111": 3.5, long: 2.0}
+    assert konvid.read(tmp_path) == {"111": 3.5, long: 2.0}
     table.rename(tmp_path / "KoNViD_1k_mos.csv")
     (tmp_path / "KoNViD_1k_mos.csv").write_text("flickr_id,mos\n333,4.25\n")
-    assert quality.read(tmp_path) == {"333": 4.25}
+    assert konvid.read(tmp_path) == {"333": 4.25}
 
 
 @pytest.mark.parametrize(
     ("text", "message"), [("a,b\n1,2\n", "columns are a, b"), ("flickr_id,mos\n7,1\n", "none of")]
 )
-def test_a_table_of_something_else(tmp_path, text, message):
+def test_an_unrelated_table_is_refused(tmp_path, text, message):
     (tmp_path / "KoNViD_1k_mos.csv").write_text(text)
     with pytest.raises(UserError, match=message):
-        quality.read(tmp_path)
+        konvid.read(tmp_path)
 
 
 def test_konvid_is_correlated_with_blur(tmp_path):
     videos = tmp_path / "set" / "KoNViD_1k_videos"
     videos.mkdir(parents=True)
-    sharp = lookalike("windows", 270, 480)
+    sharp = text_lookalike("windows", 270, 480)
     rows = ["flickr_id,mos"]
     for index, sigma in enumerate((0.5, 1.5, 3.0, 5.0)):
         still = cv2.GaussianBlur(sharp, (0, 0), sigma)
@@ -93,8 +93,8 @@ def test_konvid_is_correlated_with_blur(tmp_path):
         rows.append(f"{index},{5 - sigma / 2}")
     (tmp_path / "set/KoNViD_1k_mos.csv").write_text("\n".join(rows))
     (result,) = bench([], tmp_path / "out", sets=[f"konvid={tmp_path / 'set'}"])
-    figures = {figure["what"]: figure["value"] for figure in result["figures"]}
-    assert figures["blur, SRCC"] == pytest.approx(-1)
+    metrics = {figure["what"]: figure["value"] for figure in result["figures"]}
+    assert metrics["blur, SRCC"] == pytest.approx(-1)
 
 
 def test_camerabench_is_read(tmp_path):
@@ -105,22 +105,22 @@ def test_camerabench_is_read(tmp_path):
         {"path": "videos/gone.mp4", "labels": ["unsteady"]},
     ]
     (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert cameras.read(tmp_path) == {"a.1": {"no-shaking", "no-motion"}}
+    assert camerabench.read(tmp_path) == {"a.1": {"no-shaking", "no-motion"}}
     (tmp_path / "test.jsonl").write_text('{"video": 1}')
     with pytest.raises(UserError, match=r"test\.jsonl:1"):
-        cameras.read(tmp_path)
+        camerabench.read(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [("bbc", "NAME=FOLDER"), ("bcc=.", "did you mean 'bbc'"), ("bbc=nowhere", "no folder")],
 )
-def test_a_set_that_is_not_named_right(tmp_path, text, message):
+def test_a_malformed_or_unknown_set_is_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         bench([], tmp_path, sets=[text])
 
 
-def test_points_of_a_video_count_what_was_said_and_what_was_not():
-    points = shots._points("v", [(10, 10), (20, 30)], [(11, 11), (50, 50)])
-    assert [(p.truth, p.fired) for p in points] == [(True, True), (True, False), (False, True)]
-    assert all(isinstance(p, Point) for p in points)
+def test_decisions_on_a_video_count_hits_misses_and_false_alarms():
+    decisions = shot_boundaries._decisions("v", [(10, 10), (20, 30)], [(11, 11), (50, 50)])
+    assert [(p.truth, p.fired) for p in decisions] == [(True, True), (True, False), (False, True)]
+    assert all(isinstance(p, Decision) for p in decisions)

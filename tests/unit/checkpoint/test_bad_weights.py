@@ -14,7 +14,7 @@ from small_models import write_official
 from wanctl.checkpoint import lazy_tensors as lazy
 from wanctl.cli.main import main
 
-NOT_WHOLE = "not a whole safetensors file"
+INCOMPLETE = "not a complete safetensors file"
 
 
 class Code:
@@ -44,19 +44,19 @@ def write_sources() -> None:
 SOURCES = {
     "nowhere": "no file or folder 'nowhere'",
     "empty": "holds no weights known here",
-    "empty.safetensors": NOT_WHOLE,
-    "empty.pth": "not a whole file of torch.save",
-    "text.safetensors": NOT_WHOLE,
+    "empty.safetensors": INCOMPLETE,
+    "empty.pth": "not a complete file of torch.save",
+    "text.safetensors": INCOMPLETE,
     "notes.txt": "holds no weights known here",
     "code.pth": "not a file of tensors alone, and its code is not run",
-    "old.pth": "not a whole file of torch.save",
+    "old.pth": "not a complete file of torch.save",
     "list.pth": "holds more than a flat dict of tensors",
     "lora.safetensors": "is a LoRA, no model; name it under `model.loras`",
     "lora": "is a LoRA, no model; name it under `model.loras`",
 }
 
 
-def told(capsys, *arguments: str) -> str:
+def error_line(capsys, *arguments: str) -> str:
     """The line a command ends with."""
     with pytest.raises(SystemExit) as stop:
         main(["weights", *arguments])
@@ -76,7 +76,7 @@ def test_what_is_no_model(tmp_path, monkeypatch, capsys, name):
     write_sources()
     before = files()
     for command in (["inspect", name], ["check", name], ["convert", name, "to", "--layout=single"]):
-        assert SOURCES[name] in told(capsys, *command)
+        assert SOURCES[name] in error_line(capsys, *command)
     assert files() == before
     assert not Path("ran").exists()
 
@@ -92,19 +92,19 @@ def test_a_config_of_another_model(model, tmp_path, capsys):
     write_official(tmp_path / "other", "wan2.1-i2v-14b-480p")
     shutil.copy("other/config.json", "model/config.json")
     said = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
-    assert said in told(capsys, "convert", model, "to", "--layout", "diffusers")
+    assert said in error_line(capsys, "convert", model, "to", "--layout", "diffusers")
     assert not Path("to").exists()
 
 
 @pytest.mark.parametrize(
     ("to", "layout", "said"),
     [
-        ("file", "diffusers", "file: is a file, where a folder is wanted"),
+        ("file", "diffusers", "file: is a file, and a folder is needed"),
         ("file/below", "diffusers", "file/below/transformer: Not a directory; name another place"),
-        ("folder.safetensors", "single", "is a folder, where a file is wanted"),
-        ("foreign.safetensors", "single", "is there, and no conversion wrote it; remove it"),
-        ("foreign", "official", "00002-of-00003.safetensors: is there, and no conversion wrote it"),
-        ("foreign", "single", "vae.safetensors: is there, and no conversion wrote it"),
+        ("folder.safetensors", "single", "is a folder, and a file is needed"),
+        ("foreign.safetensors", "single", "exists, and no conversion wrote it; remove it"),
+        ("foreign", "official", "00002-of-00003.safetensors: exists, and no conversion wrote it"),
+        ("foreign", "single", "vae.safetensors: exists, and no conversion wrote it"),
         ("/proc/nothing", "diffusers", "/proc/nothing"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_target_that_cannot_be(model, capsys, to, layout, said):
     before = {name: Path(name).read_bytes() for name in files()}
     part = "transformer" if layout == "official" else "vae"
     more = [] if layout == "diffusers" else ["--part", part]
-    assert said in told(capsys, "convert", model, to, "--layout", layout, *more)
+    assert said in error_line(capsys, "convert", model, to, "--layout", layout, *more)
     assert {name: Path(name).read_bytes() for name in files()} == before
 
 
@@ -156,7 +156,7 @@ def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error,
     monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", with_failing_bar)
     monkeypatch.setattr(lazy, "write_safetensors", with_failing_bar)
     arguments = ["convert", model, "to", "--layout", layout]
-    assert said in told(capsys, *arguments)
+    assert said in error_line(capsys, *arguments)
     assert len(seen) == 141
     whole = files(Path("to"))
     assert [Path(name).name for name in whole] == ["diffusion_pytorch_model.safetensors"]

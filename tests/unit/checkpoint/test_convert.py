@@ -62,21 +62,21 @@ def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
 def test_their_libraries_read_every_part(tmp_path, name):
     start = write_official(tmp_path / "start", name)
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
-    text, told = UMT5EncoderModel.from_pretrained(
+    text, loading_info = UMT5EncoderModel.from_pretrained(
         tmp_path / "theirs" / "text_encoder", output_loading_info=True
     )
-    assert not any(told.values())
+    assert not any(loading_info.values())
     assert torch.equal(text.shared.weight, text.encoder.embed_tokens.weight)
-    vae, told = AutoencoderKLWan.from_pretrained(
+    vae, loading_info = AutoencoderKLWan.from_pretrained(
         tmp_path / "theirs" / "vae", output_loading_info=True
     )
-    assert not any(told.values())
+    assert not any(loading_info.values())
     assert len(vae.config.latents_mean) == VARIANTS[name].vae.z_dim
     if VARIANTS[name].dit.image_dim:
-        _, told = CLIPVisionModel.from_pretrained(
+        _, loading_info = CLIPVisionModel.from_pretrained(
             tmp_path / "theirs" / "image_encoder", output_loading_info=True
         )
-        assert not any(told.values())
+        assert not any(loading_info.values())
         picture = [torch.randn(3, 20, 30, generator=torch.manual_seed(0))]
         one = load_image_encoder(find_components(start).image_encoder)(picture)
         other = load_image_encoder(tmp_path / "theirs" / "image_encoder")(picture)
@@ -234,7 +234,7 @@ def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
         ),
         (ConversionOptions("diffusers", "fp8"), "to", "diffusers reads no scaled fp8"),
         (ConversionOptions("single"), "to.safetensors", "one file holds one part"),
-        (ConversionOptions("diffusers"), "start", "holds the weights that are read"),
+        (ConversionOptions("diffusers"), "start", "holds the source weights"),
     ],
 )
 def test_impossible_options_are_refused(tmp_path, options, to, said):
@@ -280,5 +280,5 @@ def test_truncated_files_are_named(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     path = start / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+    with pytest.raises(WeightsError, match="not a complete safetensors file"):
         inspect(str(start))

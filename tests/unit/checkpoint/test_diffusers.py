@@ -63,8 +63,8 @@ def converted(request, tmp_path):
 
 def opened(kind, folder):
     """A network, none of whose parameters is missing and none of whose settings is a guess."""
-    model, told = kind.from_pretrained(folder, output_loading_info=True)
-    assert not any(told.values())
+    model, loading_info = kind.from_pretrained(folder, output_loading_info=True)
+    assert not any(loading_info.values())
     said = json.loads((folder / "config.json").read_text())
     assert said.pop("_class_name") == kind.__name__
     assert said == {k: v for k, v in json.loads(model.to_json_string()).items() if k[0] != "_"}

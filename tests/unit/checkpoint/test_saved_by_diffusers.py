@@ -125,7 +125,7 @@ def name_a_tensor_too_many(folder):
 def cut_a_shard(folder):
     path = second_shard(folder)
     path.write_bytes(path.read_bytes()[:-50])
-    return f"{path.name}: not a whole safetensors file"
+    return f"{path.name}: not a complete safetensors file"
 
 
 def spoil_the_index(folder):

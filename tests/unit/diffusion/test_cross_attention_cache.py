@@ -70,11 +70,11 @@ def test_a_sample_is_that_of_a_model_that_reads_at_every_step(model, batched, mo
 
 
 def test_a_second_model_reads_for_itself_and_the_first_is_let_go(model):
-    cache, told = CrossAttentionCache(), Conditions(torch.ones(1, 5, 6))
+    cache, conditions = CrossAttentionCache(), Conditions(torch.ones(1, 5, 6))
     with torch.no_grad():
-        first = cache.get(model, told)
-        assert cache.get(model, told) is first
+        first = cache.get(model, conditions)
+        assert cache.get(model, conditions) is first
         other = WanModel(SHAPE)
-        assert cache.get(other, told) is not first
-        assert cache.get(model, told) is not first
-    assert cache.get(Plain(model), told) is None
+        assert cache.get(other, conditions) is not first
+        assert cache.get(model, conditions) is not first
+    assert cache.get(Plain(model), conditions) is None

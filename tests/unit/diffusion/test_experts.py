@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import HIGH, LOW, expert_of, guide_scales, high_steps
+from wanctl.diffusion.experts import expert_of, guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import DiTShape
+from wanctl.model.variants import HIGH, LOW, DiTShape
 
 SHAPE = DiTShape(
     dim=24, ffn_dim=32, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
@@ -63,11 +63,11 @@ def test_each_expert_does_its_steps():
     high, low = model(seed=1), model(seed=2)
     stop = high_steps(make_schedule("unipc", 6, 5.0).timesteps, 0.9)
     assert 0 < stop < 6
-    told = []
+    reported = []
     turns = begin()
-    assert turns.run_until(high, stop, lambda step, _: told.append(step)) is None
-    both = turns.run_until(low, 6, lambda step, _: told.append(step))
-    assert told == [1, 2, 3, 4, 5, 6]
+    assert turns.run_until(high, stop, lambda step, _: reported.append(step)) is None
+    both = turns.run_until(low, 6, lambda step, _: reported.append(step))
+    assert reported == [1, 2, 3, 4, 5, 6]
     alone = [begin().run_until(each) for each in (high, low)]
     assert all((both - each).abs().max() > 1e-3 for each in alone)
     asked = [0, 0]

@@ -57,14 +57,14 @@ def test_solvers_agree_when_steps_are_many(model):
 
 
 def test_the_model_is_told_whole_official_timesteps(model):
-    told = []
+    seen = []
 
     def spy(x, timesteps, context):
-        told.append(timesteps[0].item())
+        seen.append(timesteps[0].item())
         return model(x, timesteps, context)
 
     run(spy, steps=4)
-    assert told == [999, 937, 833, 624]
+    assert seen == [999, 937, 833, 624]
 
 
 def test_progress_counts_every_step(model):

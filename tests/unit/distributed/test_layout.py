@@ -63,11 +63,11 @@ def test_what_is_said_stays_and_auto_fills_the_rest(options, layout):
 def test_numbers_that_do_not_fit_are_one_line_that_says_what_does(
     options, processes, guided, path, words
 ):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         choose_layout(options, processes, heads=12, guided=guided)
-    assert str(told.value).startswith(f"{path}: got ")
-    assert words in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(caught.value).startswith(f"{path}: got ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_are_cut_where_it_pays_or_is_asked_for_and_there_are_several_processes():

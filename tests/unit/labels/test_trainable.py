@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from wanctl.curate.registry import NamedFilter
+from wanctl.curate.run import recipe_filters
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.errors import UserError
-from wanctl.labels.fit import fit
-from wanctl.labels.label import LEAST, label
-from wanctl.labels.trainable import open_trainee
+from wanctl.labels.run import fit, label
+from wanctl.labels.sheet import MIN_CLIPS
+from wanctl.labels.trainable import open_trainable
 from wanctl.recipe.validate import load_checked
 from wanctl_filters.duration import Duration
 from wanctl_filters.quality.filter import Quality
@@ -89,24 +90,24 @@ def test_label_then_fit_then_use(run, capsys):
     sheet = page.with_suffix(".csv")
     picked = read(sheet)
     # two clusters, and a hundred clips at least; the short ones are not asked about
-    assert len(picked) == LEAST
+    assert len(picked) == MIN_CLIPS
     assert {row["class"] for row in picked} == {"c0", "c1"}
-    assert sum(row["class"] == "c1" for row in picked) == LEAST // 2
+    assert sum(row["class"] == "c1" for row in picked) == MIN_CLIPS // 2
     short = {row["id"] for row in rows if row["end_s"] == 1.0}
     assert not short & {row["id"] for row in picked}
     assert len({row["source"] for row in picked if row["class"] == "c0"}) >= 15
 
     mark(sheet, marks)
     head = fit(loaded, out, "quality", sheet)
-    told = capsys.readouterr().out
-    assert "srcc" in told
-    assert "plcc" in told
+    printed = capsys.readouterr().out
+    assert "srcc" in printed
+    assert "plcc" in printed
     recipe = loaded.path.read_text().replace("clusters: 2", f"clusters: 2, head: {head}")
     loaded.path.write_text(recipe)
     again = load_checked(str(loaded.path), (), ("curate",))
-    trainee = open_trainee(again, out, "quality")
-    verdicts = trainee.named.filter.decide_many(trainee.batch)
-    truth = [int(marks[name]) for name in trainee.batch.clips["id"].to_pylist()]
+    trainable = open_trainable(recipe_filters(again), DatasetDir.open(out / "dataset"), "quality")
+    verdicts = trainable.named.filter.decide_many(trainable.batch)
+    truth = [int(marks[name]) for name in trainable.batch.clips["id"].to_pylist()]
     assert np.corrcoef(verdicts.score, truth)[0, 1] > 0.8
 
     # writing the sheet again keeps what was marked
@@ -120,7 +121,7 @@ def test_the_page_holds_every_clip_and_no_markup_of_its_own(run):
     loaded, out, _, _ = run
     text = label(loaded, out, "synthetic", 5).read_text()
     data = json.loads(text.partition("const DATA = ")[2].partition(";\n")[0])
-    assert len(data["clips"]) == LEAST
+    assert len(data["clips"]) == MIN_CLIPS
     assert data["choices"] == {"0": "filmed", "1": "generated"}
     assert "http" not in text
 

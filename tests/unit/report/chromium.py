@@ -55,7 +55,7 @@ class Page:
         self._numbers = itertools.count(1)
         self._rest = b""
         self._session: str | None = None
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         targets = self.call("Target.getTargets")["targetInfos"]
         target = next(each["targetId"] for each in targets if each["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -172,8 +172,8 @@ class Page:
     def _note(self, event: dict[str, Any]) -> None:
         method, params = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(str(params["exceptionDetails"]))
+            self.errors.append(str(params["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
-            self.complaints.append(str(params["args"]))
+            self.errors.append(str(params["args"]))
         elif method == "Log.entryAdded":
-            self.complaints.append(str(params["entry"]))
+            self.errors.append(str(params["entry"]))

@@ -1,4 +1,4 @@
-"""The report's tests share a made-up data set and a browser."""
+"""Fixtures: a synthetic data set with its report, and a browser."""
 
 import sys
 from collections.abc import Callable, Iterator

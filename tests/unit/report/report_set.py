@@ -1,4 +1,4 @@
-"""A made-up data set with everything that the report draws, hostile file names among it."""
+"""A synthetic data set with everything that the report shows, including hostile file names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ from wanctl.curate.api import Filter, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, SELECTION, evidence_schema
-from wanctl.report.material import Material
-from wanctl.report.page import draw
+from wanctl.report.page import render_page
+from wanctl.report.report_data import ReportData
 from wanctl.report.thumbnails import encode_sprite
 
 HOSTILE = (
@@ -49,10 +49,10 @@ FILTERS = [NamedFilter("loud", Loud()), NamedFilter("tier", Tier()), NamedFilter
 
 @dataclass(frozen=True)
 class Made:
-    """A data set, what the report makes of it, and the page."""
+    """A data set, the data of its report, and the page."""
 
     dataset: DatasetDir
-    material: Material
+    report: ReportData
     html: str
 
 
@@ -60,16 +60,16 @@ def make_report(folder: Path, clips: int, sources: int, picture: bytes | None = 
     """A data set in `folder / "set"` and its page, which is written there too."""
     dataset = DatasetDir.create_or_open(folder / "set", recipe="seed: 0 # <i>\n")
     fill(dataset, clips, sources)
-    material = Material.of(dataset, "default", FILTERS)
+    report = ReportData.of(dataset, "default", FILTERS)
     data = picture or encode_sprite(striped())
-    shown = material.outcome.ids(material.choice.pictures)
-    html = draw(material, dict.fromkeys(shown, data))
+    shown = report.decided.ids(report.examples.thumbnails)
+    html = render_page(report, dict.fromkeys(shown, data))
     (dataset.path / "report.html").write_text(html, encoding="utf-8")
-    return Made(dataset, material, html)
+    return Made(dataset, report, html)
 
 
 def striped() -> np.ndarray:
-    """(12, 36, 64, 3) uint8, a bar that wanders from left to right."""
+    """(12, 36, 64, 3) uint8, a bar that moves from left to right."""
     frames = np.full((12, 36, 64, 3), 40, dtype=np.uint8)
     for index, frame in enumerate(frames):
         frame[:, 5 * index : 5 * index + 5] = (240, 200, 60)
@@ -120,10 +120,10 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
     tier = FILTERS[1]
     schema = evidence_schema(tier.filter.evidence)
     dataset.write_part(tier.table, "part-00000", found, schema=schema)
-    dataset.write_part("quarantine", "part-00000", aside())
+    dataset.write_part("quarantine", "part-00000", quarantine_rows())
 
 
-def aside() -> list[dict[str, str]]:
+def quarantine_rows() -> list[dict[str, str]]:
     broken = {
         "source": f"/raw/{HOSTILE[0]}",
         "clip_id": "cafe",

@@ -1,4 +1,4 @@
-"""The report in a real browser: what it shows, plays, finds and opens, without a complaint."""
+"""The report in a real browser: it shows, plays, searches and opens clips without an error."""
 
 import pytest
 
@@ -10,12 +10,12 @@ PLAYING = "document.getAnimations().filter((each) => each.animationName === 'pla
 
 @pytest.fixture
 def page(browser, make):
-    browser.complaints.clear()
+    browser.errors.clear()
     browser.resize(1280, 900)
     browser.theme("light")
     browser.open(make(clips=120, sources=8).dataset.path / "report.html")
     yield browser
-    assert browser.complaints == []
+    assert browser.errors == []
 
 
 def count(page, selector):
@@ -40,14 +40,14 @@ def test_nothing_in_a_file_name_runs(page):
     assert count(page, "img, main svg[onload]") == 0
 
 
-def test_text_that_slips_in_as_markup_cannot_run_either(page):
+def test_markup_that_enters_the_page_cannot_run_scripts(page):
     page.eval(
         "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\">')"
     )
     page.wait("document.querySelector('img').complete")
     assert page.eval("typeof window.hacked") == "undefined"
-    assert any("Content Security Policy" in each for each in page.complaints)
-    page.complaints.clear()
+    assert any("Content Security Policy" in each for each in page.errors)
+    page.errors.clear()
 
 
 def test_sheets_fill_as_they_come_into_view(page):
@@ -68,16 +68,16 @@ def test_a_clip_plays_under_the_mouse_and_with_the_focus(page):
     page.wait(f"{PLAYING} === 1")
 
 
-def test_pictures_are_really_drawn(page):
+def test_thumbnails_are_decoded(page):
     shown = (
         "new Promise((done) => { const image = new Image(); image.onload = () =>"
         " done([image.width, image.height]); image.onerror = () => done(null);"
-        " image.src = stripOf(0); })"
+        " image.src = spriteUrl(0); })"
     )
     assert page.eval(shown) == [12 * 64, 36]
 
 
-def test_a_click_opens_everything_known_and_arrows_lead_on(page):
+def test_a_click_opens_the_metadata_and_arrows_move_on(page):
     page.click(f"{CARDS}:nth-child(2)")
     page.wait("panel.open")
     known = text(page, "#panel")
@@ -121,7 +121,7 @@ def test_a_crop_is_drawn_where_it_is(page):
     assert share == pytest.approx([40 / 360, 280 / 360], abs=0.01)
 
 
-def test_what_was_found_on_the_picture_is_drawn_on_demand(page):
+def test_outlines_of_a_filter_are_drawn_on_demand(page):
     page.eval("openPanel(2, [2])")
     assert count(page, ".stage polygon") == 0
     page.click(".under input[type=checkbox]")
@@ -135,10 +135,10 @@ def test_what_was_found_on_the_picture_is_drawn_on_demand(page):
     assert count(page, ".stage polygon") == 0
 
 
-def test_the_strip_of_a_source_shows_its_clips(page):
+def test_the_timeline_of_a_source_shows_its_clips(page):
     page.eval("document.querySelector('#sources').scrollIntoView({behavior: 'instant'})")
     page.wait("document.querySelectorAll('.line button').length > 100")
-    assert count(page, ".strip") == 8
+    assert count(page, ".timeline") == 8
     page.hover(".line button:nth-child(4)")
     page.wait("!document.querySelector('#peek').hidden")
     page.click(".line button:nth-child(4)")
@@ -146,7 +146,7 @@ def test_the_strip_of_a_source_shows_its_clips(page):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_nothing_sticks_out_sideways(page, width):
+def test_the_page_does_not_scroll_sideways(page, width):
     page.resize(width, 800, phone=width < 500)
     page.eval("document.querySelectorAll('[data-clips], .line').forEach((each) => each.fill())")
     assert page.eval("document.documentElement.scrollWidth") <= width

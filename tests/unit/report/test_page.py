@@ -1,4 +1,4 @@
-"""What stands in report.html, without a browser; test_browser.py looks at it in one."""
+"""The contents of report.html without a browser; test_browser.py opens it in one."""
 
 import base64
 import hashlib
@@ -8,11 +8,11 @@ import time
 from html.parser import HTMLParser
 
 import numpy as np
-from report_set import FILTERS, HOSTILE, aside
+from report_set import FILTERS, HOSTILE, quarantine_rows
 
-from wanctl.report.material import Material
-from wanctl.report.page import MAX_PICTURE_BYTES, draw
-from wanctl.report.sections import quarantine
+from wanctl.report.page import MAX_THUMBNAIL_BYTES, render_page
+from wanctl.report.report_data import ReportData
+from wanctl.report.summary_sections import quarantine
 
 
 class Markup(HTMLParser):
@@ -75,29 +75,29 @@ def test_the_figures_are_those_of_the_set(make):
     assert "dB, allowed 60 &lt;dB&gt;" in loud
 
 
-def test_it_says_what_a_bound_a_tenth_away_would_drop(make):
+def test_the_page_states_what_bounds_10_percent_away_would_drop(make):
     made = make(clips=400)
-    scores = made.material.outcome.scores[:, 0]
+    scores = made.report.decided.scores[:, 0]
     steps = re.search(r'<table class="steps">.*?</table>', made.html)
     assert steps
     lines = re.findall(r"<th scope=row>([\d.]+) dB.*?<td class=n>(\d+)</td>", steps[0])
     assert lines == [(f"{at}", f"{(scores >= at).sum()}") for at in (54, 66)]
 
 
-def test_captions_labels_crops_and_findings_reach_the_script(make):
+def test_captions_labels_crops_and_evidence_reach_the_scripts(make):
     clips = embedded(make().html, "data")["clips"]
     assert clips[1]["captions"] == [["long", "vlm", "a <b>fox</b> jumps"]]
     assert clips[0]["labels"] == {"tier": "static"}
     assert clips[6]["crop"] == [0, 40, 640, 280]
     assert "crop" not in clips[0]
-    # of the frame with most of them
+    # outlines are those of the frame that has most of them
     assert clips[2]["outlines"] == {"tier": [[10, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]}
     assert clips[2]["words"] == {"tier": "STOP · <i>go"}
     assert clips[4]["reasons"] == [["loud", "65 dB, allowed 60 <dB>"]]
 
 
 def test_a_failure_of_several_filters_is_one_line():
-    html = quarantine(aside())
+    html = quarantine(quarantine_rows())
     assert re.findall(r'<summary>(\w+) <span class="count">(\d+)<', html) == [
         ("error", "1"), ("timeout", "1"),
     ]  # fmt: skip
@@ -120,8 +120,8 @@ def test_a_hundred_thousand_clips_fit(make):
     picture = np.random.default_rng(0).bytes(30_000)
     made = make(clips=100_000, sources=900, picture=picture)
     assert len(made.html) < 15e6
-    assert len(embedded(made.html, "pictures")) == min(300, MAX_PICTURE_BYTES // 30_000)
-    assert "300 of the 100,000 clips have their picture in this file" in made.html
+    assert len(embedded(made.html, "thumbnails")) == min(300, MAX_THUMBNAIL_BYTES // 30_000)
+    assert "300 of the 100,000 clips have a thumbnail in this file" in made.html
     started = time.process_time()
-    draw(Material.of(made.dataset, "default", FILTERS), {})
+    render_page(ReportData.of(made.dataset, "default", FILTERS), {})
     assert time.process_time() - started < 15

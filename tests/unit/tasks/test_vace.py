@@ -153,12 +153,12 @@ def test_the_control_is_the_same_for_all_items_and_as_strong_as_wanted():
         references=(torch.full((3, 16, 16), -0.5),),
         vace=VaceOptions(control="blank", scale=0.7),
     )
-    told = TASK.conditions(TEXTS, 6, inputs, SIZE, Means())
-    assert told.context.shape == (2, 6, 4)
-    assert told.control.shape == (2, 96, 3, 4, 6)
-    assert torch.equal(told.control[0], told.control[1])
-    assert told.control_scale == 0.7
-    reference, *frames = told.control[0].unbind(1)
+    conditions = TASK.conditions(TEXTS, 6, inputs, SIZE, Means())
+    assert conditions.context.shape == (2, 6, 4)
+    assert conditions.control.shape == (2, 96, 3, 4, 6)
+    assert torch.equal(conditions.control[0], conditions.control[1])
+    assert conditions.control_scale == 0.7
+    reference, *frames = conditions.control[0].unbind(1)
     torch.testing.assert_close(reference[:16, :, 1:5], torch.full((16, 4, 4), -0.5))
     assert (reference[:16, :, 0] == 1).all()  # white beside it
     assert (reference[16:] == 0).all()
@@ -171,9 +171,9 @@ def test_the_control_is_the_same_for_all_items_and_as_strong_as_wanted():
 
 
 def test_words_alone_are_told_with_an_empty_control():
-    told = TASK.conditions(TEXTS, 6, NO_INPUTS, SIZE, Means())
-    assert (told.control[:, :32] == 0).all()
-    assert (told.control[:, 32:] == 1).all()
+    conditions = TASK.conditions(TEXTS, 6, NO_INPUTS, SIZE, Means())
+    assert (conditions.control[:, :32] == 0).all()
+    assert (conditions.control[:, 32:] == 1).all()
 
 
 @pytest.mark.parametrize("ends", ["first", "last", "both"])

@@ -158,9 +158,9 @@ def test_latents_are_those_of_the_pipeline(models, case):
     texts = torch.randn(2, 512, 16, generator=generator)
     shape = TASK.latent_shape(vae.shape, *size, inputs)
     noise = torch.randn(1, *shape, generator=generator)
-    told = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
+    conditions = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
     ours = generate(
-        dit, noise=noise, conditions=told, negative_context=texts[1:], guide_scale=GUIDE,
+        dit, noise=noise, conditions=conditions, negative_context=texts[1:], guide_scale=GUIDE,
         schedule=make_schedule("unipc", STEPS, SHIFT), solver="unipc",
     )  # fmt: skip
     theirs = diffusers_says(pipeline, inputs, size, noise, texts)
@@ -176,9 +176,9 @@ def test_pixels_are_those_of_the_pipeline_without_the_references(models):
     size = PixelShape(9, HEIGHT, WIDTH)
     noise = torch.randn(1, 4, 5, 6, 8, generator=torch.Generator().manual_seed(0))
     texts = torch.randn(2, 512, 16, generator=torch.Generator().manual_seed(1))
-    told = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
+    conditions = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
     latents = generate(
-        dit, noise=noise, conditions=told, negative_context=texts[1:], guide_scale=GUIDE,
+        dit, noise=noise, conditions=conditions, negative_context=texts[1:], guide_scale=GUIDE,
         schedule=make_schedule("unipc", STEPS, SHIFT), solver="unipc",
     )  # fmt: skip
     ours = vae.decode(TASK.output_latents(latents, inputs))
@@ -194,7 +194,7 @@ def test_context_with_more_references_than_latent_frames_has_them_all(models):
     inputs = Inputs(video=footage(1), mask=half_mask(), references=REFERENCES)
     size = PixelShape(1, HEIGHT, WIDTH)
     texts = torch.zeros(2, 512, 16)
-    told = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
-    assert told.control.shape == (1, 72, 3, 6, 8)
+    conditions = TASK.conditions([texts[0]], 512, inputs, size, Encoder(dit, vae))
+    assert conditions.control.shape == (1, 72, 3, 6, 8)
     with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
         diffusers_says(pipeline, inputs, size, torch.zeros(1, 4, 3, 6, 8), texts)

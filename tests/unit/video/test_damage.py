@@ -81,7 +81,7 @@ def test_share_of_corrupt_pictures_is_in_the_reason(real_clip, tmp_path):
         data[offset] ^= 0x55
     broken = tmp_path / "flipped.mp4"
     broken.write_bytes(data)
-    with pytest.raises(VideoError, match=r"corrupt: \d+ pictures damaged \([\d.]+%\)"):
+    with pytest.raises(VideoError, match=r"corrupt: \d+ frames damaged \([\d.]+%\)"):
         scan(broken)
 
 
@@ -92,5 +92,5 @@ def test_a_decoder_that_only_logs_is_heard(make_video, tmp_path):
     data[len(data) // 2] ^= 1
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(data)
-    with pytest.raises(VideoError, match="corrupt: the decoder says"):
+    with pytest.raises(VideoError, match="corrupt: the decoder reports"):
         scan(broken)

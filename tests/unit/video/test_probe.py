@@ -162,13 +162,13 @@ def test_window_is_cropped_and_covers_the_wanted_size(video):
 
 def test_window_that_is_too_short_says_what_there_is(video):
     with pytest.raises(
-        VideoError, match=r"40 frames at 25 fps asked for, the span of 1\.00 s holds 25"
+        VideoError, match=r"40 frames at 25 fps requested, the span of 1\.00 s holds 25"
     ):
         read_window(video, 0, 12800, fps=25, frames=40)
 
 
 def test_crop_outside_the_picture_is_refused(video):
-    with pytest.raises(VideoError, match="reaches outside the 96x64 picture"):
+    with pytest.raises(VideoError, match="reaches outside the 96x64 frame"):
         read_window(video, 0, 12800, fps=25, crop=Box(90, 0, 20, 20))
 
 

@@ -110,7 +110,7 @@ def test_a_task_may_have_a_time_limit_of_its_own():
 
 def test_memory_is_capped(pool):
     results = [r for _, r in pool.map(bytearray, [(4 * GIGABYTE,), (3,)])]
-    assert results == [Failure("bytearray", "memory", "ran into the memory cap"), bytearray(3)]
+    assert results == [Failure("bytearray", "memory", "reached the memory limit"), bytearray(3)]
 
 
 def test_workers_retire_after_their_share_of_tasks():

@@ -1,4 +1,4 @@
-"""Bars around the picture: flat ones of any shade, blurred mirrors; dark scenes that have none."""
+"""Bars around the frame: flat ones of any shade, blurred mirrors; dark scenes without bars."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,16 +8,16 @@ import numpy as np
 
 from wanctl.bench.cases import (
     Case,
+    CaseResult,
+    Decision,
+    Evaluation,
     Family,
-    Figure,
-    Graded,
-    Outcome,
-    Point,
+    Metric,
+    clip_decision,
     first_clips,
-    judged,
 )
-from wanctl.bench.material import Material, Shot
-from wanctl.bench.scores import box_iou
+from wanctl.bench.footage import CleanFootage, Shot
+from wanctl.bench.metrics import box_iou
 
 SHADES = {"black": 0, "grey": 110, "white": 235}
 SHARES = (0.02, 0.04, 0.08, 0.12, 0.18, 0.25)  # of the side, each bar
@@ -26,7 +26,7 @@ CRFS = (18, 23, 28, 35)
 FRAMES = 48
 
 
-def make(material: Material, quick: bool) -> list[Case]:
+def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
     """Bars of every shade, width and layout after several compressions; and none at all."""
     shades = [*SHADES, "blurred mirror"]
     shares = SHARES[1::2] if quick else SHARES
@@ -34,7 +34,7 @@ def make(material: Material, quick: bool) -> list[Case]:
     for index, (shade, share) in enumerate((shade, share) for shade in shades for share in shares):
         for layout in LAYOUTS[index % 3 : index % 3 + 1] if quick else LAYOUTS:
             number = len(cases)
-            (shot,) = material.large(number + 1)[-1:]
+            (shot,) = footage.largest(number + 1)[-1:]
             sides = _sides(layout, share, shot)
             name = f"{shade.replace(' ', '-')}_{layout.replace(' ', '-')}_{100 * share:02.0f}"
             cases.append(
@@ -48,52 +48,52 @@ def make(material: Material, quick: bool) -> list[Case]:
                     crf=CRFS[number % len(CRFS)],
                 )
             )
-    return cases + _without(material, quick)
+    return cases + _negatives(footage, quick)
 
 
-def _without(material: Material, quick: bool) -> list[Case]:
-    shots = material.large(2 if quick else 5)
+def _negatives(footage: CleanFootage, quick: bool) -> list[Case]:
+    shots = footage.largest(2 if quick else 5)
     cases = [
         Case(f"clean_{i}", "clean", None, False, partial(_clean, shot))
         for i, shot in enumerate(shots)
     ]
-    for look, draw in (("night sky", _night), ("vignette", _vignette), ("curtain", _curtain)):
+    for kind, draw in (("night sky", _night), ("vignette", _vignette), ("curtain", _curtain)):
         for i, shot in enumerate(shots):
-            name = f"{look.replace(' ', '-')}_{i}"
-            cases.append(Case(name, look, None, False, partial(draw, shot), crf=CRFS[i % 4]))
+            name = f"{kind.replace(' ', '-')}_{i}"
+            cases.append(Case(name, kind, None, False, partial(draw, shot), crf=CRFS[i % 4]))
     return cases
 
 
-def grade(outcomes: Sequence[Outcome]) -> Graded:
-    """The rectangle that is left against the one that the picture really has."""
-    points: list[Point] = []
+def evaluate(case_results: Sequence[CaseResult]) -> Evaluation:
+    """IoU of the crop with the true rectangle."""
+    decisions: list[Decision] = []
     overlaps: list[float] = []
-    for case, found in first_clips(outcomes):
+    for case, clip in first_clips(case_results):
         note = ""
         if case.positive:
-            overlap = box_iou(found.crop, case.truth["box"])
+            overlap = box_iou(clip.crop, case.truth["box"])
             overlaps.append(overlap)
-            note = f"IoU {overlap:.3f}: left {tuple(found.crop)}, is {tuple(case.truth['box'])}"
-        points.append(judged(case, found, note=note))
-    return Graded(
-        points,
+            note = f"IoU {overlap:.3f}: left {tuple(clip.crop)}, is {tuple(case.truth['box'])}"
+        decisions.append(clip_decision(case, clip, note=note))
+    return Evaluation(
+        decisions,
         [
-            Figure("crop IoU, mean", float(np.mean(overlaps)), 0.98),
-            Figure("crop IoU, median", float(np.median(overlaps))),
-            Figure("crop IoU, lowest", min(overlaps)),
-            Figure("share of crops with IoU >= 0.98", float(np.mean(np.array(overlaps) >= 0.98))),
+            Metric("crop IoU, mean", float(np.mean(overlaps)), 0.98),
+            Metric("crop IoU, median", float(np.median(overlaps))),
+            Metric("crop IoU, lowest", min(overlaps)),
+            Metric("share of crops with IoU >= 0.98", float(np.mean(np.array(overlaps) >= 0.98))),
         ],
     )
 
 
 def with_bars(shot: Shot, shade: str, sides: tuple[int, int, int, int]) -> np.ndarray:
-    """The picture as it is, shrunk into a frame with bars: left, top, right, bottom in pixels."""
+    """The shot shrunk into a frame with bars: left, top, right, bottom in pixels."""
     frames = shot.frames(360, FRAMES)
     left, top, right, bottom = sides
     count, height, width, _ = frames.shape
     size = (width - left - right, height - top - bottom)
     if shade == "blurred mirror":
-        out = np.stack([_smeared(frame, (width, height)) for frame in frames])
+        out = np.stack([_blurred_fill(frame, (width, height)) for frame in frames])
     else:
         out = np.full((count, height, width, 3), SHADES[shade], np.uint8)
     for index, frame in enumerate(frames):
@@ -116,7 +116,7 @@ def _box(shot: Shot, sides: tuple[int, int, int, int]) -> tuple[int, int, int, i
 
 
 def _fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle of a picture at another size, its shape kept."""
+    """The centre of a frame at another size and aspect ratio, without distortion."""
     height, width = frame.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     wide, high = max(size[0], round(width * scale)), max(size[1], round(height * scale))
@@ -125,8 +125,8 @@ def _fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return grown[y : y + size[1], x : x + size[0]]
 
 
-def _smeared(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What phone footage gets at its sides: itself, larger, darker and out of focus."""
+def _blurred_fill(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The frame larger, darker and out of focus, as players fill the sides of phone footage."""
     grown = _fill(frame, (size[0] * 3 // 2, size[1] * 3 // 2))
     x, y = size[0] // 4, size[1] // 4
     part = np.ascontiguousarray(grown[y : y + size[1], x : x + size[0]])
@@ -154,7 +154,7 @@ def _night(shot: Shot) -> np.ndarray:
 
 
 def _vignette(shot: Shot) -> np.ndarray:
-    """A strong round fall-off: corners and sides are nearly black, no edge anywhere."""
+    """A strong vignette: corners and sides are nearly black, without any edge."""
     frames = shot.frames(360, FRAMES)
     _, height, width, _ = frames.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -181,6 +181,6 @@ FAMILY = Family(
     filter="border",
     summary="bars of 2 to 25 % in black, grey, white and blurred mirror, after x264 crf 18 to 35",
     dose="width of each bar in % of the side",
-    make=make,
-    grade=grade,
+    make_cases=make_cases,
+    evaluate=evaluate,
 )

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from wanctl.bench.labelled import cameras, quality, shots
+from wanctl.bench.labelled import camerabench, konvid, shot_boundaries
 from wanctl.bench.result import Result
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.bench.settings import BenchSettings
 
 
 class LabelledSet(NamedTuple):
@@ -14,16 +14,16 @@ class LabelledSet(NamedTuple):
 
     Attributes:
         layout: the files that are read.
-        run: (folder, output folder, recipe or None) -> result.
+        run: (folder, output folder, settings) -> result.
     """
 
     layout: str
-    run: Callable[[Path, Path, LoadedRecipe | None], Result]
+    run: Callable[[Path, Path, BenchSettings], Result]
 
 
 SETS: dict[str, LabelledSet] = {
-    "bbc": LabelledSet("videos/bbc_NN.mp4, fixed/NN-scenes.txt", shots.run),
-    "shot": LabelledSet("videos/ID.mp4, annotations/ID.txt", shots.run),
-    "konvid": LabelledSet("KoNViD_1k_videos/, KoNViD_1k_attributes.csv", quality.run),
-    "camerabench": LabelledSet("videos/, test.jsonl", cameras.run),
+    "bbc": LabelledSet("videos/bbc_NN.mp4, fixed/NN-scenes.txt", shot_boundaries.run),
+    "shot": LabelledSet("videos/ID.mp4, annotations/ID.txt", shot_boundaries.run),
+    "konvid": LabelledSet("KoNViD_1k_videos/, KoNViD_1k_attributes.csv", konvid.run),
+    "camerabench": LabelledSet("videos/, test.jsonl", camerabench.run),
 }

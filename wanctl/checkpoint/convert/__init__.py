@@ -1,4 +1,4 @@
-"""`wanctl weights convert`: the same weights in another layout or number format.
+"""`wanctl weights convert`: write weights in another layout or number format.
 
-Start with `run.py`.
+Start with `run.py`; `plan.py` decides which files are written.
 """

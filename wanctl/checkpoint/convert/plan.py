@@ -1,4 +1,4 @@
-"""Which files a conversion writes, and what each holds."""
+"""Plan a conversion: which files it writes and which tensors each holds."""
 
 import json
 import re
@@ -37,7 +37,7 @@ OFFICIAL_FILES = {
     IMAGE_ENCODER: "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
 }
 EXPERT_FOLDERS = {TRANSFORMER: "high_noise_model", TRANSFORMER_2: "low_noise_model"}
-# The matrices that community files put into fp8.
+# The matrices that community files store in fp8.
 IN_FP8 = re.compile(r"(vace_)?blocks\.\d+\.(self_attn|cross_attn|ffn)\.\w+\.weight")
 
 
@@ -98,26 +98,34 @@ def plan_files(
     metadata: Mapping[str, str],
     dit: DiTShape | None,
 ) -> Iterator[PlannedFile]:
-    """The files of one part, in order; nothing is read before one is written."""
-    said = {"format": "pt", **metadata}
-    most = None if network.name == VAE else options.shard_bytes  # a VAE is one file everywhere
+    """Plan the files of one network, in order; tensors are read only when they are written.
+
+    Args:
+        network: to convert.
+        to: destination folder, or file of layout `single`.
+        options: of the conversion.
+        metadata: of every header.
+        dit: sizes of the transformer, where they are known from a config.
+    """
+    header = {"format": "pt", **metadata}
+    max_bytes = None if network.name == VAE else options.shard_bytes  # a VAE is one file everywhere
     tensors = _renamed(_formatted(network, options.dtype), network, options.layout)
     if options.layout == "single":
         if network.name in (TRANSFORMER, TRANSFORMER_2):
-            said[CONFIG_KEY] = json.dumps(network_config(network, "official", dit, None))
+            header[CONFIG_KEY] = json.dumps(network_config(network, "official", dit, None))
         if network.vocabulary:
             tensors = {**tensors, VOCABULARY: network.vocabulary}
         name = _single_name(network, to, options.two_experts)
-        yield from _split(name.parent, name.stem, tensors, most, said)
+        yield from _split(name.parent, name.stem, tensors, max_bytes, header)
         return
     if options.layout == "official" and network.name in (VAE, TEXT_ENCODER, IMAGE_ENCODER):
-        yield PlannedFile(to / official_name(network), tensors, said)
+        yield PlannedFile(to / official_name(network), tensors, header)
         return
-    yield from _split(folder_of(network, to, options), _stem(network), tensors, most, said)
+    yield from _split(folder_of(network, to, options), _stem(network), tensors, max_bytes, header)
 
 
 def _formatted(network: StoredNetwork, dtype: str | None) -> StoredNetwork:
-    """The part with its numbers in the wished format."""
+    """The network with its tensors in another dtype."""
     if dtype is None or network.name == VAE:
         return network
     if dtype == "fp8" and network.name not in (TRANSFORMER, TRANSFORMER_2):
@@ -146,7 +154,7 @@ def _in_fp8(name: str, lazy: LazyTensor) -> Tensors:
 
 
 def _renamed(network: StoredNetwork, source: StoredNetwork, layout: str) -> Tensors:
-    """Names of the layout; single files hold encoders as transformers names them."""
+    """Tensors under the layout's names; single files hold encoders under those of transformers."""
     if layout == "official" or (layout == "single" and network.name == VAE):
         return network.tensors
     if layout == "single" and network.name in (TRANSFORMER, TRANSFORMER_2):
@@ -154,13 +162,16 @@ def _renamed(network: StoredNetwork, source: StoredNetwork, layout: str) -> Tens
     tensors, left = to_diffusers_tensors(network)
     if left:
         log.info(
-            "%s: %d tensors have no place there (%s, ...)", source.files[0], len(left), left[0]
+            "%s: %d tensors have no place in this layout (%s, ...)",
+            source.files[0],
+            len(left),
+            left[0],
         )
     return tensors
 
 
 def folder_of(network: StoredNetwork, to: Path, options: ConversionOptions) -> Path:
-    """Where a part's files and its config go."""
+    """Folder of a network's files and its config."""
     if options.layout == "diffusers":
         return to / network.name
     return (
@@ -183,7 +194,7 @@ def _single_name(network: StoredNetwork, to: Path, two_experts: bool) -> Path:
 
 
 def official_name(network: StoredNetwork) -> str:
-    """What the published repositories call the file."""
+    """Name of the file in the published repositories."""
     if network.name == VAE:
         shape = vae_shape_from_tensors(network.shapes, str(network.files[0]))
         return "Wan2.2_VAE.pth" if shape.residual else "Wan2.1_VAE.pth"
@@ -191,11 +202,11 @@ def official_name(network: StoredNetwork) -> str:
 
 
 def _split(
-    folder: Path, stem: str, tensors: Tensors, most: int | None, said: Mapping[str, str]
+    folder: Path, stem: str, tensors: Tensors, max_bytes: int | None, header: Mapping[str, str]
 ) -> Iterator[PlannedFile]:
     sizes = {name: lazy.nbytes for name, lazy in tensors.items()}
-    groups = shards(sizes, most or max(sum(sizes.values()), 1))
+    groups = shards(sizes, max_bytes or max(sum(sizes.values()), 1))
     for number, group in enumerate(groups, 1):
         name = f"{stem}-{number:05}-of-{len(groups):05}" if len(groups) > 1 else stem
         path = folder / f"{name}.safetensors"
-        yield PlannedFile(path, {key: tensors[key] for key in group}, said)
+        yield PlannedFile(path, {key: tensors[key] for key in group}, header)

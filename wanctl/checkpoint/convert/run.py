@@ -1,7 +1,7 @@
-"""`wanctl weights convert`: the same weights under other names, in other files and formats.
+"""`wanctl weights convert`: write weights under other names, in other files and formats.
 
-A file that is there whole is not written again, so that a run that was stopped goes on. The VAE
-keeps its fp32: what its encoder loses in 16 bits shows in every video.
+A file that was completed is not written again, so that a conversion that was stopped resumes. The
+VAE stays fp32: the error of a 16-bit encoder is visible in every video.
 """
 
 import errno
@@ -53,11 +53,16 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
     """Write what a folder, file or hub id holds in another layout or format.
 
+    Args:
+        source: folder, file or hub id.
+        to: destination folder, or a `.safetensors` file for one network in layout `single`.
+        options: of the conversion.
+
     Returns:
-        The files of weights.
+        The weight files.
 
     Raises:
-        UserError: nothing there, or nothing that can be written like that.
+        UserError: the source has no weights, or the options are impossible for them.
     """
     _check_options(options)
     components = find_components(source)
@@ -81,7 +86,7 @@ def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
     ]
     left = [file for file in files if not _is_done(file)]
     if len(left) < len(files):
-        log.info("%d of %d files are there", len(files) - len(left), len(files))
+        log.info("%d of %d files exist already", len(files) - len(left), len(files))
     _refuse_foreign(files)
     try:
         with progress(sum(file.nbytes for file in left), "bytes") as bar:
@@ -105,16 +110,16 @@ def _write_failure(to: Path, error: OSError | WriteError) -> UserError:
 
 
 def parse_size(text: str | None) -> int | None:
-    """`5GB` -> bytes.
+    """Parse a size such as `5GB` into bytes.
 
     Raises:
-        UserError: no number of KB, MB or GB.
+        UserError: not a number of bytes, KB, MB or GB.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)?", text.strip().upper())
     if not match or not float(match[1]):
-        raise UserError(f"--max-shard-size: got {text!r}; say it like 5GB or 500MB")
+        raise UserError(f"--max-shard-size: got {text!r}; need a size like 5GB or 500MB")
     return int(float(match[1]) * UNITS[match[2] or ""])
 
 
@@ -146,15 +151,15 @@ def _check(
             "give a folder"
         )
     if to.exists() and to.is_dir() == (to.suffix == ".safetensors"):
-        lies, need = ("folder", "file") if to.is_dir() else ("file", "folder")
-        raise UserError(f"{to}: is a {lies}, where a {need} is wanted; name another place")
+        got, need = ("folder", "file") if to.is_dir() else ("file", "folder")
+        raise UserError(f"{to}: is a {got}, and a {need} is needed; name another place")
     sources = {path.resolve() for network in networks for path in network.files}
     if any(to.resolve() in (path, *path.parents) for path in sources):
-        raise UserError(f"{to}: holds the weights that are read; name another place")
+        raise UserError(f"{to}: holds the source weights; name another place")
     for network in networks:
         if network.duplicates:
             raise WeightsError(
-                f"{network.files[0].parent}: {network.duplicates[0]} lies in two files; remove one"
+                f"{network.files[0].parent}: {network.duplicates[0]} is in two files; remove one"
             )
         check_network(network, components)
     shape = vae_shape(components, networks)
@@ -184,13 +189,17 @@ def _is_done(file: PlannedFile) -> bool:
 
 
 def _refuse_foreign(files: Sequence[PlannedFile]) -> None:
-    """Weights that lie where a conversion writes, or would clear away, have to be of one."""
+    """Check that weights which a conversion would replace or remove were written by one.
+
+    Raises:
+        UserError: names a file that was not.
+    """
     for file in files:
         stem = _network(file.path)
         for path in sorted(file.path.parent.glob(f"{glob.escape(stem)}*{file.path.suffix}")):
             if _network(path) == stem and not _is_converted(path):
                 raise UserError(
-                    f"{path}: is there, and no conversion wrote it; remove it or name another place"
+                    f"{path}: exists, and no conversion wrote it; remove it or name another place"
                 )
 
 
@@ -204,12 +213,12 @@ def _is_converted(path: Path) -> bool:
 
 
 def _network(path: Path) -> str:
-    """A file's name without its number among shards."""
+    """A file's name without its shard number."""
     return re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
 
 
 def _note(path: Path) -> Path:
-    """Where a `.pth`, which has no header, says what it was made from."""
+    """Path of the note with the key of a `.pth`, which has no header."""
     return path.with_name(f".{path.name}.source")
 
 
@@ -223,7 +232,7 @@ def _write(file: PlannedFile, key: str, bar: Bar) -> None:
 
 
 def _write_indices(files: Sequence[PlannedFile]) -> None:
-    """The index of every network that is split, and none beside one that is not."""
+    """Write the index of every sharded network; remove stale shards and indices."""
     networks: dict[tuple[Path, str], list[PlannedFile]] = {}
     for file in files:
         if file.path.suffix == ".safetensors":
@@ -250,7 +259,7 @@ def _describe(
     dit: DiTShape | None,
     vae: VAEShape | None,
 ) -> None:
-    """Configurations, tokenizer, and what makes a pipeline of the folder."""
+    """Write configs, tokenizer and, in the diffusers layout, the files of the pipeline."""
     if options.layout == "single":
         return
     for network in networks:
@@ -263,6 +272,6 @@ def _describe(
         place = "tokenizer" if options.layout == "diffusers" else "google/umt5-xxl"
         shutil.copytree(components.tokenizer, to / place, dirs_exist_ok=True)
     if options.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT_ENCODER} <= names:
-        for name, said in pipeline_files(networks, dit).items():
+        for name, content in pipeline_files(networks, dit).items():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            write_config(to / name, said)
+            write_config(to / name, content)

@@ -1,8 +1,8 @@
-"""LoRA: small changes of a transformer, several at once, each with a strength.
+"""Apply LoRAs to a transformer, several at once, each with a strength.
 
 They are either merged into the weights while these are read, before they are rounded to the model's
-number format, or attached as a narrow path beside each matrix, which 8-bit weights need. Both give
-the same numbers.
+dtype, or attached as a low-rank path in parallel to each matrix, which 8-bit weights need. Both
+give the same outputs.
 
 Shapes: O outputs, I inputs, R the ranks of all LoRAs of a layer together.
 """
@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,21 +29,20 @@ from wanctl.checkpoint.lora.files import (
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variants import LOW, VARIANTS, DiTShape, Expert
 from wanctl.runtime.quantize import QuantizedLinear
 
-Expert = Literal["high", "low"]
 NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Lora:
-    """A file and how strongly it counts.
+    """A LoRA file and its strength.
 
     Attributes:
         path: a `.safetensors` file, or PEFT's folder.
-        strength: factor of the change; negative turns it round.
-        expert: of two transformers the one it is for; None: both.
+        strength: factor of the weight delta; may be negative.
+        expert: which of two transformers it is for; None for both.
     """
 
     path: Path
@@ -53,16 +51,16 @@ class Lora:
 
 
 class Loras:
-    """The changes of all files to one transformer.
+    """The weight deltas of all LoRA files for one transformer.
 
     Args:
-        loras: the files; those for the other expert are left out.
+        loras: the files; those for the other expert are skipped.
         shapes: of the transformer's parameters, by official name.
-        expert: which transformer it is; None where there is one.
+        expert: which of two transformers it is; None where there is one.
 
     Raises:
-        WeightsError: a file with keys that fit nothing; names them and what the file seems to be
-            for.
+        WeightsError: keys of a file match no parameter; names them and the model that the file is
+            probably for.
     """
 
     def __init__(self, loras: Iterable[Lora], shapes: Shapes, expert: Expert | None = None) -> None:
@@ -77,21 +75,21 @@ class Loras:
             if lora.expert and lora.expert != expert:
                 continue
             stored = read_lora(lora.path)
-            found, wrong = match_deltas(stored, names, shapes, low=expert == "low")
+            found, wrong = match_deltas(stored, names, shapes, low=expert == LOW)
             if wrong or (not found and not _is_for_other_expert(stored, expert)):
                 raise WeightsError(_mismatch_message(stored, len(found), wrong))
             for parameter, delta in found.items():
                 self._deltas[parameter].append((lora.strength, delta))
 
     def __len__(self) -> int:
-        """Parameters that are changed."""
+        """Number of parameters that have deltas."""
         return len(self._deltas)
 
     def __contains__(self, parameter: str) -> bool:
         return parameter in self._deltas
 
     def merged(self, parameter: str, value: Tensor) -> Tensor:
-        """A parameter's value with its changes, fp32; without any, the value itself."""
+        """A parameter's value plus its deltas, fp32; the value itself where there are none."""
         if parameter not in self._deltas:
             return value
         total = value.float().clone()
@@ -101,14 +99,14 @@ class Loras:
 
     @torch.no_grad()
     def attach(self, model: WanModel, device: torch.device | None = None) -> None:
-        """Put paths beside the model's matrices; small parameters are changed in place.
+        """Attach low-rank paths to the model's matrices; other parameters are changed in place.
 
         Args:
             model: on its device, its blocks in 8 bits or not.
-            device: where it computes, if blocks come there only when they are needed.
+            device: where it computes, if blocks are streamed there when they are needed.
 
         Raises:
-            WeightsError: a change in full of a matrix that is stored in 8 bits.
+            WeightsError: a dense delta of a matrix that is stored in 8 bits.
         """
         layers = dict(model.named_modules())
         for parameter in self._deltas:
@@ -136,12 +134,12 @@ class Loras:
 
 
 class LoraLinear(nn.Module):
-    """A matrix and a narrow path beside it.
+    """A linear layer and a low-rank path in parallel to it.
 
     Args:
-        base: the matrix, in whatever format.
-        paths: (strength, change) of each LoRA.
-        device: where it computes; None: where the matrix is.
+        base: the layer, quantised or not.
+        paths: (strength, delta) of each LoRA.
+        device: where it computes; None for the device of the layer.
     """
 
     def __init__(
@@ -161,16 +159,16 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Of the matrix; what runs it looks at the format."""
+        """Weight of the base layer; the runtime reads its dtype."""
         return self.base.weight
 
     @property
     def bias(self) -> Tensor:
-        """Of the matrix."""
+        """Bias of the base layer."""
         return self.base.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., O)."""
+        """(..., I) to (..., O)."""
         return self.base(x) + F.linear(F.linear(x.to(self.down.dtype), self.down), self.up)
 
     down: Tensor
@@ -178,20 +176,20 @@ class LoraLinear(nn.Module):
 
 
 def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
-    """What `Loras` needs to know of a model, in 8 bits or not."""
+    """Name -> shape of a model's parameters, without the scales of 8-bit weights."""
     state = model.state_dict()
     return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
 
 
 def _delta(delta: WeightDelta, device: torch.device) -> Tensor:
-    """The change in full, fp32, before its scale."""
+    """The delta as a dense tensor, fp32, before its scale."""
     if isinstance(delta, DenseDelta):
         return delta.value.to(device).float()
     return delta.up.flatten(1).to(device).float() @ delta.down.flatten(1).to(device).float()
 
 
 def _is_for_other_expert(stored: StoredLora, expert: Expert | None) -> bool:
-    """Whether a file tells two experts apart and has nothing for this one."""
+    """Whether a file has keys for the low-noise expert, so that none need be for this one."""
     return expert is not None and any(low for low, _ in stored.layers)
 
 
@@ -203,7 +201,7 @@ def _mismatch_message(stored: StoredLora, matched: int, wrong: Sequence[str]) ->
 
 
 def _likely_model(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
-    """What model a file was made for, by its widths and layer names."""
+    """Which model a file was probably made for, by its widths and layer names."""
     by_name = {name.replace(".", "_"): parts for (_, name), parts in layers.items()}
     widths = {
         parts["down"].shape[1]

@@ -1,9 +1,9 @@
-"""Reading LoRA files of any public layout into changes of named parameters.
+"""Read LoRA files of any public layout into weight deltas of named parameters.
 
-Files differ in what they put before a layer's name (`base_model.model.`, `transformer.`,
-`diffusion_model.`, `lora_unet_`), whose names the layers have (the published ones or those of
-diffusers, with dots or underscores) and what they call the two matrices. Which is which shows in
-the keys themselves, so one table of names serves them all and nobody has to say the layout.
+Files differ in the prefix of a layer's name (`base_model.model.`, `transformer.`,
+`diffusion_model.`, `lora_unet_`), in the layer names (published or diffusers, with dots or
+underscores) and in the names of the two matrices. The keys themselves show which it is, so that one
+table of names serves all layouts and none has to be chosen.
 """
 
 import json
@@ -36,7 +36,7 @@ PREFIXES = (
     "lora_unet_",
 )
 LOW_PREFIX = "transformer_2."
-# What a key ends with -> what it is. The longest ending counts.
+# Suffix of a key -> role of its tensor. The longest suffix counts.
 ROLES = {
     ".lora_A.weight": "down",
     ".lora_A.default.weight": "down",
@@ -62,7 +62,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class LowRankDelta:
-    """A change that is the product of two narrow matrices.
+    """A weight delta that is the product of two low-rank matrices.
 
     Attributes:
         down: (R, I) or, of a convolution, (R, I, ...).
@@ -76,13 +76,13 @@ class LowRankDelta:
 
     @property
     def width(self) -> tuple[int, int]:
-        """Outputs and inputs of the matrix that it changes."""
+        """(outputs, inputs) of the matrix that it is added to."""
         return self.up.shape[0], self.down[0].numel()
 
 
 @dataclass(frozen=True)
 class DenseDelta:
-    """A change stored in full, as of biases and norms."""
+    """A weight delta stored as a dense tensor, as for biases and norms."""
 
     value: Tensor
     scale: float = 1.0
@@ -93,11 +93,11 @@ WeightDelta = LowRankDelta | DenseDelta
 
 @dataclass(frozen=True)
 class StoredLora:
-    """A file's tensors by layer.
+    """The tensors of a LoRA file by layer.
 
     Attributes:
         path: the file.
-        layers: (for the low-noise expert alone, layer as the file calls it) -> role -> tensor.
+        layers: (for the low-noise expert only, stored layer name) -> role -> tensor.
         unknown: keys whose role is not known.
         config: PEFT's settings, which may hold the alpha.
     """
@@ -147,13 +147,13 @@ def read_lora(path: Path) -> StoredLora:
 def match_deltas(
     stored: StoredLora, names: Mapping[str, str], shapes: Shapes, *, low: bool
 ) -> tuple[dict[str, WeightDelta], list[str]]:
-    """What a file does to a model: (parameter -> change, what does not fit).
+    """Match the deltas of a file with a model: (parameter -> delta, keys that do not match).
 
     Args:
         stored: the file.
-        names: every spelling of every layer -> the official one (`layer_names`).
+        names: every spelling of every layer -> its official name (`layer_names`).
         shapes: of the model's parameters, by official name.
-        low: whether the model is the low-noise expert; tensors for the other one are left out.
+        low: whether the model is the low-noise expert; tensors for the other one are skipped.
     """
     found: dict[str, WeightDelta] = {}
     wrong = [f"{key} (unknown kind)" for key in stored.unknown]
@@ -161,7 +161,7 @@ def match_deltas(
         if for_low and not low:
             continue
         if low and not for_low and any(other for other, _ in stored.layers):
-            continue  # the file tells the experts apart, and this is for the other one
+            continue  # the file has keys for either expert, and this one is for the other
         official = names.get(layer)
         if official is None:
             wrong.append(layer)
@@ -178,8 +178,9 @@ def match_deltas(
 def layer_names(parameters: Iterable[str]) -> dict[str, str]:
     """Every spelling of a layer in LoRA files -> its official name.
 
-    Both libraries' names, with dots or with underscores, and `blocks.N` itself, whose modulation
-    some files change. Names without dots are unique: the test of all variants says so.
+    Official and diffusers names, with dots or with underscores, and `blocks.N` itself, for whose
+    modulation some files have a delta. Names without dots are unique, which a test asserts for all
+    variants.
     """
     layers = {name.rpartition(".")[0] for name in parameters}
     spelt = {}
@@ -190,7 +191,7 @@ def layer_names(parameters: Iterable[str]) -> dict[str, str]:
 
 
 def _bare(key: str) -> tuple[str, bool]:
-    """A key without what libraries put before it; and whether that says low-noise expert."""
+    """A key without the prefixes of libraries, and whether one means the low-noise expert."""
     low = False
     while prefix := next((each for each in PREFIXES if key.startswith(each)), None):
         low = low or prefix == LOW_PREFIX
@@ -216,7 +217,7 @@ def _of_layer(
 
 
 def _scale(layer: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float:
-    """Alpha over rank; a file that says no alpha means one that equals the rank."""
+    """Alpha over rank; 1 for a file without alpha."""
     rank = parts["down"].shape[0]
     if "alpha" in parts:
         return float(parts["alpha"].reshape(-1)[0]) / rank
@@ -250,7 +251,7 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """PEFT's settings: beside the file, or where diffusers puts them in its header."""
+    """PEFT's settings: in the folder of the file, or in its header, where diffusers puts them."""
     beside = file.parent / PEFT_CONFIG
     if file.name == PEFT_WEIGHTS and beside.is_file():
         return read_config(beside)

@@ -1,4 +1,4 @@
-"""Engines that work through the parts of a data set: this machine's workers, shards, Ray.
+"""Engines that process the parts of a data set: local workers, shards of one run, Ray.
 
-Start with `table.py`.
+Start with `engine.py`.
 """

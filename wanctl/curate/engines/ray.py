@@ -1,9 +1,9 @@
-"""Curation on a Ray cluster: actors that each work through one part at a time.
+"""Curation on a Ray cluster: actors that each process one part at a time.
 
-An actor does what the local engine does, with cores and a share of a GPU that Ray gives it; its
-models are loaded once. An actor that is lost (its node gone, killed for memory) is replaced and
-its part begun again: finished tables of the part are kept. The data set directory must be on
-storage that all nodes share.
+An actor runs the local engine with the cores and the share of a GPU that Ray assigns to it; its
+models are loaded once. An actor that is lost (its node failed, or it was killed for memory) is
+replaced and its part is repeated: finished tables of the part are kept. The data set directory
+must be on storage that all nodes share.
 """
 
 import logging
@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wanctl.curate.context import Reporter
-from wanctl.curate.engines.local import CurationJob, Parts, RayResources, work
+from wanctl.curate.engines.engine import CurationJob, Parts, RayResources, run_local
 from wanctl.curate.timing import StageCost, Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.log import EventLog, log, progress_display, timestamp
 
-# On a machine busy with other work a cluster of its own does not always come up within Ray's 30 s.
+# On a busy machine a new cluster does not always start within Ray's 30 s.
 START_ATTEMPTS = 3
 
 
 class RayError(UserError):
-    """Ray is not installed, cannot be reached, or keeps losing its actors."""
+    """Ray is not installed, cannot be reached, or loses its actors repeatedly."""
 
 
 class PartResult(NamedTuple):
-    """What an actor says of a part: units that were there, costs per stage, and events."""
+    """An actor's result for a part: number of existing units, costs per stage, and events."""
 
     reused: int
     stages: Mapping[str, StageCost]
@@ -39,7 +39,10 @@ class PartResult(NamedTuple):
 
 
 def run_on_ray(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter) -> int:
-    """Split and measure parts on a cluster; see `engine.work`.
+    """Split and measure parts on a cluster, as `engine.run_local` does on one machine.
+
+    Returns:
+        The number of units of work that an earlier run had finished.
 
     Raises:
         RayError: ray is missing, there is no cluster at the address, or a part lost its actor more
@@ -53,36 +56,36 @@ def run_on_ray(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Re
 
 
 class Worker:
-    """The inside of an actor. A plain class: `_Driver` makes it remote."""
+    """The class of an actor, written as a plain class; `_Driver` makes it remote."""
 
     def __init__(self, path: str, job: CurationJob) -> None:
         self._dataset = DatasetDir.open(Path(path))
         self._job = replace(job, limits=replace(job.limits, workers=job.ray.cpus))
 
     def work(self, part: str, sources: Sequence[str]) -> PartResult:
-        """One part, from footage to evidence."""
+        """Process one part, from footage to evidence."""
         events = _EventBuffer()
         timings = Timings(None)
-        with progress_display() as bars:
-            reporter = Reporter(timings, events, bars)
-            reused = work(self._dataset, self._job, [(part, sources)], reporter)
+        with progress_display() as display:
+            reporter = Reporter(timings, events, display)
+            reused = run_local(self._dataset, self._job, [(part, sources)], reporter)
         return PartResult(reused, timings.stages, events.events)
 
 
 class _EventBuffer(EventLog):
-    """Events on their way to the driver, which writes them to its file."""
+    """Buffers events for the driver, which writes them to its file."""
 
     def __init__(self) -> None:
         super().__init__(None)
         self.events: list[dict[str, Any]] = []
 
     def write(self, event: str, **fields: Any) -> None:
-        """Keep one event."""
+        """Buffer one event."""
         self.events.append({"event": event, "time": timestamp(), **fields})
 
 
 class _Driver:
-    """Hands parts to actors until none is left."""
+    """Assigns parts to actors until none is left."""
 
     def __init__(
         self, ray: Any, dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter
@@ -98,10 +101,10 @@ class _Driver:
         self._worker = remote(Worker)
 
     def run(self) -> int:
-        """Work through all parts; returns the number of units that were there already."""
+        """Process all parts; returns the number of units that existed already."""
         reused = 0
         bar = self._reporter.progress_display.bar(len(self._todo), "parts on Ray")
-        idle = [self._actor() for _ in range(self._number())]
+        idle = [self._actor() for _ in range(self._num_actors())]
         running: dict[Any, tuple[Any, tuple[str, Sequence[str]]]] = {}
         while self._todo or running:
             while idle and self._todo:
@@ -117,28 +120,28 @@ class _Driver:
                 bar.advance(note=part[0])
         return reused
 
-    def _number(self) -> int:
-        """How many actors: as asked, or as the cluster has room for; no more than parts."""
-        room = 0
+    def _num_actors(self) -> int:
+        """Number of actors: as requested, or as many as fit; at most one per part."""
+        num_fitting = 0
         for node in self._ray.nodes():
             if node["Alive"]:
                 have = node["Resources"]
                 fits = [have.get("CPU", 0) / self._resources.cpus]
                 if self._resources.gpus:
                     fits.append(have.get("GPU", 0) / self._resources.gpus)
-                room += int(min(fits))
-        if not room:
+                num_fitting += int(min(fits))
+        if not num_fitting:
             raise RayError(
                 f"curate.ray: no node has {self._resources.cpus} cores and "
-                f"{self._resources.gpus:g} GPUs for an actor; ask for less"
+                f"{self._resources.gpus:g} GPUs for an actor; request less"
             )
-        return min(self._resources.actors or room, len(self._todo))
+        return min(self._resources.actors or num_fitting, len(self._todo))
 
     def _actor(self) -> Any:
         return self._worker.remote(self._path, self._job)
 
     def _result(self, ref: Any, part: tuple[str, Sequence[str]]) -> PartResult | None:
-        """What came of a part; None where its actor was lost and the part waits again."""
+        """Result of a part; None where its actor was lost and the part is queued again."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(ref)
@@ -153,10 +156,10 @@ class _Driver:
             if self._losses[name] > self._resources.retries:
                 raise RayError(
                     f"{name}: lost its Ray actor {self._losses[name]} times, allowed "
-                    f"{self._resources.retries} (curate.ray.retries); look into Ray's logs: too "
-                    "little memory is the usual reason"
+                    f"{self._resources.retries} (curate.ray.retries); see Ray's logs; the "
+                    "usual reason is too little memory"
                 ) from None
-            log.warning("%s lost its Ray actor and is begun again", name)
+            log.warning("%s lost its Ray actor and is repeated", name)
             self._todo.appendleft(part)
             return None
 
@@ -168,8 +171,8 @@ class _Driver:
 
 
 def _connect(resources: RayResources) -> Any:
-    """Ray, connected to its cluster or to one of its own on this machine."""
-    # it would otherwise report its use to its makers
+    """Connect to the cluster, or start one on this machine; returns the module `ray`."""
+    # by default Ray sends usage statistics
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray  # noqa: PLC0415  an extra
@@ -181,13 +184,13 @@ def _connect(resources: RayResources) -> Any:
     for tries_left in reversed(range(START_ATTEMPTS)):
         try:
             _start(ray, resources)
-        except Exception as error:  # Ray raises this very class where it does not start in time
+        except Exception as error:  # Ray raises plain Exception where it does not start in time
             ray.shutdown()
             if resources.address or not tries_left:
                 why = " ".join(str(error).split())
                 where = resources.address or "this machine"
                 raise RayError(f"curate.ray.address: {where}: {why}") from None
-            log.warning("Ray did not start in time; once more")
+            log.warning("Ray did not start in time; retrying")
         else:
             break
     return ray

@@ -1,7 +1,7 @@
-"""Shares of one run of curation among processes that know nothing of each other.
+"""Shards of one curation run among processes that do not communicate.
 
-Every process lists the footage and gives it the same parts (`DatasetDir.assign_sources`); part
-number p belongs to share i of n where p leaves i when divided by n.
+Every process lists the footage and assigns it to the same parts (`DatasetDir.assign_sources`);
+part number p belongs to shard i of n where p mod n is i.
 """
 
 import re
@@ -24,20 +24,20 @@ def parse_shard(text: str) -> tuple[int, int]:
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if index >= count:
         raise UserError(
-            f"--shard {text}: want i/n with 0 <= i < n, e.g. 0/8 (in a Slurm array job: "
+            f"--shard {text}: expected i/n with 0 <= i < n, e.g. 0/8 (in a Slurm array job: "
             "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
         )
     return index, count
 
 
 def belongs(part: str, share: tuple[int, int]) -> bool:
-    """Whether a part is one of this share's."""
+    """Whether a part belongs to this shard."""
     index, count = share
     return int(part.rpartition("-")[2]) % count == index
 
 
 def unfinished(dataset: DatasetDir, units: Sequence[Unit]) -> list[str]:
-    """Parts that are not split or not measured yet, of whichever share."""
+    """Parts of all shards that are not split or not measured yet."""
     tables = ["clips", *(unit.table for unit in units)]
     parts = {source["part"] for source in DatasetDir.open(dataset.path).sources}
     done = set.intersection(*(set(dataset.parts(table)) for table in tables))

@@ -1,1 +1,1 @@
-"""Evidence of clips: each is decoded once for all filters. Start with `measuring.py`."""
+"""Measures clips: each clip is decoded once for all filters. Start with `measure_parts.py`."""

@@ -1,7 +1,7 @@
-"""One clip inside a worker process: decoded once, measured by all light units on the spot.
+"""The task of a measuring worker: decodes one clip once and measures it with all light units.
 
-Frames of light units never leave the worker; those that heavy ones want are part of the result.
-A unit that fails on a clip stops neither the other units nor the clip.
+Frames of light units never leave the worker; the frames of heavy units are part of the result. A
+unit that fails on a clip affects neither the other units nor the clip.
 """
 
 import time
@@ -19,13 +19,13 @@ from wanctl.video.worker_pool import Failure
 
 
 class MeasuredClip(NamedTuple):
-    """What one look at a clip gave.
+    """Result of `measure_task`.
 
     Attributes:
-        found: table -> row of evidence, or why there is none.
-        frames: for the specs that were asked for; empty where decoding failed.
-        failure: why decoding failed.
-        cpu_s: stage -> seconds of this process; `decode` is one of them.
+        outcomes: table -> row of evidence, or the failure.
+        frames: spec -> frames for the requested specs; empty where decoding failed.
+        failure: why decoding failed; None where it did not.
+        cpu_s: stage -> CPU seconds of this process; `decode` is one of the stages.
     """
 
     outcomes: dict[str, dict[str, Any] | Failure]
@@ -43,11 +43,11 @@ def measure_task(
         clip: the clip.
         pts: PTS of its first frame, and the exclusive end of its last one.
         light: units that are measured here.
-        specs: frames to hand back.
+        specs: frames to return.
     """
     units = [_cached_unit(unit) for unit in light]
-    wanted = [spec for unit in units if (spec := unit.measurer.frames())]
-    batches, failure, cpu_s = _decode(clip, pts, list(dict.fromkeys([*specs, *wanted])))
+    needed = [spec for unit in units if (spec := unit.measurer.frames())]
+    batches, failure, cpu_s = _decode(clip, pts, list(dict.fromkeys([*specs, *needed])))
     result = MeasuredClip({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
     for unit in units:
         spec = unit.measurer.frames()
@@ -62,30 +62,30 @@ def measure_task(
 
 
 def measure_clip(unit: Unit, clip: Clip, frames: FrameBatch | None) -> dict[str, Any] | Failure:
-    """One clip's row of a unit's table, or why it could not be measured."""
+    """Measure one clip: its row of a unit's table, or the failure."""
     try:
         return evidence_row(unit, clip, unit.measurer.measure(clip, frames))
-    except Exception as error:  # a plug-in: one clip that it cannot take stops nothing
+    except Exception as error:  # a plug-in may raise anything; the run goes on
         return unit_failure(unit, error)
 
 
 def evidence_row(unit: Unit, clip: Clip, evidence: Evidence) -> dict[str, Any]:
-    """Evidence with the clip's id, its columns checked against those that the unit declares.
+    """Evidence with the clip's id; checks the columns against those that the unit declares.
 
     Raises:
-        TypeError: there are other columns.
+        TypeError: the columns differ.
     """
     row = {"id": clip.id, **evidence}
     if set(row) != set(unit.schema.names):
-        got, wanted = sorted(row), sorted(unit.schema.names)
-        raise TypeError(f"measure gave the columns {got}, the filter declares {wanted}")
+        got, declared = sorted(row), sorted(unit.schema.names)
+        raise TypeError(f"measure gave the columns {got}, the filter declares {declared}")
     if "vector" in row and unit.table.startswith("embeddings/"):
         row["vector"] = np.asarray(row["vector"], dtype=np.float16)
     return row
 
 
 def unit_failure(unit: Unit, error: Exception) -> Failure:
-    """The quarantine's form of what a unit raised."""
+    """An exception of a unit as a `Failure` for the quarantine."""
     text = " ".join(str(error).split())
     if isinstance(error, FilterUnavailableError):
         return Failure(unit.name, "unavailable", text)
@@ -94,7 +94,7 @@ def unit_failure(unit: Unit, error: Exception) -> Failure:
 
 
 def _read_only(batch: FrameBatch) -> FrameBatch:
-    """The same frames, not to be written to: several units look at them."""
+    """A read-only view of the frames, because several units share them."""
     frames = batch.frames.view()
     frames.flags.writeable = False
     return FrameBatch(frames, batch.times_s, batch.scale)
@@ -102,7 +102,7 @@ def _read_only(batch: FrameBatch) -> FrameBatch:
 
 @lru_cache(maxsize=64)
 def _cached_unit(unit: Unit) -> Unit:
-    # every task brings its own copy; the first one stays, with what it has loaded
+    # every task carries its own copy; the first one is kept, with the models that it has loaded
     return unit
 
 

@@ -1,4 +1,4 @@
-"""Evidence to a selection: verdicts, crops, weights, quotas. Decodes nothing.
+"""Makes a selection from evidence: verdicts, crops, weights, balance. Decodes nothing.
 
 Start with `select.py`.
 """

@@ -1,7 +1,7 @@
-"""Sampling weights that even out the groups that a filter sorts clips into."""
+"""Sampling weights that balance the groups which a filter assigns clips to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,23 +12,23 @@ from wanctl.log import log
 
 @dataclass(frozen=True)
 class Balance:
-    """How often each group shall be drawn.
+    """How often training draws each group.
 
     Attributes:
         by: the filter whose labels are the groups.
-        shares: label -> its share of all draws; groups that are not named share the rest in
+        shares: label -> its share of all draws; the other groups share the rest in
             proportion to their size.
         power: without `shares`, a group is drawn in proportion to its size to this power:
-            0.5 is the square root, 0 draws all groups alike, 1 changes nothing.
+            0.5 is the square root, 0 draws all groups equally often, 1 changes nothing.
     """
 
     by: str
-    shares: Mapping[str, float] = field(default_factory=dict)
-    power: float = 0.5
+    shares: Mapping[str, float]
+    power: float
 
 
 def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None, float]:
-    """Label -> the weight of the clips that all filters keep; None for clips without one."""
+    """Label -> total weight of the clips that all filters keep; None: clips without a label."""
     kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
     weight = combined_weights(verdicts, len(kept))
     label = verdicts[by].label
@@ -42,7 +42,7 @@ def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None,
 
 
 def combined_weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray:
-    """(N,) the product of all filters' weights."""
+    """(N,) product of all filters' weights."""
     weight = np.ones(count)
     for each in verdicts.values():
         if each.weight is not None:
@@ -51,28 +51,28 @@ def combined_weights(verdicts: Mapping[str, Verdicts], count: int) -> np.ndarray
 
 
 def balance_factors(balance: Balance, sizes: Mapping[str | None, float]) -> dict[str | None, float]:
-    """Label -> what the weights of its clips are multiplied with; their sum stays the same.
+    """Label -> factor for the weights of its clips; the sum of all weights stays the same.
 
     Clips without a label keep their weight.
 
     Args:
-        balance: what is wanted.
+        balance: the requested shares.
         sizes: label -> weight of its clips.
     """
     groups = {name: size for name, size in sizes.items() if name is not None and size > 0}
     total = sum(groups.values())
     if balance.shares:
-        wanted = _shares(balance, groups)
+        target = _shares(balance, groups)
     else:
-        wanted = {name: size**balance.power for name, size in groups.items()}
-    scale = total / sum(wanted.values()) if wanted and any(wanted.values()) else 0.0
-    return {name: wanted[name] * scale / size for name, size in groups.items()}
+        target = {name: size**balance.power for name, size in groups.items()}
+    scale = total / sum(target.values()) if target and any(target.values()) else 0.0
+    return {name: target[name] * scale / size for name, size in groups.items()}
 
 
 def apply_factors(
     weight: np.ndarray, label: np.ndarray | None, by_label: Mapping[str | None, float]
 ) -> np.ndarray:
-    """(N,) weights times the factors of their labels."""
+    """(N,) weights multiplied by the factors of their labels."""
     if label is None:
         return weight
     coded = pa.array(label, pa.string(), from_pandas=True).dictionary_encode()
@@ -85,7 +85,7 @@ def _shares(balance: Balance, groups: Mapping[str, float]) -> dict[str, float]:
     absent = sorted(set(balance.shares) - set(groups))
     if absent:
         log.warning(
-            "balance: no kept clip is %s by %s; their shares go to the others",
+            "balance: no kept clip has the label %s of %s; their shares go to the others",
             ", ".join(absent),
             balance.by,
         )

@@ -1,4 +1,4 @@
-"""Reads what was measured, in the order of the clips that are decided."""
+"""Reads stored evidence in the order of the clips to decide."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ _pc: Any = pc  # its functions are unknown to type checkers
 _NO_VECTORS = pa.array([], type=pa.float16())
 
 Failures = Mapping[tuple[str, str], str]
-"""(clip id, stage) -> why it could not be measured."""
+"""(clip id, stage) -> error of measuring."""
 
 
 @dataclass(frozen=True)
 class StoredEvidence:
-    """What is stored of some clips for one filter.
+    """Stored evidence of some clips for one filter.
 
     Attributes:
-        rows: which of the clips were measured; None is all of them.
+        rows: indices of the clips that were measured; None: all.
         evidence: one row per measured clip.
-        vectors: the same for filters with an embedder.
+        vectors: frame embeddings per measured clip, for filters with an embedder.
     """
 
     rows: np.ndarray | None
@@ -43,17 +43,17 @@ def read_evidence(
     ids: pa.ChunkedArray,
     parts: Sequence[str] | None = None,
 ) -> StoredEvidence:
-    """What is stored for one filter, in the order of `ids`.
+    """Read one filter's evidence and embeddings in the order of `ids`.
 
     Args:
         dataset: the data set.
         named: the filter.
-        ids: of the clips that are decided.
-        parts: where they are; None: anywhere.
+        ids: ids of the clips to decide.
+        parts: parts that hold them; None: all parts.
     """
     units = measured_units([named])
-    found = [_read(dataset, unit, ids, parts) for unit in units]
-    tables, places = [table for table, _ in found], [place for _, place in found]
+    read = [_read(dataset, unit, ids, parts) for unit in units]
+    tables, places = [table for table, _ in read], [place for _, place in read]
     there = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
     rows = None if np.all(there) else np.flatnonzero(there)
     evidence = pa.table({"id": ids if rows is None else ids.take(rows)})
@@ -71,11 +71,12 @@ def read_evidence(
 
 
 def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) -> StoredEvidence:
-    """What is stored of several runs of clips, one after the other.
+    """Concatenate the evidence of consecutive slices.
 
     Args:
-        pieces: (clips of the run, what is stored of them).
-        file: takes the vectors and is mapped, as those of millions of clips fit no memory.
+        pieces: (number of clips of the slice, their evidence).
+        file: file for the vectors, which is memory-mapped: those of millions of clips exceed
+            memory.
     """
     rows: list[np.ndarray] = []
     evidence: list[pa.Table] = []
@@ -107,7 +108,7 @@ def _mapped(file: Path, sizes: np.ndarray, width: int) -> Ragged:
 
 
 def measure_failures(dataset: DatasetDir) -> Failures:
-    """Why clips lack evidence."""
+    """Errors of the clips without evidence, from the quarantine."""
     table = dataset.read("quarantine", ["clip_id", "stage", "error"])
     table = table.filter(_pc.not_equal(table["clip_id"], ""))
     clips, stages, errors = (column.to_pylist() for column in table.columns)
@@ -115,17 +116,17 @@ def measure_failures(dataset: DatasetDir) -> Failures:
 
 
 def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
-    """Parts of the clips table that a filter was never run on with its present settings."""
+    """Parts of the clips table that a filter has not measured with its current settings."""
     parts = set(dataset.parts("clips"))
     tables = [unit.table for unit in measured_units([named])]
     return {part for table in tables for part in parts - set(dataset.parts(table))}
 
 
 def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:
-    """Make sure that a filter can decide.
+    """Check that a filter has measured all parts.
 
     Raises:
-        UserError: some clips were never measured; says what to run.
+        UserError: some parts were never measured; says what to run.
     """
     if missing := missing_parts(dataset, named):
         raise UserError(
@@ -135,7 +136,7 @@ def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:
 
 
 def vectors_of(table: pa.Table) -> Ragged:
-    """The vectors of a table of embeddings, a row for each frame."""
+    """Vectors of a table of embeddings, one row per frame."""
     starts = np.concatenate([[0], np.cumsum(table["frames"].to_numpy(), dtype=np.int64)])
     chunks = [chunk.flatten() for chunk in table["vector"].chunks]
     flat = pa.concat_arrays(chunks or [_NO_VECTORS]).to_numpy(zero_copy_only=False)
@@ -145,9 +146,9 @@ def vectors_of(table: pa.Table) -> Ragged:
 def _read(
     dataset: DatasetDir, unit: Unit, ids: pa.ChunkedArray, parts: Sequence[str] | None
 ) -> tuple[pa.Table, np.ndarray | None]:
-    """A table, and where each id stands in it; None where that is in order."""
+    """A table and the row of each id in it; None where the table has the order of `ids`."""
     if parts and all(dataset.same_ids(part, "clips", unit.table) for part in parts):
-        # reading ids takes as long as reading what was measured
+        # reading the ids takes as long as reading the evidence
         columns = [name for name in unit.schema.names if name != "id"]
         table = dataset.read(unit.table, columns, parts=parts)
         if table.num_rows == len(ids):
@@ -157,7 +158,7 @@ def _read(
 
 
 def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:
-    """(N,) where each id stands, -1 where it does not; None where both are the same."""
+    """(N,) row of each id, -1 where it is missing; None where both columns are equal."""
     if among.equals(ids):
         return None
     at = _pc.index_in(ids, value_set=among.combine_chunks())

@@ -1,6 +1,6 @@
-"""What each filter does to the set, and what it would do with its bounds a step away.
+"""Funnel counts: clips that each filter drops, also with its bounds moved by one step.
 
-Counts of parts add up, so that a set of any size is counted part by part.
+Counts of slices are added, so that a data set of any size is counted slice by slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 STEP = 0.1
-"""Share of a bound that one step moves it by."""
+"""Share of a bound by which one step moves it."""
 
 _SIDES = 4
 _MOVES = 8
@@ -18,11 +18,11 @@ _MOVES = 8
 
 @dataclass(frozen=True)
 class Step:
-    """What a filter would drop if one of its bounds were a step away.
+    """Clips that a filter would drop if one of its bounds were moved by one step.
 
     Attributes:
-        bound: where it is.
-        moved: where it would be.
+        bound: current bound.
+        moved: moved bound.
         drops: clips that the filter would drop on its own.
         alone: clips that only it would drop.
     """
@@ -35,10 +35,10 @@ class Step:
 
 @dataclass(frozen=True)
 class FunnelRow:
-    """What one filter does to the set.
+    """Counts of one filter over the data set.
 
     Attributes:
-        name: of the filter.
+        name: name of the filter.
         left: clips that it and all filters before it keep.
         drops: clips that it would drop on its own.
         alone: clips that only it drops.
@@ -52,27 +52,27 @@ class FunnelRow:
     steps: tuple[Step, ...] = ()
 
     def at_strictest(self) -> int:
-        """Clips it would drop on its own with every bound a step to the strict side."""
+        """Clips it would drop on its own with every bound moved one step to the strict side."""
         return self.drops + sum(max(0, step.drops - self.drops) for step in self.steps)
 
     def at_laxest(self) -> int:
-        """The same with every bound a step to the lax side."""
+        """Clips it would drop on its own with every bound moved one step to the lax side."""
         return self.drops + sum(min(0, step.drops - self.drops) for step in self.steps)
 
 
 @dataclass(frozen=True)
 class FunnelCounts:
-    """Counts over some clips; `+` gives those over both.
+    """Counts over some clips; `+` gives the counts over both sets.
 
     Attributes:
-        names: of the filters, in order.
+        names: names of the filters, in order.
         bounds: (filter, bound) for every finite bound.
-        total: clips.
+        total: number of clips.
         kept: clips that no filter drops.
         filters: (F, 3) left, drops, alone.
         sides: (B, 4) below the bound: dropped by its filter, kept; from it on: dropped, kept.
-        moves: (B, 2, 4) between the bound and one a step down or up: dropped by the filter,
-            by it alone; kept by it, by all.
+        moves: (B, 2, 4) between the bound and the bound moved one step down or up: dropped by the
+            filter, by it alone; kept by it, by all.
     """
 
     names: tuple[str, ...]
@@ -95,7 +95,7 @@ class FunnelCounts:
         )
 
     def rows(self) -> list[FunnelRow]:
-        """The funnel."""
+        """The rows of the funnel, one per filter."""
         return [
             FunnelRow(name, *(int(n) for n in counts), steps=self._steps(name, *counts[1:]))
             for name, counts in zip(self.names, self.filters, strict=True)
@@ -107,7 +107,7 @@ class FunnelCounts:
             if owner != name:
                 continue
             for moved, counts in zip(moved_bounds(bound), self.moves[index], strict=True):
-                # the clips between the two places change sides: which way tells which side drops
+                # clips between both bounds change sides: added if they move to the dropped side
                 if (moved > bound) == _drops_below(self.sides[index]):
                     more = (drops + int(counts[2]), alone + int(counts[3]))
                 else:
@@ -117,7 +117,7 @@ class FunnelCounts:
 
 
 def moved_bounds(bound: float) -> tuple[float, float]:
-    """A bound one step down and one step up."""
+    """A bound moved one step down and one step up."""
     width = STEP * abs(bound) or STEP
     return bound - width, bound + width
 
@@ -132,7 +132,7 @@ def count_funnel(
     Args:
         keeps: filter -> (N,) bool, in the recipe's order.
         scores: filter -> (N,) its scores, NaN where there is none.
-        bounds: filter -> scores at which its verdict flips.
+        bounds: filter -> scores at which its verdict changes.
     """
     total = len(next(iter(keeps.values()), ()))
     against = np.zeros(total, dtype=np.int16)
@@ -184,9 +184,9 @@ def _near(
 
 
 def _drops_below(sides: np.ndarray) -> bool:
-    """Whether it is the lower side of a bound that is dropped."""
+    """Whether a filter drops the scores below a bound rather than those above it."""
     dropped_low, kept_low, dropped_high, kept_high = sides.tolist()
     if dropped_low == dropped_high == 0:
         return kept_low < kept_high
-    # as shares, without dividing by a side that is empty
+    # compares shares without a division, as a side may be empty
     return dropped_low * (dropped_high + kept_high) > dropped_high * (dropped_low + kept_low)

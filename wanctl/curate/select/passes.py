@@ -1,4 +1,4 @@
-"""What is done to each slice of a data set while a selection is made, and by how many processes."""
+"""The passes over the slices of a data set that make a selection, in one or more processes."""
 
 import multiprocessing
 import os
@@ -14,10 +14,10 @@ import numpy as np
 from wanctl.curate.quantiles import quantiles_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import label_weights
-from wanctl.curate.select.deciding import Decisions
+from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import Failures, read_evidence
 from wanctl.curate.select.funnel import FunnelCounts, count_funnel
-from wanctl.curate.select.selection import (
+from wanctl.curate.select.selection_rows import (
     SelectionRows,
     SelectRules,
     build_rows,
@@ -27,7 +27,7 @@ from wanctl.curate.select.slices import Slice
 from wanctl.curate.select.verdict_store import VerdictStore
 from wanctl.data.dataset import DatasetDir
 
-# A process takes a second to start and decides some 100,000 clips in that time.
+# A process takes a second to start, the time in which about 100,000 clips are decided.
 _ROWS_PER_PROCESS = 400_000
 
 T = TypeVar("T")
@@ -36,14 +36,14 @@ Map = Callable[[Callable[[Slice], T], Iterable[Slice]], Iterator[T]]
 
 @dataclass(frozen=True)
 class FilterStage:
-    """A run of filters that are decided slice by slice.
+    """Consecutive filters that decide slice by slice.
 
     Attributes:
-        dataset: where the evidence is.
-        failures: why some of it is missing.
-        shelf: verdicts of earlier stages.
-        before: filters of earlier stages, in order.
-        filters: those of this stage, in order.
+        dataset: the data set with the evidence.
+        failures: why evidence is missing.
+        store: verdicts of earlier stages.
+        before: names of the filters of earlier stages, in order.
+        filters: filters of this stage, in order.
     """
 
     dataset: DatasetDir
@@ -62,7 +62,7 @@ class FilterStage:
     def decide_filters(
         self, decisions: Decisions, piece: Slice, *, with_reasons: bool = True
     ) -> Decisions:
-        """Let the filters of this stage decide, with reasons if `with_reasons`."""
+        """Let the filters of this stage decide; reasons are written out if `with_reasons`."""
         for named in self.filters:
             ids = decisions.clips["id"]
             stored = read_evidence(self.dataset, named, ids, piece.names)
@@ -73,40 +73,40 @@ class FilterStage:
 
 @dataclass(frozen=True)
 class SpillVerdicts:
-    """Decide, put the verdicts on the shelf, and look ahead at the scores of later filters.
+    """Decide a stage, spill its verdicts to disk, and compute scores of later filters.
 
     Attributes:
-        stage: what is decided.
-        ahead: filters that follow, some with percentiles for thresholds. Nothing they decide is
-            kept: scores hang on no threshold, so that one look gives them all.
+        stage: the filters that decide.
+        ahead: filters that follow, some with percentiles as thresholds. Their verdicts are
+            discarded: scores do not depend on thresholds, so one pass gives all of them.
     """
 
     stage: FilterStage
     ahead: tuple[NamedFilter, ...] = ()
 
     def __call__(self, piece: Slice) -> dict[str, np.ndarray]:
-        """One slice; filter -> scores, for those with percentiles."""
+        """Process one slice; returns filter -> scores for filters with percentiles."""
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
             self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
         later = replace(self.stage, filters=self.ahead).decide_filters(
             decisions, piece, with_reasons=False
         )
-        wanted = [named.name for named in self.ahead if quantiles_of(named.filter)]
-        scores = {name: later.verdicts[name].score for name in wanted}
+        names = [named.name for named in self.ahead if quantiles_of(named.filter)]
+        scores = {name: later.verdicts[name].score for name in names}
         return {name: score for name, score in scores.items() if score is not None}
 
 
 @dataclass(frozen=True)
 class SumLabelWeights:
-    """Decide, and add up the weights of kept clips by the label of one filter."""
+    """Decide a stage, and sum the weights of kept clips by the labels of one filter."""
 
     stage: FilterStage
     rules: SelectRules
     by: str
 
     def __call__(self, piece: Slice) -> dict[str | None, float]:
-        """One slice."""
+        """Process one slice; returns label -> sum of weights."""
         decisions = self.stage.decide(piece)
         for named in self.stage.filters:
             self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
@@ -115,7 +115,7 @@ class SumLabelWeights:
 
 @dataclass(frozen=True)
 class BuildSelection:
-    """Decide the last stage and make rows of a selection."""
+    """Decide the last stage and build the rows of a selection."""
 
     stage: FilterStage
     rules: SelectRules
@@ -123,7 +123,7 @@ class BuildSelection:
     balance_factors: tuple[str, Mapping[str | None, float]] | None = None
 
     def __call__(self, piece: Slice) -> tuple[SelectionRows, FunnelCounts]:
-        """One slice."""
+        """Process one slice; returns its rows and its funnel counts."""
         decisions = self.stage.decide(piece)
         verdicts = verdicts_with_crop(decisions, self.rules)
         counts = count_funnel(
@@ -136,13 +136,13 @@ class BuildSelection:
 
 @contextmanager
 def pool(slices: list[Slice]) -> Iterator[Map[Any]]:
-    """A `map` over slices, in order, with as many processes as the work is worth."""
+    """A `map` over slices, in order, with a number of processes that suits their size."""
     rows = sum(piece.rows for piece in slices)
     count = min(os.cpu_count() or 1, len(slices), rows // _ROWS_PER_PROCESS)
     if count < 2:
         yield map
         return
-    # threads hinder each other in what is plain Python; a fork would copy pyarrow's locks
+    # threads share the interpreter lock; a fork would copy pyarrow's locks
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as executor:
         yield lambda task, pieces: _ahead(executor, task, pieces, count + 1)
@@ -151,7 +151,7 @@ def pool(slices: list[Slice]) -> Iterator[Map[Any]]:
 def _ahead(
     executor: ProcessPoolExecutor, task: Callable[[Slice], T], pieces: Iterable[Slice], limit: int
 ) -> Iterator[T]:
-    """Results in order, with a bounded number of them waiting."""
+    """Results in order, with a bounded number of pending tasks."""
     waiting: deque[Future[T]] = deque()
     for piece in pieces:
         waiting.append(executor.submit(task, piece))

@@ -1,8 +1,8 @@
-"""Decides from evidence: which clips stay, with which crop, weight and bucket. Decodes nothing.
+"""Selects clips from evidence, with crop, weight and bucket. Decodes nothing.
 
-The set is decided slice by slice, in several processes where it is large. Some steps have to see
-it whole and make the others wait: a filter of scope `set`, a threshold that is a percentile, and
-balancing. Verdicts on all slices lie on disk meanwhile.
+The data set is decided slice by slice, in several processes where it is large. Some steps need
+all slices: a filter of scope `set`, a threshold that is a percentile, and balancing. Before such a
+step the verdicts on all slices are spilled to disk.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from wanctl.atomic import scratch
 from wanctl.curate.quantiles import percentile_values, quantiles_of, scores_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import Balance, balance_factors
-from wanctl.curate.select.deciding import Decisions, intersect, slice_verdicts, whole_views
+from wanctl.curate.select.decisions import Decisions, intersect, slice_verdicts, whole_views
 from wanctl.curate.select.evidence import (
     StoredEvidence,
     check_evidence,
@@ -35,7 +35,7 @@ from wanctl.curate.select.passes import (
     SumLabelWeights,
     pool,
 )
-from wanctl.curate.select.selection import CROP, SelectionRows, SelectRules
+from wanctl.curate.select.selection_rows import CROP, SelectionRows, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
 from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore
 from wanctl.data.dataset import DatasetDir
@@ -52,14 +52,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SelectionResult:
-    """What came of it.
+    """Result of `select`.
 
     Attributes:
-        total: clips.
-        kept: clips that stay.
-        funnel: what each filter does, in the recipe's order, and crops.
+        total: number of clips.
+        kept: number of kept clips.
+        funnel: counts of each filter in the recipe's order, and of crops.
         filters: the filters with percentiles replaced by numbers.
-        copies: clips that were left out, being copies of others.
+        copies: number of clips that were skipped as copies of others.
     """
 
     total: int
@@ -70,22 +70,22 @@ class SelectionResult:
 
 
 def filters_with_evidence(dataset: DatasetDir, filters: Sequence[NamedFilter]) -> list[NamedFilter]:
-    """The filters that can decide: all but optional ones that never measured this data set.
+    """All filters except optional ones that have not measured this data set.
 
-    Unlike measuring, deciding needs no model, so a set measured on one machine can be decided
-    on another where a filter cannot run.
+    Deciding needs no model, so a data set that was measured on one machine can be decided on
+    another one where a filter cannot run.
     """
     ready = []
     for named in filters:
         if named.filter.optional and missing_parts(dataset, named):
-            log.warning("filter %s is left out: it is optional and did not measure", named.name)
+            log.warning("filter %s is skipped: it is optional and has no evidence", named.name)
         else:
             ready.append(named)
     return ready
 
 
 def resolve_percentiles(filters: Sequence[NamedFilter], selection: pa.Table) -> list[NamedFilter]:
-    """The filters as they decided a selection: with percentiles replaced by numbers."""
+    """The filters with percentiles replaced by the numbers that a selection was made with."""
     return [
         _with(named, percentile_values(named.filter, scores_of(selection, named.name)))
         if quantiles_of(named.filter)
@@ -106,40 +106,40 @@ def select(
     Args:
         dataset: the data set.
         filters: in the order of the recipe.
-        rules: what is decided beyond them.
-        name: of the selection.
-        balance: evens out the weights of kept clips by the labels of one of `filters`.
+        rules: settings of the selection besides filters.
+        name: name of the selection.
+        balance: balances the weights of kept clips by the labels of one of `filters`.
 
     Raises:
-        UserError: some clip was never measured with a filter's present settings.
+        UserError: some clip was never measured with a filter's current settings.
     """
     for named in filters:
         check_evidence(dataset, named)
     slices = slices_of(dataset)
     target = dataset.path / "selections" / name
     with scratch(target) as folder, pool(slices) as over:
-        # workers read tables; the list of sources may be long and is not needed for that
+        # workers only read tables; the list of sources may be long, so it is not sent to them
         reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
-        run = _Selector(
+        selector = _Selector(
             FilterStage(reader, measure_failures(dataset), VerdictStore(folder), (), ()),
             slices,
             over,
         )
         for place, named in enumerate(filters):
-            run.take(named, filters[place + 1 :])
-        weights = run.weights(rules, balance) if balance else None
-        finish = BuildSelection(run.stage, rules, run.bounds(), weights)
+            selector.add(named, filters[place + 1 :])
+        weights = selector.weights(rules, balance) if balance else None
+        finish = BuildSelection(selector.stage, rules, selector.bounds(), weights)
         tables = _Results(over(finish, slices))
         dataset.write_selection(name, tables)
     tables.warn()
-    none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in run.filters), CROP)}
+    none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in selector.filters), CROP)}
     counts = tables.counts or count_funnel(none, {}, {})
     copies = sum(piece.copies for piece in slices)
-    return SelectionResult(counts.total, counts.kept, counts.rows(), run.filters, copies)
+    return SelectionResult(counts.total, counts.kept, counts.rows(), selector.filters, copies)
 
 
 class _Selector:
-    """Takes the filters one by one; those that must see all make the ones before decide."""
+    """Collects filters into stages; a filter that needs all clips ends the stage before it."""
 
     def __init__(self, stage: FilterStage, slices: list[Slice], over: Map[Any]) -> None:
         self.stage = stage
@@ -148,12 +148,12 @@ class _Selector:
         self._over = over
         self._scores: dict[str, np.ndarray] = {}
 
-    def take(self, named: NamedFilter, later: Sequence[NamedFilter]) -> None:
-        """Have one more filter decide, now or with the next stage.
+    def add(self, named: NamedFilter, later: Sequence[NamedFilter]) -> None:
+        """Add a filter to the current stage, or decide it at once if it needs all clips.
 
         Args:
             named: the filter.
-            later: those after it.
+            later: the filters after it.
         """
         if named.filter.scope == "set":
             self._spill()
@@ -170,7 +170,7 @@ class _Selector:
     def weights(
         self, rules: SelectRules, balance: Balance
     ) -> tuple[str, Mapping[str | None, float]]:
-        """What balancing multiplies the weights with: (filter, label -> factor)."""
+        """Balance factors of the weights: (filter, label -> factor)."""
         sums: dict[str | None, float] = {}
         for part in self._over(SumLabelWeights(self.stage, rules, balance.by), self._slices):
             for label, weight in part.items():
@@ -179,18 +179,18 @@ class _Selector:
         return balance.by, balance_factors(balance, sums)
 
     def bounds(self) -> dict[str, tuple[float, ...]]:
-        """Where each filter's verdict flips."""
+        """Filter -> scores at which its verdict changes."""
         return {named.name: named.filter.bounds() for named in self.filters}
 
     def _spill(self) -> None:
-        """Decide the present stage for all slices."""
+        """Decide the current stage on all slices and spill its verdicts."""
         if self.stage.filters:
             for _ in self._over(SpillVerdicts(self.stage), self._slices):
                 pass
             self._advance_stage()
 
     def _spill_and_score(self, later: Sequence[NamedFilter]) -> None:
-        """The same, and find the scores of all filters with percentiles up to one of scope set."""
+        """Spill the current stage, and score later filters up to the next one of scope `set`."""
         slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
         while not quantiles_of(slicewise[-1].filter):
             slicewise.pop()
@@ -254,7 +254,7 @@ class _Selector:
 
 
 class _Results:
-    """The tables of the slices, counted as they go by."""
+    """Iterates over the tables of the slices and adds up their counts."""
 
     def __init__(self, results: Iterable[tuple[SelectionRows, FunnelCounts]]) -> None:
         self._results = results
@@ -270,7 +270,7 @@ class _Results:
             yield chosen.table
 
     def warn(self) -> None:
-        """Say which kept clips nobody will train on."""
+        """Log a warning about kept clips that no training bucket can use."""
         if self._unfit:
             log.warning(
                 "%d kept clips serve no bucket of train_dit; the first: %s",

@@ -1,4 +1,4 @@
-"""A data set in slices: runs of whole parts that are decided at once, each in a process."""
+"""Slices of a data set: consecutive parts that one process decides at once."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.dataset import DatasetDir
 
 ROWS = 1 << 17
-"""Clips of a slice, about: enough that a step over columns costs more than starting it."""
+"""Approximate clips of a slice: enough that the overhead of a column operation is small."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some parts of a data set.
+    """Consecutive parts of a data set.
 
     Attributes:
-        number: its place among the slices.
+        number: index of the slice.
         parts: (part, its rows that are no copies of earlier clips; None for all).
-        rows: clips in it, copies included.
-        copies: of them copies.
+        rows: number of clips, copies included.
+        copies: number of copies among them.
     """
 
     number: int
@@ -30,11 +30,11 @@ class Slice:
 
     @property
     def names(self) -> list[str]:
-        """The parts' names."""
+        """Names of the parts."""
         return [name for name, _ in self.parts]
 
     def clips(self, dataset: DatasetDir) -> pa.Table:
-        """Its clips, in order, with the columns that filters may ask for; sources are coded."""
+        """The clips in order, with the columns of `Clip`; sources are dictionary-encoded."""
         tables = []
         for part, rows in self.parts:
             table = dataset.read("clips", CLIP_COLUMNS, parts=[part], coded=["source"])
@@ -43,7 +43,7 @@ class Slice:
 
 
 def slices_of(dataset: DatasetDir, rows: int = ROWS) -> list[Slice]:
-    """All parts in order, in slices of about `rows` clips."""
+    """Divide all parts, in order, into slices of about `rows` clips."""
     slices: list[Slice] = []
     parts: list[tuple[str, np.ndarray | None]] = []
     count = copies = 0

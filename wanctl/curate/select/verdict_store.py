@@ -1,4 +1,4 @@
-"""Verdicts that wait on disk: memory holds the slice that is decided, not the set."""
+"""Verdicts spilled to disk, so that memory holds one slice and not the data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.curate.columns import Verdicts
-from wanctl.curate.select.deciding import Reasons, concat_verdicts
+from wanctl.curate.select.decisions import Reasons, concat_verdicts
 
 _CROP = ("crop_x", "crop_y", "crop_w", "crop_h")
 
@@ -43,11 +43,11 @@ class VerdictStore:
         return self._verdicts(number, name, why)
 
     def get_all(self, numbers: Sequence[int], name: str) -> Verdicts:
-        """A filter's verdicts on several slices, one after the other, without reasons."""
+        """A filter's verdicts on several slices, concatenated, without reasons."""
         return concat_verdicts([self._verdicts(number, name, _NO_REASONS) for number in numbers])
 
     def crops(self, number: int, name: str) -> np.ndarray | None:
-        """(N, 4) a filter's crops on a slice; None where it asks for none."""
+        """(N, 4) int32, a filter's crops on a slice; None where it has none."""
         return self._verdicts(number, name, _NO_REASONS).crops
 
     def _verdicts(self, number: int, name: str, why: Reasons) -> Verdicts:
@@ -71,7 +71,7 @@ class VerdictStore:
             file.write_table(table)
 
     def _read(self, number: int, kind: str) -> pa.Table:
-        # read, not mapped: the folder may lie on a network drive
+        # read, not mapped: the folder may be on a network drive
         with self._file(number, kind).open("rb") as file:
             return pa.ipc.open_file(file).read_all()
 
@@ -80,7 +80,7 @@ class VerdictStore:
 
 
 class StoredVerdicts(Mapping[str, Verdicts]):
-    """The verdicts of earlier filters on the whole set, each read when it is asked for."""
+    """The verdicts of earlier filters on the whole data set, each read on access."""
 
     def __init__(self, store: VerdictStore, numbers: Sequence[int], names: Sequence[str]) -> None:
         self._store = store
@@ -103,7 +103,7 @@ _NO_REASONS = Reasons.of(np.zeros(0, dtype=np.int64), [])
 
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """(N,) object, the same text once however often it stands there."""
+    """(N,) object array of texts; equal texts share one string object."""
     coded = column.combine_chunks()
     coded = coded.unify_dictionaries().chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
     texts = np.array([*coded.dictionary.to_pylist(), None], dtype=object)

@@ -1,1 +1,1 @@
-"""Footage to clips: shot detection, then rows of the clips table. Start with `scanning.py`."""
+"""Splits footage into clips by shot detection. Start with `split_parts.py`."""

@@ -19,23 +19,23 @@ import numpy as np
 from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.errors import UserError, unknown
 
-# TransNetV2 sees 100 frames at a time and is trusted on the middle 50 (Soucek and Lokoc 2020).
+# TransNetV2 takes 100 frames per call; only the middle 50 results are used (Soucek, Lokoc 2020).
 WINDOW, MARGIN = 100, 25
 # The adaptive detector compares a change with its neighbours this far on both sides.
 NEIGHBOURS = 4
-# Mean absolute change of RGB levels below which nothing counts as a cut, however still the rest.
+# Minimum mean absolute change of RGB levels of a cut, however still the frames around it are.
 MIN_CHANGE = 12.0
-# A row or column whose levels stay this close together through the whole file is part of a bar.
+# A row or column whose levels vary by at most this through the whole file is part of a bar.
 FLAT_LEVELS = 24
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What the recipe says about detection. `device` may be auto: the one of whoever detects."""
+    """Settings of shot detection. `device` may be auto: chosen by the process that detects."""
 
-    threshold: float = 0.4
-    adaptive_threshold: float = 3.0
-    device: str = "cpu"
+    threshold: float
+    adaptive_threshold: float
+    device: str
 
 
 AUTO = "auto"
@@ -48,7 +48,7 @@ class DetectorError(UserError):
 
 
 def get_detector(name: str) -> Detector:
-    """Look a detector up; `auto` is TransNetV2 where its package is installed.
+    """Return a detector by name; `auto` is TransNetV2 where its package is installed.
 
     Raises:
         DetectorError: no such detector, or its package is missing.
@@ -67,13 +67,13 @@ def get_detector(name: str) -> Detector:
 
 
 def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
-    """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other the whole transition."""
+    """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other whole transitions."""
     heads = probabilities(strip, settings.device)
     return clean_transitions(strip, from_heads(*heads, settings.threshold))
 
 
 def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
-    """A cut is a change several times larger than those around it. Finds hard cuts only."""
+    """Detect hard cuts: a cut is a change several times larger than those around it."""
     if len(strip) < 3:
         return []
     levels = crop_bars(strip).astype(np.float32)
@@ -86,18 +86,18 @@ def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
 
 
 def none(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:  # noqa: ARG001
-    """The whole file is one shot."""
+    """No transitions: the whole file is one shot."""
     return []
 
 
 def crop_bars(strip: np.ndarray) -> np.ndarray:
-    """Cut letterbox and pillarbox bars off a strip and stretch the picture to the old size.
+    """Crop letterbox and pillarbox bars of a strip and resize the frames to the old size.
 
-    Bars dilute every change: four hard cuts at the start of a pillarboxed music video get 0.05 to
-    0.22 from TransNetV2 with the bars and 0.41 to 0.61 without. A bar must hold still through the
-    whole file, so that a fade or a dark scene is none.
+    Bars reduce every change: TransNetV2 rates four hard cuts at the start of a pillarboxed music
+    video 0.05 to 0.22 with the bars and 0.41 to 0.61 without. A bar must be constant through the
+    whole file, so that a fade or a dark scene is no bar.
     """
-    rows, columns = (_picture(strip, axes) for axes in ((0, 2), (0, 1)))
+    rows, columns = (_content_range(strip, axes) for axes in ((0, 2), (0, 1)))
     height, width = strip.shape[1:3]
     if (rows, columns) == (slice(0, height), slice(0, width)):
         return strip
@@ -108,14 +108,14 @@ def crop_bars(strip: np.ndarray) -> np.ndarray:
 DETECTORS: dict[str, Detector] = {f.__name__: f for f in (transnetv2, adaptive, none)}
 
 
-def _picture(strip: np.ndarray, axes: tuple[int, int]) -> slice:
-    """The rows or columns between the bars; all of them where less than half would be left."""
+def _content_range(strip: np.ndarray, axes: tuple[int, int]) -> slice:
+    """The rows or columns between the bars; all of them where less than half would remain."""
     spread = (strip.max(axis=axes).astype(int) - strip.min(axis=axes)).max(axis=-1)
     inside = np.flatnonzero(spread > FLAT_LEVELS)
     if len(inside) == 0:
         return slice(0, len(spread))
     first, last = int(inside[0]), int(inside[-1])
-    # the line where bar and picture meet is a blend of both
+    # the line between bar and content is a blend of both
     first += first > 0
     last -= last < len(spread) - 1
     return slice(first, last + 1) if last - first >= len(spread) // 2 else slice(0, len(spread))
@@ -123,7 +123,7 @@ def _picture(strip: np.ndarray, axes: tuple[int, int]) -> slice:
 
 def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
-    import torch  # noqa: PLC0415  (two seconds; the adaptive detector does without)
+    import torch  # noqa: PLC0415  (two seconds, not needed by the adaptive detector)
 
     from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
 
@@ -156,11 +156,10 @@ def _network(device: str) -> Any:
 
 @contextlib.contextmanager
 def _preserved_random_state() -> Iterator[None]:
-    """Keep the package's constructor from seeding and reconfiguring the process, and quiet."""
+    """Restore random states and torch settings that the package's constructor changes."""
     import torch  # noqa: PLC0415
 
     deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     python, numbers = random.getstate(), np.random.get_state()

@@ -1,7 +1,7 @@
-"""Runs of frames that belong to no shot: made of a network's probabilities, then set right.
+"""Transitions between shots from a network's probabilities, with corrections.
 
-Setting right is what a network that sees a second or two cannot do: a flash is no cut, and a fade
-through black is one transition, not two.
+The corrections need more context than a network's window of a second or two: a flash is no cut,
+and a fade through black is one transition, not two.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# TransNetV2's second head alone finds dissolves too slow for its first: measured on dissolves of
-# up to 70 frames, 17 of 18 are hit instead of 14. Shorter or weaker runs are mostly motion.
+# Only TransNetV2's second head finds slow dissolves: measured on dissolves of up to 70 frames, 17
+# of 18 are found instead of 14. Shorter or weaker runs are mostly motion.
 SLOW_SHARE, SLOW_FRAMES = 0.75, 6
-# A flash: the picture is back within so many frames, and the step was large before.
+# A flash: the content returns within so many frames, and the step before was large.
 FLASH_FRAMES, FLASH_STEP, FLASH_BACK = 6, 10.0, 0.35
-# Between a fade down and a fade up lies at least one frame this dark, and not much else.
+# Between a fade-out and a fade-in there is at least one frame this dark, and few other frames.
 BLACK_LUMA, BLACK_FRAMES = 6.0, 40
 
 
@@ -30,7 +30,7 @@ class Transition(NamedTuple):
 
 
 def from_heads(cuts: np.ndarray, spans: np.ndarray, threshold: float) -> list[Transition]:
-    """Transitions from two probabilities per frame: a cut after it, and lying in a transition."""
+    """Transitions from two probabilities per frame: a cut after it, and being in a transition."""
     slow = [
         run
         for run in runs(spans > SLOW_SHARE * threshold)
@@ -39,15 +39,15 @@ def from_heads(cuts: np.ndarray, spans: np.ndarray, threshold: float) -> list[Tr
     return _grow(sorted([*runs(cuts > threshold), *slow]), spans > threshold)
 
 
-def clean_transitions(strip: np.ndarray, found: Sequence[Transition]) -> list[Transition]:
-    """Without flashes, and fades through black in one piece.
+def clean_transitions(strip: np.ndarray, transitions: Sequence[Transition]) -> list[Transition]:
+    """Remove flashes, and merge each fade through black into one transition.
 
     Args:
         strip: (N, 27, 48, 3) uint8.
-        found: in order of time.
+        transitions: in order of time.
     """
     kept: list[Transition] = []
-    for each in found:
+    for each in transitions:
         if kept and _black_between(strip, kept[-1].last + 1, each.first):
             kept[-1] = Transition(kept[-1].first, each.last)
         elif not _is_flash(strip, each):
@@ -62,7 +62,7 @@ def runs(marked: np.ndarray) -> list[Transition]:
 
 
 def _grow(seeds: Sequence[Transition], inside: np.ndarray) -> list[Transition]:
-    """Widen each seed to the whole run of transition frames it lies in; merge what then touches."""
+    """Extend each seed to its whole run of transition frames; merge runs that then touch."""
     grown: list[Transition] = []
     for first, last in seeds:
         while first > 0 and inside[first - 1]:
@@ -84,7 +84,7 @@ def _black_between(strip: np.ndarray, first: int, last: int) -> bool:
 
 
 def _is_flash(strip: np.ndarray, transition: Transition) -> bool:
-    """The step is large, and what was there before is there again a moment later."""
+    """Whether the step is large and the content before it returns shortly after."""
     first, last = transition
     before = strip[max(0, first + 1 - FLASH_FRAMES) : first + 1].astype(np.float32)
     after = strip[last + 1 : last + 1 + FLASH_FRAMES].astype(np.float32)

@@ -1,17 +1,17 @@
 "use strict";
-// The data and the drawing of one clip. Text only ever enters the page as text, never as markup.
+// The data, and the elements that show one clip. Text enters the page as text, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const pictures = JSON.parse(document.getElementById("pictures").textContent);
+const thumbnails = JSON.parse(document.getElementById("thumbnails").textContent);
 const filters = new Map(data.filters.map((each) => [each.name, each]));
 
-/** Where a strip stands to show one of its frames. */
-function place(frame) {
+/** The background position at which a sprite sheet shows one of its frames. */
+function framePosition(frame) {
   return `${(100 * frame) / (data.frames - 1)}%`;
 }
 
 document.documentElement.style.setProperty("--frames", data.frames);
-document.documentElement.style.setProperty("--still", place(Math.round(0.4 * data.frames)));
+document.documentElement.style.setProperty("--still", framePosition(Math.round(0.4 * data.frames)));
 
 /** An element with classes, text and children. */
 function make(tag, className = "", ...children) {
@@ -23,20 +23,20 @@ function make(tag, className = "", ...children) {
 
 const urls = new Map();
 
-/** A URL of a clip's strip of frames; null where the file holds none. */
-function stripOf(index) {
+/** A URL of a clip's sprite sheet; null where the file holds none. */
+function spriteUrl(index) {
   if (!urls.has(index)) {
-    const text = pictures[index];
+    const text = thumbnails[index];
     const bytes = text && Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     urls.set(index, text ? URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) : null);
   }
   return urls.get(index);
 }
 
-/** The moving picture of a clip, with the crop drawn on it. */
+/** The animated thumbnail of a clip, with the crop drawn on it. */
 function film(index, room = 16 / 9) {
   const clip = data.clips[index];
-  const url = stripOf(index);
+  const url = spriteUrl(index);
   const ratio = clip.width / clip.height;
   const box = make("span", url ? "film" : "film none");
   if (!url) return box;
@@ -55,33 +55,33 @@ function film(index, room = 16 / 9) {
   return box;
 }
 
-/** A clip as it stands in a contact sheet. `about` names the filter whose word stands under it. */
-function card(index, about = "", list = [index], scoreOnly = false) {
+/** A clip in a contact sheet. `filter` names the filter whose reason or score is shown under it. */
+function card(index, filter = "", list = [index], scoreOnly = false) {
   const clip = data.clips[index];
   const button = make("button", clip.kept ? "clip" : "clip dropped");
   const thumb = make("span", "thumb", film(index), make("span", "time", seconds(clip.end - clip.start)));
   button.type = "button";
-  button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", word(clip, about, scoreOnly)));
+  button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", caption(clip, filter, scoreOnly)));
   button.setAttribute("aria-label", `${shortName(clip.source)}, ${clip.kept ? "kept" : "dropped"}`);
   button.title = clip.source;
   button.addEventListener("click", () => openPanel(index, list));
   return button;
 }
 
-/** What stands under a clip: why the filter drops it, else its score, else when it is on. */
-function word(clip, about, scoreOnly) {
-  if (scoreOnly) return score(about, clip.scores[about] ?? null);
-  const reasons = clip.reasons.filter(([name]) => !about || name === about).map(([, text]) => text);
+/** The line under a clip: why the filter drops it, else its score, else its start time. */
+function caption(clip, filter, scoreOnly) {
+  if (scoreOnly) return score(filter, clip.scores[filter] ?? null);
+  const reasons = clip.reasons.filter(([name]) => !filter || name === filter).map(([, text]) => text);
   if (reasons.length) return reasons.join("; ");
-  if (about in clip.scores) return score(about, clip.scores[about]);
+  if (filter in clip.scores) return score(filter, clip.scores[filter]);
   return `at ${clock(clip.start)}`;
 }
 
 function score(name, value) {
-  return `${brief(value)} ${filters.get(name)?.unit ?? ""}`.trim();
+  return `${formatNumber(value)} ${filters.get(name)?.unit ?? ""}`.trim();
 }
 
-function brief(value) {
+function formatNumber(value) {
   if (value === null) return "none";
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
 }

@@ -1,34 +1,34 @@
-// Contact sheets that fill when they come into view, the search, the strips of the sources.
+// Contact sheets that fill when they come into view, the search, the timelines of the sources.
 
 const PAGE = 48;
 const HUES = [25, 300, 70, 255, 350, 110, 280, 45, 325, 225];
 
-/** Runs `fill` once, when an element is about to be seen. */
-const coming = new IntersectionObserver(
+/** Runs `fill` once, when an element is about to come into view. */
+const visibility = new IntersectionObserver(
   (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
-    coming.unobserve(entry.target);
+    visibility.unobserve(entry.target);
     entry.target.dataset.done = "1";
     entry.target.fill();
   }),
   { rootMargin: "500px" },
 );
 
-function lazily(element, fill) {
+function fillWhenVisible(element, fill) {
   element.fill = fill;
-  coming.observe(element);
+  visibility.observe(element);
 }
 
 for (const sheet of document.querySelectorAll("[data-clips]")) {
   const list = sheet.dataset.clips.split(" ").map(Number);
-  const { about, words } = sheet.dataset;
-  lazily(sheet, () => sheet.append(...list.map((index) => card(index, about, list, words === "score"))));
+  const { filter, words } = sheet.dataset;
+  fillWhenVisible(sheet, () => sheet.append(...list.map((index) => card(index, filter, list, words === "score"))));
 }
 
 const form = document.getElementById("explorer");
 const found = document.getElementById("found");
 const more = document.getElementById("more");
 let result = [];
-let about = "";
+let filter = "";
 
 function option(value, text) {
   const element = make("option", "", text);
@@ -67,8 +67,8 @@ function tests() {
   if (show === "captioned") list.push((clip) => clip.captions);
   if (show.startsWith("by:")) list.push((clip) => clip.reasons.some(([name]) => name === show.slice(3)));
   if (label) {
-    const [filter, name] = JSON.parse(label);
-    list.push((clip) => clip.labels[filter] === name);
+    const [labelFilter, name] = JSON.parse(label);
+    list.push((clip) => clip.labels[labelFilter] === name);
   }
   if (words.length) list.push((clip) => words.every((each) => textOf(clip).includes(each)));
   return list;
@@ -93,9 +93,9 @@ function search() {
   result = data.clips.map((_, index) => index).filter((index) => list.every((test) => test(data.clips[index])));
   if (key) result.sort((a, b) => sign * (key(data.clips[a]) - key(data.clips[b])) || a - b);
   else if (sign < 0) result.reverse();
-  if (!key) result.sort((a, b) => (a in pictures ? 0 : 1) - (b in pictures ? 0 : 1));
+  if (!key) result.sort((a, b) => (a in thumbnails ? 0 : 1) - (b in thumbnails ? 0 : 1));
   const [kind, name] = [form.sort.value, form.show.value];
-  about = kind.startsWith("score:") ? kind.slice(6) : name.startsWith("by:") ? name.slice(3) : "";
+  filter = kind.startsWith("score:") ? kind.slice(6) : name.startsWith("by:") ? name.slice(3) : "";
   document.getElementById("count").textContent = `${result.length} ${result.length === 1 ? "clip" : "clips"}`;
   found.replaceChildren();
   grow();
@@ -103,40 +103,40 @@ function search() {
 
 function grow() {
   const start = found.childElementCount;
-  found.append(...result.slice(start, start + PAGE).map((index) => card(index, about, result)));
+  found.append(...result.slice(start, start + PAGE).map((index) => card(index, filter, result)));
   more.hidden = found.childElementCount >= result.length;
 }
 
-/** The colour of a reason; kept clips have the page's own. */
+/** The colour of clips that a filter drops; kept clips have the page's own. */
 function hue(code) {
   return `light-dark(oklch(0.62 0.16 ${HUES[code % HUES.length]}), oklch(0.72 0.15 ${HUES[code % HUES.length]}))`;
 }
 
-function drawStrips() {
-  const box = document.getElementById("strips");
-  const codes = [...new Set(data.strips.flatMap((strip) => strip.clips.map((clip) => clip[2])))].sort((a, b) => a - b);
+function drawTimelines() {
+  const box = document.getElementById("timelines");
+  const codes = [...new Set(data.timelines.flatMap((timeline) => timeline.clips.map((clip) => clip[2])))].sort((a, b) => a - b);
   const legend = make("p", "legend");
   for (const code of codes) {
     const dot = make("i");
     if (code >= 0) dot.style.setProperty("--c", hue(code));
     legend.append(make("span", "", dot, code < 0 ? "kept" : data.names[code]));
   }
-  box.append(legend, ...data.strips.map(strip));
-  const rest = data.sources - data.strips.length;
+  box.append(legend, ...data.timelines.map(timeline));
+  const rest = data.sources - data.timelines.length;
   if (rest > 0) box.append(make("p", "soft small", `and ${rest.toLocaleString("en")} more files`));
 }
 
-function strip({ source, end, clips }) {
+function timeline({ source, end, clips }) {
   const line = make("span", "line");
   const name = make("b", "", shortName(source));
   name.title = source;
   const list = clips.map((clip) => clip[3]).filter((index) => index >= 0);
-  lazily(line, () => line.append(...clips.map((clip) => segment(clip, end, list))));
+  fillWhenVisible(line, () => line.append(...clips.map((clip) => segment(clip, end, list))));
   line.addEventListener("keydown", (event) => {
     const next = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
     document.activeElement[next]?.focus();
   });
-  return make("div", "strip", name, line, make("span", "", clock(end)));
+  return make("div", "timeline", name, line, make("span", "", clock(end)));
 }
 
 function segment([start, length, code, index], end, list) {
@@ -179,7 +179,7 @@ function watchTheme() {
   try {
     root.dataset.theme = localStorage.getItem("wanctl-theme") ?? "";
   } catch {
-    root.dataset.theme = ""; // some browsers give a file no storage
+    root.dataset.theme = ""; // some browsers have no storage for local files
   }
   document.getElementById("theme").addEventListener("click", () => {
     const now = root.dataset.theme || (dark.matches ? "dark" : "light");
@@ -187,12 +187,12 @@ function watchTheme() {
     try {
       localStorage.setItem("wanctl-theme", root.dataset.theme);
     } catch {
-      return; // it holds for this visit
+      return; // the choice holds until the page is closed
     }
   });
 }
 
-/** Marks where on the page the reader is. */
+/** Highlights the link of the section that is in view. */
 function watchSections() {
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver((entries) => {
@@ -207,7 +207,7 @@ function watchSections() {
 watchTheme();
 watchSections();
 fillForm();
-drawStrips();
+drawTimelines();
 search();
 form.addEventListener("input", search);
 form.addEventListener("submit", (event) => event.preventDefault());

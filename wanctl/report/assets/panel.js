@@ -1,4 +1,4 @@
-// Everything known on one clip, in a dialog that the arrow keys lead on from.
+// A dialog with all metadata of one clip; the arrow keys move to the next one.
 
 const panel = document.getElementById("panel");
 let shown = { index: -1, list: [] };
@@ -45,11 +45,11 @@ function stage(index) {
   return make("div", "stage", moving);
 }
 
-/** The slider that stops at a frame, and the way to the file itself. */
+/** A slider over the frames, a button that plays the file, a checkbox per set of outlines. */
 function under(index) {
   const clip = data.clips[index];
   const row = make("div", "under");
-  if (stripOf(index)) {
+  if (spriteUrl(index)) {
     const slider = make("input");
     Object.assign(slider, { type: "range", min: 0, max: data.frames - 1, value: 0 });
     slider.setAttribute("aria-label", "frame");
@@ -57,7 +57,7 @@ function under(index) {
       const moving = panel.querySelector(".stage .film");
       if (!moving) return;
       moving.classList.remove("plays");
-      moving.style.backgroundPosition = `${place(slider.value)} 0`;
+      moving.style.backgroundPosition = `${framePosition(slider.value)} 0`;
     });
     row.append(slider);
   }
@@ -71,7 +71,7 @@ function under(index) {
   return row;
 }
 
-/** Draws what a filter found on the picture, at the moment where it found most. */
+/** Draws the polygons of a filter on the frame that has most of them. */
 function outline(clip, name, on) {
   const moving = panel.querySelector(".stage .film");
   moving?.querySelectorAll(".outlines").forEach((each) => each.dataset.name === name && each.remove());
@@ -88,7 +88,7 @@ function outline(clip, name, on) {
   moving.append(drawing);
 }
 
-/** Plays the clip out of its own file, where the browser can reach it and knows its codec. */
+/** Plays the clip from its own file, where the browser can open it and knows its codec. */
 function playFile(clip) {
   const remote = /^[a-z][a-z0-9+.-]+:\/\//i.test(clip.source);
   const path = clip.source.split("/").map(encodeURIComponent).join("/");
@@ -111,7 +111,7 @@ function tags(clip) {
   for (const [name, label] of Object.entries(clip.labels)) row.append(make("span", "tag", `${name}: ${label}`));
   if (clip.crop) row.append(make("span", "tag", `cropped to ${clip.crop[2]}×${clip.crop[3]}`));
   if (clip.bucket) row.append(make("span", "tag", `bucket ${clip.bucket}`));
-  if (clip.weight !== 1) row.append(make("span", "tag", `weight ${brief(clip.weight)}`));
+  if (clip.weight !== 1) row.append(make("span", "tag", `weight ${formatNumber(clip.weight)}`));
   return row;
 }
 
@@ -127,7 +127,7 @@ function captions(clip) {
 
 function words(clip) {
   return Object.entries(clip.words ?? {}).map(([name, text]) =>
-    make("blockquote", "", text, make("cite", "", `found by ${name}`)),
+    make("blockquote", "", text, make("cite", "", `read by ${name}`)),
   );
 }
 
@@ -137,7 +137,7 @@ function scores(clip) {
     if (!(name in clip.scores)) continue;
     const value = clip.scores[name];
     const cells = [make("td", "n", score(name, value)), make("td", "", track(name, value, clip))];
-    cells.push(make("td", "n soft", bounds.map(brief).join(" … ")));
+    cells.push(make("td", "n soft", bounds.map(formatNumber).join(" … ")));
     body.append(make("tr", "", make("th", "", name), ...cells));
   }
   const head = make("tr", "", ...["score", "", "", "bound"].map((text) => make("th", text === "bound" ? "n" : "", text)));
@@ -176,10 +176,10 @@ function track(name, value, clip) {
 function facts(clip) {
   const rows = {
     file: clip.source,
-    time: `${clock(clip.start)} + ${seconds(clip.end - clip.start)}, ${clip.num_frames} frames at ${brief(clip.fps)} fps`,
-    picture: `${clip.width}×${clip.height}` + (clip.rotation ? `, turned by ${clip.rotation}°` : ""),
-    coding: [clip.codec, clip.pix_fmt, clip.vfr && "variable rate", clip.has_audio && "sound"].filter(Boolean).join(", "),
-    damaged: clip.corrupt ? `${brief(100 * clip.corrupt)} % of the frames` : "",
+    time: `${clock(clip.start)} + ${seconds(clip.end - clip.start)}, ${clip.num_frames} frames at ${formatNumber(clip.fps)} fps`,
+    frame: `${clip.width}×${clip.height}` + (clip.rotation ? `, rotated by ${clip.rotation}°` : ""),
+    coding: [clip.codec, clip.pix_fmt, clip.vfr && "variable frame rate", clip.has_audio && "audio"].filter(Boolean).join(", "),
+    damaged: clip.corrupt ? `${formatNumber(100 * clip.corrupt)} % of the frames` : "",
     crop: clip.crop ? `${clip.crop[2]}×${clip.crop[3]} at ${clip.crop[0]}, ${clip.crop[1]}` : "",
     id: clip.id,
   };

@@ -174,10 +174,10 @@ def test_vectors_come_as_rows_of_frames(tmp_path):
 def test_balancing_gives_groups_their_shares_of_all_weight(tmp_path):
     level = NamedFilter("level", Level())
     dataset = made(tmp_path, [[2.0, 4.0, 6.0], [1.0, 99.0]], level.table)
-    select(dataset, [level], RULES, "default", Balance("level", {"odd": 0.5}))
+    select(dataset, [level], RULES, "default", Balance("level", {"odd": 0.5}, power=0.5))
     weights = [row["weight"] for row in rows_of(dataset) if row["kept"]]
     assert weights == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2.0])
-    select(dataset, [level], RULES, "default", Balance("level", power=0.5))
+    select(dataset, [level], RULES, "default", Balance("level", {}, power=0.5))
     weights = [row["weight"] for row in rows_of(dataset) if row["kept"]]
     assert weights[3] / sum(weights[:3]) == pytest.approx(1 / np.sqrt(3))
     assert sum(weights) == pytest.approx(4)

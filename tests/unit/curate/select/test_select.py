@@ -99,8 +99,14 @@ def test_deciding_asks_only_for_what_was_measured(tmp_path):
 def test_a_clip_that_a_filter_could_not_measure_is_dropped_with_its_error(tmp_path):
     named = NamedFilter("loud", Loudness())
     dataset = dataset_with(tmp_path, [0.1, None], named.table)
-    aside = {"source": "x", "clip_id": "clip1", "stage": "loud", "kind": "error", "error": "boom"}
-    dataset.write_part("quarantine", "part-00000-loud", [aside])
+    quarantined = {
+        "source": "x",
+        "clip_id": "clip1",
+        "stage": "loud",
+        "kind": "error",
+        "error": "boom",
+    }
+    dataset.write_part("quarantine", "part-00000-loud", [quarantined])
     rows = decide(dataset, [named], RULES)
     assert rows[0]["kept"]
     assert rows[1]["reasons"] == ["loud: not measured: boom"]

@@ -8,6 +8,8 @@ from wanctl.curate.split import shots
 from wanctl.curate.split.shots import DETECTORS, DetectorError, DetectorSettings
 from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 
+SETTINGS = DetectorSettings(threshold=0.4, adaptive_threshold=3.0, device="cpu")
+
 
 def scenes(lengths, *, dissolve=0, seed=0):
     """A strip of slowly moving blurs; consecutive scenes are cut hard or dissolved."""
@@ -31,17 +33,17 @@ def scenes(lengths, *, dissolve=0, seed=0):
 
 @pytest.mark.parametrize("name", ["adaptive", "transnetv2"])
 def test_hard_cuts_are_found_where_they_are(name):
-    found = DETECTORS[name](scenes([40, 30, 50]), DetectorSettings())
+    found = DETECTORS[name](scenes([40, 30, 50]), SETTINGS)
     assert [t.first for t in found] == [39, 69]
 
 
 def test_a_single_shot_has_no_cut():
     for name in ("adaptive", "transnetv2", "none"):
-        assert DETECTORS[name](scenes([120]), DetectorSettings()) == []
+        assert DETECTORS[name](scenes([120]), SETTINGS) == []
 
 
 def test_a_dissolve_is_cut_out_whole():
-    (found,) = DETECTORS["transnetv2"](scenes([60, 60], dissolve=12), DetectorSettings())
+    (found,) = DETECTORS["transnetv2"](scenes([60, 60], dissolve=12), SETTINGS)
     # the middle of the dissolve must be gone; its faint ends may stay
     assert found.first <= 62
     assert found.last >= 69
@@ -82,7 +84,7 @@ def test_a_flash_is_no_cut_and_a_cut_beside_one_stays():
     bright[12:15] = np.minimum(255, bright[12:15].astype(int) + 90)
     cuts = [Transition(11, 11), Transition(14, 14), Transition(29, 29)]
     assert clean_transitions(bright, cuts) == [Transition(29, 29)]
-    assert DETECTORS["adaptive"](bright, DetectorSettings()) == [Transition(29, 29)]
+    assert DETECTORS["adaptive"](bright, SETTINGS) == [Transition(29, 29)]
 
 
 def test_a_fade_through_black_is_one_transition():
@@ -106,7 +108,7 @@ def test_an_unknown_detector_names_the_nearest():
 def test_every_length_of_footage_is_taken(frames):
     strip = scenes([frames])
     for detect in DETECTORS.values():
-        assert detect(strip, DetectorSettings()) == []
+        assert detect(strip, SETTINGS) == []
 
 
 def test_bars_are_cut_off_and_a_dark_scene_is_no_bar():

@@ -1,0 +1,244 @@
+"""Runs the filters of a recipe over a table of clips, as columns, in the order of the funnel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.curate.columns import ClipBatch, Verdicts
+from wanctl.curate.registry import NamedFilter
+from wanctl.curate.select.evidence import Failures, StoredEvidence
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why clips are dropped: ascending row numbers, and a text for each.
+
+    Texts are an Arrow column, so that millions of them pass through files and tables unchanged.
+    """
+
+    rows: np.ndarray
+    texts: pa.LargeStringArray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, texts: Sequence[str]) -> "Reasons":
+        """Reasons from single texts."""
+        return cls(rows, pa.array(texts, pa.large_string()))
+
+    def __call__(self, row: int) -> str:
+        """The text of one row."""
+        at = int(np.searchsorted(self.rows, row))
+        has_reason = at < len(self.rows) and self.rows[at] == row
+        return self.texts[at].as_py() if has_reason else ""
+
+
+@dataclass
+class Decisions:
+    """Clips with the verdicts of the filters that have decided so far.
+
+    Attributes:
+        clips: columns of the clips table.
+        views: (N, 4) int32, the part of each frame within the crops so far.
+        verdicts: filter -> verdicts, one row per clip, with every reason written out.
+    """
+
+    clips: pa.Table
+    views: np.ndarray
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, clips: pa.Table) -> "Decisions":
+        """Clips before the first filter."""
+        return cls(clips, whole_views(clips))
+
+    def decide(
+        self,
+        named: NamedFilter,
+        stored: StoredEvidence,
+        failures: Failures,
+        *,
+        with_reasons: bool = True,
+    ) -> Verdicts:
+        """One filter's verdicts on the clips; clips without evidence are dropped.
+
+        Args:
+            named: the filter.
+            stored: its stored evidence.
+            failures: why evidence is missing.
+            with_reasons: write out the reasons, which takes longer than deciding; else they are "".
+        """
+        verdicts = named.filter.decide_many(self.batch(stored))
+        return expand_verdicts(
+            verdicts,
+            stored.rows,
+            self._missing_reasons(named, failures),
+            with_reasons=with_reasons,
+        )
+
+    def batch(self, stored: StoredEvidence) -> ClipBatch:
+        """The batch that a filter decides on: the clips that it measured."""
+        rows = stored.rows
+        if rows is None:
+            return ClipBatch(self.clips, stored.evidence, self.views, self.verdicts, stored.vectors)
+        return ClipBatch(
+            self.clips.take(rows),
+            stored.evidence,
+            self.views[rows],
+            _RowSubset(self.verdicts, rows),
+            stored.vectors,
+        )
+
+    def add(self, name: str, verdicts: Verdicts) -> None:
+        """Add a filter's verdicts, one row per clip."""
+        self.verdicts = {**self.verdicts, name: verdicts}
+        if verdicts.crops is not None:
+            self.views = intersect(self.views, verdicts.crops)
+
+    def _missing_reasons(self, named: NamedFilter, failures: Failures) -> "_MissingReasons":
+        embedder = named.filter.embedder()
+        stages = (named.name, *([embedder.name] if embedder else []))
+        return _MissingReasons(self.clips["id"], stages, failures)
+
+
+@dataclass(frozen=True)
+class _MissingReasons:
+    """Row -> why the clip was not measured; the text is made on request."""
+
+    ids: pa.ChunkedArray
+    stages: Sequence[str]
+    failures: Failures
+
+    def __call__(self, row: int) -> str:
+        """The reason of one row."""
+        name = self.ids[row].as_py()
+        errors = (self.failures.get((name, stage)) for stage in self.stages)
+        return f"not measured: {next(filter(None, errors), 'lost')}"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def expand_verdicts(
+    verdicts: Verdicts,
+    rows: np.ndarray | None,
+    missing: _MissingReasons,
+    *,
+    with_reasons: bool = True,
+) -> Verdicts:
+    """Expand verdicts on the measured clips to one row per clip; unmeasured clips are dropped.
+
+    A filter's own `why` holds its evidence in memory; here it is replaced by the texts, which are
+    written out if `with_reasons` and "" otherwise.
+    """
+    keep = np.asarray(verdicts.keep, dtype=bool)
+    dropped = np.flatnonzero(~keep & with_reasons)
+    texts = [verdicts.why(row) for row in dropped.tolist()]
+    if rows is None:
+        return replace(verdicts, keep=keep, why=Reasons.of(dropped, texts))
+    all_keep = np.zeros(len(missing), dtype=bool)
+    all_keep[rows] = keep
+    why = dict(zip(rows[dropped].tolist(), texts, strict=True))
+    dropped = np.flatnonzero(~all_keep & with_reasons)
+    return Verdicts(
+        keep=all_keep,
+        why=Reasons.of(dropped, [why.get(row) or missing(row) for row in dropped.tolist()]),
+        score=_spread(verdicts.score, rows, len(missing), fill=np.nan),
+        crops=_spread(verdicts.crops, rows, len(missing), fill=0),
+        weight=_spread(verdicts.weight, rows, len(missing), fill=1.0),
+        label=_spread(verdicts.label, rows, len(missing), fill=None),
+    )
+
+
+def whole_views(clips: pa.Table) -> np.ndarray:
+    """(N, 4) int32: the whole of each frame."""
+    views = np.zeros((clips.num_rows, 4), dtype=np.int32)
+    views[:, 2], views[:, 3] = clips["width"].to_numpy(), clips["height"].to_numpy()
+    return views
+
+
+def intersect(views: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """Intersection of each view with its crop; without area where they do not overlap.
+
+    A crop of width 0 leaves the view unchanged. Other crops get even edges, as chroma is stored for
+    two by two pixels; uncropped frames keep their size, even or odd.
+    """
+    low = np.maximum(np.maximum(views[:, :2], crops[:, :2]), 0)
+    high = np.minimum(views[:, :2] + views[:, 2:], crops[:, :2] + crops[:, 2:])
+    low, high = low + low % 2, high // 2 * 2
+    both = np.concatenate([low, np.maximum(high - low, 0)], axis=1).astype(np.int32)
+    return np.where(crops[:, 2:3] > 0, both, views)
+
+
+class _RowSubset(Mapping[str, Verdicts]):
+    """Some rows of verdicts, selected on access."""
+
+    def __init__(self, verdicts: Mapping[str, Verdicts], rows: np.ndarray) -> None:
+        self._verdicts = verdicts
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> Verdicts:
+        return _take_rows(self._verdicts[name], self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+
+def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
+    """Concatenate verdicts on consecutive clips, without reasons."""
+
+    def column(name: str, fill: object, dtype: type) -> np.ndarray | None:
+        columns = [getattr(each, name) for each in several]
+        shape = next((each.shape[1:] for each in columns if each is not None), None)
+        if shape is None:
+            return None
+        rows = [len(each.keep) for each in several]
+        return np.concatenate([
+            np.full((count, *shape), fill, dtype) if each is None else each
+            for each, count in zip(columns, rows, strict=True)
+        ])  # fmt: skip
+
+    return Verdicts(
+        keep=np.concatenate([each.keep for each in several]),
+        why=Reasons.of(np.zeros(0, dtype=np.int64), []),
+        score=column("score", np.nan, np.float64),
+        crops=column("crops", 0, np.int32),
+        weight=column("weight", 1.0, np.float64),
+        label=column("label", None, object),
+    )
+
+
+def slice_verdicts(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
+    """Rows `start` to `stop` of verdicts whose reasons are written out."""
+    why = verdicts.why
+    assert isinstance(why, Reasons)
+    low, high = np.searchsorted(why.rows, [start, stop]).tolist()
+    rows = _take_rows(verdicts, np.arange(start, stop))
+    return replace(rows, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
+
+
+def _take_rows(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+    def of(column: np.ndarray | None) -> np.ndarray | None:
+        return None if column is None else column[rows]
+
+    return Verdicts(
+        keep=verdicts.keep[rows],
+        why=lambda row: verdicts.why(int(rows[row])),
+        score=of(verdicts.score),
+        crops=of(verdicts.crops),
+        weight=of(verdicts.weight),
+        label=of(verdicts.label),
+    )
+
+
+def _spread(
+    column: np.ndarray | None, rows: np.ndarray, count: int, *, fill: object
+) -> np.ndarray | None:
+    if column is None:
+        return None
+    full = np.full((count, *column.shape[1:]), fill, dtype=column.dtype)
+    full[rows] = column
+    return full

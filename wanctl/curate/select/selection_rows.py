@@ -1,0 +1,216 @@
+"""Builds the rows of a selection from verdicts."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wanctl.curate.columns import Verdicts
+from wanctl.curate.select.balance import apply_factors, combined_weights
+from wanctl.curate.select.decisions import Decisions, Reasons
+from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
+from wanctl.data.schemas import SELECTION
+from wanctl.video.decode import num_frames_at_many
+
+_pc: Any = pc  # its functions are unknown to type checkers
+
+CROP = "crop"
+
+_SIDE = 1 << 24  # above any width or height in pixels
+
+
+@dataclass(frozen=True)
+class SelectRules:
+    """Settings of a selection besides filters.
+
+    Attributes:
+        max_crop_loss: share of the frame that crops may remove; more drops the clip.
+        buckets: training shapes, for the `bucket` column.
+        clip_fps: frame rate of training.
+        fingerprint: text whose hash is the recipe hash.
+    """
+
+    max_crop_loss: float
+    buckets: Sequence[BucketLike]
+    clip_fps: float
+    fingerprint: str
+
+    @property
+    def recipe_hash(self) -> str:
+        """Sixteen hex digits of the fingerprint's sha256, recorded in every row."""
+        return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class SelectionRows:
+    """Rows of a selection.
+
+    Attributes:
+        table: table of schema SELECTION.
+        unfit: number of kept clips that fit no bucket.
+        why_unfit: reason of the first one.
+    """
+
+    table: pa.Table
+    unfit: int
+    why_unfit: str
+
+
+def verdicts_with_crop(decisions: Decisions, rules: SelectRules) -> dict[str, Verdicts]:
+    """All filters' verdicts, and last the verdict that drops clips of too small a crop."""
+    return {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+
+
+def build_rows(
+    decisions: Decisions,
+    verdicts: Mapping[str, Verdicts],
+    rules: SelectRules,
+    balance_factors: tuple[str, Mapping[str | None, float]] | None = None,
+) -> SelectionRows:
+    """Rows of a selection, one per clip.
+
+    Args:
+        decisions: the clips after the last filter.
+        verdicts: result of `verdicts_with_crop`.
+        rules: settings of the selection besides filters.
+        balance_factors: (filter, label -> factor for the weights of its clips).
+    """
+    count = decisions.clips.num_rows
+    kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
+    buckets = _Buckets(decisions, rules)
+    left, top, width, height = decisions.views.T
+    weight = combined_weights(verdicts, count)
+    if balance_factors:
+        weight = apply_factors(weight, verdicts[balance_factors[0]].label, balance_factors[1])
+    table = pa.table(
+        {
+            "id": decisions.clips["id"],
+            "kept": kept,
+            "reasons": _reasons(verdicts, count),
+            "scores": _scores(verdicts, count),
+            "crop_x": left,
+            "crop_y": top,
+            "crop_w": width,
+            "crop_h": height,
+            "weight": weight,
+            "labels": _labels(verdicts, count),
+            "bucket": buckets.names(),
+            "recipe_hash": pa.repeat(pa.scalar(rules.recipe_hash), count),
+        },
+        schema=SELECTION,
+    )
+    unfit = np.flatnonzero(kept & (buckets.index < 0))
+    return SelectionRows(table, len(unfit), buckets.why_unfit(int(unfit[0])) if len(unfit) else "")
+
+
+def _crop_verdicts(decisions: Decisions, allowed: float) -> Verdicts:
+    clips, views = decisions.clips, decisions.views
+    area = clips["width"].to_numpy().astype(np.int64) * clips["height"].to_numpy()
+    loss = 1 - views[:, 2].astype(np.int64) * views[:, 3] / area
+    rows = np.flatnonzero(loss > allowed)
+    texts = [f"crops take {loss[row]:.0%} of the picture, allowed {allowed:.0%}" for row in rows]
+    return Verdicts(keep=~(loss > allowed), why=Reasons.of(rows, texts))
+
+
+def _reasons(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
+    """Per clip, "filter: reason" of each filter that drops it, in the order of the funnel."""
+    rows: list[np.ndarray] = []
+    texts: list[pa.Array] = []
+    for name, each in verdicts.items():
+        dropped = np.flatnonzero(~each.keep)
+        rows.append(dropped)
+        why = each.why
+        if not isinstance(why, Reasons):
+            why = Reasons.of(dropped, [why(row) for row in dropped.tolist()])
+        texts.append(_pc.binary_join_element_wise(name, why.texts.cast(pa.string()), ": "))
+    return _lists(np.concatenate(rows), pa.concat_arrays(texts), count)
+
+
+def _scores(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
+    scored = {name: each.score for name, each in verdicts.items() if each.score is not None}
+    table = np.full((count, len(scored)), np.nan)
+    for column, score in enumerate(scored.values()):
+        table[:, column] = score
+    there = ~np.isnan(table)
+    codes = np.broadcast_to(np.arange(len(scored), dtype=np.int32), table.shape)[there]
+    structs = pa.StructArray.from_arrays(
+        [_names(codes, list(scored)), pa.array(table[there])], names=["filter", "score"]
+    )
+    return pa.ListArray.from_arrays(_offsets(there.sum(axis=1)), structs)
+
+
+def _labels(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
+    labelled = {name: each.label for name, each in verdicts.items() if each.label is not None}
+    rows: list[np.ndarray] = []
+    columns: list[pa.Array] = [pa.array([], pa.string())]
+    for label in labelled.values():
+        column = pa.array(label, pa.string(), from_pandas=True)
+        there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        rows.append(there)
+        columns.append(column.drop_null())
+    codes = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
+    structs = pa.StructArray.from_arrays(
+        [_names(codes, list(labelled)), pa.concat_arrays(columns)], names=["filter", "label"]
+    )
+    return _lists(np.concatenate([*rows, np.zeros(0, np.int64)]), structs, count)
+
+
+def _names(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, pa.int32()), pa.array(names, pa.string())
+    ).cast(pa.string())
+
+
+def _lists(rows: np.ndarray, values: pa.Array, count: int) -> pa.Array:
+    """(count,) lists: values[i] is an element of the list of row rows[i]."""
+    order = np.argsort(rows, kind="stable")
+    lengths = np.bincount(rows, minlength=count)
+    return pa.ListArray.from_arrays(_offsets(lengths), values.take(pa.array(order)))
+
+
+def _offsets(lengths: np.ndarray) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+
+
+class _Buckets:
+    """The bucket of each clip, looked up once per distinct shape."""
+
+    def __init__(self, decisions: Decisions, rules: SelectRules) -> None:
+        self._rules = rules
+        clips = decisions.clips
+        seconds = clips["end_s"].to_numpy() - clips["start_s"].to_numpy()
+        self._frames = num_frames_at_many(rules.clip_fps, seconds)
+        self._sizes = decisions.views[:, 2:]
+        # only the buckets for which the frames suffice matter
+        lengths = np.unique([bucket.frames for bucket in rules.buckets])
+        level = np.searchsorted(lengths, self._frames, side="right")
+        width, height = self._sizes.T.astype(np.int64)
+        # one number per shape; hashing it is much faster than sorting rows
+        coded = pa.array((level * _SIDE + width) * _SIDE + height).dictionary_encode()
+        shapes, inverse = coded.dictionary.to_numpy(), coded.indices.to_numpy()
+        matched = [
+            clip_bucket(rules.buckets, int(lengths[at - 1]) if at else 0, int(height), int(width))
+            for at, width, height in zip(
+                (shapes // _SIDE**2).tolist(),
+                (shapes // _SIDE % _SIDE).tolist(),
+                (shapes % _SIDE).tolist(),
+                strict=True,
+            )
+        ]
+        self._names = [bucket_name(bucket) if bucket else None for bucket in matched]
+        served = np.array([bucket is not None for bucket in matched], dtype=bool)
+        self.index = np.where(served[inverse], inverse, -1) if len(matched) else inverse
+
+    def names(self) -> pa.Array:
+        codes = pa.array(self.index, pa.int32(), mask=self.index < 0)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(self._names, pa.string())).cast(
+            pa.string()
+        )
+
+    def why_unfit(self, row: int) -> str:
+        width, height = self._sizes[row].tolist()
+        return why_no_bucket(self._rules.buckets, int(self._frames[row]), height, width)

@@ -1,0 +1,141 @@
+"""Scans footage and splits it into clips, part by part.
+
+Parts depend neither on each other nor on their order. A file with the same bytes as another file
+of its part goes to the quarantine as a duplicate; copies in other parts stay in the clips table,
+of which `DatasetDir.clips` returns every clip once.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from wanctl.curate.context import RunContext, quarantine_row
+from wanctl.curate.split.clip_rows import SplitRules, make_clips
+from wanctl.curate.split.shots import Detector, DetectorSettings
+from wanctl.log import Bar
+from wanctl.video.footage import scan_source
+from wanctl.video.probe import Scan
+from wanctl.video.worker_pool import Failure
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """Settings of splitting: the shot detector, its settings, the rules for clips, strip rate."""
+
+    detect: Detector
+    settings: DetectorSettings
+    rules: SplitRules
+    max_fps: float
+
+
+def split_parts(
+    context: RunContext, parts: Sequence[tuple[str, Sequence[str]]], splitter: Splitter
+) -> int:
+    """Write `clips/` and `quarantine/` for every part that is missing.
+
+    Args:
+        context: where to write, and the worker processes.
+        parts: (part, its sources) each.
+        splitter: settings of splitting.
+
+    Returns:
+        The number of parts that an earlier run had finished.
+    """
+    todo = [_Part(context, *part, splitter) for part in parts if not _has(context, part[0])]
+    files = [(part, index) for part in todo for index in range(len(part.sources))]
+    bar = context.reporter.progress_display.bar(len(files), "scan footage")
+    tasks = ((part.sources[index], splitter.max_fps) for part, index in files)
+    # unordered: a film must not delay the files after it
+    results = context.pool.map(
+        scan_source, tasks, limit_s=lambda source, _: context.limit_s(source), ordered=False
+    )
+    for number, result in results:
+        part, index = files[number]
+        part.take(index, result, bar)
+    return len(parts) - len(todo)
+
+
+def _has(context: RunContext, part: str) -> bool:
+    return context.dataset.has_part("clips", part)
+
+
+class _Part:
+    """Collects the scanned files of one part and writes its clips."""
+
+    def __init__(
+        self, context: RunContext, part: str, sources: Sequence[str], splitter: Splitter
+    ) -> None:
+        self.sources = sources
+        self._context = context
+        self._part = part
+        self._splitter = splitter
+        self._hashes: dict[int, str] = {}
+        self._clips: dict[int, Rows] = {}
+        self._quarantine: dict[int, Rows] = {}
+        self._started: float | None = None
+
+    def take(self, index: int, result: "tuple[Scan, float] | Failure", bar: Bar) -> None:
+        """Take the result of one scanned file; the last one writes the part."""
+        self._started = self._started or time.monotonic()
+        source = self.sources[index]
+        if isinstance(result, Failure):
+            self._clips[index] = []
+            self._quarantine[index] = [
+                quarantine_row(source, Failure("scan", result.kind, result.message))
+            ]
+            self._context.reporter.timings.count("scan", 0.0, failed=True)
+        else:
+            self._split(index, *result)
+        bar.advance(note=PurePath(source).name)
+        if len(self._clips) == len(self.sources):
+            self._write()
+
+    def _split(self, index: int, scanned: Scan, cpu_s: float) -> None:
+        source, seconds = self.sources[index], scanned.info.duration_s
+        timings = self._context.reporter.timings
+        timings.count("scan", seconds, cpu_s=cpu_s)
+        with timings.timed("shots"):
+            transitions = self._splitter.detect(scanned.strip, self._splitter.settings)
+            split = make_clips(scanned, source, transitions, self._splitter.rules)
+        timings.count("shots", seconds)
+        self._hashes[index] = scanned.info.content_hash
+        self._clips[index], self._quarantine[index] = split.rows, []
+        if split.short_s or not split.rows:
+            few = f"{len(split.short_s)}, together {sum(split.short_s):.2f} s"
+            why = f"shots under {self._splitter.rules.min_clip_s:g} s make no clip: {few}"
+            kind = "short shots" if split.rows else "no clips"
+            self._quarantine[index] = [_row(source, "split", kind, why)]
+
+    def _write(self) -> None:
+        self._drop_duplicate_files()
+        order = range(len(self.sources))
+        clips = [row for index in order for row in self._clips[index]]
+        quarantine = [row for index in order for row in self._quarantine[index]]
+        self._context.dataset.write_part("quarantine", self._part, quarantine)
+        self._context.dataset.write_part("clips", self._part, clips)
+        self._context.reporter.record_quarantine(quarantine)
+        seconds = time.monotonic() - (self._started or 0.0)
+        counts = {"items": len(clips), "failures": len(quarantine)}
+        self._context.reporter.unit_done("split", self._part, **counts, seconds=seconds)
+        self._context.reporter.timings.save()
+
+    def _drop_duplicate_files(self) -> None:
+        """Keep only the first file, in the order of the part, of files with the same bytes."""
+        first: dict[str, str] = {}
+        for index, source in enumerate(self.sources):
+            # a file without clips has a quarantine row of its own
+            if not self._clips[index]:
+                continue
+            original = first.setdefault(self._hashes[index], source)
+            if original != source:
+                why = f"same content as {original}"
+                self._clips[index] = []
+                self._quarantine[index] = [_row(source, "scan", "duplicate", why)]
+
+
+def _row(source: str, stage: str, kind: str, error: str) -> dict[str, Any]:
+    return {"source": source, "clip_id": "", "stage": stage, "kind": kind, "error": error}
