@@ -15,8 +15,9 @@ from rich.table import Table
 
 from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.engine import ENGINES, CurationJob, RayResources, runnable
+from wanctl.curate.engines.engine import CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
+from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence

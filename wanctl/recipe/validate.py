@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wanctl.caption.backends import captioner_names
-from wanctl.curate.engines.engine import ENGINES
+from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.split.shots import AUTO, DETECTORS
 from wanctl.data.buckets import bucket_problems

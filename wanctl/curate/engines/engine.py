@@ -1,10 +1,10 @@
-"""The engines that process the parts of a data set, by their names in a recipe.
+"""What engines work on, and `run_local`, the engine of one machine.
 
 Every engine writes the same tables: each of them calls `run_local`, and parts depend neither on
 each other nor on their order. `--shard i/n` divides the parts among processes of any engine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wanctl.curate.api import FilterUnavailableError
@@ -55,9 +55,6 @@ class CurationJob:
     ray: RayResources
 
 
-Engine = Callable[[DatasetDir, CurationJob, Parts, Reporter], int]
-
-
 def runnable(filters: Sequence[NamedFilter]) -> list[NamedFilter]:
     """Filters that can run here; an optional one that cannot is skipped with a warning.
 
@@ -91,12 +88,3 @@ def run_local(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Rep
         context = RunContext(dataset, pool, job.limits, reporter)
         reused = split_parts(context, parts, job.splitter)
         return reused + measure_parts(context, [part for part, _ in parts], job.units)
-
-
-def _run_ray(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Reporter) -> int:
-    from wanctl.curate.engines.ray import run_on_ray  # noqa: PLC0415  an extra
-
-    return run_on_ray(dataset, job, parts, reporter)
-
-
-ENGINES: dict[str, Engine] = {"local": run_local, "ray": _run_ray}
