@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """Print rows on stdout.
 
     Args:

@@ -15,7 +15,7 @@ import pytest
 from wanctl.curate.api import Clip, ClipBatch, FrameBatch, FrameSpec
 from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
-from wanctl.curate.select.evidence import vectors_of
+from wanctl.curate.select.evidence import frame_vectors
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.decode import read_clip
 from wanctl.video.frame_sampling import FrameSampler
@@ -103,7 +103,7 @@ def batch_of() -> Callable:
             unit = next(
                 u for u in measured_units([NamedFilter("x", filter_)]) if u.measurer == embedder
             )
-            vectors = vectors_of(pa.Table.from_pylist(
+            vectors = frame_vectors(pa.Table.from_pylist(
                 [{"id": clip.id, **row} for clip, row in zip(clips, rows, strict=True)], unit.schema
             ))  # fmt: skip
         columns = [{name: getattr(clip, name) for name in CLIP_COLUMNS} for clip in clips]

@@ -1,4 +1,4 @@
-"""`wanctl curate` as a user meets it: on real clips, on broken files, killed and run again."""
+"""`wanctl curate` on real clips and on broken files, killed and run again."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ def footage(tmp_path_factory):
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "renamed.mp4").write_text("not a video", encoding="utf-8")
-    (folder / "notes.txt").write_text("passed over", encoding="utf-8")
+    (folder / "notes.txt").write_text("skipped", encoding="utf-8")
     flipped = bytearray(whole)
     for place in range(len(whole) // 3, len(whole) // 3 + 64):
         flipped[place] ^= 0x10
@@ -190,7 +190,7 @@ def test_a_filter_that_cannot_run_stops_before_any_work(footage, tmp_path, capsy
     assert not (tmp_path / "run").exists()
 
 
-def test_killed_at_three_moments_the_tables_come_out_the_same(curated, footage, tmp_path):
+def test_killed_three_times_the_tables_are_the_same(curated, footage, tmp_path):
     command = [sys.executable, "-m", "wanctl", "curate", str(footage), *CHEAP]
     command += [
         "--set",

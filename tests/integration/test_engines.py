@@ -1,7 +1,7 @@
-"""One set of tables, whichever engine makes it and whatever is killed on the way.
+"""Every engine writes the same tables, also if processes are killed during the run.
 
-A filter and an embedder of a package that the program knows nothing of take part throughout; they
-note every clip that they are asked for.
+A filter and an embedder of another package take part throughout and note every clip that they
+measure.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ PARTS, CLIPS_PER_FILE, WORKERS = 10, 10, 2
 PACKAGE = {
     "stranger/__init__.py": "",
     "stranger/glow.py": '''
-        """Keeps what glows."""
+        """Keeps bright clips."""
         import os
         from wanctl.curate.api import Embedder, Filter, FrameSpec, Verdict, threshold
 
@@ -108,7 +108,7 @@ def footage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def few(footage, tmp_path_factory):
-    """Six of them, for runs that are killed again and again: 60 clips in six parts."""
+    """Six of the files, for runs that are killed repeatedly: 60 clips in six parts."""
     folder = tmp_path_factory.mktemp("few")
     for path in sorted(footage.iterdir())[::4] + sorted(footage.iterdir())[1:2]:
         (folder / path.name).symlink_to(path)
@@ -120,13 +120,13 @@ class Runner:
 
     def __init__(self, packages, footage, out):
         self.out = out
-        self.notes = out.with_suffix(".notes")
+        self.notes_file = out.with_suffix(".notes")
         self._footage = footage
         paths = [str(packages), os.environ.get("PYTHONPATH", "")]
         self._env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "STRANGER_NOTES": str(self.notes),
+            "STRANGER_NOTES": str(self.notes_file),
         }
 
     def start(self, *settings, shard=None):
@@ -143,8 +143,8 @@ class Runner:
         process = self.start(*settings)
         assert process.wait() == 0, self.out.with_suffix(".err").read_text()[-2000:]
 
-    def noted(self):
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+    def note_counts(self):
+        lines = self.notes_file.read_text().splitlines() if self.notes_file.exists() else []
         return Counter(tuple(line.split()[:2]) for line in lines)
 
     def tables(self):
@@ -184,17 +184,17 @@ def whole_small(packages, few, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(packages, footage, tmp_path_factory):
-    """The tables of a run that nothing disturbs."""
+    """The tables of an uninterrupted run."""
     runner = Runner(packages, footage, tmp_path_factory.mktemp("whole") / "run")
     runner.run()
     return runner
 
 
-def test_a_stranger_s_filter_takes_part(whole):
+def test_a_filter_of_another_package_takes_part(whole):
     tables = {name.rsplit("/", 1)[0].split("@")[0] for name in whole.tables() if "/" in name}
     assert {"evidence/glow", "embeddings/lamp", "evidence/blur"} <= tables
     assert len([name for name in whole.tables() if name.startswith("clips/")]) == PARTS
-    counts = whole.noted()
+    counts = whole.note_counts()
     assert len(counts) == 2 * 200
     assert set(counts.values()) == {1}
 
@@ -203,7 +203,7 @@ def test_shares_make_the_same_tables(runner, whole):
     processes = [runner.start(shard=f"{index}/2") for index in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert runner.tables() == whole.tables()
-    assert set(runner.noted().values()) == {1}
+    assert set(runner.note_counts().values()) == {1}
     logs = [(runner.out / f"log-{i}-of-2.jsonl").read_text().splitlines() for i in range(2)]
     parts = [{e["part"] for e in map(json.loads, log) if e["event"] == "unit"} for log in logs]
     assert {len(each) for each in parts} == {PARTS // 2}
@@ -246,51 +246,51 @@ def test_any_actor_killed_at_any_moment(small, whole_small, seed):
     assert small.tables() == whole_small.tables()
 
 
-def _kill_parent(runner, whole, chance):
+def _kill_parent(runner, whole, rng):
     process = runner.start(*FEW)
-    _await_moment(runner, process, chance)
-    assert process.poll() is None, "ended before the moment came"
+    _wait_for_progress(runner, process, rng)
+    assert process.poll() is None, "the run ended before the kill"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(1)  # workers die with their parent; what they noted until then counts
+    time.sleep(1)  # workers end with their parent; their notes until then count
     done = runner.inodes()
     runner.run(*FEW)
     assert runner.tables() == whole.tables()
     after = runner.inodes()
     assert {name: after[name] for name in done} == done
     assert not list((runner.out / "dataset").rglob("*.tmp-*"))
-    again = runner.noted() - Counter(dict.fromkeys(runner.noted(), 1))
-    lights = sum(count for (kind, _), count in again.items() if kind == "light")
-    assert lights <= CLIPS_PER_FILE + 2 * WORKERS, "more than what was in flight is done again"
+    again = runner.note_counts() - Counter(dict.fromkeys(runner.note_counts(), 1))
+    num_light = sum(count for (kind, _), count in again.items() if kind == "light")
+    assert num_light <= CLIPS_PER_FILE + 2 * WORKERS, "more than the tasks in progress are repeated"
 
 
-def _kill_while_running(runner, chance, find, *settings):
-    """Kill -9 one helper at a random moment; the run goes on to its end by itself."""
+def _kill_while_running(runner, rng, find_victims, *settings):
+    """Kill -9 one helper process at a random time; the run must finish by itself."""
     process = runner.start(*settings)
-    _await_moment(runner, process, chance)
+    _wait_for_progress(runner, process, rng)
     deadline = time.monotonic() + 60  # Ray takes half a minute to start
-    while not (victims := find(process)) and time.monotonic() < deadline:
+    while not (victims := find_victims(process)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert victims, "nobody to kill"
-    chance.choice(victims).send_signal(signal.SIGKILL)
+    assert victims, "no process to kill"
+    rng.choice(victims).send_signal(signal.SIGKILL)
     assert process.wait() == 0, runner.out.with_suffix(".err").read_text()[-2000:]
 
 
 def _nothing_left_to_do(runner, *settings):
-    before, noted = runner.inodes(), runner.noted()
+    before, note_counts = runner.inodes(), runner.note_counts()
     runner.run(*settings)
     assert runner.inodes() == before
-    assert runner.noted() == noted
+    assert runner.note_counts() == note_counts
 
 
-def _await_moment(runner, process, chance):
-    """Until some share of the clips has been looked at; one time in six, while files are read."""
-    moment = chance.randrange(-20, 100)  # of 120: each clip is noted twice
-    while sum(runner.noted().values()) < moment and process.poll() is None:
+def _wait_for_progress(runner, process, rng):
+    """Wait until some clips have been measured; one time in six, until files are scanned."""
+    num_notes = rng.randrange(-20, 100)  # of 120: each clip is noted twice
+    while sum(runner.note_counts().values()) < num_notes and process.poll() is None:
         time.sleep(0.005)
     while not (runner.out / "dataset/dataset.json").exists() and process.poll() is None:
         time.sleep(0.005)
-    time.sleep(chance.uniform(0, 0.1))
+    time.sleep(rng.uniform(0, 0.1))
 
 
 def _worker(process):

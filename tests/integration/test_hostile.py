@@ -204,7 +204,7 @@ def no_video_stream(folder, number):
 
 
 def times(folder, number):
-    """Pictures at odd moments: holes, a late start, all at once, an hour between two."""
+    """Frames at odd times: gaps, a late start, all at once, an hour between two."""
     pts = (
         [0, 1, 2, 50, 51, 300],
         list(range(100_000, 100_012)),
@@ -299,7 +299,7 @@ def twins(folder, number):
 
 
 def others(folder, number):
-    (folder / f"x{number}.{('txt', 'jpg', 'json', 'part')[number % 4]}").write_bytes(b"passed over")
+    (folder / f"x{number}.{('txt', 'jpg', 'json', 'part')[number % 4]}").write_bytes(b"skipped")
 
 
 KINDS = (
@@ -343,7 +343,7 @@ def curate(folder, out):
 
 
 def check(folder, out):
-    """Every entry is in the clips table, in quarantine, or passed over; says how many of each."""
+    """Every entry is in the clips table, in quarantine, or skipped; says how many of each."""
     clips = {row["source"] for row in rows(out, "clips")}
     quarantined = {row["source"] for row in rows(out, "quarantine")}
     passed, lost = [], []
@@ -356,17 +356,19 @@ def check(folder, out):
     found = list_footage(folder)
     plain = [path for path in passed if not path.is_symlink()]
     assert found.others == len(plain)
-    set_aside = rows(out, "quarantine")
-    assert all(row["error"] and "\n" not in row["error"] for row in set_aside)
+    quarantined_rows = rows(out, "quarantine")
+    assert all(row["error"] and "\n" not in row["error"] for row in quarantined_rows)
     # "ValueError: ..." would be a mistake of ours; what is wrong with a file has words of its own
-    assert not [row for row in set_aside if re.match(r"\w+(Error|Exception)?: ", row["error"])]
-    odd_but_whole = {p for p in quarantined for kind in WHOLE_KINDS if f"/{kind.__name__}/" in p}
-    assert not odd_but_whole
+    assert not [
+        row for row in quarantined_rows if re.match(r"\w+(Error|Exception)?: ", row["error"])
+    ]
+    odd_but_intact = {p for p in quarantined for kind in WHOLE_KINDS if f"/{kind.__name__}/" in p}
+    assert not odd_but_intact
     kinds = {row["kind"] for row in rows(out, "quarantine")}
     return {
         "clips": len(clips),
-        "aside": len(quarantined),
-        "passed over": len(passed),
+        "quarantined": len(quarantined),
+        "skipped": len(passed),
         "kinds": kinds,
     }
 
@@ -377,7 +379,7 @@ def test_every_kind_of_hostile_file_is_accounted_for(tmp_path):
     assert curate(tmp_path / "footage", tmp_path / "run") in (0, None)
     counts = check(tmp_path / "footage", tmp_path / "run")
     assert counts["clips"] >= 15
-    assert counts["aside"] >= 15
+    assert counts["quarantined"] >= 15
 
 
 @pytest.mark.slow

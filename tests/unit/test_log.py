@@ -39,7 +39,7 @@ def test_without_a_file_nothing_is_written():
     EventLog(None).write("unit")
 
 
-def test_a_terminal_sees_a_bar_per_stage_with_its_rate(monkeypatch):
+def test_a_terminal_shows_a_bar_per_stage_with_its_rate(monkeypatch):
     seen = io.StringIO()
     terminal = Console(file=seen, force_terminal=True, width=120)
     monkeypatch.setattr(log, "console", terminal)
@@ -54,7 +54,7 @@ def test_a_terminal_sees_a_bar_per_stage_with_its_rate(monkeypatch):
         assert part in shown
 
 
-def test_no_terminal_sees_nothing(monkeypatch):
+def test_without_a_terminal_nothing_is_shown(monkeypatch):
     seen = io.StringIO()
     monkeypatch.setattr(log, "console", Console(file=seen, force_terminal=False))
     with progress(3, "scan") as bar:

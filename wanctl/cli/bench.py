@@ -43,7 +43,7 @@ def bench_filters(
     start_logging(ctx)
     loaded = load_recipe_for(ctx, ("curate",), recipe, None) if recipe else None
     from wanctl.bench.run import bench, rows
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
 
     results = bench(names or (), out, clips=clips, sets=sets or (), quick=quick, recipe=loaded)
-    show(("family", "", "", "", "", ""), rows(results))
+    print_rows(("family", "", "", "", "", ""), rows(results))

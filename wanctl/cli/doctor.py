@@ -41,13 +41,13 @@ def doctor() -> None:
 
 def examine() -> None:
     """Print packages, machine, models, filters and captioners."""
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
 
-    show(("package", "version"), _packages(), title="packages")
-    show(("part", "here"), _machine(), title="machine")
-    show(("model", "found", "where"), [*_packaged_models(), *_hub_models()], title="models")
-    show(("filter", "runs", "why not"), _filters(), title="filters")
-    show(("backend", "runs", "why not"), _captioners(), title="captioners")
+    print_rows(("package", "version"), _packages(), title="packages")
+    print_rows(("part", "here"), _machine(), title="machine")
+    print_rows(("model", "found", "where"), [*_packaged_models(), *_hub_models()], title="models")
+    print_rows(("filter", "runs", "why not"), _filters(), title="filters")
+    print_rows(("backend", "runs", "why not"), _captioners(), title="captioners")
 
 
 def _packages() -> Iterator[Row]:

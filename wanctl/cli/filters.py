@@ -24,7 +24,7 @@ LabelsArgument = Annotated[
 def list_filters() -> None:
     """List every filter with its keys and whether it can run here."""
     from wanctl.curate import registry
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
 
     rows: list[tuple[str, ...]] = []
     for info in registry.list_filters():
@@ -34,7 +34,7 @@ def list_filters() -> None:
             again = "" if key.decides else "measures again"
             description = " ".join(key.description.split())
             rows.append((info.name, key.name, key.default, description, again))
-    show(("filter", "key", "default", "meaning", "note"), rows)
+    print_rows(("filter", "key", "default", "meaning", "note"), rows)
 
 
 @filters_app.command()

@@ -16,11 +16,11 @@ RecipeArgument = Annotated[
 @recipe_app.command("list")
 def list_recipes() -> None:
     """List the recipes that come with the program."""
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
     from wanctl.recipe.load import shipped_recipes
 
     rows = [(name, _first_comment(path), str(path)) for name, path in shipped_recipes().items()]
-    show(("recipe", "purpose", "file"), rows)
+    print_rows(("recipe", "purpose", "file"), rows)
 
 
 @recipe_app.command("show")

@@ -54,12 +54,12 @@ def convert(
 def inspect(ctx: typer.Context, source: SourceArgument) -> None:
     """Show parts, layout, variant, number format, size, and what is missing."""
     from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
 
     start_logging(ctx)
     inspection = inspect(source)
-    show(COLUMNS, inspection.rows)
-    show(("", ""), notes(inspection))
+    print_rows(COLUMNS, inspection.rows)
+    print_rows(("", ""), notes(inspection))
 
 
 @weights_app.command("check")
@@ -67,11 +67,11 @@ def check(ctx: typer.Context, source: SourceArgument) -> None:
     """Read all tensors: check names, shapes, and that every number is finite."""
     from wanctl.checkpoint.check import COLUMNS
     from wanctl.checkpoint.check import check as run
-    from wanctl.listing import show
+    from wanctl.listing import print_rows
 
     start_logging(ctx)
     results = run(source)
-    show(COLUMNS, [result.row for result in results])
+    print_rows(COLUMNS, [result.row for result in results])
     problems = [problem for result in results for problem in result.problems]
     if problems:
         from wanctl.checkpoint.tensor_files import WeightsError

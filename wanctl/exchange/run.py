@@ -28,7 +28,7 @@ from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.readers import read_layout
 from wanctl.exchange.sample import ExportSample, ExportTarget
 from wanctl.exchange.shards import WORK, write_shards
-from wanctl.listing import show
+from wanctl.listing import print_rows
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
@@ -214,7 +214,7 @@ def _show(rows: Sequence[CheckRow], table: Path | None) -> None:
         writer.writerows(row.cells() for row in rows)
         write_bytes(table, text.getvalue().encode())
     shown = rows[:ROWS_SHOWN] if sys.stdout.isatty() else rows
-    show(columns, (row.cells() for row in shown))
+    print_rows(columns, (row.cells() for row in shown))
     if len(shown) < len(rows):
         log.info("%d more rows; --csv FILE writes all", len(rows) - len(shown))
     states = Counter(row.state for row in rows)

@@ -10,7 +10,7 @@ from wanctl.labels.fit import fit_head
 from wanctl.labels.page import render_label_page, render_label_sprites
 from wanctl.labels.sheet import as_csv, read_sheet, sheet_rows
 from wanctl.labels.trainable import TrainableFilter, open_trainable
-from wanctl.listing import show
+from wanctl.listing import print_rows
 from wanctl.log import log
 from wanctl.recipe.load import LoadedRecipe
 
@@ -67,7 +67,7 @@ def fit(loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None) -> Path:
     """
     path = out / HEADS_FOLDER / f"{name}.safetensors"
     metrics = fit_head(_open(loaded, out, name), sheet, path)
-    show(("", ""), [(key, str(value)) for key, value in metrics.items()])
+    print_rows(("", ""), [(key, str(value)) for key, value in metrics.items()])
     log.info("set `curate.filters.%s.head: %s` in the recipe to use it", name, path)
     return path
 

@@ -89,7 +89,7 @@ class DecodePool:
         self.workers = workers
         self._timeout_s = timeout_s
         self._limits = _ProcessLimits(memory_bytes, tasks_per_worker)
-        self._jobs: queue.SimpleQueue[_PoolTask | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_PoolTask | None] = queue.SimpleQueue()
         self._slots = [_WorkerSlot(self._limits) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 
@@ -109,7 +109,7 @@ class DecodePool:
         for slot in self._slots:
             slot.close()
         for _ in self._threads:
-            self._jobs.put(None)
+            self._tasks.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
@@ -147,26 +147,26 @@ class DecodePool:
         source = enumerate(tasks)
         try:
             while True:
-                for index, task in itertools.islice(source, 2 * self.workers - len(pending)):
-                    limit = limit_s(*task) if limit_s else self._timeout_s
-                    pending[index] = _PoolTask(function, task, limit, retry, index, finished)
-                    self._jobs.put(pending[index])
+                for index, arguments in itertools.islice(source, 2 * self.workers - len(pending)):
+                    limit = limit_s(*arguments) if limit_s else self._timeout_s
+                    pending[index] = _PoolTask(function, arguments, limit, retry, index, finished)
+                    self._tasks.put(pending[index])
                 if not pending:
                     return
                 index = next(iter(pending)) if ordered else finished.get()
-                job = pending[index]
-                job.done.wait()
+                task = pending[index]
+                task.done.wait()
                 del pending[index]
-                yield index, job.result
+                yield index, task.result
         finally:
-            for job in pending.values():
-                job.cancelled = True
+            for task in pending.values():
+                task.cancelled = True
 
     def _start(self) -> None:
         if self._threads:
             return
         for slot in self._slots:
-            thread = threading.Thread(target=slot.serve, args=(self._jobs,), daemon=True)
+            thread = threading.Thread(target=slot.serve, args=(self._tasks,), daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -195,10 +195,10 @@ class _WorkerSlot:
         self._closed = False
         self._tasks_done = 0
 
-    def serve(self, jobs: "queue.SimpleQueue[_PoolTask | None]") -> None:
+    def serve(self, tasks: "queue.SimpleQueue[_PoolTask | None]") -> None:
         """Run tasks of the queue until None is received."""
-        while (job := jobs.get()) is not None:
-            job.finish(None if job.cancelled else self._result(job))
+        while (task := tasks.get()) is not None:
+            task.finish(None if task.cancelled else self._result(task))
         self._retire()
 
     def close(self) -> None:
@@ -208,14 +208,14 @@ class _WorkerSlot:
             if self._process:
                 self._process.kill()
 
-    def _result(self, job: _PoolTask) -> Any:
-        result = self._run(job)
-        if job.retry and isinstance(result, Failure) and result.kind == "crash":
-            return self._run(job)
+    def _result(self, task: _PoolTask) -> Any:
+        result = self._run(task)
+        if task.retry and isinstance(result, Failure) and result.kind == "crash":
+            return self._run(task)
         return result
 
-    def _run(self, job: _PoolTask) -> Any:
-        stage = job.function.__name__
+    def _run(self, task: _PoolTask) -> Any:
+        stage = task.function.__name__
         try:
             process = self._worker()
         except (ChannelClosedError, OSError) as error:
@@ -227,14 +227,14 @@ class _WorkerSlot:
             expired.set()
             process.kill()
 
-        timer = threading.Timer(job.limit_s, expire)
+        timer = threading.Timer(task.limit_s, expire)
         timer.daemon = True
         timer.start()
         try:
-            send(process.stdin, (job.function, job.arguments))
+            send(process.stdin, (task.function, task.arguments))
             outcome, value = receive(process.stdout)
         except ChannelClosedError:
-            return self._died(stage, job.limit_s if expired.is_set() else None)
+            return self._died(stage, task.limit_s if expired.is_set() else None)
         finally:
             timer.cancel()
         self._tasks_done += 1

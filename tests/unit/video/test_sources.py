@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_listed_is_a_problem_and_no_crash(tmp_path, mon
     assert "Permission denied" in why
 
 
-def test_a_folder_without_footage_says_so(tmp_path):
+def test_a_folder_without_footage_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="no video among its 1 files"):
         list_footage(tmp_path)
@@ -175,7 +175,7 @@ def test_a_clip_of_a_long_file_fetches_its_part(tmp_path, serve):
     assert 0 < Ranged.given < long.stat().st_size / 2
 
 
-def test_what_a_server_does_not_have_is_one_line(tmp_path, serve):
+def test_a_missing_file_on_a_server_gives_one_line(tmp_path, serve):
     url = f"{serve(tmp_path)}/missing.mp4"
     with pytest.raises(SourceError, match=r"missing\.mp4: cannot be read"), local_copy(url):
         pass
@@ -201,7 +201,7 @@ class Moody(Plain):
         return None
 
 
-def test_a_server_s_bad_moment_costs_no_file(tmp_path, video, serve, monkeypatch):
+def test_a_brief_server_failure_loses_no_file(tmp_path, video, serve, monkeypatch):
     monkeypatch.setattr("wanctl.video.sources._PAUSES_S", (0.0, 0.0))
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     url = serve(tmp_path, Moody)

@@ -47,7 +47,7 @@ def test_tasks_are_taken_only_as_far_ahead_as_the_workers_need(pool):
     results.close()
 
 
-def test_an_error_becomes_one_line_and_the_rest_goes_on(pool, tmp_path):
+def test_an_error_becomes_one_line_and_other_tasks_continue(pool, tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("words\n" * 100)
     ((_, failed),) = pool.map(scan, [(bad,)])
@@ -67,7 +67,7 @@ def test_a_hanging_task_is_stopped_and_its_worker_replaced():
     assert time.monotonic() - began < 10
 
 
-def test_a_caller_that_dawdles_is_no_timeout():
+def test_a_slow_caller_is_no_timeout():
     with DecodePool(1, 1.0, GIGABYTE) as pool:
         results = pool.map(bytes, [(3_000_000,)] * 3)
         sizes = []
@@ -83,8 +83,8 @@ def test_a_crashing_task_is_reported_and_its_worker_replaced(pool):
     assert results[1] == b"fine"
 
 
-def test_a_worker_that_was_shot_is_no_crash_of_the_task(pool, tmp_path):
-    """Killed from outside, say by a machine short of memory: the task is asked for once more."""
+def test_a_worker_that_was_killed_is_no_crash_of_the_task(pool, tmp_path):
+    """Killed from outside, say by a machine short of memory: the task is retried once."""
     mark = tmp_path / "first"
     once = (
         f"__import__('os').kill(__import__('os').getpid(), 9) "
@@ -94,7 +94,7 @@ def test_a_worker_that_was_shot_is_no_crash_of_the_task(pool, tmp_path):
     assert [r for _, r in pool.map(eval, [(once,)])] == ["fine"]
 
 
-def test_results_may_come_as_they_are_done():
+def test_unordered_results_come_in_order_of_completion():
     with DecodePool(2, 20, GIGABYTE) as pool:
         waits = [(time.sleep, 1.5), (time.sleep, 0), (time.sleep, 0), (time.sleep, 0)]
         order = [i for i, _ in pool.map(operator.call, waits, ordered=False)]
@@ -108,18 +108,18 @@ def test_a_task_may_have_a_time_limit_of_its_own():
     assert results == [Failure("sleep", "timeout", "no result after 0.8 s"), None]
 
 
-def test_memory_is_capped(pool):
+def test_memory_is_limited(pool):
     results = [r for _, r in pool.map(bytearray, [(4 * GIGABYTE,), (3,)])]
     assert results == [Failure("bytearray", "memory", "reached the memory limit"), bytearray(3)]
 
 
-def test_workers_retire_after_their_share_of_tasks():
+def test_workers_are_replaced_after_a_number_of_tasks():
     with DecodePool(1, 20, GIGABYTE, tasks_per_worker=2) as pool:
         pids = [pid for _, pid in pool.map(os.getpid, [()] * 5)]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
 
-def test_workers_know_nothing_of_torch(pool, video):
+def test_workers_do_not_import_torch(pool, video):
     ((_, scanned),) = pool.map(scan, [(video,)])
     assert scanned.info.num_frames == 25
     loaded = [names for _, names in pool.map(eval, [("list(__import__('sys').modules)",)] * 4)]
@@ -128,7 +128,7 @@ def test_workers_know_nothing_of_torch(pool, video):
         assert all(heavy not in names for names in loaded)
 
 
-def test_closing_ends_workers_that_are_busy():
+def test_closing_ends_busy_workers():
     with DecodePool(1, 60, GIGABYTE) as pool:
         ((_, pid),) = pool.map(os.getpid, [()])
         threading.Thread(target=list, args=(pool.map(time.sleep, [(50,)]),), daemon=True).start()

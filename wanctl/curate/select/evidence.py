@@ -54,8 +54,8 @@ def read_evidence(
     units = measured_units([named])
     read = [_read(dataset, unit, ids, parts) for unit in units]
     tables, places = [table for table, _ in read], [place for _, place in read]
-    there = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
-    rows = None if np.all(there) else np.flatnonzero(there)
+    present = np.logical_and.reduce([place >= 0 for place in places if place is not None] or [True])
+    rows = None if np.all(present) else np.flatnonzero(present)
     evidence = pa.table({"id": ids if rows is None else ids.take(rows)})
     vectors = None
     for unit, table, place in zip(units, tables, places, strict=True):
@@ -64,7 +64,7 @@ def read_evidence(
         elif rows is not None:
             table = table.take(rows)
         if isinstance(unit.measurer, Embedder):
-            vectors = vectors_of(table)
+            vectors = frame_vectors(table)
         else:
             evidence = table
     return StoredEvidence(rows, evidence, vectors)
@@ -83,17 +83,17 @@ def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) ->
     sizes: list[np.ndarray] = []
     start = width = 0
     with file.open("wb") as out:
-        for count, piece in pieces:
-            rows.append(start + (np.arange(count) if piece.rows is None else piece.rows))
+        for count, stored in pieces:
+            rows.append(start + (np.arange(count) if stored.rows is None else stored.rows))
             start += count
-            evidence.append(piece.evidence)
-            if piece.vectors is not None:
-                sizes.append(piece.vectors.counts())
-                width = max(width, piece.vectors.values.shape[1])
-                np.asarray(piece.vectors.values, dtype=np.float16).tofile(out)
-    there = np.concatenate(rows)
+            evidence.append(stored.evidence)
+            if stored.vectors is not None:
+                sizes.append(stored.vectors.counts())
+                width = max(width, stored.vectors.values.shape[1])
+                np.asarray(stored.vectors.values, dtype=np.float16).tofile(out)
+    present = np.concatenate(rows)
     return StoredEvidence(
-        None if len(there) == start else there,
+        None if len(present) == start else present,
         pa.concat_tables(evidence),
         _mapped(file, np.concatenate(sizes), width) if sizes else None,
     )
@@ -135,7 +135,7 @@ def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:
         )
 
 
-def vectors_of(table: pa.Table) -> Ragged:
+def frame_vectors(table: pa.Table) -> Ragged:
     """Vectors of a table of embeddings, one row per frame."""
     starts = np.concatenate([[0], np.cumsum(table["frames"].to_numpy(), dtype=np.int64)])
     chunks = [chunk.flatten() for chunk in table["vector"].chunks]

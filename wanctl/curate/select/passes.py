@@ -52,20 +52,20 @@ class FilterStage:
     before: tuple[str, ...]
     filters: tuple[NamedFilter, ...]
 
-    def decide(self, piece: Slice) -> Decisions:
+    def decide(self, part_slice: Slice) -> Decisions:
         """Decide one slice."""
-        decisions = Decisions.begin(piece.clips(self.dataset))
+        decisions = Decisions.begin(part_slice.clips(self.dataset))
         for name in self.before:
-            decisions.add(name, self.store.get(piece.number, name))
-        return self.decide_filters(decisions, piece)
+            decisions.add(name, self.store.get(part_slice.number, name))
+        return self.decide_filters(decisions, part_slice)
 
     def decide_filters(
-        self, decisions: Decisions, piece: Slice, *, with_reasons: bool = True
+        self, decisions: Decisions, part_slice: Slice, *, with_reasons: bool = True
     ) -> Decisions:
         """Let the filters of this stage decide; reasons are written out if `with_reasons`."""
         for named in self.filters:
             ids = decisions.clips["id"]
-            stored = read_evidence(self.dataset, named, ids, piece.names)
+            stored = read_evidence(self.dataset, named, ids, part_slice.names)
             verdicts = decisions.decide(named, stored, self.failures, with_reasons=with_reasons)
             decisions.add(named.name, verdicts)
         return decisions
@@ -84,13 +84,13 @@ class SpillVerdicts:
     stage: FilterStage
     ahead: tuple[NamedFilter, ...] = ()
 
-    def __call__(self, piece: Slice) -> dict[str, np.ndarray]:
+    def __call__(self, part_slice: Slice) -> dict[str, np.ndarray]:
         """Process one slice; returns filter -> scores for filters with percentiles."""
-        decisions = self.stage.decide(piece)
+        decisions = self.stage.decide(part_slice)
         for named in self.stage.filters:
-            self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
+            self.stage.store.put(part_slice.number, named.name, decisions.verdicts[named.name])
         later = replace(self.stage, filters=self.ahead).decide_filters(
-            decisions, piece, with_reasons=False
+            decisions, part_slice, with_reasons=False
         )
         names = [named.name for named in self.ahead if quantiles_of(named.filter)]
         scores = {name: later.verdicts[name].score for name in names}
@@ -105,11 +105,11 @@ class SumLabelWeights:
     rules: SelectRules
     by: str
 
-    def __call__(self, piece: Slice) -> dict[str | None, float]:
+    def __call__(self, part_slice: Slice) -> dict[str | None, float]:
         """Process one slice; returns label -> sum of weights."""
-        decisions = self.stage.decide(piece)
+        decisions = self.stage.decide(part_slice)
         for named in self.stage.filters:
-            self.stage.store.put(piece.number, named.name, decisions.verdicts[named.name])
+            self.stage.store.put(part_slice.number, named.name, decisions.verdicts[named.name])
         return label_weights(verdicts_with_crop(decisions, self.rules), self.by)
 
 
@@ -122,9 +122,9 @@ class BuildSelection:
     bounds: Mapping[str, tuple[float, ...]]
     balance_factors: tuple[str, Mapping[str | None, float]] | None = None
 
-    def __call__(self, piece: Slice) -> tuple[SelectionRows, FunnelCounts]:
+    def __call__(self, part_slice: Slice) -> tuple[SelectionRows, FunnelCounts]:
         """Process one slice; returns its rows and its funnel counts."""
-        decisions = self.stage.decide(piece)
+        decisions = self.stage.decide(part_slice)
         verdicts = verdicts_with_crop(decisions, self.rules)
         counts = count_funnel(
             {name: each.keep for name, each in verdicts.items()},
@@ -137,7 +137,7 @@ class BuildSelection:
 @contextmanager
 def pool(slices: list[Slice]) -> Iterator[Map[Any]]:
     """A `map` over slices, in order, with a number of processes that suits their size."""
-    rows = sum(piece.rows for piece in slices)
+    rows = sum(part_slice.rows for part_slice in slices)
     count = min(os.cpu_count() or 1, len(slices), rows // _ROWS_PER_PROCESS)
     if count < 2:
         yield map
@@ -153,8 +153,8 @@ def _ahead(
 ) -> Iterator[T]:
     """Results in order, with a bounded number of pending tasks."""
     waiting: deque[Future[T]] = deque()
-    for piece in pieces:
-        waiting.append(executor.submit(task, piece))
+    for part_slice in pieces:
+        waiting.append(executor.submit(task, part_slice))
         if len(waiting) > limit:
             yield waiting.popleft().result()
     while waiting:

@@ -134,7 +134,7 @@ def select(
     tables.warn()
     none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in selector.filters), CROP)}
     counts = tables.counts or count_funnel(none, {}, {})
-    copies = sum(piece.copies for piece in slices)
+    copies = sum(part_slice.copies for part_slice in slices)
     return SelectionResult(counts.total, counts.kept, counts.rows(), selector.filters, copies)
 
 
@@ -194,10 +194,10 @@ class _Selector:
         slicewise = list(takewhile(lambda named: named.filter.scope != "set", later))
         while not quantiles_of(slicewise[-1].filter):
             slicewise.pop()
-        pieces = list(self._over(SpillVerdicts(self.stage, tuple(slicewise)), self._slices))
+        slice_scores = list(self._over(SpillVerdicts(self.stage, tuple(slicewise)), self._slices))
         self._advance_stage()
         for named in slicewise:
-            scores = [piece[named.name] for piece in pieces if named.name in piece]
+            scores = [each[named.name] for each in slice_scores if named.name in each]
             self._scores[named.name] = np.concatenate([np.zeros(0), *scores])
 
     def _advance_stage(self) -> None:
@@ -207,8 +207,8 @@ class _Selector:
     def _decide_set_filter(self, named: NamedFilter) -> NamedFilter:
         if not self._slices:
             return named
-        stage, numbers = self.stage, [piece.number for piece in self._slices]
-        clips = [piece.clips(stage.dataset) for piece in self._slices]
+        stage, numbers = self.stage, [part_slice.number for part_slice in self._slices]
+        clips = [part_slice.clips(stage.dataset) for part_slice in self._slices]
         views = [self._views(*each) for each in zip(numbers, clips, strict=True)]
         decisions = Decisions(
             pa.concat_tables(clips).unify_dictionaries(),
@@ -231,8 +231,8 @@ class _Selector:
     def _evidence_of_set(self, named: NamedFilter, clips: Sequence[pa.Table]) -> StoredEvidence:
         dataset = self.stage.dataset
         pieces = (
-            (table.num_rows, read_evidence(dataset, named, table["id"], piece.names))
-            for piece, table in zip(self._slices, clips, strict=True)
+            (table.num_rows, read_evidence(dataset, named, table["id"], part_slice.names))
+            for part_slice, table in zip(self._slices, clips, strict=True)
         )
         return concat_evidence(pieces, self.stage.store.folder / f"{named.name}.vectors")
 

@@ -135,12 +135,12 @@ def _scores(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
     table = np.full((count, len(scored)), np.nan)
     for column, score in enumerate(scored.values()):
         table[:, column] = score
-    there = ~np.isnan(table)
-    codes = np.broadcast_to(np.arange(len(scored), dtype=np.int32), table.shape)[there]
+    present = ~np.isnan(table)
+    codes = np.broadcast_to(np.arange(len(scored), dtype=np.int32), table.shape)[present]
     structs = pa.StructArray.from_arrays(
-        [_names(codes, list(scored)), pa.array(table[there])], names=["filter", "score"]
+        [_names(codes, list(scored)), pa.array(table[present])], names=["filter", "score"]
     )
-    return pa.ListArray.from_arrays(_offsets(there.sum(axis=1)), structs)
+    return pa.ListArray.from_arrays(_offsets(present.sum(axis=1)), structs)
 
 
 def _labels(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
@@ -149,8 +149,8 @@ def _labels(verdicts: Mapping[str, Verdicts], count: int) -> pa.Array:
     columns: list[pa.Array] = [pa.array([], pa.string())]
     for label in labelled.values():
         column = pa.array(label, pa.string(), from_pandas=True)
-        there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        rows.append(there)
+        present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        rows.append(present)
         columns.append(column.drop_null())
     codes = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
     structs = pa.StructArray.from_arrays(

@@ -1,4 +1,4 @@
-"""The engine's contract with filters: light ones beside the decoder, networks in batches."""
+"""Light filters measure in the decoding worker, networks measure batches in the engine."""
 
 import functools
 import http.server
@@ -27,12 +27,12 @@ from wanctl.video.footage import list_footage
 
 PLUGIN = textwrap.dedent(
     '''
-    """Filters of somebody else."""
+    """Filters of another package."""
     import ctypes, os, sys
     from wanctl.curate.api import Embedder, Filter, FilterUnavailableError, FrameSpec, Verdict
 
     class Light(Filter):
-        """Beside the decoder."""
+        """Runs in the decoding worker."""
         evidence = {"level": "float", "pid": "int", "torch": "bool"}
         def frames(self):
             return FrameSpec(count=3, long_side_px=32)
@@ -48,7 +48,7 @@ PLUGIN = textwrap.dedent(
             return {"seconds": clip.duration_s}
 
     class Vandal(Filter):
-        """Writes to frames that others look at."""
+        """Writes to frames that other filters share."""
         evidence = {"level": "float"}
         def frames(self):
             return FrameSpec(count=3, long_side_px=32)
@@ -57,7 +57,7 @@ PLUGIN = textwrap.dedent(
             return {"level": 0.0}
 
     class Crash(Filter):
-        """Takes the process down."""
+        """Crashes the process."""
         evidence = {"level": "float"}
         def frames(self):
             return FrameSpec(count=3, long_side_px=32)
@@ -75,13 +75,13 @@ PLUGIN = textwrap.dedent(
             return {"level": "high" if clip.start_s < 0.7 else 1.0}
 
     class Gone(Filter):
-        """Finds out late that it cannot run."""
+        """Fails only while measuring because it cannot run."""
         evidence = {"level": "float"}
         def measure(self, clip, frames):
             raise FilterUnavailableError("filter gone: no model")
 
     class Network(Filter):
-        """Several clips at once, in the engine."""
+        """Measures several clips per call, in the engine."""
         heavy = True
         evidence = {"together": "int", "pid": "int", "level": "float"}
         picky: bool = False
@@ -89,7 +89,7 @@ PLUGIN = textwrap.dedent(
             return FrameSpec(count=2, long_side_px=32)
         def measure_many(self, clips, frames):
             if self.picky and any(clip.start_s < 0.3 for clip in clips):
-                raise RuntimeError("no such clip, please")
+                raise RuntimeError("this clip is not supported")
             return [{"together": len(clips), "pid": os.getpid(),
                      "level": float(batch.frames.mean())} for batch in frames]
         def measure(self, clip, frames):
@@ -135,12 +135,12 @@ def footage(tmp_path_factory):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """A module that workers can import: they are told this process's search path."""
-    (tmp_path / "somebodys_filters.py").write_text(PLUGIN)
+    """A module that workers can import, because they get this process's search path."""
+    (tmp_path / "other_filters.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module("somebodys_filters")
+    module = importlib.import_module("other_filters")
     yield module
-    monkeypatch.delitem(sys.modules, "somebodys_filters")
+    monkeypatch.delitem(sys.modules, "other_filters")
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_light_filters_run_in_workers_without_torch(run, plugin):
     assert [row["seconds"] for row in table(dataset, rows, "rows")] == pytest.approx([0.4] * 10)
 
 
-def test_networks_see_several_clips_at_once_in_the_order_of_the_part(run, plugin):
+def test_networks_get_several_clips_per_call_in_the_order_of_the_part(run, plugin):
     network = plugin.Network()
     dataset = run(network=network)
     found = table(dataset, network, "network")
@@ -188,17 +188,17 @@ def test_networks_see_several_clips_at_once_in_the_order_of_the_part(run, plugin
     assert {row["pid"] for row in found} == {os.getpid()}
 
 
-def test_one_clip_that_a_network_cannot_take_fails_alone(run, plugin):
+def test_a_clip_on_which_a_network_fails_fails_alone(run, plugin):
     network = plugin.Network(picky=True)
     dataset = run(network=network)
     found = table(dataset, network, "network")
     assert [row["together"] for row in found] == [1] * 3 + [1] * 1 + [1] * 2 + [2] * 2
     quarantined = dataset.read("quarantine").to_pylist()
     assert [(row["stage"], row["kind"]) for row in quarantined] == [("network", "error")] * 2
-    assert quarantined[0]["error"] == "RuntimeError: no such clip, please"
+    assert quarantined[0]["error"] == "RuntimeError: this clip is not supported"
 
 
-def test_frames_that_others_look_at_cannot_be_written_to(run, plugin):
+def test_frames_that_filters_share_are_read_only(run, plugin):
     vandal, light = plugin.Vandal(), plugin.Light()
     dataset = run(vandal=vandal, light=light)
     assert table(dataset, vandal, "vandal") == []
@@ -207,7 +207,7 @@ def test_frames_that_others_look_at_cannot_be_written_to(run, plugin):
     assert errors == {"ValueError: assignment destination is read-only"}
 
 
-def test_a_filter_that_takes_the_worker_down_takes_no_other_filter_along(run, plugin):
+def test_a_filter_that_crashes_the_worker_affects_no_other_filter(run, plugin):
     crash, light, network = plugin.Crash(), plugin.Light(), plugin.Network()
     dataset = run(light=light, crash=crash, network=network)
     assert len(table(dataset, light, "light")) == 10
@@ -226,7 +226,7 @@ def test_rows_that_do_not_fit_their_columns_fail_one_by_one(run, plugin):
     assert "high" in second
 
 
-def test_a_model_that_is_missing_after_all_stops_the_run(run, plugin):
+def test_a_model_that_is_found_missing_while_measuring_stops_the_run(run, plugin):
     with pytest.raises(FilterUnavailableError, match="filter gone: no model"):
         run(gone=plugin.Gone())
 
@@ -266,7 +266,7 @@ def test_footage_behind_a_url_gives_the_same_tables_but_for_its_name(run, plugin
         assert there.read(named.table).equals(here.read(named.table))
 
 
-def test_what_happened_is_in_the_log_and_the_timings(run, plugin, tmp_path):
+def test_units_of_work_are_in_the_log_and_the_timings(run, plugin, tmp_path):
     dataset = run(light=plugin.Light(), network=plugin.Network())
     events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     units = [event for event in events if event["event"] == "unit"]

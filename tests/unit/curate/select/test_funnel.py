@@ -30,7 +30,7 @@ def test_the_funnel_adds_up():
 
 
 @pytest.mark.parametrize("parts", [2, 7])
-def test_counts_of_parts_add_up_to_those_of_the_whole(parts):
+def test_counts_of_slices_add_up_to_those_of_the_set(parts):
     assert counted(parts).rows() == counted().rows()
 
 

@@ -1,4 +1,4 @@
-"""What filters see: slices, sources, the whole set, crops and verdicts of those before them."""
+"""What filters get: slices, sources, the whole set, and crops and verdicts of earlier filters."""
 
 import numpy as np
 import pytest
@@ -71,8 +71,8 @@ class Near(Filter):
         return Verdicts.judge(batch.vectors.mean()[:, 0], (np.zeros(len(batch), bool), str))
 
 
-class Watching(Filter):
-    """Says what it sees of the picture and how many clips at once."""
+class ViewWidth(Filter):
+    """Scores the width of the view that it gets."""
 
     evidence = {"level": "float"}  # noqa: RUF012
 
@@ -105,7 +105,7 @@ def rows_at_once(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_a_filter_of_scope_set_sees_all_clips_and_the_scores_before_it(tmp_path):
+def test_a_filter_of_scope_set_gets_all_clips_and_the_scores_before_it(tmp_path):
     level, rank = NamedFilter("level", Level()), NamedFilter("rank", Rank())
     dataset = made(tmp_path, [[1.0, 5.0], [3.0, 2.0]], level.table)
     done = select(dataset, [level, rank], RULES, "default")
@@ -130,7 +130,7 @@ def test_a_percentile_is_that_of_all_scores(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["p101", "q5", "p-1", "20"])
-def test_what_is_no_percentile_is_said(wrong):
+def test_an_invalid_percentile_is_refused(wrong):
     with pytest.raises(ValueError, match="limit"):
         Level(limit="p101" if wrong == "20" else wrong)
 
@@ -142,10 +142,10 @@ def test_a_percentile_keeps_the_bounds_of_numbers():
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_later_filters_see_what_earlier_crops_leave(tmp_path):
+def test_later_filters_get_the_view_within_earlier_crops(tmp_path):
     first = NamedFilter("first", Level(crop=(0, 0, 70, 80)))
     second = NamedFilter("second", Level(crop=(20, 0, 80, 80), kind="second"))
-    seen = NamedFilter("seen", Watching())
+    seen = NamedFilter("seen", ViewWidth())
     dataset = made(tmp_path, [[1.0], [2.0]], first.table, second.table, seen.table)
     select(dataset, [first, seen, second], RULES, "default")
     row = rows_of(dataset)[0]

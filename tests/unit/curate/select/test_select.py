@@ -10,7 +10,7 @@ from wanctl.recipe.schema import Bucket
 
 
 class Loudness(Filter):
-    """Keeps what is quiet."""
+    """Keeps quiet clips."""
 
     evidence = {"level": "float"}  # noqa: RUF012
     limit: float = threshold(default=0.5)
@@ -58,7 +58,7 @@ def test_a_threshold_is_decided_again_from_the_same_evidence(tmp_path):
     assert [row["kept"] for row in decide(dataset, [lax], RULES)] == [True, True, False]
 
 
-def test_rows_say_why_and_with_which_number(tmp_path):
+def test_rows_hold_reasons_and_scores(tmp_path):
     named = NamedFilter("loud", Loudness())
     row = decide(dataset_with(tmp_path, [0.7], named.table), [named], RULES)[0]
     assert row["reasons"] == ["loud: loud"]
@@ -67,7 +67,7 @@ def test_rows_say_why_and_with_which_number(tmp_path):
     assert row["weight"] == 0.5
 
 
-def test_crops_meet_and_too_much_crop_drops(tmp_path):
+def test_crops_intersect_and_too_much_crop_drops(tmp_path):
     left = NamedFilter("left", Loudness(crop=(0, 0, 70, 80)))
     right = NamedFilter("right", Loudness(crop=(30, 0, 70, 80)))
     dataset = dataset_with(tmp_path, [0.1], left.table)
@@ -86,7 +86,7 @@ def test_crops_end_on_even_pixels(tmp_path):
     assert (row["crop_x"], row["crop_y"], row["crop_w"], row["crop_h"]) == (4, 6, 88, 68)
 
 
-def test_deciding_asks_only_for_what_was_measured(tmp_path):
+def test_deciding_needs_only_measured_filters(tmp_path):
     class Elsewhere(Loudness):
         def check(self):
             raise FilterUnavailableError("no model here")
@@ -112,7 +112,7 @@ def test_a_clip_that_a_filter_could_not_measure_is_dropped_with_its_error(tmp_pa
     assert rows[1]["reasons"] == ["loud: not measured: boom"]
 
 
-def test_what_was_never_measured_asks_for_curate(tmp_path):
+def test_missing_evidence_names_the_command_that_measures(tmp_path):
     dataset = dataset_with(tmp_path, [0.1], NamedFilter("loud", Loudness()).table)
     with pytest.raises(UserError, match="run `wanctl curate FOLDER`"):
         decide(dataset, [NamedFilter("loud", Other())], RULES)

@@ -42,7 +42,7 @@ def test_a_single_shot_has_no_cut():
         assert DETECTORS[name](scenes([120]), SETTINGS) == []
 
 
-def test_a_dissolve_is_cut_out_whole():
+def test_a_dissolve_is_removed_completely():
     (found,) = DETECTORS["transnetv2"](scenes([60, 60], dissolve=12), SETTINGS)
     # the middle of the dissolve must be gone; its faint ends may stay
     assert found.first <= 62
@@ -78,7 +78,7 @@ def test_a_slow_dissolve_is_found_by_the_second_head_alone():
     assert from_heads(np.zeros(60), inside, 0.4) == [], "two frames are no dissolve"
 
 
-def test_a_flash_is_no_cut_and_a_cut_beside_one_stays():
+def test_a_flash_is_no_cut_and_a_cut_next_to_one_stays():
     strip = scenes([30, 30])
     bright = strip.copy()
     bright[12:15] = np.minimum(255, bright[12:15].astype(int) + 90)
@@ -105,13 +105,13 @@ def test_an_unknown_detector_names_the_nearest():
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 49, 50, 51, 101])
-def test_every_length_of_footage_is_taken(frames):
+def test_footage_of_any_length_is_accepted(frames):
     strip = scenes([frames])
     for detect in DETECTORS.values():
         assert detect(strip, SETTINGS) == []
 
 
-def test_bars_are_cut_off_and_a_dark_scene_is_no_bar():
+def test_bars_are_cropped_and_a_dark_scene_is_no_bar():
     strip = scenes([20, 20])
     boxed = np.zeros_like(strip)
     boxed[:, :, 8:40] = strip[:, :, 8:40]
