@@ -57,7 +57,7 @@ def inspect(source: str) -> Inspection:
     for network in networks:
         problem = _problem(network, components)
         problems += [problem] if problem else []
-        rows.append(_row(network, whole=not problem))
+        rows.append(_row(network, complete=not problem))
     names = {network.name for network in networks}
     variants = []
     if components.dit:
@@ -80,14 +80,14 @@ def notes(inspection: Inspection) -> list[tuple[str, str]]:
     return rows
 
 
-def _row(network: StoredNetwork, *, whole: bool) -> tuple[str, ...]:
+def _row(network: StoredNetwork, *, complete: bool) -> tuple[str, ...]:
     formats = ", ".join(
         CODES.get(dtype, str(dtype))
         for dtype, _ in sorted(network.stored.items(), key=lambda i: -i[1])
     )
     return (
         network.name, network.layout, formats, f"{network.count:,}",
-        f"{network.nbytes / 1e9:.2f} GB", str(len(network.files)), "yes" if whole else "no",
+        f"{network.nbytes / 1e9:.2f} GB", str(len(network.files)), "yes" if complete else "no",
     )  # fmt: skip
 
 

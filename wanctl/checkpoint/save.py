@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from wanctl.atomic import remove_leftovers
 from wanctl.checkpoint.configs import dit_config, vae_config
 from wanctl.checkpoint.find import STEM
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers, vae_key_table
@@ -68,8 +69,9 @@ def _save(
     metadata: Mapping[str, str],
     max_shard_bytes: int | None,
 ) -> None:
-    """Write one file, or shards and their index; then drop files of an earlier save."""
+    """Write one file, or shards and their index; then remove files of an earlier save."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     groups = shards(sizes, max_shard_bytes or sum(sizes.values()))
     index = folder / f"{STEM}.safetensors.index.json"

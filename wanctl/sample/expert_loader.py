@@ -53,18 +53,19 @@ class ExpertLoader:
 
     def _load(self, expert: Expert | None) -> WanModel:
         placement, distributed = self._params.placement, self._distributed
-        beside = self._weights.loras if placement.quantize else ()  # 8 bits take no small change
+        # 8-bit weights cannot absorb small deltas
+        attached = self._weights.loras if placement.quantize else ()
         model = load_dit(
             self._weights.dit.low_expert if expert == LOW else self._weights.dit,
             device=placement.loading_device(distributed.loading_device),
             dtype=self._dtype,
             precision=self._params.precision,
-            loras=() if beside else self._weights.loras,
+            loras=() if attached else self._weights.loras,
             expert=expert,
             quantize_to=placement.quantize,
         )
-        changes = Loras(beside, parameter_shapes(model), expert) if beside else None
+        deltas = Loras(attached, parameter_shapes(model), expert) if attached else None
         model = placement.place(model, distributed.loading_device, distributed.device, self._dtype)
-        if changes:
-            changes.attach(model, distributed.device)
+        if deltas:
+            deltas.attach(model, distributed.device)
         return model

@@ -1,4 +1,4 @@
-"""The tests of weights share small models."""
+"""Make `small_models.py` importable for the tests of this folder."""
 
 import sys
 from pathlib import Path

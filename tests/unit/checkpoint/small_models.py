@@ -1,4 +1,4 @@
-"""Whole folders as they are published, of models of a few thousand numbers."""
+"""Folders in the published layout, of models with a few thousand parameters."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def published_image(width, hidden, layers, patch, tokens):
 
 
 def shrunken(variant: Variant) -> Variant:
-    """The same kind of model in a few thousand numbers."""
+    """A variant of the same kind with a few thousand parameters."""
     dit = replace(
         variant.dit,
         dim=32, ffn_dim=40, num_layers=4, num_heads=2, text_dim=16, freq_dim=8,
@@ -54,7 +54,7 @@ def shrunken(variant: Variant) -> Variant:
 
 
 def write_official(folder, name: str):
-    """A folder as it is published, of a shrunken model."""
+    """Write a folder in the published layout, of a shrunken model."""
     variant = shrunken(VARIANTS[name])
     experts = {"": 1} if variant.experts == 1 else {"high_noise_model": 1, "low_noise_model": 2}
     for place, seed in experts.items():

@@ -1,4 +1,4 @@
-"""What `wanctl weights` cannot read or write is one line, exit code 2, and nothing half-written."""
+"""`wanctl weights` answers bad files with one line and exit code 2, and leaves no partial file."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ class Code:
 
 
 def write_sources() -> None:
-    """What is no model, each under the name that its case has below."""
+    """Write files that hold no model, each under the name of its case below."""
     Path("empty").mkdir()
     Path("empty.safetensors").touch()
     Path("empty.pth").touch()
@@ -57,7 +57,7 @@ SOURCES = {
 
 
 def error_line(capsys, *arguments: str) -> str:
-    """The line a command ends with."""
+    """The last line that a command prints."""
     with pytest.raises(SystemExit) as stop:
         main(["weights", *arguments])
     captured = capsys.readouterr()
@@ -71,7 +71,7 @@ def files(folder=Path()) -> set[str]:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_is_no_model(tmp_path, monkeypatch, capsys, name):
+def test_files_without_a_model_are_refused(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     write_sources()
     before = files()
@@ -91,13 +91,13 @@ def model(tmp_path, monkeypatch) -> str:
 def test_a_config_of_another_model(model, tmp_path, capsys):
     write_official(tmp_path / "other", "wan2.1-i2v-14b-480p")
     shutil.copy("other/config.json", "model/config.json")
-    said = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
-    assert said in error_line(capsys, "convert", model, "to", "--layout", "diffusers")
+    message = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
+    assert message in error_line(capsys, "convert", model, "to", "--layout", "diffusers")
     assert not Path("to").exists()
 
 
 @pytest.mark.parametrize(
-    ("to", "layout", "said"),
+    ("to", "layout", "message"),
     [
         ("file", "diffusers", "file: is a file, and a folder is needed"),
         ("file/below", "diffusers", "file/below/transformer: Not a directory; name another place"),
@@ -108,7 +108,7 @@ def test_a_config_of_another_model(model, tmp_path, capsys):
         ("/proc/nothing", "diffusers", "/proc/nothing"),
     ],
 )
-def test_a_target_that_cannot_be(model, capsys, to, layout, said):
+def test_impossible_targets_are_refused(model, capsys, to, layout, message):
     Path("file").write_text("kept")
     Path("folder.safetensors").mkdir()
     Path("foreign.safetensors").write_text("kept")
@@ -118,11 +118,11 @@ def test_a_target_that_cannot_be(model, capsys, to, layout, said):
     before = {name: Path(name).read_bytes() for name in files()}
     part = "transformer" if layout == "official" else "vae"
     more = [] if layout == "diffusers" else ["--part", part]
-    assert said in error_line(capsys, "convert", model, to, "--layout", layout, *more)
+    assert message in error_line(capsys, "convert", model, to, "--layout", layout, *more)
     assert {name: Path(name).read_bytes() for name in files()} == before
 
 
-def test_folders_on_the_way_are_made(model, capsys):
+def test_parent_folders_are_created(model, capsys):
     main_arguments = ["weights", "convert", model, "a/b/c.safetensors", "--layout", "single"]
     with pytest.raises(SystemExit) as stop:
         main([*main_arguments, "--part", "vae"])
@@ -132,14 +132,14 @@ def test_folders_on_the_way_are_made(model, capsys):
 
 @pytest.mark.parametrize("layout", ["diffusers", "official"])  # the second writes `.pth` as well
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room"),
         (OSError(errno.EROFS, "Read-only file system"), "Read-only file system; name another"),
         (KeyboardInterrupt(), "stopped; the same command goes on from here"),
     ],
 )
-def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error, said):
+def test_no_partial_file_is_left(model, monkeypatch, capsys, layout, error, message):
     real, seen = lazy.write_safetensors, []
 
     class Failing:
@@ -156,7 +156,7 @@ def test_nothing_half_written_is_left(model, monkeypatch, capsys, layout, error,
     monkeypatch.setattr("wanctl.checkpoint.convert.run.write_safetensors", with_failing_bar)
     monkeypatch.setattr(lazy, "write_safetensors", with_failing_bar)
     arguments = ["convert", model, "to", "--layout", layout]
-    assert said in error_line(capsys, *arguments)
+    assert message in error_line(capsys, *arguments)
     assert len(seen) == 141
     whole = files(Path("to"))
     assert [Path(name).name for name in whole] == ["diffusion_pytorch_model.safetensors"]

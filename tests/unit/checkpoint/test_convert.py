@@ -1,4 +1,4 @@
-"""Weights keep every bit through other layouts, whichever model they are of."""
+"""Conversion through other layouts keeps every bit of every variant."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["wan2.1-i2v-14b-480p", "wan2.2-ti2v-5b"])
-def test_their_libraries_read_every_part(tmp_path, name):
+def test_diffusers_and_transformers_read_every_network(tmp_path, name):
     start = write_official(tmp_path / "start", name)
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
     text, loading_info = UMT5EncoderModel.from_pretrained(
@@ -135,7 +135,7 @@ def test_formats_of_16_bits_leave_small_parameters_in_fp32(tmp_path, dtype, expe
         assert torch.equal(stored["."][key], tensor.to(stored["."][key].dtype))
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+def test_a_stopped_conversion_resumes(tmp_path, monkeypatch):
     start = write_official(tmp_path / "start", "wan2.2-t2v-a14b")
     options = ConversionOptions("diffusers", shard_bytes=60_000)
     real, done = lazy.write_safetensors, []
@@ -163,7 +163,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert not list((tmp_path / "to" / "transformer").glob("*.index.json"))
 
 
-def test_inspect_says_what_it_is(tmp_path):
+def test_inspect_reports_the_variant(tmp_path):
     start = write_official(tmp_path / "start", "wan2.2-i2v-a14b")
     (start / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
     found = inspect(str(start))
@@ -185,7 +185,7 @@ def test_inspect_knows_the_published_sizes(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda s: s.pop("blocks.1.norm3.weight"), "1 missing (blocks.1.norm3.weight)"),
         (lambda s: s.update(extra=torch.ones(2)), "1 unexpected (extra)"),
@@ -193,13 +193,13 @@ def test_inspect_knows_the_published_sizes(tmp_path, name, monkeypatch):
         (lambda s: s["head.head.bias"][:1].fill_(float("inf")), "1: head.head.bias not finite"),
     ],
 )
-def test_check_names_what_is_wrong(tmp_path, change, said):
+def test_check_names_what_is_wrong(tmp_path, change, message):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     assert not any(result.problems for result in check(str(start)))
     spoil(start, change)
     problems = [problem for result in check(str(start)) for problem in result.problems]
     assert len(problems) == 1
-    assert said in problems[0]
+    assert message in problems[0]
 
 
 def test_check_names_zero_and_constant_tensors(tmp_path):
@@ -210,7 +210,7 @@ def test_check_names_zero_and_constant_tensors(tmp_path):
     assert result.problems == ()
 
 
-def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
+def test_check_finds_an_empty_embedding(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     convert(str(start), tmp_path / "to", ConversionOptions("diffusers", networks=("text_encoder",)))
     path = tmp_path / "to" / "text_encoder" / "model.safetensors"
@@ -222,7 +222,7 @@ def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "to", "said"),
+    ("options", "to", "message"),
     [
         (ConversionOptions("comfy"), "to", "--layout"),
         (ConversionOptions("official", "int4"), "to", "--dtype"),
@@ -237,9 +237,9 @@ def test_check_finds_the_embedding_that_was_left_empty(tmp_path):
         (ConversionOptions("diffusers"), "start", "holds the source weights"),
     ],
 )
-def test_impossible_options_are_refused(tmp_path, options, to, said):
+def test_impossible_options_are_refused(tmp_path, options, to, message):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         convert(str(start), tmp_path / to, options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "to").exists()
@@ -263,13 +263,13 @@ def test_sizes(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "5XB", "0GB", "-1GB"])
-def test_what_is_no_size(text):
+def test_invalid_sizes_are_refused(text):
     with pytest.raises(UserError, match="--max-shard-size"):
         parse_size(text)
 
 
 def test_the_text_encoder_has_the_published_keys():
-    """Names and shapes of the published file, by their fingerprint."""
+    """Names and shapes have the fingerprint of the published file."""
     shapes = published_text(4096, 4096, 10240, 24, 64, 256384)
     rows = [f"{n}:{'_'.join(map(str, s))}" for n, s in shapes.items()] + list(shapes)
     digest = hashlib.md5(",".join(sorted(rows)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""diffusers and transformers open converted folders and compute what is computed here."""
+"""diffusers and transformers open converted folders and compute the same outputs as wanctl."""
 
 import json
 
@@ -47,14 +47,14 @@ def write_tokenizer(folder) -> None:
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    said = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0}
-    said |= {"tokenizer_class": "T5Tokenizer", "model_max_length": 512}
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    message = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0}
+    message |= {"tokenizer_class": "T5Tokenizer", "model_max_length": 512}
+    (folder / "tokenizer_config.json").write_text(json.dumps(message))
 
 
 @pytest.fixture(params=KINDS)
 def converted(request, tmp_path):
-    """(variant, official folder, the same as diffusers has it)."""
+    """(variant, official folder, that folder converted to the diffusers layout)."""
     start = write_official(tmp_path / "start", request.param)
     write_tokenizer(start / "google" / "umt5-xxl")
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))
@@ -65,13 +65,13 @@ def opened(kind, folder):
     """A network, none of whose parameters is missing and none of whose settings is a guess."""
     model, loading_info = kind.from_pretrained(folder, output_loading_info=True)
     assert not any(loading_info.values())
-    said = json.loads((folder / "config.json").read_text())
-    assert said.pop("_class_name") == kind.__name__
-    assert said == {k: v for k, v in json.loads(model.to_json_string()).items() if k[0] != "_"}
+    message = json.loads((folder / "config.json").read_text())
+    assert message.pop("_class_name") == kind.__name__
+    assert message == {k: v for k, v in json.loads(model.to_json_string()).items() if k[0] != "_"}
     return model.eval()
 
 
-def test_networks_open_whole_and_give_the_same_numbers(converted):
+def test_networks_open_completely_and_give_the_same_numbers(converted):
     variant, start, folder = converted
     kind = WanVACETransformer3DModel if variant.dit.vace_layers else WanTransformer3DModel
     found = find_components(start)

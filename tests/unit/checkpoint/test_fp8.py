@@ -1,4 +1,4 @@
-"""Weights in fp8: the two kinds there are, read and written."""
+"""Weights in fp8 with either kind of scale keys are read; scaled fp8 is written."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_fp8_has_scales_as_community_files_store_them(tmp_path):
     assert check(str(file))[0].problems == ()
 
 
-def test_every_file_says_where_it_is_from_and_begins_where_it_may(tmp_path):
+def test_every_file_has_its_source_key_and_aligned_tensors(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     file = tmp_path / "fp8.safetensors"
     convert(str(start), file, ConversionOptions("single", "fp8", networks=("transformer",)))
@@ -64,7 +64,7 @@ def test_every_file_says_where_it_is_from_and_begins_where_it_may(tmp_path):
 
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("fp8", [torch.float8_e4m3fn, torch.float8_e5m2])
-def test_foreign_fp8_is_read_as_the_numbers_it_stands_for(tmp_path, fp8, scaled):
+def test_foreign_fp8_is_dequantized(tmp_path, fp8, scaled):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     state = load_file(start / "diffusion_pytorch_model.safetensors")
     expected = {}

@@ -49,7 +49,7 @@ def test_diffusers_reads_what_is_saved_for_it(tmp_path, name):
     torch.testing.assert_close(got, expected, atol=2e-5, rtol=0)
 
 
-def test_published_pth_has_no_config_and_tells_its_sizes(tmp_path):
+def test_published_pth_has_no_config_and_its_tensors_give_the_sizes(tmp_path):
     vae = random_vae("narrow")
     torch.save(vae.state_dict(), tmp_path / "Wan2.1_VAE.pth")
     assert load_vae(tmp_path).shape == vae.shape

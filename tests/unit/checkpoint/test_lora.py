@@ -1,4 +1,4 @@
-"""LoRA files of every public layout give the same change, merged or attached, and miss nothing."""
+"""LoRA files of every public layout give the same delta, merged or attached, and no key is lost."""
 
 import json
 
@@ -39,7 +39,7 @@ def small(**more) -> DiTShape:
 
 
 def matrices(model: WanModel) -> dict[str, tuple[int, ...]]:
-    """Layers that LoRAs change -> shape of the weight."""
+    """Layers that have LoRA deltas -> shape of the weight."""
     return {
         name.removesuffix(".weight"): tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
@@ -63,7 +63,7 @@ def theirs(layer: str) -> str:
 
 
 def keyed(found, key, *, alpha=False):
-    """The two matrices of every layer, named by what `key` makes of the layer."""
+    """The two matrices of every layer, under the names that `key` gives."""
     tensors = {}
     for layer, (down, up) in found.items():
         name, kinds = key(layer)
@@ -77,7 +77,7 @@ AB, DOWN_UP = ("lora_A", "lora_B"), ("lora_down", "lora_up")
 
 
 def peft(found, folder):
-    """What PEFT's save_pretrained writes of a transformer with diffusers' names."""
+    """Files of PEFT's save_pretrained for a transformer with diffusers' names."""
     folder.mkdir()
     tensors = keyed(found, lambda layer: (f"base_model.model.{theirs(layer)}", AB))
     save_file(tensors, folder / "adapter_model.safetensors")
@@ -87,16 +87,16 @@ def peft(found, folder):
 
 
 def diffusers(found, folder):
-    """What a pipeline's save_lora_weights writes."""
+    """Files of a diffusers pipeline's save_lora_weights."""
     tensors = keyed(found, lambda layer: (f"transformer.{theirs(layer)}", AB))
-    said = {"transformer.r": RANK, "transformer.lora_alpha": ALPHA}
+    message = {"transformer.r": RANK, "transformer.lora_alpha": ALPHA}
     path = folder / "pytorch_lora_weights.safetensors"
-    save_file(tensors, path, metadata={"lora_adapter_metadata": json.dumps(said)})
+    save_file(tensors, path, metadata={"lora_adapter_metadata": json.dumps(message)})
     return path
 
 
 def musubi(found, folder):
-    """What kohya's trainers write."""
+    """Files of kohya's trainers."""
     path = folder / "musubi.safetensors"
 
     def key(layer):
@@ -107,7 +107,7 @@ def musubi(found, folder):
 
 
 def lightning(found, folder):
-    """What few-step files hold, besides changes in full (tested apart)."""
+    """Files of few-step LoRAs, without their dense deltas (tested apart)."""
     path = folder / "lightning.safetensors"
     save_file(keyed(found, lambda layer: (f"diffusion_model.{layer}", DOWN_UP), alpha=True), path)
     return path
@@ -147,8 +147,8 @@ def inputs(shape: DiTShape) -> dict:
 
 @torch.no_grad()
 def velocity(model: WanModel) -> torch.Tensor:
-    said = inputs(model.shape)
-    return model(*said["args"], **said["given"])
+    message = inputs(model.shape)
+    return model(*message["args"], **message["given"])
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def saved(random_dit, tmp_path):
 
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("write", LAYOUTS)
-def test_every_layout_gives_the_change_merged_and_attached(saved, tmp_path, kind, write):
+def test_every_layout_gives_the_delta_merged_and_attached(saved, tmp_path, kind, write):
     model, folder = saved(kind)
     found = factors(model)
     path = write(found, tmp_path / "lora" if write is peft else tmp_path)
@@ -199,7 +199,7 @@ def test_several_stack_with_their_strengths_in_any_order(saved, tmp_path):
     assert (singly - velocity(both)).abs().max() > 0.01
 
 
-def test_changes_in_full_of_few_step_files(saved, tmp_path):
+def test_dense_deltas_of_few_step_files(saved, tmp_path):
     model, folder = saved("words")
     state = model.state_dict()
     added = {
@@ -229,7 +229,7 @@ def test_changes_in_full_of_few_step_files(saved, tmp_path):
 @pytest.mark.parametrize("kind", ["words", "image branch"])
 @pytest.mark.parametrize("write", [musubi, lightning, comfy])
 def test_layers_are_those_that_diffusers_finds(saved, tmp_path, kind, write):
-    """Its own converters, on the files above: the same layers and the same products."""
+    """The converters of diffusers find the same layers and the same products in these files."""
     model, folder = saved(kind)
     kinds = {"self_attn", "cross_attn", "ffn"}
     found = {k: v for k, v in factors(model).items() if kinds & set(k.split("."))}
@@ -250,7 +250,7 @@ def test_layers_are_those_that_diffusers_finds(saved, tmp_path, kind, write):
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
-def test_8_bit_weights_take_a_path_beside_them(saved, tmp_path, kind):
+def test_8_bit_weights_take_a_parallel_path(saved, tmp_path, kind):
     model, folder = saved("vace")
     path = musubi(factors(model), tmp_path)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -358,7 +358,7 @@ def test_a_lora_of_another_variant_says_which(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["no.safetensors", "text.txt", "folder"])
-def test_what_is_no_lora_file(saved, tmp_path, path):
+def test_files_without_a_lora_are_refused(saved, tmp_path, path):
     _, folder = saved("words")
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.txt").write_text("x")
@@ -368,7 +368,7 @@ def test_what_is_no_lora_file(saved, tmp_path, path):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_no_two_layers_are_spelt_alike(name):
-    """With underscores for dots names could meet."""
+    """With underscores for dots two names could become equal."""
     with torch.device("meta"):
         state = WanModel(VARIANTS[name].dit).state_dict()
     layers = {key.rpartition(".")[0] for key in state}

@@ -1,4 +1,4 @@
-"""Which weights are taken, and what is said where there are none."""
+"""The resolver takes weights from the documented places in order, and explains missing ones."""
 
 import dataclasses
 
@@ -83,7 +83,7 @@ def test_two_experts_in_two_files(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["low_weights", "text_weights", "image_weights"])
-def test_a_key_for_one_part_that_leads_to_another_is_refused(tmp_path, key):
+def test_a_key_for_one_component_that_names_another_is_refused(tmp_path, key):
     out, other = save(tmp_path / "out", "dit", "vae"), save(tmp_path / "other", "vae")
     with pytest.raises(WeightsError, match=rf"model\.{key}: \S+other holds no "):
         search(out, **{key: str(other)}).resolve()
@@ -103,7 +103,7 @@ def test_no_weights_says_where_it_looked_and_how_to_get_them(tmp_path):
         search(tmp_path, "wan2.1-t2v-1.3b").resolve()
     line = str(caught.value)
     assert "\n" not in line
-    for said in (
+    for message in (
         str(tmp_path / "dit"),
         "model.weights (not set)",
         "hub cache",
@@ -111,7 +111,7 @@ def test_no_weights_says_where_it_looked_and_how_to_get_them(tmp_path):
         "--recipe tiny",
         "make demo",
     ):
-        assert said in line
+        assert message in line
 
 
 def test_the_demo_without_weights_points_at_training(tmp_path):
@@ -122,7 +122,7 @@ def test_the_demo_without_weights_points_at_training(tmp_path):
         search(tmp_path).resolve()
 
 
-def test_a_published_model_without_its_text_encoder_is_told_so(tmp_path):
+def test_a_missing_text_encoder_is_named(tmp_path):
     save(tmp_path, "dit", "vae")
     with pytest.raises(WeightsError, match=r"no text encoder: .*model\.text_weights=DIR"):
         search(tmp_path, "wan2.1-t2v-14b").resolve()
@@ -141,7 +141,7 @@ def test_weights_without_a_config_are_refused(tmp_path):
         search(tmp_path, weights=str(folder)).resolve()
 
 
-def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
+def test_the_fingerprint_depends_on_contents_not_on_folders(tmp_path):
     with torch.random.fork_rng():
         first = search(save(tmp_path / "a", "dit", "vae"))
         before = first.resolve().fingerprint
@@ -158,9 +158,9 @@ def test_loras_and_their_strengths_are_part_of_the_fingerprint(tmp_path):
     paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
     for number, path in enumerate(paths):
         save_file({"a": torch.full((9,), float(number))}, path)
-    asked = [(), (Lora(paths[0]),), (Lora(paths[0], 0.5),), (Lora(paths[1]),)]
-    found = [search(out, loras=loras).resolve() for loras in asked]
-    assert len({each.fingerprint for each in found}) == len(asked)
+    selections = [(), (Lora(paths[0]),), (Lora(paths[0], 0.5),), (Lora(paths[1]),)]
+    found = [search(out, loras=loras).resolve() for loras in selections]
+    assert len({each.fingerprint for each in found}) == len(selections)
     assert found[2].metadata()["loras"] == f"{paths[0]} 0.5"
     with pytest.raises(WeightsError, match=r"LoRA .*gone.safetensors: the file is not there"):
         search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).resolve()

@@ -1,4 +1,4 @@
-"""What diffusers' save_pretrained leaves behind is read under all the names it gives its files."""
+"""Files of diffusers' save_pretrained are read under all the names that it gives them."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ STEM = "diffusion_pytorch_model"
 
 
 def saved(folder, way="one file", *, control=False):
-    """A model folder without text encoder, in the number format its name says."""
+    """A model folder without text encoder, in the dtype of its name."""
     torch.manual_seed(0)
     sizes = {
         "num_attention_heads": 1, "attention_head_dim": 128, "ffn_dim": 96, "num_layers": 2,
@@ -81,7 +81,7 @@ def test_every_way_to_save_is_read(tmp_path, way):
             assert torch.equal(tensors[place][name].float(), tensor), name
 
 
-def test_control_blocks_are_read_in_pieces(tmp_path):
+def test_control_blocks_are_read_from_shards(tmp_path):
     dit, _ = saved(tmp_path, "split", control=True)
     latents, context, control = (
         torch.randn(1, 4, 2, 4, 4), torch.randn(1, 5, 40), torch.randn(1, 6, 2, 4, 4),
@@ -145,17 +145,17 @@ SPOILT = [lose_a_shard, name_a_tensor_too_many, cut_a_shard, spoil_the_index, cu
 
 @pytest.mark.parametrize("command", ["inspect", "check", "convert"])
 @pytest.mark.parametrize("spoil", SPOILT)
-def test_what_is_not_whole_is_one_line(tmp_path, capsys, monkeypatch, spoil, command):
+def test_incomplete_files_are_one_line(tmp_path, capsys, monkeypatch, spoil, command):
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "from", "split")
-    said = spoil(tmp_path / "from" / "transformer")
+    message = spoil(tmp_path / "from" / "transformer")
     capsys.readouterr()
     with pytest.raises(WeightsError) as error:
         load_dit("from")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     if command == "inspect" and spoil is name_a_tensor_too_many:
-        assert said in inspect("from").problems[0]  # shows what there is all the same
+        assert message in inspect("from").problems[0]  # shows what there is all the same
         return
     more = ["to", "--layout", "official"] if command == "convert" else []
     with pytest.raises(SystemExit) as stop:
@@ -163,5 +163,5 @@ def test_what_is_not_whole_is_one_line(tmp_path, capsys, monkeypatch, spoil, com
     captured = capsys.readouterr()
     assert stop.value.code == 2
     (line,) = captured.err.splitlines()
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["from"]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.atomic import WriteError
+from wanctl.atomic import WriteError, remove_leftovers
 from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
@@ -71,10 +71,12 @@ def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
         p for p in open_networks(components) if not options.networks or p.name in options.networks
     ]
     _check(components, networks, to, options)
-    words = [network.vocabulary.count for network in networks if network.vocabulary]
-    key = fingerprint((f for p in networks for f in p.files), about=f"{options.identity} {words}")[
-        :16
-    ]
+    if to.is_dir():
+        remove_leftovers(to)  # of a conversion that was killed: some may be gigabytes
+    vocabulary_sizes = [network.vocabulary.count for network in networks if network.vocabulary]
+    key = fingerprint(
+        (f for p in networks for f in p.files), about=f"{options.identity} {vocabulary_sizes}"
+    )[:16]
     dit = read_dit_shape(components) if components.dit else None
     vae = vae_shape(components, networks)
     files = [

@@ -75,10 +75,10 @@ class Loras:
             if lora.expert and lora.expert != expert:
                 continue
             stored = read_lora(lora.path)
-            found, wrong = match_deltas(stored, names, shapes, low=expert == LOW)
-            if wrong or (not found and not _is_for_other_expert(stored, expert)):
-                raise WeightsError(_mismatch_message(stored, len(found), wrong))
-            for parameter, delta in found.items():
+            deltas, wrong = match_deltas(stored, names, shapes, low=expert == LOW)
+            if wrong or (not deltas and not _is_for_other_expert(stored, expert)):
+                raise WeightsError(_mismatch_message(stored, len(deltas), wrong))
+            for parameter, delta in deltas.items():
                 self._deltas[parameter].append((lora.strength, delta))
 
     def __len__(self) -> int:

@@ -155,7 +155,7 @@ def match_deltas(
         shapes: of the model's parameters, by official name.
         low: whether the model is the low-noise expert; tensors for the other one are skipped.
     """
-    found: dict[str, WeightDelta] = {}
+    deltas: dict[str, WeightDelta] = {}
     wrong = [f"{key} (unknown kind)" for key in stored.unknown]
     for (for_low, layer), parts in stored.layers.items():
         if for_low and not low:
@@ -171,8 +171,8 @@ def match_deltas(
             if delta is None or reason:
                 wrong.append(f"{layer} ({reason or 'one of its two matrices is missing'})")
             else:
-                found[parameter] = delta
-    return found, wrong
+                deltas[parameter] = delta
+    return deltas, wrong
 
 
 def layer_names(parameters: Iterable[str]) -> dict[str, str]:
@@ -252,9 +252,9 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def _config(file: Path) -> dict[str, Any]:
     """PEFT's settings: in the folder of the file, or in its header, where diffusers puts them."""
-    beside = file.parent / PEFT_CONFIG
-    if file.name == PEFT_WEIGHTS and beside.is_file():
-        return read_config(beside)
+    settings = file.parent / PEFT_CONFIG
+    if file.name == PEFT_WEIGHTS and settings.is_file():
+        return read_config(settings)
     text = read_metadata(file).get(DIFFUSERS_METADATA) if file.suffix == ".safetensors" else None
     if not text:
         return {}
