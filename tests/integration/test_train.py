@@ -143,26 +143,26 @@ def kill_in_the_middle(command, loaded, out, after_steps):
 @pytest.mark.parametrize(("command", "train"), [("train-vae", train_vae), ("train-dit", train_dit)])
 def test_killed_and_started_again_equals_uninterrupted(loaded, tmp_path, caplog, command, train):
     part = command.removeprefix("train-")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    full, killed = tmp_path / "full", tmp_path / "killed"
     write_vae(tmp_path / "vae_weights")
     recipe = loaded(weights=f", vae_weights: {tmp_path / 'vae_weights'}")
-    train(recipe, whole)
+    train(recipe, full)
     steps = getattr(recipe.recipe, f"train_{part}").steps
-    metrics = kill_in_the_middle(command, recipe, cut, after_steps=6)
-    assert not (cut / part / "config.json").exists()
+    metrics = kill_in_the_middle(command, recipe, killed, after_steps=6)
+    assert not (killed / part / "config.json").exists()
     caplog.set_level("INFO", "wanctl")
-    train(recipe, cut)
+    train(recipe, killed)
     assert f"{command}: continuing at step" in caplog.text
-    assert metrics.read_bytes() == (whole / part / "metrics.jsonl").read_bytes()
+    assert metrics.read_bytes() == (full / part / "metrics.jsonl").read_bytes()
     for name in ("config.json", "recipe.yaml"):
-        assert (cut / part / name).read_bytes() == (whole / part / name).read_bytes(), name
+        assert (killed / part / name).read_bytes() == (full / part / name).read_bytes(), name
     # not byte for byte: the library writes the header's metadata in any order
     weights = [
-        load_file(out / part / "diffusion_pytorch_model.safetensors") for out in (cut, whole)
+        load_file(out / part / "diffusion_pytorch_model.safetensors") for out in (killed, full)
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
     preview = f"previews/step-{steps:06d}.png"
-    assert (cut / part / preview).read_bytes() == (whole / part / preview).read_bytes()
+    assert (killed / part / preview).read_bytes() == (full / part / preview).read_bytes()
 
 
 def test_every_clip_is_trained_on_or_named(loaded, tmp_path, caplog):

@@ -20,6 +20,7 @@ from accelerate.utils import (
     DistributedDataParallelKwargs,
     ProjectConfiguration,
     get_int_from_env,
+    parse_flag_from_env,
 )
 
 from wanctl.device import pick_device
@@ -92,10 +93,10 @@ def start_processes(device: str) -> Processes:
     """
     if get_int_from_env(WORLD_SIZES, 1) == 1:
         return Processes(pick_device(device))
-    kind = pick_device(device).type
+    cpu = pick_device(device).type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     # The library's state outlives a run in one process; a process group is never joined twice.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    state = PartialState(cpu=kind == "cpu", timeout=TIMEOUT)
+    state = PartialState(cpu=cpu, timeout=TIMEOUT)
     assert state.device is not None
     if state.device.type == "cuda":
         torch.cuda.set_device(state.device)

@@ -164,7 +164,7 @@ def test_a_run_killed_while_writing_ends_with_the_same_files(tmp_path):
     def start(folder, parts):
         return subprocess.Popen([sys.executable, "-c", script, str(folder), str(parts)])
 
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed, uninterrupted = tmp_path / "killed", tmp_path / "uninterrupted"
     run = start(killed, 10)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and len(list((killed / "clips").glob("part-*"))) < 3:
@@ -173,11 +173,11 @@ def test_a_run_killed_while_writing_ends_with_the_same_files(tmp_path):
     run.wait()
     (killed / "clips" / ".part-00099.parquet.tmp-999999-0badcafe.parquet").write_bytes(b"half")
     assert start(killed, 10).wait() == 0
-    assert start(whole, 10).wait() == 0
-    files = sorted(path.relative_to(whole) for path in whole.rglob("*.parquet"))
+    assert start(uninterrupted, 10).wait() == 0
+    files = sorted(path.relative_to(uninterrupted) for path in uninterrupted.rglob("*.parquet"))
     assert files == sorted(path.relative_to(killed) for path in killed.rglob("*.parquet"))
-    assert all(digest(whole / file) == digest(killed / file) for file in files)
-    assert digest(whole / "dataset.json") == digest(killed / "dataset.json")
+    assert all(digest(uninterrupted / file) == digest(killed / file) for file in files)
+    assert digest(uninterrupted / "dataset.json") == digest(killed / "dataset.json")
     assert not list(killed.rglob(".*tmp*"))
 
 

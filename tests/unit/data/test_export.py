@@ -43,7 +43,7 @@ def pool():
 
 @pytest.fixture
 def dataset(tmp_path, video):
-    """Two clips of the plain video: frames 0-12 cropped, frames 13-24 whole."""
+    """Two clips of the plain video: frames 0-12 cropped, frames 13-24 uncropped."""
     made = DatasetDir.create_or_open(tmp_path / "set")
     clip = {"source": str(video), "time_base_num": 1, "time_base_den": 12800}
     clip |= {"width": 96, "height": 64}
@@ -148,9 +148,11 @@ def test_training_sees_the_frames_that_pyav_decodes(dataset, pool, tmp_path, exp
     path = files[0].path
     result = scan(path)
     end = int(result.pts[-1] + result.durations[-1])
-    (whole,) = read_clip(path, 0, end, [FrameSpec(fps=1000)], result.info.width, result.info.height)
-    assert np.array_equal(reader.read(0, 4, 5), whole.frames[4:9])
-    assert np.array_equal(reader.read(0, 0, 13), whole.frames)
+    (expected,) = read_clip(
+        path, 0, end, [FrameSpec(fps=1000)], result.info.width, result.info.height
+    )
+    assert np.array_equal(reader.read(0, 4, 5), expected.frames[4:9])
+    assert np.array_equal(reader.read(0, 0, 13), expected.frames)
     with pytest.raises(VideoError, match=r"frames 9\.\.14 requested, it has 13"):
         reader.read(0, 9, 5)
 

@@ -62,16 +62,16 @@ def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy,
 
 @pytest.mark.parametrize("stop_at", [2, 5, 8])
 def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at, options):
-    train(toy(), tmp_path / "whole", options(), device=CPU)
+    train(toy(), tmp_path / "full", options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(toy(stop_at=stop_at), tmp_path / "cut", options(), device=CPU)
-    assert lines(tmp_path / "cut")[-1]["step"] == stop_at + 1
+        train(toy(stop_at=stop_at), tmp_path / "stopped", options(), device=CPU)
+    assert lines(tmp_path / "stopped")[-1]["step"] == stop_at + 1
     resumed = toy()
-    result = train(resumed, tmp_path / "cut", options(), device=CPU)
+    result = train(resumed, tmp_path / "stopped", options(), device=CPU)
     assert resumed.trained_steps[0] == stop_at + 1
     assert result.trained == 12 - stop_at - 1
     for name in ("metrics.jsonl", "checkpoints/step-000012/manifest.json"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+        assert (tmp_path / "full" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
 
 
 def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, options):
@@ -84,31 +84,31 @@ def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, options):
                 raise DiedError
             return super().batch(microbatch)
 
-    train(toy(), tmp_path / "whole", options(), device=CPU)
+    train(toy(), tmp_path / "full", options(), device=CPU)
     with pytest.raises(DiedError):
-        train(Dies(), tmp_path / "cut", options(), device=CPU)
-    assert lines(tmp_path / "cut")[-1]["step"] == 7
-    with (tmp_path / "cut/metrics.jsonl").open("a") as file:
+        train(Dies(), tmp_path / "stopped", options(), device=CPU)
+    assert lines(tmp_path / "stopped")[-1]["step"] == 7
+    with (tmp_path / "stopped/metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "lo')
-    train(toy(), tmp_path / "cut", options(), device=CPU)
-    whole, cut = (tmp_path / name / "metrics.jsonl" for name in ("whole", "cut"))
-    assert whole.read_bytes() == cut.read_bytes()
+    train(toy(), tmp_path / "stopped", options(), device=CPU)
+    full, stopped = (tmp_path / name / "metrics.jsonl" for name in ("full", "stopped"))
+    assert full.read_bytes() == stopped.read_bytes()
 
 
 def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog, options):
-    train(toy(), tmp_path / "whole", options(), device=CPU)
+    train(toy(), tmp_path / "full", options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(toy(stop_at=8), tmp_path / "cut", options(keep_checkpoints=3), device=CPU)
-    newest = tmp_path / "cut/checkpoints/step-000009/model.safetensors"
+        train(toy(stop_at=8), tmp_path / "stopped", options(keep_checkpoints=3), device=CPU)
+    newest = tmp_path / "stopped/checkpoints/step-000009/model.safetensors"
     data = bytearray(newest.read_bytes())
     data[-1] ^= 1
     newest.write_bytes(bytes(data))
     resumed = toy()
-    train(resumed, tmp_path / "cut", options(), device=CPU)
+    train(resumed, tmp_path / "stopped", options(), device=CPU)
     assert resumed.trained_steps[0] == 8
     assert "step-000009 is damaged (model.safetensors has another checksum)" in caplog.text
-    whole, cut = (tmp_path / name / "metrics.jsonl" for name in ("whole", "cut"))
-    assert whole.read_bytes() == cut.read_bytes()
+    full, stopped = (tmp_path / name / "metrics.jsonl" for name in ("full", "stopped"))
+    assert full.read_bytes() == stopped.read_bytes()
 
 
 def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog, options):
@@ -156,10 +156,10 @@ def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path
 
 
 def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, options):
-    whole, parts = toy(batch_size=4), toy(batch_size=1)
-    train(whole, tmp_path / "whole", options(), device=CPU)
+    full, parts = toy(batch_size=4), toy(batch_size=1)
+    train(full, tmp_path / "full", options(), device=CPU)
     train(parts, tmp_path / "parts", options(accumulate=4), device=CPU)
-    for a, b in zip(whole.module.parameters(), parts.module.parameters(), strict=True):
+    for a, b in zip(full.module.parameters(), parts.module.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-6)  # measured 2.4e-7
 
 

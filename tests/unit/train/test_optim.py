@@ -74,5 +74,5 @@ def test_state_travels_by_parameter_name(optimizer_options):
         for name in ("weight", "bias")
     }  # fmt: skip
     continued, _ = trained(2, state, module.state_dict())
-    whole, _ = trained(5)
-    assert torch.equal(continued.weight, whole.weight)
+    uninterrupted, _ = trained(5)
+    assert torch.equal(continued.weight, uninterrupted.weight)

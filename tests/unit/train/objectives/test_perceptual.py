@@ -14,7 +14,7 @@ def distance():
     return PerceptualDistance()
 
 
-def pictures(seed, *shape):
+def images(seed, *shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -27,7 +27,7 @@ def test_agrees_with_the_package_it_takes_its_weights_from(distance, monkeypatch
 
         theirs = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False).eval()
     for size in ((32, 32), (48, 80)):
-        x, y = pictures(0, 2, 3, *size), pictures(1, 2, 3, *size)
+        x, y = images(0, 2, 3, *size), images(1, 2, 3, *size)
         x.requires_grad_()
         expected = theirs(x, y).flatten()
         (gradient,) = torch.autograd.grad(expected.sum(), x)
@@ -39,7 +39,7 @@ def test_agrees_with_the_package_it_takes_its_weights_from(distance, monkeypatch
 
 
 def test_equal_images_are_at_distance_zero_and_blur_is_further_than_a_shift(distance):
-    x = pictures(2, 1, 3, 64, 64)
+    x = images(2, 1, 3, 64, 64)
     smooth = torch.nn.functional.avg_pool2d(x, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     blurred = torch.nn.functional.avg_pool2d(smooth, 9, 1, 4)
     assert distance(smooth, smooth).item() == 0
@@ -48,14 +48,14 @@ def test_equal_images_are_at_distance_zero_and_blur_is_further_than_a_shift(dist
 
 def test_flat_and_small_images_give_finite_gradients(distance):
     x = torch.zeros(1, 3, 16, 16, requires_grad=True)
-    distance(x, pictures(3, 1, 3, 16, 16)).sum().backward()
+    distance(x, images(3, 1, 3, 16, 16)).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert not any(p.requires_grad for p in distance.parameters())
 
 
 def test_frames_are_averaged_per_sample_and_may_be_chosen(distance):
-    x, y = pictures(4, 2, 3, 3, 32, 32), pictures(5, 2, 3, 3, 32, 32)
+    x, y = images(4, 2, 3, 3, 32, 32), images(5, 2, 3, 3, 32, 32)
     one_by_one = torch.stack([distance(x[:, :, t], y[:, :, t]) for t in range(3)])
     torch.testing.assert_close(perceptual(distance, x, y, None), one_by_one.mean(0))
     torch.testing.assert_close(perceptual(distance, x, y, torch.tensor([1])), one_by_one[1])
