@@ -83,6 +83,7 @@ OLD_NAMES = (
     "_told",
     "aloud",
     "aside",
+    "asked",
     "board",
     "covering",
     "is_beside",

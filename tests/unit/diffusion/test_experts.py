@@ -70,11 +70,11 @@ def test_each_expert_does_its_steps():
     assert reported == [1, 2, 3, 4, 5, 6]
     alone = [begin().run_until(each) for each in (high, low)]
     assert all((both - each).abs().max() > 1e-3 for each in alone)
-    asked = [0, 0]
+    requested = [0, 0]
 
     def counted(number, expert):
         def ask(*args, **more):
-            asked[number] += 1
+            requested[number] += 1
             return expert(*args, **more)
 
         return ask
@@ -82,7 +82,7 @@ def test_each_expert_does_its_steps():
     turns = begin()
     turns.run_until(counted(0, high), stop)
     assert torch.equal(turns.run_until(counted(1, low)), both)
-    assert asked == [stop, 6 - stop]  # both prompts of guidance in one batch
+    assert requested == [stop, 6 - stop]  # both prompts of guidance in one batch
 
 
 def test_nothing_of_a_model_is_held_while_another_has_its_turn():

@@ -91,9 +91,9 @@ def test_runs_repeat_bit_for_bit_and_leave_the_noise_alone(name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_model_is_asked_once_a_step(name):
     schedule = make_schedule(name, 5, 3.0)
-    asked = []
-    solve(SOLVERS[name], lambda x, i: asked.append(i) or x, torch.ones(2), schedule.sigmas)
-    assert asked == [0, 1, 2, 3, 4]
+    requested = []
+    solve(SOLVERS[name], lambda x, i: requested.append(i) or x, torch.ones(2), schedule.sigmas)
+    assert requested == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -102,12 +102,12 @@ def test_two_runs_may_be_followed_in_turns(name):
     starts = torch.ones(2), torch.full((2,), -2.0)
     expected = [solve(SOLVERS[name], lambda x, i: x.sin() * i, x, sigmas) for x in starts]
     runs = [SOLVERS[name](x, sigmas) for x in starts]
-    asked, ends = [next(run) for run in runs], [None, None]
+    requested, ends = [next(run) for run in runs], [None, None]
     for _ in range(4):
         for number, run in enumerate(runs):
-            x, i = asked[number]
+            x, i = requested[number]
             try:
-                asked[number] = run.send(x.sin() * i)
+                requested[number] = run.send(x.sin() * i)
             except StopIteration as end:
                 ends[number] = end.value
     assert all(torch.equal(end, wanted) for end, wanted in zip(ends, expected, strict=True))

@@ -125,12 +125,12 @@ def test_each_step_copies_each_block_once(random_dit):
 )
 def test_pinned_memory_is_little_more_than_the_blocks(sizes, worst):
     """torch rounds each allocation up to a power of two."""
-    asked, first = [], 0
+    requested, first = [], 0
     while first < len(sizes):
         count = streaming._blocks_per_allocation(sizes[first:])
-        asked.append(sum(sizes[first : first + count]))
+        requested.append(sum(sizes[first : first + count]))
         first += count
-    taken = [1 << (size - 1).bit_length() for size in asked]
+    taken = [1 << (size - 1).bit_length() for size in requested]
     assert first == len(sizes)
     assert sum(taken) <= worst * sum(sizes)
     assert all(size <= max(streaming.LARGEST_BYTES, 8 * 2**30) for size in taken)

@@ -188,11 +188,11 @@ def test_a_missing_file_on_a_server_gives_one_line(tmp_path, serve):
 class Moody(Plain):
     """Breaks off in the middle of the first answer."""
 
-    asked = 0
+    requested = 0
 
     def do_GET(self):
-        Moody.asked += 1
-        if Moody.asked > 1:
+        Moody.requested += 1
+        if Moody.requested > 1:
             return super().do_GET()
         self.send_response(200)
         self.send_header("Content-Length", "1000")
@@ -207,7 +207,7 @@ def test_a_brief_server_failure_loses_no_file(tmp_path, video, serve, monkeypatc
     url = serve(tmp_path, Moody)
     with local_copy(f"{url}/a.mp4") as copy:
         assert copy.read_bytes() == video.read_bytes()
-    assert Moody.asked == 2
+    assert Moody.requested == 2
 
 
 def test_a_copy_is_deleted_and_errors_name_the_source(tmp_path, serve):
