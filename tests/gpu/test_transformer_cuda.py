@@ -1,4 +1,4 @@
-"""What only a GPU shows of the transformer: streaming beside computing, kernels, fp8, compile."""
+"""Features of the transformer that need a GPU: asynchronous streaming, kernels, fp8, compile."""
 
 import pytest
 import torch
@@ -22,9 +22,9 @@ DEVICE = torch.device("cuda")
 
 def model(device="cuda") -> WanModel:
     torch.manual_seed(0)
-    made = WanModel(SHAPE).cast(torch.bfloat16)
-    torch.nn.init.normal_(made.head.head.weight, std=0.05)
-    return made.to(device).eval()
+    network = WanModel(SHAPE).cast(torch.bfloat16)
+    torch.nn.init.normal_(network.head.head.weight, std=0.05)
+    return network.to(device).eval()
 
 
 def inputs():
@@ -53,12 +53,15 @@ def test_streamed_blocks_give_the_same_bits_in_less_memory():
 
 
 @torch.no_grad()
-def test_a_prompt_read_once_gives_the_same_velocity():
-    made = model()
+def test_precomputed_cross_attention_gives_the_same_velocity():
+    network = model()
     latents, timesteps, context = inputs()
-    read = made.precompute_cross_attention(context)
-    assert read.blocks[0].k.shape[1] == 21
-    assert distance(made(latents, timesteps, read), made(latents, timesteps, context)) < 5e-3
+    precomputed = network.precompute_cross_attention(context)
+    assert precomputed.blocks[0].k.shape[1] == 21
+    assert (
+        distance(network(latents, timesteps, precomputed), network(latents, timesteps, context))
+        < 5e-3
+    )
 
 
 @torch.no_grad()
@@ -92,6 +95,6 @@ def test_the_fp8_product_is_that_of_its_rounded_factors():
 
 @torch.no_grad()
 def test_compiled_blocks_agree():
-    made = model()
-    expected = made(*inputs())
-    assert distance(made.compile_blocks()(*inputs()), expected) < 1e-2
+    network = model()
+    expected = network(*inputs())
+    assert distance(network.compile_blocks()(*inputs()), expected) < 1e-2

@@ -1,4 +1,4 @@
-"""The VAE on a GPU against itself on the CPU, in pieces and whole; parts of a ring's attention."""
+"""The VAE on a GPU against itself on the CPU, chunked and at once; partial softmaxes merged."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ SHAPES = {"2.1": VAEShape(dim=16), "2.2": replace(WAN22_VAE, dim=16, decoder_dim
 WORST = {torch.float32: 1e-2, torch.bfloat16: 0.04}
 
 
-def made(name) -> WanVAE:
+def random_vae(name) -> WanVAE:
     torch.manual_seed(0)
     return WanVAE(SHAPES[name]).eval()
 
@@ -33,14 +33,14 @@ def distance(a, b) -> float:
 @pytest.mark.parametrize("dtype", WORST)
 @pytest.mark.parametrize("name", SHAPES)
 def test_decoding_on_the_gpu_is_that_on_the_cpu(name, dtype):
-    vae = made(name)
+    vae = random_vae(name)
     latents = torch.randn(1, vae.shape.z_dim, 3, 6, 8)
     expected = vae.decode(latents)
     vae.to(DEVICE, dtype)
-    whole = vae.decode(latents.to(DEVICE))
-    assert whole.dtype == dtype
-    assert whole.device.type == DEVICE.type
-    assert distance(whole, expected) < WORST[dtype]
+    at_once = vae.decode(latents.to(DEVICE))
+    assert at_once.dtype == dtype
+    assert at_once.device.type == DEVICE.type
+    assert distance(at_once, expected) < WORST[dtype]
     for size in (1, 2):
         pieces = list(vae.decode_frames(latents.to(DEVICE), latent_frames=size))
         assert distance(torch.cat(pieces, dim=2), expected) < WORST[dtype]
@@ -50,20 +50,20 @@ def test_decoding_on_the_gpu_is_that_on_the_cpu(name, dtype):
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("name", SHAPES)
 def test_encoding_on_the_gpu_is_that_on_the_cpu(name, chunked):
-    vae = made(name)
+    vae = random_vae(name)
     video = torch.rand(1, 3, 9, 64, 96) * 2 - 1
     expected = vae.encode(video)
-    found = vae.to(DEVICE).encode(video.to(DEVICE), chunked=chunked)
-    assert distance(found, expected) < WORST[torch.float32]
+    latents_on_gpu = vae.to(DEVICE).encode(video.to(DEVICE), chunked=chunked)
+    assert distance(latents_on_gpu, expected) < WORST[torch.float32]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", WORST)
 @pytest.mark.parametrize("cuts", [(200, 200), (333, 67)])
-def test_parts_of_the_keys_merge_into_the_whole(dtype, cuts):
+def test_partial_softmaxes_merge_exactly(dtype, cuts):
     q, k, v = torch.randn(3, 1, 400, 4, 128, device=DEVICE, dtype=dtype).unbind()
     one, other = (
         attend_partial(q, some_k, some_v)
         for some_k, some_v in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
     )
-    assert distance(merge(one, other).found, attention(q, k, v)) < 2e-2
+    assert distance(merge(one, other).output, attention(q, k, v)) < 2e-2

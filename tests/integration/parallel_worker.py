@@ -1,4 +1,4 @@
-"""One of several processes that compare what they make together with what each makes alone.
+"""One of several processes that compare their common results with those of a single process.
 
 Run by test_parallel.py under torchrun; the first process writes the distances to the file named.
 """
@@ -85,14 +85,14 @@ def distance(ours, theirs):
 
 @cache
 def alone(shape, times, batch, precision):
-    """What a process makes on its own."""
+    """The output of a single process."""
     arguments, more = inputs(shape, TIMES[times], batch)
     return make_model(shape, precision)(*arguments, **more)
 
 
 def model_distances(distributed, layout, precision):
     """The largest distance of each shape's outputs."""
-    found = {}
+    results = {}
     distributed.set_layout(layout)
     for name, shape in shapes().items():
         model = make_model(shape, precision)
@@ -100,13 +100,13 @@ def model_distances(distributed, layout, precision):
         for times, timesteps in TIMES.items():
             arguments, more = inputs(shape, timesteps, batch=layout.cfg)
             ours = divided(*arguments, **more)
-            found[f"{name}, {times}"] = distance(ours, alone(shape, times, layout.cfg, precision))
+            results[f"{name}, {times}"] = distance(ours, alone(shape, times, layout.cfg, precision))
         if layout.tokens > 1:
             assert model.context_parallel.shard(torch.zeros(1, 1, 45, 1)).shape[2] < 45
         if layout.fsdp:
             held = model.blocks[0].ffn[0].weight.to_local()
             assert held.shape[0] == 64 // layout.processes
-    return found
+    return results
 
 
 def guided_distances(distributed):
@@ -134,7 +134,7 @@ def guided_distances(distributed):
 
 
 def expert_distance(distributed):
-    """A whole sample by two models that take turns."""
+    """A whole sample by two experts."""
     context, negative = drawn(1, TEXT, 16), drawn(1, TEXT, 16, seed=3)
     schedule = make_schedule("unipc", 4, 5.0)
 
@@ -166,8 +166,8 @@ def check_half_precision(distributed, layout):
     assert 0.1 * lost_alone < lost < 1.3 * lost_alone  # measured: 1.02
 
 
-def lonely_distance(distributed):
-    """What comes out when each process attends to its own tokens only: the test can fail."""
+def distance_without_exchange(distributed):
+    """The error when each process attends to its own tokens only: the test can fail."""
     arguments, more = inputs(BASE, TIMES["one timestep"])
     divided = make_model(BASE)
     distributed.parallelize(divided)
@@ -177,8 +177,8 @@ def lonely_distance(distributed):
 
 
 def vae_distances(distributed):
-    """Encoding and decoding of pictures whose latent rows do not divide."""
-    found = {}
+    """Encoding and decoding of frames whose latent rows do not divide evenly."""
+    results = {}
     zeros, ones = (0.0,) * 4, (1.0,) * 4
     small = VAEShape(dim=8, z_dim=4, num_res_blocks=1, latent_mean=zeros, latent_std=ones)
     later = replace(
@@ -198,11 +198,11 @@ def vae_distances(distributed):
                     torch.cat(list(each.decode_frames(latents, latent_frames=size)), 2)
                     for each in (divided, vae)
                 )
-                found[f"{name} decode, {rows} rows, {size} at once"] = distance(*pieces)
+                results[f"{name} decode, {rows} rows, {size} at once"] = distance(*pieces)
             for chunked in (True, False):
                 both = (each.encode(video, chunked=chunked) for each in (divided, vae))
-                found[f"{name} encode, {rows} rows, chunked {chunked}"] = distance(*both)
-    return found
+                results[f"{name} encode, {rows} rows, chunked {chunked}"] = distance(*both)
+    return results
 
 
 def layouts(processes):
@@ -216,21 +216,23 @@ def layouts(processes):
 def main(out: Path) -> None:
     torch.set_num_threads(1)
     with torch_distributed_context(torch.device("cpu")) as distributed, torch.no_grad():
-        found = {}
+        results = {}
         for layout in layouts(distributed.num_processes):
             for precision in NUMERICS if layout.ring > 1 and not layout.fsdp else ("fast",):
                 distances = model_distances(distributed, layout, precision)
-                found[f"{layout}, {precision}"] = distances
+                results[f"{layout}, {precision}"] = distances
             if layout.cfg > 1:
-                found[f"{layout}, guided"] = guided_distances(distributed)
+                results[f"{layout}, guided"] = guided_distances(distributed)
             if distributed.num_processes > 2:
                 check_half_precision(distributed, layout)
-            found[f"{layout}, experts"] = {"whole sample": expert_distance(distributed)}
+            results[f"{layout}, experts"] = {"whole sample": expert_distance(distributed)}
         distributed.set_layout(Layout(ring=distributed.num_processes))
-        found["vae"] = vae_distances(distributed)
-        lonely = lonely_distance(distributed)
+        results["vae"] = vae_distances(distributed)
+        without_exchange = distance_without_exchange(distributed)
         if distributed.is_main_process:
-            out.write_text(json.dumps({"distances": found, "lonely": lonely}, indent=1))
+            out.write_text(
+                json.dumps({"distances": results, "without_exchange": without_exchange}, indent=1)
+            )
 
 
 if __name__ == "__main__":

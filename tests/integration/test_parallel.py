@@ -1,4 +1,4 @@
-"""Several processes make what one makes: on gloo, for every shape of transformer and both VAEs."""
+"""Several processes compute what one computes: on gloo, for all shapes and both VAEs."""
 
 import json
 import subprocess
@@ -41,19 +41,19 @@ def torchrun(processes, *arguments):
 def compare(processes, folder):
     done = torchrun(processes, WORKER, folder / "distances.json")
     assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads((folder / "distances.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "distances.json").read_text(encoding="utf-8"))
     too_far = {
         f"{layout}: {case}": far
-        for layout, cases in found["distances"].items()
+        for layout, cases in report["distances"].items()
         for case, far in cases.items()
         if not far <= TOLERANCE
     }
     assert too_far == {}
-    assert found["lonely"] > 100 * TOLERANCE
-    return found["distances"]
+    assert report["without_exchange"] > 100 * TOLERANCE
+    return report["distances"]
 
 
-def test_two_processes_make_what_one_makes(tmp_path):
+def test_two_processes_compute_what_one_computes(tmp_path):
     distances = compare(2, tmp_path)
     assert len(distances) == 4 + 1 + 4 + 2  # ring in both precisions; experts; guidance, VAE
     shapes = [cases for name, cases in distances.items() if name.endswith(("fast", "reference"))]
@@ -61,7 +61,7 @@ def test_two_processes_make_what_one_makes(tmp_path):
 
 
 @pytest.mark.slow
-def test_four_processes_make_what_one_makes(tmp_path):
+def test_four_processes_compute_what_one_computes(tmp_path):
     assert len(compare(4, tmp_path)) == 7 + 3 + 7 + 4
 
 
@@ -93,7 +93,7 @@ def sample_together(processes, trained, out, *more):
 
 
 def check_same_latents(done, trained, folder):
-    """One path is printed, and beside it lie the latents that one process makes."""
+    """One path is printed, and the latents next to it are those of one process."""
     assert done.returncode == 0, done.stderr[-4000:]
     [path] = map(Path, done.stdout.splitlines())
     assert path.is_file()
@@ -130,7 +130,7 @@ def test_a_sample_of_four_processes_with_weights_in_parts_is_that_of_one(trained
         ("model.vae_tile=256", "model.vae_tile: got 256 for several processes"),
     ],
 )
-def test_a_mistake_is_told_once_and_ends_all_processes(wrong, line, trained, tmp_path):
+def test_a_mistake_is_reported_once_and_ends_all_processes(wrong, line, trained, tmp_path):
     done = sample_together(2, trained, tmp_path, wrong)
     assert done.returncode != 0
     assert done.stderr.count(line) == 1
@@ -138,7 +138,7 @@ def test_a_mistake_is_told_once_and_ends_all_processes(wrong, line, trained, tmp
     assert not list((tmp_path / "samples").glob("*"))
 
 
-LONELY_MISTAKE = """
+FAILURE_OF_RANK_1 = """
 import sys
 from wanctl.cli.main import main
 from wanctl.errors import UserError
@@ -157,7 +157,7 @@ main(sys.argv[1:])
 @pytest.mark.slow
 def test_a_process_that_fails_alone_says_why_and_ends_the_others(trained, tmp_path):
     script = tmp_path / "fails.py"
-    script.write_text(LONELY_MISTAKE, encoding="utf-8")
+    script.write_text(FAILURE_OF_RANK_1, encoding="utf-8")
     sets = [word for each in settings(trained) for word in ("--set", each)]
     command = [script, "sample", "a red fox", "--recipe", "tiny", "--out", tmp_path, *sets]
     done = torchrun(2, *command)

@@ -1,4 +1,4 @@
-"""A sample reads each prompt once per model, and comes out as if it read them at every step."""
+"""A sample computes the keys and values of each prompt once per model, without changing it."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ SHAPE = DiTShape(
 
 
 class Plain:
-    """A model that cannot read ahead."""
+    """A model that cannot precompute."""
 
     def __init__(self, model):
         self.model = model
@@ -61,7 +61,7 @@ def model():
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_a_sample_is_that_of_a_model_that_reads_at_every_step(model, batched, monkeypatch):
+def test_a_sample_equals_that_of_a_model_without_a_cache(model, batched, monkeypatch):
     if not batched:
         monkeypatch.setattr("wanctl.diffusion.guidance.BATCHED_TOKENS", 0)
     # Measured: 1e-6 after four steps of latents of the order of 5.
@@ -69,7 +69,7 @@ def test_a_sample_is_that_of_a_model_that_reads_at_every_step(model, batched, mo
     assert model.precomputed == (1 if batched else 2)
 
 
-def test_a_second_model_reads_for_itself_and_the_first_is_let_go(model):
+def test_a_second_model_has_its_own_entries_and_the_first_is_freed(model):
     cache, conditions = CrossAttentionCache(), Conditions(torch.ones(1, 5, 6))
     with torch.no_grad():
         first = cache.get(model, conditions)

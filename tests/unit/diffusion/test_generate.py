@@ -56,7 +56,7 @@ def test_solvers_agree_when_steps_are_many(model):
     assert max((end - ends[0]).abs().max() for end in ends) < 0.1
 
 
-def test_the_model_is_told_whole_official_timesteps(model):
+def test_the_model_gets_the_official_integer_timesteps(model):
     seen = []
 
     def spy(x, timesteps, context):

@@ -89,7 +89,7 @@ def test_runs_repeat_bit_for_bit_and_leave_the_noise_alone(name):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_the_model_is_asked_once_a_step(name):
+def test_the_model_is_evaluated_once_per_step(name):
     schedule = make_schedule(name, 5, 3.0)
     requested = []
     solve(SOLVERS[name], lambda x, i: requested.append(i) or x, torch.ones(2), schedule.sigmas)

@@ -30,9 +30,9 @@ def model():
 def sample(model, solver="unipc"):
     calls = []
 
-    def counted(*args, **given):
+    def counted(*args, **conditions):
         calls.append(1)
-        return model(*args, **given)
+        return model(*args, **conditions)
 
     generator = torch.Generator().manual_seed(1)
     context = torch.randn(1, 5, 6, generator=generator)

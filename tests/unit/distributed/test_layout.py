@@ -38,7 +38,7 @@ def test_auto_gives_prompts_then_heads_then_keys(processes, heads, guided, layou
         ),
     ],
 )
-def test_what_is_said_stays_and_auto_fills_the_rest(options, layout):
+def test_set_numbers_stay_and_auto_fills_the_rest(options, layout):
     assert choose_layout(options, 8, heads=12, guided=True) == layout
 
 
@@ -60,7 +60,7 @@ def test_what_is_said_stays_and_auto_fills_the_rest(options, layout):
         (ParallelOptions(cfg=1, ring=1, ulysses=2), 8, True, "parallel", "product 2 is not"),
     ],
 )
-def test_numbers_that_do_not_fit_are_one_line_that_says_what_does(
+def test_wrong_numbers_are_one_line_that_names_the_allowed_ones(
     options, processes, guided, path, words
 ):
     with pytest.raises(UserError) as caught:
@@ -70,7 +70,7 @@ def test_numbers_that_do_not_fit_are_one_line_that_says_what_does(
     assert "\n" not in str(caught.value)
 
 
-def test_weights_are_cut_where_it_pays_or_is_asked_for_and_there_are_several_processes():
+def test_fsdp_shards_weights_by_default_or_on_request_and_only_for_several_processes():
     def fsdp(options, processes, pays):
         return choose_layout(
             ParallelOptions(fsdp=options), processes, heads=12, guided=True, fsdp_by_default=pays

@@ -16,7 +16,7 @@ def drawn(seed, *shape, scale=1.0):
 
 @pytest.mark.parametrize("scale", TOLERANCES, ids=["soft", "sharp"])
 @pytest.mark.parametrize("cuts", [(17,), (1, 16), (5, 1, 11), (4, 4, 4, 5)])
-def test_parts_of_the_keys_merge_into_the_whole(cuts, scale):
+def test_partial_softmaxes_merge_exactly(cuts, scale):
     q, k, v = (
         drawn(0, 2, 7, 3, 8, scale=scale), drawn(1, 2, 17, 3, 8), drawn(2, 2, 17, 3, 8, scale=2)
     )  # fmt: skip
@@ -24,15 +24,15 @@ def test_parts_of_the_keys_merge_into_the_whole(cuts, scale):
         attend_partial(q, some_k, some_v)
         for some_k, some_v in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
     ]
-    whole = parts[0]
+    merged = parts[0]
     for part in parts[1:]:
-        whole = merge(whole, part)
-    assert whole.output.dtype == torch.float32
-    assert (whole.output - attention(q, k, v)).abs().max() <= TOLERANCES[scale]
+        merged = merge(merged, part)
+    assert merged.output.dtype == torch.float32
+    assert (merged.output - attention(q, k, v)).abs().max() <= TOLERANCES[scale]
     backwards = parts[-1]
     for part in parts[-2::-1]:
         backwards = merge(backwards, part)
-    assert (whole.output - backwards.output).abs().max() <= TOLERANCES[scale]
+    assert (merged.output - backwards.output).abs().max() <= TOLERANCES[scale]
 
 
 def test_a_part_without_weight_changes_nothing():

@@ -1,4 +1,4 @@
-"""VARIANTS: the published sizes, layouts and run defaults, and what each row can be asked for."""
+"""VARIANTS: the published sizes, layouts and run defaults, and the tasks of each row."""
 
 from math import prod
 
@@ -96,14 +96,14 @@ def test_every_task_has_a_variant_and_is_refused_by_the_wrong_models(task):
         assert "variants that can: " in message
 
 
-def test_models_that_look_at_pictures_do_not_make_videos_of_words_alone():
+def test_image_to_video_models_do_not_support_text_to_video():
     for name in PUBLISHED:
         if "t2v" in VARIANTS[name].tasks:
             continue
         assert TASKS["t2v"].refusal(VARIANTS[name].dit), name
 
 
-def test_a_task_that_nothing_can_do_is_told_with_the_nearest():
+def test_an_unknown_task_is_reported_with_the_nearest_name():
     assert "did you mean 'flf2v'" in (task_problem(None, "flf2vv") or "")
 
 

@@ -43,7 +43,7 @@ def test_blocks_take_a_byte_per_weight(random_dit):
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_loading_in_8_bits_is_loading_and_then_rounding(random_dit, tmp_path, kind, dtype):
+def test_loading_in_8_bits_equals_loading_and_then_quantizing(random_dit, tmp_path, kind, dtype):
     save_dit(random_dit(SHAPE).cast(dtype), tmp_path)
     loaded = load_dit(tmp_path, dtype=dtype, quantize_to=kind)
     expected = quantize(load_dit(tmp_path, dtype=dtype), kind)
@@ -61,8 +61,8 @@ def test_rows_of_zeros_and_extremes_survive():
     linear = torch.nn.Linear(4, 3)
     linear.weight.data = torch.tensor([[0.0] * 4, [1e-3, 0, 0, -1e-3], [300.0, -150, 75, 0]])
     for kind, tolerance in (("int8", 0.006), ("fp8", 0.04)):
-        made = QuantizedLinear(linear, kind)
-        back = made.weight.float() * made.scale[:, None]
+        quantized_layer = QuantizedLinear(linear, kind)
+        back = quantized_layer.weight.float() * quantized_layer.scale[:, None]
         size = linear.weight.abs().amax(dim=1, keepdim=True)
         assert ((back - linear.weight).abs() <= tolerance * size).all()
 
@@ -84,11 +84,11 @@ def test_the_product_in_fp8_is_that_of_its_rounded_factors():
     if not hasattr(torch, "_scaled_mm"):
         pytest.fail("this torch has no _scaled_mm")
     linear = torch.nn.Linear(64, 32).to(torch.bfloat16)
-    made = QuantizedLinear(linear, "fp8-dynamic")
+    quantized_layer = QuantizedLinear(linear, "fp8-dynamic")
     x = torch.randn(2, 16, 64).to(torch.bfloat16)
     plain = torch.nn.functional.linear(x.float(), linear.weight.float(), linear.bias.float())
     with torch.no_grad():
-        got = made(x).float()
+        got = quantized_layer(x).float()
     assert got.shape == (2, 16, 32)
     assert (got - plain).norm() / plain.norm() < 0.06
 

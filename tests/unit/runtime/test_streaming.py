@@ -1,4 +1,4 @@
-"""Blocks that pass through a ring, with a device that copies as late as it is allowed to."""
+"""Streamed blocks, with a device that copies as late as it is allowed to."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -149,7 +149,7 @@ def test_blocks_share_an_allocation_and_no_byte_of_it(random_dit):
     assert len(storages) == len(transfer.hosts) < len(blocks)
 
 
-def test_a_model_made_and_run_without_autograd(random_dit):
+def test_a_model_created_and_run_without_autograd(random_dit):
     """As sampling does it."""
     expected = random_dit(SHAPE)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The VAE in tiles: weights that sum to one, exact time, and how far tiles are from the whole."""
+"""The VAE in tiles: weights that sum to one, exact time, distance from the untiled result."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -20,7 +20,7 @@ STRIDES = {SMALL: 8, SMALL22: 16}
 
 @pytest.fixture(params=[SMALL, SMALL22], ids=["2.1", "2.2"])
 def vae(request):
-    """Attention inside a frame is switched off: it is the one thing that sees the whole picture."""
+    """Attention inside a frame is switched off: it is the only operation on whole frames."""
     torch.manual_seed(0)
     vae = WanVAE(request.param).eval()
     for name, parameter in vae.named_parameters():
@@ -32,12 +32,12 @@ def vae(request):
 @pytest.mark.parametrize("side", [MIN_TILE, 32, 61])
 @pytest.mark.parametrize("size", [5, 28, 29, 43, 60, 90, 160, 281])
 def test_spans_cover_an_axis_and_share_what_margins_take(size, side):
-    found = tile_ranges(size, side)
-    assert found[0].start == 0
-    assert found[-1].end == size
-    assert all(span.end - span.start <= side for span in found)
-    assert all(before.end - after.start == OVERLAP for before, after in pairwise(found))
-    assert overlap_factor(size, side) == pytest.approx(1 + (len(found) - 1) * OVERLAP / size)
+    tiles = tile_ranges(size, side)
+    assert tiles[0].start == 0
+    assert tiles[-1].end == size
+    assert all(tile.end - tile.start <= side for tile in tiles)
+    assert all(before.end - after.start == OVERLAP for before, after in pairwise(tiles))
+    assert overlap_factor(size, side) == pytest.approx(1 + (len(tiles) - 1) * OVERLAP / size)
 
 
 @pytest.mark.parametrize("rows", [7, 43, 60])
@@ -78,20 +78,20 @@ def test_seams_are_below_what_eight_bits_show(vae):
     """And there is none where no edge is within the decoder's reach."""
     latents = torch.randn(1, vae.shape.z_dim, 2, 64, 2)
     stride = STRIDES[vae.shape]
-    whole = vae.decode(latents, chunked=True)
+    untiled = vae.decode(latents, chunked=True)
     tiled = TiledVAE(vae, 48 * stride).decode(latents)
-    apart = (tiled - whole).abs()
+    apart = (tiled - untiled).abs()
     assert 1e-5 < apart.max() < 1 / 127.5
     assert apart[..., : (tile_ranges(64, 48)[0].end - REACH) * stride, :].max() < 1e-5
 
 
 @torch.inference_mode()
-def test_encoding_meets_the_whole(vae):
+def test_encoding_equals_the_untiled(vae):
     stride = STRIDES[vae.shape]
     video = torch.rand(1, 3, 5, (MIN_TILE + 2) * stride, 2 * stride) * 2 - 1
-    whole = vae.encode(video, chunked=True)
+    untiled = vae.encode(video, chunked=True)
     tiled = TiledVAE(vae, MIN_TILE * stride).encode(video, chunked=True)
-    torch.testing.assert_close(tiled, whole, atol=1e-3, rtol=0)
+    torch.testing.assert_close(tiled, untiled, atol=1e-3, rtol=0)
 
 
 def test_tiles_that_cannot_be():

@@ -39,7 +39,7 @@ def both_ways(model, latents, timesteps, context, image=None, **more):
 
 @pytest.mark.parametrize("precision", ["fast", "reference"])
 @pytest.mark.parametrize("lengths", [(5, 5), (5, 40), (0, 3), (63, 1), (64, 7), (0, 0)])
-def test_a_prompt_read_once_gives_the_same_velocity(random_dit, precision, lengths):
+def test_precomputed_cross_attention_gives_the_same_velocity(random_dit, precision, lengths):
     model = random_dit(SMALL, precision)
     latents, timesteps = noisy()
     plain, read, kept = both_ways(model, latents, timesteps, texts(*lengths))
@@ -48,7 +48,7 @@ def test_a_prompt_read_once_gives_the_same_velocity(random_dit, precision, lengt
     assert kept.blocks[0].k.shape[1] == min(max(lengths) + 1, 64)
 
 
-def test_one_reading_serves_all_steps_and_sizes(random_dit):
+def test_one_precomputation_serves_all_steps_and_sizes(random_dit):
     model, context = random_dit(SMALL), texts(9, 30)
     with torch.no_grad():
         read = model.precompute_cross_attention(context)
@@ -60,7 +60,7 @@ def test_one_reading_serves_all_steps_and_sizes(random_dit):
             )
 
 
-def test_image_tokens_and_control_blocks_read_as_well(random_dit):
+def test_image_tokens_and_control_blocks_are_precomputed_as_well(random_dit):
     shape = replace(SMALL, image_dim=12, vace_layers=(0, 1), vace_channels=6)
     model = random_dit(shape)
     generator = torch.Generator().manual_seed(3)
@@ -96,7 +96,7 @@ def test_padding_is_shared_out_between_the_kept_rows():
     assert fold_padding(texts(64, 2))[1] is None
 
 
-def test_what_another_model_read_is_refused(random_dit):
+def test_the_precomputed_context_of_another_model_is_refused(random_dit):
     model, other = random_dit(SMALL), random_dit(replace(SMALL, num_layers=3))
     latents, timesteps = noisy()
     with torch.no_grad(), pytest.raises(ValueError, match="for 3 blocks; need 2 for 2"):

@@ -83,7 +83,7 @@ def gradients(model: WanModel, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_gradients_are_whole_and_the_same_in_every_mode():
+def test_gradients_are_complete_and_equal_in_every_precision_and_with_checkpointing():
     inputs = random_inputs(SMALL, (2, 4, 6))
     plain = gradients(random_model(precision="reference"), inputs)
     fast = random_model()

@@ -75,11 +75,11 @@ def test_chunks_equal_the_whole_clip(frames):
     with torch.inference_mode():
         latents = vae.encode(video)
         torch.testing.assert_close(vae.encode(video, chunked=True), latents, atol=1e-5, rtol=0)
-        whole = vae.decode(latents)
-        assert whole.shape == video.shape
-        torch.testing.assert_close(vae.decode(latents, chunked=True), whole, atol=1e-5, rtol=0)
+        at_once = vae.decode(latents)
+        assert at_once.shape == video.shape
+        torch.testing.assert_close(vae.decode(latents, chunked=True), at_once, atol=1e-5, rtol=0)
         pieces = list(vae.decode_frames(latents, latent_frames=3))
-        torch.testing.assert_close(torch.cat(pieces, dim=2), whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.cat(pieces, dim=2), at_once, atol=1e-5, rtol=0)
 
 
 def test_decode_frames_gives_one_frame_and_then_four_at_a_time():
@@ -107,7 +107,7 @@ def test_a_video_that_would_lose_frames_or_pixels_is_refused(frames, height, wid
         random_vae().encode(random_video(frames, height, width))
 
 
-def test_decode_clamps_unless_told_otherwise():
+def test_decode_clamps_by_default():
     vae = random_vae()
     latents = 50 * torch.randn(1, 16, 2, 4, 4)
     with torch.inference_mode():

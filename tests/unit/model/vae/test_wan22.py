@@ -77,9 +77,9 @@ def test_chunks_equal_the_whole_clip(vae, frames):
         latents = vae.encode(video)
         assert latents.shape == (2, 48, (frames - 1) // 4 + 1, 2, 3)
         torch.testing.assert_close(vae.encode(video, chunked=True), latents, atol=1e-5, rtol=0)
-        whole = vae.decode(latents)
-        assert whole.shape == video.shape
-        torch.testing.assert_close(vae.decode(latents, chunked=True), whole, atol=1e-5, rtol=0)
+        at_once = vae.decode(latents)
+        assert at_once.shape == video.shape
+        torch.testing.assert_close(vae.decode(latents, chunked=True), at_once, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("layout", ["official", "diffusers"])
