@@ -16,7 +16,7 @@ from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.sample.pixels import to_frames
+from wanctl.tasks.pixels import to_frames
 
 FRAMES, HEIGHT, WIDTH = 17, 128, 128
 LATENTS = (1, 16, 5, 16, 16)

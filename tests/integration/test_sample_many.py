@@ -112,10 +112,12 @@ def test_lines_of_one_kind_share_a_batch_where_it_pays(
 ):
     # What is made does not matter here, and a large picture takes a while.
     monkeypatch.setattr(
-        pipeline.Denoising, "follow", lambda self, *_: torch.zeros(calls["batches"][-1], 1)
+        pipeline.Denoising, "run_until", lambda self, *_: torch.zeros(calls["batches"][-1], 1)
     )
     monkeypatch.setattr(
-        pipeline.SamplingPipeline, "write", lambda self, job, latents: job.path.touch()
+        pipeline.SamplingPipeline,
+        "write",
+        lambda self, request, latents: self.outputs.path(request).touch(),
     )
     lines = [{"prompt": f"number {i}", "seed": i} for i in range(4)]
     paths = sample(

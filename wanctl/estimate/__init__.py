@@ -1,4 +1,4 @@
-"""FLOPs, memory and time of a run before anything is loaded: `wanctl sample --plan`.
+"""FLOPs, memory, time and disk space of a run, estimated before anything is loaded (`--plan`).
 
-Start with `report.py`.
+Start with `report.py`; `plan.py` adds up stages, `flops.py` counts, `hardware.py` measures.
 """

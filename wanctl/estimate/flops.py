@@ -1,7 +1,7 @@
-"""What a sample needs of a machine, from shapes alone..
+"""FLOPs and bytes that sampling needs, computed from shapes alone.
 
 Counts follow the networks: a product of m x k by k x n is 2mkn operations. Activation sizes are
-what this program was measured to hold at its peak (tests/bench).
+the measured peaks of this program (tests/bench).
 """
 
 import math
@@ -21,8 +21,8 @@ CLIP_FILE_BYTES = 4.77e9
 # Operations per pixel and frame (FlopCounterMode at the published sizes), encode and decode.
 VAE21_OPS, VAE22_OPS = (5.1e6, 8.5e6), (3.5e6, 18.4e6)
 VAE21_PARAMETERS, VAE22_PARAMETERS = 126_892_531, 704_700_000
-# Bytes per pixel of the picture that decoding piece by piece holds in fp32, caches included:
-# measured 31.9 kB at 192x192 (encode: 18.4 kB), plus what does not grow.
+# Bytes per pixel of a frame that chunked decoding holds in fp32, caches included: measured
+# 31.9 kB at 192x192 (encode: 18.4 kB), plus a constant part.
 VAE21_PIXEL_BYTES, VAE22_PIXEL_BYTES = 32_000, 36_000
 # Below so many tokens both prompts of guidance go through the model at once (guidance.py).
 BATCHED_TOKENS = 1024
@@ -30,21 +30,21 @@ BATCHED_TOKENS = 1024
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be made, and how.
+    """What is sampled, and with which options that decide its cost.
 
     Attributes:
         variant: the model.
-        size: of the output.
-        steps: of the solver.
-        guided: two prompts in every step.
+        size: size of the output.
+        steps: solver steps.
+        guided: a step evaluates two prompts.
         guided_share: share of the steps that are guided.
-        weight_bytes: of one number of the large matrices in memory (1 if quantised).
-        product_bytes: of one number in the products.
-        streamed: blocks lie on the host.
-        vae_tile: side of a tile in pixels; None: the whole picture.
-        prompts: how many outputs.
-        encodes: the VAE's encoder runs as well, for this share of the output's frames.
-        text_parameters: of the text encoder; 0: one that weighs nothing.
+        weight_bytes: bytes per element of the large matrices in memory (1 if quantized).
+        product_bytes: bytes per element of activations in matrix products.
+        streamed: blocks stay in host memory and are copied to the GPU one by one.
+        vae_tile: side of a VAE tile in pixels; None: no tiles.
+        prompts: number of outputs.
+        encodes: share of the output's frames that the VAE encodes first.
+        text_parameters: parameters of the text encoder; 0: a small packaged one.
     """
 
     variant: Variant
@@ -67,12 +67,12 @@ class Workload:
 
     @property
     def forwards(self) -> float:
-        """Calls of the transformer for one output."""
+        """Transformer calls per output."""
         return self.steps * (1 + (self.guided_share if self.guided else 0))
 
 
 def block_parameters(shape: DiTShape) -> tuple[int, int]:
-    """Numbers in a block's matrices, and in its vectors."""
+    """Parameters of a block: those of its matrices, and those of its vectors."""
     d, f = shape.dim, shape.ffn_dim
     image = 2 if shape.image_dim else 0
     return (8 + image) * d * d + 2 * d * f, (8 + image) * d + f + d + 2 * d + 6 * d + (
@@ -81,7 +81,7 @@ def block_parameters(shape: DiTShape) -> tuple[int, int]:
 
 
 def dit_parameters(shape: DiTShape) -> int:
-    """Numbers in a transformer."""
+    """Parameters of a transformer."""
     d = shape.dim
     blocks = sum(block_parameters(shape)) * (shape.num_layers + len(shape.vace_layers))
     rest = 4 * d * (shape.in_channels + shape.out_channels) + d + 4 * shape.out_channels + 2 * d
@@ -96,7 +96,7 @@ def dit_parameters(shape: DiTShape) -> int:
 
 
 def dit_bytes(workload: Workload) -> tuple[float, float]:
-    """Bytes of one expert's weights: those of all blocks, and the rest."""
+    """Weight bytes of one expert: of all blocks, and of the rest."""
     shape = workload.variant.dit
     matrices, vectors = block_parameters(shape)
     count = shape.num_layers + len(shape.vace_layers)
@@ -106,7 +106,7 @@ def dit_bytes(workload: Workload) -> tuple[float, float]:
 
 
 def dit_ops(workload: Workload) -> tuple[float, float]:
-    """Operations of one forward: in products with weights, and in attention."""
+    """FLOPs of one forward pass: in products with weights, and in attention."""
     shape, tokens = workload.variant.dit, workload.latents.tokens
     d, f = shape.dim, shape.ffn_dim
     context = shape.text_len + (shape.image_tokens or 257 if shape.image_dim else 0)
@@ -117,7 +117,7 @@ def dit_ops(workload: Workload) -> tuple[float, float]:
 
 
 def dit_activation_bytes(workload: Workload) -> float:
-    """What a forward holds beside weights: the stream in fp32, one block's products."""
+    """Activation bytes of a forward pass: the residual stream in fp32 and one block's products."""
     shape, tokens = workload.variant.dit, workload.latents.tokens
     batch = 2 if workload.guided and tokens <= BATCHED_TOKENS else 1
     stream = 3 * FP32_BYTES * shape.dim * (2 if shape.vace_layers else 1)
@@ -127,14 +127,14 @@ def dit_activation_bytes(workload: Workload) -> float:
 
 
 def vae_parameters(vae: VAEShape) -> float:
-    """Numbers in the VAE, by the published ones' size."""
+    """Parameters of the VAE, scaled from the published sizes."""
     if vae.residual:
         return VAE22_PARAMETERS * (vae.dim / 160) ** 2
     return VAE21_PARAMETERS * (vae.dim / 96) ** 2
 
 
 def stored_bytes(variant: Variant) -> float:
-    """Size of the published files: fp32, but for the text encoder in bf16 and CLIP's whole."""
+    """Bytes of the published files: fp32; the text encoder in bf16; CLIP with its text tower."""
     text = UMT5_PARAMETERS * 2 if variant.text_encoder == "umt5" else 0
     clip = CLIP_FILE_BYTES if variant.dit.image_dim else 0
     dit = dit_parameters(variant.dit) * variant.experts
@@ -142,7 +142,7 @@ def stored_bytes(variant: Variant) -> float:
 
 
 def vae_ops(workload: Workload) -> tuple[float, float]:
-    """Operations of encoding and of decoding the output once, overlaps of tiles included."""
+    """FLOPs of encoding and of decoding one output, overlaps of tiles included."""
     vae, (frames, height, width) = workload.variant.vae, workload.size
     per_pixel = VAE22_OPS if vae.residual else VAE21_OPS
     scale = (vae.dim / (160 if vae.residual else 96)) ** 2
@@ -151,7 +151,7 @@ def vae_ops(workload: Workload) -> tuple[float, float]:
 
 
 def vae_activation_bytes(workload: Workload) -> float:
-    """What decoding one latent frame after another holds beside weights."""
+    """Activation bytes of decoding one latent frame after another."""
     vae, (_, height, width) = workload.variant.vae, workload.size
     if workload.vae_tile:
         height, width = min(height, workload.vae_tile), min(width, workload.vae_tile)
@@ -160,12 +160,12 @@ def vae_activation_bytes(workload: Workload) -> float:
 
 
 def video_bytes(workload: Workload) -> float:
-    """The output's pixels in fp32, which tiles collect on the host."""
+    """Bytes of the output's pixels in fp32, which tiled decoding collects on the host."""
     return 3 * FP32_BYTES * math.prod(workload.size)
 
 
 def _overlap(workload: Workload) -> float:
-    """How often tiles see a pixel."""
+    """Average number of tiles that cover a pixel."""
     if not workload.vae_tile:
         return 1.0
     stride = workload.variant.vae.spatial_stride

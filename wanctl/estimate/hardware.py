@@ -1,7 +1,7 @@
-"""What the machine at hand has and how fast it is: memory, disk, operations per second.
+"""Free memory, free disk space and speed of this machine.
 
-Quick: GPUs are asked through nvidia-smi, which starts nothing on them, and the CPU's rate is
-measured for half a second. GPU rates are those seen in published runs of these models, not peaks.
+Takes about half a second: GPUs are queried through nvidia-smi, which creates no context on them,
+and the CPU's rate is measured. GPU rates come from published runs of these models, not from peaks.
 """
 
 import os
@@ -15,21 +15,29 @@ import numpy as np
 import torch
 
 PROBE_S = 0.5
-# Of a sequential read from a local disk; a network disk is slower, a page cache quicker.
+# Sequential read from a local disk; a network disk is slower, the page cache faster.
 DISK_READ_BYTES_S = 1e9
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Folder of a container's own cgroup; the files that hold its limit and its use; the entry of
+# memory.stat that holds page cache which the kernel takes back before it refuses memory.
+CGROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Operations and bytes per second.
+    """Speed of a device, in operations and bytes per second.
 
     Attributes:
         products: matrix products of the transformer.
-        attention: its attention.
-        convolutions: of the VAE, in fp32.
-        memory: bytes moved by what lies between products; None: counted in `overhead`.
-        overhead: factor on the transformer's time where it is.
+        attention: attention of the transformer.
+        convolutions: convolutions of the VAE, in fp32.
+        memory: bytes per second of the element-wise operations; None: included in `overhead`.
+        overhead: factor on the transformer's time.
     """
 
     products: float
@@ -39,8 +47,8 @@ class Throughput:
     overhead: float = 1.0
 
 
-# By a part of nvidia-smi's name. H100 and H200: facts of hd128 kernels and products at these
-# shapes; the others from the share of the peak that the official code reaches.
+# Keyed by a part of the name that nvidia-smi prints. H100 and H200: measured kernels with head
+# width 128 and products of these shapes; the others: the share of peak of the official code.
 GPU_THROUGHPUT = {
     "H200": Throughput(680e12, 650e12, 70e12, 4.0e12),
     "H100": Throughput(680e12, 620e12, 70e12, 2.8e12),
@@ -53,16 +61,16 @@ UNKNOWN_GPU = Throughput(60e12, 50e12, 15e12, 0.6e12)
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a sample is made.
+    """The device and the machine that a workload runs on.
 
     Attributes:
-        name: of the GPU, or `CPU`.
-        rates: see `Throughput`.
-        host_bytes: memory that is free.
-        device_bytes: of the GPU; None: computing happens on the host.
-        disk_bytes: free where outputs go.
-        known: the rates are of this device, not a guess.
-        measured: there are rates.
+        name: name of the GPU, or `CPU`.
+        rates: speed of the device.
+        host_bytes: available host memory.
+        device_bytes: free GPU memory; None: the CPU computes.
+        disk_bytes: free disk space in the output folder.
+        known: the rates belong to this device; False: a guess.
+        measured: `rates` are valid; False: only memory is known.
     """
 
     name: str
@@ -75,22 +83,22 @@ class Hardware:
 
 
 def available_memory(device: torch.device) -> Hardware:
-    """Free memory for a device, without rates."""
-    nothing = Throughput(1.0, 1.0, 1.0)
+    """Available memory for a device, without rates."""
+    no_rates = Throughput(1.0, 1.0, 1.0)
     free = None
     if device.type == "cuda":
         free = float(torch.cuda.mem_get_info(device)[0])
     return Hardware(
-        device.type, nothing, available_host_memory(), free, float("inf"), measured=False
+        device.type, no_rates, available_host_memory(), free, float("inf"), measured=False
     )
 
 
 def detect_hardware(device: str, folder: Path) -> Hardware:
-    """The machine for a device of the recipe (`auto`, `cpu`, `cuda`, `cuda:1`).
+    """Detect memory, disk and speed for a device of the recipe.
 
     Args:
-        device: as in the recipe.
-        folder: where outputs go; need not exist yet.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        folder: of the outputs; need not exist yet.
     """
     while not folder.exists():
         folder = folder.parent
@@ -103,33 +111,57 @@ def detect_hardware(device: str, folder: Path) -> Hardware:
         rates = GPU_THROUGHPUT[found] if found else UNKNOWN_GPU
         return Hardware(name, rates, available_host_memory(), free, disk, known=found is not None)
     rate = matmul_rate()
-    # Measured beside products: attention 0.95, the VAE's convolutions 1.4 because the count is
-    # of the definition, and 6 % of a step between them.
+    # Measured relative to products: attention 0.95; convolutions of the VAE 1.4, since FLOPs are
+    # counted by definition; element-wise operations take 6 % of a step.
     rates = Throughput(rate, 0.95 * rate, 1.4 * rate, overhead=1.06)
     return Hardware("CPU", rates, available_host_memory(), None, disk)
 
 
 def available_host_memory() -> float:
-    """Bytes that can still be had, within the limit of a container."""
-    free = float("inf")
+    """Bytes that a process can still allocate, within the limit of its container."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024.0
+        available = int(lines["MemAvailable"].split()[0]) * 1024.0
     else:
-        free = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for path in map(Path, CGROUP_LIMITS):
-        limit = path.read_text().strip() if path.exists() else ""
-        if limit.isdigit():
-            free = min(free, float(limit))
-    return free
+        available = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for folder, limit, usage, cache in CGROUPS:
+        available = min(available, _cgroup_memory(Path(folder), limit, usage, cache))
+    return available
+
+
+def _cgroup_memory(folder: Path, limit: str, usage: str, cache: str) -> float:
+    """Bytes that a control group leaves: its limit minus its use, without reclaimable page cache.
+
+    Args:
+        folder: of the group.
+        limit: file with the limit in bytes, or `max`.
+        usage: file with the bytes in use, page cache included.
+        cache: entry of memory.stat with the page cache that can be reclaimed.
+
+    Returns:
+        0 or more; infinity where the group or its limit is missing.
+    """
+    most, used, stat = (_read(folder / name) for name in (limit, usage, "memory.stat"))
+    if not most.isdigit():
+        return float("inf")
+    entries = dict(line.split() for line in stat.splitlines() if len(line.split()) == 2)
+    in_use = int(used) if used.isdigit() else 0
+    return float(max(0, int(most) - max(0, in_use - int(entries.get(cache, 0)))))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def matmul_rate(seconds: float = PROBE_S) -> float:
-    """fp32 operations per second of this CPU's matrix products."""
+    """Measured fp32 operations per second of this CPU's matrix products."""
     a = np.ones((1024, 1536), np.float32)
     b = np.ones((1536, 1024), np.float32)
-    np.matmul(a, b)  # starts the threads
+    np.matmul(a, b)  # warm-up: starts the threads
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Time, peak memory and disk of a sample before anything is loaded. Torch-free.
+"""Time, peak memory and disk space of a workload, before anything is loaded. Torch-free.
 
-Stages follow one another, with one large network in memory at a time, so the peak is that of the
-largest stage. Where it does not fit, the cheapest change that does is looked for.
+Stages run one after another with one large network in memory at a time, so the peak is that of the
+largest stage. Where that does not fit, the cheapest change of settings that fits is searched.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from wanctl.estimate.flops import Workload
 from wanctl.estimate.hardware import DISK_READ_BYTES_S, Hardware
 from wanctl.model.shapes import PixelShape
 
-# The interpreter with torch, before any network.
+# The interpreter with torch, before any network is loaded.
 PROGRAM_BYTES = 0.9e9
 CUDA_CONTEXT_BYTES = 0.6e9
-# Passes of [tokens, width] in bf16 over memory per block, between the products.
+# Element-wise passes over [tokens, width] in bf16 per block, between the matrix products.
 PASSES = 120
 HOST_COPY_BYTES_S = 25e9
-# An estimate is off by some percent, and a device is never quite empty.
+# The estimate is off by a few percent, and a device is never quite empty.
 HEADROOM = 1.05
 MP4_BITS_PER_PIXEL = 0.35
 MULTIPLE = 32
@@ -30,10 +30,10 @@ class StageEstimate(NamedTuple):
     """One part of the work.
 
     Attributes:
-        name: what happens.
-        seconds: how long.
-        device_bytes: peak on the GPU; 0 where there is none.
-        host_bytes: peak of the process.
+        name: what the stage does.
+        seconds: duration.
+        device_bytes: peak GPU memory; 0 without a GPU.
+        host_bytes: peak memory of the process.
     """
 
     name: str
@@ -44,7 +44,7 @@ class StageEstimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job takes on a machine."""
+    """Stages of a workload on a machine."""
 
     workload: Workload
     hardware: Hardware
@@ -53,24 +53,24 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """All stages."""
+        """Duration of all stages."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def device_bytes(self) -> float:
-        """Peak on the GPU."""
+        """Peak GPU memory."""
         return max(stage.device_bytes for stage in self.stages)
 
     @property
     def host_bytes(self) -> float:
-        """Peak of the process."""
+        """Peak memory of the process."""
         return max(stage.host_bytes for stage in self.stages)
 
     def shortage(self, headroom: float | None = None) -> str | None:
-        """What there is too little of, and in which stage; None: it fits.
+        """Which resource is too small, and in which stage; None: everything fits.
 
         Args:
-            headroom: factor on what is needed; None: HEADROOM.
+            headroom: factor on the estimate; None: HEADROOM.
         """
         hardware, factor = self.hardware, HEADROOM if headroom is None else headroom
         for what, column, has in (
@@ -90,19 +90,17 @@ _Setting = tuple[str, dict[str, Any]]
 
 
 class Alternative(NamedTuple):
-    """Something else to say in the recipe, and the plan that comes of it."""
+    """Other settings of the recipe, and the plan with them."""
 
     settings: str
     plan: Plan
 
 
 def make_plan(workload: Workload, hardware: Hardware) -> Plan:
-    """Add up the stages of a job."""
+    """Estimate the stages of a workload."""
     stages = [_reading(workload, hardware)]
     if workload.encodes:
-        stages.append(
-            _vae_stage("encoding pictures", workload, hardware, flops.vae_ops(workload)[0])
-        )
+        stages.append(_vae_stage("encoding inputs", workload, hardware, flops.vae_ops(workload)[0]))
     stages += [
         _loading(workload, hardware),
         _denoising(workload, hardware),
@@ -114,13 +112,13 @@ def make_plan(workload: Workload, hardware: Hardware) -> Plan:
 
 
 def cheapest_alternative(plan: Plan, headroom: float | None = None) -> Alternative | None:
-    """The first change that fits, in the order of what they cost; None: none does."""
+    """The first alternative that fits, in the order of their cost; None: none fits."""
     fitting = (change for change in alternatives(plan) if not change.plan.shortage(headroom))
     return next(fitting, None)
 
 
 def alternatives(plan: Plan) -> Iterator[Alternative]:
-    """Changes in the order of what they cost: nothing, little time, exactness, then size."""
+    """Alternatives by cost: free ones, those that cost time, exactness, and then size."""
     workload, hardware = plan.workload, plan.hardware
     on_gpu = hardware.device_bytes is not None
     tiled: _Setting = ("model.vae_tile=256", {"vae_tile": 256})
@@ -146,7 +144,7 @@ def alternatives(plan: Plan) -> Iterator[Alternative]:
 
 
 def _smaller(size: PixelShape) -> Iterator[PixelShape]:
-    """Three quarters of the sides, again and again."""
+    """Sizes with sides of three quarters of the one before."""
     height, width = size.height, size.width
     while min(height, width) > SMALLEST_SIDE:
         height = max(SMALLEST_SIDE, int(height * 0.75) // MULTIPLE * MULTIPLE)
@@ -158,14 +156,14 @@ def _reading(workload: Workload, hardware: Hardware) -> StageEstimate:
     on_gpu = hardware.device_bytes is not None
     texts = workload.prompts + workload.guided
     if not workload.text_parameters:
-        return _stage("reading prompts", 1.0, 0.2e9 if on_gpu else 0.0, 0.2e9, hardware)
+        return _stage("encoding prompts", 1.0, 0.2e9 if on_gpu else 0.0, 0.2e9, hardware)
     multiplied = workload.text_parameters - flops.UMT5_EMBEDDING
     ops = 2 * multiplied * workload.variant.dit.text_len * texts
     seconds = workload.text_parameters * 2 / DISK_READ_BYTES_S + ops / hardware.rates.products
-    block = multiplied / flops.UMT5_BLOCKS  # in memory at a time (umt5.py), beside its file's pages
+    block = multiplied / flops.UMT5_BLOCKS  # one block is in memory at a time (umt5.py)
     resident = block * (2 if on_gpu else flops.FP32_BYTES) + _vae_bytes(workload)
     host = 2 * block + (0 if on_gpu else resident)
-    return _stage("reading prompts", seconds, resident, host, hardware)
+    return _stage("encoding prompts", seconds, resident, host, hardware)
 
 
 def _loading(workload: Workload, hardware: Hardware) -> StageEstimate:
@@ -195,7 +193,7 @@ def _denoising(workload: Workload, hardware: Hardware) -> StageEstimate:
 
 def _decoding(workload: Workload, hardware: Hardware) -> StageEstimate:
     stage = _vae_stage("decoding", workload, hardware, flops.vae_ops(workload)[1])
-    if workload.prompts > 1:  # the transformer stays for the next prompt
+    if workload.prompts > 1:  # the transformer stays loaded for the next prompt
         device, host = _placed(workload, hardware)
         stage = stage._replace(
             device_bytes=stage.device_bytes + device - _vae_bytes(workload) if device else 0,
@@ -213,7 +211,7 @@ def _vae_stage(name: str, workload: Workload, hardware: Hardware, ops: float) ->
 
 
 def _placed(workload: Workload, hardware: Hardware) -> tuple[float, float]:
-    """Bytes of the transformer and the waiting VAE on the GPU, and on the host."""
+    """Bytes of the transformer and the idle VAE on the GPU, and on the host."""
     blocks, rest = flops.dit_bytes(workload)
     vae = _vae_bytes(workload)
     if hardware.device_bytes is None:

@@ -1,4 +1,4 @@
-"""`wanctl sample --plan`, and the refusal of what cannot fit: settings to a plan, and its words."""
+"""Prints a plan (`--plan`) and refuses workloads that cannot fit."""
 
 from pathlib import Path
 
@@ -11,65 +11,39 @@ from wanctl.estimate import flops
 from wanctl.estimate.flops import Workload
 from wanctl.estimate.hardware import available_memory, detect_hardware
 from wanctl.estimate.plan import Plan, cheapest_alternative, make_plan
-from wanctl.model.shapes import PixelShape
-from wanctl.model.variants import Variant
-from wanctl.sample.params import SamplingParams
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# A run is refused where even so much less than estimated would not fit.
+# A run is refused only where even this share of the estimate would not fit.
 REFUSAL_FACTOR = 0.85
 
 
-def show_plan(
-    settings: SamplingParams,
-    variant: Variant,
-    prompts: int,
-    device: torch.device,
-    out: Path,
-) -> None:
-    """Print what a sample takes, before anything is loaded."""
-    plan = make_plan(workload_of(settings, variant, prompts), detect_hardware(str(device), out))
+def show_plan(workload: Workload, device: torch.device, out: Path) -> None:
+    """Print what a workload takes, before anything is loaded.
+
+    Args:
+        workload: what runs.
+        device: where it runs.
+        out: folder of the outputs, for the free disk space; need not exist.
+    """
+    plan = make_plan(workload, detect_hardware(str(device), out))
     console = Console(highlight=False)
     console.print(_table(plan))
     for line in _lines(plan):
         console.print(line, soft_wrap=True)
 
 
-def check_memory(settings: SamplingParams, variant: Variant, device: torch.device) -> None:
-    """Refuse what cannot fit, before the large networks are loaded.
+def check_memory(workload: Workload, device: torch.device) -> None:
+    """Refuse a workload that cannot fit, before the large networks are loaded.
 
     Args:
-        settings: of the sample.
-        variant: with the sizes of the weights that were found.
+        workload: with the sizes of the weights that were found.
         device: where it runs.
 
     Raises:
-        UserError: says what is missing and the cheapest change that fits.
+        UserError: names what is missing and the cheapest change that fits.
     """
-    plan = make_plan(workload_of(settings, variant, 1), available_memory(device))
-    if lack := plan.shortage(REFUSAL_FACTOR):
-        raise UserError(f"not enough {lack}; {_advice(plan, REFUSAL_FACTOR)}")
-
-
-def workload_of(settings: SamplingParams, variant: Variant, prompts: int) -> Workload:
-    """What settings ask of a machine."""
-    product_bytes = BYTES[settings.dtype]
-    placement = settings.placement
-    one_byte = 1.0 + flops.FP32_BYTES / variant.dit.dim  # and a scale per output
-    return Workload(
-        variant=variant,
-        size=PixelShape(settings.frames, settings.height, settings.width),
-        steps=settings.steps,
-        guided=settings.guided,
-        guided_share=settings.guide_until,
-        weight_bytes=one_byte if placement.quantize else product_bytes,
-        product_bytes=product_bytes,
-        streamed=placement.stream_blocks,
-        vae_tile=settings.vae_tile,
-        prompts=prompts,
-        encodes=float(bool(settings.inputs)),
-        text_parameters=flops.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
-    )
+    plan = make_plan(workload, available_memory(device))
+    if shortage := plan.shortage(REFUSAL_FACTOR):
+        raise UserError(f"not enough {shortage}; {_advice(plan, REFUSAL_FACTOR)}")
 
 
 def _table(plan: Plan) -> Table:
@@ -101,11 +75,11 @@ def _lines(plan: Plan) -> list[str]:
     ]
     if not hardware.known:
         lines.append(f"the rates of {hardware.name} are not known here: times are a guess")
-    lack = plan.shortage()
-    if lack is None:
+    shortage = plan.shortage()
+    if shortage is None:
         lines.append("it fits")
     else:
-        lines.append(f"it does not fit, not enough {lack}; {_advice(plan)}")
+        lines.append(f"it does not fit, not enough {shortage}; {_advice(plan)}")
     return lines
 
 

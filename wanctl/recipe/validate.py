@@ -164,8 +164,8 @@ def _sample(recipe: Recipe) -> Iterator[Finding]:
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
     if section.vace != _default_of(type(section), "vace"):
-        from wanctl.tasks.masks import FORMS  # noqa: PLC0415
-        from wanctl.tasks.vace_source import FILLS  # noqa: PLC0415
+        from wanctl.tasks.vace.masks import FORMS  # noqa: PLC0415
+        from wanctl.tasks.vace.source import FILLS  # noqa: PLC0415
 
         if section.vace.control not in FILLS:
             yield "sample.vace.control", unknown("control", section.vace.control, FILLS)

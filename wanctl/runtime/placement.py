@@ -22,10 +22,10 @@ class Placement:
         stream_blocks: whether the blocks stay in host memory.
     """
 
-    attention: str = "auto"
-    quantize: str | None = None
-    compile: bool = False
-    stream_blocks: bool = False
+    attention: str
+    quantize: str | None
+    compile: bool
+    stream_blocks: bool
 
     def loading_device(self, device: torch.device) -> torch.device:
         """The device to load the model on: the host where its blocks stay there."""

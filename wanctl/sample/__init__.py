@@ -1,4 +1,4 @@
-"""Sampling: prompts to video and image files.
+"""`wanctl sample`: prompts and input files to videos and images.
 
-Start with `run.py` (the command), then `pipeline.py` (requests to latents to files).
+Start with `run.py` (recipe to requests), then `pipeline.py` (requests to latents to files).
 """

@@ -1,8 +1,8 @@
-"""Outputs of one run side by side: one picture or one video, with a label under each tile.
+"""Writes outputs side by side into one image or video, with a label under each tile.
 
-Tiles keep their shape and are put into cells as large as the largest; a video that ends before
-the others stands still. Pictures are read and written one after the other, so memory does not grow
-with the length.
+Tiles keep their size and lie in cells as large as the largest tile; a video that ends before the
+others keeps its last frame. Frames are read and written one by one, so memory does not grow with
+the length.
 """
 
 import math
@@ -27,9 +27,9 @@ GAP_PX = 8
 LINE_PX = 18
 FONT_PX = 13
 LABEL_LINES = 3
-CELL_PX = 160  # at least, across: narrower labels say nothing
+CELL_PX = 160  # least width of a cell: narrower labels are not readable
 LABEL_COLOUR = (225, 225, 225)
-# The font that comes with Pillow has Latin letters; these cover more, where they are installed.
+# The font of Pillow has Latin letters only; these cover more scripts, where they are installed.
 WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.ttf", "DejaVuSans.ttf", "arial.ttf")
 
 
@@ -39,7 +39,7 @@ class Tile:
 
     Attributes:
         path: an mp4 or a png.
-        label: what stands under it.
+        label: text under it.
     """
 
     path: Path
@@ -55,15 +55,15 @@ def make_grid(
     crf: int = 16,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the tiles side by side.
+    """Write tiles side by side.
 
     Args:
         tiles: one or more, row by row.
-        path: without a suffix; `.png` is added where all tiles are pictures, else `.mp4`.
-        columns: of tiles; by default as many as make the whole about square.
-        fps: of the video.
-        crf: of the video.
-        metadata: for the file's header.
+        path: without a suffix; `.png` is added if all tiles are images, else `.mp4`.
+        columns: tiles per row; None: as many as make the grid about square.
+        fps: frame rate of the video.
+        crf: H.264 quality of the video.
+        metadata: entries of the file's header.
 
     Returns:
         The file.
@@ -73,23 +73,23 @@ def make_grid(
         WriteError: the file cannot be written.
     """
     still = all(tile.path.suffix == ".png" for tile in tiles)
-    streams = [_pictures(tile.path) for tile in tiles]
+    streams = [_frames(tile.path) for tile in tiles]
     sheet = _Sheet([next(stream) for stream in streams], tiles, columns)
     if still:
-        whole = path.with_name(f"{path.name}.png")
-        write_png(whole, sheet.picture.copy(), metadata)
+        file = path.with_name(f"{path.name}.png")
+        write_png(file, sheet.image.copy(), metadata)
     else:
-        whole = path.with_name(f"{path.name}.mp4")
-        write_video(whole, sheet.play(streams), fps, crf=crf, metadata=metadata)
-    return whole
+        file = path.with_name(f"{path.name}.mp4")
+        write_video(file, sheet.frames(streams), fps, crf=crf, metadata=metadata)
+    return file
 
 
 class _Sheet:
-    """The picture that tiles are put on.
+    """The image that tiles are drawn on.
 
     Args:
-        first: the first picture of each.
-        tiles: what they are.
+        first: first frame of each tile.
+        tiles: with their labels.
         columns: see `make_grid`.
     """
 
@@ -104,17 +104,17 @@ class _Sheet:
         rows = math.ceil(count / self._columns)
         cell = self._height + LABEL_LINES * LINE_PX + GAP_PX
         size = (rows * cell + GAP_PX, self._columns * (self._width + GAP_PX) + GAP_PX, 3)
-        self.picture = np.zeros(size, np.uint8)
+        self.image = np.zeros(size, np.uint8)
         for number, (picture, tile) in enumerate(zip(first, tiles, strict=True)):
             self._put(number, picture)
             top, left = self._corner(number)
             top += self._height
             label = _label(tile.label, number, self._width)
-            self.picture[top : top + LABEL_LINES * LINE_PX, left : left + self._width] = label
+            self.image[top : top + LABEL_LINES * LINE_PX, left : left + self._width] = label
 
-    def play(self, streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-        """The sheet now, and after each step of the tiles that go on."""
-        yield self.picture.copy()
+    def frames(self, streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+        """The sheet as it is, and after each further frame of the tiles."""
+        yield self.image.copy()
         while True:
             nexts = [next(stream, None) for stream in streams]
             if all(picture is None for picture in nexts):
@@ -122,7 +122,7 @@ class _Sheet:
             for number, picture in enumerate(nexts):
                 if picture is not None:
                     self._put(number, picture)
-            yield self.picture.copy()
+            yield self.image.copy()
 
     def _corner(self, number: int) -> tuple[int, int]:
         row, column = divmod(number, self._columns)
@@ -134,10 +134,10 @@ class _Sheet:
         top, left = self._corner(number)
         top += (self._height - height) // 2
         left += (self._width - width) // 2
-        self.picture[top : top + height, left : left + width] = picture
+        self.image[top : top + height, left : left + width] = picture
 
 
-def _pictures(path: Path) -> Iterator[np.ndarray]:
+def _frames(path: Path) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8 of a file that this program wrote."""
     if path.suffix == ".png":
         with Image.open(path) as image:
@@ -155,7 +155,7 @@ def _pictures(path: Path) -> Iterator[np.ndarray]:
 
 
 def _label(text: str, number: int, width: int) -> np.ndarray:
-    """A band with a text in some lines; what is too long ends in dots."""
+    """An image with the text in LABEL_LINES lines; text that is too long ends in an ellipsis."""
     font = _font_for(text)
     if font is None:
         font, text = _plain_font(), f"no. {number + 1}"
@@ -192,7 +192,7 @@ def _plain_font() -> ImageFont.FreeTypeFont:
 
 
 def _font_for(text: str) -> ImageFont.FreeTypeFont | None:
-    """The first font that has every character; None where none has."""
+    """The first font that has every character of a text; None if there is none."""
     fonts = [_plain_font()]
     for name in WIDER_FONTS:
         try:
@@ -203,7 +203,7 @@ def _font_for(text: str) -> ImageFont.FreeTypeFont | None:
 
 
 def _draws(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Whether no character comes out as the box that stands for missing ones."""
+    """Whether the font has all characters: none is drawn as the box for missing ones."""
     missing = _drawn(font, "\U0010fffd")
     return all(_drawn(font, each) != missing for each in set(text) if not each.isspace())
 

@@ -1,4 +1,4 @@
-"""Reading picture files that a user names: one upright RGB array, or one line that says why not."""
+"""Reads image files that a user names into upright RGB arrays; errors are one line."""
 
 import struct
 import warnings
@@ -13,50 +13,50 @@ IMAGE_SUFFIXES = frozenset(
     f".{name}" for name in ("avif", "bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 )
 WHITE = (255, 255, 255)
-DEEP = ("I", "F")  # modes with more than eight bits per channel
+HIGH_BIT_DEPTH_MODES = ("I", "F")  # more than eight bits per channel
 FULL_16_BIT = 65535
 
 
 class ImageFileError(UserError):
-    """A picture file that cannot be used."""
+    """An image file that cannot be used."""
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB, turned as its EXIF says.
+    """Read an image as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
 
-    What is transparent is laid on white, as VACE's reference pictures are; the official code
-    drops the alpha channel, which shows whatever colour a program left below it. Of animated
-    files the first picture is taken.
+    Transparent pixels are blended with white, like VACE's reference images; the official code drops
+    the alpha channel, which shows whatever colour a program stored below it. Of animated files the
+    first frame is read.
 
     Raises:
-        PictureError: missing, damaged, too large, or no picture.
+        PictureError: missing, damaged, too large, or not an image.
     """
     if path.is_dir():
         raise ImageFileError(f"{path}: is a folder; need a picture file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PIL, about metadata it cannot read
+            warnings.simplefilter("ignore")  # PIL warns about metadata that it cannot read
             with Image.open(path) as file:
-                return np.asarray(_flat(ImageOps.exif_transpose(file)))
+                return np.asarray(_to_rgb8(ImageOps.exif_transpose(file)))
     except FileNotFoundError:
         raise ImageFileError(f"{path}: no such file") from None
     except Image.DecompressionBombError:
         raise ImageFileError(f"{path}: too many pixels; need a picture of at most 178 M") from None
-    # PIL's readers raise what they stumble over
+    # PIL's readers let errors of any kind through
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as error:
         why = str(error).splitlines()[0].replace(f" '{path}'", "") if str(error) else "damaged"
         raise ImageFileError(f"{path}: not a picture that can be read: {why}") from None
 
 
-def _flat(picture: Image.Image) -> Image.Image:
-    """Eight bits, three channels, nothing transparent."""
-    if picture.mode.startswith(DEEP):
+def _to_rgb8(picture: Image.Image) -> Image.Image:
+    """Convert to eight bits and three channels without transparency."""
+    if picture.mode.startswith(HIGH_BIT_DEPTH_MODES):
         values = np.asarray(picture, dtype=np.float64)
         if picture.mode == "F" and values.max() <= 1:
             values = values * FULL_16_BIT
         picture = Image.fromarray((values.clip(0, FULL_16_BIT) / 257 + 0.5).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (*WHITE, 255))
-        picture = Image.alpha_composite(ground, picture)
+        background = Image.new("RGBA", picture.size, (*WHITE, 255))
+        picture = Image.alpha_composite(background, picture)
     return picture.convert("RGB")

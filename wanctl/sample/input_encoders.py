@@ -1,4 +1,4 @@
-"""The networks that read what a task is given: the VAE's encoder and CLIP's vision tower."""
+"""The networks that encode a task's inputs: the VAE's encoder and CLIP's vision tower."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class SampleEncoders:
-    """`Encoders` of one model; CLIP is loaded when it is asked for and gone afterwards.
+    """Implements `Encoders` for one model; CLIP is loaded for each call and freed after it.
 
     Args:
-        vae: encodes in fp32: what half precision loses here the whole video shows.
+        vae: encodes in fp32, since the whole video shows the loss of half precision here.
         dit: sizes of the transformer.
-        image: holds the vision tower; None where there is none.
-        device: where both run.
+        image: weights of the vision tower; None: the model has none.
+        device: where both networks run.
     """
 
     def __init__(
@@ -41,19 +41,19 @@ class SampleEncoders:
 
     @property
     def dit(self) -> DiTShape:
-        """Sizes of the transformer that reads what comes out."""
+        """Sizes of the transformer that reads the encoded inputs."""
         return self._dit
 
     def latents(self, video: Tensor) -> Tensor:
-        """(3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""
+        """Encode (3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""
         pixels = video[None].to(self._device)
         return self._vae.encode(pixels, chunked=True)[0].float().cpu()
 
     def images(self, pictures: Sequence[Tensor]) -> Tensor:
-        """(3, H, W) pixels in [-1, 1] to hidden states (N, I, E) on the CPU.
+        """Encode (3, H, W) pixels in [-1, 1] to hidden states (N, I, E) on the CPU.
 
         Raises:
-            WeightsError: the tower is not there, or of another model.
+            WeightsError: the tower is missing, or belongs to another model.
         """
         if self._image is None or self._image.image_encoder is None:
             raise WeightsError(

@@ -1,4 +1,4 @@
-"""The files a sample is made from: read, checked and known by their contents."""
+"""Input files of a sample: read, checked, and identified by a hash of their content."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,29 +10,61 @@ import numpy as np
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.recipe.schema import DecodeSection, SampleSection
-from wanctl.recipe.vace import VaceSection
 from wanctl.sample.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import Inputs, SourceVideo
-from wanctl.tasks.sizing import to_float
-from wanctl.tasks.vace_options import Track, VaceOptions
+from wanctl.tasks.pixels import to_float
+from wanctl.tasks.vace_options import VaceOptions
 from wanctl.video.probe import content_hash
 from wanctl.video.sources import local_copy
 
 T = TypeVar("T")
 
-# Of the section that decide what is read, and how many different ones are kept in memory.
-KEYS = (
-    "image", "last_image", "video", "mask", "references", "known_frames", "given_frames", "vace",
-    "fit",
-)  # fmt: skip
-KEPT = 2
+MAX_CACHED = 2  # input sets kept in memory
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Which files a sample is made from, by the recipe's keys, and how they are used.
+
+    Attributes:
+        image: path or URL of the first frame; None: none.
+        last_image: path or URL of the last frame; None: none.
+        video: path or URL of the source video; None: none.
+        mask: path or URL of an image or video; None: none.
+        references: paths or URLs of reference images.
+        known_frames: frame number -> path or URL of its image; -1 is the last frame.
+        given_frames: frames taken from the video; None: the task's default.
+        vace: how VACE's source video is prepared; None: unchanged.
+        fps: frame rate of the output.
+        exact: images are cropped to the requested size.
+    """
+
+    image: str | None
+    last_image: str | None
+    video: str | None
+    mask: str | None
+    references: tuple[str, ...]
+    known_frames: Mapping[int, str]
+    given_frames: int | None
+    vace: VaceOptions | None
+    fps: float
+    exact: bool
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Recipe key -> file, for every file that is named; known frames by their number."""
+        for key in ("image", "last_image", "video", "mask"):
+            if name := getattr(self, key):
+                yield key, _expand_home(name)
+        for number, name in enumerate(self.references):
+            yield f"references.{number}", _expand_home(name)
+        for frame, name in sorted(self.known_frames.items()):
+            yield f"known_frames.{frame}", _expand_home(name)
 
 
 @dataclass(frozen=True)
 class InputFiles:
-    """What was read, and of which files.
+    """Inputs that were read, and the files they come from.
 
     Attributes:
         inputs: the pixels.
@@ -45,102 +77,88 @@ class InputFiles:
     names: Mapping[str, str]
 
     def metadata(self) -> dict[str, str]:
-        """For an output's header."""
+        """Header entries of an output."""
         if not self.names:
             return {}
-        values = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
-        return {"input_files": json.dumps(values, ensure_ascii=False)}
+        files = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
+        return {"input_files": json.dumps(files, ensure_ascii=False)}
 
 
 class InputCache:
-    """Reads what lines of a file of prompts name, and keeps what the last ones named.
+    """Reads input files and keeps the latest sets, which neighbouring prompts often share.
 
     Args:
-        decode: limits of the process that reads footage.
+        timeout_s: seconds that one decoding call may take.
+        memory_bytes: address space of the process that decodes video.
     """
 
-    def __init__(self, decode: DecodeSection) -> None:
-        self._reader = VideoReader(decode.timeout_s, int(decode.memory_gb * 2**30))
-        self._kept: dict[str, InputFiles] = {}
+    def __init__(self, timeout_s: float, memory_bytes: int) -> None:
+        self._reader = VideoReader(timeout_s, memory_bytes)
+        self._cached: list[tuple[InputSpec, InputFiles]] = []
 
-    def read(self, section: SampleSection, fps: float) -> InputFiles:
-        """See `read_inputs`."""
-        key = section.model_dump_json(include=set(KEYS)) + f" {fps}"
-        if key not in self._kept:
-            while len(self._kept) >= KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = read_inputs(section, fps, self._reader)
-        return self._kept[key]
+    def read(self, spec: InputSpec) -> InputFiles:
+        """Read the files of a spec, or return them from the cache.
+
+        Raises:
+            UserError: `KEY: FILE: why it cannot be used`.
+        """
+        for cached, files in self._cached:
+            if cached == spec:
+                return files
+        files = read_inputs(spec, self._reader)
+        self._cached = [*self._cached, (spec, files)][-MAX_CACHED:]
+        return files
 
 
-def read_inputs(section: SampleSection, fps: float, reader: VideoReader) -> InputFiles:
-    """Read what the recipe names.
+def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
+    """Read the files of a spec.
 
     Args:
-        section: the recipe's `sample`.
-        fps: of the output.
-        reader: reads footage.
+        spec: names them.
+        reader: decodes video.
 
     Raises:
         UserError: `KEY: FILE: why it cannot be used`.
     """
-    names = dict(_named(section))
-    hashes = {key: _at(key, _hash, name) for key, name in names.items()}
+    names = dict(spec.files())
+    hashes = {key: _read_for(key, _hash, name) for key, name in names.items()}
 
-    def picture(key: str) -> Tensor | None:
-        return _at(key, _values, names[key]) if key in names else None
+    def image(key: str) -> Tensor | None:
+        return _read_for(key, _image_tensor, names[key]) if key in names else None
 
-    def clip(key: str) -> SourceVideo | None:
-        return _at(key, lambda name: _clip(name, reader), names[key]) if key in names else None
+    def video(key: str) -> SourceVideo | None:
+        if key not in names:
+            return None
+        return _read_for(key, lambda name: _video(name, reader), names[key])
 
     inputs = Inputs(
-        image=picture("image"),
-        last_image=picture("last_image"),
-        video=clip("video"),
-        mask=clip("mask"),
+        image=image("image"),
+        last_image=image("last_image"),
+        video=video("video"),
+        mask=video("mask"),
         references=tuple(
-            _at("references", _values, names[f"references.{number}"])
-            for number in range(len(section.references))
+            _read_for("references", _image_tensor, names[f"references.{number}"])
+            for number in range(len(spec.references))
         ),
         known_frames={
-            frame: _at("known_frames", _values, names[f"known_frames.{frame}"])
-            for frame in sorted(section.known_frames)
+            frame: _read_for("known_frames", _image_tensor, names[f"known_frames.{frame}"])
+            for frame in sorted(spec.known_frames)
         },
-        given_frames=section.given_frames,
-        vace=_vace_options(section.vace),
-        fps=fps,
-        exact=section.fit == "exact",
+        given_frames=spec.given_frames,
+        vace=spec.vace,
+        fps=spec.fps,
+        exact=spec.exact,
     )
     return InputFiles(inputs, hashes, names)
 
 
-def _vace_options(section: VaceSection) -> VaceOptions | None:
-    """What the recipe says of VACE's sources; None where it says nothing."""
-    if section == VaceSection():
-        return None
-    tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
-    values = {key: value for key, value in section if key != "layout"}
-    return VaceOptions(layout=tracks, **values)
-
-
-def _named(section: SampleSection) -> Iterator[tuple[str, str]]:
-    """Recipe key -> file, for every file that is named."""
-    for key in ("image", "last_image", "video", "mask"):
-        if name := getattr(section, key):
-            yield key, _home(name)
-    for number, name in enumerate(section.references):
-        yield f"references.{number}", _home(name)
-    for frame, name in sorted(section.known_frames.items()):
-        yield f"known_frames.{frame}", _home(name)
-
-
-def _home(name: str) -> str:
-    """A path with `~` spelt out."""
+def _expand_home(name: str) -> str:
+    """A path with `~` replaced by the home folder."""
     return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
-def _at(key: str, read: Callable[[str], T], name: str) -> T:
-    """Read a file; a complaint says which key named it."""
+def _read_for(key: str, read: Callable[[str], T], name: str) -> T:
+    """Read a file; errors start with the recipe key that names it."""
     try:
         return read(name)
     except UserError as error:
@@ -158,18 +176,18 @@ def _hash(name: str) -> str:
         raise UserError(f"{name}: {why}") from None
 
 
-def _values(name: str) -> Tensor:
-    return to_float(_picture(name))
+def _image_tensor(name: str) -> Tensor:
+    return to_float(_image(name))
 
 
-def _clip(name: str, reader: VideoReader) -> SourceVideo:
+def _video(name: str, reader: VideoReader) -> SourceVideo:
     if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-        return image_as_video(_picture(name), name)
+        return image_as_video(_image(name), name)
     return open_source_video(name, reader)
 
 
-def _picture(name: str) -> np.ndarray:
-    """A picture on a disk or behind a URL."""
+def _image(name: str) -> np.ndarray:
+    """An image file on a disk or behind a URL as (H, W, 3) uint8."""
     with local_copy(name) as path:
         try:
             return read_image(path)

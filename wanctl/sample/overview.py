@@ -1,44 +1,49 @@
-"""A picture or video that shows all outputs of one run, each with what sets it apart."""
+"""A grid of all outputs of one run, each labelled with the settings that differ."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from wanctl.sample.grid import Tile, make_grid
-from wanctl.sample.job import SampleJob
-from wanctl.sample.params import KEY_DIGITS
+from wanctl.sample.request import KEY_DIGITS, SampleRequest
 
 
-def grid_of(jobs: Sequence[SampleJob], columns: int | None, repeat: int) -> Path:
-    """All outputs of a run side by side, beside them.
+def make_overview(
+    requests: Sequence[SampleRequest], paths: Sequence[Path], columns: int | None, repeat: int
+) -> Path:
+    """Write all outputs of a run side by side into one file next to them.
 
     Args:
-        jobs: one or more, made.
-        columns: of tiles; None: a row per prompt where there are repeats, else about square.
-        repeat: how often each prompt was made.
+        requests: one or more.
+        paths: their files, which exist.
+        columns: tiles per row; None: a row per prompt where there are repeats, else about square.
+        repeat: seeds per prompt.
+
+    Returns:
+        The file.
     """
-    names = "\n".join(job.path.name for job in jobs) + f"\n{columns}"
-    name = f"grid-{hashlib.sha256(names.encode()).hexdigest()[:KEY_DIGITS]}"
-    tiles = [Tile(job.path, label) for job, label in zip(jobs, _labels(jobs), strict=True)]
+    names = "\n".join(path.name for path in paths)
+    digest = hashlib.sha256(f"{names}\n{columns}".encode()).hexdigest()[:KEY_DIGITS]
+    tiles = [Tile(path, label) for path, label in zip(paths, _labels(requests), strict=True)]
     return make_grid(
         tiles,
-        jobs[0].path.with_name(name),
+        paths[0].with_name(f"grid-{digest}"),
         columns=columns or (repeat if repeat > 1 else None),
-        fps=jobs[0].params.fps,
-        crf=jobs[0].params.crf,
-        metadata={"tiles": "\n".join(job.path.name for job in jobs)},
+        fps=requests[0].fps,
+        crf=requests[0].crf,
+        metadata={"tiles": names},
     )
 
 
-def _labels(jobs: Sequence[SampleJob]) -> list[str]:
-    """What tells each output from the others: the settings that differ, and the prompt."""
-    said = [asdict(job.params) for job in jobs]
-    differ = [key for key in said[0] if any(each[key] != said[0][key] for each in said)]
-    keys = [key for key in differ if key not in ("inputs", "vace")] or ["seed"]
+def _labels(requests: Sequence[SampleRequest]) -> list[str]:
+    """Label of each output: the settings in which the outputs differ, and the prompt."""
+    settings = [request.settings() for request in requests]
+    first = settings[0]
+    differing = [key for key in first if any(each[key] != first[key] for each in settings)]
+    keys = [key for key in differing if key not in ("inputs", "vace")] or ["seed"]
     return [
-        ", ".join(f"{key} {_short(each[key])}" for key in keys) + f": {job.prompt}"
-        for job, each in zip(jobs, said, strict=True)
+        ", ".join(f"{key} {_short(each[key])}" for key in keys) + f": {request.prompt}"
+        for request, each in zip(requests, settings, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Prompts to latents to files, with one large network in memory at a time."""
+"""The sampling pipeline: prompts to latents to files, one large network in memory at a time."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,14 @@ from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.batches import batches
 from wanctl.sample.expert_loader import ExpertLoader
 from wanctl.sample.input_encoders import SampleEncoders
-from wanctl.sample.job import SampleJob, words_of
-from wanctl.sample.params import SamplingParams
-from wanctl.sample.pixels import to_frames, to_picture
-from wanctl.sample.reader import PromptReader
+from wanctl.sample.inputs import InputCache
+from wanctl.sample.outputs import OutputFolder
+from wanctl.sample.prompt_embeddings import PromptEncoder
+from wanctl.sample.request import SampleRequest, prompts_to_encode
+from wanctl.sample.workload import workload_of
 from wanctl.tasks.api import pad_texts
+from wanctl.tasks.inputs import Inputs
+from wanctl.tasks.pixels import to_frames, to_image
 from wanctl.tasks.table import get_task
 from wanctl.video.encode import write_png, write_video
 
@@ -45,137 +48,160 @@ if TYPE_CHECKING:
 TITLE_LENGTH = 40
 # Batches that wait half done for the other expert; each holds some copies of its latents.
 MAX_PENDING = 8
-MAX_QUEUED_FRAMES = (
-    8  # of the encoder: those of the next piece find room while it works on the last
-)
+# Frames that wait for the video encoder: those of the next piece fit while it encodes the last.
+MAX_QUEUED_FRAMES = 8
 FSDP_MEMORY_SHARE = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
 @dataclass(frozen=True)
 class DenoiseSegment:
-    """Steps of a batch that one transformer does."""
+    """Consecutive steps of a batch that one transformer computes.
 
-    jobs: Sequence[SampleJob]
+    Attributes:
+        requests: the batch.
+        denoising: its state.
+        expert: HIGH or LOW; None where the model has one transformer.
+        steps: step numbers.
+    """
+
+    requests: Sequence[SampleRequest]
     denoising: Denoising
-    expert: Expert | None  # None where the model has one transformer
+    expert: Expert | None
     steps: range
 
 
 class SamplingPipeline:
-    """Makes outputs of one model, those of one kind together where that pays.
+    """Samples outputs of one model; requests of one kind share a batch where that is faster.
 
     Args:
-        jobs: what is to be made.
-        weights: with what.
-        variant: what they are weights of.
-        dtype: of the transformer's large matrices.
-        distributed: the processes that work on it, and their device.
-        parallel: how they divide the work.
-        batch: outputs that are made together; None: as many as pay.
+        requests: what to sample.
+        inputs: reads their images and videos.
+        outputs: names their files.
+        weights: of the model.
+        variant: that the weights belong to.
+        distributed: the processes that share the work, and their device.
+        layout: how the recipe says that processes divide the work.
+        batch: outputs per batch; None: as many as are faster together.
 
     Raises:
-        UserError: weights that do not go together.
-        ProblemsError: the work cannot be divided like this.
+        UserError: the weights do not belong together, or memory does not suffice.
+        ProblemsError: the work cannot be divided in this way.
     """
 
     def __init__(
         self,
-        jobs: Sequence[SampleJob],
+        requests: Sequence[SampleRequest],
+        inputs: InputCache,
+        outputs: OutputFolder,
         weights: ResolvedWeights,
         variant: Variant,
-        dtype: torch.dtype,
         distributed: DistributedContext,
-        parallel: ParallelOptions | None = None,
-        batch: int | None = None,
+        layout: ParallelOptions,
+        batch: int | None,
     ) -> None:
-        self.jobs = jobs
+        self.requests = requests
+        self.inputs = inputs
+        self.outputs = outputs
         self.batch = batch
         self.distributed = distributed
         self.weights = weights
         self.device = device = distributed.device
         self.vae = load_vae(weights.vae, device=device)
-        shape = read_dit_shape(weights.dit)
-        if shape.out_channels != self.vae.shape.z_dim:
-            raise WeightsError(
-                f"the transformer ({weights.dit.root}) makes {shape.out_channels} channels and the "
-                f"VAE ({weights.vae.root}) takes {self.vae.shape.z_dim}; they are not of one model"
-            )
-        for task in dict.fromkeys(job.params.task for job in jobs):
-            if reason := get_task(task).refusal(shape):
-                raise WeightsError(
-                    f"the transformer ({weights.dit.root}) cannot do task {task}: {reason}"
-                )
-        self.dit_shape = shape
+        self.dit_shape = shape = read_dit_shape(weights.dit)
+        self._check_weights()
         self._cached_conditions: tuple[str, Conditions] | None = None
-        params = jobs[0].params
-        self._transformers = ExpertLoader(weights, params, dtype, distributed)
+        first = requests[0]
+        self._transformers = ExpertLoader(
+            weights, first.placement, first.precision, getattr(torch, first.dtype), distributed
+        )
         if distributed.num_processes > 1:
-            _check_single_process_options(params)
-        if distributed.num_processes == 1:
-            found = replace(variant, dit=shape, vae=self.vae.shape)
-            for params in {job.params.kind: job.params for job in jobs}.values():
-                check_memory(params, found, device)
-                self._shared_vae(params)  # refuses tiles that cannot be
+            _check_single_process_options(first)
+        else:
+            loaded = replace(variant, dit=shape, vae=self.vae.shape)
+            for request in {request.kind: request for request in requests}.values():
+                check_memory(workload_of(request, loaded, 1), device)
+                self._shared_vae(request)  # refuses impossible tiles
         self.distributed.set_layout(
             choose_layout(
-                parallel or ParallelOptions(),
+                layout,
                 self.distributed.num_processes,
                 heads=shape.num_heads,
-                guided=any(job.params.guided for job in jobs),
+                guided=any(request.guided for request in requests),
                 fsdp_by_default=_exceeds_memory_share(device, weights.dit.dit or ()),
             )
         )
 
-    @torch.inference_mode()
-    def latents(self) -> Iterator[tuple[SampleJob, Tensor]]:
-        """Denoise batch after batch; yields (1, C, T, Y, X) fp32 of each job.
+    def _check_weights(self) -> None:
+        """Check that the transformer fits the VAE and the tasks.
 
-        Two experts take turns over some batches at a time, so that each loads once for all.
+        Raises:
+            WeightsError: it does not.
         """
-        self._conditions(self.jobs[0])  # before there is anything else in memory
-        folder = self.jobs[0].path.parent.parent / "prompts"
-        reader = PromptReader(self.weights, self.dit_shape, self.device, folder)
-        texts = self.distributed.broadcast_from_main(lambda: reader.embed(words_of(self.jobs)))
-        plan = list(self._batches())
+        shape, dit, vae = self.dit_shape, self.weights.dit.root, self.weights.vae.root
+        if shape.out_channels != self.vae.shape.z_dim:
+            raise WeightsError(
+                f"the transformer ({dit}) makes {shape.out_channels} channels and the "
+                f"VAE ({vae}) takes {self.vae.shape.z_dim}; they are not of one model"
+            )
+        for task in dict.fromkeys(request.task for request in self.requests):
+            if reason := get_task(task).refusal(shape):
+                raise WeightsError(f"the transformer ({dit}) cannot do task {task}: {reason}")
+
+    @torch.inference_mode()
+    def latents(self) -> Iterator[tuple[SampleRequest, Tensor]]:
+        """Denoise batch after batch; yields (1, C, T, Y, X) fp32 latents of each request.
+
+        With two experts, MAX_PENDING batches run their high-noise steps before the low-noise expert
+        is loaded, so that each expert loads once for all of them.
+        """
+        self._conditions(self.requests[0])  # encode inputs while nothing else is in memory
+        encoder = PromptEncoder(
+            self.weights, self.dit_shape, self.device, self.outputs.embeddings_folder
+        )
+        texts = self.distributed.broadcast_from_main(
+            lambda: encoder.embed(prompts_to_encode(self.requests))
+        )
+        planned = list(self._batches())
         together = MAX_PENDING if self.weights.dit.dit_low else 1
-        for start in range(0, len(plan), together):
+        for start in range(0, len(planned), together):
             if together > 1:
                 self._transformers.release()  # the low-noise expert of the batches before
             segments = [
                 segment
-                for batch in plan[start : start + together]
+                for batch in planned[start : start + together]
                 for segment in self._segments(batch, texts)
             ]
             segments.sort(key=lambda segment: segment.expert == LOW)
             for segment in segments:
                 latents = self._run_segment(segment)
-                if segment is segments[-1] and start + together >= len(plan):
+                if segment is segments[-1] and start + together >= len(planned):
                     self._transformers.release()  # the VAE has the device to itself
                 if latents is not None:
-                    first = segment.jobs[0]
-                    latents = get_task(first.params.task).output_latents(latents, first.read())
-                    yield from zip(segment.jobs, latents.split(1), strict=True)
+                    first = segment.requests[0]
+                    latents = get_task(first.task).output_latents(latents, self._inputs(first))
+                    yield from zip(segment.requests, latents.split(1), strict=True)
 
     def _segments(
-        self, batch: Sequence[SampleJob], texts: Mapping[str, Tensor]
+        self, batch: Sequence[SampleRequest], texts: Mapping[str, Tensor]
     ) -> list[DenoiseSegment]:
-        """Which transformer does which steps of a batch."""
-        params = batch[0].params
-        schedule = make_schedule(params.solver, params.steps, params.shift)
+        """Divide the steps of a batch between the transformers."""
+        first = batch[0]
+        schedule = make_schedule(first.solver, first.steps, first.shift)
         change = None
-        if params.boundary is not None:
-            change = high_steps(schedule.timesteps, params.boundary)
-        conditions = self._conditions(batch[0]).to(self.device).repeated(len(batch))
-        negative = [texts[job.params.negative_prompt] for job in batch if params.guided]
-        scales = _scales(params, schedule)
+        if first.boundary is not None:
+            change = high_steps(schedule.timesteps, first.boundary)
+        conditions = self._conditions(first).to(self.device).repeated(len(batch))
+        context = self._context([texts[request.prompt] for request in batch])
+        negative = [texts[request.negative_prompt] for request in batch if first.guided]
+        scales = _scales(first, schedule)
         denoising = Denoising(
-            noise=torch.cat([self._noise(job) for job in batch]),
-            conditions=conditions.with_context(self._context([texts[j.prompt] for j in batch])),
+            noise=torch.cat([self._noise(request) for request in batch]),
+            conditions=conditions.with_context(context),
             negative_context=self._context(negative) if negative else None,
             guide_scale=scales,
             schedule=schedule,
             solver=with_step_cache(
-                params.solver, params.step_cache, velocity_changes(scales, change)
+                first.solver, first.step_cache, velocity_changes(scales, change)
             ),
         )
         if change is None:
@@ -188,9 +214,10 @@ class SamplingPipeline:
         ]
 
     def _run_segment(self, segment: DenoiseSegment) -> Tensor | None:
-        """Do the steps of a turn; the latents, if they are the last."""
-        more = len(segment.jobs) - 1
-        title = segment.jobs[0].prompt[:TITLE_LENGTH] + (f" and {more} more" if more else "")
+        """Compute the steps of a segment; returns the latents after the last step, else None."""
+        others = len(segment.requests) - 1
+        title = segment.requests[0].prompt[:TITLE_LENGTH]
+        title += f" and {others} more" if others else ""
         model = self._transformers.get(segment.expert)
         expert = f"{segment.expert}-noise" if segment.expert else ""
         with progress(len(segment.steps), f"{expert} {title}".strip()) as bar:
@@ -204,112 +231,113 @@ class SamplingPipeline:
             return segment.denoising.run_until(model, segment.steps.stop, on_step)
 
     @torch.inference_mode()
-    def write(self, job: SampleJob, latents: Tensor) -> None:
-        """Decode piece by piece, so that memory does not grow with the video; encode meanwhile."""
-        pieces = self._shared_vae(job.params).decode_frames(latents)
+    def write(self, request: SampleRequest, latents: Tensor) -> None:
+        """Decode in pieces, so that memory does not grow with the video, and encode meanwhile."""
+        pieces = self._shared_vae(request).decode_frames(latents)
         if not self.distributed.is_main_process:
             for _ in pieces:
                 pass
             return
-        metadata = {"prompt": job.prompt, **job.metadata}
-        if job.path.suffix == ".png":
-            write_png(job.path, to_picture(next(pieces)[0]), metadata)
+        path, header = self.outputs.path(request), self.outputs.header(request)
+        if path.suffix == ".png":
+            write_png(path, to_image(next(pieces)[0]), header)
             return
-        params = job.params
-        with progress(params.frames, "decoding") as bar:
+        with progress(request.frames, "decoding") as bar:
 
-            def frames() -> Iterator[np.ndarray]:
+            def decode() -> Iterator[np.ndarray]:
                 for piece in pieces:
                     for frame in to_frames(piece[0]):
                         yield frame
                         bar.advance()
 
-            def encode(pictures: Iterator[np.ndarray]) -> None:
-                write_video(job.path, pictures, params.fps, crf=params.crf, metadata=metadata)
+            def encode(frames: Iterator[np.ndarray]) -> None:
+                write_video(path, frames, request.fps, crf=request.crf, metadata=header)
 
-            run_in_background(frames(), encode, MAX_QUEUED_FRAMES)
+            run_in_background(decode(), encode, MAX_QUEUED_FRAMES)
 
-    def _batches(self) -> Iterator[list[SampleJob]]:
-        """Jobs that differ in words and noise alone, as many together as pay.
+    def _batches(self) -> Iterator[list[SampleRequest]]:
+        """Group requests that differ in prompts and noise alone, as many as are faster together.
 
-        In a batch products are rounded otherwise than alone, so `reference` makes none; several
+        Products of a batch are rounded differently, so `reference` never batches; several
         processes divide one output better than two.
         """
-        alone = self.distributed.num_processes > 1 or self.jobs[0].params.precision == "reference"
-        most = self.batch or (1 if alone else None)
-        return batches(self.jobs, lambda job: job.params.kind, self._tokens, most)
+        single = self.distributed.num_processes > 1 or self.requests[0].precision == "reference"
+        most = self.batch or (1 if single else None)
+        return batches(self.requests, lambda request: request.kind, self._tokens, most)
 
-    def _tokens(self, job: SampleJob) -> int:
-        return math.prod(self._noise_shape(job)[1:]) // math.prod(PATCH)
+    def _inputs(self, request: SampleRequest) -> Inputs:
+        return self.inputs.read(request.input_spec).inputs
+
+    def _tokens(self, request: SampleRequest) -> int:
+        return math.prod(self._noise_shape(request)[1:]) // math.prod(PATCH)
 
     def _context(self, texts: Sequence[Tensor]) -> Tensor:
         return pad_texts(texts, self.dit_shape.text_len).to(self.device)
 
-    def _conditions(self, job: SampleJob) -> Conditions:
-        """What the model is told besides words, on the CPU; kept for the next of its kind."""
-        params = job.params
-        if self._cached_conditions is None or self._cached_conditions[0] != params.kind:
-            shape, vae = self.dit_shape, self._shared_vae(params)
+    def _conditions(self, request: SampleRequest) -> Conditions:
+        """Conditions without the text, on the CPU; cached for the next request of its kind."""
+        if self._cached_conditions is None or self._cached_conditions[0] != request.kind:
+            shape, vae = self.dit_shape, self._shared_vae(request)
             encode = SampleEncoders(vae, shape, self.weights.image, self.device)
-            nothing = torch.zeros(0, shape.text_dim)
-            task = get_task(params.task)
-            conditions = task.conditions([nothing], shape.text_len, job.read(), params.size, encode)
-            self._cached_conditions = params.kind, conditions
+            no_text = torch.zeros(0, shape.text_dim)
+            inputs = self._inputs(request)
+            conditions = get_task(request.task).conditions(
+                [no_text], shape.text_len, inputs, request.size, encode
+            )
+            self._cached_conditions = request.kind, conditions
         return self._cached_conditions[1]
 
-    def _noise(self, job: SampleJob) -> Tensor:
+    def _noise(self, request: SampleRequest) -> Tensor:
         """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""
-        params = job.params
 
-        def drawn() -> Tensor:
-            device = params.noise_device
-            generator = torch.Generator(device).manual_seed(params.seed)
-            shape = self._noise_shape(job)
+        def draw() -> Tensor:
+            device = request.noise_device
+            generator = torch.Generator(device).manual_seed(request.seed)
+            shape = self._noise_shape(request)
             noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
             return noise[None].cpu()
 
-        return self.distributed.broadcast_from_main(drawn).to(self.device)
+        return self.distributed.broadcast_from_main(draw).to(self.device)
 
-    def _noise_shape(self, job: SampleJob) -> tuple[int, int, int, int]:
-        params = job.params
-        task = get_task(params.task)
-        return task.latent_shape(self.vae.shape, *params.size, job.read())
+    def _noise_shape(self, request: SampleRequest) -> tuple[int, int, int, int]:
+        task = get_task(request.task)
+        return task.latent_shape(self.vae.shape, *request.size, self._inputs(request))
 
-    def _shared_vae(self, params: SamplingParams) -> "WanVAE | VAERowParallel | TiledVAE":
-        """The VAE as it works here: divided between processes, else in tiles or whole."""
-        if params.vae_tile:
-            return TiledVAE(self.vae, params.vae_tile)
+    def _shared_vae(self, request: SampleRequest) -> "WanVAE | VAERowParallel | TiledVAE":
+        """The VAE in the form that runs here: in tiles, divided between processes, or plain."""
+        if request.vae_tile:
+            return TiledVAE(self.vae, request.vae_tile)
         return self.distributed.parallelize_vae(self.vae)
 
 
-def _check_single_process_options(params: SamplingParams) -> None:
-    """Refuse what saves memory in one process and has no part in several.
+def _check_single_process_options(request: SampleRequest) -> None:
+    """Refuse options that save memory in one process and do not work in several.
 
     Raises:
-        UserError: names the key and what several do instead.
+        UserError: names the key and what several processes do instead.
     """
-    placement = params.placement
+    placement = request.placement
     if placement.stream_blocks or placement.quantize:
         raise UserError(
             "model.stream_blocks and model.quantize are for one process; several divide the "
             "weights (parallel.fsdp)"
         )
-    if params.vae_tile:
+    if request.vae_tile:
         raise UserError(
-            f"model.vae_tile: got {params.vae_tile} for several processes, which divide the "
-            "picture's rows and save memory so; leave it out"
+            f"model.vae_tile: got {request.vae_tile} for several processes, which divide the "
+            "frame's rows and save memory in that way; leave it out"
         )
 
 
-def _scales(params: SamplingParams, schedule: Schedule) -> list[float]:
-    """The guide scale of each step; 1 asks for the prompt alone."""
-    scales = guide_scales(schedule.timesteps, params.guide_scale, params.boundary)
-    guided = round(params.guide_until * len(scales))
+def _scales(request: SampleRequest, schedule: Schedule) -> list[float]:
+    """The guide scale of each step; 1 evaluates the prompt alone."""
+    scales = guide_scales(schedule.timesteps, request.guide_scale, request.boundary)
+    guided = round(request.guide_until * len(scales))
     return scales[:guided] + [1.0] * (len(scales) - guided)
 
 
 def _exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:
-    """Whether a transformer of these files would leave too little of the device's memory."""
+    """Whether a transformer of these files leaves too little of the device's memory."""
     if device.type != "cuda":
         return False
     size_bytes = sum(path.stat().st_size for path in files)

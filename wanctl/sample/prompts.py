@@ -1,36 +1,33 @@
-"""Prompts as the user gives them, one or a file of them, and the file names they turn into.
+"""Prompts from the command line or from a file, and the part of a file name made from a prompt.
 
 A file of prompts ends in `.txt` (one prompt per line), `.jsonl` (an object per line) or `.csv`
-(with a header). In the last two every key of the recipe's `sample` section may stand beside
-`prompt`, for that line alone; what lies inside a section of it is dotted (`vace.control`). `size`
-is short for width and height, as `832x480`. Empty cells say nothing. Blank lines, and in `.txt`
-lines that start with `#`, are skipped; of equal lines the first is kept.
+(with a header). In the last two, keys of the recipe's `sample` section beside `prompt` hold for
+that line alone; keys of a nested section are dotted (`vace.control`). `size` stands for width and
+height, as `832x480`. Empty cells are ignored. Blank lines, and in `.txt` lines that start with `#`,
+are skipped; of equal lines the first is kept.
 """
 
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from wanctl.errors import UserError, unknown
-from wanctl.recipe import yaml
-from wanctl.recipe.explain import explain
-from wanctl.recipe.load import LoadedRecipe, Place
-from wanctl.recipe.schema import SampleSection
 from wanctl.video.sources import url_of
 
 SLUG_LENGTH = 40
 SUFFIXES = (".txt", ".jsonl", ".csv")
 SIZE = "size"
-# Keys that are said for a run as a whole.
+# Keys that hold for a run as a whole.
 RUN_KEYS = ("grid", "grid_columns", "batch", "save_latents")
 # Keys whose relative paths start from the folder of the file of prompts.
 PATH_KEYS = ("image", "last_image", "video", "mask", "references", "known_frames")
+
+ParseCell = Callable[[str], tuple[Any, Sequence[str]]]
+"""A CSV cell as a value, and what is wrong with it."""
 
 
 class PromptError(UserError):
@@ -39,31 +36,40 @@ class PromptError(UserError):
 
 @dataclass(frozen=True)
 class PromptLine:
-    """One thing to make.
+    """One prompt and what its line overrides.
 
     Attributes:
-        prompt: what to show.
-        values: keys of the `sample` section, dotted where they lie deeper -> what they are here.
-        place: where it is said; None on the command line.
+        prompt: text of what to show.
+        values: key of the `sample` section, dotted where nested -> value.
+        file: the file of prompts; None on the command line.
+        line: number of the line in it, from 1.
     """
 
     prompt: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    place: Place | None = None
+    file: str | None = None
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """`FILE:LINE`, for messages."""
+        return f"{self.file}:{self.line}"
 
 
-def read_prompts(prompt: str) -> list[PromptLine]:
-    """What is behind the command's argument.
+def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> list[PromptLine]:
+    """Read the command's argument.
 
     Args:
-        prompt: text, or the path of a file of prompts.
+        prompt: text, or the path of a file of prompts (see `is_prompt_file`).
+        keys: keys of the `sample` section.
+        parse_cell: reads the value in a CSV cell.
 
     Raises:
-        PromptError: nothing to show, or a file that cannot be read or is not what its name says.
+        PromptError: an empty prompt, a file that cannot be read, or mistakes in it.
     """
     if not prompt.strip():
         raise PromptError("prompt: got an empty text; say what to show")
-    if not prompt.endswith(SUFFIXES):
+    if not is_prompt_file(prompt):
         return [PromptLine(prompt.strip())]
     path = Path(prompt).expanduser()
     try:
@@ -72,44 +78,31 @@ def read_prompts(prompt: str) -> list[PromptLine]:
         raise PromptError(f"{prompt}: not UTF-8 text; need one prompt per line") from None
     except OSError as error:
         raise PromptError(f"{prompt}: cannot be read: {error.strerror}") from None
-    problems: list[str] = []
-    found: dict[str, PromptLine] = {}
-    for line in _READERS[path.suffix](text, prompt, problems):
+    reader = _FileReader(prompt, keys, parse_cell)
+    lines: dict[str, PromptLine] = {}
+    for line in _READERS[path.suffix](reader, text):
         key = json.dumps([line.prompt, line.values], sort_keys=True, default=str)
-        found.setdefault(key, line)
-    if problems:
-        raise PromptError("\n".join(problems))
-    if not found:
+        lines.setdefault(key, line)
+    if reader.problems:
+        raise PromptError("\n".join(reader.problems))
+    if not lines:
         raise PromptError(f"{prompt}: holds no prompt; need one per line, `#` starts a comment")
-    return list(found.values())
+    return list(lines.values())
 
 
-def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
-    """The recipe as it is for one line.
+def is_prompt_file(prompt: str) -> bool:
+    """Whether the command's argument is the path of a file of prompts, and not a prompt.
 
-    Raises:
-        PromptError: a value that its key does not take; one line per mistake.
+    An argument with the suffix of such a file is a path if the file exists, has no spaces, or has a
+    path separator. Everything else is a prompt, as in `a monk who reads notes.txt`.
     """
-    if not line.values or line.place is None:
-        return loaded
-    values = loaded.recipe.sample.model_dump()
-    for key, value in line.values.items():
-        *sections, last = key.split(".")
-        into = values
-        for name in sections:
-            into[name] = dict(into.get(name) or {})
-            into = into[name]
-        into[last] = value
+    if not prompt.endswith(SUFFIXES):
+        return False
     try:
-        section = SampleSection.model_validate(values)
-    except ValidationError as error:
-        found = explain(error, SampleSection)
-        raise PromptError(
-            "\n".join(f"{line.place}: {'.'.join(keys)}: {message}" for keys, message in found)
-        ) from None
-    said = {("sample", *key.split(".")): line.place for key in line.values}
-    recipe = loaded.recipe.model_copy(update={"sample": section})
-    return replace(loaded, recipe=recipe, places={**loaded.places, **said})
+        exists = Path(prompt).expanduser().exists()
+    except (OSError, RuntimeError):  # longer than a file name may be; a home that is not there
+        exists = False
+    return exists or "/" in prompt or "\\" in prompt or not re.search(r"\s", prompt.strip())
 
 
 def slug(prompt: str) -> str:
@@ -118,54 +111,108 @@ def slug(prompt: str) -> str:
     return words[:SLUG_LENGTH].rstrip("-") or "prompt"
 
 
-def _plain(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:  # noqa: ARG001
-    for number, line in enumerate(text.splitlines(), 1):
-        prompt = line.strip()
-        if prompt and not prompt.startswith("#"):
-            yield PromptLine(prompt, {}, Place(name, number))
+class _FileReader:
+    """Reads the lines of one file of prompts; mistakes go to `problems`, one line each."""
 
+    def __init__(self, file: str, keys: Collection[str], parse_cell: ParseCell) -> None:
+        self.file = file
+        self.problems: list[str] = []
+        self._keys = (*(set(keys) - set(RUN_KEYS)), SIZE)
+        self._parse_cell = parse_cell
 
-def _objects(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        place = Place(name, number)
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            problems.append(f"{place}: not JSON: {error}")
-            continue
-        if not isinstance(values, dict):
-            problems.append(f'{place}: got {line.strip()[:40]}; need an object, {{"prompt": ...}}')
-            continue
-        yield from _line(_flat(values), place, problems)
+    def read_text(self, text: str) -> Iterator[PromptLine]:
+        """One prompt per line."""
+        for number, line in enumerate(text.splitlines(), 1):
+            prompt = line.strip()
+            if prompt and not prompt.startswith("#"):
+                yield PromptLine(prompt, {}, self.file, number)
 
-
-def _rows(text: str, name: str, problems: list[str]) -> Iterator[PromptLine]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if "prompt" not in header:
-            problems.append(f"{name}:1: the header has no column `prompt` ({', '.join(header)})")
-            return
-        for row in reader:
-            place = Place(name, reader.line_num)
-            if len(row) > len(header):
-                problems.append(f"{place}: {len(row)} cells under a header of {len(header)}")
+    def read_jsonl(self, text: str) -> Iterator[PromptLine]:
+        """One JSON object per line."""
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip():
                 continue
-            cells = {key: cell.strip() for key, cell in zip(header, row, strict=False)}
-            values = {
-                key: cell if key in ("prompt", "negative_prompt", SIZE) else yaml.parse(cell).data
-                for key, cell in cells.items()
-                if cell
-            }
-            if values:
-                yield from _line(values, place, problems)
-    except csv.Error as error:
-        problems.append(f"{name}:{reader.line_num}: not CSV: {error}")
+            try:
+                values = json.loads(line)
+            except ValueError as error:
+                self._problem(number, f"not JSON: {error}")
+                continue
+            if not isinstance(values, dict):
+                self._problem(number, f'got {line.strip()[:40]}; need an object, {{"prompt": ...}}')
+                continue
+            yield from self._checked(_flat(values), number)
+
+    def read_csv(self, text: str) -> Iterator[PromptLine]:
+        """A header and one row per prompt."""
+        reader = csv.reader(text.splitlines(keepends=True), strict=True)
+        try:
+            header = [cell.strip() for cell in next(reader, [])]
+            if "prompt" not in header:
+                self._problem(1, f"the header has no column `prompt` ({', '.join(header)})")
+                return
+            for row in reader:
+                if len(row) > len(header):
+                    message = f"{len(row)} cells under a header of {len(header)}"
+                    self._problem(reader.line_num, message)
+                    continue
+                cells = {key: cell.strip() for key, cell in zip(header, row, strict=False)}
+                values = self._parsed(cells, reader.line_num)
+                if values:
+                    yield from self._checked(values, reader.line_num)
+        except csv.Error as error:
+            self._problem(reader.line_num, f"not CSV: {error}")
+
+    def _parsed(self, cells: Mapping[str, str], number: int) -> dict[str, Any]:
+        """Values of the cells that are not empty; empty if one of them is no value."""
+        values, valid = {}, True
+        for key, cell in cells.items():
+            if not cell:
+                continue
+            if key in ("prompt", "negative_prompt", SIZE):
+                values[key] = cell
+                continue
+            values[key], mistakes = self._parse_cell(cell)
+            for mistake in mistakes:
+                self._problem(number, f"{key}: got {cell}; {mistake}")
+                valid = False
+        return values if valid else {}
+
+    def _checked(self, values: dict[str, Any], number: int) -> Iterator[PromptLine]:
+        """One line, its keys checked against the recipe's."""
+        prompt = values.pop("prompt", None)
+        if not isinstance(prompt, str) or not prompt.strip():
+            self._problem(number, f"got {prompt!r}; every line needs a prompt")
+            return
+        before = len(self.problems)
+        for key in values:
+            if key in RUN_KEYS:
+                self._problem(number, f"{key}: holds for the whole run; say it in the recipe")
+            elif key.partition(".")[0] not in self._keys:
+                self._problem(number, f"{key}: {unknown('key', key, ('prompt', *self._keys))}")
+        if SIZE in values:
+            values |= self._size(values.pop(SIZE), number)
+        folder = Path(self.file).expanduser().parent
+        for key in values.keys() & set(PATH_KEYS):
+            values[key] = _relative_to(folder, values[key])
+        if len(self.problems) == before:
+            yield PromptLine(prompt.strip(), values, self.file, number)
+
+    def _size(self, text: Any, number: int) -> dict[str, int]:
+        sides = re.fullmatch(r"(\d+)\s*[x*×]\s*(\d+)", str(text).strip())
+        if sides is None:
+            self._problem(number, f"size: got {text!r}; need width x height, e.g. 832x480")
+            return {}
+        return {"width": int(sides[1]), "height": int(sides[2])}
+
+    def _problem(self, number: int, message: str) -> None:
+        self.problems.append(f"{self.file}:{number}: {message}")
 
 
-_READERS = {".txt": _plain, ".jsonl": _objects, ".csv": _rows}
+_READERS = {
+    ".txt": _FileReader.read_text,
+    ".jsonl": _FileReader.read_jsonl,
+    ".csv": _FileReader.read_csv,
+}
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -178,42 +225,12 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _line(values: dict[str, Any], place: Place, problems: list[str]) -> Iterator[PromptLine]:
-    """One line, its keys checked against the recipe's."""
-    prompt = values.pop("prompt", None)
-    if not isinstance(prompt, str) or not prompt.strip():
-        problems.append(f"{place}: got {prompt!r}; every line needs a prompt")
-        return
-    allowed = (*(SampleSection.model_fields.keys() - set(RUN_KEYS)), SIZE)
-    before = len(problems)
-    for key in values:
-        if key in RUN_KEYS:
-            problems.append(f"{place}: {key}: holds for the whole run; say it in the recipe")
-        elif key.partition(".")[0] not in allowed:
-            problems.append(f"{place}: {key}: {unknown('key', key, ('prompt', *allowed))}")
-    if SIZE in values:
-        values |= _size(values.pop(SIZE), place, problems)
-    folder = Path(place.file).expanduser().parent
-    for key in values.keys() & set(PATH_KEYS):
-        values[key] = _beside(values[key], folder)
-    if len(problems) == before:
-        yield PromptLine(prompt.strip(), values, place)
-
-
-def _size(text: Any, place: Place, problems: list[str]) -> dict[str, int]:
-    sides = re.fullmatch(r"(\d+)\s*[x*×]\s*(\d+)", str(text).strip())
-    if sides is None:
-        problems.append(f"{place}: size: got {text!r}; need width x height, e.g. 832x480")
-        return {}
-    return {"width": int(sides[1]), "height": int(sides[2])}
-
-
-def _beside(value: Any, folder: Path) -> Any:
-    """Paths inside a value, from the folder of the file that says them."""
+def _relative_to(folder: Path, value: Any) -> Any:
+    """Resolve the relative paths inside a value from a folder; URLs stay."""
     if isinstance(value, dict):
-        return {key: _beside(each, folder) for key, each in value.items()}
+        return {key: _relative_to(folder, each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_beside(each, folder) for each in value]
+        return [_relative_to(folder, each) for each in value]
     if not isinstance(value, str) or url_of(value):
         return value
     return str(folder / Path(value).expanduser())

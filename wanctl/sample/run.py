@@ -1,68 +1,57 @@
 """`wanctl sample`: prompts to files.
 
-Every output carries what it was made with and is named by a hash of it, so a command that was
-stopped, or whose file of prompts grew, makes only what is missing.
+Every output carries its settings in its header, and their hash in its file name. A command
+that was stopped, or whose file of prompts grew, therefore samples only what is missing. This module
+reads the recipe; everything below it takes plain values.
 """
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 
-from wanctl.atomic import write_error
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.resolve import ResolvedWeights, WeightsResolver
+from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.device import pick_dtype
-from wanctl.diffusion.schedules import make_schedule
 from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
 from wanctl.estimate.report import show_plan
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant, task_problem
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe import yaml
+from wanctl.recipe.explain import explain
+from wanctl.recipe.load import LoadedRecipe, Place
+from wanctl.recipe.schema import SampleSection
+from wanctl.recipe.vace import VaceSection
 from wanctl.runtime.placement import Placement
-from wanctl.sample.inputs import InputCache, InputFiles
-from wanctl.sample.job import SampleJob, write_latents
-from wanctl.sample.overview import grid_of
-from wanctl.sample.params import SamplingParams
+from wanctl.sample.inputs import InputCache, InputSpec
+from wanctl.sample.outputs import OutputFolder
+from wanctl.sample.overview import make_overview
 from wanctl.sample.pipeline import SamplingPipeline
-from wanctl.sample.prompts import PromptError, PromptLine, read_prompts, recipe_for_line
-from wanctl.tasks.inputs import Inputs, RequestedSize
+from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
+from wanctl.sample.request import SampleRequest, check_request
+from wanctl.sample.workload import workload_of
+from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
+from wanctl.tasks.vace_options import Track, VaceOptions
 
 T = TypeVar("T")
 
 MAX_RANDOM_SEED = 2**31
 
 
-@dataclass(frozen=True)
-class SampleRequest:
-    """One output, and all that decides what it is.
-
-    Attributes:
-        prompt: what it shows.
-        loaded: the recipe as it is for this line.
-        settings: how it is made.
-        files: what is said of its inputs in its header.
-    """
-
-    prompt: str
-    loaded: LoadedRecipe
-    params: SamplingParams
-    files: Mapping[str, str]
-
-
 def sample(
     loaded: LoadedRecipe, prompt: str, out: Path, repeat: int = 1, *, plan_only: bool = False
 ) -> list[Path]:
-    """Make a video, or a picture where `sample.frames` is 1, of every prompt.
+    """Sample a video, or an image where `sample.frames` is 1, for every prompt.
 
     All prompts of a file share the seed, so that an output does not depend on its neighbours.
 
@@ -70,18 +59,53 @@ def sample(
         loaded: the recipe.
         prompt: text, or the path of a file of prompts.
         out: the run folder; files go to `out/samples`.
-        repeat: how many seeds each is made with, from its own on.
-        plan_only: print what it would take and make nothing.
+        repeat: number of seeds per prompt, from the prompt's own seed on.
+        plan_only: print the estimate and sample nothing.
 
     Returns:
-        The files of all prompts in order, made now or earlier, and the grid of them if one is
-        wanted; of several processes, the first one's list holds them.
+        The files of all prompts in order, written now or earlier, and the grid of them if the
+        recipe asks for one; of several processes, only the first one's list holds them.
 
     Raises:
-        UserError: a bad prompt, size, name or device, or weights that are nowhere.
+        UserError: a bad prompt, size, name or device, or weights that cannot be found.
     """
     with distributed_context(loaded.recipe.device) as distributed:
         return _sample(loaded, prompt, out, distributed, repeat, plan_only=plan_only)
+
+
+def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
+    """The recipe with the values of one line of a file of prompts.
+
+    Raises:
+        PromptError: a value that its key does not take; one line per mistake.
+    """
+    if not line.values or line.file is None:
+        return loaded
+    values = loaded.recipe.sample.model_dump()
+    for key, value in line.values.items():
+        *sections, last = key.split(".")
+        into = values
+        for name in sections:
+            into[name] = dict(into.get(name) or {})
+            into = into[name]
+        into[last] = value
+    try:
+        section = SampleSection.model_validate(values)
+    except ValidationError as error:
+        problems = explain(error, SampleSection)
+        raise PromptError(
+            "\n".join(f"{line.place}: {'.'.join(keys)}: {message}" for keys, message in problems)
+        ) from None
+    place = Place(line.file, line.line)
+    places = {("sample", *key.split(".")): place for key in line.values}
+    recipe = loaded.recipe.model_copy(update={"sample": section})
+    return replace(loaded, recipe=recipe, places={**loaded.places, **places})
+
+
+def parse_cell(cell: str) -> tuple[Any, list[str]]:
+    """A CSV cell as YAML, and what is wrong with it."""
+    document = yaml.parse(cell)
+    return document.data, [mistake.message for mistake in document.mistakes]
 
 
 def _sample(
@@ -93,206 +117,164 @@ def _sample(
     *,
     plan_only: bool,
 ) -> list[Path]:
-    lines = read_prompts(prompt)
+    lines = read_prompts(prompt, SampleSection.model_fields, parse_cell)
     if repeat < 1:
         raise UserError(f"--repeat: got {repeat}; must be 1 or more")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
-    recipe = loaded.recipe
+    recipe, decode = loaded.recipe, loaded.recipe.curate.decode
     variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
-    input_cache = InputCache(recipe.curate.decode)
+    cache = InputCache(decode.timeout_s, int(decode.memory_gb * 2**30))
+    random_seed = secrets.randbelow(MAX_RANDOM_SEED)
+    build = partial(_build_request, variant=variant, dtype=dtype, cache=cache, seed=random_seed)
     requests = distributed.broadcast_from_main(
-        lambda: _requests(loaded, lines, variant, dtype, input_cache, repeat)
+        lambda: _build_requests(loaded, lines, repeat, build)
     )
-    requests[0].params.placement.check(distributed.device, dtype)
+    seeds = dict.fromkeys(request.seed for request in requests)
+    if repeat > 1 or random_seed in seeds:
+        log.info("seeds %s" if len(seeds) > 1 else "seed %s", ", ".join(map(str, seeds)))
+    requests[0].placement.check(distributed.device, dtype)
     if plan_only:
         _show_plans(requests, variant, distributed.device, out)
         return []
-    search = WeightsResolver(
-        out=out,
-        weights=recipe.model.weights,
-        low_weights=recipe.model.low_weights,
-        vae_weights=recipe.model.vae_weights,
-        text_weights=recipe.model.text_weights,
-        image_weights=recipe.model.image_weights,
-        variant=variant,
-        loras=tuple(
-            Lora(Path(each.path), each.strength, each.expert) for each in recipe.model.loras
-        ),
-    )
-    weights = distributed.broadcast_from_main(search.resolve)
-    folder = _samples_folder(out)
-    jobs = [_job(request, folder, weights, variant, input_cache) for request in requests]
-    jobs = list({job.path: job for job in jobs}.values())
+    weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
+    outputs = OutputFolder(out, weights)
+    by_path = {outputs.path(request): request for request in requests}
     latents = recipe.sample.save_latents
-    left = distributed.broadcast_from_main(
-        lambda: [i for i, job in enumerate(jobs) if not _is_done(job, latents)]
+    missing = distributed.broadcast_from_main(
+        lambda: [p for p, request in by_path.items() if not outputs.exists(request, latents)]
     )
-    if left:
-        _make([jobs[i] for i in left], loaded, weights, variant, dtype, distributed)
+    if missing:
+        layout = ParallelOptions(**recipe.parallel.model_dump())
+        try:
+            pipeline = SamplingPipeline(
+                [by_path[path] for path in missing], cache, outputs, weights, variant,
+                distributed, layout, recipe.sample.batch,
+            )  # fmt: skip
+        except ProblemsError as error:
+            raise loaded.locate(error) from None
+        _write_outputs(pipeline, outputs, save_latents=latents and distributed.is_main_process)
     if not distributed.is_main_process:
         return []
-    made = [job.path for job in jobs]
-    return (
-        [*made, grid_of(jobs, recipe.sample.grid_columns, repeat)] if recipe.sample.grid else made
+    paths = list(by_path)
+    if not recipe.sample.grid:
+        return paths
+    columns = recipe.sample.grid_columns
+    return [*paths, make_overview(list(by_path.values()), paths, columns, repeat)]
+
+
+def _write_outputs(
+    pipeline: SamplingPipeline, outputs: OutputFolder, *, save_latents: bool
+) -> None:
+    """Sample outputs and write each as soon as its latents are there."""
+    for request, latents in pipeline.latents():
+        if save_latents:
+            outputs.write_latents(request, latents)
+        pipeline.write(request, latents)
+        if len(pipeline.requests) > 1:
+            log.info("%s", outputs.path(request))
+
+
+def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:
+    model = loaded.recipe.model
+    return WeightsResolver(
+        out=out,
+        weights=model.weights,
+        low_weights=model.low_weights,
+        vae_weights=model.vae_weights,
+        text_weights=model.text_weights,
+        image_weights=model.image_weights,
+        variant=variant,
+        loras=tuple(Lora(Path(each.path), each.strength, each.expert) for each in model.loras),
     )
 
 
-def _requests(
+def _build_requests(
     loaded: LoadedRecipe,
     lines: Sequence[PromptLine],
-    variant: Variant,
-    dtype: torch.dtype,
-    input_cache: InputCache,
     repeat: int,
+    build: Callable[[LoadedRecipe, str], SampleRequest],
 ) -> list[SampleRequest]:
-    """What every line asks for, checked before any work.
+    """Requests of all lines, `repeat` seeds each, checked before any work.
 
     Raises:
         PromptError: with the mistakes of all lines, one per line.
     """
-    random_seed = secrets.randbelow(MAX_RANDOM_SEED)
     requests: list[SampleRequest] = []
     problems: list[str] = []
     for line in lines:
         own = loaded
         try:
             own = recipe_for_line(loaded, line)
-            files = _input_files(own, variant, input_cache)
-            params = _sampling_params(own, variant, dtype, files, random_seed)
+            request = build(own, line.prompt)
         except ProblemsError as error:
             problems += str(own.locate(error)).splitlines()
             continue
         except PromptError as error:
             problems += str(error).splitlines()
             continue
-        about = files.metadata()
-        for number in range(repeat):
-            again = replace(params, seed=params.seed + number)
-            requests.append(SampleRequest(line.prompt, own, again, about))
+        requests += [replace(request, seed=request.seed + number) for number in range(repeat)]
     if problems:
         raise PromptError("\n".join(dict.fromkeys(problems)))
-    seeds = dict.fromkeys(request.params.seed for request in requests)
-    if repeat > 1 or random_seed in seeds:
-        log.info("seeds %s" if len(seeds) > 1 else "seed %s", ", ".join(map(str, seeds)))
     return requests
 
 
-def _show_plans(
-    requests: Sequence[SampleRequest], variant: Variant, device: torch.device, out: Path
-) -> None:
-    """Print what each kind of output takes."""
-    kinds = Counter(request.params.kind for request in requests)
-    for kind, params in {request.params.kind: request.params for request in requests}.items():
-        show_plan(params, variant, kinds[kind], device, out)
-
-
-def _job(
-    request: SampleRequest,
-    folder: Path,
-    weights: ResolvedWeights,
-    variant: Variant,
-    input_cache: InputCache,
-) -> SampleJob:
-    section = request.loaded.recipe.sample
-    metadata = {
-        "software": f"wanctl {version('wanctl')}",
-        **request.params.metadata(),
-        **weights.metadata(),
-        **request.files,
-        "recipe": request.loaded.dump(),
-    }
-    name = request.params.file_name(request.prompt, weights.fingerprint)
-    fps = _or(section.fps, variant.defaults.fps)
-
-    def read() -> Inputs:
-        return input_cache.read(section, fps).inputs
-
-    return SampleJob(request.prompt, request.params, read, folder / name, metadata)
-
-
-def _make(
-    jobs: Sequence[SampleJob],
+def _build_request(
     loaded: LoadedRecipe,
-    weights: ResolvedWeights,
+    prompt: str,
+    *,
     variant: Variant,
     dtype: torch.dtype,
-    distributed: DistributedContext,
-) -> None:
-    """Make outputs and write each as soon as it is there."""
-    recipe = loaded.recipe
-    parallel = ParallelOptions(**recipe.parallel.model_dump())
-    try:
-        pipeline = SamplingPipeline(
-            jobs, weights, variant, dtype, distributed, parallel, recipe.sample.batch
-        )
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
-    for job, latents in pipeline.latents():
-        if recipe.sample.save_latents and distributed.is_main_process:
-            write_latents(job, latents)
-        pipeline.write(job, latents)
-        if len(jobs) > 1:
-            log.info("%s", job.path)
-
-
-def _input_files(loaded: LoadedRecipe, variant: Variant, input_cache: InputCache) -> InputFiles:
-    """Pictures and footage that the recipe names.
-
-    Raises:
-        ProblemsError: one cannot be read.
-    """
-    section = loaded.recipe.sample
-    fps = _or(section.fps, variant.defaults.fps)
-    with _in_section("sample"):
-        return input_cache.read(section, fps)
-
-
-def _sampling_params(
-    loaded: LoadedRecipe,
-    variant: Variant,
-    dtype: torch.dtype,
-    files: InputFiles,
-    random_seed: int,
-) -> SamplingParams:
+    cache: InputCache,
+    seed: int,
+) -> SampleRequest:
     """The recipe's `sample` section with the variant's defaults filled in, checked.
 
-    `random_seed` is the seed where the recipe wants a random one.
+    Args:
+        loaded: the recipe of this prompt.
+        prompt: the text.
+        variant: the model.
+        dtype: of the transformer's large matrices.
+        cache: reads input files.
+        seed: used where the recipe asks for a random one.
 
     Raises:
-        ProblemsError: a name, a size or a device is not possible.
+        ProblemsError: a name, a file, a size or a device is not possible.
     """
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
-    requested = RequestedSize(
-        section.frames, section.height, section.width, exact=section.fit == "exact"
-    )
+    spec = _input_spec(section, _or(section.fps, defaults.fps))
+    requested = RequestedSize(section.frames, section.height, section.width, exact=spec.exact)
     with _in_section("sample"):
+        files = cache.read(spec)
         name = section.task or variant.tasks[0]
         if problem := task_problem(variant, name):
             raise UserError(f"task: {problem}")
         task = get_task(name)
         size = task.size(files.inputs, requested, defaults, variant.vae)
     area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
-    params = SamplingParams(
+    request = SampleRequest(
+        prompt=prompt,
+        input_spec=spec,
+        header={**files.metadata(), "recipe": loaded.dump()},
         task=task.name,
         frames=size.frames,
         height=size.height,
         width=size.width,
-        fps=_or(section.fps, defaults.fps),
+        fps=spec.fps,
         steps=_or(section.steps, defaults.steps),
         shift=_or(section.shift, defaults.shift_at(area)),
         guide_scale=_or(section.guide_scale, defaults.guide_scale),
         boundary=_or(section.boundary, defaults.boundary),
         solver=_or(section.solver, defaults.solver),
         negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
-        seed=section.seed if section.seed >= 0 else random_seed,
+        seed=section.seed if section.seed >= 0 else seed,
         noise_device=section.noise_device,
         crf=section.crf,
         fit=section.fit,
         given_frames=section.given_frames,
         inputs=files.hashes,
-        vace=files.inputs.vace,
+        vace=spec.vace,
         precision=model.precision,
         dtype=str(dtype).removeprefix("torch."),
         placement=Placement(model.attention, model.quantize, model.compile, model.stream_blocks),
@@ -302,30 +284,41 @@ def _sampling_params(
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
-        _check_experts(params, variant)
-        make_schedule(params.solver, params.steps, params.shift)
-        if params.noise_device == "cuda" and not torch.cuda.is_available():
-            raise UserError(
-                "noise_device: got 'cuda', but this machine has no CUDA device; say "
-                "`--set sample.noise_device=cpu` (the same seed gives other noise there)"
-            )
-    return params
+        check_request(request, variant)
+    return request
 
 
-def _check_experts(params: SamplingParams, variant: Variant) -> None:
-    """What is said of two experts of a model that has one.
+def _input_spec(section: SampleSection, fps: float) -> InputSpec:
+    return InputSpec(
+        image=section.image,
+        last_image=section.last_image,
+        video=section.video,
+        mask=section.mask,
+        references=section.references,
+        known_frames=section.known_frames,
+        given_frames=section.given_frames,
+        vace=_vace_options(section.vace),
+        fps=fps,
+        exact=section.fit == "exact",
+    )
 
-    Raises:
-        UserError: `KEY: message`.
-    """
-    if variant.experts == 2:
-        return
-    if isinstance(params.guide_scale, tuple):
-        raise UserError(
-            f"guide_scale: got two for {variant.name}, which is one transformer; need a number"
-        )
-    if params.boundary is not None:
-        raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
+
+def _vace_options(section: VaceSection) -> VaceOptions | None:
+    """Options of VACE's source video; None where the recipe changes none."""
+    if section == VaceSection():
+        return None
+    tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
+    options = {key: value for key, value in section if key != "layout"}
+    return VaceOptions(layout=tracks, **options)
+
+
+def _show_plans(
+    requests: Sequence[SampleRequest], variant: Variant, device: torch.device, out: Path
+) -> None:
+    """Print the estimate of each kind of output."""
+    counts = Counter(request.kind for request in requests)
+    for kind, request in {request.kind: request for request in requests}.items():
+        show_plan(workload_of(request, variant, counts[kind]), device, out)
 
 
 @contextmanager
@@ -340,21 +333,3 @@ def _in_section(section: str) -> Iterator[None]:
 
 def _or(value: T | None, default: T) -> T:
     return default if value is None else value
-
-
-def _samples_folder(out: Path) -> Path:
-    """`out/samples`, made now so that a path that cannot be written fails before the work."""
-    folder = out / "samples"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from None
-    return folder
-
-
-def _is_done(job: SampleJob, latents: bool) -> bool:
-    """Whether an earlier run made this very output; files are written whole or not at all."""
-    done = job.path.is_file() and (not latents or job.latents_path.is_file())
-    if done:
-        log.info("%s is there already", job.path)
-    return done

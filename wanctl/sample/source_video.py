@@ -1,4 +1,4 @@
-"""Reading videos that a user names, in a process that may hang or die."""
+"""Reads videos that a user names, in a worker process, since decoders may hang or crash."""
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -12,28 +12,28 @@ from wanctl.video.footage import scan_source
 from wanctl.video.stream import VideoError
 from wanctl.video.worker_pool import DecodePool, Failure
 
-# Decoded at once: neighbours are read together, and footage of any length needs no more memory.
+# Bytes of frames decoded per call: memory stays bounded for videos of any length.
 BLOCK_BYTES = 192 * 2**20
 SCAN_FPS = 1.0
 
 
 class VideoReader:
-    """Calls functions on a video in a worker process, which ends with the reader.
+    """Runs functions on a video in a worker process, which ends with this object.
 
     Args:
-        timeout_s: seconds a call may take.
+        timeout_s: seconds that a call may take.
         memory_bytes: address space of the worker.
     """
 
     def __init__(self, timeout_s: float, memory_bytes: int) -> None:
-        self._pool = DecodePool(1, timeout_s, memory_bytes)  # nothing starts before the first call
+        self._pool = DecodePool(1, timeout_s, memory_bytes)  # starts at the first call
         weakref.finalize(self, self._pool.close)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's result.
+        """Call a function and return its result.
 
         Raises:
-            VideoError: it failed; one line that says why.
+            VideoError: it failed; one line with the reason.
         """
         [(_, result)] = self._pool.map(function, [arguments])
         if isinstance(result, Failure):
@@ -42,7 +42,7 @@ class VideoReader:
 
 
 class LazyFrames(Sequence[np.ndarray]):
-    """The pictures of a video, decoded some at a time."""
+    """The frames of a video, decoded in blocks on access."""
 
     def __init__(
         self, source: str, pts: Sequence[int], size: tuple[int, int], reader: VideoReader
@@ -59,7 +59,7 @@ class LazyFrames(Sequence[np.ndarray]):
     @overload
     def __getitem__(self, index: slice) -> list[np.ndarray]: ...
     def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        """One picture (H, W, 3) uint8, or several."""
+        """One frame (H, W, 3) uint8, or several."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
@@ -75,14 +75,14 @@ class LazyFrames(Sequence[np.ndarray]):
 
 
 def open_source_video(source: str, reader: VideoReader) -> SourceVideo:
-    """A video's pictures and their times.
+    """Open a video for lazy decoding.
 
     Args:
         source: path or URL.
         reader: decodes it.
 
     Raises:
-        VideoError: missing, damaged or no video.
+        VideoError: missing, damaged or not a video.
     """
     scanned, _ = reader.call(scan_source, source, SCAN_FPS)
     info = scanned.info
@@ -93,7 +93,7 @@ def open_source_video(source: str, reader: VideoReader) -> SourceVideo:
     return SourceVideo(pictures, starts, starts + scanned.durations * tick_s, source, size)
 
 
-def image_as_video(picture: np.ndarray, name: str) -> SourceVideo:
-    """One picture as footage."""
-    height, width = picture.shape[:2]
-    return SourceVideo([picture], np.zeros(1), np.ones(1), name, (height, width))
+def image_as_video(image: np.ndarray, name: str) -> SourceVideo:
+    """An image (H, W, 3) as a video of one frame."""
+    height, width = image.shape[:2]
+    return SourceVideo([image], np.zeros(1), np.ones(1), name, (height, width))

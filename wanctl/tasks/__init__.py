@@ -1,1 +1,4 @@
-"""Tasks: what is made of what. `table.py` lists them, `api.py` says what one is."""
+"""Tasks: which inputs become which conditions of the transformer, in training and sampling.
+
+Start with `table.py`, which lists them; `api.py` has the base class.
+"""

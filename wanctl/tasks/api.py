@@ -1,10 +1,11 @@
-"""What a task is, and what tasks share.
+"""The base class of tasks, and functions that tasks share.
 
 Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, S text tokens, E text width.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,13 +16,13 @@ from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize, check_inputs
 
 
-class Task(Protocol):
-    """One row of TASKS. Rows inherit what is here and write what differs.
+class Task(ABC):
+    """One row of TASKS: checks inputs, chooses the size, builds the conditions.
 
     Attributes:
-        name: what a recipe calls it.
-        required_inputs: names of the inputs that must be given.
-        optional_inputs: names of those that may be given.
+        name: name in a recipe.
+        required_inputs: inputs that must be present.
+        optional_inputs: inputs that may be present.
     """
 
     name: ClassVar[str]
@@ -29,20 +30,20 @@ class Task(Protocol):
     optional_inputs: ClassVar[tuple[str, ...]] = ()
 
     def default_frames(self, variant_frames: int) -> int:
-        """Frames where the recipe says none; `variant_frames` is what the variant is run with."""
+        """Number of frames where the recipe has none; `variant_frames` is the variant's default."""
         return variant_frames
 
     def check(self, inputs: Inputs) -> None:
-        """Check that the right inputs are given, before any of them is looked at.
+        """Check which inputs are present, before any of them is used.
 
         Raises:
             UserError: `KEY: message`.
         """
         check_inputs(self.name, inputs, self.required_inputs, self.optional_inputs)
 
+    @abstractmethod
     def refusal(self, dit: DiTShape) -> str | None:
-        """Why a transformer of these sizes cannot do it; None where it can."""
-        ...
+        """Why a transformer of these sizes cannot do this task; None where it can."""
 
     def size(
         self,
@@ -51,7 +52,7 @@ class Task(Protocol):
         defaults: RunDefaults,
         vae: VAEShape,  # noqa: ARG002
     ) -> PixelShape:
-        """Size of what comes out, asked before any work.
+        """Size of the output, computed before any work.
 
         Raises:
             UserError: `KEY: got ...; must be ...`.
@@ -74,6 +75,7 @@ class Task(Protocol):
         """
         return noise_shape(vae, frames, height, width)
 
+    @abstractmethod
     def conditions(
         self,
         texts: Sequence[Tensor],
@@ -82,24 +84,23 @@ class Task(Protocol):
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
-        """Conditions of a batch.
+        """Build the conditions of a batch.
 
         Args:
             texts: (tokens, E) embeddings, one per item, with or without zero rows at the end.
-            text_len: rows the model is given.
-            inputs: what is given besides, for all items alike.
-            size: what `size` answered; tasks of words alone do without.
-            encode: reads the inputs; tasks of words alone do without.
+            text_len: rows that the model takes.
+            inputs: images and videos, the same for all items.
+            size: result of `size`; unused by tasks with text alone.
+            encode: encodes the inputs; unused by tasks with text alone.
         """
-        ...
 
     def output_latents(self, latents: Tensor, inputs: Inputs) -> Tensor:  # noqa: ARG002
-        """What is decoded of (B, C, T, Y, X) latents."""
+        """The part of (B, C, T, Y, X) latents that is decoded to the output."""
         return latents
 
 
 def requested_shape(requested: RequestedSize, defaults: RunDefaults, frames: int) -> PixelShape:
-    """What the recipe asks for, with defaults where it says nothing."""
+    """The requested size, with defaults for what the recipe leaves out."""
     return PixelShape(
         requested.frames or frames,
         requested.height or defaults.height,
@@ -108,16 +109,16 @@ def requested_shape(requested: RequestedSize, defaults: RunDefaults, frames: int
 
 
 def text_only_refusal(dit: DiTShape) -> str | None:
-    """Why a transformer cannot make something of words alone."""
+    """Why a transformer cannot generate from text alone; None where it can."""
     if dit.in_channels != dit.out_channels or dit.image_dim:
         return "it reads pictures beside the noise"
     return "it needs a control" if dit.vace_layers else None
 
 
 def pad_texts(texts: Sequence[Tensor], text_len: int) -> Tensor:
-    """Stack (tokens, E) embeddings into (B, text_len, E), cut off or filled up with zeros.
+    """Stack (tokens, E) embeddings into (B, text_len, E), truncated or padded with zeros.
 
-    The model attends to the zero rows as well; it was trained so, and their number matters.
+    The model was trained to attend to the zero rows as well, so their number matters.
     """
     padded = texts[0].new_zeros(len(texts), text_len, texts[0].shape[1])
     for row, text in zip(padded, texts, strict=True):
@@ -126,7 +127,7 @@ def pad_texts(texts: Sequence[Tensor], text_len: int) -> Tensor:
 
 
 def trim_text(text: Tensor) -> Tensor:
-    """Drop the zero rows at the end of one (tokens, E) embedding: what is worth keeping."""
+    """Drop the zero rows at the end of one (tokens, E) embedding, as it is stored."""
     used = text.any(dim=1).nonzero()
     return text[: int(used[-1]) + 1] if len(used) else text[:0]
 

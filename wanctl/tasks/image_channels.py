@@ -1,13 +1,14 @@
-"""Tasks of models that read known frames as channels beside the noise (I2V, FLF2V).
+"""Tasks of models that read known frames as channels next to the noise (I2V, FLF2V).
 
-All of them are one thing: some frames are known, the others are grey. The model reads a mask and
-the VAE's latents of that video; some models see one or two of the pictures through CLIP as well.
+In all of them some frames are known and the others are grey. The model reads a mask and the VAE's
+latents of that video; some models read one or two of the images through CLIP as well.
 
 Shapes: F frames, H/W pixels, C channels, T latent frames, Y/X latent rows/columns.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,27 +26,27 @@ MASK_CHANNELS = TEMPORAL_STRIDE
 ONE_PICTURE, TWO_PICTURES = 1, 2
 
 
-class KnownFramesTask(Task, Protocol):
-    """Some frames are known. Rows say which by `known_frames`."""
+class KnownFramesTask(Task):
+    """Base of tasks with known frames; subclasses say which by `known_frames`."""
 
     size_input: ClassVar[str]
-    """The input whose shape the video takes."""
+    """The input whose aspect ratio the output takes."""
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Only models with channels for a mask and pictures."""
+        """Accept only models with channels for a mask and images."""
         return None if has_image_channels(dit) else "it has no channels for pictures"
 
     def size(
         self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
-        """The area asked for in the first picture's shape, or exactly what was asked for."""
+        """The requested area in the first image's aspect ratio, or exactly the requested size."""
         self.check(inputs)
         shape = requested_shape(requested, defaults, self.default_frames(defaults.frames))
         if shape.frames == 1:
             raise UserError(f"frames: got 1; task {self.name} makes videos of 5 frames or more")
         if not requested.exact:
             area = shape.height * shape.width
-            picture = self.source_size(inputs)
+            picture = self.source_size(inputs, shape.frames)
             sides = shape_of_area(self.size_input, picture, area, vae.spatial_stride)
             shape = PixelShape(shape.frames, *sides)
         if valid_frames(shape.frames):  # what is not is refused with its reason later
@@ -60,7 +61,7 @@ class KnownFramesTask(Task, Protocol):
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
-        """The text, the mask and the known frames as channels, and what CLIP sees."""
+        """Text, mask and known frames as channels, and CLIP's hidden states."""
         assert size is not None
         assert encode is not None
         context = pad_texts(texts, text_len)
@@ -74,21 +75,21 @@ class KnownFramesTask(Task, Protocol):
             image = hidden.flatten(0, 1).expand(len(texts), -1, -1)
         return Conditions(context, channels.expand(len(texts), -1, -1, -1, -1), image)
 
-    def source_size(self, inputs: Inputs) -> tuple[int, int]:
-        """(height, width) of the picture whose shape the video takes."""
-        ...
+    @abstractmethod
+    def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:
+        """(height, width) of the image or video whose aspect ratio the output takes."""
 
+    @abstractmethod
     def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
-        """Which frames are known.
+        """Frame numbers of the known frames.
 
         Raises:
             UserError: `KEY: message`.
         """
-        ...
 
+    @abstractmethod
     def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
-        """Frame -> its picture (3, H, W), all of one size."""
-        ...
+        """Frame number -> its image (3, H, W), all of one size."""
 
 
 class I2V(KnownFramesTask):
@@ -99,23 +100,23 @@ class I2V(KnownFramesTask):
     size_input = "image"
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Not models that always look at two pictures."""
+        """Refuse models that always read two images through CLIP."""
         if num_clip_images(dit) == TWO_PICTURES:
             return "it looks at two pictures, the first frame and the last (task flf2v)"
         return super().refusal(dit)
 
-    def source_size(self, inputs: Inputs) -> tuple[int, int]:
-        """The image's."""
+    def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:  # noqa: ARG002
+        """Size of the image."""
         return _size_of(inputs.image)
 
     def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
-        """The first."""
+        """The first frame."""
         return (0,)
 
     def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
-        """The image, cut only where an exact size was asked for."""
+        """The image, cropped only where an exact size is requested."""
         assert inputs.image is not None
-        return {0: _shaped(inputs.image, inputs, size)}
+        return {0: _fit(inputs.image, inputs, size)}
 
 
 class FLF2V(KnownFramesTask):
@@ -126,21 +127,21 @@ class FLF2V(KnownFramesTask):
     size_input = "image"
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Not models that look at one picture only."""
+        """Refuse models that read a single image through CLIP."""
         if num_clip_images(dit) == ONE_PICTURE:
             return "it looks at one picture (task interpolation takes a last frame too)"
         return super().refusal(dit)
 
-    def source_size(self, inputs: Inputs) -> tuple[int, int]:
-        """The first image's."""
+    def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:  # noqa: ARG002
+        """Size of the first image."""
         return _size_of(inputs.image)
 
     def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:  # noqa: ARG002
-        """The first and the last."""
+        """The first and the last frame."""
         return (0, frames - 1)
 
     def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
-        """Both; a last image of another size covers the first one's and is cut.
+        """Both images; a last image of another size is resized to cover the first and cropped.
 
         The official code computes the covering size and then only cuts or pads, without scaling.
         """
@@ -148,11 +149,11 @@ class FLF2V(KnownFramesTask):
         assert inputs.last_image is not None
         last = resize_crop_lanczos(inputs.last_image, _size_of(inputs.image))
         pictures = {0: inputs.image, size.frames - 1: last}
-        return {place: _shaped(each, inputs, size) for place, each in pictures.items()}
+        return {place: _fit(each, inputs, size) for place, each in pictures.items()}
 
 
 class Continuation(KnownFramesTask):
-    """What follows on footage: its last frames are the first ones of the video."""
+    """Video continuation: the source's last frames are the output's first ones."""
 
     name = "continuation"
     required_inputs = ("video",)
@@ -160,22 +161,22 @@ class Continuation(KnownFramesTask):
     size_input = "video"
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Models with channels for pictures, or with a timestep per frame."""
+        """Accept models with channels for images, or with a timestep per frame."""
         return None if accepts_known_latents(dit) else super().refusal(dit)
 
-    def source_size(self, inputs: Inputs) -> tuple[int, int]:
-        """The footage's."""
+    def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:  # noqa: ARG002
+        """Size of the video."""
         assert inputs.video is not None
         return inputs.video.size
 
     def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
-        """The first ones."""
+        """The first frames, as many as the video gives."""
         return range(len(last_frames(inputs, frames)))
 
     def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
-        """The footage's last frames at the output's rate."""
+        """The video's last frames at the output's frame rate."""
         pictures = place_frames(inputs, last_frames(inputs, size.frames))
-        return {place: _shaped(each, inputs, size) for place, each in enumerate(pictures)}
+        return {place: _fit(each, inputs, size) for place, each in enumerate(pictures)}
 
     def conditions(
         self,
@@ -185,7 +186,7 @@ class Continuation(KnownFramesTask):
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
-        """As channels; models without them get the latents themselves."""
+        """Known frames as channels; models without such channels get known latents."""
         assert size is not None
         assert encode is not None
         if has_image_channels(encode.dit):
@@ -205,18 +206,19 @@ class Continuation(KnownFramesTask):
 
 
 class Interpolation(KnownFramesTask):
-    """Any frames are known, the others are made."""
+    """Any frames are known, the others are generated."""
 
     name = "interpolation"
     required_inputs = ("known_frames",)
     size_input = "known_frames"
 
-    def source_size(self, inputs: Inputs) -> tuple[int, int]:
-        """The earliest picture's."""
-        return _size_of(next(iter(inputs.known_frames.values())))
+    def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:
+        """Size of the image of the known frame that comes first in the video."""
+        first = min(inputs.known_frames, key=lambda frame: frame + frames * (frame < 0))
+        return _size_of(inputs.known_frames[first])
 
     def known_indices(self, inputs: Inputs, frames: int) -> Sequence[int]:
-        """Those the recipe names."""
+        """The frames that the recipe names, negative numbers counted from the end."""
         places = []
         for frame in inputs.known_frames:
             place = frame + frames if frame < 0 else frame
@@ -230,37 +232,37 @@ class Interpolation(KnownFramesTask):
         return places
 
     def known_frames(self, inputs: Inputs, size: PixelShape) -> Mapping[int, Tensor]:
-        """All; pictures of another size than the first cover it and are cut."""
-        sides = self.source_size(inputs)
+        """All images, resized to cover the first one's size and cropped."""
+        sides = self.source_size(inputs, size.frames)
         pictures = (resize_crop_lanczos(picture, sides) for picture in inputs.known_frames.values())
         places = self.known_indices(inputs, size.frames)
         return {
-            place: _shaped(picture, inputs, size)
+            place: _fit(picture, inputs, size)
             for place, picture in zip(places, pictures, strict=True)
         }
 
 
 def has_image_channels(dit: DiTShape) -> bool:
-    """Whether a transformer reads a mask and encoded pictures beside the noise."""
+    """Whether a transformer reads a mask and encoded images next to the noise."""
     return dit.in_channels == 2 * dit.out_channels + MASK_CHANNELS
 
 
 def accepts_known_latents(dit: DiTShape) -> bool:
-    """Whether a transformer can be given latents: it reads noise alone."""
+    """Whether known latents can replace noise: the transformer has no other inputs."""
     return dit.in_channels == dit.out_channels and not dit.vace_layers and not dit.image_dim
 
 
 def num_clip_images(dit: DiTShape) -> int:
-    """How many pictures a transformer looks at through CLIP."""
+    """Number of images that a transformer reads through CLIP."""
     if not dit.image_dim:
         return 0
     return TWO_PICTURES if dit.image_tokens else ONE_PICTURE
 
 
 def frame_mask(places: Sequence[int], frames: int) -> Tensor:
-    """Which frames are known, as channels: (4, T).
+    """Mask of known frames as channels: (4, T).
 
-    A latent frame stands for four frames, the first one for a single frame that counts four times:
+    A latent frame holds four frames, the first one a single frame that is repeated four times:
     channel c of latent frame t is frame 4(t - 1) + 1 + c.
     """
     known = torch.zeros(frames)
@@ -270,7 +272,7 @@ def frame_mask(places: Sequence[int], frames: int) -> Tensor:
 
 
 def known_frame_channels(known: Mapping[int, Tensor], size: PixelShape, encode: Encoders) -> Tensor:
-    """Mask and latents of a video of which some frames are known: (4 + C, T, Y, X)."""
+    """Mask and latents of a video with known frames, the others grey: (4 + C, T, Y, X)."""
     video = torch.zeros(3, *size)  # grey
     for place, picture in known.items():
         video[:, place] = resize_bicubic(picture, (size.height, size.width))
@@ -284,6 +286,6 @@ def _size_of(picture: Tensor | None) -> tuple[int, int]:
     return picture.shape[1], picture.shape[2]
 
 
-def _shaped(picture: Tensor, inputs: Inputs, size: PixelShape) -> Tensor:
-    """The picture itself; its middle in the wanted shape where an exact size was asked for."""
+def _fit(picture: Tensor, inputs: Inputs, size: PixelShape) -> Tensor:
+    """The image; resized and cropped to the output where an exact size is requested."""
     return resize_crop_lanczos(picture, (size.height, size.width)) if inputs.exact else picture

@@ -1,4 +1,4 @@
-"""What a task works on besides words: pictures and footage, and the encoders that read them.
+"""Inputs of a task besides text: images and videos, and the encoders for them.
 
 Shapes: H/W pixels, F frames, C channels, T latent frames, Y/X latent rows/columns, I image tokens,
 E width.
@@ -18,13 +18,14 @@ from wanctl.tasks.vace_options import VaceOptions
 
 @dataclass(frozen=True)
 class SourceVideo:
-    """Footage as it lies in a file, upright and with square pixels; a picture is one frame.
+    """A video as stored in a file, upright and with square pixels; an image is one frame.
 
     Attributes:
-        pictures: (H, W, 3) uint8 each, all of one size; decoded when they are asked for.
-        starts_s: (N,) seconds at which they come on, from 0 on.
-        ends_s: (N,) seconds at which they go.
+        pictures: (H, W, 3) uint8 frames, all of one size; decoded on access.
+        starts_s: (N,) seconds at which frames start, from 0 on.
+        ends_s: (N,) seconds at which frames end.
         name: of the file, for messages.
+        size: (height, width) in pixels.
     """
 
     pictures: Sequence[np.ndarray]
@@ -36,19 +37,19 @@ class SourceVideo:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a sample is made from, by the recipe's keys; pictures are (3, H, W) fp32 in [-1, 1].
+    """Inputs of a sample by the recipe's keys; images are (3, H, W) fp32 in [-1, 1].
 
     Attributes:
         image: the first frame.
         last_image: the last frame.
-        video: footage.
-        mask: where footage is changed; a picture is a clip of one frame.
-        references: pictures of what is to be seen.
-        known_frames: frame of the output -> its picture; below 0 counts from the end.
-        given_frames: how many frames of the video are given; None: as many as are usual.
-        vace: how footage, mask and control are prepared for VACE; None: as they are.
-        fps: of the output.
-        exact: the output has the size that was asked for, and pictures are cut to its shape.
+        video: source video.
+        mask: region of the video that is generated anew; an image is a video of one frame.
+        references: images of subjects to show.
+        known_frames: frame number of the output -> its image; negative counts from the end.
+        given_frames: frames taken from the video; None: the task's default.
+        vace: how video, mask and control are prepared for VACE; None: unchanged.
+        fps: frame rate of the output.
+        exact: the output has the requested size, and images are cropped to it.
     """
 
     image: Tensor | None = None
@@ -64,25 +65,25 @@ class Inputs:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Names of the inputs that are given."""
+        """Names of the inputs that are present."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        there = {
+        is_present = {
             k: len(v) > 0 if isinstance(v, tuple | dict) else v is not None
             for k, v in values.items()
             if k not in OPTION_FIELDS
         }
-        return tuple(key for key, is_there in there.items() if is_there)
+        return tuple(key for key, present in is_present.items() if present)
 
 
 class RequestedSize(NamedTuple):
-    """What the recipe says of the size; None: nothing.
+    """The size in the recipe; None where it says nothing.
 
     Attributes:
         frames: 4n+1.
         height: pixels.
         width: pixels.
-        exact: False takes height and width as an area, and the shape from the picture where
-            there is one.
+        exact: False takes height x width as an area, and the aspect ratio from the input image
+            where there is one.
     """
 
     frames: int | None = None
@@ -92,29 +93,29 @@ class RequestedSize(NamedTuple):
 
 
 class Encoders(Protocol):
-    """Networks that turn inputs into what the transformer reads."""
+    """Networks that encode inputs for the transformer."""
 
     @property
     def dit(self) -> DiTShape:
-        """Sizes of the transformer that reads what comes out."""
+        """Sizes of the transformer that reads the encoded inputs."""
         ...
 
     def latents(self, video: Tensor) -> Tensor:
-        """(3, F, H, W) pixels in [-1, 1], 4n+1 frames, to (C, T, Y, X) normalised latents."""
+        """Encode (3, F, H, W) pixels in [-1, 1], 4n+1 frames, to (C, T, Y, X) latents."""
         ...
 
     def images(self, pictures: Sequence[Tensor]) -> Tensor:
-        """(3, H, W) pixels in [-1, 1] of any size to CLIP's hidden states: (N, I, E)."""
+        """Encode (3, H, W) pixels in [-1, 1] of any size to CLIP's hidden states (N, I, E)."""
         ...
 
 
 NO_INPUTS = Inputs()
-# Fields of Inputs that say how, not what.
+# Fields of Inputs that are options, not inputs.
 OPTION_FIELDS = ("fps", "exact")
 
 
 def check_inputs(name: str, inputs: Inputs, needs: Sequence[str], takes: Sequence[str]) -> None:
-    """Check that a task has what it needs and nothing that it would ignore.
+    """Check that a task has its required inputs and none that it would ignore.
 
     Raises:
         UserError: `KEY: message`.

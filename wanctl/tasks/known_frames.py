@@ -1,4 +1,4 @@
-"""Frames that are given: which ones of a clip, and as latents that replace noise.
+"""Known frames: which frames of a source video, and their latents in place of noise.
 
 Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, H/W pixels.
 """
@@ -13,15 +13,15 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, floor_frames, latent_frames
 from wanctl.tasks.inputs import Inputs
-from wanctl.tasks.sizing import to_float
+from wanctl.tasks.pixels import to_float
 
 # What continuation was trained on (Wan report 5.1: the first 1.5 s of 5 s).
-USUAL_S = 1.5
+DEFAULT_S = 1.5
 SLACK_S = 1e-3
 
 
 def last_frames(inputs: Inputs, frames: int) -> list[int]:
-    """Which pictures of the footage are given: the last ones, at the output's frame rate.
+    """Indices of the video's last frames at the output's frame rate.
 
     Args:
         inputs: with a video.
@@ -33,13 +33,13 @@ def last_frames(inputs: Inputs, frames: int) -> list[int]:
     assert inputs.video is not None
     count = inputs.given_frames
     if count is None:
-        count = floor_frames(min(round(USUAL_S * inputs.fps) + 1, frames // 2))
+        count = floor_frames(min(round(DEFAULT_S * inputs.fps) + 1, frames // 2))
     if not 1 <= count < frames:
         raise UserError(
             f"given_frames: got {count}; must be 1 to {frames - 1}: the video has {frames} frames"
         )
     starts, ends = inputs.video.starts_s, inputs.video.ends_s
-    # the last picture, and from there back
+    # from the last frame backwards
     times = starts[-1] - np.arange(count - 1, -1, -1) / inputs.fps
     if times[0] < starts[0] - SLACK_S:
         held = int((starts[-1] - starts[0] + SLACK_S) * inputs.fps) + 1
@@ -51,14 +51,14 @@ def last_frames(inputs: Inputs, frames: int) -> list[int]:
 
 
 def place_frames(inputs: Inputs, picked: Sequence[int]) -> Iterator[Tensor]:
-    """Pictures of the footage as (3, H, W) fp32 in [-1, 1]."""
+    """Frames of the video as (3, H, W) fp32 in [-1, 1]."""
     assert inputs.video is not None
     for index in picked:
         yield to_float(inputs.video.pictures[index])
 
 
 def known_latents(context: Tensor, latents: Tensor, size: PixelShape) -> Conditions:
-    """Conditions under which the first latent frames are given.
+    """Conditions whose first latent frames are known.
 
     Args:
         context: (B, S, E) embeddings.

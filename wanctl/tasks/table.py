@@ -1,8 +1,8 @@
-"""TASKS: what is made of what. A task knows the sizes it takes and builds the model's conditions.
+"""TASKS: the table of tasks. A task checks sizes and builds the model's conditions.
 
-Training and sampling build their conditions here, so that a model meets the same thing in both.
-To add a task, write a class with the methods of `Task` and name it in TASKS; a variant that can do
-it names it in VARIANTS.
+Training and sampling build their conditions here, so that a model gets the same ones in both. To
+add a task, subclass `Task` and name the class in TASKS; a variant that supports it names it in
+VARIANTS.
 """
 
 from wanctl.errors import UserError, unknown
@@ -10,7 +10,7 @@ from wanctl.tasks.api import Task
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
 from wanctl.tasks.text import T2I, T2V
 from wanctl.tasks.ti2v import TI2V
-from wanctl.tasks.vace import VACE
+from wanctl.tasks.vace.task import VACE
 
 TASKS: dict[str, Task] = {
     task.name: task

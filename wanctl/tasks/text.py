@@ -18,7 +18,7 @@ class T2V(Task):
     name = "t2v"
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Models that read a picture or a control cannot do without."""
+        """Refuse models that need an image or a control."""
         return text_only_refusal(dit)
 
     def conditions(
@@ -39,7 +39,7 @@ class T2I(T2V):
     name = "t2i"
 
     def default_frames(self, variant_frames: int) -> int:  # noqa: ARG002
-        """One."""
+        """A single frame."""
         return 1
 
     def latent_shape(

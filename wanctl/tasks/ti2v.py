@@ -1,6 +1,6 @@
 """Text, or text and the first frame, to video: for models with a timestep per frame (Wan 2.2 5B).
 
-The first latent frame is the picture's and stays it.
+The first latent frame is that of the image and stays fixed.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ class TI2V(Task):
     optional_inputs = ("image",)
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Models that read noise alone."""
+        """Accept models whose only video input is the noise."""
         return None if accepts_known_latents(dit) else "it reads pictures as channels (task i2v)"
 
     def size(
         self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
-        """The area asked for in the picture's shape; without a picture what was asked for."""
+        """The requested area in the image's aspect ratio; without an image the requested size."""
         self.check(inputs)
         shape = requested_shape(requested, defaults, self.default_frames(defaults.frames))
         if inputs.image is None or requested.exact:
@@ -47,7 +47,7 @@ class TI2V(Task):
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
-        """The text, and the picture's latents as the first frame."""
+        """The text, and the image's latents as the first frame."""
         context = pad_texts(texts, text_len)
         if inputs.image is None:
             return Conditions(context)

@@ -1,4 +1,4 @@
-"""How what VACE is shown is prepared: the wishes, without the pixels."""
+"""Options that prepare the source video of VACE, without its pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Track:
-    """One box on its way through a layout.
+    """One moving box of a layout.
 
     Attributes:
-        boxes: frame number -> (left, top, right, bottom) as shares of the picture. Between two
-            of them it moves evenly; before the first and after the last it is not there.
-        colour: of its outline, RGB.
+        boxes: frame number -> (left, top, right, bottom) as shares of the frame. It moves
+            linearly between two of them, and is absent before the first and after the last.
+        colour: RGB of its outline.
     """
 
     boxes: Mapping[int, tuple[float, float, float, float]]
     colour: tuple[int, int, int] = (0, 0, 0)
 
     def at(self, frame: int) -> np.ndarray | None:
-        """The box at a frame; None where it is not there."""
+        """The box at a frame; None where it is absent."""
         keys = sorted(self.boxes)
         if not keys or not keys[0] <= frame <= keys[-1]:
             return None
@@ -30,16 +30,16 @@ class Track:
 
 @dataclass(frozen=True)
 class VaceOptions:
-    """How a source is prepared.
+    """How a source video is prepared.
 
     Attributes:
-        control: what the part that is made anew shows: the `source` as it is, nothing (`blank`),
-            or a row of CONTROLS made from it.
-        layout: boxes drawn on white, instead of footage.
+        control: content of the generated region: the `source`, grey (`blank`), or a row of
+            CONTROLS computed from the source.
+        layout: boxes drawn on white, instead of a video.
         mask_form: a row of FORMS.
         mask_expand: how far the mask grows, see `shape_mask`.
-        outpaint: (left, top, right, bottom), what is added as shares of the source's sides.
-        extend: frames that are added before and after.
+        outpaint: (left, top, right, bottom) added border, as shares of the source's sides.
+        extend: frames added before and after.
         scale: strength of the control.
     """
 
@@ -53,5 +53,5 @@ class VaceOptions:
 
     @property
     def grows(self) -> bool:
-        """Whether something is added around the source, in space or time."""
+        """Whether the output is larger or longer than the source."""
         return any(self.outpaint) or any(self.extend)

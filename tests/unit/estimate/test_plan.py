@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from wanctl.estimate import flops
+from wanctl.estimate import hardware as hardware_module
 from wanctl.estimate.flops import Workload
 from wanctl.estimate.hardware import (
     GPU_THROUGHPUT,
@@ -86,7 +87,7 @@ def test_weights_activations_and_caches_make_the_peak():
     by_name = {stage.name: stage for stage in plan.stages}
     # 14.3e9 weights in bf16 are 28.6 GB; of the text encoder's 11.4 GB one block is there at once.
     assert 29 * GB < by_name["denoising"].device_bytes < 36 * GB
-    assert 1 * GB < by_name["reading prompts"].device_bytes < 2 * GB
+    assert 1 * GB < by_name["encoding prompts"].device_bytes < 2 * GB
     assert plan.device_bytes == max(stage.device_bytes for stage in plan.stages)
     assert plan.shortage() is None
 
@@ -153,3 +154,33 @@ def test_this_machine_is_looked_at(tmp_path):
 )
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("version", "names", "cache"),
+    [
+        (0, ("memory.max", "memory.current"), "inactive_file"),
+        (1, ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_inactive_file"),
+    ],
+)
+def test_memory_of_a_container_is_its_limit_without_its_use(
+    tmp_path, monkeypatch, version, names, cache
+):
+    folder = tmp_path / "cgroup"
+    folder.mkdir()
+    groups = [(str(folder), *group[1:]) for group in hardware_module.CGROUPS]
+    monkeypatch.setattr(hardware_module, "CGROUPS", [groups[version]])
+    machine = available_host_memory()  # the group has no files yet: no limit
+    assert machine > 1e8
+    limit, usage = (folder / name for name in names)
+    limit.write_text("90000000\n")
+    assert available_host_memory() == 90e6
+    usage.write_text("70000000\n")
+    assert available_host_memory() == 20e6
+    (folder / "memory.stat").write_text(f"anon 5\n{cache} 30000000\nactive_file 7\n")
+    assert available_host_memory() == 50e6  # page cache is given back first
+    usage.write_text("95000000\n")
+    (folder / "memory.stat").write_text("anon 5\n")
+    assert available_host_memory() == 0
+    limit.write_text("max\n")
+    assert available_host_memory() > 1e8

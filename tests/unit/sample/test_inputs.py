@@ -1,21 +1,25 @@
 """Files that a sample is made from: pictures and footage as they should come out, and bad ones."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from wanctl.errors import UserError
-from wanctl.recipe.schema import SampleSection
 from wanctl.sample import source_video
 from wanctl.sample.image_files import ImageFileError, read_image
-from wanctl.sample.inputs import read_inputs
+from wanctl.sample.inputs import InputSpec, read_inputs
 from wanctl.sample.source_video import VideoReader, open_source_video
 from wanctl.video.encode import write_video
 from wanctl.video.stream import VideoError
 
 READER = VideoReader(60, 4 * 2**30)
+NO_FILES = InputSpec(
+    image=None, last_image=None, video=None, mask=None, references=(), known_frames={},
+    given_frames=None, vace=None, fps=16.0, exact=False,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -152,11 +156,11 @@ def test_inputs_are_known_by_their_contents(tmp_path, corner, footage):
     for name in ("a.png", "b.png"):
         Image.fromarray(corner).save(tmp_path / name)
     a, b = (str(tmp_path / name) for name in ("a.png", "b.png"))
-    section = SampleSection(
-        image=a, references=(a, b), known_frames={-1: b, 0: a}, video=str(footage), mask=b,
-        given_frames=5,
+    spec = replace(
+        NO_FILES, fps=12.0, image=a, references=(a, b), known_frames={-1: b, 0: a},
+        video=str(footage), mask=b, given_frames=5,
     )  # fmt: skip
-    found = read_inputs(section, 12.0, READER)
+    found = read_inputs(spec, READER)
     assert found.inputs.image.shape == (3, 20, 30)
     assert list(found.inputs.known_frames) == [-1, 0]
     assert len(found.inputs.references) == 2
@@ -169,7 +173,7 @@ def test_inputs_are_known_by_their_contents(tmp_path, corner, footage):
         "mask",
     }  # fmt: skip
     assert str(footage) in found.metadata()["input_files"]
-    assert read_inputs(SampleSection(), 12.0, READER).metadata() == {}
+    assert read_inputs(NO_FILES, READER).metadata() == {}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +192,7 @@ def test_a_bad_file_is_told_by_its_key(tmp_path, monkeypatch, section, message):
     for name in ("text.mp4", "text.png"):
         (tmp_path / name).write_text("neither", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        read_inputs(SampleSection(**section), 16.0, VideoReader(60, 4 * 2**30))  # of this folder
+        read_inputs(replace(NO_FILES, **section), VideoReader(60, 4 * 2**30))  # of this folder
     assert "\n" not in str(caught.value)
 
 
@@ -202,11 +206,11 @@ def test_a_picture_behind_a_url(corner):
     with fsspec.open("memory://pictures/a.png", "wb") as file:
         file.write(data.getvalue())
         name = "memory://pictures/a.png"
-    found = read_inputs(SampleSection(image=name), 16.0, READER)
+    found = read_inputs(replace(NO_FILES, image=name), READER)
     assert found.inputs.image.shape == (3, 20, 30)
     with fsspec.open("memory://pictures/b.png", "wb") as file:
         file.write(b"no picture")
     with pytest.raises(UserError, match=r"^image: memory://pictures/b\.png: not a picture"):
-        read_inputs(SampleSection(image="memory://pictures/b.png"), 16.0, READER)
+        read_inputs(replace(NO_FILES, image="memory://pictures/b.png"), READER)
     with pytest.raises(UserError, match=r"^image: memory://pictures/none\.png: "):
-        read_inputs(SampleSection(image="memory://pictures/none.png"), 16.0, READER)
+        read_inputs(replace(NO_FILES, image="memory://pictures/none.png"), READER)

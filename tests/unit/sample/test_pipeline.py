@@ -26,28 +26,28 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
 
     monkeypatch.setattr(pipeline, "write_video", write_video)
     this = SimpleNamespace(
-        _shared_vae=lambda _: Vae(), distributed=SimpleNamespace(is_main_process=True)
+        _shared_vae=lambda _: Vae(),
+        distributed=SimpleNamespace(is_main_process=True),
+        outputs=SimpleNamespace(path=lambda _: Path("x.mp4"), header=lambda _: {}),
     )
-    params = SimpleNamespace(frames=5, fps=16, crf=16)
-    job = SimpleNamespace(path=Path("x.mp4"), prompt="", metadata={}, params=params)
-    pipeline.SamplingPipeline.write(this, job, torch.zeros(1))
+    request = SimpleNamespace(frames=5, fps=16, crf=16)
+    pipeline.SamplingPipeline.write(this, request, torch.zeros(1))
     assert [frame.shape for frame in taken] == [(8, 8, 3)] * 5
 
 
 def test_the_step_cache_is_reset_where_guidance_ends():
     """The velocity without guidance is another function: no guided one is reused for it."""
-    params = SimpleNamespace(
-        solver="euler", steps=10, shift=1.0, boundary=None, guided=True, negative_prompt="",
-        guide_scale=4.0, guide_until=0.5, step_cache=0.1,
+    request = SimpleNamespace(
+        prompt="", solver="euler", steps=10, shift=1.0, boundary=None, guided=True,
+        negative_prompt="", guide_scale=4.0, guide_until=0.5, step_cache=0.1,
     )  # fmt: skip
-    job = SimpleNamespace(prompt="", params=params)
     this = SimpleNamespace(
         device=torch.device("cpu"),
         _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)),
         _context=torch.stack,
         _noise=lambda _: torch.ones(1, 4, 1, 2, 2),
     )
-    [segment] = pipeline.SamplingPipeline._segments(this, [job], {"": torch.zeros(2, 4)})
+    [segment] = pipeline.SamplingPipeline._segments(this, [request], {"": torch.zeros(2, 4)})
     steps = []
 
     def constant(x, timesteps, context):

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from wanctl.recipe.load import load_recipe
-from wanctl.sample.prompts import PromptError, read_prompts, recipe_for_line, slug
+from wanctl.recipe.schema import SampleSection
+from wanctl.sample import prompts as prompt_files
+from wanctl.sample.prompts import PromptError, slug
+from wanctl.sample.run import parse_cell, recipe_for_line
+
+
+def read_prompts(prompt):
+    return prompt_files.read_prompts(prompt, SampleSection.model_fields, parse_cell)
 
 
 def prompts(path):
@@ -20,7 +27,7 @@ def written(tmp_path, name, text):
 
 def test_text_is_one_prompt():
     [line] = read_prompts("  a fox, running  ")
-    assert (line.prompt, dict(line.values), line.place) == ("a fox, running", {}, None)
+    assert (line.prompt, dict(line.values), line.file) == ("a fox, running", {}, None)
 
 
 def test_a_file_gives_its_lines_without_blanks_comments_and_repeats(tmp_path):
@@ -43,6 +50,27 @@ def test_nothing_to_show_is_an_error(prompt, message):
         read_prompts(prompt)
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    ["a monk who reads notes.txt", "an icon of readme.csv", "words " * 100 + "the end.txt"],
+)
+def test_a_sentence_with_the_suffix_of_a_file_is_a_prompt(prompt):
+    [line] = read_prompts(prompt)
+    assert (line.prompt, line.file) == (prompt, None)
+
+
+@pytest.mark.parametrize("prompt", ["my prompts/many.txt", "many.txt", "./a b.jsonl"])
+def test_what_looks_like_a_path_is_a_file(prompt):
+    with pytest.raises(PromptError, match=r"cannot be read: No such file"):
+        read_prompts(prompt)
+
+
+def test_a_file_with_spaces_in_its_name_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "my prompts.txt", "a fox\n")
+    assert prompts("my prompts.txt") == ["a fox"]
+
+
 def test_a_folder_and_a_binary_are_no_prompt_files(tmp_path):
     (tmp_path / "folder.txt").mkdir()
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00\x01")
@@ -63,11 +91,11 @@ def test_objects_say_more_than_prompts(tmp_path):
     )
     fox, bear = read_prompts(str(path))
     assert fox.values == {"seed": 3, "width": 96, "height": 64, "guide_scale": [3, 4]}
-    assert (fox.place.file, fox.place.line) == (str(path), 1)
+    assert (fox.file, fox.line) == (str(path), 1)
     assert bear.values == {
         "vace.control": "grey", "vace.extend": [0, 4], "image": str(tmp_path / "b.png")
     }  # fmt: skip
-    assert bear.place.line == 3
+    assert bear.line == 3
 
 
 def test_addresses_are_left_as_they_are(tmp_path):
@@ -91,7 +119,7 @@ def test_a_table_has_a_column_per_key_and_empty_cells_say_nothing(tmp_path):
         "seed": 3, "width": 96, "height": 64, "negative_prompt": "no", "vace.scale": 0.5
     }  # fmt: skip
     assert (bear.prompt, bear.values) == ("a bear", {"guide_scale": 4.5})
-    assert (fox.place.line, bear.place.line) == (2, 3)
+    assert (fox.line, bear.line) == (2, 3)
 
 
 def test_the_same_in_all_three_kinds(tmp_path):
@@ -125,6 +153,13 @@ def test_the_same_in_all_three_kinds(tmp_path):
         ("a.csv", "prompt,seed\na,3,4", "a.csv:2: 3 cells under a header of 2"),
         ("a.csv", "prompt,sead\na,3", "a.csv:2: sead: no key named 'sead'"),
         ("a.csv", 'prompt\n"a', "a.csv:2: not CSV"),
+        (
+            "a.csv",
+            'prompt,known_frames\nb,{0: a.png}\na,"{0: a.png, 0: b.png}"',
+            r"a\.csv:3: known_frames: got \{0: a\.png, 0: b\.png\}; .*",
+        ),
+        ("a.csv", "prompt,guide_scale\na,[3", r"a\.csv:2: guide_scale: got \[3; "),
+        ("a.csv", "prompt,seed\na,!secret 3", r"a\.csv:2: seed: got !secret 3; tag"),
     ],
 )
 def test_mistakes_name_file_and_line(tmp_path, name, text, message):

@@ -180,6 +180,18 @@ def test_the_first_picture_gives_the_shape(task, inputs, expected):
     assert exact == (81, 480, 832)
 
 
+@pytest.mark.parametrize("frames", [(0, -1), (-1, 0), (2, 8, -3), (40, -81)])
+def test_the_first_known_frame_in_time_gives_the_shape(frames):
+    """A negative number counts from the end, so -81 of 81 frames is the first."""
+    first = min(frames, key=lambda frame: frame % 81)
+    wide, tall = picture(0.5, (32, 64)), picture(0, (64, 32))
+    known = {frame: wide if frame == first else tall for frame in frames}
+    inputs = Inputs(known_frames=dict(sorted(known.items())))
+    size = TASKS["interpolation"].size(inputs, RequestedSize(), I2V.defaults, VAE)
+    assert size.width == pytest.approx(2 * size.height, rel=0.1)
+    assert TASKS["interpolation"].source_size(inputs, 81) == (32, 64)
+
+
 def test_an_exact_size_cuts_the_picture():
     encode = Encoders(I2V_22.dit)
     left, middle, right = picture(-1, (32, 40)), picture(0.5, (32, 48)), picture(1, (32, 40))

@@ -6,13 +6,12 @@ import torch
 from PIL import Image
 
 from wanctl.errors import UserError
+from wanctl.tasks.pixels import to_array, to_float
 from wanctl.tasks.sizing import (
     resize_bicubic,
     resize_crop_lanczos,
     shape_of_area,
     shape_of_sides,
-    to_float,
-    to_uint8,
 )
 
 P480, P720, TI2V = 480 * 832, 720 * 1280, 704 * 1280
@@ -70,7 +69,7 @@ def test_bytes_and_values_turn_into_each_other_without_loss():
     picture = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     values = to_float(picture)
     assert (values.min(), values.max(), values.shape) == (-1, 1, (3, 16, 16))
-    assert (to_uint8(values) == picture).all()
+    assert (to_array(values) == picture).all()
 
 
 def test_a_picture_of_the_right_size_is_untouched():
@@ -89,6 +88,6 @@ def test_stretching_does_not_smooth():
 def test_covering_is_lanczos_and_a_centred_cut():
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (90, 200, 3), dtype=np.uint8)
-    got = to_uint8(resize_crop_lanczos(to_float(picture), (64, 96)))
+    got = to_array(resize_crop_lanczos(to_float(picture), (64, 96)))
     large = Image.fromarray(picture).resize((142, 64), Image.Resampling.LANCZOS)
     assert (got == np.asarray(large)[:, 23 : 23 + 96]).all()

@@ -5,7 +5,7 @@ import torch
 
 from wanctl.errors import UserError
 from wanctl.model.variants import WAN22_VAE, VAEShape
-from wanctl.tasks.api import pad_texts, trim_text
+from wanctl.tasks.api import Task, pad_texts, trim_text
 from wanctl.tasks.table import TASKS, get_task
 
 VAE = VAEShape()
@@ -86,3 +86,21 @@ def test_trimming_keeps_zero_rows_between_tokens():
 def test_unknown_task_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 't2v'"):
         get_task("t2vv")
+
+
+def test_a_task_without_conditions_cannot_be_made():
+    class NoConditions(Task):
+        name = "none"
+
+        def refusal(self, dit):
+            return None
+
+    class NoRefusal(Task):
+        name = "none"
+
+        def conditions(self, texts, text_len, inputs=None, size=None, encode=None):
+            raise NotImplementedError
+
+    for task, missing in ((NoConditions, "conditions"), (NoRefusal, "refusal")):
+        with pytest.raises(TypeError, match=f"abstract method '?{missing}"):
+            task()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from wanctl.tasks.pixels import to_uint8
 from wanctl.video.encode import write_png, write_video
 
 SHOWN_FRAMES = 5
@@ -15,8 +15,7 @@ GAP_PX = 2
 
 def to_uint8_frames(video: Tensor) -> np.ndarray:
     """(3, T, H, W) in [-1, 1] -> (T, H, W, 3) uint8."""
-    scaled = video.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
-    return scaled.to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+    return to_uint8(video.detach().float()).permute(1, 2, 3, 0).cpu().numpy()
 
 
 def contact_sheet(rows: Sequence[np.ndarray], shown: int = SHOWN_FRAMES) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""VACE's 96 channels: what is kept, what is to be changed, and where, in the VAE's latents.
+"""VACE's 96 control channels: latents of the kept and the generated region, and the mask.
 
 The official code makes the part of the mask that belongs to reference images as long as it can cut
 it from the video's, which is too short where there are more references than latent frames (two
 references for one picture); diffusers does the same and also puts the references in reverse.
-Here every reference has its frame, in the order in which they are given.
+Here every reference has a latent frame of its own, in the order of the recipe.
 
 Shapes: C channels, T latent frames, F frames, H/W pixels, Y/X latent rows/columns.
 """
@@ -22,17 +22,17 @@ Encode = Callable[[Tensor], Tensor]
 def vace_context(
     video: Tensor, mask: Tensor, references: Sequence[Tensor], encode: Encode
 ) -> Tensor:
-    """The control of one video.
+    """Build the control of one video.
 
     Args:
         video: (3, F, H, W) fp32 in [-1, 1]; 4n+1 frames, sides a multiple of 16.
-        mask: (1, F, H, W) fp32 in [0, 1]; 1 is made anew, 0 kept.
+        mask: (1, F, H, W) fp32 in [0, 1]; 1 is generated, 0 kept.
         references: (3, H, W) fp32 in [-1, 1].
-        encode: the VAE.
+        encode: encodes with the VAE.
 
     Returns:
-        (2C + 64, R + T, Y, X): the kept pixels, those to be changed, the mask; R references come
-        first, with nothing to be changed.
+        (2C + 64, R + T, Y, X): latents of kept pixels, of generated pixels, and the mask; R
+        references come first, with no generated region.
 
     Raises:
         ValueError: a shape does not fit the video's.
@@ -49,7 +49,7 @@ def vace_context(
 
 
 def regroup(mask: Tensor) -> Tensor:
-    """A mask's pixels as channels of the latent grid: no shade is lost in space.
+    """Rearrange a mask's pixels into channels of the latent grid, without loss in space.
 
     Args:
         mask: (F, H, W).
@@ -64,7 +64,7 @@ def regroup(mask: Tensor) -> Tensor:
 
 
 def mask_frames(frames: int) -> list[int]:
-    """The frame whose mask stands for each latent frame: the middle one (`nearest-exact`)."""
+    """For each latent frame the frame whose mask it takes: the middle one (`nearest-exact`)."""
     count = (frames + TEMPORAL_STRIDE - 1) // TEMPORAL_STRIDE
     return [(2 * i + 1) * frames // (2 * count) for i in range(count)]
 

@@ -1,7 +1,7 @@
-"""Masks of regions that are to be made anew: reading them, and giving them a larger, simpler shape.
+"""Masks of regions to generate: reading them, and giving them a larger, simpler shape.
 
-White (1) is made, black (0) is kept: VACE's meaning, the opposite of image-to-video's.
-A mask that follows an object tightly gives its outline away; grown, wrapped or boxed it does not.
+White (1) is generated, black (0) is kept: VACE's convention, the opposite of image-to-video's. A
+mask that follows an object tightly gives its outline away; grown, as a hull or a box it does not.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ _GREY_SHARE = 0.001
 
 
 def grey_mask(picture: np.ndarray, name: str) -> np.ndarray:
-    """One picture of a mask as (H, W) uint8.
+    """One frame of a mask as (H, W) uint8.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8.
         name: of the file, for the message.
 
     Raises:
-        UserError: it has colours, so it is no mask.
+        UserError: it has colours, so it is not a mask.
     """
     if picture.ndim == 2:
         return picture
@@ -40,10 +40,10 @@ def grey_mask(picture: np.ndarray, name: str) -> np.ndarray:
 def check_mask(mask: SourceVideo, video: SourceVideo) -> None:
     """Refuse a mask that does not fit its video, before any work.
 
-    The official loader stretches a mask of another size, and cuts the longer of the two off.
+    The official loader resizes a mask of another size, and truncates the longer of the two.
 
     Raises:
-        UserError: it is of another size or length, or its first picture has colours.
+        UserError: it is of another size or length, or its first frame has colours.
     """
     if mask.size != video.size:
         raise UserError(
@@ -60,7 +60,7 @@ def check_mask(mask: SourceVideo, video: SourceVideo) -> None:
 
 
 def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) -> np.ndarray:
-    """Give a mask another shape.
+    """Simplify and grow a mask.
 
     Args:
         mask: (H, W) uint8; from 128 on it counts as white.
@@ -69,7 +69,7 @@ def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) ->
             its box (of the same side where the form is a box).
 
     Returns:
-        (H, W) uint8; the mask itself, with its shades, where nothing is asked for.
+        (H, W) uint8; the mask itself, with its shades, where nothing changes.
 
     """
     white = mask > 127
@@ -77,11 +77,11 @@ def shape_mask(mask: np.ndarray, form: str = "original", expand: float = 0.0) ->
     if box is None or (form == "original" and not expand):
         return mask
     if form == "bbox":
-        return _filled(mask.shape, _grown_box(box, expand)).astype(np.uint8) * 255
+        return _fill_box(mask.shape, _grow_box(box, expand)).astype(np.uint8) * 255
     formed = FORMS[form](white)
     if expand:
         top, left, bottom, right = box
-        formed = _grown(formed, expand * max(bottom - top, right - left))
+        formed = _grow(formed, expand * max(bottom - top, right - left))
     return formed.astype(np.uint8) * 255
 
 
@@ -94,7 +94,7 @@ def bounding_box(white: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def _hull(white: np.ndarray) -> np.ndarray:
-    """The smallest convex region around everything that is set."""
+    """The convex hull of all set pixels."""
     import cv2  # noqa: PLC0415  half a second that tasks without masks do not wait for
 
     points = np.argwhere(white)[:, ::-1].astype(np.int32)
@@ -105,7 +105,7 @@ def _hull(white: np.ndarray) -> np.ndarray:
 
 def _box(white: np.ndarray) -> np.ndarray:
     box = bounding_box(white)
-    return white if box is None else _filled(white.shape, box)
+    return white if box is None else _fill_box(white.shape, box)
 
 
 def _same(white: np.ndarray) -> np.ndarray:
@@ -117,24 +117,24 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hull": _hull,
     "bbox": _box,
 }
-"""What a mask can be turned into; together with `expand` the six of VACE's own tools."""
+"""Shapes of a mask; together with `expand` the six of VACE's own tools."""
 
 
-def _filled(shape: tuple[int, ...], box: tuple[int, int, int, int]) -> np.ndarray:
+def _fill_box(shape: tuple[int, ...], box: tuple[int, int, int, int]) -> np.ndarray:
     filled = np.zeros(shape, bool)
     top, left, bottom, right = box
     filled[max(0, top) : bottom, max(0, left) : right] = True
     return filled
 
 
-def _grown_box(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int, int]:
+def _grow_box(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int, int]:
     top, left, bottom, right = box
     down, across = round(share * (bottom - top)), round(share * (right - left))
     return top - down, left - across, bottom + down, right + across
 
 
-def _grown(white: np.ndarray, radius: float) -> np.ndarray:
-    """Everything within a distance in pixels of what is set."""
+def _grow(white: np.ndarray, radius: float) -> np.ndarray:
+    """All pixels within a distance in pixels of a set one."""
     import cv2  # noqa: PLC0415  see above
 
     away = (~white).astype(np.uint8)

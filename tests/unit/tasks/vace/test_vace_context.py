@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wanctl.tasks.vace_context import mask_frames, regroup, vace_context
+from wanctl.tasks.vace.context import mask_frames, regroup, vace_context
 
 PUBLISHED = {
     81: [1, 5, 9, 13, 17, 21, 25, 28, 32, 36, 40, 44, 48, 52, 55, 59, 63, 67, 71, 75, 79],

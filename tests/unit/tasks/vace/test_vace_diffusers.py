@@ -18,7 +18,7 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import RunDefaults
 from wanctl.tasks.inputs import Inputs, RequestedSize, SourceVideo
-from wanctl.tasks.vace import VACE
+from wanctl.tasks.vace.task import VACE
 from wanctl.tasks.vace_options import VaceOptions
 
 STEPS, SHIFT, GUIDE = 4, 16.0, 5.0

@@ -2,11 +2,11 @@
 
 import torch
 
-from wanctl.sample.prompt_cache import PromptCache
+from wanctl.sample.prompt_embeddings import EmbeddingCache
 
 
 def test_an_embedding_comes_back_bit_for_bit_and_only_for_its_words_and_encoder(tmp_path):
-    cache = PromptCache(tmp_path / "prompts", "umt5-abc")
+    cache = EmbeddingCache(tmp_path / "prompts", "umt5-abc")
     embedding = torch.randn(7, 16)
     assert cache.get("a fox") is None
     cache.put("a fox", embedding)
@@ -14,11 +14,11 @@ def test_an_embedding_comes_back_bit_for_bit_and_only_for_its_words_and_encoder(
     assert found is not None
     assert torch.equal(found, embedding)
     assert cache.get("a fox ") is None
-    assert PromptCache(tmp_path / "prompts", "umt5-abd").get("a fox") is None
+    assert EmbeddingCache(tmp_path / "prompts", "umt5-abd").get("a fox") is None
 
 
 def test_the_empty_prompt_and_no_tokens_at_all(tmp_path):
-    cache = PromptCache(tmp_path, "umt5")
+    cache = EmbeddingCache(tmp_path, "umt5")
     cache.put("", torch.zeros(0, 16))
     found = cache.get("")
     assert found is not None
@@ -26,7 +26,7 @@ def test_the_empty_prompt_and_no_tokens_at_all(tmp_path):
 
 
 def test_a_damaged_file_is_read_anew(tmp_path):
-    cache = PromptCache(tmp_path, "umt5")
+    cache = EmbeddingCache(tmp_path, "umt5")
     cache.put("a fox", torch.ones(2, 4))
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:20])

@@ -1,6 +1,6 @@
-"""How large VACE takes a source video, how long, and which of its pictures: the official rules.
+"""Size, length and frames of VACE's source video by the official rules, and its resizing.
 
-Plain arithmetic and one resize; nothing here knows a model or a file.
+Arithmetic and resizing only: nothing here depends on a model or a file.
 """
 
 import math
@@ -22,10 +22,10 @@ LATENT_FRAMES = 21
 
 
 def source_shape(height: int, width: int, num_frames: int, canvas: tuple[int, int]) -> PixelShape:
-    """The size and length at which a source video enters.
+    """The size and length to which a source video is resized.
 
-    It keeps its shape as far as multiples of 16 allow, is never enlarged, covers no larger area
-    than the canvas and no more tokens than 81 frames of it. A small source may be longer.
+    Keeps the aspect ratio up to multiples of 16, never enlarges, and stays within the canvas's area
+    and within the tokens of 81 frames of it. A small source may be longer.
 
     Args:
         height: of the source, pixels.
@@ -56,17 +56,17 @@ def source_shape(height: int, width: int, num_frames: int, canvas: tuple[int, in
 
 
 def frame_ids(starts_s: np.ndarray, ends_s: np.ndarray, frames: int) -> list[int]:
-    """Which pictures of a source are taken: evenly spread from the first to the last.
+    """Indices of source frames, evenly spread from the first to the last.
 
-    The official code takes the first picture whose span holds the moment, and picture 0 where
-    none does, as happens in footage with gaps; here that is the next picture.
+    The official code takes the first frame whose interval holds the time, and frame 0 where none
+    does, as happens in videos with gaps; here that is the next frame.
 
     Args:
-        starts_s: (N,) seconds at which the pictures come on.
-        ends_s: (N,) seconds at which they go.
-        frames: how many to take.
+        starts_s: (N,) seconds at which the frames start.
+        ends_s: (N,) seconds at which they end.
+        frames: number of indices.
     """
-    # fp32, as the official reader gives them: where a moment falls on a border it decides.
+    # fp32, as the official reader gives them: it decides where a time falls on a border.
     starts, ends = starts_s.astype(np.float32), ends_s.astype(np.float32)
     last = np.array([starts[-1], ends[-1]]).mean()
     times = np.linspace(0.0, last, frames)
@@ -74,14 +74,14 @@ def frame_ids(starts_s: np.ndarray, ends_s: np.ndarray, frames: int) -> list[int
 
 
 def resize_crop_uint8(frames: Tensor, height: int, width: int) -> Tensor:
-    """Resize frames to cover a size, cut out the centre and scale to [-1, 1].
+    """Resize frames to cover a size, crop the centre and scale to [-1, 1].
 
-    Bicubic with antialiasing on whole numbers: it rounds to bytes as the official code does.
+    Bicubic with antialiasing on uint8, which rounds as the official code does.
 
     Args:
         frames: (T, C, H, W) uint8.
-        height: wanted.
-        width: wanted.
+        height: of the result, pixels.
+        width: of the result, pixels.
 
     Returns:
         (C, T, height, width) fp32 in [-1, 1].
@@ -97,7 +97,7 @@ def resize_crop_uint8(frames: Tensor, height: int, width: int) -> Tensor:
 
 
 def letterbox_white(picture: Tensor, height: int, width: int) -> Tensor:
-    """A reference image, fitted into a white canvas without cutting anything off.
+    """Fit a reference image into a white canvas without cropping.
 
     Args:
         picture: (3, H, W) fp32 in [-1, 1].
@@ -108,7 +108,7 @@ def letterbox_white(picture: Tensor, height: int, width: int) -> Tensor:
         (3, height, width) fp32.
 
     Raises:
-        UserError: the picture is so narrow that nothing would be left of it.
+        UserError: the image is so narrow that nothing would be left of it.
     """
     rows, columns = picture.shape[1:]
     if (rows, columns) == (height, width):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wanctl.errors import UserError
-from wanctl.tasks.vace_sizes import frame_ids, letterbox_white, resize_crop_uint8, source_shape
+from wanctl.tasks.vace.sizes import frame_ids, letterbox_white, resize_crop_uint8, source_shape
 from wanctl.video.encode import write_video
 
 LOW, HIGH = (480, 832), (720, 1280)

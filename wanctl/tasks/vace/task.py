@@ -1,10 +1,10 @@
-"""VACE: one model for control, in- and out-painting, extension and reference images.
+"""The VACE task: control, in- and outpainting, extension and reference images.
 
-Differences from the official code, where that is wrong or silent:
-- any canvas is taken, by the same rule; there, anything but 480x832 and 720x1280 is an error;
+Differences from the official code, where that is wrong or undefined:
+- any canvas is accepted, by the same rule; there, anything but 480x832 and 720x1280 is an error;
 - a mask of another size or length than its video, or with colours, is refused;
 - more references than latent frames work (see `vace_context`);
-- footage with gaps keeps its order (see `frame_ids`).
+- video with gaps keeps its order (see `frame_ids`).
 
 Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns.
 """
@@ -20,13 +20,13 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts
-from wanctl.tasks.controls import check_layout
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize, SourceVideo
-from wanctl.tasks.masks import check_mask
-from wanctl.tasks.vace_context import vace_context
-from wanctl.tasks.vace_options import VaceOptions
-from wanctl.tasks.vace_sizes import letterbox_white, resize_crop_uint8, source_shape
-from wanctl.tasks.vace_source import (
+from wanctl.tasks.pixels import to_array, to_uint8
+from wanctl.tasks.vace.context import vace_context
+from wanctl.tasks.vace.controls import check_layout
+from wanctl.tasks.vace.masks import check_mask
+from wanctl.tasks.vace.sizes import letterbox_white, resize_crop_uint8, source_shape
+from wanctl.tasks.vace.source import (
     Source,
     blank_source,
     check_names,
@@ -35,10 +35,11 @@ from wanctl.tasks.vace_source import (
     source_from_video,
     source_video_shape,
 )
+from wanctl.tasks.vace_options import VaceOptions
 
 
 class VACE(Task):
-    """Video from words and any of: a video, a mask, pictures at both ends, references, a layout."""
+    """Video from text and any of: video, mask, end frames, reference images, layout."""
 
     name = "vace"
     optional_inputs = (
@@ -46,25 +47,25 @@ class VACE(Task):
     )  # fmt: skip
 
     def refusal(self, dit: DiTShape) -> str | None:
-        """Only models with control blocks can."""
+        """Accept only models with control blocks."""
         return None if dit.vace_layers else "it has no control blocks"
 
     def check(self, inputs: Inputs) -> None:
-        """Check that what is given goes together."""
+        """Check that the inputs and options are compatible."""
         super().check(inputs)
         how = _vace_options(inputs)
         check_names(how)
         pictures = inputs.image is not None or inputs.last_image is not None
         if inputs.video is None:
-            wants = {
+            needs_video = {
                 "mask": inputs.mask is not None,
                 "given_frames": inputs.given_frames is not None,
                 "vace.control": how.control != "source",
                 "vace.outpaint": any(how.outpaint),
                 "vace.extend": any(how.extend),
             }
-            for key, wanted in wants.items():
-                if wanted:
+            for key, is_set in needs_video.items():
+                if is_set:
                     raise UserError(f"{key}: needs a video; say `--set sample.video=FILE`")
         elif pictures or how.layout:
             other = "pictures at its ends" if pictures else "a layout"
@@ -79,19 +80,19 @@ class VACE(Task):
     def size(
         self, inputs: Inputs, requested: RequestedSize, defaults: RunDefaults, vae: VAEShape
     ) -> PixelShape:
-        """That of the source where there is one, by the official rule; else what is asked for.
+        """Size of the source where there is one, by the official rule; else the requested size.
 
         `requested.exact` cuts the source to the requested size, where the official code keeps its
         shape.
 
         Raises:
-            UserError: what is given does not go together or has no possible size.
+            UserError: the inputs are incompatible or have no possible size.
         """
         canvas = super().size(inputs, requested, defaults, vae)
         noise_shape(vae, *canvas)
         how = _vace_options(inputs)
         if inputs.video is None:
-            known = _ends(inputs)
+            known = _end_frames(inputs)
             check_layout(how.layout, canvas.frames)
             if known is None or requested.exact:
                 return canvas
@@ -121,7 +122,7 @@ class VACE(Task):
         size: PixelShape | None = None,
         encode: Encoders | None = None,
     ) -> Conditions:
-        """Text and control, the control alike for all items."""
+        """Text and control; the control is the same for all items."""
         assert size is not None
         assert encode is not None
         source = self.source(inputs, size)
@@ -134,13 +135,13 @@ class VACE(Task):
         )
 
     def source(self, inputs: Inputs, size: PixelShape) -> Source:
-        """What is kept, changed and made, in pixels."""
+        """The source video and its mask, in pixels."""
         how = _vace_options(inputs)
         if inputs.video is not None:
             clip = _first(inputs.video, inputs.given_frames)
             places = source_frame_indices(clip, how, size.frames)
             return source_from_video(clip, inputs.mask, how, places, size)
-        known = _ends(inputs)
+        known = _end_frames(inputs)
         if known is not None:
             places: list[int | None] = [None] * size.frames
             if inputs.image is not None:
@@ -151,7 +152,7 @@ class VACE(Task):
         return layout_source(how.layout, size) if how.layout else blank_source(size)
 
     def output_latents(self, latents: Tensor, inputs: Inputs) -> Tensor:
-        """The frames of the references are no part of the video."""
+        """Drop the latent frames of the references, which are no part of the video."""
         return latents[:, :, len(inputs.references) :]
 
 
@@ -160,10 +161,10 @@ def _vace_options(inputs: Inputs) -> VaceOptions:
 
 
 def _first(clip: SourceVideo, frames: int | None) -> SourceVideo:
-    """The first frames of a clip; None: all.
+    """The first frames of a video; None: all.
 
     Raises:
-        UserError: it has not so many.
+        UserError: it has fewer.
     """
     count = len(clip.starts_s)
     if frames is not None and not 1 <= frames <= count:
@@ -171,20 +172,15 @@ def _first(clip: SourceVideo, frames: int | None) -> SourceVideo:
     return replace(clip, starts_s=clip.starts_s[:frames], ends_s=clip.ends_s[:frames])
 
 
-def _ends(inputs: Inputs) -> SourceVideo | None:
-    """First and last picture as a clip of one or two; the last in the first's size."""
-    given = [each for each in (inputs.image, inputs.last_image) if each is not None]
-    if not given:
+def _end_frames(inputs: Inputs) -> SourceVideo | None:
+    """First and last image as a video of one or two frames; the last is cropped to the first's."""
+    images = [each for each in (inputs.image, inputs.last_image) if each is not None]
+    if not images:
         return None
-    height, width = given[0].shape[1:]
-    pictures = [_bytes(each) for each in given]
-    if len(given) == 2 and given[1].shape != given[0].shape:
-        last = ((given[1] + 1) * 127.5).round().byte()
-        pictures[1] = _bytes(resize_crop_uint8(last[None], height, width)[:, 0])
-    zeros = np.zeros(len(given))
-    return SourceVideo(pictures, zeros, zeros + 1, "image", (height, width))
-
-
-def _bytes(picture: Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] as (H, W, 3) uint8."""
-    return ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    height, width = images[0].shape[1:]
+    frames = [to_array(each) for each in images]
+    if len(images) == 2 and images[1].shape != images[0].shape:
+        last = resize_crop_uint8(to_uint8(images[1])[None], height, width)
+        frames[1] = to_array(last[:, 0])
+    zeros = np.zeros(len(images))
+    return SourceVideo(frames, zeros, zeros + 1, "image", (height, width))

@@ -6,7 +6,7 @@ import torch
 from torchvision.utils import flow_to_image
 
 from wanctl.errors import UserError
-from wanctl.tasks.controls import CONTROLS, flow_colours, layout, make_control
+from wanctl.tasks.vace.controls import CONTROLS, flow_colours, layout, make_control
 from wanctl.tasks.vace_options import Track
 
 

@@ -1,8 +1,7 @@
-"""Control videos made of plain footage, without a network: grey, scribble, flow; and layouts.
+"""Control videos computed from plain video without a network: grey, scribble, flow; and layouts.
 
-What VACE was trained on and what is computed here look alike; depth and pose need networks and
-are given as a video. To add a control, write a function from pictures to pictures and name it in
-CONTROLS.
+They look like the controls that VACE was trained on; depth and pose need networks and are passed as
+a video. To add a control, write a function from frames to frames and name it in CONTROLS.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from wanctl.errors import UserError, unknown
 from wanctl.tasks.vace_options import Track
 
-Pictures = Iterable[np.ndarray]
+Frames = Iterable[np.ndarray]
 """(H, W, 3) uint8 RGB, one after the other."""
 
 WHITE = 255
@@ -27,38 +26,38 @@ _CORNERS = np.array(
 )
 
 
-def make_control(kind: str, pictures: Pictures) -> Iterator[np.ndarray]:
-    """The control video of footage, picture by picture.
+def make_control(kind: str, frames: Frames) -> Iterator[np.ndarray]:
+    """Compute the control video of a video, frame by frame.
 
     Raises:
         UserError: no such control.
     """
     if kind not in CONTROLS:
         raise UserError(f"vace.control: {unknown('control', kind, CONTROLS)}")
-    return CONTROLS[kind](pictures)
+    return CONTROLS[kind](frames)
 
 
-def grey(pictures: Pictures) -> Iterator[np.ndarray]:
-    """Luma in all three channels.
+def grey(frames: Frames) -> Iterator[np.ndarray]:
+    """Convert to luma in all three channels.
 
-    The official tool weighs red as blue and blue as red; here each has its own weight.
+    The official tool swaps the weights of red and blue; here each has its own.
     """
     import cv2  # noqa: PLC0415  half a second that other tasks do not wait for
 
-    for picture in pictures:
+    for picture in frames:
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         yield cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB)
 
 
-def scribble(pictures: Pictures) -> Iterator[np.ndarray]:
-    """Dark outlines on white.
+def scribble(frames: Frames) -> Iterator[np.ndarray]:
+    """Draw dark outlines on white.
 
-    Edges of smoothed luma, as wide as a pen's line in the picture's size. The limits are fixed:
-    limits that follow each picture would let lines flicker.
+    Edges of smoothed luma, as wide as a pen's line at the frame's size. The thresholds are fixed:
+    thresholds that depend on the frame would make lines flicker.
     """
     import cv2  # noqa: PLC0415  see above
 
-    for picture in pictures:
+    for picture in frames:
         size = max(picture.shape[:2]) / 832  # a line is drawn for the smaller canvas
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         smooth = cv2.GaussianBlur(luma, (0, 0), max(0.8, 1.6 * size))
@@ -69,18 +68,18 @@ def scribble(pictures: Pictures) -> Iterator[np.ndarray]:
         yield cv2.cvtColor(WHITE - drawn, cv2.COLOR_GRAY2RGB)
 
 
-def flow(pictures: Pictures) -> Iterator[np.ndarray]:
-    """Motion from each picture to the next as colours; the first pair stands twice.
+def flow(frames: Frames) -> Iterator[np.ndarray]:
+    """Colour-code the motion from each frame to the next; the first pair is repeated.
 
-    The direction is the hue and the speed, as a share of the picture's fastest, the saturation.
-    A single picture is white: nothing moves.
+    The direction is the hue; the speed, as a share of the frame's fastest, is the saturation.
+    A single frame is white: nothing moves.
     """
     import cv2  # noqa: PLC0415  see above
 
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     before: np.ndarray | None = None
     count = 0
-    for picture in pictures:
+    for picture in frames:
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         if before is not None:
             colours = flow_colours(dis.calc(before, luma, np.zeros((*luma.shape, 2), np.float32)))
@@ -112,7 +111,7 @@ def _wheel() -> np.ndarray:
     return np.concatenate([a + (b - a) * np.arange(steps)[:, None] / steps for a, b, steps in arcs])
 
 
-CONTROLS: dict[str, Callable[[Pictures], Iterator[np.ndarray]]] = {
+CONTROLS: dict[str, Callable[[Frames], Iterator[np.ndarray]]] = {
     "grey": grey,
     "scribble": scribble,
     "flow": flow,
@@ -120,7 +119,7 @@ CONTROLS: dict[str, Callable[[Pictures], Iterator[np.ndarray]]] = {
 
 
 def layout(tracks: Sequence[Track], frames: int, height: int, width: int) -> Iterator[np.ndarray]:
-    """Outlines of moving boxes on white, later tracks on top."""
+    """Draw outlines of moving boxes on white, later tracks on top."""
     import cv2  # noqa: PLC0415  see above
 
     check_layout(tracks, frames)

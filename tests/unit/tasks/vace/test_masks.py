@@ -5,7 +5,7 @@ import pytest
 
 from wanctl.errors import UserError
 from wanctl.tasks.inputs import SourceVideo
-from wanctl.tasks.masks import FORMS, bounding_box, check_mask, grey_mask, shape_mask
+from wanctl.tasks.vace.masks import FORMS, bounding_box, check_mask, grey_mask, shape_mask
 
 
 def dots() -> np.ndarray:

@@ -11,7 +11,7 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
 from wanctl.tasks.inputs import NO_INPUTS, Inputs, RequestedSize, SourceVideo
-from wanctl.tasks.vace import VACE
+from wanctl.tasks.vace.task import VACE
 from wanctl.tasks.vace_options import Track, VaceOptions
 
 VAE = VAEShape()

@@ -8,16 +8,16 @@ import torch
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
-from wanctl.tasks.controls import make_control
 from wanctl.tasks.inputs import SourceVideo
-from wanctl.tasks.vace_options import Track, VaceOptions
-from wanctl.tasks.vace_source import (
+from wanctl.tasks.vace.controls import make_control
+from wanctl.tasks.vace.source import (
     blank_source,
     layout_source,
     source_frame_indices,
     source_from_video,
     source_video_shape,
 )
+from wanctl.tasks.vace_options import Track, VaceOptions
 
 CANVAS = (48, 64)
 GREY = 127 / 127.5 - 1

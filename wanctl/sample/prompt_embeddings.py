@@ -1,0 +1,132 @@
+"""Text embeddings of prompts: cached on disk, since the encoder takes 11 GB to load.
+
+Shapes: S tokens, E width.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wanctl.atomic import replacing
+from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
+from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.device import free_device_memory
+from wanctl.encoders.text import encoder_key, load_text_encoder
+from wanctl.log import progress
+from wanctl.model.variants import DiTShape
+from wanctl.tasks.api import trim_text
+
+KEY = "embedding"
+ENCODER_BATCH = 64  # prompts, 8 MB each, for which the encoder streams its blocks from disk once
+
+
+class EmbeddingCache:
+    """Stores one file per prompt and encoder.
+
+    Args:
+        folder: where the files are; need not exist.
+        encoder: a name that changes with the encoder's weights, length and number format.
+    """
+
+    def __init__(self, folder: Path, encoder: str) -> None:
+        self._folder = folder
+        self._encoder = encoder
+
+    def get(self, prompt: str) -> Tensor | None:
+        """(S, E); None where the prompt was never encoded or the file is damaged."""
+        path = self._path(prompt)
+        if not path.is_file():
+            return None
+        try:
+            return load_file(path)[KEY]
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def put(self, prompt: str, embedding: Tensor) -> None:
+        """Store (S, E)."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path(prompt)) as temp:
+            save_file({KEY: embedding.contiguous()}, temp, metadata={"prompt": prompt})
+
+    def _path(self, prompt: str) -> Path:
+        name = hashlib.sha256(f"{self._encoder}\n{prompt}".encode()).hexdigest()[:24]
+        return self._folder / f"{name}.safetensors"
+
+
+class PromptEncoder:
+    """Encodes prompts for one transformer; the text encoder is loaded only for uncached ones.
+
+    Args:
+        weights: with the text encoder.
+        dit: sizes of the transformer.
+        device: where the encoder runs.
+        folder: of the cached embeddings; unused for an encoder that a package carries, which is
+            small.
+    """
+
+    def __init__(
+        self, weights: ResolvedWeights, dit: DiTShape, device: torch.device, folder: Path
+    ) -> None:
+        self._weights = weights
+        self._dit = dit
+        self._device = device
+        # Official: bf16, however the transformer runs; fp32 where bf16 is slow.
+        self._dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self._cache = self._open_cache(folder)
+
+    def embed(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """(S, E) of each prompt, on the CPU.
+
+        Raises:
+            WeightsError: the encoder cannot be loaded, or belongs to another model.
+        """
+        cache = self._cache
+        cached = {prompt: cache.get(prompt) if cache else None for prompt in prompts}
+        texts = {prompt: text for prompt, text in cached.items() if text is not None}
+        missing = [prompt for prompt in prompts if prompt not in texts]
+        if missing:
+            encoded = self._encode(missing)
+            if cache:
+                for prompt, text in encoded.items():
+                    cache.put(prompt, text)
+            texts |= encoded
+        return texts
+
+    def _open_cache(self, folder: Path) -> EmbeddingCache | None:
+        text, kind = self._weights.text, self._weights.text_kind
+        if text is None:
+            return None
+        name = encoder_key(kind, text_encoder_files(text), self._dit.text_len, self._dtype)
+        return EmbeddingCache(folder, f"{name} {self._dit.text_dim}")
+
+    def _encode(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        weights, dit = self._weights, self._dit
+        encoder = load_text_encoder(
+            weights.text_kind,
+            weights.text,
+            text_len=dit.text_len,
+            device=self._device,
+            dtype=self._dtype,
+            keep=False,
+        )
+        if encoder.dim != dit.text_dim:
+            raise WeightsError(
+                f"the transformer ({weights.dit.root}) takes text of width {dit.text_dim} and the "
+                f"text encoder ({weights.text_kind}) makes {encoder.dim}; set model.text_weights "
+                "to the one it was trained with"
+            )
+        texts = {}
+        groups = [prompts[i : i + ENCODER_BATCH] for i in range(0, len(prompts), ENCODER_BATCH)]
+        with progress(len(groups) * encoder.blocks, "encoding prompts") as bar:
+            for group in groups:
+                rows = encoder.encode(group, on_block=bar.advance)
+                for prompt, row in zip(group, rows, strict=True):
+                    texts[prompt] = trim_text(row).to("cpu", copy=True)
+        del encoder
+        free_device_memory(self._device)
+        return texts

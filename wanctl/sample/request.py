@@ -1,0 +1,162 @@
+"""One output to make: its prompt, every setting that decides its content, and its file name."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+
+from wanctl.diffusion.schedules import make_schedule
+from wanctl.errors import UserError
+from wanctl.model.shapes import PixelShape
+from wanctl.model.variants import Variant
+from wanctl.runtime.placement import Placement
+from wanctl.sample.inputs import InputSpec
+from wanctl.sample.prompts import slug
+from wanctl.tasks.vace_options import VaceOptions
+
+KEY_DIGITS = 8
+# Fields that are no settings: the prompt is hashed on its own, the others follow from the rest.
+NOT_SETTINGS = ("prompt", "input_spec", "header")
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One output, with the variant's defaults filled in.
+
+    Names and values of the settings are hashed into the file name and written to its header:
+    renaming a field would make every finished output again.
+
+    Attributes:
+        prompt: text of what is shown.
+        input_spec: names the images and the video that the output is made from.
+        header: further header entries: the input files and the recipe.
+        task: a row of TASKS.
+        frames: 4n+1; 1 writes a PNG.
+        height: pixels.
+        width: pixels.
+        fps: frame rate of the mp4.
+        steps: solver steps.
+        shift: shift of the noise schedule.
+        guide_scale: scale of classifier-free guidance; for two experts (low noise, high noise).
+        boundary: share of the noise levels above which the high-noise expert runs; None: one
+            transformer.
+        solver: a row of SOLVERS.
+        negative_prompt: text that guidance leads away from.
+        seed: seed of the noise, 0 or more.
+        noise_device: device that draws the noise; CPU and CUDA give different numbers.
+        crf: H.264 quality.
+        fit: `area` takes the aspect ratio from the input image, `exact` crops the image.
+        given_frames: frames taken from the input video; None: the task's default.
+        inputs: recipe key -> sha256 of the file it names.
+        vace: how VACE's source video is prepared; None: unchanged.
+        precision: of the transformer, `reference` or `fast`.
+        dtype: number format of the transformer's large matrices.
+        placement: quantization, attention kernel and streaming, which decide the rounding.
+        vae_tile: side of the VAE's tiles in pixels; None: no tiles.
+        guide_until: share of the steps that use guidance.
+        step_cache: threshold of the step cache; 0: no cache.
+    """
+
+    prompt: str
+    input_spec: InputSpec
+    header: Mapping[str, str]
+    task: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+    steps: int
+    shift: float
+    guide_scale: float | tuple[float, float]
+    boundary: float | None
+    solver: str
+    negative_prompt: str
+    seed: int
+    noise_device: str
+    crf: int
+    fit: str
+    given_frames: int | None
+    inputs: Mapping[str, str]
+    vace: VaceOptions | None
+    precision: str
+    dtype: str
+    placement: Placement
+    vae_tile: int | None
+    guide_until: float
+    step_cache: float
+
+    @property
+    def suffix(self) -> str:
+        """File type of the output."""
+        return ".png" if self.frames == 1 else ".mp4"
+
+    @property
+    def size(self) -> PixelShape:
+        """Size of the output."""
+        return PixelShape(self.frames, self.height, self.width)
+
+    @property
+    def kind(self) -> str:
+        """Hash that is equal for requests that differ in prompts and noise alone."""
+        return replace(self, prompt="", seed=0, negative_prompt="").key("")
+
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt is used."""
+        scales = self.guide_scale if isinstance(self.guide_scale, tuple) else (self.guide_scale,)
+        return any(scale != 1 for scale in scales)
+
+    def settings(self) -> dict[str, Any]:
+        """Names and plain values of all settings."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            for name, value in values.items()
+            if name not in NOT_SETTINGS
+        }
+
+    def key(self, weights: str) -> str:
+        """Hash of everything the content depends on; equal keys mean equal content.
+
+        Args:
+            weights: fingerprint of the weights.
+        """
+        content = json.dumps([self.settings(), self.prompt, weights], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def file_name(self, weights: str) -> str:
+        """`<slug>-s<seed>-<hash>.mp4` or `.png`.
+
+        Args:
+            weights: fingerprint of the weights.
+        """
+        return f"{slug(self.prompt)}-s{self.seed}-{self.key(weights)[:KEY_DIGITS]}{self.suffix}"
+
+
+def prompts_to_encode(requests: Sequence[SampleRequest]) -> list[str]:
+    """Every prompt and every negative prompt that is used, each once."""
+    negative = [request.negative_prompt for request in requests if request.guided]
+    return list(dict.fromkeys([*(request.prompt for request in requests), *negative]))
+
+
+def check_request(request: SampleRequest, variant: Variant) -> None:
+    """Check what the task does not: experts, schedule and the device of the noise.
+
+    Raises:
+        UserError: `KEY: message`.
+    """
+    if variant.experts == 1 and isinstance(request.guide_scale, tuple):
+        raise UserError(
+            f"guide_scale: got two for {variant.name}, which is one transformer; need a number"
+        )
+    if variant.experts == 1 and request.boundary is not None:
+        raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
+    make_schedule(request.solver, request.steps, request.shift)
+    if request.noise_device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "noise_device: got 'cuda', but this machine has no CUDA device; say "
+            "`--set sample.noise_device=cpu` (the same seed gives other noise there)"
+        )

@@ -1,0 +1,1 @@
+"""VACE: control, in- and outpainting, extension and references. Start with `task.py`."""
