@@ -111,9 +111,9 @@ def test_the_report_needs_nothing_else(curated):
     assert "http://" not in page
     assert "https://" not in page
     assert "src=" not in page
-    pictures = re.search(r'id="pictures">(.*?)</script>', page)
-    assert pictures
-    films = [base64.b64decode(text) for text in json.loads(pictures[1]).values()]
+    thumbnails = re.search(r'id="thumbnails">(.*?)</script>', page)
+    assert thumbnails
+    films = [base64.b64decode(text) for text in json.loads(thumbnails[1]).values()]
     assert len(films) == len(rows(curated, "clips"))
     assert all(film[:4] == b"RIFF" and film[8:12] == b"WEBP" for film in films)
     for name in ("truncated.mp4", "Funnel", "blur"):
