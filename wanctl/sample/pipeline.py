@@ -33,8 +33,7 @@ from wanctl.sample.input_encoders import SampleEncoders
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.prompt_embeddings import PromptEncoder
-from wanctl.sample.request import SampleRequest, prompts_to_encode
-from wanctl.sample.workload import workload_of
+from wanctl.sample.request import SampleRequest, prompts_to_encode, workload_of
 from wanctl.tasks.api import pad_texts
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.pixels import to_frames, to_image

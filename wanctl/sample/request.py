@@ -10,6 +10,7 @@ import torch
 
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
+from wanctl.estimate.flops import FP32_BYTES, UMT5_PARAMETERS, Workload
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import Variant
 from wanctl.runtime.placement import Placement
@@ -18,6 +19,7 @@ from wanctl.sample.prompts import slug
 from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest.
 NOT_SETTINGS = ("prompt", "input_spec", "header")
 
@@ -160,3 +162,29 @@ def check_request(request: SampleRequest, variant: Variant) -> None:
             "noise_device: got 'cuda', but this machine has no CUDA device; say "
             "`--set sample.noise_device=cpu` (the same seed gives other noise there)"
         )
+
+
+def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> Workload:
+    """Describe outputs of one kind in the terms of `wanctl.estimate`.
+
+    Args:
+        request: one of them.
+        variant: with the sizes of the model.
+        num_outputs: how many there are.
+    """
+    product_bytes = DTYPE_BYTES[request.dtype]
+    int8_bytes = 1.0 + FP32_BYTES / variant.dit.dim  # and a scale per output row
+    return Workload(
+        variant=variant,
+        size=request.size,
+        steps=request.steps,
+        guided=request.guided,
+        guided_share=request.guide_until,
+        weight_bytes=int8_bytes if request.placement.quantize else product_bytes,
+        product_bytes=product_bytes,
+        streamed=request.placement.stream_blocks,
+        vae_tile=request.vae_tile,
+        prompts=num_outputs,
+        encodes=float(bool(request.inputs)),
+        text_parameters=UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
+    )

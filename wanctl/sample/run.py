@@ -37,8 +37,7 @@ from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.overview import make_overview
 from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
-from wanctl.sample.request import SampleRequest, check_request
-from wanctl.sample.workload import workload_of
+from wanctl.sample.request import SampleRequest, check_request, workload_of
 from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
