@@ -190,7 +190,7 @@ def test_labels_say_what_differs_and_nothing_else(model, tmp_path, monkeypatch):
         labels.extend(tile.label for tile in tiles)
         return make_grid(tiles, *args, **more)
 
-    monkeypatch.setattr("wanctl.sample.overview.make_grid", look)
+    monkeypatch.setattr("wanctl.sample.grid.make_grid", look)
     loaded = recipe(model, "sample.frames=1", "sample.grid=true")
     sample(loaded, written(tmp_path, {"prompt": "a fox"}), tmp_path)
     lines = ({"prompt": "a fox", "guide_scale": 1}, {"prompt": "a fox", "guide_scale": 5})

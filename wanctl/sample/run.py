@@ -32,9 +32,9 @@ from wanctl.recipe.load import LoadedRecipe, Place
 from wanctl.recipe.schema import SampleSection
 from wanctl.recipe.vace import VaceSection
 from wanctl.runtime.placement import Placement
+from wanctl.sample.grid import make_overview
 from wanctl.sample.inputs import InputCache, InputSpec
 from wanctl.sample.outputs import OutputFolder
-from wanctl.sample.overview import make_overview
 from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
 from wanctl.sample.request import SampleRequest, check_request, workload_of
