@@ -203,6 +203,9 @@ def test_shares_make_the_same_tables(runner, whole):
     processes = [runner.start(shard=f"{index}/2") for index in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert runner.tables() == whole.tables()
+    # the last of them to finish writes the report and the card
+    assert (runner.out / "dataset/report.html").exists()
+    assert (runner.out / "dataset/datacard.json").exists()
     assert set(runner.note_counts().values()) == {1}
     logs = [(runner.out / f"log-{i}-of-2.jsonl").read_text().splitlines() for i in range(2)]
     parts = [{e["part"] for e in map(json.loads, log) if e["event"] == "unit"} for log in logs]
