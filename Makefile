@@ -1,32 +1,32 @@
-# Every target makes the environment it needs; `make demo` and `make test` work right after a clone.
+# Every target creates the environment it needs; `make demo` and `make test` work right after a clone.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-# targets share one environment and one machine; running them side by side only slows them down
+# targets share one environment and one machine; running them in parallel only slows them down
 .NOTPARALLEL:
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# PyTorch and OpenMP would start as many threads as a large machine has cores in every process
+# without it PyTorch and OpenMP start one thread per core in every process
 THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-# Tests start hundreds of processes. Where Python is told to write no bytecode, as in many
-# containers, each would compile all that it imports: 21 s of processor time instead of 9 for
-# torch and transformers. A folder of its own leaves the checkout as clean as was asked for.
+# Tests start hundreds of processes. Where Python writes no bytecode, as in many containers, each would
+# compile everything that it imports: 21 s of CPU time instead of 9 for torch and transformers. A
+# separate bytecode folder leaves the checkout clean.
 BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 
-.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-gpu schema build clean
+.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-gpu schema docs build clean
 
-help: ## what there is
+help: ## list of targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP) ## make .venv with everything in it
+setup: $(STAMP) ## create .venv with everything in it
 
-# Installed anew when what is wanted changes. uv resolves the pins in seconds where pip takes
-# minutes; it comes from the package index like everything else.
+# Reinstalled when the requirements change. uv resolves the pins in seconds where pip takes minutes; it
+# comes from the package index like everything else.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -35,10 +35,10 @@ $(STAMP): pyproject.toml constraints.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## curate, caption, train and sample three real clips on this machine
+demo: $(STAMP) ## curate, caption, train and sample on three real clips
 	$(BIN)/python -m wanctl.demo
 
-test: $(STAMP) ## all tests but the slow ones and those that need a GPU
+test: $(STAMP) ## all tests except slow ones and those that need a GPU
 	$(BYTECODE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(THREADS) --dist worksteal
 
 test-slow: $(STAMP) ## the tests that take minutes
@@ -58,22 +58,25 @@ lint: $(STAMP) ## style and spelling
 types: $(STAMP) ## pyright
 	$(BIN)/pyright
 
-layers: $(STAMP) ## who may import whom
+layers: $(STAMP) ## import contracts
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## speed and memory against diffusers, into bench.json
 	$(BIN)/python tests/bench/run.py
 
-bench-gpu: $(STAMP) ## the same on one CUDA GPU, at the published sizes, into bench-gpu.json
+bench-gpu: $(STAMP) ## the same on one CUDA GPU at the published sizes, into bench-gpu.json
 	$(BIN)/python tests/bench/gpu.py
 
-schema: $(STAMP) ## recipes/schema.json, which gives editors completion
+schema: $(STAMP) ## recipes/schema.json, for completion in editors
 	$(BIN)/wanctl recipe schema > recipes/schema.json
 
-build: $(STAMP) ## sdist and wheel, then the wheel tried outside of the checkout
+docs: $(STAMP) ## docs/architecture.svg, the picture of the packages
+	$(BIN)/python docs/draw_architecture.py
+
+build: $(STAMP) ## sdist and wheel, with a smoke test of the wheel outside the checkout
 	rm -rf dist
 	$(BIN)/python -m build --installer uv --outdir dist .
 	$(BIN)/python tests/wheel.py dist/*.whl
 
-clean: ## remove what the targets made, but for runs/
+clean: ## remove what the targets created, except runs/
 	rm -rf .venv dist build bench.json bench-gpu.json .ruff_cache .pytest_cache .import_linter_cache
