@@ -30,7 +30,7 @@ STEPS = (
 
 WIDTH, MARGIN, GAP = 1180, 20, 12
 LINE, TITLE, PAD = 15, 20, 8
-CHARACTER = 6.3  # mean width of the summary's font, in px
+CHARACTER = 6.7  # mean width of the summary font, in px
 COLOURS = ("#f4efe6", "#e8eef5")
 LEGEND = "Imports point downwards only. The way of a clip:"
 INK, PALE, STEP = "#22303c", "#5b6b7a", "#c2410c"
@@ -41,7 +41,12 @@ def layers() -> list[list[str]]:
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
     (found, *_) = [each for each in contracts if each["type"] == "layers"]
-    return [[name.strip(" ()") for name in row.split("|")] for row in found["layers"]]
+    rows = []
+    for row in found["layers"]:
+        # `a.x : a.y` are modules of one package, which is drawn as one box
+        package = row.partition(".")[0] if " : " in row else None
+        rows.append([package] if package else [name.strip() for name in row.split("|")])
+    return [[f"wanctl.{name}" for name in row] for row in rows]
 
 
 def summary(module: str) -> str:
