@@ -50,15 +50,15 @@ class Workload:
     variant: Variant
     size: PixelShape
     steps: int
-    guided: bool = True
-    guided_share: float = 1.0
-    weight_bytes: float = 2.0
-    product_bytes: int = 2
-    streamed: bool = False
-    vae_tile: int | None = None
-    prompts: int = 1
-    encodes: float = 0.0
-    text_parameters: float = 0.0
+    guided: bool
+    guided_share: float
+    weight_bytes: float
+    product_bytes: int
+    streamed: bool
+    vae_tile: int | None
+    prompts: int
+    encodes: float
+    text_parameters: float
 
     @property
     def latents(self) -> LatentShape:

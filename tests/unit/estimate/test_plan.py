@@ -24,9 +24,14 @@ T2V_14B, T2V_1_3B = VARIANTS["wan2.1-t2v-14b"], VARIANTS["wan2.1-t2v-1.3b"]
 GB = 1e9
 
 
-def workload(variant=T2V_14B, size=(81, 480, 832), **more) -> Workload:
-    text = flops.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0
-    return Workload(variant, PixelShape(*size), steps=50, text_parameters=text, **more)
+def workload(variant=T2V_14B, size=(81, 480, 832), steps=50, **options) -> Workload:
+    """One guided output in bf16, unless `options` say otherwise."""
+    defaults = {
+        "guided": True, "guided_share": 1.0, "weight_bytes": 2.0, "product_bytes": 2,
+        "streamed": False, "vae_tile": None, "prompts": 1, "encodes": 0.0,
+        "text_parameters": flops.UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
+    }  # fmt: skip
+    return Workload(variant, PixelShape(*size), steps, **{**defaults, **options})
 
 
 def gpu(device_gb: float, host_gb: float = 200, disk_gb: float = 100) -> Hardware:
@@ -124,7 +129,7 @@ def test_the_cheapest_change_that_fits_is_named(device_gb, host_gb, change):
 def test_a_smaller_picture_comes_last():
     hardware = Hardware("CPU", Throughput(1e11, 1e11, 1e11), 5 * GB, None, 100 * GB)
     tiny = VARIANTS["tiny"]
-    plan = make_plan(Workload(tiny, PixelShape(81, 2880, 5120), 4), hardware)
+    plan = make_plan(workload(tiny, (81, 2880, 5120), steps=4), hardware)
     found = cheapest_alternative(plan)
     assert found is not None
     assert "sample.height=" in found.settings
