@@ -228,17 +228,22 @@ def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
     text = recipe.path.read_text().replace("steps: 14", "steps: 2").replace("steps: 16", "steps: 2")
     recipe.path.write_text(text.replace("perceptual_frames: 1", "perceptual: 0"))
     out.mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
-    command += ["--nproc-per-node", "2", sys.executable, str(WORKER)]
-    run = subprocess.run(
-        [*command, str(recipe.path), str(dataset), str(out)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    works = [json.loads((out / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    launch += ["--nproc-per-node", "2", sys.executable, str(WORKER)]
+    works = [{"exported": [], "encoded": []}, {"exported": [], "encoded": []}]
+    for command in ("train-vae", "train-dit"):
+        run = subprocess.run(
+            [*launch, command, str(recipe.path), str(dataset), str(out)],
+            capture_output=True,
+            text=True,
+            timeout=140,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr[-4000:]
+        for rank, work in enumerate(works):
+            done = json.loads((out / f"{command}-{rank}.json").read_text())
+            for kind, items in done.items():
+                work[kind] += items
     for kind in ("exported", "encoded"):
         first, second = ([json.dumps(item) for item in work[kind]] for work in works)
         assert first

@@ -14,8 +14,8 @@ from wanctl.train.inputs import encode
 from wanctl.train.run import train_dit, train_vae
 
 
-def main(recipe: str, dataset: str, out: Path) -> None:
-    """Train both models; write the work of this process into `out/rank-N.json`."""
+def main(command: str, recipe: str, dataset: str, out: Path) -> None:
+    """Run a command; write the work of this process into `out/COMMAND-RANK.json`."""
     torch.set_num_threads(1)
     exported, encoded = [], []
     real_add, real_encode = export.ExportIndex.add, encode.encode_window
@@ -31,14 +31,14 @@ def main(recipe: str, dataset: str, out: Path) -> None:
     export.ExportIndex.add = add
     encode.encode_window = encode_window
     loaded = load_recipe(recipe, [f"dataset.path={dataset}"])
-    train_vae(loaded, out)
-    train_dit(loaded, out)
-    rank = os.environ["RANK"]
+    # one command a process, as users run them: a process group cannot be joined twice reliably
+    {"train-vae": train_vae, "train-dit": train_dit}[command](loaded, out)
     work = {"exported": exported, "encoded": encoded}
-    (out / f"rank-{rank}.json").write_text(json.dumps(work), encoding="utf-8")
-    with safe_open(out / "dit/diffusion_pytorch_model.safetensors", framework="pt") as file:
+    (out / f"{command}-{os.environ['RANK']}.json").write_text(json.dumps(work), encoding="utf-8")
+    folder = out / command.removeprefix("train-")
+    with safe_open(folder / "diffusion_pytorch_model.safetensors", framework="pt") as file:
         assert (file.metadata() or {})["step"] == "2"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))
