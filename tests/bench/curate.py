@@ -1,4 +1,4 @@
-"""What curation costs: light filters beside one decode, a whole recipe beside data-juicer, memory.
+"""Cost of curation: light filters on top of one decode, and a recipe against data-juicer.
 
 Times are processor seconds, of all processes together: seconds on the wall say how many cores were
 free. data-juicer is run where `dj-process` is found on the PATH, best from an environment of its
@@ -72,7 +72,7 @@ def footage() -> list[Path]:
 
 
 def light_filters(paths: Sequence[Path]) -> dict[str, Any]:
-    """Processor time of decoding a clip for all light filters at once, against decoding alone.
+    """CPU time of decoding a clip for all light filters at once, against decoding alone.
 
     And against decoding into RGB, which whoever looks at the pictures pays.
     """
@@ -101,7 +101,7 @@ def light_filters(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def recipe(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """Input video seconds per core second: a shipped recipe, and what data-juicer has too.
+    """Input video seconds per core second of a shipped recipe, and of operators data-juicer has too.
 
     Each also on one short file, which shows what a run costs before it sees footage.
     """
@@ -151,7 +151,7 @@ def recipe(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 
 def _core_s(program: Callable[[Path, Path], None], folder: Path, which: str, name: str) -> float:
-    """Processor seconds of everything that a program starts, as seen while it runs.
+    """CPU seconds of all processes that a program starts, sampled while it runs.
 
     What the kernel adds up for children leaves out those of a fork server that nobody waits for.
     """

@@ -1,4 +1,4 @@
-"""Memory of the engine and its workers over 5,000 clips, as figures and as a picture.
+"""Memory of the engine and its workers over 5,000 clips, as figures and as a plot.
 
 `python tests/bench/curate_memory.py [PICTURE.png]`
 """

@@ -1,4 +1,4 @@
-"""The transformer at 1.3B widths (4 layers, 2,080 tokens) beside diffusers: time, memory.
+"""The transformer at 1.3B widths (4 layers, 2,080 tokens) against diffusers: time, memory.
 
 A step is one call with a full prompt of 512 tokens. A guided step is what sampling does over and
 over: two prompts, of 40 and 120 tokens, that were read in the step before.

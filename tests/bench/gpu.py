@@ -24,7 +24,7 @@ RESULT = Path("bench-gpu.json")
 
 
 def main(names: list[str]) -> None:
-    """Measure, or say in one line why that cannot be done here."""
+    """Measure, or print in one line why that is not possible here."""
     try:
         check(names)
     except UserError as error:
@@ -35,7 +35,7 @@ def main(names: list[str]) -> None:
 
 
 def check(names: list[str]) -> None:
-    """Look for all that is needed before anything is measured.
+    """Check that everything needed is available before anything is measured.
 
     Raises:
         UserError: no such benchmark, no GPU, or no peer.

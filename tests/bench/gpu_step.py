@@ -1,4 +1,4 @@
-"""One call of the transformer at the published sizes beside diffusers' default: time, error, MFU.
+"""One call of the transformer at published sizes against diffusers' default: time, error, MFU.
 
 The whole 1.3B model, and a stack of 4 of the 14B model's 40 layers, which is nine tenths of what it
 does. Both programs hold the same weights, which bf16 represents exactly; errors are relative

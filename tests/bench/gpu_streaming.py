@@ -1,4 +1,4 @@
-"""A 14B stack whose blocks pass through the GPU, beside the same stack lying there.
+"""Layers of the 14B model streamed through the GPU, against the same layers resident on it.
 
 Eight of 40 layers at 480x832x81, bf16, compiled: streaming keeps two blocks on the GPU however many
 there are, so its memory and its loss of time are those of the whole model. Bars: at most 5 %
@@ -31,7 +31,7 @@ def run(
     repeats: int = 10,
     compiled: bool = True,
 ) -> dict[str, float | bool]:
-    """What streaming costs in time and leaves in memory.
+    """Time that streaming costs and memory that it saves.
 
     Args:
         shape: of the stack.

@@ -1,4 +1,4 @@
-"""VAE decode at 480x832x81 beside diffusers: seconds, error, memory.
+"""VAE decode at 480x832x81 against diffusers: seconds, error, memory.
 
 In bf16, and in fp32, which is what `wanctl sample` decodes in. `ours` decodes one latent frame at a
 time like diffusers, `ours_4` four. Both hold the same weights; errors are relative distances from

@@ -1,6 +1,6 @@
 """Timing and memory for the benchmarks: arms alternated in one process, medians, ratios.
 
-Absolute times mean little on a shared machine. A ratio of two arms that took turns means more.
+Absolute times mean little on a shared machine; ratios of alternating arms mean more.
 """
 
 import json
@@ -18,10 +18,10 @@ Arm = Callable[[], object]
 
 
 def compare(name: str, arms: Mapping[str, Arm], repeats: int = 5) -> dict[str, float]:
-    """Time several ways to do one thing.
+    """Time several implementations of one operation, alternating between them.
 
-    Every arm runs once to warm up. Then the arms take turns, and the order turns round after each
-    round, so that a slow spell of the machine hits all of them.
+    Every arm runs once to warm up. Then the arms alternate, in reverse order every other round, so
+    that a slow phase of the machine affects all of them.
 
     Returns:
         `NAME.ARM_s`, the median time of every arm in seconds, and `NAME.times_as_fast`, the median
@@ -64,7 +64,7 @@ def own_peak_rss_bytes() -> int:
 
 
 def machine() -> dict[str, str | int]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     cpus = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.split(":", 1)[1].strip() for line in cpus.splitlines() if "model name" in line]
     return {

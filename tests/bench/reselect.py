@@ -73,7 +73,7 @@ class Speed(Filter):
 
 
 def run(clips: int = CLIPS) -> dict[str, Any]:
-    """Make a data set, decide it, and tell the cost.
+    """Write a data set, select from it, and return the cost.
 
     `cpu_seconds` is that of all processes: what a machine with nothing else to do and perfect
     cores would share out.

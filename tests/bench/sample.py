@@ -1,4 +1,4 @@
-"""A whole sample beside diffusers' pipeline: four guided steps and the decode, time and memory.
+"""A whole sample against diffusers' pipeline: four guided steps and the decode, time and memory.
 
 1.3B widths (4 layers), the published VAE, 17x128x128, prompts of 40 and 120 tokens as embeddings.
 Bars: at most 0.8x of diffusers' time and not above its peak memory.

@@ -1,4 +1,4 @@
-"""How long `wanctl sample --recipe tiny "..."` takes from a cold start, in a process of its own.
+"""Time of `wanctl sample --recipe tiny "..."` from a cold start, in a process of its own.
 
 Beside it, alternating, what a process takes that only imports torch: the share nobody can save.
 """

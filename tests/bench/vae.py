@@ -1,4 +1,4 @@
-"""The VAE against diffusers 0.42 on the same weights: time at two sizes, peak memory at the large.
+"""The VAE against diffusers 0.42 on the same weights: time at two sizes, peak memory at one.
 
 Run it alone: `python tests/bench/vae.py`. Bars: tiny decode and training step at least 3x as fast;
 the published size no slower in encode and decode and not above diffusers' peak memory.
