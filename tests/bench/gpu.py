@@ -1,7 +1,7 @@
 """All benchmarks of one CUDA GPU, one table, one bench-gpu.json.
 
 `make bench-gpu`, or `python tests/bench/gpu.py gpu_vae` for some of them. bf16, random weights and
-data, diffusers in its defaults beside this program in one process, in some minutes.
+data, alternating with diffusers with its defaults in one process, in some minutes.
 """
 
 import platform
