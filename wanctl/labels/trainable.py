@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wanctl.curate.columns import ClipBatch, Ragged, Verdicts
+from wanctl.curate.columns import ClipBatch, Ragged
 from wanctl.curate.quantiles import percentile_values, quantiles_of
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.decisions import Decisions
+from wanctl.curate.select.decisions import Decisions, take_verdicts
 from wanctl.curate.select.evidence import check_evidence, measure_failures, read_evidence
 from wanctl.curate.select.select import filters_with_evidence
 from wanctl.data.dataset import DatasetDir
@@ -64,27 +64,13 @@ def open_trainable(
 
 def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
     """Some rows of a batch, in the order of `rows`."""
-    verdicts = {name: _take(verdict, rows) for name, verdict in batch.verdicts.items()}
+    verdicts = {name: take_verdicts(verdict, rows) for name, verdict in batch.verdicts.items()}
     return ClipBatch(
         batch.clips.take(rows),
         batch.evidence.take(rows),
         batch.views[rows],
         verdicts,
         None if batch.vectors is None else _take_lists(batch.vectors, rows),
-    )
-
-
-def _take(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
-    def of(column: np.ndarray | None) -> np.ndarray | None:
-        return None if column is None else column[rows]
-
-    return Verdicts(
-        keep=verdicts.keep[rows],
-        why=lambda row: verdicts.why(int(rows[row])),
-        score=of(verdicts.score),
-        crops=of(verdicts.crops),
-        weight=of(verdicts.weight),
-        label=of(verdicts.label),
     )
 
 

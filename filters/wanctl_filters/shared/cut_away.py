@@ -13,7 +13,7 @@ def cut_away(boxes: Sequence[Box], view: Box) -> Box:
 
     Each box is removed with a margin on one side. A box outside the view costs nothing.
     """
-    sides = [_sides(box, view) for box in boxes if _meets(box, view)]
+    sides = [_sides(box, view) for box in boxes if overlaps(box, view)]
     sides.sort(key=lambda cuts: -min(_loss(cut, view) for cut in cuts))
     choices = [cuts if index < _MOST else [min(cuts, key=lambda cut: _loss(cut, view))]
                for index, cuts in enumerate(sides)]  # fmt: skip
@@ -26,12 +26,13 @@ def cut_away(boxes: Sequence[Box], view: Box) -> Box:
     return best
 
 
-def _meets(box: Box, view: Box) -> bool:
+def overlaps(one: Box, other: Box) -> bool:
+    """Whether two boxes share an area."""
     return (
-        box.x < view.x + view.width
-        and view.x < box.x + box.width
-        and box.y < view.y + view.height
-        and view.y < box.y + box.height
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wanctl.curate.api import Box
+from wanctl_filters.shared.cut_away import overlaps
 from wanctl_filters.watermark.standing_edges import COARSE, MIN_EDGE, UNIT, Edges
 
 _RIM = 2  # cells along the frame's edge that are ignored: footage often has artefacts there
@@ -102,7 +103,7 @@ def find_marks(
                 continue
             if not _is_compact(box, density, view):
                 continue
-            if any(_overlap(box, mark.box) for mark in marks):
+            if any(overlaps(box, mark.box) for mark in marks):
                 continue
             others = steady[strong & ~part]
             # before a plain background nothing changes; there the other edges have to move
@@ -121,15 +122,6 @@ def _parts(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     count, parts = cv2.connectedComponents(joined, connectivity=8)
     counts = np.bincount(parts[mask], minlength=count)
     return [mask & (parts == part) for part in range(1, count) if counts[part] >= _MIN_EDGES]
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return (
-        one.x < other.x + other.width
-        and other.x < one.x + one.width
-        and one.y < other.y + other.height
-        and other.y < one.y + one.height
-    )
 
 
 def _pooled(clips: Sequence[Edges], count: int) -> tuple[np.ndarray, np.ndarray]:

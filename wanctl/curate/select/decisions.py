@@ -178,7 +178,7 @@ class _RowSubset(Mapping[str, Verdicts]):
         self._rows = rows
 
     def __getitem__(self, name: str) -> Verdicts:
-        return _take_rows(self._verdicts[name], self._rows)
+        return take_verdicts(self._verdicts[name], self._rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._verdicts)
@@ -216,11 +216,13 @@ def slice_verdicts(verdicts: Verdicts, start: int, stop: int) -> Verdicts:
     why = verdicts.why
     assert isinstance(why, Reasons)
     low, high = np.searchsorted(why.rows, [start, stop]).tolist()
-    rows = _take_rows(verdicts, np.arange(start, stop))
+    rows = take_verdicts(verdicts, np.arange(start, stop))
     return replace(rows, why=Reasons(why.rows[low:high] - start, why.texts[low:high]))
 
 
-def _take_rows(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+def take_verdicts(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
+    """Some rows of verdicts, in the order of `rows`."""
+
     def of(column: np.ndarray | None) -> np.ndarray | None:
         return None if column is None else column[rows]
 
