@@ -31,7 +31,7 @@ from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.log import log
 from wanctl.video.probe import scan
 from wanctl.video.seek import open_span
-from wanctl.video.worker_pool import ONE_THREAD
+from wanctl.video.workers.worker_pool import ONE_THREAD
 
 ROUNDS = 5
 # Runs in the decoder process too, but optical flow is not cheap.

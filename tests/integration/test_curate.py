@@ -21,7 +21,7 @@ import pytest
 from wanctl.cli.main import main
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import latest_table
-from wanctl.video import worker_pool as worker
+from wanctl.video.workers import worker_pool as worker
 
 CHEAP = ["--recipe", "tiny", "--set", "curate.filters={duration: {min_s: 1}, border: {}, blur: {}}"]
 CHEAP += ["--set", "curate.split.max_clip_s=null"]

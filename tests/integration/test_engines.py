@@ -297,7 +297,7 @@ def _wait_for_progress(runner, process, rng):
 
 
 def _worker(process):
-    return _called(process, lambda words: "wanctl.video.worker_main" in words)
+    return _called(process, lambda words: "wanctl.video.workers.worker_main" in words)
 
 
 def _actor(process):

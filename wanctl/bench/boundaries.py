@@ -13,7 +13,7 @@ from wanctl.curate.split.shots import get_detector, probabilities
 from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.log import log
 from wanctl.video.probe import Scan, scan
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 WORKERS, TIMEOUT_S, MEMORY_BYTES = 2, 600, 4 * 2**30
 

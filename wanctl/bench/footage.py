@@ -16,7 +16,7 @@ from wanctl.log import log
 from wanctl.video.decode import read_window
 from wanctl.video.frames import Box
 from wanctl.video.probe import Scan, scan
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MIN_FRAMES = 24

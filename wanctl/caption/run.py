@@ -36,7 +36,7 @@ from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import Recipe
 from wanctl.video.decode import read_clip
 from wanctl.video.frames import FrameBatch, FrameSpec
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 BATCH = 16
 """Number of clips that a captioner gets at a time."""

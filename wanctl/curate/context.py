@@ -7,7 +7,7 @@ from typing import Any
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, ProgressDisplay
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
 from wanctl.video.frames import Box
 from wanctl.video.stream import VideoError
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 _KEY = "wanctl_export"
 

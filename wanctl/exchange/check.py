@@ -15,7 +15,7 @@ from wanctl.exchange.readers import ExternalClip
 from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import num_frames_at
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 SHARED_BY = 3
 """A caption that at least this many files share is noted."""

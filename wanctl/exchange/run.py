@@ -32,7 +32,7 @@ from wanctl.listing import print_rows
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
 ROWS_SHOWN = 100

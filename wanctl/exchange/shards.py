@@ -19,7 +19,7 @@ from wanctl.data.export import ClipPlan, cut_clips
 from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.sample import ExportSample
 from wanctl.log import Bar
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 WORK = ".clips"
 """Folder of clips that are cut and not yet packed."""

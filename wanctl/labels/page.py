@@ -12,7 +12,7 @@ from typing import Any
 
 from wanctl.labels.sheet import COLUMNS
 from wanctl.report.thumbnails import SpriteSpec, render_sprites
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 # The report's thumbnails are too small to judge sharpness by.
 LABEL_SPRITE = SpriteSpec(frames=8, long_side_px=512, quality=80)

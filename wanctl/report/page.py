@@ -25,7 +25,7 @@ from wanctl.report.filter_section import class_sheets, filter_section, group_she
 from wanctl.report.parts import contact_sheet, facts, section
 from wanctl.report.report_data import ReportData
 from wanctl.report.thumbnails import THUMBNAIL, collect_thumbnails
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 # Before base64, which takes a third more.
 MAX_THUMBNAIL_BYTES = 9_000_000

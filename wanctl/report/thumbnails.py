@@ -17,7 +17,7 @@ from wanctl.atomic import write_bytes
 from wanctl.log import progress
 from wanctl.video.decode import read_clip
 from wanctl.video.frames import FrameSpec
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 FOLDER = "thumbs"
 

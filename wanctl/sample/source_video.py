@@ -10,7 +10,7 @@ from wanctl.tasks.inputs import SourceVideo
 from wanctl.video.decode import read_frames
 from wanctl.video.footage import scan_source
 from wanctl.video.stream import VideoError
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 # Bytes of frames decoded per call: memory stays bounded for videos of any length.
 BLOCK_BYTES = 192 * 2**20

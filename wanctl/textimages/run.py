@@ -30,7 +30,7 @@ from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
 from wanctl.video.frames import FrameSpec
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 PART_LIMIT_S = 900.0
 MAX_BACKGROUNDS = 48

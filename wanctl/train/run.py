@@ -42,7 +42,7 @@ from wanctl.train.start import (
     start_dit,
     start_vae,
 )
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 # All buckets use the text-to-video conditions; an image bucket is a video of one frame.
 TASK = "t2v"

@@ -1,7 +1,7 @@
 """Probing: one decoding pass over a file gives its properties, PTS and the shot detector's strip.
 
 PyAV only; no torch. On footage that has not been verified, call these functions in a
-`worker_pool.DecodePool`, never directly.
+`workers.worker_pool.DecodePool`, never directly.
 """
 
 import hashlib

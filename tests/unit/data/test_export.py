@@ -11,7 +11,7 @@ from wanctl.video.encode import read_metadata, write_png, write_video
 from wanctl.video.frames import FrameSpec
 from wanctl.video.probe import read_clip, read_window, scan
 from wanctl.video.stream import VideoError
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 METADATA = {"recipe": "seed: 3\nname: 'Übung'\n", "prompt": "a cat"}
 COLOURS = np.array(

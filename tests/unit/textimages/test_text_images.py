@@ -17,7 +17,7 @@ from wanctl.textimages.drawing import NoRoomError, draw, has_ink
 from wanctl.textimages.fonts import FontError, find_fonts, pick_fonts
 from wanctl.textimages.readback import edit_distance, read_back
 from wanctl.textimages.run import TextImagesError, text_images
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 
 @pytest.fixture(scope="module")

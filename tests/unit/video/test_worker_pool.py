@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wanctl.video.probe import scan
-from wanctl.video.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 GIGABYTE = 2**30
 
@@ -149,7 +149,7 @@ def alive(pid: int) -> bool:
 def test_killing_the_parent_ends_the_workers():
     script = (
         "import os, sys, time\n"
-        "from wanctl.video.worker_pool import DecodePool\n"
+        "from wanctl.video.workers.worker_pool import DecodePool\n"
         "pool = DecodePool(2, 600, 2**31)\n"
         "for _, pid in pool.map(os.getpid, [()] * 2):\n"
         "    print(pid, flush=True)\n"

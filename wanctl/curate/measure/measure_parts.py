@@ -25,7 +25,7 @@ from wanctl.curate.measure.measure_task import (
 )
 from wanctl.curate.registry import Unit
 from wanctl.log import Bar, log
-from wanctl.video.worker_pool import Failure
+from wanctl.video.workers.worker_pool import Failure
 
 # Limit of the frames that wait for a network; large frames reach it before `batch_clips`.
 BATCH_BYTES = 256 * 2**20

@@ -15,7 +15,7 @@ from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch
 from wanctl.curate.registry import Unit
 from wanctl.video.decode import read_clip
 from wanctl.video.stream import VideoError
-from wanctl.video.worker_pool import Failure
+from wanctl.video.workers.worker_pool import Failure
 
 
 class MeasuredClip(NamedTuple):

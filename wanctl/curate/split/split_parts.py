@@ -17,7 +17,7 @@ from wanctl.curate.split.shots import Detector, DetectorSettings
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source
 from wanctl.video.probe import Scan
-from wanctl.video.worker_pool import Failure
+from wanctl.video.workers.worker_pool import Failure
 
 Rows = list[dict[str, Any]]
 

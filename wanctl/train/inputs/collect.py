@@ -30,7 +30,7 @@ from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.clipset import ClipSet, TrainingClip
-from wanctl.video.worker_pool import DecodePool
+from wanctl.video.workers.worker_pool import DecodePool
 
 # Near lossless: the VAE should learn footage, not the artefacts of a second encoding.
 TRAINING_CRF = 10

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from wanctl.video.ipc import ChannelClosedError, receive, send
+from wanctl.video.workers.ipc import ChannelClosedError, receive, send
 
 # Replacing a worker after so many tasks bounds memory leaks of decoders; a restart costs 0.2 s.
 TASKS_PER_WORKER = 256
@@ -250,7 +250,13 @@ class _WorkerSlot:
 
     def _worker(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-P", "-m", "wanctl.video.worker_main", str(os.getpid())]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "wanctl.video.workers.worker_main",
+                str(os.getpid()),
+            ]
             with self._lock:
                 if self._closed:
                     raise ChannelClosedError("the pool is closed")

@@ -1,4 +1,4 @@
-"""Main module of a worker process: `python -m wanctl.video.worker_main PARENT_PID`.
+"""Main module of a worker process: `python -m wanctl.video.workers.worker_main PARENT_PID`.
 
 `worker_pool.DecodePool` starts it; it is not called by hand.
 """
@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from wanctl.errors import UserError
-from wanctl.video.ipc import ChannelClosedError, receive, send
+from wanctl.video.workers.ipc import ChannelClosedError, receive, send
 
 _PR_SET_PDEATHSIG = 1
 

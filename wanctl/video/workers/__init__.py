@@ -1,0 +1,4 @@
+"""Worker processes that decode footage and may be killed.
+
+Start with `worker_pool.DecodePool`; `worker_main.py` is what a worker runs.
+"""
