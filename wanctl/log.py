@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from wanctl.redact import redact, redact_values
+
 log = logging.getLogger("wanctl")
 console = Console(stderr=True)
 
@@ -55,10 +57,17 @@ def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
     handler = RichHandler(
         console=console, show_path=False, show_level=verbose, log_time_format="[%X]", markup=False
     )
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_RedactingFormatter("%(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
+
+
+class _RedactingFormatter(logging.Formatter):
+    """Masks credentials in messages and tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _RateColumn(ProgressColumn):
@@ -126,7 +135,9 @@ class EventLog:
         """Append one event."""
         if self._path is None:
             return
-        line = json.dumps({"time": timestamp(), "event": event, **fields}, ensure_ascii=False)
+        line = json.dumps(
+            {"time": timestamp(), "event": event, **redact_values(fields)}, ensure_ascii=False
+        )
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         descriptor = os.open(self._path, flags, 0o644)
         try:

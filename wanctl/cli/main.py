@@ -2,7 +2,9 @@
 
 import sys
 import time
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import NoReturn
 
 import typer
@@ -20,6 +22,7 @@ from wanctl.cli.errors import format_error
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.distributed import world
+from wanctl.redact import redact
 
 RANK_DELAY_S = 4.0
 
@@ -38,6 +41,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _delay_other_ranks()
         lines = format_error(error)
         if lines is None or session.debug:
+            sys.excepthook = _print_traceback
             raise
         _print_errors(lines)
         code = 2
@@ -54,9 +58,16 @@ def _delay_other_ranks() -> None:
         time.sleep(RANK_DELAY_S)
 
 
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a bug without the credentials that its messages may hold."""
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
 def _print_errors(lines: Sequence[str]) -> None:
     from rich.console import Console
 
     console = Console(stderr=True)
     for line in lines:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(redact(line), style="red", markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Any
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, ProgressDisplay
+from wanctl.redact import public_uri, redact
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 
@@ -87,6 +88,6 @@ class RunContext:
 def quarantine_row(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
     """A row of the quarantine table; `clip` is "" where the whole file failed."""
     return {
-        "source": source, "clip_id": clip, "stage": failure.stage, "kind": failure.kind,
-        "error": failure.message,
+        "source": public_uri(source), "clip_id": clip, "stage": failure.stage,
+        "kind": failure.kind, "error": redact(failure.message),
     }  # fmt: skip

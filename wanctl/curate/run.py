@@ -34,6 +34,7 @@ from wanctl.log import EventLog, console, log, progress_display
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
+from wanctl.redact import public_uri
 from wanctl.video.footage import FootageListing, list_footage
 
 LISTING = "part-listing"
@@ -91,7 +92,9 @@ def curate(
     with progress_display() as display:
         events = EventLog(out / (f"log-{name}.jsonl" if name else "log.jsonl"))
         reporter = Reporter(Timings(path, name), events, display)
-        events.write("start", footage=str(folder), files=len(listing.videos), parts=len(parts))
+        events.write(
+            "start", footage=public_uri(str(folder)), files=len(listing.videos), parts=len(parts)
+        )
         mine = [part for part in parts if share is None or belongs(part[0], share)]
         reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, reporter)
         events.write("end", seconds=round(time.monotonic() - started, 3))

@@ -21,6 +21,7 @@ from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
+from wanctl.redact import redact_values
 
 _RELATIVE_TO_RECIPE = (("caption", "sidecar_dir"),)
 # First values, then contradictions between keys, then what remains without both.
@@ -88,9 +89,12 @@ class LoadedRecipe:
         return RecipeError(located)
 
     def dump(self) -> str:
-        """Write the resolved recipe as YAML, every key and no base; it loads as an equal recipe."""
+        """Write the resolved recipe as YAML, every key and no base, credentials masked.
+
+        Without credentials in it, it loads as an equal recipe.
+        """
         values = self.recipe.model_dump(mode="json", exclude={"base"})
-        return yaml.dump(values)
+        return yaml.dump(redact_values(values))
 
     def out_dir(self, out: Path | None) -> Path:
         """Return the output folder: `out`, or `runs/NAME` in the working directory."""

@@ -9,13 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wanctl.credentials import remember
 from wanctl.errors import UserError
+from wanctl.redact import public_uri, redact
 from wanctl.video.probe import Scan, scan
 from wanctl.video.sources import (
     SourceError,
     SourceFile,
+    advice,
     disk_path,
-    file_system,
+    entry_uri,
+    listing_system,
     local_copy,
     url_of,
 )
@@ -59,8 +63,8 @@ def list_footage(folder: str | Path) -> FootageListing:
     if not listing.videos:
         rest = "".join(f"; {path}: {why}" for path, _, why in listing.problems[:1])
         raise UserError(
-            f"{folder}: no video among its {listing.others} files; footage ends in "
-            f"{', '.join(sorted(VIDEO_SUFFIXES))}{rest}"
+            f"{public_uri(str(folder))}: no video among its {listing.others} files; footage "
+            f"ends in {', '.join(sorted(VIDEO_SUFFIXES))}{rest}"
         )
     return listing
 
@@ -171,18 +175,25 @@ def _is_text(name: str) -> bool:
 
 
 def _list_url(url: str) -> FootageListing:
-    fs, root = file_system(url)
+    url = remember(url)
+    fs, root = listing_system(url)
     try:
         entries: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
     except Exception as error:  # every file system has exceptions of its own
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(f"{url}: cannot be listed: {why}") from error
+        why = redact(" ".join(str(error).split())) or type(error).__name__
+        raise SourceError(f"{url}: cannot be listed: {why}{advice(why)}") from error
     listing = FootageListing()
+    seen: set[str] = set()
     for path, info in _visible(entries, root):
         if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES:
             listing.others += 1
             continue
-        listing.videos.append(_described(fs, path, info))
+        file = _described(fs, url, path, info)
+        if file.uri in seen:  # names that differ in a signature alone
+            listing.problems.append((file.uri, "duplicate", "listed twice under this name"))
+            continue
+        seen.add(file.uri)
+        listing.videos.append(file)
     return listing
 
 
@@ -195,10 +206,10 @@ def _visible(
             yield path, info
 
 
-def _described(fs: Any, path: str, info: Mapping[str, Any]) -> SourceFile:
+def _described(fs: Any, url: str, path: str, info: Mapping[str, Any]) -> SourceFile:
     if info.get("size") is None:  # listings of web servers have names only
         info = fs.info(path)
     changed: Any = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or 0
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
     mtime_ns = int(seconds * 1e9) if isinstance(seconds, int | float) else 0
-    return SourceFile(fs.unstrip_protocol(path), int(info.get("size") or 0), mtime_ns)
+    return SourceFile(entry_uri(fs, url, path), int(info.get("size") or 0), mtime_ns)

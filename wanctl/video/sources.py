@@ -13,12 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from wanctl.credentials import VARIABLE, remember, with_credentials
 from wanctl.errors import UserError
+from wanctl.redact import public_uri, redact, split_query, split_userinfo
 
 # `https:/host` matches too: pathlib makes one slash of two. One letter before the colon is a drive.
 _URL = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+(?:::[a-zA-Z0-9+.-]+)*):/{1,2}(?P<rest>.+)$")
 _LOCAL = ("file", "local")
+# file systems that leave the host out of the names of their entries
+_HOST_IN_URL = ("ftp", "hdfs", "sftp", "smb", "ssh", "webhdfs")
 _BLOCK_BYTES = 1 << 20
 # a quarantined file stays in quarantine, so a server that fails briefly is retried
 _PAUSES_S = (1.0, 5.0)
@@ -49,8 +54,6 @@ def disk_path(source: str | os.PathLike[str]) -> Path:
     """The path of a source that is on a disk; `file://` is removed."""
     match = _URL.match(os.fspath(source))
     if match is not None and match["scheme"] in _LOCAL:
-        from urllib.parse import unquote  # noqa: PLC0415  a leaf that workers import
-
         return Path("/" + unquote(match["rest"]).lstrip("/"))
     return Path(source)
 
@@ -58,17 +61,46 @@ def disk_path(source: str | os.PathLike[str]) -> Path:
 def file_system(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path within it.
 
+    A URL without credentials gets those that this run knows for it.
+
     Raises:
         SourceError: no file system for its scheme, or its package is missing.
     """
     import fsspec  # noqa: PLC0415  0.2 s that footage on disks does without
 
     try:
-        return fsspec.core.url_to_fs(url)
+        return fsspec.core.url_to_fs(with_credentials(url))
     except ValueError as error:
-        raise SourceError(f"{url}: {_line(error)}") from error
+        raise SourceError(f"{public_uri(url)}: {_line(error)}") from error
     except ImportError as error:
-        raise SourceError(f"{url}: {_line(error)}; install it next to wanctl") from error
+        message = f"{public_uri(url)}: {_line(error)}; install it next to wanctl"
+        raise SourceError(message) from error
+
+
+def listing_system(url: str) -> tuple[Any, str]:
+    """The file system that lists a URL, and the URL within it, which is without credentials.
+
+    Entries of web servers are named after the URL that lists them. So user, password and query are
+    options of the requests here, not parts of the URL.
+
+    Raises:
+        SourceError: as `file_system`.
+    """
+    known = with_credentials(url)
+    parts = urlsplit(known)
+    if parts.scheme not in ("http", "https") or known == (public := public_uri(known)):
+        return file_system(url)
+    import aiohttp  # noqa: PLC0415  as fsspec
+    import fsspec  # noqa: PLC0415
+
+    options: dict[str, Any] = {}
+    if parts.username or parts.password:
+        login = unquote(parts.username or ""), unquote(parts.password or "")
+        options["client_kwargs"] = {"auth": aiohttp.BasicAuth(*login)}
+    secret = split_query(known)[1]
+    if secret:
+        options["params"] = dict(parse_qsl("&".join(secret), keep_blank_values=True))
+    return fsspec.core.url_to_fs(public, **options)
 
 
 @contextmanager
@@ -135,9 +167,26 @@ def _as_source_error(url: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:  # every file system has exceptions of its own
-        raise SourceError(f"{url}: cannot be read: {_line(error)}") from error
+        why = _line(error)
+        raise SourceError(f"{public_uri(url)}: cannot be read: {why}{advice(why)}") from error
+
+
+def entry_uri(fs: Any, url: str, path: str) -> str:
+    """The URI of an entry that `fs` listed below `url`, without credentials."""
+    scheme, _, rest = url.partition("://")
+    if scheme in _HOST_IN_URL and "://" not in path:
+        host = split_userinfo(rest)[1].partition("/")[0]
+        return f"{scheme}://{host}/{path.lstrip('/')}"
+    return remember(fs.unstrip_protocol(path))
+
+
+def advice(why: str) -> str:
+    """What to do about an error of a server that asks for credentials; "" for other errors."""
+    if not re.search(r"\b40[13]\b|[Uu]nauthori[sz]ed|[Ff]orbidden", why):
+        return ""
+    return f"; give the URL with its user and password, or signed, in {VARIABLE}"
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = redact(" ".join(str(error).split()))
     return text or type(error).__name__

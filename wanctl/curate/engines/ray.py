@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wanctl.credentials import Credential, restore, snapshot
 from wanctl.curate.context import Reporter
 from wanctl.curate.engines.engine import CurationJob, Parts, RayResources, run_local
 from wanctl.curate.timing import StageCost, Timings
@@ -58,7 +59,8 @@ def run_on_ray(dataset: DatasetDir, job: CurationJob, parts: Parts, reporter: Re
 class Worker:
     """The class of an actor, written as a plain class; `_Driver` makes it remote."""
 
-    def __init__(self, path: str, job: CurationJob) -> None:
+    def __init__(self, path: str, job: CurationJob, credentials: Mapping[str, Credential]) -> None:
+        restore(credentials)
         self._dataset = DatasetDir.open(Path(path))
         self._job = replace(job, limits=replace(job.limits, workers=job.ray.cpus))
 
@@ -138,7 +140,7 @@ class _Driver:
         return min(self._resources.actors or num_fitting, len(self._todo))
 
     def _actor(self) -> Any:
-        return self._worker.remote(self._path, self._job)
+        return self._worker.remote(self._path, self._job, snapshot())
 
     def _result(self, ref: Any, part: tuple[str, Sequence[str]]) -> PartResult | None:
         """Result of a part; None where its actor was lost and the part is queued again."""

@@ -11,7 +11,9 @@ import threading
 import time
 from typing import Any
 
+from wanctl.credentials import restore
 from wanctl.errors import UserError
+from wanctl.redact import redact
 from wanctl.video.workers.ipc import ChannelClosedError, receive, send
 
 _PR_SET_PDEATHSIG = 1
@@ -25,8 +27,9 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the messages
     try:
-        paths, memory_bytes = receive(sys.stdin.buffer)
+        paths, memory_bytes, credentials = receive(sys.stdin.buffer)
         sys.path[:] = paths
+        restore(credentials)
         _limit_memory(memory_bytes)
         send(results, "ready")
         while True:
@@ -81,7 +84,7 @@ def _end_with(parent: int) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) or "no message"
+    return redact(" ".join(text.split())) or "no message"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from wanctl.credentials import snapshot
 from wanctl.video.workers.ipc import ChannelClosedError, receive, send
 
 # Replacing a worker after so many tasks bounds memory leaks of decoders; a restart costs 0.2 s.
@@ -267,7 +268,8 @@ class _WorkerSlot:
                     env=_environment(),
                 )
             self._tasks_done = 0
-            send(self._process.stdin, (sys.path, self._limits.memory_bytes))
+            start = (sys.path, self._limits.memory_bytes, snapshot())
+            send(self._process.stdin, start)
             receive(self._process.stdout)
         return self._process
 
