@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.files.write import CODES
 from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.lazy_tensors import CODES
 from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.networks import (
     IMAGE_ENCODER,

@@ -3,7 +3,6 @@
 A conversion holds one tensor in memory, whatever the size of the model.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wanctl.atomic import replacing
+from wanctl.checkpoint.files.write import CODES, header, ordered, tensor_bytes
 from wanctl.checkpoint.tensor_files import (
     PICKLES,
     REMAP_BYTES,
@@ -23,14 +23,7 @@ from wanctl.checkpoint.tensor_files import (
 )
 from wanctl.log import Bar
 
-# Names of number formats in a safetensors header.
-CODES = {
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.int64: "I64",
-    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
-}  # fmt: skip
 DTYPES = {code: dtype for dtype, code in CODES.items()}
-HEADER_ALIGN = 8
 
 
 @dataclass(frozen=True)
@@ -126,26 +119,19 @@ def write_safetensors(
 
     Args:
         path: replaced at the end.
-        tensors: in any order; wide dtypes are written first, so that each is aligned.
+        tensors: in any order.
         metadata: of the header.
         bar: advanced by the bytes written.
     """
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    end = 0
-    for name, lazy in ordered:
-        start, end = end, end + lazy.nbytes
-        shape = list(lazy.shape)
-        header[name] = {"dtype": CODES[lazy.dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header, ensure_ascii=False).encode()
-    text += b" " * (-len(text) % HEADER_ALIGN)
+    entries = ordered([(name, lazy.dtype, lazy.shape) for name, lazy in tensors.items()])
     with replacing(path) as partial, partial.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, lazy in ordered:
-            tensor = lazy.read().detach().contiguous()
-            assert tuple(tensor.shape) == lazy.shape, name
-            assert tensor.dtype == lazy.dtype, name
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        file.write(header(entries, metadata))
+        for name, dtype, shape in entries:
+            lazy = tensors[name]
+            tensor = lazy.read()
+            assert tuple(tensor.shape) == shape, name
+            assert tensor.dtype == dtype, name
+            file.write(tensor_bytes(tensor))
             bar.advance(lazy.nbytes)
 
 

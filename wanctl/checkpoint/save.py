@@ -8,9 +8,10 @@ from torch import Tensor
 
 from wanctl.atomic import remove_leftovers
 from wanctl.checkpoint.configs import dit_config, vae_config
+from wanctl.checkpoint.files.write import write_tensors
 from wanctl.checkpoint.find import STEM
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers, vae_key_table
-from wanctl.checkpoint.tensor_files import WEIGHT_SUFFIXES, shards, write_config, write_tensors
+from wanctl.checkpoint.tensor_files import WEIGHT_SUFFIXES, shards, write_config
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 

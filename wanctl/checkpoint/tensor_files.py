@@ -14,10 +14,9 @@ from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from wanctl.atomic import replacing, write_bytes
+from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
 
 PICKLES = (".pth", ".bin")
@@ -136,13 +135,6 @@ def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             for name in group:
                 yield name, file.get_tensor(name)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write one safetensors file atomically."""
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as partial:
-        save_file(contiguous, partial, metadata=dict(metadata))
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from wanctl.atomic import replacing
+from wanctl.checkpoint.files.write import save_tensors
 from wanctl.errors import UserError
 from wanctl.log import log
 
@@ -108,7 +108,7 @@ class LatentCache:
         path = self.folder / f"shard-{names}.safetensors"
         sums = {key: _checksum(tensor) for key, tensor in self._pending.items()}
         with replacing(path) as temp:
-            save_file(self._pending, temp, metadata=sums)
+            save_tensors(temp, self._pending, sums)
         self._open.pop(path, None)
         self._where.update(dict.fromkeys(self._pending, path))
         self._pending = {}

@@ -3,10 +3,10 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from wanctl.atomic import replacing, write_error
+from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.log import log
 from wanctl.sample.request import SampleRequest
@@ -69,4 +69,4 @@ class OutputFolder:
     def write_latents(self, request: SampleRequest, latents: Tensor) -> None:
         """Save (1, C, T, Y, X) normalised latents under the key `latents`."""
         with replacing(self.latents_path(request)) as temp:
-            save_file({"latents": latents.cpu().contiguous()}, temp, metadata=self.header(request))
+            save_tensors(temp, {"latents": latents}, self.header(request))

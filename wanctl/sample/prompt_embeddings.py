@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wanctl.atomic import replacing
+from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import free_device_memory
@@ -51,7 +52,7 @@ class EmbeddingCache:
         """Store (S, E)."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with replacing(self._path(prompt)) as temp:
-            save_file({KEY: embedding.contiguous()}, temp, metadata={"prompt": prompt})
+            save_tensors(temp, {KEY: embedding}, {"prompt": prompt})
 
     def _path(self, prompt: str) -> Path:
         name = hashlib.sha256(f"{self._encoder}\n{prompt}".encode()).hexdigest()[:24]

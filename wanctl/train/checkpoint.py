@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from wanctl.checkpoint.files.write import save_tensors
 from wanctl.log import log
 
 FORMAT = 1
@@ -64,10 +65,7 @@ def write_checkpoint(
         shutil.rmtree(leftover)
     temporary.mkdir(parents=True)
     for name, values in tensors.items():
-        save_file(
-            {k: v.detach().contiguous() for k, v in values.items()},
-            temporary / f"{name}.safetensors",
-        )
+        save_tensors(temporary / f"{name}.safetensors", values)
     files = {
         p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
         for p in sorted(temporary.iterdir())

@@ -7,13 +7,12 @@ VAE stays fp32: the error of a 16-bit encoder is visible in every video.
 import errno
 import glob
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.atomic import WriteError, remove_leftovers
+from wanctl.atomic import WriteError, remove_leftovers, write_bytes
 from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
@@ -272,7 +271,9 @@ def _describe(
     names = {network.name for network in networks}
     if components.tokenizer and TEXT_ENCODER in names:
         place = "tokenizer" if options.layout == "diffusers" else "google/umt5-xxl"
-        shutil.copytree(components.tokenizer, to / place, dirs_exist_ok=True)
+        for path in sorted(components.tokenizer.rglob("*")):
+            if path.is_file():  # its mode is not copied: files of a hub cache may be read-only
+                write_bytes(to / place / path.relative_to(components.tokenizer), path.read_bytes())
     if options.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT_ENCODER} <= names:
         for name, content in pipeline_files(networks, dit).items():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
