@@ -58,6 +58,24 @@ def test_a_package_says_what_lives_there_and_where_to_start(package):
         assert (package / path).exists() or (ROOT / path).exists(), path
 
 
+ONE_PLACE = {
+    # FFmpeg follows lists to other files, Pillow runs Ghostscript: one module guards each
+    r"\bav\.open\(|avformat|VideoCapture\(": {
+        "wanctl/video/opening.py",
+        "wanctl/video/encode.py",  # writes
+    },
+    r"\bImage\.open\(|\bimread\(|read_image\(.*torchvision": {"wanctl/video/image_files.py"},
+}
+
+
+def test_strangers_files_are_opened_in_one_place():
+    for pattern, places in ONE_PLACE.items():
+        found = {relative(p) for p in MODULES if re.search(pattern, p.read_text(encoding="utf-8"))}
+        assert found == places
+    writing = (ROOT / "wanctl/video/encode.py").read_text(encoding="utf-8")
+    assert re.findall(r"av\.open\(.*", writing) == re.findall(r"av\.open\(.*\"w\".*", writing)
+
+
 OLD_NAMES = (
     "Alone",
     "Asked",

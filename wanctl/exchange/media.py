@@ -5,9 +5,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from wanctl.exchange.readers import IMAGE_SUFFIXES
+from wanctl.video.image_files import ImageFileError, image_size
 from wanctl.video.probe import scan
 from wanctl.video.stream import VideoError
 
@@ -59,11 +58,9 @@ def probe_media(path: Path, member: str = "") -> MediaInfo:
 def _probe_file(path: Path) -> MediaInfo:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         try:
-            with Image.open(path) as image:
-                image.load()
-                return MediaInfo(1, 0.0, 0.0, *image.size)
-        except (OSError, ValueError) as error:
-            raise VideoError(f"not a readable image: {error}") from error
+            return MediaInfo(1, 0.0, 0.0, *image_size(path))
+        except ImageFileError as error:
+            raise VideoError(str(error).removeprefix(f"{path}: ")) from None
     try:
         info = scan(path, max_fps=1).info
     except VideoError as error:

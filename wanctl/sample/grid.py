@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wanctl.sample.request import KEY_DIGITS, SampleRequest
 from wanctl.video.encode import write_png, write_video
+from wanctl.video.image_files import open_image
 from wanctl.video.stream import (
     FrameConverter,
     decode_frames,
@@ -169,7 +170,7 @@ class _Sheet:
 def _frames(path: Path) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8 of a file that this program wrote."""
     if path.suffix == ".png":
-        with Image.open(path) as image:
+        with open_image(path) as image:
             yield np.asarray(image.convert("RGB"))
         return
     with open_video(path) as (container, stream):

@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from wanctl.errors import UserError
-from wanctl.sample.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import Inputs, SourceVideo
 from wanctl.tasks.pixels import to_float
 from wanctl.tasks.vace_options import VaceOptions
+from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.video.probe import content_hash
 from wanctl.video.sources import local_copy
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from wanctl.data.dataset import clip_id
 from wanctl.textimages.backgrounds import composed_background, white_background
@@ -24,6 +23,7 @@ from wanctl.textimages.fonts import Font, find_fonts, pick_fonts
 from wanctl.textimages.readback import ReadbackResult, read_back
 from wanctl.textimages.strings import Corpus, chinese, english, han_only
 from wanctl.video.encode import write_png
+from wanctl.video.image_files import read_image
 
 PART = 64
 """Images per part."""
@@ -111,7 +111,7 @@ class _Renderer:
             font: Alphabet(font.covered, settings.characters, uses, settings.balance)
             for font in self._fonts.get("zh", ())
         }
-        self._frames = [_pixels(path) for path in sorted((folder / "grounds").glob("*.png"))]
+        self._frames = [read_image(path) for path in sorted((folder / "grounds").glob("*.png"))]
 
     def render(self, index: int, counts: RenderCounts) -> dict[str, Any] | None:
         """Write one image and return its metadata; None where no string was legible."""
@@ -216,11 +216,6 @@ class _Renderer:
             "height": drawn.pixels.shape[0],
             "width": drawn.pixels.shape[1],
         }
-
-
-def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def _bounding_box(boxes: Sequence[Any]) -> list[int]:

@@ -16,9 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from wanctl.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_clips
@@ -30,6 +27,7 @@ from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
 from wanctl.video.frames import FrameSpec
+from wanctl.video.image_files import read_image
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 PART_LIMIT_S = 900.0
@@ -127,8 +125,7 @@ def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: De
             raise TextImagesError(f"text_images.grounds: {section.grounds}: no such folder")
         for path in sorted(section.grounds.rglob("*"))[:MAX_BACKGROUNDS]:
             if path.suffix.lower() in IMAGE_SUFFIXES:
-                with Image.open(path) as file:
-                    images[path.stem] = np.asarray(file.convert("RGB"))
+                images[path.stem] = read_image(path)
     path = loaded.recipe.dataset.path or out / "dataset"
     if (path / "dataset.json").is_file() and path.resolve() != folder:
         dataset = DatasetDir.open(path)

@@ -11,7 +11,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, PngImagePlugin
 
 from wanctl.atomic import replacing
-from wanctl.video.stream import VideoError
+from wanctl.video.image_files import read_png_texts
+from wanctl.video.opening import VideoError, open_container
 
 
 def write_video(
@@ -56,7 +57,7 @@ def _encode(
     rate = Fraction(fps).limit_denominator(30000)
     # without `use_metadata_tags` the mp4 muxer drops every key it does not know
     flags = {"movflags": "+faststart+use_metadata_tags"}
-    with av.open(str(path), "w", format="mp4", options=flags) as container:
+    with av.open(_file_url(path), "w", format="mp4", options=flags) as container:
         container.metadata.update(metadata)
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -83,6 +84,11 @@ def _encode(
         container.mux(stream.encode(None))
 
 
+def _file_url(path: Path) -> str:
+    """The name by which FFmpeg takes a path for a file, whatever colons or dashes it holds."""
+    return f"file:{path.absolute()}"
+
+
 def _even(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"frames must be (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
@@ -105,16 +111,10 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The key/value pairs that `write_video` or `write_png` stored in a file.
 
     Raises:
-        VideoError: the file is neither a video nor a PNG that can be opened.
+        VideoError: the file is not a video that can be opened.
+        ImageFileError: the file ends in .png and is no PNG that can be opened.
     """
     if path.suffix.lower() == ".png":
-        try:
-            with Image.open(path) as image:
-                return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
-        except OSError as error:
-            raise VideoError(f"{path}: not a readable image: {error}") from error
-    try:
-        with av.open(str(path)) as container:
-            return dict(container.metadata)
-    except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{path}: not a readable video: {error}") from error
+        return read_png_texts(path)
+    with open_container(path) as container:
+        return dict(container.metadata)

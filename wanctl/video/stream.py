@@ -7,9 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
-import av
 import av.error
 import av.logging
 import numpy as np
@@ -19,18 +17,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
-from wanctl.errors import UserError
-from wanctl.video.sources import open_source
+from wanctl.video.opening import VideoError, open_container
 
-# Playlists and `concat` files may name other files and hosts; footage is one local file.
-_OPEN_OPTIONS = {"protocol_whitelist": "file"}
 # The strictest checks that still pass intact files. `explode` would drop damaged frames instead
 # of marking them, which hides how many there are.
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
-
-
-class VideoError(UserError):
-    """A video file cannot be used; the message is one line."""
 
 
 class DecodeStats:
@@ -62,7 +53,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     Raises:
         VideoError: there is no such file, it is empty, not a video, or has no video stream.
     """
-    with open_source(path) as place, _open(path, place) as container:
+    with open_container(path) as container:
         stream = _main_stream(container)
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
@@ -72,20 +63,6 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         stream.codec_context.thread_count = 1
         stream.codec_context.options = _CHECKS
         yield container, stream
-
-
-def _open(path: str | Path, place: Path | BinaryIO) -> InputContainer:
-    try:
-        if not isinstance(place, Path):
-            return av.open(place, "r")
-        if place.stat().st_size == 0:
-            raise VideoError(f"{path}: the file is empty")
-        return av.open(str(place), "r", options=_OPEN_OPTIONS)
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be opened as a video: {_why(error)}") from error
-    except (av.error.FFmpegError, ValueError) as error:
-        why = _why(error)
-        raise VideoError(f"{path}: not a video, or cut off before its index: {why}") from error
 
 
 @contextmanager
@@ -115,11 +92,6 @@ def _main_stream(container: InputContainer) -> VideoStream | None:
         if s.codec_context and not s.disposition & s.disposition.attached_pic
     ]
     return max(streams, key=lambda s: s.codec_context.width, default=None)
-
-
-def _why(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def decode_frames(

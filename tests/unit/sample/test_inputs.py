@@ -9,10 +9,10 @@ from PIL import Image
 
 from wanctl.errors import UserError
 from wanctl.sample import source_video
-from wanctl.sample.image_files import ImageFileError, read_image
 from wanctl.sample.inputs import InputSpec, read_inputs
 from wanctl.sample.source_video import VideoReader, open_source_video
 from wanctl.video.encode import write_video
+from wanctl.video.image_files import ImageFileError, read_image
 from wanctl.video.stream import VideoError
 
 READER = VideoReader(60, 4 * 2**30)

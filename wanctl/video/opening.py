@@ -1,0 +1,129 @@
+"""Opens footage for reading: the only place that does, because a video file may name other files.
+
+A playlist, an ffconcat list or a manifest is text that can be called `film.mp4`; FFmpeg would
+follow it and show local files as footage. Three locks: FFmpeg is given a file object without a name
+instead of a path, only demuxers of self-contained containers are allowed, and a demuxer that asks
+for a second file is refused.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import av
+import av.error
+from av.container import InputContainer
+
+from wanctl.errors import UserError
+from wanctl.video.sources import open_source
+
+# FFmpeg's names of demuxers that hold pictures over time and read nothing but their own file.
+# Left out on purpose: lists (hls, concat, dash, imf, sdp, rtsp), name patterns (image2), devices
+# and graphs (lavfi), formats with companion files (vobsub, mlv), text, subtitles, sound.
+_COMMON = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,asf_o,"
+    "flv,live_flv,kux,mxf,gxf,lxf,dv,dhav,wtv,ty,rm,ivr,ogg,nut,nuv,nsv,swf,"
+    "gif,apng,yuv4mpegpipe,mjpeg,mjpeg_2000,mpjpeg,jpegxl_anim"
+)
+_STREAMS = (
+    "h261,h263,h264,hevc,vvc,evc,m4v,av1,obu,ivf,vc1,vc1test,dirac,dnxhd,cavsvideo,avs2,avs3,apv"
+)
+_RARE = (
+    "4xm,anm,argo_brp,avs,bethsoftvid,bfi,bink,bmv,c93,cdxl,cine,dfa,dsicin,dxa,"
+    "ea,film_cpk,filmstrip,flic,gdv,hnm,hxvs,idcin,iff,ifv,ingenient,"
+    "ipmovie,ipu,iv8,jv,lmlm4,lvf,mgsts,mm,mods,moflex,msnwctcp,mtv,mv,mvi,"
+    "mxg,paf,pdv,pmp,psxstr,pva,r3d,rl2,roq,rpl,sdr2,sga,siff,simbiosis_imx,"
+    "smjpeg,smk,smush,thp,tiertexseq,tmv,usm,v210,vividas,vivo,vmd,wc3movie,"
+    "xmv,yop"
+)
+# an image is a clip of one frame in sets of images; these read the open file, not names
+_IMAGES = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+DEMUXERS = frozenset(f"{_COMMON},{_STREAMS},{_RARE},{_IMAGES}".split(","))
+_OPTIONS = {
+    "format_whitelist": ",".join(sorted(DEMUXERS)),
+    "protocol_whitelist": "none",  # no protocol has this name
+}
+# 32 KiB, the default, costs seven times the CPU time of FFmpeg's own file reader; this, the same
+_BUFFER_BYTES = 1 << 18
+_SHOWN = 80  # characters of a foreign name in a message
+
+
+class VideoError(UserError):
+    """A video file cannot be used; the message is one line."""
+
+
+@contextmanager
+def open_container(source: str | os.PathLike[str]) -> Iterator[InputContainer]:
+    """Open a video file for reading, by its content; its name plays no part.
+
+    Args:
+        source: a path, or a URL that fsspec reads.
+
+    Raises:
+        VideoError: there is no such file, it is empty or no regular file, not a video, or it names
+            other files.
+        SourceError: the URL cannot be read.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open_source(source))
+        if isinstance(file, Path):
+            file = stack.enter_context(_open_file(source, file))
+        yield stack.enter_context(_demux(source, file))
+
+
+@contextmanager
+def _open_file(source: str | os.PathLike[str], path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{source}: cannot be opened as a video: {_why(error)}") from error
+    with file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise VideoError(f"{source}: is a pipe, a socket or a device; need a file")
+        if info.st_size == 0:
+            raise VideoError(f"{source}: the file is empty")
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe too, without waiting for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+class _Nameless:
+    """The reading methods of a file object, without its name, from which FFmpeg would guess."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
+    def refuse(url: str, _flags: int, _options: Any) -> NoReturn:
+        named = ascii(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}...")
+        raise VideoError(f"{source}: names another file to read, {named}; footage is one file")
+
+    try:
+        return av.open(
+            _Nameless(file), "r", io_open=refuse, options=_OPTIONS, buffer_size=_BUFFER_BYTES
+        )
+    except VideoError:
+        raise
+    except av.error.ArgumentError as error:
+        raise VideoError(
+            f"{source}: not a video that is read, but a list of other files, sound, text or "
+            "damaged; need one file that holds the frames"
+        ) from error
+    except (av.error.FFmpegError, ValueError, EOFError) as error:
+        why = _why(error)
+        raise VideoError(f"{source}: not a video, or cut off before its index: {why}") from error
+    except OSError as error:
+        raise VideoError(f"{source}: cannot be opened as a video: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
