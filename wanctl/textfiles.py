@@ -8,11 +8,14 @@ U+2028, U+2029, U+0085 (NEL), form feed and vertical tab are characters of a tex
 """
 
 import codecs
+import json
 import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from wanctl.errors import UserError
 
@@ -32,6 +35,14 @@ _SHOWN = 40
 
 class TextError(UserError):
     """A text file that cannot be read, or whose encoding is unknown."""
+
+
+class RepeatedKeys(dict[str, Any]):
+    """An object of a JSON text in which `repeated` keys come more than once."""
+
+    def __init__(self, values: dict[str, Any], repeated: list[str]) -> None:
+        super().__init__(values)
+        self.repeated = repeated
 
 
 def read_text(path: str | os.PathLike[str], max_bytes: int = TEXT_BYTES) -> str:
@@ -111,6 +122,32 @@ def split_lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
+def parse_json(text: str, where: str) -> Any:
+    """The value in a JSON text.
+
+    Args:
+        text: the whole text.
+        where: names it in the error: a path, or a path and a line.
+
+    Returns:
+        The value. An object in which a key comes twice is a `RepeatedKeys`; its last value counts,
+        as for other parsers.
+
+    Raises:
+        TextError: no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        message = f"not JSON: {error.msg} at {line}column {error.colno}"
+        raise TextError(f"{printable(where)}: {message}") from None
+    except RecursionError:
+        raise TextError(f"{printable(where)}: not readable: JSON nested too deeply") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise TextError(f"{printable(where)}: not readable: {error}") from None
+
+
 def printable(text: str) -> str:
     """A text with control characters and lone surrogates as escapes.
 
@@ -121,6 +158,14 @@ def printable(text: str) -> str:
         each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
         for each in text
     )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    counts = Counter(key for key, _ in pairs)
+    return RepeatedKeys(found, [key for key, count in counts.items() if count > 1])
 
 
 def _utf16_without_mark(data: bytes, *, also_utf8: bool) -> str | None:

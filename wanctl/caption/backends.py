@@ -6,16 +6,15 @@ built in. Models come as plug-ins: an entry point in the group `wanctl.captioner
 called with `CaptionOptions`, returns a `Captioner`.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from wanctl.caption.prompt import sentence
+from wanctl.caption.sidecars import SidecarReader
 from wanctl.errors import UserError, unknown
-from wanctl.log import log
 from wanctl.video.frames import FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
@@ -110,9 +109,7 @@ class Captioner(Protocol):
 class Sidecar:
     """Captions from text files next to the footage, or in the recipe's `sidecar_dir`.
 
-    NAME.txt holds one caption. NAME.json holds `{"caption": "..."}` or
-    `{"captions": {"long": "...", "short": "..."}}`; `{"shots": {"0": ...}}` holds captions of
-    single shots, each in one of these forms or as plain text.
+    `wanctl/caption/sidecars.py` says what they are called and what they hold.
     """
 
     key = "v1"
@@ -121,6 +118,7 @@ class Sidecar:
 
     def __init__(self, options: CaptionOptions) -> None:
         self.folder = options.sidecar_dir
+        self._reader = SidecarReader(self.folder)
 
     def frames(self) -> FrameSpec | None:
         """None: no frames are needed."""
@@ -131,46 +129,27 @@ class Sidecar:
         if self.folder is not None and not self.folder.is_dir():
             raise CaptionError(f"caption.sidecar_dir: {self.folder}: no such folder")
 
+    def match(self, sources: Iterable[str | Path]) -> None:
+        """Find the sidecars of every source of the data set.
+
+        Raises:
+            SidecarError: which sidecar belongs to which source cannot be told.
+        """
+        self._reader.match(sources)
+
     def caption(
         self, clips: Sequence[CaptionClip], frames: Sequence[FrameBatch | None]
     ) -> list[list[Caption]]:
         """Captions of the sidecar files; each file is read once per batch."""
         del frames
-        contents: dict[Path, Any] = {}
-        for clip in clips:
-            if clip.source not in contents:
-                contents[clip.source] = self._read(clip.source)
-        return [_captions_in(contents[clip.source], clip.shot) for clip in clips]
-
-    def _read(self, source: Path) -> Any:
-        folder = self.folder or source.parent
-        for suffix in (".json", ".txt"):
-            path = folder / f"{source.stem}{suffix}"
-            try:
-                text = path.read_text(encoding="utf-8-sig")
-                return json.loads(text) if suffix == ".json" else text
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError) as error:
-                log.warning("%s: not used as a caption: %s", path, str(error).splitlines()[0])
-        return None
-
-
-def _captions_in(data: Any, shot: int) -> list[Caption]:
-    if isinstance(data, str):
-        return [Caption(data)]
-    if not isinstance(data, dict):
-        return []
-    shots = data.get("shots")
-    if isinstance(shots, dict) and (own := _captions_in(shots.get(str(shot)), shot)):
-        return own
-    captions = [Caption(data["caption"])] if isinstance(data.get("caption"), str) else []
-    variants = data.get("captions")
-    if isinstance(variants, dict):
-        captions += [
-            Caption(text, name) for name, text in variants.items() if isinstance(text, str)
+        self._reader.forget()
+        return [
+            [
+                Caption(each.text, each.variant)
+                for each in self._reader.captions(clip.source, clip.shot)
+            ]
+            for clip in clips
         ]
-    return captions
 
 
 class Template:

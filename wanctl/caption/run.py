@@ -16,6 +16,7 @@ from wanctl.caption.backends import (
     CaptionClip,
     Captioner,
     CaptionOptions,
+    Sidecar,
     build_captioner,
 )
 from wanctl.caption.checks import (
@@ -60,6 +61,9 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
     for captioner in captioners.values():
         captioner.check()
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset", lock=True)
+    for captioner in captioners.values():
+        if isinstance(captioner, Sidecar):
+            captioner.match(_sources(dataset))
     record_tables(
         dataset, [f"captions/{name}@{captioner.key}" for name, captioner in captioners.items()]
     )
@@ -225,6 +229,13 @@ def _kept(dataset: DatasetDir, selection: str) -> set[str] | None:
         log.info("nothing is selected yet; captioning all clips")
         return None
     return set(kept_ids(dataset, selection))
+
+
+def _sources(dataset: DatasetDir) -> list[str]:
+    """Every source: of clips, kept or not, and of files that gave none."""
+    known = [source["uri"] for source in dataset.sources]
+    clips = dataset.read("clips", ["source"], coded=["source"])["source"].unique().to_pylist()
+    return list(dict.fromkeys([*known, *clips]))
 
 
 def _count(dataset: DatasetDir) -> int:

@@ -223,3 +223,49 @@ def test_text_that_ocr_read_is_quoted(made, monkeypatch, caplog):
         texts = [row[2] for row in captions(made)[name]]
         assert texts == [*first, "A 'Sale' of 50%.", "A dog."]
     assert "1 captions did not quote the text in the picture; it was added" in caplog.text
+
+
+def test_a_json_without_a_caption_does_not_hide_the_text_beside_it(made, caplog):
+    for text in ('{"id": "x", "title": "clip"}', "null", '["A cat", "A dog"]', "5", "[]",
+                 '{"caption": "", "status": "success"}', '{"captions": {}}', '{"shots": {}}',
+                 '{"caption": null}', '{"caption": 7}', "{broken", '{"shots": {"9": "A dog"}}',
+                 '"\\ud83d"', ""):  # fmt: skip
+        (made / "one.json").write_text(text, encoding="utf-8")
+        (made / "one.txt").write_text("Words.", encoding="utf-8")
+        caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+        assert captions(made)["sidecar"][0] == ("0", "default", "Words."), text
+    (made / "one.txt").unlink()
+    (made / "one.json").write_text('{"title": "clip"}', encoding="utf-8")
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert "one.json: holds no caption; need" in caplog.text
+
+
+def test_sidecars_in_a_folder_follow_the_paths_of_the_sources(tmp_path, caplog):
+    dataset = DatasetDir.create_or_open(tmp_path / "out" / "dataset")
+    sources = [tmp_path / "f" / name for name in ("a/c.mp4", "b/c.mp4", "b/d.mp4")]
+    rows = [clip(index, source, shot=0) for index, source in enumerate(sources)]
+    dataset.write_part("clips", "part-00000", rows)
+    del dataset
+    texts = tmp_path / "texts"
+    for name in ("a/c.txt", "b/c.txt", "d.txt", "stray.txt"):
+        (texts / name).parent.mkdir(parents=True, exist_ok=True)
+        (texts / name).write_text(f"Words of {name[:-4]}.", encoding="utf-8")
+    loaded = recipe(tmp_path, f"caption.sidecar_dir={texts}", "caption.backends=[sidecar]")
+    caption(loaded, tmp_path / "out")
+    assert [row[2] for row in captions(tmp_path)["sidecar"]] == [
+        "Words of a/c.", "Words of b/c.", "Words of d.",
+    ]  # fmt: skip
+    assert "1 caption files belong to no video of the data set" in caplog.text
+    assert "stray.txt" in caplog.text
+    (texts / "b" / "c.txt").rename(texts / "c.txt")
+    with pytest.raises(UserError, match=r"c.txt fits .*/f/a/c.mp4, .*/f/b/c.mp4"):
+        caption(loaded, tmp_path / "out")
+    assert len(captions(tmp_path)["sidecar"]) == 3, "an error changes nothing"
+
+
+def test_a_sidecar_in_another_encoding_is_named_once(made, caplog):
+    (made / "one.txt").write_bytes("A man’s café".encode("cp1252"))
+    (made / "two.txt").write_bytes("A cat.".encode("utf-16"))
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert captions(made)["sidecar"] == [("2", "default", "A cat.")]
+    assert caplog.text.count("one.txt: not used as a caption: not UTF-8") == 1
