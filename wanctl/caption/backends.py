@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from wanctl.caption.prompt import sentence
 from wanctl.caption.sidecars import SidecarReader
 from wanctl.errors import UserError, unknown
+from wanctl.path_names import is_component, name_problem
 from wanctl.video.frames import FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
@@ -186,6 +187,21 @@ CAPTIONERS: dict[str, Callable[[CaptionOptions], Captioner]] = {
 }
 
 
+def caption_table(name: str, captioner: Captioner) -> str:
+    """The table of the data set that holds a captioner's captions.
+
+    Raises:
+        CaptionError: the captioner's key cannot be part of a folder's name.
+    """
+    folder = f"{name}@{captioner.key}"
+    if not is_component(folder):
+        raise CaptionError(
+            f"captioner {name!r}: its key {captioner.key!r} becomes part of a folder's name; it "
+            "has no / and no line break, and at most 150 characters"
+        )
+    return f"captions/{folder}"
+
+
 def captioner_names() -> tuple[str, ...]:
     """Names of all backends, plug-ins included; none of them is imported."""
     return tuple(sorted({*CAPTIONERS, *(point.name for point in entry_points(group=GROUP))}))
@@ -201,6 +217,8 @@ def build_captioner(name: str, options: CaptionOptions) -> Captioner:
         return CAPTIONERS[name](options)
     for point in entry_points(group=GROUP):
         if point.name == name:
+            if problem := name_problem(name):
+                raise CaptionError(f"the name of a captioner names its table: {problem}")
             try:
                 return point.load()(options)
             except ImportError as error:

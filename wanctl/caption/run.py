@@ -18,6 +18,7 @@ from wanctl.caption.backends import (
     CaptionOptions,
     Sidecar,
     build_captioner,
+    caption_table,
 )
 from wanctl.caption.checks import (
     DuplicateCaptions,
@@ -60,13 +61,12 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
     captioners = {name: build_captioner(name, options) for name in recipe.caption.backends}
     for captioner in captioners.values():
         captioner.check()
+    tables = [caption_table(name, captioner) for name, captioner in captioners.items()]
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset", lock=True)
     for captioner in captioners.values():
         if isinstance(captioner, Sidecar):
             captioner.match(_sources(dataset))
-    record_tables(
-        dataset, [f"captions/{name}@{captioner.key}" for name, captioner in captioners.items()]
-    )
+    record_tables(dataset, tables)
     kept = _kept(dataset, recipe.dataset.selection)
     run = _Run(dataset, captioners, recipe)
     total = len(kept) if kept is not None else _count(dataset)
@@ -99,7 +99,7 @@ class _Run:
         """Caption the clips of one part."""
         left = list(rows)
         for name, captioner in self.captioners.items():
-            table = f"captions/{name}@{captioner.key}"
+            table = caption_table(name, captioner)
             old = self._kept_rows(table, part) if captioner.author == "model" else []
             done = {row["id"] for row in old}
             pending = [row for row in left if row["id"] not in done]

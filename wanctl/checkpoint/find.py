@@ -17,6 +17,7 @@ from wanctl.checkpoint.tensor_files import (
     tensor_names,
 )
 from wanctl.log import log
+from wanctl.path_names import is_inside
 
 Layout = Literal["official", "diffusers", "wanctl"]
 
@@ -244,6 +245,8 @@ def _indexed(index: Path) -> tuple[Path, ...]:
     if not places or not isinstance(places, dict):
         raise WeightsError(f"{index}: no index of shards; need tensor names under `weight_map`")
     names = sorted({str(name) for name in places.values()})
+    if outside := [name for name in names if not is_inside(name)]:
+        raise WeightsError(f"{index}: lists a file outside of its folder: {outside[0]!r}")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise WeightsError(

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from wanctl.curate.api import Embedder, Filter, FilterUnavailableError, Measurer
 from wanctl.data.schemas import EMBEDDINGS, evidence_schema
 from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.path_names import name_problem
 
 PACK = "wanctl_filters"
 SHARED = "shared"  # a package of PACK that holds no filter
@@ -108,10 +109,13 @@ def filter_class(name: str) -> type[Filter]:
     """Import the one filter called `name`.
 
     Raises:
-        FilterError: no such filter, two packages with that name, or not exactly one in the module.
+        FilterError: no such filter, a plug-in whose name is not plain, two packages with that
+            name, or not exactly one in the module.
     """
     builtin, plugins = name in _builtins(), _plugins()
     if name in plugins:
+        if problem := name_problem(name):
+            raise FilterError(f"the name of a filter names its tables: {problem}")
         owners = [PACK] * builtin + [point.value for point in plugins[name]]
         if len(owners) > 1:
             raise FilterError(f"filter {name!r} comes from {', '.join(owners)}; remove all but one")

@@ -27,9 +27,9 @@ from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import Timings, all_stages, throughput_table
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.lock import try_lock
 from wanctl.data.table_order import record_tables
 from wanctl.errors import ProblemsError, UserError
+from wanctl.lock import try_lock
 from wanctl.log import EventLog, console, log, progress_display
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe

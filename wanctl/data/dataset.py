@@ -23,14 +23,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wanctl.atomic import remove_leftovers, write_error
 from wanctl.data.copies import new_rows, shared_content
 from wanctl.data.description import DatasetError, is_known, load, load_or_create, save
-from wanctl.data.lock import lock_alone, lock_description, lock_shard
+from wanctl.data.part_files import check_ids, id_ranges, read_footer, read_rows
 from wanctl.data.rowgroups import write_rows
 from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
+from wanctl.lock import lock_alone, lock_description, lock_shard
+from wanctl.path_names import is_component
 from wanctl.video.sources import SourceFile
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
@@ -196,11 +197,7 @@ class DatasetDir:
 
     def count(self, table: str, part: str) -> int:
         """Rows of a part, from its footer."""
-        file = self._file(table, part)
-        try:
-            return pq.read_metadata(file).num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(file, error) from error
+        return read_footer(self._file(table, part)).num_rows
 
     def same_ids(self, part: str, *tables: str) -> bool:
         """Whether a part holds the same clips in the same order in several tables.
@@ -209,21 +206,7 @@ class DatasetDir:
         group. All tables are written in the order of the clips, so that only clips which could
         not be measured make a difference.
         """
-        return len({self._id_ranges(table, part) for table in tables}) == 1
-
-    def _id_ranges(self, table: str, part: str) -> tuple[tuple[int, str, str], ...]:
-        file = self._file(table, part)
-        try:
-            footer = pq.read_metadata(file)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(file, error) from error
-        groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
-        place = footer.schema.names.index("id")
-        ids = [group.column(place).statistics for group in groups]
-        return tuple(
-            (group.num_rows, "" if each is None else each.min, "" if each is None else each.max)
-            for group, each in zip(groups, ids, strict=True)
-        )
+        return len({id_ranges(self._file(table, part)) for table in tables}) == 1
 
     def parts(self, table: str) -> list[str]:
         """Names of the finished parts of a table, sorted."""
@@ -282,7 +265,10 @@ class DatasetDir:
             DatasetError: a part is damaged; says which file to delete.
         """
         names = self.parts(table) if parts is None else parts
-        tables = [self._read_file(self._file(table, name), columns, coded) for name in names]
+        tables = [read_rows(self._file(table, name), columns, coded) for name in names]
+        if table == "clips":
+            for name, rows in zip(names, tables, strict=True):
+                check_ids(rows, self._file(table, name))
         if tables:
             return pa.concat_tables(tables)
         schema = table_schema(table) or pa.schema({"id": pa.string()})
@@ -297,29 +283,19 @@ class DatasetDir:
         return sorted(f"{kind}/{path.name}" for path in folder.glob("*@*") if path.is_dir())
 
     def _file(self, table: str, part: str) -> Path:
+        """The file of a part.
+
+        Raises:
+            DatasetError: a name in it would lead to another folder.
+        """
+        names = table.split("/")
+        if len(names) > 2 or not all(map(is_component, [*names, *([part] if part else [])])):
+            raise DatasetError(
+                f"{self.path}: no table is named {table!r}, part {part!r}: a selection, captioner, "
+                "filter or part has one name without / and .."
+            )
         name = f"{table}.parquet" if _single(table) else f"{table}/{part}.parquet"
         return self.path / name
-
-    def _read_file(
-        self, path: Path, columns: Sequence[str] | None, coded: Sequence[str] = ()
-    ) -> pa.Table:
-        try:
-            # One thread, no read-ahead: the parts are small, and pyarrow 26 sometimes aborts the
-            # process at exit while its pools wind down (1 run in 10 measured).
-            with (
-                path.open("rb") as file,
-                pq.ParquetFile(file, pre_buffer=False, read_dictionary=list(coded)) as parquet,
-            ):
-                return parquet.read(columns=list(columns) if columns else None, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
-        "command again"
-    )
 
 
 def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:

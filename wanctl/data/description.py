@@ -1,6 +1,7 @@
 """dataset.json: format version, recipe, and which sources belong to which part."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,24 @@ def load(path: Path) -> dict[str, Any]:
             f"{file}: format {version}, but this wanctl reads format {FORMAT}; "
             "use the wanctl that made it or curate again"
         )
+    if not isinstance(description.get("sources"), list) or not all(
+        _is_source(source) for source in description["sources"]
+    ):
+        raise DatasetError(
+            f"{file}: a source has no uri, size or part named `part-00000`; restore the file or "
+            "curate into a new folder (--out)"
+        )
     return description
+
+
+def _is_source(source: Any) -> bool:
+    """Whether a record of a source is complete; its part becomes the name of files."""
+    return (
+        isinstance(source, dict)
+        and isinstance(source.get("uri"), str)
+        and {"size", "mtime_ns"} <= set(source)
+        and bool(re.fullmatch(r"part-[0-9]{5,9}", str(source.get("part"))))
+    )
 
 
 def _is_ours(name: str) -> bool:

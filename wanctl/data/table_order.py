@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.description import load, save
-from wanctl.data.lock import lock_description
+from wanctl.lock import lock_description
 
 KEY = "tables"
 

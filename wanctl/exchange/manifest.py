@@ -11,6 +11,7 @@ from typing import Any
 
 from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
+from wanctl.path_names import is_inside
 
 NAME = "export.json"
 
@@ -40,6 +41,8 @@ class ExportManifest:
             try:
                 record = json.loads(self._path.read_bytes())
                 self._files = set(record["files"])
+                if not all(map(is_inside, self._files)):  # stale files are deleted
+                    raise ValueError("it lists files of other folders")
             except (ValueError, KeyError, TypeError) as error:
                 raise ExportError(
                     f"{self._path}: not the record of an export; name another folder"

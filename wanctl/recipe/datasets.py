@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from wanctl.recipe.section import ContradictionError, Height, Section, Width
+from wanctl.recipe.section import ContradictionError, Height, PlainName, Section, Width
 
 
 class DatasetSection(Section):
@@ -15,7 +15,7 @@ class DatasetSection(Section):
         default=None,
         description="the data set directory; null: `dataset` in the output folder",
     )
-    selection: str = Field(
+    selection: PlainName = Field(
         default="default",
         description="name of the selection that curation writes and training reads",
     )

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from wanctl.errors import ProblemsError, UserError, unknown
+from wanctl.path_names import name_problem
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
@@ -97,8 +98,19 @@ class LoadedRecipe:
         return yaml.dump(redact_values(values))
 
     def out_dir(self, out: Path | None) -> Path:
-        """Return the output folder: `out`, or `runs/NAME` in the working directory."""
-        return out if out is not None else Path("runs") / self.name
+        """Return the output folder: `out`, or `runs/NAME` in the working directory.
+
+        Raises:
+            UserError: the recipe's file has a name that is no name of a folder.
+        """
+        if out is not None:
+            return out
+        if problem := name_problem(self.name):
+            raise UserError(
+                f"{self.path}: its name names the run folder: {problem}; rename the file, or name "
+                "a folder with --out"
+            )
+        return Path("runs") / self.name
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, latent_shape
+from wanctl.path_names import plain_name
 
 
 class Section(BaseModel):
@@ -49,3 +50,5 @@ Height = Annotated[PositiveInt, AfterValidator(_size_rule("height"))]
 """Pixels, a multiple of 16."""
 Width = Annotated[PositiveInt, AfterValidator(_size_rule("width"))]
 """Pixels, a multiple of 16."""
+PlainName = Annotated[str, AfterValidator(plain_name)]
+"""A name that becomes part of a path."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wanctl.checkpoint.files.write import save_tensors
 from wanctl.log import log
+from wanctl.path_names import is_inside
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -117,6 +118,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if version != FORMAT:
         raise CheckpointDamagedError(f"format {version}, this version reads {FORMAT}")
     for name, expected in files.items():
+        if not is_inside(name):
+            raise CheckpointDamagedError(f"{MANIFEST} lists {name!r}, a file of another folder")
         file = path / name
         if not file.exists() or file.stat().st_size != expected["bytes"]:
             raise CheckpointDamagedError(f"{name} is missing or has another size")

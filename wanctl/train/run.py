@@ -274,7 +274,7 @@ def _command_options(loaded: LoadedRecipe, out: Path) -> str:
     """Command-line options with which another command works on this run."""
     shipped = shipped_recipes().get(loaded.name) == loaded.path
     recipe = loaded.name if shipped else shlex.quote(str(loaded.path))
-    at = "" if out == loaded.out_dir(None) else f" --out {shlex.quote(str(out))}"
+    at = "" if out == Path("runs") / loaded.name else f" --out {shlex.quote(str(out))}"
     return f"--recipe {recipe}{at}"
 
 

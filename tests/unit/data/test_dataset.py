@@ -12,8 +12,8 @@ import pytest
 
 from wanctl.atomic import WriteError, replacing
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
-from wanctl.data.lock import LockedError
 from wanctl.data.schemas import CLIPS, evidence_schema
+from wanctl.lock import LockedError
 from wanctl.video.sources import SourceFile
 
 ROWS = [
