@@ -18,6 +18,7 @@ from wanctl.checkpoint.configs import (
     vae_shape_from_tensors,
     with_image_branch,
 )
+from wanctl.checkpoint.files.finite import finite_tensors, is_finite
 from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.key_tables import (
     DIT_KEYS,
@@ -178,18 +179,24 @@ def _check_shapes(network: nn.Module, files: Sequence[Path], shapes: Shapes) -> 
 
 
 def _read(files: Sequence[Path], names: Mapping[str, str], device: torch.device) -> NamedTensors:
-    """Yield (official name, tensor on the device) in the files' order, scaled fp8 as fp32.
+    """Yield (official name, finite tensor on the device) in the files' order, scaled fp8 as fp32.
 
     Args:
         files: of one network.
         names: stored name -> official name; other tensors are skipped.
         device: where the tensors go; on the CPU they are views of the mapped file.
+
+    Raises:
+        WeightsError: a tensor holds NaN or infinity.
     """
     scales = read_scales(files, [name for path in files for name in tensor_shapes(path)])
     for path in files:
-        for name, tensor in iterate_tensors(path):
-            if name in names:
-                yield names[name], dequantize(name, tensor, scales).to(device)
+        used = (
+            (names[name], dequantize(name, tensor, scales).to(device))
+            for name, tensor in iterate_tensors(path)
+            if name in names
+        )
+        yield from finite_tensors(used, path)
 
 
 def _quantized(tensors: NamedTensors, names: Container[str], kind: str) -> NamedTensors:
@@ -213,13 +220,16 @@ def _fill(
 
     Args:
         network: on the meta device.
-        tensors: by name; all that the network has.
+        tensors: by name, finite; all that the network has.
         dtypes: of each of them in the network.
         device: where the tensors are.
         copy: copy every tensor out of the mapped files. A single view among copies would keep all
             pages of its file in memory. All copies are allocated before the first tensor is read:
             what stays, allocated between what goes, leaves holes in glibc's heap (int8: twice the
             memory of the weights).
+
+    Raises:
+        WeightsError: a value leaves the range of fp16.
     """
     state: dict[str, Tensor] = {}
     if copy:
@@ -230,4 +240,8 @@ def _fill(
             state[name].copy_(tensor)
         else:
             state[name] = tensor.to(dtypes[name])
+        if dtypes[name] == torch.float16 and not is_finite(state[name]):
+            raise WeightsError(
+                f"{name} leaves the range of fp16 (65504); set model.dtype to bf16 or fp32"
+            )
     network.load_state_dict(state, strict=True, assign=True)

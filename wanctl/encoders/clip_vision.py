@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModel
 
+from wanctl.checkpoint.files.finite import check_finite_weight
 from wanctl.checkpoint.find import weight_files
 from wanctl.checkpoint.key_tables import IMAGE_KEYS, to_diffusers
 from wanctl.checkpoint.tensor_files import (
@@ -104,6 +105,8 @@ def load_image_encoder(
     check_tensors({name: stored[name] for name in used}, expected, where)
     prefix = PREFIX if any(name.startswith(PREFIX) for name in model.state_dict()) else ""
     state = {prefix + name: tensor.to(device, dtype) for name, tensor in used.items()}
+    for name, tensor in state.items():
+        check_finite_weight(name, tensor, where)
     model.load_state_dict(state, strict=True, assign=True)
     for module in model.modules():  # constants that are in no file
         if "position_ids" in module._buffers:

@@ -19,6 +19,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
+from wanctl.checkpoint.files.finite import check_finite_weight
 from wanctl.checkpoint.find import weight_files
 from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
 from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
@@ -126,6 +127,8 @@ class UMT5:
             )
             for stored, tensor in read_tensors(self._files, names)
         }
+        for name, tensor in tensors.items():
+            check_finite_weight(f"{prefix}{name}", tensor, self._files[0])
         part.load_state_dict(tensors, strict=True, assign=True)
 
     def _embedding_rows(self) -> tuple[str, Tensor]:

@@ -29,6 +29,7 @@ from wanctl.model.variants import HIGH, LOW, Expert, Variant
 from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.batches import batches
 from wanctl.sample.expert_loader import ExpertLoader
+from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.input_encoders import SampleEncoders
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
@@ -220,10 +221,12 @@ class SamplingPipeline:
         model = self._transformers.get(segment.expert)
         expert = f"{segment.expert}-noise" if segment.expert else ""
         with progress(len(segment.steps), f"{expert} {title}".strip()) as bar:
-            done = segment.steps.start
+            done = first = segment.steps.start
 
-            def on_step(step: int, _: Tensor) -> None:
+            def on_step(step: int, latents: Tensor) -> None:
                 nonlocal done
+                if done == first or step == segment.steps.stop:
+                    check_latents(latents, segment.requests[0], step, segment.denoising.steps)
                 bar.advance(step - done)
                 done = step
 
@@ -232,7 +235,7 @@ class SamplingPipeline:
     @torch.inference_mode()
     def write(self, request: SampleRequest, latents: Tensor) -> None:
         """Decode in pieces, so that memory does not grow with the video, and encode meanwhile."""
-        pieces = self._shared_vae(request).decode_frames(latents)
+        pieces = finite_pieces(self._shared_vae(request).decode_frames(latents), request)
         if not self.distributed.is_main_process:
             for _ in pieces:
                 pass
@@ -283,6 +286,7 @@ class SamplingPipeline:
             conditions = get_task(request.task).conditions(
                 [no_text], shape.text_len, inputs, request.size, encode
             )
+            check_conditions(conditions, request)
             self._cached_conditions = request.kind, conditions
         return self._cached_conditions[1]
 

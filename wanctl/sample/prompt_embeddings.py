@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wanctl.atomic import replacing
+from wanctl.checkpoint.files.finite import is_finite
 from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
 from wanctl.checkpoint.tensor_files import WeightsError
@@ -20,6 +21,7 @@ from wanctl.device import free_device_memory
 from wanctl.encoders.text import encoder_key, load_text_encoder
 from wanctl.log import progress
 from wanctl.model.variants import DiTShape
+from wanctl.sample.finite import check_texts
 from wanctl.tasks.api import trim_text
 
 KEY = "embedding"
@@ -39,14 +41,15 @@ class EmbeddingCache:
         self._encoder = encoder
 
     def get(self, prompt: str) -> Tensor | None:
-        """(S, E); None where the prompt was never encoded or the file is damaged."""
+        """(S, E); None where the prompt was never encoded, or the file is damaged or not finite."""
         path = self._path(prompt)
         if not path.is_file():
             return None
         try:
-            return load_file(path)[KEY]
+            embedding = load_file(path)[KEY]
         except (OSError, SafetensorError, KeyError):
             return None
+        return embedding if is_finite(embedding) else None
 
     def put(self, prompt: str, embedding: Tensor) -> None:
         """Store (S, E)."""
@@ -92,6 +95,7 @@ class PromptEncoder:
         missing = [prompt for prompt in prompts if prompt not in texts]
         if missing:
             encoded = self._encode(missing)
+            check_texts(encoded, self._weights.text)
             if cache:
                 for prompt, text in encoded.items():
                     cache.put(prompt, text)

@@ -31,7 +31,7 @@ from wanctl.train.optim import (
 )
 from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.signals import StopRequest
-from wanctl.train.state import TrainState, check_finite, check_identity
+from wanctl.train.state import TrainState, check_finite, check_identity, check_result
 from wanctl.train.throughput import ThroughputMeter
 
 
@@ -91,7 +91,7 @@ def train(
 
     Raises:
         TrainingError: the checkpoint belongs to another model, or the loss was not finite
-            several times in a row.
+            several times in a row or at the end.
         KeyboardInterrupt: stopped by a signal; the checkpoint is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,6 +167,7 @@ class _Run:
                 self._evaluate_and_write()
                 if reads and self._should_stop(stop):
                     self._interrupt()
+        check_result(name, self.state)
         self._finish()  # also if all steps were done but the model was not written
         return TrainingResult(
             step=self.state.step,

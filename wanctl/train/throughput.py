@@ -1,5 +1,6 @@
 """Steps per second and mean loss of a run, shown while it goes."""
 
+import math
 import time
 from collections import deque
 
@@ -44,8 +45,9 @@ class ThroughputMeter:
         self._done += 1
 
     def add_loss(self, loss: float) -> None:
-        """Take the loss of a step, which may be known some steps later."""
-        self._losses.append(loss)
+        """Take the loss of a step, which may be known some steps later; skipped steps have none."""
+        if math.isfinite(loss):
+            self._losses.append(loss)
 
     def log(self, bar: Bar, lr: float, *, is_main_process: bool) -> None:
         """Advance the bar; without a terminal, log a line at most every ten seconds."""

@@ -155,6 +155,66 @@ def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path
         train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
 
 
+@pytest.mark.parametrize(
+    ("poison", "kept", "named"),
+    [
+        ({11}, 8, "the last 1 of 12 steps"),
+        ({9, 10, 11}, 8, "the last 3 of 12 steps"),
+        ({7, 8, 9, 11}, 4, "the last 1 of 12 steps"),  # step 8 was bad, so nothing is kept there
+        ({0, 11}, 8, "the last 1 of 12 steps"),
+    ],
+)
+def test_a_run_that_ends_without_a_finite_loss_fails(toy, tmp_path, options, poison, kept, named):
+    options = options(keep_checkpoints=1)
+    for _ in range(2):  # the same command again does not write the model either
+        with pytest.raises(TrainingError) as error:
+            train(toy(poison=poison), tmp_path, options, device=CPU)
+        assert f"{named} had a loss or gradient that is not finite" in str(error.value)
+        assert "no model was written" in str(error.value)
+        assert f"from the checkpoint of step {kept}, which is the last finite" in str(error.value)
+        assert "\n" not in str(error.value)
+        assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f"step-{kept:06d}"]
+        assert not (tmp_path / "saved.json").exists()
+    mended = toy()
+    assert train(mended, tmp_path, options, device=CPU).step == 12
+    assert mended.trained_steps[0] == kept
+
+
+def test_a_short_run_without_any_finite_loss_says_that_nothing_is_kept(toy, tmp_path, options):
+    with pytest.raises(TrainingError, match="continues from the start"):
+        train(toy(poison=range(3)), tmp_path, options(steps=3), device=CPU)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_weights_that_are_not_finite_are_neither_kept_nor_saved(toy, tmp_path, options, caplog):
+    """The loss of the step that spoils them is finite: nothing after it is, but it may be last."""
+
+    class Spoiled(toy):
+        def batch(self, microbatch):
+            if microbatch.step == 11:
+                with torch.no_grad():
+                    self.module[2].bias[0] = float("inf")
+            return super().batch(microbatch)
+
+        def loss(self, model, batch, microbatch, device):
+            losses = super().loss(model, batch, microbatch, device)
+            if microbatch.step < 11:
+                return losses
+            finite = (model(batch)[:, 1] ** 2).float()
+            return type(losses)(finite, {"largest": finite.detach().max()})
+
+    with pytest.raises(TrainingError, match=r"2\.bias\).*checkpoint of step 8"):
+        train(Spoiled(), tmp_path, options(keep_checkpoints=1), device=CPU)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000008"]
+    assert "no checkpoint of step 12" in caplog.text
+    assert not (tmp_path / "saved.json").exists()
+
+
+def test_skipped_steps_do_not_spoil_the_mean_loss(toy, tmp_path, options):
+    result = train(toy(poison={3, 10}), tmp_path, options(log_every=12), device=CPU)
+    assert result.loss == result.loss < 10
+
+
 def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, options):
     full, parts = toy(batch_size=4), toy(batch_size=1)
     train(full, tmp_path / "full", options(), device=CPU)

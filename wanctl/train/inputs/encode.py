@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wanctl.data.cache import LatentCache, cache_key
+from wanctl.checkpoint.files.finite import is_finite
+from wanctl.data.cache import CacheError, LatentCache, cache_key
 from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
 from wanctl.model.vae.autoencoder import WanVAE
@@ -39,7 +40,7 @@ class LatentStore:
         self.vae = vae
         self.key = f"{name}@{vae_hash(vae)}"
         self._cache = LatentCache(folder, self.key)
-        self._in_memory = TensorCache(self._cache.get)
+        self._in_memory = TensorCache(self._load)
 
     def encode(self, footage: Footage, windows: Iterable[ClipWindow], processes: Processes) -> None:
         """Encode the windows that the cache lacks; each process of the run encodes its share."""
@@ -55,13 +56,34 @@ class LatentStore:
         """(C, T, Y, X) fp32 normalised latents of an encoded window."""
         return self._in_memory.get(cache_key(window.key))
 
+    def _load(self, key: str) -> Tensor:
+        """Latents of a key.
+
+        Raises:
+            CacheError: they are not finite; an earlier version kept such latents.
+        """
+        latents = self._cache.get(key)
+        if not is_finite(latents):
+            raise CacheError(
+                f"{self._cache.folder}: holds latents with NaN or infinity; delete this folder and "
+                "run the same command again"
+            )
+        return latents
+
     def _encode(
         self, footage: Footage, missing: Mapping[str, ClipWindow], device: torch.device
     ) -> None:
         self.vae.to(device)
         with progress(len(missing), "video to latents") as bar, self._cache:
             for key, window in missing.items():
-                self._cache.put(key, encode_window(self.vae, footage, window, device))
+                latents = encode_window(self.vae, footage, window, device)
+                if not is_finite(latents):
+                    raise CacheError(
+                        f"clip {window.clip}: the VAE makes latents with NaN or infinity of it; "
+                        "the VAE's training may have diverged (`wanctl weights check` reads its "
+                        "weights)"
+                    )
+                self._cache.put(key, latents)
                 bar.advance()
         self.vae.to("cpu")
 
