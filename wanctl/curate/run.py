@@ -157,9 +157,15 @@ def _parts(
 
 
 def _log_listing(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> None:
-    """Log the skipped entries of the folder and write them to the quarantine."""
-    if listing.others:
-        log.info("%s: %d files that are not footage are skipped", folder, listing.others)
+    """Log the skipped entries of the folder; write them to `quarantine/` and `passed_over/`."""
+    if listing.passed:
+        passed = listing.passed_over()
+        log.info("%s: %d files are no footage: %s", folder, listing.others, passed)
+    if listing.hidden:
+        log.info("%s: %d names that begin with a dot are skipped", folder, listing.hidden)
+    counts = [{"ending": name, "files": number} for name, number in sorted(listing.passed.items())]
+    if counts or dataset.has_part("passed_over", LISTING):
+        dataset.write_part("passed_over", LISTING, counts)
     rows = [
         {"source": source, "clip_id": "", "stage": "listing", "kind": kind, "error": why}
         for source, kind, why in listing.problems

@@ -8,6 +8,7 @@
       captions/NAME@HASH/, embeddings/NAME@HASH/
       selections/NAME.parquet               verdicts
       quarantine/part-*.parquet             files and clips that could not be read, and why
+      passed_over/                          files that are no footage, counted by their endings
       latents/, text/, training/            caches and exports of training (see cache.py, export.py)
 
 A unit of work is done when its part file exists. Parts are written to a temporary file and renamed,

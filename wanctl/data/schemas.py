@@ -92,12 +92,20 @@ QUARANTINE = pa.schema(
     }
 )
 
+PASSED_OVER = pa.schema(
+    {
+        "ending": pa.string(),  # in lower case, with its dot; "" without one
+        "files": pa.int64(),  # that are no footage
+    }
+)
+
 _FIXED = {
     "clips": CLIPS,
     "selections": SELECTION,
     "captions": CAPTIONS,
     "embeddings": EMBEDDINGS,
     "quarantine": QUARANTINE,
+    "passed_over": PASSED_OVER,
 }
 
 _COLUMNS: dict[str, pa.DataType] = {

@@ -3,15 +3,17 @@
 import os
 import stat
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from wanctl.credentials import remember
 from wanctl.errors import UserError
 from wanctl.redact import public_uri, redact
+from wanctl.video.content.endings import VIDEO_SUFFIXES, by_ending, ending, file_name
+from wanctl.video.content.sniffing import HEAD_BYTES, by_first_bytes, look_into
 from wanctl.video.probe import Scan, scan
 from wanctl.video.sources import (
     SourceError,
@@ -21,17 +23,18 @@ from wanctl.video.sources import (
     entry_uri,
     listing_system,
     local_copy,
+    read_head,
     url_of,
 )
 from wanctl.video.stream import VideoError
+from wanctl.video.workers.worker_pool import DecodePool, Failure
 
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv",
-        "ts", "webm", "wmv", "y4m",
-    )
-)  # fmt: skip
+__all__ = ["VIDEO_SUFFIXES", "FootageListing", "list_footage", "scan_source"]
+
+# Files whose ending says nothing and whose first bytes settle nothing are shown to FFmpeg in
+# worker processes, so many at a time.
+_WORKERS, _LIMIT_S, _MEMORY_BYTES, _BATCH = 2, 60.0, 4 << 30, 64
+_SHOWN_ENDINGS = 12
 
 
 @dataclass
@@ -39,32 +42,53 @@ class FootageListing:
     """Entries of a folder.
 
     Attributes:
-        videos: files with a video suffix, sorted by name.
-        others: number of files without one.
+        videos: files that are footage by their ending or their content, sorted by name.
+        passed: ending ("" where there is none) -> number of files that are no footage.
+        hidden: number of files and folders that are skipped because their name begins with a dot.
         problems: (path, kind, reason) of entries that are skipped: broken or circular links,
             unreadable folders, pipes, names that are not UTF-8.
     """
 
     videos: list[SourceFile] = field(default_factory=list)
-    others: int = 0
+    passed: Counter[str] = field(default_factory=Counter)
+    hidden: int = 0
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+    unknown: list[SourceFile] = field(default_factory=list, repr=False)
+
+    @property
+    def others(self) -> int:
+        """Number of files that are no footage."""
+        return self.passed.total()
+
+    def passed_over(self) -> str:
+        """What is no footage, by ending: `12 .txt, 3 .jpg`; the most frequent endings first."""
+        counts = sorted(self.passed.items(), key=lambda item: (-item[1], item[0]))
+        names = [f"{count:,} {name or 'without an ending'}" for name, count in counts]
+        more = len(names) - _SHOWN_ENDINGS
+        return ", ".join(names[:_SHOWN_ENDINGS]) + (f", and {more} more endings" * (more > 0))
 
 
 def list_footage(folder: str | Path) -> FootageListing:
     """List everything below a folder on a disk or behind a URL. Hidden files are skipped.
+
+    Whatever FFmpeg reads as one file is footage, whatever it is called. Endings of videos are taken
+    at once and endings of texts, images, archives and so on passed over; all other files are looked
+    into.
 
     Raises:
         UserError: there is no such folder, or it holds no footage.
     """
     url = url_of(folder)
     listing = _list_url(url) if url else _list_disk(disk_path(folder))
+    _look_into(listing)
     listing.videos.sort(key=lambda file: file.uri)
     listing.problems.sort()
     if not listing.videos:
         rest = "".join(f"; {path}: {why}" for path, _, why in listing.problems[:1])
+        passed = f" ({listing.passed_over()})" if listing.passed else ""
         raise UserError(
-            f"{public_uri(str(folder))}: no video among its {listing.others} files; footage "
-            f"ends in {', '.join(sorted(VIDEO_SUFFIXES))}{rest}"
+            f"{public_uri(str(folder))}: no video among its {listing.others} files{passed}; "
+            f"footage is any file in which FFmpeg finds a video{rest}"
         )
     return listing
 
@@ -122,7 +146,9 @@ class _FolderWalk:
             _problem(self._listing, folder, "unreadable", f"cannot be listed: {error.strerror}")
             return
         for entry in entries:
-            if not entry.name.startswith("."):
+            if entry.name.startswith("."):
+                self._listing.hidden += 1
+            else:
                 self._take(Path(entry.path))
 
     def follow(self, link: Path) -> None:
@@ -133,11 +159,11 @@ class _FolderWalk:
             self.enter(link)
 
     def _take(self, path: Path) -> None:
-        footage = path.suffix.lower() in VIDEO_SUFFIXES
+        kind = by_ending(path.name)
         try:
             info = path.stat()
         except OSError as error:
-            if footage or path.is_symlink():
+            if kind == "video" or path.is_symlink():
                 _problem(
                     self._listing, path, "unreadable", f"its target is missing: {error.strerror}"
                 )
@@ -147,21 +173,84 @@ class _FolderWalk:
                 self.links.append(path)
             else:
                 self.enter(path)
-        elif not footage:
-            self._listing.others += 1
+        elif kind == "other" or not (kind == "video" or stat.S_ISREG(info.st_mode)):
+            self._listing.passed[ending(path.name)] += 1
         elif not stat.S_ISREG(info.st_mode):
             _problem(self._listing, path, "no file", "is a pipe, a socket or a device")
-        elif not _is_text(str(path)):
-            _problem(self._listing, path, "name", "its name is not UTF-8; rename it")
+        elif kind == "video" or self._is_footage(path, SourceFile(str(path), *_figures(info))):
+            _add(self._listing, SourceFile(str(path), *_figures(info)))
+
+    def _is_footage(self, path: Path, file: SourceFile) -> bool:
+        """Whether its first bytes say so; what they leave open is put off."""
+        try:
+            known = by_first_bytes(path.name, read_head(path, HEAD_BYTES))
+        except OSError as error:
+            _problem(self._listing, path, "unreadable", f"cannot be read: {error.strerror}")
+            return False
+        if known is None:
+            self._listing.unknown.append(file)
+        elif not known:
+            self._listing.passed[ending(path.name)] += 1
+        return bool(known)
+
+
+def _figures(info: os.stat_result) -> tuple[int, int]:
+    return info.st_size, info.st_mtime_ns
+
+
+def _add(listing: FootageListing, file: SourceFile) -> None:
+    if _is_text(file.uri):
+        listing.videos.append(file)
+    else:
+        _problem(listing, file.uri, "name", "its name is not UTF-8; rename it")
+
+
+def _look_into(listing: FootageListing) -> None:
+    """Sort out the unknown files by their content."""
+    if not listing.unknown:
+        return
+    files = listing.unknown
+    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
+    with DecodePool(_WORKERS, _LIMIT_S, _MEMORY_BYTES) as pool:
+        killed = []
+        for number, result in _looks(pool, batches):
+            if isinstance(result, Failure):
+                killed += [[file] for file in batches[number]]
+            else:
+                _sort_out(listing, batches[number], result)
+        for number, result in _looks(pool, killed):
+            if isinstance(result, Failure):
+                why = f"FFmpeg cannot look into it: {result.message}"
+                _problem(listing, killed[number][0].uri, result.kind, why)
+            else:
+                _sort_out(listing, killed[number], result)
+    listing.unknown = []
+
+
+def _looks(
+    pool: DecodePool, batches: Sequence[Sequence[SourceFile]]
+) -> Iterator[tuple[int, list[bool | str] | Failure]]:
+    tasks = (([file.uri for file in batch],) for batch in batches)
+    return pool.map(look_into, tasks, retry=False)
+
+
+def _sort_out(
+    listing: FootageListing, files: Sequence[SourceFile], looks: Sequence[bool | str]
+) -> None:
+    for file, look in zip(files, looks, strict=True):
+        if isinstance(look, str):
+            _problem(listing, file.uri, "unreadable", look.removeprefix(f"{file.uri}: "))
+        elif look:
+            _add(listing, file)
         else:
-            self._listing.videos.append(SourceFile(str(path), info.st_size, info.st_mtime_ns))
+            listing.passed[ending(file_name(file.uri))] += 1
 
 
 def _identity(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _problem(listing: FootageListing, path: Path, kind: str, why: str) -> None:
+def _problem(listing: FootageListing, path: str | Path, kind: str, why: str) -> None:
     name = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     listing.problems.append((name, kind, why))
 
@@ -185,15 +274,16 @@ def _list_url(url: str) -> FootageListing:
     listing = FootageListing()
     seen: set[str] = set()
     for path, info in _visible(entries, root):
-        if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES:
-            listing.others += 1
+        kind = by_ending(file_name(path))
+        if kind == "other":
+            listing.passed[ending(file_name(path))] += 1
             continue
         file = _described(fs, url, path, info)
         if file.uri in seen:  # names that differ in a signature alone
             listing.problems.append((file.uri, "duplicate", "listed twice under this name"))
             continue
         seen.add(file.uri)
-        listing.videos.append(file)
+        (listing.videos if kind == "video" else listing.unknown).append(file)
     return listing
 
 

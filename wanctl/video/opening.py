@@ -6,6 +6,7 @@ instead of a path, only demuxers of self-contained containers are allowed, and a
 for a second file is refused.
 """
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import av.error
 from av.container import InputContainer
 
 from wanctl.errors import UserError
+from wanctl.redact import public_uri, redact
 from wanctl.video.sources import open_source
 
 # FFmpeg's names of demuxers that hold pictures over time and read nothing but their own file.
@@ -74,6 +76,18 @@ def open_container(source: str | os.PathLike[str]) -> Iterator[InputContainer]:
         yield stack.enter_context(_demux(source, file))
 
 
+def has_video(head: bytes) -> bool:
+    """Whether FFmpeg finds a video stream in the first bytes of a file; still images are none."""
+    try:
+        with _demux("first bytes", io.BytesIO(head)) as container:
+            moving = container.format.name not in _IMAGES.split(",")
+            return moving and any(
+                not s.disposition & s.disposition.attached_pic for s in container.streams.video
+            )
+    except VideoError:
+        return False
+
+
 @contextmanager
 def _open_file(source: str | os.PathLike[str], path: Path) -> Iterator[BinaryIO]:
     try:
@@ -102,8 +116,10 @@ class _Nameless:
 
 
 def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
+    source = public_uri(os.fspath(source))
+
     def refuse(url: str, _flags: int, _options: Any) -> NoReturn:
-        named = ascii(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}...")
+        named = ascii(redact(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}..."))
         raise VideoError(f"{source}: names another file to read, {named}; footage is one file")
 
     try:

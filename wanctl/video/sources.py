@@ -44,7 +44,7 @@ class SourceError(UserError):
 
 def url_of(source: str | os.PathLike[str]) -> str | None:
     """The URL of a source; None where it is a path on a disk."""
-    match = _URL.match(os.fspath(source))
+    match = _match_url(source)
     if match is None or match["scheme"] in _LOCAL:
         return None
     return f"{match['scheme']}://{match['rest']}"
@@ -52,10 +52,19 @@ def url_of(source: str | os.PathLike[str]) -> str | None:
 
 def disk_path(source: str | os.PathLike[str]) -> Path:
     """The path of a source that is on a disk; `file://` is removed."""
-    match = _URL.match(os.fspath(source))
+    match = _match_url(source)
     if match is not None and match["scheme"] in _LOCAL:
         return Path("/" + unquote(match["rest"]).lstrip("/"))
     return Path(source)
+
+
+def _match_url(source: str | os.PathLike[str]) -> re.Match[str] | None:
+    name = os.fspath(source)
+    match = _URL.match(name)
+    # a folder may be called `http:`
+    if match and "://" not in name and os.path.lexists(name):
+        return None
+    return match
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -125,6 +134,22 @@ def open_source(source: str | os.PathLike[str]) -> Iterator[Path | BinaryIO]:
     file.close()
     with local_copy(source) as copy:
         yield copy
+
+
+def read_head(source: str | os.PathLike[str], size: int) -> bytes:
+    """The first bytes of a source, of which a server sends little more.
+
+    Raises:
+        OSError: a file on a disk cannot be read.
+        SourceError: the URL cannot be read.
+    """
+    if (url := url_of(source)) is None:
+        with disk_path(source).open("rb", buffering=0) as file:
+            return file.read(size)
+    fs, path = file_system(url)
+    # in one piece: a server without range requests sends only the beginning of a file
+    with _as_source_error(url), fs.open(path, "rb", block_size=size) as file:
+        return file.read(size)
 
 
 @contextmanager
