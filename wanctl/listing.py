@@ -1,11 +1,15 @@
-"""Prints rows: a table on a terminal, tab-separated lines in a pipe."""
+"""Prints rows: a table on a terminal, tab-separated lines in a pipe, JSON on request."""
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from wanctl.escaping import one_line
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -13,13 +17,14 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
 
     Args:
         columns: headers; printed on terminals only.
-        rows: each with as many cells as there are columns.
+        rows: each with as many cells as there are columns. Control characters are written as
+            escapes, so that a row is a line whatever its cells hold.
         title: printed above; in a pipe it begins every line instead, so that `grep` keeps it.
     """
     if not sys.stdout.isatty():
         lead = [title] if title else []
         for row in rows:
-            sys.stdout.write("\t".join([*lead, *row]) + "\n")
+            sys.stdout.write("\t".join(one_line(cell) for cell in (*lead, *row)) + "\n")
         return
     table = Table(
         title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False
@@ -27,8 +32,19 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     for column in columns:
         table.add_column(column, overflow="fold", header_style="dim")
     for row in rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell), style=_style(cell)) for cell in row))
     Console().print(table, "", sep="\n")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout, ASCII only."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Mapping[str, Any]]:
+    """Rows as objects for `print_json`; blanks in the names of columns become `_`."""
+    names = [column.replace(" ", "_") for column in columns]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _style(cell: str) -> str:

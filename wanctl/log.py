@@ -1,9 +1,17 @@
-"""The logger, the console and the progress bars of every command."""
+"""The logger, the console and the progress bars of every command.
+
+On a terminal: coloured lines and bars. Elsewhere (a file, a pipe, a job scheduler): one event, one
+line, with date, time and level, never wrapped; a bar becomes a line from time to time
+(`progress_lines.py`).
+"""
 
 import datetime
 import json
 import logging
 import os
+import sys
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +32,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from wanctl.escaping import one_line
+from wanctl.progress_lines import LineBar, Ticker
 from wanctl.redact import redact, redact_values
 
 log = logging.getLogger("wanctl")
@@ -44,7 +54,45 @@ class _RichProgressBar:
         self._task = task
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        self._progress.update(self._task, advance=steps, note=note)  # type: ignore[arg-type]
+        self._progress.update(self._task, advance=steps, note=one_line(note))  # type: ignore[arg-type]
+
+
+class _TerminalFormatter(logging.Formatter):
+    """The message without credentials; escape sequences in it do not reach the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = redact(super().format(record))
+        return "\n".join(one_line(line) for line in text.split("\n"))
+
+
+class _LineFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00+00:00 INFO message`, on one line, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        now = datetime.datetime.fromtimestamp(record.created).astimezone()
+        text = redact(super().format(record).rstrip())
+        return f"{now.isoformat(timespec='seconds')} {record.levelname} {one_line(text)}"
+
+
+class _LineHandler(logging.StreamHandler[Any]):
+    """Writes lines to what `sys.stderr` is now, and remembers the last one.
+
+    Attributes:
+        last_s: monotonic time of the last line.
+        message: the last message; empty before the first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_LineFormatter())
+        self.last_s = time.monotonic()
+        self.message = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+        self.last_s = time.monotonic()
+        self.message = record.getMessage()
 
 
 def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
@@ -54,20 +102,58 @@ def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
         verbose: show debug messages as well.
         quiet: show only warnings and no progress; set in all processes but the first.
     """
-    handler = RichHandler(
-        console=console, show_path=False, show_level=verbose, log_time_format="[%X]", markup=False
-    )
-    handler.setFormatter(_RedactingFormatter("%(message)s"))
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(
+            console=console, show_path=False, show_level=verbose, log_time_format="[%X]",
+            markup=False,
+        )  # fmt: skip
+        handler.setFormatter(_TerminalFormatter("%(message)s"))
+    else:
+        handler = _LineHandler()
     log.handlers[:] = [handler]
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
+    warnings.showwarning = _log_warning
 
 
-class _RedactingFormatter(logging.Formatter):
-    """Masks credentials in messages and tracebacks."""
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+) -> None:
+    """Warnings of libraries as lines of the log; they would be two lines without a date."""
+    log.warning("%s:%d: %s: %s", filename, lineno, category.__name__, message)
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+
+def logged_lines() -> bool:
+    """Whether the log is made of lines with a date, and holds one."""
+    handler = _line_handler()
+    return handler is not None and bool(handler.message)
+
+
+@contextmanager
+def heartbeat(every_s: float = 60.0) -> Iterator[None]:
+    """Log a line where a command off a terminal has logged nothing for `every_s`.
+
+    A log then shows that the command lives also in phases without a bar, such as loading weights.
+    """
+    started = time.monotonic()
+
+    def beat() -> None:
+        handler = _line_handler()
+        if handler is None or log.level > logging.INFO or not handler.message:
+            return
+        now = time.monotonic()
+        if now - handler.last_s >= every_s:
+            last = handler.message
+            log.info("still running, %.0f s since the start; last: %s", now - started, last[:200])
+            handler.message = last
+
+    with Ticker(beat, min(every_s / 4, 5.0)):
+        yield
+
+
+def _line_handler() -> _LineHandler | None:
+    return next((each for each in log.handlers if isinstance(each, _LineHandler)), None)
 
 
 class _RateColumn(ProgressColumn):
@@ -76,22 +162,48 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
 
 
-class ProgressDisplay:
+class ProgressDisplay(Protocol):
     """Several progress bars at once, one per stage."""
 
+    def bar(self, total: float | None, description: str) -> Bar:
+        """Add a bar. `total` is None where the number of steps is unknown."""
+        ...
+
+
+class _TerminalDisplay:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
     def bar(self, total: float | None, description: str) -> Bar:
-        """Add a bar. `total` is None where the number of steps is unknown."""
         return _RichProgressBar(
             self._progress, self._progress.add_task(description, total=total, note="")
         )
 
 
+class _LineDisplay:
+    """Logs the state of each bar that is not at its end, at least once a minute."""
+
+    def __init__(self) -> None:
+        self._bars: list[LineBar] = []
+
+    def bar(self, total: float | None, description: str) -> Bar:
+        self._bars.append(LineBar(total, description))
+        return self._bars[-1]
+
+    def report(self) -> None:
+        for bar in list(self._bars):
+            if line := bar.line_if_due():
+                log.info("%s", line)
+
+
 @contextmanager
 def progress_display() -> Iterator[ProgressDisplay]:
-    """Progress bars with rate and time left; hidden without a terminal or below level INFO."""
+    """Progress bars with rate and time left; lines without a terminal; hidden below level INFO."""
+    if not console.is_terminal:
+        lines = _LineDisplay()
+        with Ticker(lines.report if log.level <= logging.INFO else None):
+            yield lines
+        return
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -100,18 +212,18 @@ def progress_display() -> Iterator[ProgressDisplay]:
         _RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
-        disable=not console.is_terminal or log.level > logging.INFO,
+        disable=log.level > logging.INFO,
     )
     with bars:
-        yield ProgressDisplay(bars)
+        yield _TerminalDisplay(bars)
 
 
 @contextmanager
 def progress(total: float | None, description: str) -> Iterator[Bar]:
-    """One progress bar with rate and time left; hidden as in `progress_display`."""
+    """One progress bar with rate and time left; shown as in `progress_display`."""
     with progress_display() as bars:
         yield bars.bar(total, description)
 

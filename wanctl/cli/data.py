@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, load_recipe_for
 from wanctl.cli.program import data_app
 from wanctl.errors import UserError, unknown
 
@@ -76,6 +76,7 @@ def check(
     ctx: typer.Context,
     path: PathArgument = None,
     table: CsvOption = None,
+    as_json: JsonOption = False,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
@@ -84,7 +85,21 @@ def check(
     loaded = load_recipe_for(ctx, ("curate", "train_dit"), recipe, overrides)
     from wanctl.exchange.run import check as run
 
-    run(loaded, loaded.out_dir(out), path, table)
+    run(loaded, loaded.out_dir(out), path, table, as_json=as_json)
+
+
+@data_app.command("layouts")
+def list_layouts(as_json: JsonOption = False) -> None:
+    """List the layouts that `data export` writes, and which trainer reads each."""
+    from wanctl.exchange.layouts import LAYOUTS
+    from wanctl.listing import print_json, print_rows, records
+
+    columns = ("layout", "read by")
+    rows = [(name, layout.read_by) for name, layout in LAYOUTS.items()]
+    if as_json:
+        print_json(records(columns, rows))
+    else:
+        print_rows(columns, rows)
 
 
 @data_app.command()

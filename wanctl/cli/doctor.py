@@ -7,10 +7,11 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from wanctl.cli.options import JsonOption
 from wanctl.cli.program import app
 from wanctl.errors import UserError
 
@@ -34,20 +35,20 @@ _PACKAGED = (
 
 
 @app.command(rich_help_panel="Inspect and rework")
-def doctor() -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Report what is installed, which models can be found and which filters can run."""
-    examine()
+    examine(as_json=as_json)
 
 
-def examine() -> None:
+def examine(*, as_json: bool = False) -> None:
     """Print packages, machine, models, filters and captioners."""
-    from wanctl.listing import print_rows
+    from wanctl.listing import print_json, print_rows, records
 
-    print_rows(("package", "version"), _packages(), title="packages")
-    print_rows(("part", "here"), _machine(), title="machine")
-    print_rows(("model", "found", "where"), [*_packaged_models(), *_hub_models()], title="models")
-    print_rows(("filter", "runs", "why not"), _filters(), title="filters")
-    print_rows(("backend", "runs", "why not"), _captioners(), title="captioners")
+    if as_json:
+        print_json({title: records(columns, rows()) for title, columns, rows in _TABLES})
+        return
+    for title, columns, rows in _TABLES:
+        print_rows(columns, rows(), title=title)
 
 
 def _packages() -> Iterator[Row]:
@@ -104,6 +105,11 @@ def _packaged_models() -> Iterator[Row]:
         yield (what, "yes", _sized(file)) if file else (what, "no", f"no {pattern} in {folder}")
 
 
+def _models() -> Iterator[Row]:
+    yield from _packaged_models()
+    yield from _hub_models()
+
+
 def _hub_models() -> Iterator[Row]:
     # Not at the top, because they import torch: `_machine` says why.
     from huggingface_hub import constants
@@ -143,6 +149,15 @@ def _captioners() -> Iterator[Row]:
             yield name, "yes", ""
         except UserError as error:
             yield name, "no", str(error)
+
+
+_TABLES: tuple[tuple[str, Row, Callable[[], Iterable[Row]]], ...] = (
+    ("packages", ("package", "version"), _packages),
+    ("machine", ("part", "here"), _machine),
+    ("models", ("model", "found", "where"), _models),
+    ("filters", ("filter", "runs", "why not"), _filters),
+    ("captioners", ("backend", "runs", "why not"), _captioners),
+)
 
 
 def _sized(file: Path) -> str:

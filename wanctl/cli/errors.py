@@ -1,11 +1,16 @@
 """One line for each error that the user can fix; any other is a bug and keeps its traceback.
 
-Exit codes: 0 done; 2 something the user can fix (docs/adr/0005).
+Exit codes: 0 done; 2 something the user can fix (docs/adr/0005); 130 stopped by Ctrl-C; 141 the
+reader of a pipe has ended, as in `wanctl filters list | head -1`.
 """
 
 import errno
+from collections.abc import Sequence
 
 from wanctl.errors import UserError
+from wanctl.escaping import one_line
+
+FIXABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 # Errors of the operating system that the user can fix, and how.
 _ADVICE = {
@@ -19,6 +24,13 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk or the network drive reports a fault",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write to another file system",
+    errno.ELOOP: "links lead in a circle; name the file itself",
+    errno.EBUSY: "it is in use; try again later",
+    errno.ETXTBSY: "it is in use; try again later",
+    errno.ESTALE: "the network drive has lost it; mount it again",
+    errno.ENXIO: "it is no file that can be read or written; name another",
+    errno.ENODEV: "it is no file that can be read or written; name another",
 }
 
 
@@ -35,19 +47,52 @@ def format_error(error: BaseException) -> list[str] | None:
     Returns:
         One line per mistake; empty where a help page has been printed instead; None for a bug.
     """
+    if is_interrupt(error):
+        return [str(InterruptedByUserError())]
     if isinstance(error, UserError):
-        return str(error).splitlines()
+        return [one_line(line) for line in str(error).split("\n") if line.strip()]
     if _is_usage_error(error):
         return _format_usage_error(error)
     if isinstance(error, OSError) and error.errno in _ADVICE:
-        named = f"{error.filename}: " if error.filename else ""
-        return [f"{named}{error.strerror}; {_ADVICE[error.errno]}"]
+        where = error.filename or "output"
+        return [one_line(f"{where}: {error.strerror}; {_ADVICE[error.errno]}")]
+    if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
+        text = error.object[max(0, error.start - 40) : error.end + 20]
+        return [f"{one_line(text)}: holds bytes that are not UTF-8; rename it, or write it in UTF-8"]
     if _is_out_of_memory(error):
         return [
             f"out of memory ({_first_line(error)}); lower batch_size, frames, height or width with "
             "--set, use --set model.dtype=bf16, or run on a larger device"
         ]
     return None
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is the cause; click turns it into an exception of its own."""
+    return isinstance(error, KeyboardInterrupt | InterruptedByUserError) or (
+        type(error).__name__ == "Abort"
+    )
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code for an error that `format_error` can write."""
+    return INTERRUPTED if is_interrupt(error) else FIXABLE
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments with bytes that are no UTF-8: they could not be stored or shown.
+
+    Raises:
+        UserError: names the argument and the byte.
+    """
+    for number, argument in enumerate(arguments, 1):
+        for position, each in enumerate(argument, 1):
+            if "\ud800" <= each <= "\udfff" or each == "\0":
+                byte = f"0x{ord(each) & 0xFF:02x}"
+                raise UserError(
+                    f"argument {number} ({one_line(argument[:60])}): byte {byte} at character "
+                    f"{position} is not UTF-8 text; write it in UTF-8, or rename the file"
+                )
 
 
 def _is_usage_error(error: BaseException) -> bool:
@@ -60,7 +105,7 @@ def _format_usage_error(error: BaseException) -> list[str]:
         return []
     message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
     command = getattr(getattr(error, "ctx", None), "command_path", "wanctl")
-    return [f"{command}: {message.rstrip('.')}; see `{command} --help`"]
+    return [one_line(f"{command}: {message.rstrip('.')}; see `{command} --help`")]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, load_recipe_for
 from wanctl.cli.program import filters_app
 
 NameArgument = Annotated[
@@ -21,11 +21,16 @@ LabelsArgument = Annotated[
 
 
 @filters_app.command("list")
-def list_filters() -> None:
+def list_filters(as_json: JsonOption = False) -> None:
     """List every filter with its keys and whether it can run here."""
-    from wanctl.curate import registry
-    from wanctl.listing import print_rows
+    from dataclasses import asdict
 
+    from wanctl.curate import registry
+    from wanctl.listing import print_json, print_rows
+
+    if as_json:
+        print_json([asdict(info) for info in registry.list_filters()])
+        return
     rows: list[tuple[str, ...]] = []
     for info in registry.list_filters():
         note = "cannot run here: `wanctl doctor`" if info.why_not else ""

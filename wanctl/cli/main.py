@@ -1,5 +1,7 @@
 """Entry point: runs the command line and turns every mistake into one line and exit code 2."""
 
+import io
+import os
 import sys
 import time
 import traceback
@@ -18,34 +20,80 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
     recipe,
     weights,
 )
-from wanctl.cli.errors import format_error
+from wanctl.cli.errors import (
+    PIPE_CLOSED,
+    check_arguments,
+    exit_code,
+    format_error,
+    is_interrupt,
+)
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.distributed import world
 from wanctl.redact import redact
 
 RANK_DELAY_S = 4.0
+GLOBAL_OPTIONS = ("--quiet", "-q", "--debug")
+"""Options of the program that may also stand after the command's name."""
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 an error that the user can fix.
+    """Run the command line and exit: 0 done, 2 an error that the user can fix, 130 Ctrl-C.
 
     Args:
         args: the arguments; those of the process by default.
     """
     session = Session()
-    program = typer.main.get_command(app)
+    _escape_output()
     try:
-        code = program.main(args, prog_name="wanctl", standalone_mode=False, obj=session)
-    except Exception as error:
+        code = _run(list(sys.argv[1:] if args is None else args), session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_output()
+        code = PIPE_CLOSED
+    except (Exception, KeyboardInterrupt) as error:
         _delay_other_ranks()
         lines = format_error(error)
-        if lines is None or session.debug:
+        if lines is None or (session.debug and not is_interrupt(error)):
             sys.excepthook = _print_traceback
             raise
         _print_errors(lines)
-        code = 2
+        _close_output()
+        code = exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run(args: list[str], session: Session) -> int:
+    check_arguments(args)
+    program = typer.main.get_command(app)
+    from wanctl.log import heartbeat
+
+    with heartbeat():
+        return program.main(
+            _global_first(args), prog_name="wanctl", standalone_mode=False, obj=session
+        )
+
+
+def _global_first(args: list[str]) -> list[str]:
+    """The arguments with GLOBAL_OPTIONS before the command's name; none are taken after `--`."""
+    end = args.index("--") if "--" in args else len(args)
+    first = [each for each in args[:end] if each in GLOBAL_OPTIONS]
+    return [*first, *(each for each in args[:end] if each not in GLOBAL_OPTIONS), *args[end:]]
+
+
+def _escape_output() -> None:
+    """Write characters that the terminal's encoding lacks as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _close_output() -> None:
+    """Drop what is left to write: the interpreter would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _delay_other_ranks() -> None:
@@ -66,8 +114,14 @@ def _print_traceback(
 
 
 def _print_errors(lines: Sequence[str]) -> None:
+    """Print one line per error; with date and level where lines of a log stand before it."""
     from rich.console import Console
+
+    from wanctl.log import log, logged_lines
 
     console = Console(stderr=True)
     for line in lines:
-        console.print(redact(line), style="red", markup=False, highlight=False, soft_wrap=True)
+        if logged_lines():
+            log.error("%s", line)
+        else:
+            console.print(redact(line), style="red", markup=False, highlight=False, soft_wrap=True)

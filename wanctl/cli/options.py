@@ -14,8 +14,23 @@ import typer
 if TYPE_CHECKING:
     from wanctl.recipe.load import LoadedRecipe
 
+
+
+def complete_recipe(start: str) -> list[str]:
+    """Names of shipped recipes that begin as typed, for the completion of shells."""
+    from wanctl.recipe.load import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(start)]
+
+
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", metavar="FILE|NAME", help="recipe file or shipped name")
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE|NAME",
+        help="recipe file or shipped name",
+        autocompletion=complete_recipe,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -25,6 +40,7 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="output folder; default: runs/NAME of the recipe"),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
 @dataclass
@@ -32,6 +48,7 @@ class Session:
     """Options that stand before the command's name."""
 
     debug: bool = False
+    quiet: bool = False
 
 
 def load_recipe_for(
@@ -62,8 +79,9 @@ def load_recipe_for(
 
 
 def start_logging(ctx: typer.Context) -> None:
-    """Log to stderr: everything with --debug, warnings only in all processes but the first."""
+    """Log to stderr: everything with --debug; warnings only with --quiet and in later processes."""
     from wanctl.distributed import world
     from wanctl.log import setup_logging
 
-    setup_logging(verbose=ctx.ensure_object(Session).debug, quiet=world.rank() > 0)
+    session = ctx.ensure_object(Session)
+    setup_logging(verbose=session.debug, quiet=session.quiet or world.rank() > 0)

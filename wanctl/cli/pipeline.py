@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, load_recipe_for
 from wanctl.cli.program import app
 
 DEFAULT_SAMPLE_RECIPE = "wan2.1-t2v-1.3b"
@@ -98,13 +98,23 @@ def sample(
     prompt: PromptArgument,
     repeat: RepeatOption = 1,
     plan: PlanOption = False,
+    as_json: JsonOption = False,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
     """Generate a video from text, images or video. Without --recipe: Wan 2.1 T2V 1.3B."""
     loaded = load_recipe_for(ctx, ("model", "sample"), recipe or DEFAULT_SAMPLE_RECIPE, overrides)
+    from wanctl.listing import print_json
+    from wanctl.sample.run import plan_sampling
     from wanctl.sample.run import sample as run
 
-    for path in run(loaded, prompt, loaded.out_dir(out), repeat, plan_only=plan):
-        typer.echo(path)
+    if plan:
+        plan_sampling(loaded, prompt, loaded.out_dir(out), repeat, as_json=as_json)
+        return
+    paths = run(loaded, prompt, loaded.out_dir(out), repeat)
+    if as_json:
+        print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            typer.echo(path)

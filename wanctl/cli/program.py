@@ -28,7 +28,6 @@ app = typer.Typer(
     name="wanctl",
     cls=Interruptible,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,10 +53,14 @@ def _print_version(requested: bool) -> None:
 def _program(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="log more, show every traceback")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="log warnings and errors only, no progress")
+    ] = False,
     version: Annotated[  # noqa: ARG001  (its callback prints it and exits)
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
     ] = False,
 ) -> None:
     """Curate and caption raw footage, train a Wan-style VAE and transformer on it, sample."""
-    ctx.ensure_object(Session).debug = debug
+    session = ctx.ensure_object(Session)
+    session.debug, session.quiet = debug, quiet

@@ -5,22 +5,29 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import SetOption
+from wanctl.cli.options import JsonOption, SetOption, complete_recipe
 from wanctl.cli.program import recipe_app
 
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="recipe file or shipped name")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="recipe file or shipped name", autocompletion=complete_recipe
+    ),
 ]
 
 
 @recipe_app.command("list")
-def list_recipes() -> None:
+def list_recipes(as_json: JsonOption = False) -> None:
     """List the recipes that come with the program."""
-    from wanctl.listing import print_rows
+    from wanctl.listing import print_json, print_rows, records
     from wanctl.recipe.load import shipped_recipes
 
+    columns = ("recipe", "purpose", "file")
     rows = [(name, _first_comment(path), str(path)) for name, path in shipped_recipes().items()]
-    print_rows(("recipe", "purpose", "file"), rows)
+    if as_json:
+        print_json(records(columns, rows))
+    else:
+        print_rows(columns, rows)
 
 
 @recipe_app.command("show")

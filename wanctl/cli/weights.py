@@ -5,10 +5,32 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import start_logging
+from wanctl.cli.options import JsonOption, start_logging
 from wanctl.cli.program import weights_app
 
 SourceArgument = Annotated[str, typer.Argument(metavar="FROM", help="folder, file or hub id")]
+
+
+@weights_app.command("list")
+def list_variants(as_json: JsonOption = False) -> None:
+    """List the models that are known: tasks, size, hub id, and the recipe that runs each."""
+    from wanctl.listing import print_json, print_rows, records
+    from wanctl.model.variants import VARIANTS
+    from wanctl.recipe.load import shipped_recipes
+
+    columns = ("variant", "tasks", "width", "layers", "experts", "hub id", "recipe")
+    recipes = shipped_recipes()
+    rows = [
+        (
+            name, ", ".join(variant.tasks), str(variant.dit.dim), str(variant.dit.num_layers),
+            str(variant.experts), variant.hub or "", name if name in recipes else "",
+        )
+        for name, variant in VARIANTS.items()
+    ]  # fmt: skip
+    if as_json:
+        print_json(records(columns, rows))
+    else:
+        print_rows(columns, rows)
 
 
 @weights_app.command("convert")
@@ -51,13 +73,24 @@ def convert(
 
 
 @weights_app.command("inspect")
-def inspect(ctx: typer.Context, source: SourceArgument) -> None:
+def inspect(ctx: typer.Context, source: SourceArgument, as_json: JsonOption = False) -> None:
     """Show parts, layout, variant, number format, size, and what is missing."""
     from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
-    from wanctl.listing import print_rows
+    from wanctl.listing import print_json, print_rows, records
 
     start_logging(ctx)
     inspection = inspect(source)
+    if as_json:
+        print_json(
+            {
+                "parts": records(COLUMNS, inspection.rows),
+                "variants": [variant.name for variant in inspection.variants],
+                "missing": inspection.missing,
+                "problems": inspection.problems,
+                "metadata": inspection.metadata,
+            }
+        )
+        return
     print_rows(COLUMNS, inspection.rows)
     print_rows(("", ""), notes(inspection))
 

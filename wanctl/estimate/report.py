@@ -1,16 +1,17 @@
 """Prints a plan (`--plan`) and refuses workloads that cannot fit."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from wanctl.errors import UserError
 from wanctl.estimate import flops
 from wanctl.estimate.flops import Workload
 from wanctl.estimate.hardware import available_memory, detect_hardware
 from wanctl.estimate.plan import Plan, cheapest_alternative, make_plan
+from wanctl.listing import print_rows
 
 # A run is refused only where even this share of the estimate would not fit.
 REFUSAL_FACTOR = 0.85
@@ -25,10 +26,48 @@ def show_plan(workload: Workload, device: torch.device, out: Path) -> None:
         out: folder of the outputs, for the free disk space; need not exist.
     """
     plan = make_plan(workload, detect_hardware(str(device), out))
-    console = Console(highlight=False)
-    console.print(_table(plan))
+    columns, rows = _table(plan)
+    print_rows(columns, rows, title=_title(plan) if sys.stdout.isatty() else "")
     for line in _lines(plan):
-        console.print(line, soft_wrap=True)
+        sys.stdout.write(f"{line}\n")
+
+
+def plan_record(workload: Workload, device: torch.device, out: Path) -> dict[str, Any]:
+    """What a workload takes, for JSON: seconds and bytes.
+
+    Args:
+        workload: what runs.
+        device: where it runs.
+        out: folder of the outputs, for the free disk space; need not exist.
+    """
+    plan = make_plan(workload, detect_hardware(str(device), out))
+    hardware, (frames, height, width) = plan.hardware, workload.size
+    return {
+        "variant": workload.variant.name,
+        "outputs": workload.prompts,
+        "frames": frames,
+        "height": height,
+        "width": width,
+        "device": hardware.name,
+        "stages": [
+            {
+                "stage": stage.name, "seconds": stage.seconds,
+                "device_bytes": stage.device_bytes, "host_bytes": stage.host_bytes,
+            }
+            for stage in plan.stages
+        ],
+        "seconds": plan.seconds,
+        "device_bytes": plan.device_bytes,
+        "host_bytes": plan.host_bytes,
+        "output_bytes": plan.output_bytes,
+        "weights_bytes": flops.stored_bytes(workload.variant),
+        "free_device_bytes": hardware.device_bytes,
+        "free_host_bytes": hardware.host_bytes,
+        "free_disk_bytes": hardware.disk_bytes,
+        "rates_known": hardware.known,
+        "fits": plan.shortage() is None,
+        "shortage": plan.shortage(),
+    }  # fmt: skip
 
 
 def check_memory(workload: Workload, device: torch.device) -> None:
@@ -46,24 +85,24 @@ def check_memory(workload: Workload, device: torch.device) -> None:
         raise UserError(f"not enough {shortage}; {_advice(plan, REFUSAL_FACTOR)}")
 
 
-def _table(plan: Plan) -> Table:
+def _title(plan: Plan) -> str:
+    frames, height, width = plan.workload.size
+    variant = plan.workload.variant.name
+    return f"{variant}, {width}x{height}, {frames} frames, on {plan.hardware.name}"
+
+
+def _table(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: a stage each, the peak, what is free."""
     hardware, on_gpu = plan.hardware, plan.hardware.device_bytes is not None
-    _, height, width = plan.workload.size
-    title = f"{plan.workload.variant.name}, {width}x{height}, {plan.workload.size.frames} frames"
-    table = Table(title=f"{title}, on {hardware.name}", title_justify="left")
-    table.add_column("stage")
-    for column in ("time", *(["GPU memory"] if on_gpu else []), "host memory"):
-        table.add_column(column, justify="right")
-    rows = [(s.name, s.seconds, s.device_bytes, s.host_bytes) for s in plan.stages]
-    rows.append(("in all, at the peak", plan.seconds, plan.device_bytes, plan.host_bytes))
-    for number, (name, seconds, device, host) in enumerate(rows):
-        if number == len(plan.stages):
-            table.add_section()
-        memory = [_size(device)] if on_gpu else []
-        table.add_row(name, duration(seconds), *memory, _size(host))
+    columns = ["stage", "time", *(["GPU memory"] if on_gpu else []), "host memory"]
+    stages = [(s.name, s.seconds, s.device_bytes, s.host_bytes) for s in plan.stages]
+    stages.append(("in all, at the peak", plan.seconds, plan.device_bytes, plan.host_bytes))
+    rows = [
+        [name, duration(seconds), *([_size(device)] if on_gpu else []), _size(host)]
+        for name, seconds, device, host in stages
+    ]
     has = [_size(hardware.device_bytes)] if hardware.device_bytes is not None else []
-    table.add_row("free", "", *has, _size(hardware.host_bytes))
-    return table
+    return columns, [*rows, ["free", "", *has, _size(hardware.host_bytes)]]
 
 
 def _lines(plan: Plan) -> list[str]:

@@ -5,7 +5,7 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from wanctl.data.export import (
     plan_clip,
 )
 from wanctl.errors import UserError
+from wanctl.escaping import csv_cell
 from wanctl.exchange.check import CheckRow, TrainingShapes, check_dataset, check_external
 from wanctl.exchange.layouts import LAYOUTS, Layout
 from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.readers import read_layout
 from wanctl.exchange.sample import ExportSample, ExportTarget
 from wanctl.exchange.shards import WORK, write_shards
-from wanctl.listing import print_rows
+from wanctl.listing import print_json, print_rows
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
@@ -156,7 +157,14 @@ class _Export:
         return ExportSample(plan.file, self._captions.get(plan.id, ()), facts)
 
 
-def check(loaded: LoadedRecipe, out: Path, path: Path | None, table: Path | None) -> None:
+def check(
+    loaded: LoadedRecipe,
+    out: Path,
+    path: Path | None,
+    table: Path | None,
+    *,
+    as_json: bool = False,
+) -> None:
     """List for every clip whether training uses it, in which bucket, and why not.
 
     Args:
@@ -165,6 +173,7 @@ def check(loaded: LoadedRecipe, out: Path, path: Path | None, table: Path | None
         path: a data set directory, or a folder or index file in another trainer's layout;
             None: the recipe's data set.
         table: CSV file that receives every row.
+        as_json: print every row as JSON.
 
     Raises:
         LayoutError: the layout of the path is unknown.
@@ -187,7 +196,7 @@ def check(loaded: LoadedRecipe, out: Path, path: Path | None, table: Path | None
             log.warning("%s: %s", where, note)
         with _pool(loaded) as pool, progress(len(external.clips), "check") as bar:
             rows = list(check_external(external.clips, shapes, pool, bar))
-    _show(rows, table)
+    _show(rows, table, as_json=as_json)
     if any(row.state == "no caption" for row in rows) and not any(
         row.state == "in" for row in rows
     ):
@@ -205,16 +214,19 @@ def _pool(loaded: LoadedRecipe) -> DecodePool:
     return DecodePool(decode.workers, decode.timeout_s, int(decode.memory_gb * 2**30))
 
 
-def _show(rows: Sequence[CheckRow], table: Path | None) -> None:
+def _show(rows: Sequence[CheckRow], table: Path | None, *, as_json: bool) -> None:
     columns = [column.name for column in fields(CheckRow)]
     if table is not None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(row.cells() for row in rows)
+        writer.writerows([csv_cell(cell) for cell in row.cells()] for row in rows)
         write_bytes(table, text.getvalue().encode())
-    shown = rows[:ROWS_SHOWN] if sys.stdout.isatty() else rows
-    print_rows(columns, (row.cells() for row in shown))
+    shown = rows[:ROWS_SHOWN] if sys.stdout.isatty() and not as_json else rows
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print_rows(columns, (row.cells() for row in shown))
     if len(shown) < len(rows):
         log.info("%d more rows; --csv FILE writes all", len(rows) - len(shown))
     states = Counter(row.state for row in rows)
