@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -12,18 +13,25 @@ from rich.text import Text
 from wanctl.escaping import one_line
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+def print_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str = "",
+    headers: bool = False,
+) -> None:
     """Print rows on stdout.
 
     Args:
-        columns: headers; printed on terminals only.
+        columns: headers; in a pipe they are printed only with `headers`.
         rows: each with as many cells as there are columns. Control characters are written as
             escapes, so that a row is a line whatever its cells hold.
         title: printed above; in a pipe it begins every line instead, so that `grep` keeps it.
+        headers: the rows are figures, which mean nothing without headers.
     """
     if not sys.stdout.isatty():
         lead = [title] if title else []
-        for row in rows:
+        for row in chain([columns] if headers else [], rows):
             sys.stdout.write("\t".join(one_line(cell) for cell in (*lead, *row)) + "\n")
         return
     table = Table(

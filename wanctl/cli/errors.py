@@ -58,7 +58,11 @@ def format_error(error: BaseException) -> list[str] | None:
         return [one_line(f"{where}: {error.strerror}; {_ADVICE[error.errno]}")]
     if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
         text = error.object[max(0, error.start - 40) : error.end + 20]
-        return [f"{one_line(text)}: holds bytes that are not UTF-8; rename it, or write it in UTF-8"]
+        return [
+            f"{one_line(text)}: holds bytes that are not UTF-8; rename it, or write it in UTF-8"
+        ]
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return ["a path begins with `~`, and there is no such home folder; write the path in full"]
     if _is_out_of_memory(error):
         return [
             f"out of memory ({_first_line(error)}); lower batch_size, frames, height or width with "

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from wanctl.recipe.load import LoadedRecipe
 
 
-
 def complete_recipe(start: str) -> list[str]:
     """Names of shipped recipes that begin as typed, for the completion of shells."""
     from wanctl.recipe.load import shipped_recipes

@@ -106,14 +106,10 @@ def sample(
     """Generate a video from text, images or video. Without --recipe: Wan 2.1 T2V 1.3B."""
     loaded = load_recipe_for(ctx, ("model", "sample"), recipe or DEFAULT_SAMPLE_RECIPE, overrides)
     from wanctl.listing import print_json
-    from wanctl.sample.run import plan_sampling
     from wanctl.sample.run import sample as run
 
-    if plan:
-        plan_sampling(loaded, prompt, loaded.out_dir(out), repeat, as_json=as_json)
-        return
-    paths = run(loaded, prompt, loaded.out_dir(out), repeat)
-    if as_json:
+    paths = run(loaded, prompt, loaded.out_dir(out), repeat, plan_only=plan, as_json=as_json)
+    if as_json and not plan:
         print_json([str(path) for path in paths])
     else:
         for path in paths:

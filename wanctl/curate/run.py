@@ -4,14 +4,13 @@ The report and the data card are written afterwards by `wanctl.report.run`.
 """
 
 import json
+import logging
 import time
 import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.table import Table
 
 from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
@@ -25,12 +24,13 @@ from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split_parts import Splitter
-from wanctl.curate.timing import Timings, all_stages, throughput_table
+from wanctl.curate.timing import THROUGHPUT_COLUMNS, Timings, all_stages, throughput_rows
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import record_tables
 from wanctl.errors import ProblemsError, UserError
+from wanctl.listing import print_rows
 from wanctl.lock import try_lock
-from wanctl.log import EventLog, console, log, progress_display
+from wanctl.log import EventLog, log, progress_display
 from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
@@ -103,7 +103,7 @@ def curate(
     curated = None
     if share is None or _claim_decision(dataset, job):
         curated = Curated(dataset, _select(loaded, dataset, filters))
-        console.print(throughput_table(all_stages(dataset.path)))
+        _print_throughput(dataset)
         _summary(dataset, curated.selected)
     log.info("curated in %.0f s", time.monotonic() - started)
     return curated
@@ -266,16 +266,21 @@ def _balance(section: BalanceSection | None, names: Sequence[str]) -> Balance | 
     return Balance(section.by, section.shares, section.power)
 
 
+def _print_throughput(dataset: DatasetDir) -> None:
+    if log.isEnabledFor(logging.INFO):
+        rows = throughput_rows(all_stages(dataset.path))
+        print_rows(THROUGHPUT_COLUMNS, rows, title="throughput", headers=True)
+
+
 def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
-    table = Table(title=str(dataset.path), title_justify="left")
-    for column in ("filter", "left", "drops", "alone", "10 % stricter", "10 % laxer"):
-        table.add_column(column, justify="left" if column == "filter" else "right")
-    table.add_row("all clips", f"{selected.total:,}", "", "", "", "")
+    columns = ("filter", "left", "drops", "alone", "10 % stricter", "10 % laxer")
+    rows = [("all clips", f"{selected.total:,}", "", "", "", "")]
     for row in selected.funnel:
         moved = (row.at_strictest(), row.at_laxest()) if row.steps else ()
-        counts = (row.left, row.drops, row.alone, *moved)
-        table.add_row(row.name, *(f"{count:,}" for count in counts))
-    console.print(table)
+        counts = [f"{count:,}" for count in (row.left, row.drops, row.alone, *moved)]
+        rows.append((row.name, *counts, *[""] * (len(columns) - 1 - len(counts))))
+    if log.isEnabledFor(logging.INFO):
+        print_rows(columns, rows, title="selection", headers=True)
     kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
     if selected.copies:
         log.info("%d clips are copies of others in files of the same content", selected.copies)

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.table import Table
-
 from wanctl.atomic import write_bytes
 
 FILE = "timings.json"
@@ -101,15 +99,18 @@ def all_stages(folder: Path) -> dict[str, StageCost]:
     return total
 
 
-def throughput_table(stages: Mapping[str, StageCost]) -> Table:
-    """Costs of the stages as a table for the terminal."""
-    table = Table(title="throughput", title_justify="left")
-    for column in ("stage", "items", "failed", "core s", "video s per core s"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for name, stage in stages.items():
-        rate = "" if stage.rate is None else f"{stage.rate:.3g}"
-        table.add_row(name, str(stage.items), str(stage.failures or ""), f"{stage.cpu_s:.1f}", rate)
-    return table
+THROUGHPUT_COLUMNS = ("stage", "items", "failed", "core s", "video s per core s")
+
+
+def throughput_rows(stages: Mapping[str, StageCost]) -> list[tuple[str, ...]]:
+    """Costs of the stages as rows of THROUGHPUT_COLUMNS."""
+    return [
+        (
+            name, str(stage.items), str(stage.failures or ""), f"{stage.cpu_s:.1f}",
+            "" if stage.rate is None else f"{stage.rate:.3g}",
+        )
+        for name, stage in stages.items()
+    ]  # fmt: skip
 
 
 def _load(file: Path) -> dict[str, StageCost]:

@@ -10,6 +10,7 @@ Shapes: B prompts, S text rows, E text width.
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,9 +23,14 @@ from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.tensor_files import WeightsError, fingerprint
 from wanctl.encoders.minilm import load_minilm, minilm_folder
 from wanctl.errors import unknown
+from wanctl.log import log
 
 Kind = Literal["umt5", "minilm"]
 KINDS = ("umt5", "minilm")
+
+CUTS_LOGGED = 5
+Tokenize = Callable[[str], tuple[list[int], int]]
+"""Cleaned prompt -> at most `text_len` ids, and the number of its tokens."""
 
 # Part of every key: increase it when `clean_prompt` changes, so that no stale cache is used.
 CLEANING_VERSION = "1"
@@ -39,6 +45,8 @@ class TextEncoder(Protocol):
     dim: int
     blocks: int
     """Number of calls of `on_block` by one `encode`."""
+    cut: dict[str, int]
+    """Prompt -> number of its tokens, of the prompts that were cut to `text_len` tokens."""
 
     def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
         """Embed prompts: (B, text_len, dim) fp32, zero rows after the last token."""
@@ -68,7 +76,7 @@ class TokenEncoder:
     def __init__(
         self,
         key: str,
-        tokenize: Callable[[str], list[int]],
+        tokenize: "Tokenize",
         network: Network,
         *,
         text_len: int,
@@ -78,6 +86,7 @@ class TokenEncoder:
         self.text_len = text_len
         self.dim = network.width
         self.blocks = network.blocks
+        self.cut: dict[str, int] = {}
         self._tokenize = tokenize
         self._network = network
         self._device = device
@@ -85,13 +94,37 @@ class TokenEncoder:
     @torch.inference_mode(False)
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], on_block: Callable[[], None] | None = None) -> Tensor:
-        """Embed prompts, (B, text_len, dim) fp32; longer prompts are truncated."""
+        """Embed prompts, (B, text_len, dim) fp32; longer prompts are cut, with a warning."""
         rows_BSE = torch.zeros(len(prompts), self.text_len, self.dim, device=self._device)
-        ids = [self._tokenize(clean_prompt(prompt)) for prompt in prompts]
+        ids = [self._ids(prompt) for prompt in prompts]
         states = self._network([torch.tensor([i], device=self._device) for i in ids], on_block)
         for row, states_1SE in zip(rows_BSE, states, strict=True):
             row[: states_1SE.shape[1]] = states_1SE[0].float()
         return rows_BSE
+
+    def _ids(self, prompt: str) -> list[int]:
+        ids, num_tokens = self._tokenize(clean_prompt(prompt))
+        if num_tokens > self.text_len and prompt not in self.cut:
+            self.cut[prompt] = num_tokens
+            warn_of_cut(prompt, num_tokens, self.text_len, len(self.cut))
+        return ids
+
+
+def warn_of_cut(prompt: str, num_tokens: int, text_len: int, number: int) -> None:
+    """Warn that the end of a prompt is not read; of many prompts, every tenfold is told.
+
+    Args:
+        prompt: the text.
+        num_tokens: its tokens.
+        text_len: how many of them are read.
+        number: how many prompts have been cut so far, this one included.
+    """
+    if number <= CUTS_LOGGED or str(number).strip("0") == "1":
+        log.warning(
+            "a prompt has %d tokens and the model reads %d: the last %d are cut (cut so far: %d "
+            "prompts): %.60r ...",
+            num_tokens, text_len, num_tokens - text_len, number, prompt,
+        )  # fmt: skip
 
 
 def load_text_encoder(
@@ -154,8 +187,8 @@ def clean_prompt(prompt: str) -> str:
     return re.sub(r"\s+", " ", cleaned).strip()
 
 
-def load_tokenizer(path: Path, text_len: int) -> tuple[Callable[[str], list[int]], list[Path]]:
-    """A function from cleaned prompt to at most `text_len` ids, and the files behind it.
+def load_tokenizer(path: Path, text_len: int) -> tuple[Tokenize, list[Path]]:
+    """A function from cleaned prompt to ids, and the files behind it.
 
     `tokenizer.json` is used unchanged: transformers 5 rebuilds T5 tokenizers from their
     vocabulary and would apply its own normaliser instead of the stored one.
@@ -168,13 +201,23 @@ def load_tokenizer(path: Path, text_len: int) -> tuple[Callable[[str], list[int]
         tokenizer = Tokenizer.from_file(str(stored))
         tokenizer.no_padding()
         tokenizer.enable_truncation(text_len)
-        return lambda prompt: tokenizer.encode(prompt).ids, [stored]
+        return partial(_encode, tokenizer, text_len), [stored]
     pieces = sorted(path.glob("*.model"))
     if not pieces:
         raise WeightsError(f"{path}: holds no tokenizer; need tokenizer.json or spiece.model")
     from wanctl.encoders.umt5 import sentencepiece_tokenizer  # noqa: PLC0415
 
     return sentencepiece_tokenizer(path, text_len), pieces
+
+
+def _encode(tokenizer: Tokenizer, text_len: int, prompt: str) -> tuple[list[int], int]:
+    ids = tokenizer.encode(prompt).ids
+    if len(ids) < text_len:
+        return ids, len(ids)
+    tokenizer.no_truncation()
+    num_tokens = len(tokenizer.encode(prompt).ids)
+    tokenizer.enable_truncation(text_len)
+    return ids, num_tokens
 
 
 def encoder_key(kind: str, files: Iterable[Path], text_len: int, dtype: torch.dtype) -> str:

@@ -206,7 +206,17 @@ def config_from_tensors(shapes: dict[str, tuple[int, ...]], where: str) -> UMT5C
     )
 
 
-def sentencepiece_tokenizer(folder: Path, text_len: int) -> Callable[[str], list[int]]:
-    """A tokenizer stored as a sentencepiece model only; transformers converts it."""
+def sentencepiece_tokenizer(folder: Path, text_len: int) -> Callable[[str], tuple[list[int], int]]:
+    """A tokenizer stored as a sentencepiece model only; transformers converts it.
+
+    Returns:
+        Prompt -> at most `text_len` ids, and the number of its tokens.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return lambda prompt: tokenizer(prompt, truncation=True, max_length=text_len)["input_ids"]
+
+    def tokenize(prompt: str) -> tuple[list[int], int]:
+        num_tokens = len(tokenizer(prompt, verbose=False)["input_ids"])
+        ids = tokenizer(prompt, truncation=True, max_length=text_len)["input_ids"]
+        return ids, num_tokens
+
+    return tokenize

@@ -27,7 +27,7 @@ def show_plan(workload: Workload, device: torch.device, out: Path) -> None:
     """
     plan = make_plan(workload, detect_hardware(str(device), out))
     columns, rows = _table(plan)
-    print_rows(columns, rows, title=_title(plan) if sys.stdout.isatty() else "")
+    print_rows(columns, rows, title=_title(plan), headers=True)
     for line in _lines(plan):
         sys.stdout.write(f"{line}\n")
 

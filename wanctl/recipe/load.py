@@ -22,11 +22,15 @@ from wanctl.path_names import name_problem
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
+from wanctl.recipe.values import value_problems
 from wanctl.redact import redact_values
+from wanctl.textfiles import TextError, read_text
 
 _RELATIVE_TO_RECIPE = (("caption", "sidecar_dir"),)
 # First values, then contradictions between keys, then what remains without both.
 _ROUNDS = 3
+_MAX_KEYS = 20
+_MAX_PROBLEMS = 50
 
 
 class Place(NamedTuple):
@@ -62,7 +66,10 @@ class RecipeError(UserError):
     def __init__(self, problems: Sequence[Problem], partial: "LoadedRecipe | None" = None) -> None:
         self.problems = sorted(dict.fromkeys(problems))
         self.partial = partial
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:_MAX_PROBLEMS]]
+        if rest := len(self.problems) - len(lines):
+            lines.append(f"{self.problems[-1].place.file}: and {rest} more mistakes")
+        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -162,9 +169,12 @@ class _Draft:
         shown = _display_path(path)
         self.folders[shown] = path.parent
         try:
-            document = yaml.parse(path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            document = yaml.parse(read_text(path))
+        except FileNotFoundError:
+            self.problem(Place(shown, 0), (), "no such file")
+            return
+        except TextError as error:
+            reason = str(error).removeprefix(f"{path}: ").removeprefix("cannot be read: ")
             self.problem(Place(shown, 0), (), f"cannot be read: {reason}")
             return
         for mistake in document.mistakes:
@@ -224,8 +234,8 @@ class _Draft:
         place = Place("--set", 0)
         dotted, equals, value = text.partition("=")
         keys = tuple(dotted.strip().split("."))
-        if not equals or not all(keys):
-            self.problem(place, (), f"got {text!r}; write a.b=value, e.g. sample.steps=30")
+        if not equals or not all(keys) or len(keys) > _MAX_KEYS:
+            self.problem(place, (), f"got {text!r:.200}; write a.b=value, e.g. sample.steps=30")
             return
         if keys[0] == "base":
             self.problem(place, keys, "only a file has a base; name another --recipe")
@@ -275,6 +285,9 @@ class _Draft:
         """
         data: Any = self.data
         removed: set[str] = set()
+        for keys, message in list(value_problems(data)):
+            self.problem(_nearest_place(self.places, keys, path), keys, message)
+            data = _without(data, keys)
         for _ in range(_ROUNDS):
             try:
                 return Recipe.model_validate(data)

@@ -8,6 +8,8 @@ from wanctl.recipe.section import FrameCount, Height, Section, Width
 from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
+MIN_SEED, MAX_SEED = -(2**63), 2**64 - 1
+"""What torch's generators take."""
 
 
 class SampleSection(Section):
@@ -59,7 +61,12 @@ class SampleSection(Section):
     negative_prompt: str | None = Field(
         default=None, description="null: the variant's own; '': empty"
     )
-    seed: int = Field(default=0, description="below 0: a random seed, which is logged")
+    seed: int = Field(
+        default=0,
+        ge=MIN_SEED,
+        le=MAX_SEED,
+        description="below 0: a random seed, which is logged; at most 2**64 - 1",
+    )
     noise_device: Literal["cpu", "cuda"] = Field(
         default="cpu", description="device that draws the noise; the official code draws on cuda"
     )

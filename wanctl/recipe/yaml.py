@@ -29,9 +29,13 @@ _CORE = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 )
 _TAGS = {"!"} | {_TAG + name for name in ("map", "seq", "str", *(rule[0] for rule in _CORE))}
-# A hand-written recipe has some hundreds of values; the bound stops nested aliases from
-# unfolding into gigabytes.
+# A hand-written recipe has some hundreds of values and four levels. The bounds hold while the text
+# is read, so that a million keys cost no time; and again while aliases are followed, of which a few
+# nested ones would unfold into gigabytes.
 _MAX_NODES = 20_000
+_MAX_DEPTH = 50
+_MAX_CHARACTERS = 4_000_000
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,21 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    """Counts values and levels while they are read: keys, values, items and aliases alike."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._count = 0
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        self._count += 1
+        self._depth += 1
+        mark = self.peek_event().start_mark
+        _check_bounds(self._count, self._depth, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -77,6 +95,10 @@ for _name, _pattern, _first in _CORE:
 def parse(text: str) -> Document:
     """Read one YAML document. Never raises: errors are listed in `mistakes`."""
     document = Document()
+    if len(text) > _MAX_CHARACTERS:
+        message = f"has {len(text):,} characters; a recipe has at most {_MAX_CHARACTERS:,}"
+        document.mistakes.append(Mistake(1, (), message))
+        return document
     try:
         loader = _Loader(text)
         try:
@@ -118,10 +140,7 @@ class _Reader:
 
     def read(self, node: Node, path: Path) -> Any:
         self.count += 1
-        if self.count > _MAX_NODES:
-            raise MarkedYAMLError(
-                problem=f"more than {_MAX_NODES} values", problem_mark=node.start_mark
-            )
+        _check_bounds(self.count, len(path), node.start_mark)
         self.document.lines.setdefault(path, _line(node.start_mark))
         if node.tag not in _TAGS:
             self._mistake(_line(node.start_mark), path, f"tag {node.tag!r} is not allowed")
@@ -161,12 +180,27 @@ class _Reader:
             if kind == "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except (KeyError, ValueError):
-            self._mistake(_line(node.start_mark), path, f"got {text!r}; not a {kind}")
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+            what = f"not a {kind}" if len(text) <= _SHOWN else "has too many digits"
+            self._mistake(_line(node.start_mark), path, f"got {shown!r}; {what}")
             return None
         return text
 
     def _mistake(self, line: int, path: Path, message: str) -> None:
         self.document.mistakes.append(Mistake(line, path, message))
+
+
+def _check_bounds(count: int, depth: int, mark: Mark) -> None:
+    """Stop reading at a text that no person wrote.
+
+    Raises:
+        MarkedYAMLError: too many values or levels.
+    """
+    if count > _MAX_NODES:
+        raise MarkedYAMLError(problem=f"more than {_MAX_NODES} values", problem_mark=mark)
+    if depth > _MAX_DEPTH:
+        problem = f"nested too deeply: more than {_MAX_DEPTH} levels"
+        raise MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _line(mark: Mark | None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,13 +18,14 @@ from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
 from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import free_device_memory
-from wanctl.encoders.text import encoder_key, load_text_encoder
+from wanctl.encoders.text import encoder_key, load_text_encoder, warn_of_cut
 from wanctl.log import progress
 from wanctl.model.variants import DiTShape
 from wanctl.sample.finite import check_texts
 from wanctl.tasks.api import trim_text
 
 KEY = "embedding"
+TOKENS = "tokens"
 ENCODER_BATCH = 64  # prompts, 8 MB each, for which the encoder streams its blocks from disk once
 
 
@@ -51,11 +52,17 @@ class EmbeddingCache:
             return None
         return embedding if is_finite(embedding) else None
 
-    def put(self, prompt: str, embedding: Tensor) -> None:
-        """Store (S, E)."""
+    def tokens_of_cut(self, prompt: str) -> int:
+        """The number of tokens of a stored prompt that was cut; 0 where it was not."""
+        with safe_open(self._path(prompt), framework="pt") as file:
+            return int((file.metadata() or {}).get(TOKENS, "0"))
+
+    def put(self, prompt: str, embedding: Tensor, tokens_of_cut: int = 0) -> None:
+        """Store (S, E), and the prompt's number of tokens where it was cut."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        metadata = {"prompt": prompt, TOKENS: str(tokens_of_cut)}
         with replacing(self._path(prompt)) as temp:
-            save_tensors(temp, {KEY: embedding}, {"prompt": prompt})
+            save_tensors(temp, {KEY: embedding}, metadata)
 
     def _path(self, prompt: str) -> Path:
         name = hashlib.sha256(f"{self._encoder}\n{prompt}".encode()).hexdigest()[:24]
@@ -93,12 +100,17 @@ class PromptEncoder:
         cached = {prompt: cache.get(prompt) if cache else None for prompt in prompts}
         texts = {prompt: text for prompt, text in cached.items() if text is not None}
         missing = [prompt for prompt in prompts if prompt not in texts]
+        if cache:
+            counts = {prompt: cache.tokens_of_cut(prompt) for prompt in texts}
+            cut = [(prompt, count) for prompt, count in counts.items() if count]
+            for number, (prompt, count) in enumerate(cut, 1):
+                warn_of_cut(prompt, count, self._dit.text_len, number)
         if missing:
-            encoded = self._encode(missing)
+            encoded, num_tokens = self._encode(missing)
             check_texts(encoded, self._weights.text)
             if cache:
                 for prompt, text in encoded.items():
-                    cache.put(prompt, text)
+                    cache.put(prompt, text, num_tokens.get(prompt, 0))
             texts |= encoded
         return texts
 
@@ -109,7 +121,8 @@ class PromptEncoder:
         name = encoder_key(kind, text_encoder_files(text), self._dit.text_len, self._dtype)
         return EmbeddingCache(folder, f"{name} {self._dit.text_dim}")
 
-    def _encode(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+    def _encode(self, prompts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Embeddings, and the tokens of the prompts that were cut."""
         weights, dit = self._weights, self._dit
         encoder = load_text_encoder(
             weights.text_kind,
@@ -132,6 +145,7 @@ class PromptEncoder:
                 rows = encoder.encode(group, on_block=bar.advance)
                 for prompt, row in zip(group, rows, strict=True):
                     texts[prompt] = trim_text(row).to("cpu", copy=True)
+        cut = encoder.cut
         del encoder
         free_device_memory(self._device)
-        return texts
+        return texts, cut

@@ -4,23 +4,30 @@ A file of prompts ends in `.txt` (one prompt per line), `.jsonl` (an object per 
 (with a header). In the last two, keys of the recipe's `sample` section beside `prompt` hold for
 that line alone; keys of a nested section are dotted (`vace.control`). `size` stands for width and
 height, as `832x480`. Empty cells are ignored. Blank lines, and in `.txt` lines that start with `#`,
-are skipped; of equal lines the first is kept.
+are skipped; of equal lines the first is kept. Files are UTF-8, or UTF-16 with a byte order mark;
+line feed and carriage return alone end a line.
 """
 
 import csv
+import io
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wanctl.errors import UserError, unknown
+from wanctl.escaping import one_line
+from wanctl.textfiles import TextError, read_text, split_lines
 from wanctl.video.sources import url_of
 
 SLUG_LENGTH = 40
 SUFFIXES = (".txt", ".jsonl", ".csv")
 SIZE = "size"
+MAX_PROBLEMS = 100
+"""Mistakes of one file that are reported."""
 # Keys that hold for a run as a whole.
 RUN_KEYS = ("grid", "grid_columns", "batch", "save_latents")
 # Keys whose relative paths start from the folder of the file of prompts.
@@ -67,20 +74,28 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
     Raises:
         PromptError: an empty prompt, a file that cannot be read, or mistakes in it.
     """
-    if not prompt.strip():
-        raise PromptError("prompt: got an empty text; say what to show")
     if not is_prompt_file(prompt):
+        if problem := prompt_problem(prompt):
+            raise PromptError(f"prompt: {problem}")
         return [PromptLine(prompt.strip())]
     path = Path(prompt).expanduser()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise PromptError(
+            f"{prompt}: is a file, but a file of prompts ends in {', '.join(SUFFIXES)}; rename it, "
+            f"or put a blank at the end if {prompt!r} is the prompt itself"
+        )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise PromptError(f"{prompt}: not UTF-8 text; need one prompt per line") from None
-    except OSError as error:
-        raise PromptError(f"{prompt}: cannot be read: {error.strerror}") from None
+        text = read_text(path)
+    except (FileNotFoundError, RuntimeError):  # no such file, or no such user's home
+        raise PromptError(
+            f"{prompt}: no such file of prompts; put a blank at the end if it is the prompt itself"
+        ) from None
+    except TextError as error:
+        raise PromptError(str(error)) from None
     reader = _FileReader(prompt, keys, parse_cell)
     lines: dict[str, PromptLine] = {}
-    for line in _READERS[path.suffix](reader, text):
+    for line in _READERS[suffix](reader, text):
         key = json.dumps([line.prompt, line.values], sort_keys=True, default=str)
         lines.setdefault(key, line)
     if reader.problems:
@@ -93,16 +108,36 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
 def is_prompt_file(prompt: str) -> bool:
     """Whether the command's argument is the path of a file of prompts, and not a prompt.
 
-    An argument with the suffix of such a file is a path if the file exists, has no spaces, or has a
-    path separator. Everything else is a prompt, as in `a monk who reads notes.txt`.
+    An argument with the suffix of such a file, in any case, is a path if the file exists, has no
+    spaces, or has a path separator. Everything else is a prompt, as in `a monk who reads
+    notes.txt`. A path of an existing file with another suffix is refused by `read_prompts`, for
+    `prompts.json` shows nothing.
     """
-    if not prompt.endswith(SUFFIXES):
-        return False
     try:
         exists = Path(prompt).expanduser().exists()
-    except (OSError, RuntimeError):  # longer than a file name may be; a home that is not there
+    except (OSError, RuntimeError, ValueError):  # too long, no such home, or NUL inside
         exists = False
-    return exists or "/" in prompt or "\\" in prompt or not re.search(r"\s", prompt.strip())
+    one_word = not re.search(r"\s", prompt)
+    if not prompt.lower().endswith(SUFFIXES):
+        return exists and one_word and bool(re.search(r"/|\.\w{1,8}$", prompt))
+    return exists or "/" in prompt or "\\" in prompt or one_word
+
+
+def prompt_problem(prompt: str) -> str:
+    """Why a text is no prompt; "" where it is one.
+
+    Control characters other than tabs and line ends come from damaged files; tokenizers and the
+    headers of outputs do not take them.
+    """
+    if not any(unicodedata.category(each)[0] in "LMNPS" for each in prompt):
+        return "got an empty text; say what to show"
+    for position, each in enumerate(prompt, 1):
+        if each not in "\t\n\r\f\v\x85" and unicodedata.category(each) in ("Cc", "Cs"):
+            return (
+                f"{one_line(prompt[:60])}: holds the control character U+{ord(each):04X} at "
+                f"character {position}; take it out"
+            )
+    return ""
 
 
 def slug(prompt: str) -> str:
@@ -122,29 +157,30 @@ class _FileReader:
 
     def read_text(self, text: str) -> Iterator[PromptLine]:
         """One prompt per line."""
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(split_lines(text), 1):
             prompt = line.strip()
             if prompt and not prompt.startswith("#"):
-                yield PromptLine(prompt, {}, self.file, number)
+                yield from self._checked({"prompt": prompt}, number)
 
     def read_jsonl(self, text: str) -> Iterator[PromptLine]:
         """One JSON object per line."""
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(split_lines(text), 1):
             if not line.strip():
                 continue
             try:
                 values = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._problem(number, f"not JSON: {error}")
                 continue
             if not isinstance(values, dict):
-                self._problem(number, f'got {line.strip()[:40]}; need an object, {{"prompt": ...}}')
+                got = one_line(line.strip()[:40])
+                self._problem(number, f'got {got}; need an object, {{"prompt": ...}}')
                 continue
             yield from self._checked(_flat(values), number)
 
     def read_csv(self, text: str) -> Iterator[PromptLine]:
         """A header and one row per prompt."""
-        reader = csv.reader(text.splitlines(keepends=True), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             header = [cell.strip() for cell in next(reader, [])]
             if "prompt" not in header:
@@ -160,7 +196,7 @@ class _FileReader:
                 if values:
                     yield from self._checked(values, reader.line_num)
         except csv.Error as error:
-            self._problem(reader.line_num, f"not CSV: {error}")
+            self._problem(max(reader.line_num, 1), f"not CSV: {error}")
 
     def _parsed(self, cells: Mapping[str, str], number: int) -> dict[str, Any]:
         """Values of the cells that are not empty; empty if one of them is no value."""
@@ -181,7 +217,10 @@ class _FileReader:
         """One line, its keys checked against the recipe's."""
         prompt = values.pop("prompt", None)
         if not isinstance(prompt, str) or not prompt.strip():
-            self._problem(number, f"got {prompt!r}; every line needs a prompt")
+            self._problem(number, f"got {prompt!r:.60}; every line needs a prompt")
+            return
+        if problem := prompt_problem(prompt):
+            self._problem(number, f"prompt: {problem}")
             return
         before = len(self.problems)
         for key in values:
@@ -205,7 +244,8 @@ class _FileReader:
         return {"width": int(sides[1]), "height": int(sides[2])}
 
     def _problem(self, number: int, message: str) -> None:
-        self.problems.append(f"{self.file}:{number}: {message}")
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(f"{self.file}:{number}: {message}")
 
 
 _READERS = {

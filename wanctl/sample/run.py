@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from pydantic import ValidationError
 
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.resolve import WeightsResolver
@@ -23,12 +22,13 @@ from wanctl.device import pick_dtype
 from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
-from wanctl.estimate.report import show_plan
+from wanctl.estimate.report import plan_record, show_plan
+from wanctl.listing import print_json
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant, task_problem
-from wanctl.recipe import yaml
-from wanctl.recipe.explain import explain
-from wanctl.recipe.load import LoadedRecipe, Place
+from wanctl.recipe.derive import parse_cell, with_sample_values
+from wanctl.recipe.load import LoadedRecipe, Place, RecipeError
+from wanctl.recipe.sampling import MAX_SEED
 from wanctl.recipe.schema import SampleSection
 from wanctl.recipe.vace import VaceSection
 from wanctl.runtime.placement import Placement
@@ -45,10 +45,17 @@ from wanctl.tasks.vace_options import Track, VaceOptions
 T = TypeVar("T")
 
 MAX_RANDOM_SEED = 2**31
+MAX_REPEAT = 10_000
 
 
 def sample(
-    loaded: LoadedRecipe, prompt: str, out: Path, repeat: int = 1, *, plan_only: bool = False
+    loaded: LoadedRecipe,
+    prompt: str,
+    out: Path,
+    repeat: int = 1,
+    *,
+    plan_only: bool = False,
+    as_json: bool = False,
 ) -> list[Path]:
     """Sample a video, or an image where `sample.frames` is 1, for every prompt.
 
@@ -60,16 +67,27 @@ def sample(
         out: the run folder; files go to `out/samples`.
         repeat: number of seeds per prompt, from the prompt's own seed on.
         plan_only: print the estimate and sample nothing.
+        as_json: print it as JSON.
 
     Returns:
-        The files of all prompts in order, written now or earlier, and the grid of them if the
-        recipe asks for one; of several processes, only the first one's list holds them.
+        The files of all prompts in order, written now or earlier, and their grid if the recipe
+        asks for one; of several processes, only the first one's list holds them.
 
     Raises:
-        UserError: a bad prompt, size, name or device, or weights that cannot be found.
+        UserError: bad prompt, size, name or device; weights that cannot be found.
     """
     with distributed_context(loaded.recipe.device) as distributed:
-        return _sample(loaded, prompt, out, distributed, repeat, plan_only=plan_only)
+        if repeat not in range(1, MAX_REPEAT + 1):
+            raise UserError(f"--repeat: got {repeat}; must be 1 to {MAX_REPEAT}")
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
+        decode = loaded.recipe.curate.decode
+        cache = InputCache(decode.timeout_s, int(decode.memory_gb * 2**30))
+        requests = _requests_of_command(loaded, prompt, distributed, repeat, cache)
+        if plan_only:
+            _show_plans(loaded, requests, distributed.device, out, as_json=as_json)
+            return []
+        return _sample(loaded, requests, out, distributed, repeat, cache)
 
 
 def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
@@ -80,69 +98,51 @@ def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
     """
     if not line.values or line.file is None:
         return loaded
-    values = loaded.recipe.sample.model_dump()
-    for key, value in line.values.items():
-        *sections, last = key.split(".")
-        into = values
-        for name in sections:
-            into[name] = dict(into.get(name) or {})
-            into = into[name]
-        into[last] = value
     try:
-        section = SampleSection.model_validate(values)
-    except ValidationError as error:
-        problems = explain(error, SampleSection)
-        raise PromptError(
-            "\n".join(f"{line.place}: {'.'.join(keys)}: {message}" for keys, message in problems)
-        ) from None
-    place = Place(line.file, line.line)
-    places = {("sample", *key.split(".")): place for key in line.values}
-    recipe = loaded.recipe.model_copy(update={"sample": section})
-    return replace(loaded, recipe=recipe, places={**loaded.places, **places})
+        return with_sample_values(loaded, line.values, Place(line.file, line.line))
+    except RecipeError as error:
+        raise PromptError(str(error)) from None
 
 
-def parse_cell(cell: str) -> tuple[Any, list[str]]:
-    """A CSV cell as YAML, and what is wrong with it."""
-    document = yaml.parse(cell)
-    return document.data, [mistake.message for mistake in document.mistakes]
-
-
-def _sample(
+def _requests_of_command(
     loaded: LoadedRecipe,
     prompt: str,
-    out: Path,
     distributed: DistributedContext,
     repeat: int,
-    *,
-    plan_only: bool,
-) -> list[Path]:
+    cache: InputCache,
+) -> list[SampleRequest]:
+    """The outputs of the command, checked, the same in every process; logs their seeds."""
+    recipe = loaded.recipe
     lines = read_prompts(prompt, SampleSection.model_fields, parse_cell)
-    if repeat < 1:
-        raise UserError(f"--repeat: got {repeat}; must be 1 or more")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
-    recipe, decode = loaded.recipe, loaded.recipe.curate.decode
-    variant = get_variant(recipe.model.variant)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
-    cache = InputCache(decode.timeout_s, int(decode.memory_gb * 2**30))
     random_seed = secrets.randbelow(MAX_RANDOM_SEED)
+    variant = get_variant(recipe.model.variant)
     build = partial(_build_request, variant=variant, dtype=dtype, cache=cache, seed=random_seed)
     requests = distributed.broadcast_from_main(
         lambda: _build_requests(loaded, lines, repeat, build)
     )
-    seeds = dict.fromkeys(request.seed for request in requests)
+    seeds = list(dict.fromkeys(request.seed for request in requests))
     if repeat > 1 or random_seed in seeds:
-        log.info("seeds %s" if len(seeds) > 1 else "seed %s", ", ".join(map(str, seeds)))
+        log.info("seeds %s", ", ".join(map(str, seeds)))
     requests[0].placement.check(distributed.device, dtype)
-    if plan_only:
-        _show_plans(requests, variant, distributed.device, out)
-        return []
+    return requests
+
+
+def _sample(
+    loaded: LoadedRecipe,
+    requests: Sequence[SampleRequest],
+    out: Path,
+    distributed: DistributedContext,
+    repeat: int,
+    cache: InputCache,
+) -> list[Path]:
+    recipe, variant = loaded.recipe, get_variant(loaded.recipe.model.variant)
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
     outputs = OutputFolder(out, weights)
     by_path = {outputs.path(request): request for request in requests}
     latents = recipe.sample.save_latents
     missing = distributed.broadcast_from_main(
-        lambda: [p for p, request in by_path.items() if not outputs.exists(request, latents)]
+        lambda: [p for p, each in by_path.items() if not outputs.exists(each, latents)]
     )
     if missing:
         layout = ParallelOptions(**recipe.parallel.model_dump())
@@ -159,14 +159,14 @@ def _sample(
     paths = list(by_path)
     if not recipe.sample.grid:
         return paths
-    columns = recipe.sample.grid_columns
-    return [*paths, make_overview(list(by_path.values()), paths, columns, repeat)]
+    shown = list(by_path.values())
+    return [*paths, make_overview(shown, paths, recipe.sample.grid_columns, repeat)]
 
 
 def _write_outputs(
     pipeline: SamplingPipeline, outputs: OutputFolder, *, save_latents: bool
 ) -> None:
-    """Sample outputs and write each as soon as its latents are there."""
+    """Sample outputs; write each as soon as its latents are there."""
     for request, latents in pipeline.latents():
         if save_latents:
             outputs.write_latents(request, latents)
@@ -213,6 +213,12 @@ def _build_requests(
         except PromptError as error:
             problems += str(error).splitlines()
             continue
+        if request.seed + repeat - 1 > MAX_SEED:
+            where = own.locate(ProblemsError([("sample.seed", "")])).problems[0].place
+            problems.append(
+                f"{where}: sample.seed: got {request.seed}; with --repeat {repeat} it counts past "
+                f"{MAX_SEED}, the largest seed; lower it"
+            )
         requests += [replace(request, seed=request.seed + number) for number in range(repeat)]
     if problems:
         raise PromptError("\n".join(dict.fromkeys(problems)))
@@ -312,12 +318,22 @@ def _vace_options(section: VaceSection) -> VaceOptions | None:
 
 
 def _show_plans(
-    requests: Sequence[SampleRequest], variant: Variant, device: torch.device, out: Path
+    loaded: LoadedRecipe,
+    requests: Sequence[SampleRequest],
+    device: torch.device,
+    out: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """Print the estimate of each kind of output."""
-    counts = Counter(request.kind for request in requests)
-    for kind, request in {request.kind: request for request in requests}.items():
-        show_plan(workload_of(request, variant, counts[kind]), device, out)
+    variant = get_variant(loaded.recipe.model.variant)
+    counts, kinds = Counter(each.kind for each in requests), {each.kind: each for each in requests}
+    loads = [workload_of(request, variant, counts[kind]) for kind, request in kinds.items()]
+    if as_json:
+        print_json([plan_record(load, device, out) for load in loads])
+        return
+    for load in loads:
+        show_plan(load, device, out)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def test_a_file_without_prompts_is_an_error(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
-    [("", "empty text"), (" \n", "empty text"), ("nowhere.txt", "No such file")],
+    [("", "empty text"), (" \n", "empty text"), ("nowhere.txt", "no such file of prompts; put")],
 )
 def test_nothing_to_show_is_an_error(prompt, message):
     with pytest.raises(PromptError, match=message):
@@ -61,7 +61,7 @@ def test_a_sentence_with_the_suffix_of_a_file_is_a_prompt(prompt):
 
 @pytest.mark.parametrize("prompt", ["my prompts/many.txt", "many.txt", "./a b.jsonl"])
 def test_what_looks_like_a_path_is_a_file(prompt):
-    with pytest.raises(PromptError, match=r"cannot be read: No such file"):
+    with pytest.raises(PromptError, match=r"no such file of prompts"):
         read_prompts(prompt)
 
 
@@ -73,8 +73,8 @@ def test_a_file_with_spaces_in_its_name_is_read(tmp_path, monkeypatch):
 
 def test_a_folder_and_a_binary_are_no_prompt_files(tmp_path):
     (tmp_path / "folder.txt").mkdir()
-    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(PromptError, match="Is a directory"):
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfa\x00\x01")
+    with pytest.raises(PromptError, match="is a folder; need a text file"):
         read_prompts(str(tmp_path / "folder.txt"))
     with pytest.raises(PromptError, match="not UTF-8"):
         read_prompts(str(tmp_path / "binary.jsonl"))
