@@ -1,7 +1,10 @@
 """Requested frames (`FrameSpec`) and decoded frames (`FrameBatch`). Imports no decoder."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -59,3 +62,39 @@ class FrameBatch:
     frames: np.ndarray
     times_s: np.ndarray
     scale: float
+
+
+BY_PTS, BY_DTS, BY_RATE = "pts", "dts", "rate"
+"""Clocks of files that cannot be searched by time (see `scanning.clock`): the times within a clip
+follow the PTS of its frames, or their DTS, or are evenly spaced."""
+
+_COUNTED_TICKS_S = 90_000
+
+
+@dataclass(frozen=True)
+class CountedSpan:
+    """The frames of a clip of a file that cannot be searched by time.
+
+    Attributes:
+        clock: gives the times within the clip.
+        first: index of its first frame among all frames that the file decodes to.
+        count: number of its frames.
+    """
+
+    clock: str
+    first: int
+    count: int
+
+
+def counted_span(row: Mapping[str, Any]) -> CountedSpan | None:
+    """The span of a row of the clips table; None where the file is searched by PTS."""
+    # tables of earlier versions have no such columns
+    if not row.get("clock"):
+        return None
+    return CountedSpan(row["clock"], row["first_frame"], row["num_frames"])
+
+
+def counted_factor(time_base: Fraction) -> int:
+    """Units per tick of the container in the times of a `CountedSpan`: at least 90,000 a second,
+    so that there is room between frames that share a tick."""
+    return max(1, math.ceil(_COUNTED_TICKS_S * time_base))

@@ -1,0 +1,4 @@
+"""What a scan finds out about a file besides its frames: their times, damage and truncation.
+
+Start with `clock.py`.
+"""

@@ -1,0 +1,224 @@
+"""A strictly rising time for every decoded frame, whatever the container says.
+
+Decoders return frames in the order of display, so the order is never in doubt; times may be. Most
+files have a PTS for every frame, strictly rising, and those are the times. In the others
+
+- AVI and raw streams have no PTS. With frames that are coded out of order, FFmpeg reports PTS that
+  go forth and back; the DTS of the packet that released a frame is the time of display then, which
+  is what FFmpeg's `best_effort_timestamp` falls back to as well. Where there is no DTS either,
+  frames are as far apart as the declared frame rate says.
+- Clocks restart, in recordings that were joined. A new stretch begins there, and its times continue
+  those of the stretch before it.
+- Single frames carry a time before that of the frame in front of them, or none. They are counted
+  (`unplaced`), given a time between their neighbours, and left out of clips.
+
+Such a file cannot be searched by time: its frames are found again by counting from the beginning
+(`frames.CountedSpan`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from wanctl.video.frames import BY_DTS, BY_PTS, BY_RATE, counted_factor
+
+# A frame is followed by a gap if the next one is later than both: so many seconds, and so many
+# times the usual distance. Footage at one frame per second has gaps from ten seconds on.
+GAP_S, GAP_FACTOR = 1.0, 10.0
+# A clock that returns above its old value within so many frames has stumbled, not restarted.
+LOOKAHEAD = 8
+# With a larger share of falls, times say nothing, and the frame rate is used.
+MAX_FALLS = 0.1
+# Times further from zero overflow when they are subtracted.
+_LARGEST = 2**60
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Times of all frames of a file.
+
+    Attributes:
+        pts: (N,) int64, strictly rising, in units of `time_base`.
+        durations: (N,) int64, how long each frame is displayed; before a gap, the usual duration.
+        time_base: seconds per unit.
+        clock: "" where `pts` are the container's own; else one of the clocks in `video.frames`.
+        breaks: (N,) bool, frames that do not continue the one before: after a gap, at a restart.
+        unplaced: (N,) bool, frames whose time is a guess.
+        longest_s: longest time between two frames, gaps included.
+    """
+
+    pts: np.ndarray
+    durations: np.ndarray
+    time_base: Fraction
+    clock: str
+    breaks: np.ndarray
+    unplaced: np.ndarray
+    longest_s: float
+
+
+def make_timeline(
+    pts: Sequence[int | None],
+    dts: Sequence[int | None],
+    last_duration: int,
+    time_base: Fraction,
+    rate: Fraction | None,
+) -> Timeline:
+    """Times of the frames of a file.
+
+    Args:
+        pts: of all frames in the order in which they were decoded; None where unknown.
+        dts: of the packet that released each frame.
+        last_duration: of the last frame as the file stores it; 0 where it does not.
+        time_base: unit of the three.
+        rate: declared frames per second, for streams without any times.
+    """
+    if _rises(pts):
+        times = np.array(pts, dtype=np.int64)
+        breaks = unplaced = np.zeros(len(times), dtype=bool)
+        return _finish(times, last_duration, time_base, "", breaks, unplaced)
+    factor = counted_factor(time_base)
+    fine = time_base / factor
+    clock, raw = _best_clock(pts, dts)
+    step = round(1 / (rate or 25) / fine)
+    if raw is None:
+        first = next((value for value in pts if _usable(value)), 0) or 0
+        times = first * factor + np.arange(len(pts), dtype=np.int64) * max(step, 1)
+        known = sum(_usable(value) for value in pts)
+        # no times at all is a raw stream; times in disorder are a fault
+        unplaced = np.full(len(pts), known > len(pts) / 2)
+        breaks = np.zeros(len(pts), dtype=bool)
+    else:
+        ticks = [value * factor if _usable(value) else None for value in raw]
+        times, breaks, unplaced = _continue(ticks, _usual_step(ticks, step))
+    return _finish(times, last_duration * factor, fine, clock, breaks, unplaced)
+
+
+def _rises(values: Sequence[int | None]) -> bool:
+    if not all(_usable(value) for value in values):
+        return False
+    return bool(np.all(np.diff(np.array(values, dtype=np.int64)) > 0))
+
+
+def _usable(value: int | None) -> bool:
+    return value is not None and -_LARGEST < value < _LARGEST
+
+
+def _best_clock(
+    pts: Sequence[int | None], dts: Sequence[int | None]
+) -> tuple[str, Sequence[int | None] | None]:
+    """The clock with the fewest falls, and its times; the frame rate, and None, if both fall often.
+
+    The last frames of a stream are released by no packet; they do not count against its DTS.
+    """
+    released = len(dts)
+    while released and dts[released - 1] is None:
+        released -= 1
+    dts = [*dts[:released], *_continued(dts[:released], len(dts) - released)]
+    falls_pts, falls_dts = _falls(pts), _falls(dts)
+    clock, raw, falls = (BY_PTS, pts, falls_pts)
+    if falls_dts < falls_pts:
+        clock, raw, falls = (BY_DTS, dts, falls_dts)
+    if falls > max(2, MAX_FALLS * len(pts)):
+        return BY_RATE, None
+    return clock, raw
+
+
+def _continued(values: Sequence[int | None], more: int) -> list[int]:
+    """`more` times that continue a series at its usual distance."""
+    known = [value for value in values if value is not None and _usable(value)]
+    if not known:
+        return []
+    step = int(np.median(np.diff(known))) if len(known) > 1 else 1
+    return [known[-1] + max(step, 1) * (index + 1) for index in range(more)]
+
+
+def _falls(values: Sequence[int | None]) -> int:
+    """How many times are missing or not above the one before."""
+    falls, last = 0, None
+    for value in values:
+        if value is None or not _usable(value):
+            falls += 1
+        else:
+            falls += last is not None and value <= last
+            last = value
+    return falls
+
+
+def _usual_step(ticks: Sequence[int | None], default: int) -> int:
+    known = np.array([tick for tick in ticks if tick is not None], dtype=np.int64)
+    steps = np.diff(known)
+    steps = steps[steps > 0]
+    return max(1, int(np.median(steps))) if len(steps) else max(1, default)
+
+
+def _continue(ticks: list[int | None], step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Strictly rising times, where stretches begin, and which frames have a guessed time."""
+    times = np.zeros(len(ticks), dtype=np.int64)
+    breaks, unplaced = (np.zeros(len(ticks), dtype=bool) for _ in range(2))
+    shift = 0
+    top: int | None = None  # the last time that was used as it is
+    index = 0
+    while index < len(ticks):
+        tick = ticks[index]
+        if tick is not None and (top is None or tick > top):
+            times[index], top = tick + shift, tick
+            index += 1
+            continue
+        back = _returns(ticks, index, top)
+        last = int(times[index - 1]) if index else 0
+        if back is not None:
+            count = back - index
+            known = ticks[back]
+            assert known is not None
+            # before the first known time there is nothing to stand between
+            room = known + shift - last if index else step * (count + 1)
+            if room > count:
+                begin = last if index else known - room
+                steps = np.arange(1, count + 1) * room // (count + 1)
+                times[index:back], unplaced[index:back] = begin + steps, True
+                index = back
+                continue
+        times[index] = last + step if index else 0
+        if tick is None:
+            unplaced[index] = True
+            top = None if top is None else int(times[index]) - shift
+        else:
+            breaks[index] = index > 0
+            shift, top = int(times[index]) - tick, tick
+        index += 1
+    return times, breaks, unplaced
+
+
+def _returns(ticks: Sequence[int | None], index: int, top: int | None) -> int | None:
+    """The next frame, among a few, whose time exceeds `top`; None if the clock stays below it."""
+    for ahead in range(index + 1, min(index + 1 + LOOKAHEAD, len(ticks))):
+        tick = ticks[ahead]
+        if tick is not None and (top is None or tick > top):
+            return ahead
+    return None
+
+
+def _finish(
+    times: np.ndarray,
+    last_duration: int,
+    time_base: Fraction,
+    clock: str,
+    breaks: np.ndarray,
+    unplaced: np.ndarray,
+) -> Timeline:
+    steps = np.diff(times)
+    median = int(np.median(steps)) if len(steps) else 1
+    final = last_duration if 0 < last_duration <= 4 * median else max(median, 1)
+    gaps = steps > max(GAP_S / float(time_base), GAP_FACTOR * median)
+    durations = np.append(np.where(gaps, max(median, 1), steps), final).astype(np.int64)
+    return Timeline(
+        times,
+        durations,
+        time_base,
+        clock,
+        breaks=breaks | np.concatenate([[False], gaps])[: len(times)],
+        unplaced=unplaced,
+        longest_s=float(steps.max() * time_base) if len(steps) else 0.0,
+    )
