@@ -26,6 +26,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
+from wanctl.video.probe import ScanBounds
 
 FILES, CLIPS_PER_FILE, FRAMES, SIDE = 25, 200, 17, 64
 LIGHT = ("border", "exposure", "blur")
@@ -78,7 +79,9 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     named = [NamedFilter(name, filter_class(name)()) for name in LIGHT]
     units = measured_units([*named, NamedFilter("mean", Mean())])
     rules = SplitRules(0, 0.1, FRAMES / 25)
-    splitter = Splitter(DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), rules, 30)
+    splitter = Splitter(
+        DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), rules, 30, ScanBounds()
+    )
     ray = RayResources(address=None, cpus=2, gpus=0, actors=None, retries=3)
     job = CurationJob(splitter, tuple(units), Limits(2, 120, 4 << 30, 1200, 8), ray)
     dataset = DatasetDir.create_or_open(folder / "set")

@@ -36,6 +36,7 @@ from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
 from wanctl.redact import public_uri
 from wanctl.video.footage import FootageListing, list_footage
+from wanctl.video.probe import ScanBounds
 
 LISTING = "part-listing"
 """Part of the quarantine for unreadable entries of the folder of footage."""
@@ -221,6 +222,7 @@ def _splitter(loaded: LoadedRecipe) -> Splitter:
         ),
         rules=SplitRules(section.trim_frames, section.min_clip_s, section.max_clip_s),
         max_fps=section.max_fps,
+        bounds=ScanBounds(section.max_damaged, section.max_unplaced),
     )
 
 

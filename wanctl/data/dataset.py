@@ -30,7 +30,7 @@ from wanctl.data.copies import new_rows, shared_content
 from wanctl.data.description import DatasetError, is_known, load, load_or_create, save
 from wanctl.data.part_files import check_ids, id_ranges, read_footer, read_rows
 from wanctl.data.rowgroups import write_rows
-from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema
+from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema, with_new_columns
 from wanctl.lock import lock_alone, lock_description, lock_shard
 from wanctl.path_names import is_component
 from wanctl.video.sources import SourceFile
@@ -271,7 +271,7 @@ class DatasetDir:
             for name, rows in zip(names, tables, strict=True):
                 check_ids(rows, self._file(table, name))
         if tables:
-            return pa.concat_tables(tables)
+            return pa.concat_tables([with_new_columns(table, each, columns) for each in tables])
         schema = table_schema(table) or pa.schema({"id": pa.string()})
         empty = schema.empty_table()
         return empty.select(columns) if columns else empty

@@ -15,7 +15,7 @@ from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
-from wanctl.video.frames import Box
+from wanctl.video.frames import Box, Span, counted_span
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -68,7 +68,7 @@ class ClipPlan:
 
     id: str
     source: str
-    span_pts: tuple[int, int]
+    span: Span
     crop: Box | None
     form: ExportFormat
     path: Path
@@ -177,7 +177,7 @@ def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> Clip
     return ClipPlan(
         id=clip["id"],
         source=clip["source"],
-        span_pts=(clip["start_pts"], clip["end_pts"]),
+        span=Span((clip["start_pts"], clip["end_pts"]), counted_span(clip)),
         crop=crop,
         form=form,
         path=folder / f"{clip['id']}.mp4",
@@ -240,11 +240,12 @@ def write_clip(plan: ClipPlan) -> None:
     form = plan.form
     frames = iter_window(
         plan.source,
-        *plan.span_pts,
+        *plan.span.pts,
         fps=form.fps,
         frames=plan.num_frames,
         size=(plan.height, plan.width) if form.height else None,
         crop=plan.crop,
+        counted=plan.span.counted,
     )
     even = _even_sides(frames) if form.height is None else frames
     write_video(plan.path, even, form.fps, crf=form.crf, metadata={_KEY: plan.key})

@@ -4,7 +4,7 @@ PTS are integers in the source's time base; seconds are PTS times the time base.
 pixels (rotation applied, pixels square) unless the name says `coded`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -41,6 +41,13 @@ CLIPS = pa.schema(
         "comb_share": pa.float64(),  # of the frames examined, those woven of two fields
         "repeat_share": pa.float64(),  # frames that repeat the one before them
         "frozen_share": pa.float64(),  # of these, the ones in standstills of half a second or more
+        "mirrored": pa.bool_(),  # left and right change places before the frame is rotated
+        "damaged_share": pa.float64(),  # of the file's frames, the damaged ones; in no clip
+        "unplaced_share": pa.float64(),  # of the file's frames, those without a time; in no clip
+        # "" where PTS are the container's own; else its frames are found by counting, from
+        # `first_frame` on, and PTS are finer (`wanctl.video.frames.CountedSpan`)
+        "clock": pa.string(),
+        "first_frame": pa.int64(),
     }
 )
 
@@ -150,3 +157,21 @@ def table_schema(table: str) -> pa.Schema | None:
     if kind not in _FIXED:
         raise ValueError(f"no table named {table!r}; there are {[*_FIXED, 'evidence']}")
     return _FIXED[kind]
+
+
+def with_new_columns(table: str, rows: pa.Table, names: Sequence[str] | None) -> pa.Table:
+    """Add the columns that an earlier version of this program did not write, as nulls.
+
+    Args:
+        table: name of the table.
+        rows: what a part of it holds.
+        names: the columns that were asked for; None: all.
+    """
+    schema = table_schema(table)
+    if schema is None or (names is None and rows.num_columns >= len(schema)):
+        return rows
+    for name in schema.names if names is None else names:
+        if name not in rows.column_names and name in schema.names:
+            field = schema.field(name)
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    return rows

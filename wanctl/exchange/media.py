@@ -72,6 +72,6 @@ def _probe_file(path: Path) -> MediaInfo:
         width=info.width,
         height=info.height,
         vfr=info.vfr,
-        rotated=info.rotation != 0,
+        rotated=info.rotation != 0 or info.mirrored,
         non_square_pixels=info.sar[0] != info.sar[1],
     )

@@ -66,6 +66,20 @@ class SplitSection(Section):
     max_clip_s: PositiveFloat | None = Field(
         default=None, description="longer shots are divided into equal clips of at most this length"
     )
+    max_damaged: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="share of a file's frames that may be damaged; those are left out of clips, "
+        "with more the file is set aside; 0 sets every file with damage aside",
+    )
+    max_unplaced: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of a file's frames that may have no time of their own, or one before "
+        "that of the frame in front; those are left out of clips",
+    )
 
     @model_validator(mode="after")
     def _pieces_are_clips(self) -> Self:

@@ -16,7 +16,7 @@ from PIL import Image
 from wanctl.atomic import write_bytes
 from wanctl.log import progress
 from wanctl.video.decode import read_clip
-from wanctl.video.frames import FrameSpec
+from wanctl.video.frames import CountedSpan, FrameSpec, counted_span
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 FOLDER = "thumbs"
@@ -42,11 +42,17 @@ THUMBNAIL = SpriteSpec(frames=12, long_side_px=224, quality=45)
 
 
 def render_sprite(
-    source: str, start_pts: int, end_pts: int, width: int, height: int, spec: SpriteSpec
+    source: str,
+    start_pts: int,
+    end_pts: int,
+    width: int,
+    height: int,
+    counted: CountedSpan | None,
+    spec: SpriteSpec,
 ) -> bytes:
     """Decode a clip and encode its sprite sheet. Runs in a decode worker."""
     frames = FrameSpec(count=spec.frames, long_side_px=spec.long_side_px)
-    (batch,) = read_clip(source, start_pts, end_pts, [frames], width, height)
+    (batch,) = read_clip(source, start_pts, end_pts, [frames], width, height, counted)
     return encode_sprite(batch.frames, spec)
 
 
@@ -73,7 +79,7 @@ def render_sprites(
         title: of the progress bar.
     """
     keys = ("source", "start_pts", "end_pts", "width", "height")
-    tasks = ((*(clip[key] for key in keys), spec) for clip in clips)
+    tasks = ((*(clip[key] for key in keys), counted_span(clip), spec) for clip in clips)
     with progress(len(clips), title) as bar:
         for index, result in pool.map(render_sprite, tasks, ordered=False):
             if not isinstance(result, Failure):

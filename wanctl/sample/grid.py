@@ -17,12 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 from wanctl.sample.request import KEY_DIGITS, SampleRequest
 from wanctl.video.encode import write_png, write_video
 from wanctl.video.image_files import open_image
+from wanctl.video.orientation import orientation_of
 from wanctl.video.stream import (
     FrameConverter,
     decode_frames,
     display_size,
     open_video,
-    rotation_of,
     sample_aspect,
 )
 
@@ -177,9 +177,9 @@ def _frames(path: Path) -> Iterator[np.ndarray]:
         converter, size = None, (0, 0)
         for frame in decode_frames(container, stream):
             if converter is None:
-                converter = FrameConverter(rotation_of(frame))
+                converter = FrameConverter(orientation_of(frame))
                 size = display_size(
-                    frame.width, frame.height, sample_aspect(stream), rotation_of(frame)
+                    frame.width, frame.height, sample_aspect(stream), orientation_of(frame)
                 )
             yield converter.convert(frame, *size, how="BICUBIC")
 

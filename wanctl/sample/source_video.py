@@ -9,6 +9,7 @@ import numpy as np
 from wanctl.tasks.inputs import SourceVideo
 from wanctl.video.decode import read_frames
 from wanctl.video.footage import scan_source
+from wanctl.video.frames import CountedSpan
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -45,9 +46,14 @@ class LazyFrames(Sequence[np.ndarray]):
     """The frames of a video, decoded in blocks on access."""
 
     def __init__(
-        self, source: str, pts: Sequence[int], size: tuple[int, int], reader: VideoReader
+        self,
+        source: str,
+        pts: Sequence[int],
+        clock: str,
+        size: tuple[int, int],
+        reader: VideoReader,
     ) -> None:
-        self._source, self._pts, self._reader = source, pts, reader
+        self._source, self._pts, self._clock, self._reader = source, pts, clock, reader
         self._per_block = max(1, BLOCK_BYTES // (3 * size[0] * size[1]))
         self._block, self._first = np.empty(0), 0
 
@@ -65,9 +71,9 @@ class LazyFrames(Sequence[np.ndarray]):
         index = range(len(self))[index]
         if not self._first <= index < self._first + len(self._block):
             self._first = index
-            self._block = self._reader.call(
-                read_frames, self._source, self._pts[index : index + self._per_block]
-            )
+            block = self._pts[index : index + self._per_block]
+            counted = CountedSpan(self._clock, index, len(block)) if self._clock else None
+            self._block = self._reader.call(read_frames, self._source, block, counted)
         return self._block[index - self._first]
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -89,8 +95,10 @@ def open_source_video(source: str, reader: VideoReader) -> SourceVideo:
     tick_s = info.time_base[0] / info.time_base[1]
     starts = (scanned.pts - scanned.pts[0]) * tick_s
     size = (info.height, info.width)
-    pictures = LazyFrames(source, scanned.pts.tolist(), size, reader)
-    return SourceVideo(pictures, starts, starts + scanned.durations * tick_s, source, size)
+    pictures = LazyFrames(source, scanned.pts.tolist(), info.clock, size, reader)
+    # before a gap, the last frame stays on screen
+    held = np.append(np.diff(scanned.pts), scanned.durations[-1])
+    return SourceVideo(pictures, starts, starts + held * tick_s, source, size)
 
 
 def image_as_video(image: np.ndarray, name: str) -> SourceVideo:

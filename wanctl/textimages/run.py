@@ -26,7 +26,7 @@ from wanctl.textimages.fonts import find_fonts, pick_fonts
 from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_part
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
-from wanctl.video.frames import FrameSpec
+from wanctl.video.frames import FrameSpec, counted_span
 from wanctl.video.image_files import read_image
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -142,9 +142,12 @@ def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: De
 def _frames(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, Any]:
     spec = FrameSpec(count=1, long_side_px=1280)
     tasks = (
-        (clip["source"], clip["start_pts"], clip["end_pts"], [spec], clip["width"], clip["height"])
+        (
+            clip["source"], clip["start_pts"], clip["end_pts"], [spec], clip["width"],
+            clip["height"], counted_span(clip),
+        )
         for clip in clips
-    )
+    )  # fmt: skip
     return {
         clips[index]["id"]: result[0].frames[0]
         for index, result in pool.map(read_clip, tasks)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wanctl.video.frame_sampling import SLACK_S, FrameSampler, num_frames_at, num_frames_at_many
-from wanctl.video.frames import Box, FrameBatch, FrameSpec
+from wanctl.video.frames import Box, CountedSpan, FrameBatch, FrameSpec
 from wanctl.video.seek import SpanReader, open_span
 from wanctl.video.stream import VideoError, fit_long_side
 
@@ -27,6 +27,7 @@ def read_clip(
     specs: Sequence[FrameSpec],
     width: int,
     height: int,
+    counted: CountedSpan | None = None,
 ) -> list[FrameBatch]:
     """Decode one clip once and sample its frames for several readers.
 
@@ -40,6 +41,7 @@ def read_clip(
         specs: the frames that each reader requests.
         width: display width of the source.
         height: display height of the source.
+        counted: for a file that cannot be searched by PTS, which of its frames make the clip.
 
     Returns:
         One batch per spec, in the order of `specs`.
@@ -47,7 +49,7 @@ def read_clip(
     Raises:
         VideoError: the span holds no frames, or the file cannot be read.
     """
-    with open_span(path, start_pts, end_pts) as span:
+    with open_span(path, start_pts, end_pts, counted) as span:
         collectors = [_FrameCollector(spec, span.duration_s, width, height) for spec in specs]
         for frame, time_s, until_s in span.frames():
             converted: dict[_FrameFormat, np.ndarray] = {}
@@ -103,20 +105,23 @@ def read_window(
     return video
 
 
-def read_frames(path: str | Path, pts: Sequence[int]) -> np.ndarray:
+def read_frames(
+    path: str | Path, pts: Sequence[int], counted: CountedSpan | None = None
+) -> np.ndarray:
     """Decode single frames at native size: (N, height, width, 3) uint8 RGB, upright, square pixels.
 
     Args:
         path: the file.
         pts: their presentation times, rising.
+        counted: for a file that cannot be searched by PTS, where they are; one after the other.
 
     Raises:
         VideoError: a frame is missing.
     """
     requested, frames = set(pts), []
-    with open_span(path, pts[0], pts[-1] + 1) as span:
+    with open_span(path, pts[0], pts[-1] + 1, counted) as span:
         for frame, _, _ in span.frames():
-            if frame.pts in requested:
+            if counted or frame.pts in requested:
                 frames.append(span.converter(frame).convert(frame, *span.size, how="BICUBIC"))
     if len(frames) != len(requested):
         raise VideoError(
@@ -134,12 +139,13 @@ def iter_window(
     frames: int | None = None,
     size: tuple[int, int] | None = None,
     crop: Box | None = None,
+    counted: CountedSpan | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of `read_window` one by one, so that a long span needs little memory.
 
     `size` is (height, width).
     """
-    with open_span(path, start_pts, end_pts) as span:
+    with open_span(path, start_pts, end_pts, counted) as span:
         count = _count(path, span, fps, frames)
         yield from _resample(span, fps, count, size or (None, None), crop)
 

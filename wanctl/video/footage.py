@@ -14,7 +14,7 @@ from wanctl.errors import UserError
 from wanctl.redact import public_uri, redact
 from wanctl.video.content.endings import VIDEO_SUFFIXES, by_ending, ending, file_name
 from wanctl.video.content.sniffing import HEAD_BYTES, by_first_bytes, look_into
-from wanctl.video.probe import Scan, scan
+from wanctl.video.probe import Scan, ScanBounds, scan
 from wanctl.video.sources import (
     SourceError,
     SourceFile,
@@ -93,8 +93,10 @@ def list_footage(folder: str | Path) -> FootageListing:
     return listing
 
 
-def scan_source(source: str, max_fps: float) -> tuple[Scan, float]:
-    """Scan one source; runs in a worker.
+def scan_source(
+    source: str, max_fps: float, bounds: ScanBounds | None = None
+) -> tuple[Scan, float]:
+    """Scan one source; runs in a worker. `bounds`: see `probe.scan`.
 
     Scanning reads every byte twice, so a remote file is fetched first.
 
@@ -108,7 +110,7 @@ def scan_source(source: str, max_fps: float) -> tuple[Scan, float]:
     started = time.process_time()
     with local_copy(source) as path:
         try:
-            scanned = scan(path, max_fps)
+            scanned = scan(path, max_fps, bounds)
         except VideoError as error:
             raise VideoError(str(error).replace(str(path), source)) from None
     info = replace(scanned.info, path=Path(source))

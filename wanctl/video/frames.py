@@ -86,6 +86,18 @@ class CountedSpan:
     count: int
 
 
+class Span(NamedTuple):
+    """Where the frames of a clip are.
+
+    Attributes:
+        pts: of the first one, and the exclusive end of the last one.
+        counted: which frames they are, if the file cannot be searched by PTS.
+    """
+
+    pts: tuple[int, int]
+    counted: CountedSpan | None = None
+
+
 def counted_span(row: Mapping[str, Any]) -> CountedSpan | None:
     """The span of a row of the clips table; None where the file is searched by PTS."""
     # tables of earlier versions have no such columns
@@ -95,6 +107,8 @@ def counted_span(row: Mapping[str, Any]) -> CountedSpan | None:
 
 
 def counted_factor(time_base: Fraction) -> int:
-    """Units per tick of the container in the times of a `CountedSpan`: at least 90,000 a second,
-    so that there is room between frames that share a tick."""
+    """Units per tick of the container in the times of a `CountedSpan`.
+
+    At least 90,000 a second, so that there is room between frames that share a tick.
+    """
     return max(1, math.ceil(_COUNTED_TICKS_S * time_base))

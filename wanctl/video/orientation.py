@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
 from wanctl.video.opening import VideoError
@@ -50,13 +49,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
         VideoError: the matrix turns by another angle than a quarter turn, or shears.
     """
     data = frame.side_data
-    if not len(data):
+    matrix = data.get("DISPLAYMATRIX") if len(data) else None
+    if matrix is None:
         return UPRIGHT
-    for each in data:
-        if each.type is Type.DISPLAYMATRIX:
-            a, b, _, c, d = np.frombuffer(bytes(each), np.int32)[:5].tolist()
-            return from_matrix(a, b, c, d)
-    return UPRIGHT
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    return from_matrix(a, b, c, d)
 
 
 def from_matrix(a: int, b: int, c: int, d: int) -> Orientation:
@@ -75,8 +72,8 @@ def from_matrix(a: int, b: int, c: int, d: int) -> Orientation:
     rotation = round(across / 90) * 90
     if max(_apart(across, rotation), _apart(down, rotation)) > _TOLERANCE_DEG:
         raise VideoError(
-            f"its display matrix turns frames by {across % 360:.1f} degrees or shears them; quarter "
-            "turns and mirroring are read; encode the file again upright"
+            f"its display matrix turns frames by {across % 360:.1f} degrees or shears them; "
+            "quarter turns and mirroring are read; encode the file again upright"
         )
     return Orientation(rotation % 360, mirrored)
 

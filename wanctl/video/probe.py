@@ -5,32 +5,37 @@ PyAV only; no torch. On footage that has not been verified, call these functions
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from wanctl.video.decode import read_clip, read_window
 from wanctl.video.encode import read_metadata, write_png, write_video
 from wanctl.video.interlace import InterlaceAnalyzer
+from wanctl.video.orientation import UPRIGHT, orientation_of
+from wanctl.video.scanning.clock import Timeline, make_timeline
+from wanctl.video.scanning.damage import Damage, find_damage
+from wanctl.video.scanning.decode_stats import DecodeStats, decoder_log
+from wanctl.video.scanning.notes import ScanBounds, check, notes_on
+from wanctl.video.scanning.truncation import partial_packet, truncation_reason
 from wanctl.video.stream import (
-    DecodeStats,
     FrameConverter,
     VideoError,
     decode_frames,
-    decoder_errors,
     display_size,
     open_video,
-    rotation_of,
     sample_aspect,
     transfer_of,
 )
-from wanctl.video.truncation import truncation_reason
 
 __all__ = [
     "Scan",
+    "ScanBounds",
     "VideoError",
     "VideoInfo",
     "read_clip",
@@ -42,6 +47,8 @@ __all__ = [
 ]
 
 STRIP_WIDTH, STRIP_HEIGHT = 48, 27
+# One distance between frames this long, absolutely and against the median, makes a variable rate.
+LONG_S, LONG_FACTOR = 0.25, 5.0
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,18 @@ class VideoInfo:
         width: width on screen: pixels made square, frame turned upright.
         height: height on screen.
         rotation: degrees clockwise that turn the stored frame upright: 0, 90, 180, 270.
+        mirrored: whether left and right of the stored frame change places before it is turned.
         sar: width to height of one stored pixel, as (numerator, denominator).
-        time_base: seconds per PTS unit, as (numerator, denominator).
+        time_base: seconds per unit of `Scan.pts`, as (numerator, denominator).
+        clock: "" where `Scan.pts` are the container's PTS; else see `frames.CountedSpan`.
         fps: average frame rate.
-        num_frames: frames with distinct PTS.
-        duration_s: from the first frame to the end of the last one.
-        vfr: whether the distances between frames vary by more than rounding.
+        num_frames: all decoded frames.
+        duration_s: how long all frames are displayed; gaps in the clock do not count.
+        vfr: whether the distances between frames vary by more than rounding, or one is far longer.
         has_audio: whether there is an audio stream.
         audio_rate: its samples per second; 0 without audio.
         corrupt_share: damaged frames and packets, as a share of all.
+        unplaced_share: frames whose time is a guess, as a share of all.
         content_hash: sha256 of the file, in hex.
         bit_rate: bits per second of the video stream.
         interlaced: whether the file declares it of most frames.
@@ -94,6 +104,13 @@ class VideoInfo:
     bit_rate: float = 0.0
     interlaced: bool = False
     transfer: str = ""
+    mirrored: bool = False
+    clock: str = ""
+    unplaced_share: float = 0.0
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -102,12 +119,17 @@ class Scan:
 
     Attributes:
         info: properties of the file.
-        pts: (N,) int64, presentation times of all frames, strictly rising.
-        durations: (N,) int64, time to the next frame, in PTS units.
+        pts: (N,) int64, presentation times of all frames, strictly rising (see `scanning.clock`).
+        durations: (N,) int64, how long each frame is displayed, in units of `pts`: until the next
+            one, or the usual time in front of a gap.
         strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` frames per second.
         strip_index: (M,) int64, index into `pts` of each strip frame.
         change: (N,) float64, difference of each frame from the one before (see `interlace`).
         combed: (N,) int8, 1 combed, 0 not combed, -1 not checked.
+        breaks: (N,) bool, frames that do not continue the one before: after a gap in the clock or
+            where it starts again; empty where there is none.
+        unfit: (N,) bool, frames that are damaged or have no time of their own; empty: none.
+        notes: (kind, text) of everything that clips leave out.
     """
 
     info: VideoInfo
@@ -117,79 +139,120 @@ class Scan:
     strip_index: np.ndarray
     change: np.ndarray
     combed: np.ndarray
+    breaks: np.ndarray = field(default_factory=_none)
+    unfit: np.ndarray = field(default_factory=_none)
+    notes: tuple[tuple[str, str], ...] = ()
 
 
-def scan(path: Path, max_fps: float = 30) -> Scan:
+def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> Scan:
     """Decode a file once: probe it, check it for damage, and make the shot detector's strip.
 
     Args:
         path: the file.
         max_fps: maximum frames per second of the strip; slower footage gives all its frames.
+        bounds: how much of the file may be damaged; None: nothing.
 
     Raises:
-        VideoError: not a video, or a damaged one: truncated, with corrupt frames, or empty.
+        VideoError: not a video, truncated, empty, or more damaged than `bounds` allow.
     """
+    bounds = bounds or ScanBounds()
     with open_video(path) as (container, stream):
-        with decoder_errors(stream) as lines:
-            state = _decode_all(container, stream, max_fps)
-        state.decoder_errors = lines
-        pts = np.array(state.pts, dtype=np.int64)
-        _check_undamaged(path, container, stream, state)
-        durations = np.diff(pts, append=pts[-1] + state.last_duration(pts))
-        info = _describe(path, container, stream, state, durations)
-    strip = np.stack(state.strip)
+        try:
+            with decoder_log(stream) as log:
+                state = _decode_all(container, stream, max_fps, DecodeStats(log))
+        except VideoError as error:
+            raise VideoError(f"{path}: {error}") from None
+        if partial_packet(path, container.format.name):
+            state.stats.cut_short("the file ends in the middle of a packet")
+        _check_whole(path, container, state)
+        timeline = make_timeline(
+            state.pts, state.dts, state.final_duration, _time_base(stream), stream.average_rate
+        )
+        damage = find_damage(state.stats)
+        check(path, timeline, damage, bounds)
+        info = _describe(path, container, stream, state, timeline, damage)
     return Scan(
         info,
-        pts,
-        durations,
-        strip,
+        timeline.pts,
+        timeline.durations,
+        np.stack(state.strip),
         np.array(state.strip_index, dtype=np.int64),
         np.array(state.interlace.change),
         np.array(state.interlace.combed, dtype=np.int8),
+        breaks=timeline.breaks,
+        unfit=damage.frames | timeline.unplaced,
+        notes=notes_on(timeline, damage),
     )
 
 
 class _ScanState:
     """Figures that are collected during one pass over the frames."""
 
-    def __init__(self) -> None:
-        self.pts: list[int] = []
+    def __init__(self, stats: DecodeStats) -> None:
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
         self.strip: list[np.ndarray] = []
         self.strip_index: list[int] = []
-        self.stats = DecodeStats()
+        self.stats = stats
         self.interlace = InterlaceAnalyzer()
         self.interlaced = 0
         self.transfer = ""
-        self.rotation = 0
+        self.orientation = UPRIGHT
         self.sizes: set[tuple[int, int]] = set()
         self.pix_fmt = ""
         self.final_duration = 0
-        self.decoder_errors: list[str] = []
+        self.ticks = 0
 
-    def last_duration(self, pts: np.ndarray) -> int:
-        """Duration of the last frame in PTS units: as stored, else the median duration."""
-        median = int(np.median(np.diff(pts))) if len(pts) > 1 else 1
-        return self.final_duration if 0 < self.final_duration <= 4 * median else max(median, 1)
+    def begin(self, frame: VideoFrame) -> FrameConverter:
+        """Note what the first frame says for all, and return their converter."""
+        self.orientation, self.pix_fmt = orientation_of(frame), frame.format.name
+        self.transfer = transfer_of(frame)
+        return FrameConverter(self.orientation)
+
+    def add(self, frame: VideoFrame, time_base: Fraction, usual: int) -> None:
+        """Note a frame; its time is exact where PTS rise, and close enough to sample by elsewhere.
+
+        Args:
+            frame: the next one.
+            time_base: seconds per tick of its PTS.
+            usual: ticks between frames where PTS are missing.
+
+        Raises:
+            VideoError: it is turned or mirrored in another way than the first one.
+        """
+        if not self.pts:
+            self.ticks = frame.pts or 0
+        elif frame.pts is None or frame.pts <= self.ticks:
+            self.ticks += usual
+        else:
+            self.ticks = frame.pts
+        self.pts.append(frame.pts)
+        self.dts.append(frame.dts)
+        self.sizes.add((frame.width, frame.height))
+        self.final_duration = frame.duration or 0
+        self.interlaced += frame.interlaced_frame
+        self.interlace.add(frame, float(self.ticks * time_base))
+        if orientation_of(frame) != self.orientation:
+            raise VideoError("the orientation of its frames changes within the file")
 
 
-def _decode_all(container: InputContainer, stream: VideoStream, max_fps: float) -> _ScanState:
-    state = _ScanState()
+def _decode_all(
+    container: InputContainer, stream: VideoStream, max_fps: float, stats: DecodeStats
+) -> _ScanState:
+    state = _ScanState(stats)
     converter = None
-    slot_pts = 1 / (max_fps * float(stream.time_base or 1))
-    last_slot = -1
-    for frame in decode_frames(container, stream, state.stats):
+    time_base = _time_base(stream)
+    usual = max(1, round(1 / (stream.average_rate or 25) / time_base))
+    slot_ticks = 1 / (max_fps * float(time_base))
+    first, last_slot = 0, -1
+    for frame in decode_frames(container, stream, stats):
         if converter is None:
-            state.rotation, state.pix_fmt = rotation_of(frame), frame.format.name
-            state.transfer = transfer_of(frame)
-            converter = FrameConverter(state.rotation)
-        assert frame.pts is not None
-        state.pts.append(frame.pts)
-        state.sizes.add((frame.width, frame.height))
-        state.final_duration = frame.duration or 0
-        state.interlaced += frame.interlaced_frame
-        state.interlace.add(frame, float(frame.pts * (stream.time_base or 1)))
+            converter = state.begin(frame)
+        state.add(frame, time_base, usual)
+        if last_slot < 0:
+            first = state.ticks
         # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
-        slot = int((frame.pts - state.pts[0]) / slot_pts + 0.25)
+        slot = int((state.ticks - first) / slot_ticks + 0.25)
         if slot > last_slot:
             last_slot = slot
             state.strip.append(converter.convert(frame, STRIP_WIDTH, STRIP_HEIGHT))
@@ -197,21 +260,20 @@ def _decode_all(container: InputContainer, stream: VideoStream, max_fps: float) 
     return state
 
 
-def _check_undamaged(
-    path: Path, container: InputContainer, stream: VideoStream, state: _ScanState
-) -> None:
+def _time_base(stream: VideoStream) -> Fraction:
+    return stream.time_base or Fraction(1, 1000)
+
+
+def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> None:
     if not state.pts:
         raise VideoError(f"{path}: no frame could be decoded")
-    stats = state.stats
-    end_s = float((state.pts[-1] + state.final_duration) * (stream.time_base or 1))
-    if reason := truncation_reason(path, container, stream, frames=stats.frames, end_s=end_s):
+    if reason := truncation_reason(path, container.format.name):
         raise VideoError(f"{path}: truncated: {reason}")
-    damaged = stats.corrupt + stats.errors
-    if damaged:
-        share = damaged / (stats.frames + stats.errors)
-        raise VideoError(f"{path}: corrupt: {damaged} frames damaged ({share:.1%})")
-    if state.decoder_errors:
-        raise VideoError(f"{path}: corrupt: the decoder reports: {state.decoder_errors[0]}")
+    if state.stats.unreadable:
+        raise VideoError(
+            f"{path}: corrupt: cannot be read beyond frame {len(state.pts)}: "
+            f"{state.stats.unreadable}"
+        )
     if len(state.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(state.sizes))
         raise VideoError(f"{path}: the frame size changes within the file ({sizes})")
@@ -222,16 +284,15 @@ def _describe(
     container: InputContainer,
     stream: VideoStream,
     state: _ScanState,
-    durations: np.ndarray,
+    timeline: Timeline,
+    damage: Damage,
 ) -> VideoInfo:
     ((coded_width, coded_height),) = state.sizes
     sar = sample_aspect(stream)
-    width, height = display_size(coded_width, coded_height, sar, state.rotation)
-    base = stream.time_base
-    assert base is not None
+    width, height = display_size(coded_width, coded_height, sar, state.orientation)
+    base = timeline.time_base
     audio = container.streams.audio
-    stats = state.stats
-    seconds = float(durations.sum() * base)
+    seconds = float(timeline.durations.sum() * base)
     return VideoInfo(
         path=path,
         codec=stream.codec_context.codec.name,
@@ -240,18 +301,21 @@ def _describe(
         coded_height=coded_height,
         width=width,
         height=height,
-        rotation=state.rotation,
+        rotation=state.orientation.rotation,
+        mirrored=state.orientation.mirrored,
         sar=sar,
         time_base=(base.numerator, base.denominator),
+        clock=timeline.clock,
         fps=len(state.pts) / seconds,
         num_frames=len(state.pts),
         duration_s=seconds,
-        vfr=_varies(durations[:-1], float(base)),
+        vfr=_varies(np.diff(timeline.pts), float(base)),
         has_audio=bool(audio),
         audio_rate=audio[0].rate if audio else 0,
-        corrupt_share=(stats.corrupt + stats.errors) / (stats.frames + stats.errors),
+        corrupt_share=damage.share,
+        unplaced_share=float(timeline.unplaced.mean()),
         content_hash=content_hash(path),
-        bit_rate=8 * stats.coded_bytes / seconds,
+        bit_rate=8 * state.stats.coded_bytes / seconds,
         interlaced=2 * state.interlaced > len(state.pts),
         transfer=state.transfer,
     )
@@ -263,11 +327,17 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _varies(durations: np.ndarray, tick_s: float) -> bool:
-    """Whether more than 1 % of the distances differ from the median by more than rounding."""
-    if len(durations) < 2:
+def _varies(steps: np.ndarray, tick_s: float) -> bool:
+    """Whether frames come at a variable rate.
+
+    More than 1 % of the distances differ from the median by more than rounding, or one of them is
+    so long that a frame rate means nothing.
+    """
+    if len(steps) < 2:
         return False
-    median = np.median(durations)
+    median = np.median(steps)
+    if steps.max() > max(LONG_S / tick_s, LONG_FACTOR * median):
+        return True
     # containers with millisecond ticks round every PTS: neighbours may be off by two ticks
     slack = max(2.0, 0.02 * median) if tick_s < 0.01 else 1.0
-    return bool(np.mean(np.abs(durations - median) > slack) > 0.01)
+    return bool(np.mean(np.abs(steps - median) > slack) > 0.01)

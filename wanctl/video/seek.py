@@ -1,7 +1,13 @@
-"""Frames of a video between two PTS: seeks, and checks that decoding starts at the right frame."""
+"""Frames of a clip: seeks, and checks that decoding starts at the right frame.
+
+Files whose times cannot be searched (see `scanning.clock`) are decoded from the beginning, and
+their frames are counted.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av.error
@@ -10,13 +16,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from wanctl.video.frame_sampling import SLACK_S
+from wanctl.video.frames import BY_DTS, BY_RATE, CountedSpan, counted_factor
+from wanctl.video.orientation import orientation_of
 from wanctl.video.stream import (
     FrameConverter,
     VideoError,
     decode_frames,
     display_size,
     open_video,
-    rotation_of,
     sample_aspect,
 )
 
@@ -35,12 +42,15 @@ class SpanReader:
         container: InputContainer,
         stream: VideoStream,
         bounds: tuple[int, int],
+        counted: CountedSpan | None = None,
     ) -> None:
         self._path = path
         self._container = container
         self._stream = stream
         self._start, self._end = bounds
-        self._tick_s = float(stream.time_base or 1)
+        self._counted = counted
+        base = stream.time_base or Fraction(1)
+        self._tick_s = float(base / counted_factor(base) if counted else base)
         self._converter: FrameConverter | None = None
         self.size = (0, 0)
         self.duration_s = (self._end - self._start) * self._tick_s
@@ -51,13 +61,47 @@ class SpanReader:
         Reads one frame ahead, so that at most two native frames are in memory.
         """
         current: VideoFrame | None = None
-        for frame in self._from_start():
+        since = 0
+        for frame, time in self._timed():
             if current is not None:
-                yield current, self._seconds(current.pts), self._seconds(frame.pts)
-            current = frame
+                yield current, self._seconds(since), self._seconds(time)
+            current, since = frame, time
         if current is None:
             raise VideoError(f"{self._path}: no frames between {self._start} and {self._end}")
-        yield current, self._seconds(current.pts), self.duration_s + 2 * SLACK_S
+        yield current, self._seconds(since), self.duration_s + 2 * SLACK_S
+
+    def _timed(self) -> Iterator[tuple[VideoFrame, int]]:
+        """(frame, its time) of all frames of the span."""
+        if self._counted is not None:
+            yield from self._by_count(self._counted)
+            return
+        for frame in self._from_start():
+            assert frame.pts is not None
+            yield frame, frame.pts
+
+    def _by_count(self, span: CountedSpan) -> Iterator[tuple[VideoFrame, int]]:
+        factor = counted_factor(self._stream.time_base or Fraction(1))
+        usual = max(1, (self._end - self._start) // span.count)
+        frames = islice(self._all_frames(), span.first, span.first + span.count)
+        time, shift, given = self._start - usual, None, 0
+        for frame in frames:
+            given += 1
+            raw = frame.dts if span.clock == BY_DTS else frame.pts
+            if span.clock == BY_RATE or raw is None:  # the last frames of a stream have no DTS
+                time += usual
+            else:
+                if shift is None:
+                    shift = time + usual - raw * factor
+                time = raw * factor + shift
+            yield frame, time
+        if given != span.count:
+            raise VideoError(
+                f"{self._path}: {given} of {span.count} frames are there; the file has changed"
+            )
+
+    def _all_frames(self) -> Iterator[VideoFrame]:
+        """All frames of the file, which has just been opened."""
+        return decode_frames(self._container, self._stream)
 
     def _from_start(self) -> Iterator[VideoFrame]:
         frames = self._seek(self._start, self._stream)
@@ -84,31 +128,38 @@ class SpanReader:
         return self._inside()
 
     def _inside(self) -> Iterator[VideoFrame]:
+        last = self._start - 1
         for frame in decode_frames(self._container, self._stream):
-            assert frame.pts is not None
+            # PTS rise in this file; but what a decoder shows first after a seek may have none
+            if frame.pts is None:
+                continue
             if frame.pts >= self._end:
                 return
-            if frame.pts >= self._start:
+            if frame.pts > last:
+                last = frame.pts
                 yield frame
 
-    def _seconds(self, pts: int | None) -> float:
-        assert pts is not None
-        return (pts - self._start) * self._tick_s
+    def _seconds(self, time: int) -> float:
+        return (time - self._start) * self._tick_s
 
     def converter(self, frame: VideoFrame) -> FrameConverter:
         """The converter of this stream, created at its first frame."""
         if self._converter is None:
-            rotation = rotation_of(frame)
-            self._converter = FrameConverter(rotation)
+            orientation = orientation_of(frame)
+            self._converter = FrameConverter(orientation)
             self.size = display_size(
-                frame.width, frame.height, sample_aspect(self._stream), rotation
+                frame.width, frame.height, sample_aspect(self._stream), orientation
             )
         return self._converter
 
 
 @contextmanager
-def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[SpanReader]:
+def open_span(
+    path: str | Path, start_pts: int, end_pts: int, counted: CountedSpan | None = None
+) -> Iterator[SpanReader]:
     """Open a file for reading the frames with `start_pts` <= PTS < `end_pts`.
+
+    With `counted`, the frames are found by counting, and the two are in its finer units.
 
     Raises:
         VideoError: the span is empty, or the file is no video.
@@ -116,4 +167,4 @@ def open_span(path: str | Path, start_pts: int, end_pts: int) -> Iterator[SpanRe
     if end_pts <= start_pts:
         raise VideoError(f"{path}: the span {start_pts}..{end_pts} is empty")
     with open_video(path) as (container, stream):
-        yield SpanReader(path, container, stream, (start_pts, end_pts))
+        yield SpanReader(path, container, stream, (start_pts, end_pts), counted)

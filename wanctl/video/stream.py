@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import av.error
-import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -18,29 +18,13 @@ from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from wanctl.video.opening import VideoError, open_container
+from wanctl.video.orientation import Orientation
+from wanctl.video.scanning.decode_stats import DecodeStats
+from wanctl.video.stream_choice import Shown, count_streams, main_stream, needs_counting
 
 # The strictest checks that still pass intact files. `explode` would drop damaged frames instead
 # of marking them, which hides how many there are.
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
-
-
-class DecodeStats:
-    """Counts of one decoding pass over a stream.
-
-    Attributes:
-        frames: decoded frames, including damaged ones.
-        corrupt: frames that the decoder marked as damaged.
-        errors: packets that could not be read or decoded at all.
-        disordered: frames skipped because their PTS did not rise.
-        coded_bytes: bytes of all packets.
-    """
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.corrupt = 0
-        self.errors = 0
-        self.disordered = 0
-        self.coded_bytes = 0
 
 
 @contextmanager
@@ -54,7 +38,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         VideoError: there is no such file, it is empty, not a video, or has no video stream.
     """
     with open_container(path) as container:
-        stream = _main_stream(container)
+        stream = main_stream(container, _counts(path, container))
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
             raise VideoError(f"{path}: no video stream (found: {kinds})")
@@ -62,67 +46,37 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         stream.codec_context.options = _CHECKS
+        stream.codec_context.copy_opaque = True  # frames know the packet that they come from
         yield container, stream
 
 
-@contextmanager
-def decoder_errors(stream: VideoStream) -> Iterator[list[str]]:
-    """Collect the errors that the stream's decoder logs inside the block.
-
-    Some decoders (FFV1's checksums, HEVC) notice damage without marking the frame. Only for
-    single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
-    """
-    lines: list[str] = []
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(local=True) as entries:
-            yield lines
-        name = stream.codec_context.codec.name
-        lines += [text.strip() for _, source, text in entries if source == name]
-    finally:
-        av.logging.set_level(level)
-
-
-def _main_stream(container: InputContainer) -> VideoStream | None:
-    streams = [
-        s
-        for s in container.streams.video
-        # a stream of an unknown codec has no context; a cover image is no video
-        if s.codec_context and not s.disposition & s.disposition.attached_pic
-    ]
-    return max(streams, key=lambda s: s.codec_context.width, default=None)
+def _counts(path: str | Path, container: InputContainer) -> dict[int, Shown]:
+    """What each video stream shows, where several must be compared and the header is silent."""
+    if not needs_counting(container):
+        return {}
+    with open_container(path) as other:
+        return count_streams(other)
 
 
 def decode_frames(
     container: InputContainer, stream: VideoStream, stats: DecodeStats | None = None
 ) -> Iterator[VideoFrame]:
-    """Decode frames from the current position, with strictly rising PTS.
+    """Decode all frames from the current position, in the order of display.
 
-    Damaged packets are skipped and counted; a frame without a PTS, or one whose PTS does not
-    exceed the last one, is skipped.
+    Their PTS may be missing or fall (see `scanning.clock`). Damaged packets are skipped and noted.
     """
     stats = stats or DecodeStats()
-    last = None
     for packet in _packets(container, stream, stats):
+        stats.begin(packet)
+        frames: list[VideoFrame] = []
         try:
-            frames = packet.decode()
+            frames = cast("list[VideoFrame]", packet.decode())
         except av.error.EOFError:
             return
-        except av.error.FFmpegError:
-            stats.errors += 1
-            continue
-        stats.errors += packet.is_corrupt
-        stats.coded_bytes += packet.size
-        for frame in frames:
-            assert isinstance(frame, VideoFrame)
-            stats.frames += 1
-            stats.corrupt += frame.is_corrupt
-            if frame.pts is None or (last is not None and frame.pts <= last):
-                stats.disordered += 1
-                continue
-            last = frame.pts
-            yield frame
+        except av.error.FFmpegError as error:
+            stats.fail(error)
+        stats.end(packet, frames)
+        yield from frames
 
 
 def _packets(
@@ -133,20 +87,16 @@ def _packets(
         yield from container.demux(stream)
     except av.error.EOFError:
         return
-    except av.error.FFmpegError:
-        stats.errors += 1
+    except av.error.FFmpegError as error:
+        stats.unreadable = str(error)
 
 
-def display_size(width: int, height: int, sar: tuple[int, int], rotation: int) -> tuple[int, int]:
+def display_size(
+    width: int, height: int, sar: tuple[int, int], orientation: Orientation
+) -> tuple[int, int]:
     """Width and height on screen of a stored frame: pixels made square, then turned upright."""
     wide = max(1, round(width * sar[0] / sar[1]))
-    return (height, wide) if rotation in (90, 270) else (wide, height)
-
-
-def rotation_of(frame: VideoFrame) -> int:
-    """Degrees clockwise (0, 90, 180, 270) that turn the stored frame upright."""
-    # FFmpeg counts counterclockwise in [-180, 180]; anything between quarter turns is rounded
-    return -round(frame.rotation / 90) * 90 % 360
+    return (height, wide) if orientation.turned else (wide, height)
 
 
 def sample_aspect(stream: VideoStream) -> tuple[int, int]:
@@ -174,8 +124,8 @@ class FrameConverter:
     table names the curve and the `container` filter drops it.
     """
 
-    def __init__(self, rotation: int) -> None:
-        self._rotation = rotation
+    def __init__(self, orientation: Orientation) -> None:
+        self._orientation = orientation
         self._reformatters: dict[tuple[int, int, str, str], VideoReformatter] = {}
 
     def convert(
@@ -190,15 +140,14 @@ class FrameConverter:
             color: `rgb`, or `gray` for the stored luma plane alone.
             how: swscale's name of the interpolation.
         """
-        turned = self._rotation in (90, 270)
-        size = (height, width) if turned else (width, height)
+        size = (height, width) if self._orientation.turned else (width, height)
         pixels, to_range = ("gray", ColorRange.JPEG) if color == "gray" else ("rgb24", None)
         # a reformatter keeps one scaling context; sharing one between sizes would rebuild it
         reformatter = self._reformatters.setdefault((*size, pixels, how), VideoReformatter())
         scaled = reformatter.reformat(
             frame, *size, pixels, interpolation=how, dst_color_range=to_range, threads=1
         )
-        return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), -self._rotation // 90))
+        return self._orientation.apply(scaled.to_ndarray())
 
 
 def fit_long_side(width: int, height: int, long_side: int | None) -> tuple[int, int]:

@@ -92,5 +92,5 @@ def test_errors_that_a_decoder_only_logs_are_found(make_video, tmp_path):
     data[len(data) // 2] ^= 1
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(data)
-    with pytest.raises(VideoError, match="corrupt: the decoder reports"):
+    with pytest.raises(VideoError, match=r"corrupt: 1 frames damaged .*: the decoder reports: "):
         scan(broken)

@@ -25,6 +25,7 @@ from wanctl.curate.measure.measure_task import (
 )
 from wanctl.curate.registry import Unit
 from wanctl.log import Bar, log
+from wanctl.video.frames import Span, counted_span
 from wanctl.video.workers.worker_pool import Failure
 
 # Limit of the frames that wait for a network; large frames reach it before `batch_clips`.
@@ -117,8 +118,8 @@ class _Part:
 
     def task(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The arguments of `measure_task` for one clip."""
-        pts = (row["start_pts"], row["end_pts"])
-        return as_clip(row), pts, self._light, self._specs
+        span = Span((row["start_pts"], row["end_pts"]), counted_span(row))
+        return as_clip(row), span, self._light, self._specs
 
     def take(self, result: MeasuredClip | Failure, bar: Bar) -> None:
         """Take the workers' result for the next clip, in order."""
@@ -151,17 +152,17 @@ class _Part:
 
     def _isolate_failure(self, row: Mapping[str, Any], failure: Failure) -> MeasuredClip:
         """Find out what ended the worker: decoding, or which of the units."""
-        clip, pts, light, specs = self.task(row)
+        clip, span, light, specs = self.task(row)
         log.debug("%s, clip %s: %s; running the units one by one", clip.source, clip.id, failure)
         needed = [spec for unit in light if (spec := unit.measurer.frames()) is not None]
-        (decoded,) = self._run_tasks([(clip, pts, [], list(dict.fromkeys([*specs, *needed])))])
+        (decoded,) = self._run_tasks([(clip, span, [], list(dict.fromkeys([*specs, *needed])))])
         if isinstance(decoded, Failure):
             decoded = MeasuredClip({}, {}, decoded, {})
         remaining = [unit for unit in light if not (decoded.failure and unit.measurer.frames())]
         outcomes: dict[str, Outcome] = {
             unit.table: decoded.failure for unit in light if decoded.failure
         }
-        results = self._run_tasks([(clip, pts, [unit], []) for unit in remaining])
+        results = self._run_tasks([(clip, span, [unit], []) for unit in remaining])
         for unit, result in zip(remaining, results, strict=True):
             failed = isinstance(result, Failure)
             outcomes[unit.table] = result if failed else result.outcomes[unit.table]

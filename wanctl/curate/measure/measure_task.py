@@ -14,6 +14,7 @@ import numpy as np
 from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch, FrameSpec
 from wanctl.curate.registry import Unit
 from wanctl.video.decode import read_clip
+from wanctl.video.frames import Span
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import Failure
 
@@ -35,19 +36,19 @@ class MeasuredClip(NamedTuple):
 
 
 def measure_task(
-    clip: Clip, pts: tuple[int, int], light: Sequence[Unit], specs: Sequence[FrameSpec]
+    clip: Clip, span: Span, light: Sequence[Unit], specs: Sequence[FrameSpec]
 ) -> MeasuredClip:
     """Decode a clip and measure it.
 
     Args:
         clip: the clip.
-        pts: PTS of its first frame, and the exclusive end of its last one.
+        span: where its frames are in the file.
         light: units that are measured here.
         specs: frames to return.
     """
     units = [_cached_unit(unit) for unit in light]
     needed = [spec for unit in units if (spec := unit.measurer.frames())]
-    batches, failure, cpu_s = _decode(clip, pts, list(dict.fromkeys([*specs, *needed])))
+    batches, failure, cpu_s = _decode(clip, span, list(dict.fromkeys([*specs, *needed])))
     result = MeasuredClip({}, {spec: batches[spec] for spec in specs if batches}, failure, cpu_s)
     for unit in units:
         spec = unit.measurer.frames()
@@ -107,14 +108,14 @@ def _cached_unit(unit: Unit) -> Unit:
 
 
 def _decode(
-    clip: Clip, pts: tuple[int, int], specs: Sequence[FrameSpec]
+    clip: Clip, span: Span, specs: Sequence[FrameSpec]
 ) -> tuple[Mapping[FrameSpec, FrameBatch], Failure | None, dict[str, float]]:
     if not specs:
         return {}, None, {}
     started = time.process_time()
     failure, batches = None, {}
     try:
-        frames = read_clip(clip.source, *pts, specs, clip.width, clip.height)
+        frames = read_clip(clip.source, *span.pts, specs, clip.width, clip.height, span.counted)
         batches = dict(zip(specs, frames, strict=True))
     except VideoError as error:
         failure = Failure("decode", "error", " ".join(str(error).split()))

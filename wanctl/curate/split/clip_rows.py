@@ -1,4 +1,7 @@
-"""Makes rows of `clips/` from a scanned file: trimmed shots, cut to length, exact by PTS."""
+"""Makes rows of `clips/` from a scanned file: trimmed shots, cut to length, exact by PTS.
+
+No clip holds a damaged frame or one without a time, a gap, or a place where the clock starts again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +46,12 @@ def make_clips(
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     ends = scan.pts + scan.durations
     split = Split([], [])
-    for shot, (first, last) in enumerate(_shots(scan, transitions, rules.trim_frames)):
+    shots = [
+        run
+        for first, last in _shots(scan, transitions, rules.trim_frames)
+        for run in _whole_runs(scan, first, last)
+    ]
+    for shot, (first, last) in enumerate(shots):
         for a, b in pairwise(_edges(scan, first, last, rules.max_clip_s)):
             start, end = int(scan.pts[a]), int(ends[b - 1])
             seconds = (end - start) * tick_s
@@ -58,8 +66,23 @@ def _edges(scan: Scan, first: int, last: int, max_s: float | None) -> list[int]:
     """Indices of the frames at which the pieces of a shot begin, and of the frame after its end."""
     start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
+    if max_s is None:
+        return [first, last + 1]
     # small tolerance, so that 10.000001 s is not cut in two
-    pieces = 1 if max_s is None else max(1, int(np.ceil((end - start) * tick_s / max_s - 1e-3)))
+    pieces = max(1, int(np.ceil((end - start) * tick_s / max_s - 1e-3)))
+    # cuts lie between frames, so pieces differ by a frame; with a variable rate, by a long one
+    slack = float(np.median(scan.durations[first : last + 1])) / 2 + 1
+    while True:
+        edges = _cut(scan, first, last, pieces)
+        lengths = np.diff([*scan.pts[edges[:-1]], end])
+        if lengths.max() <= max_s / tick_s + slack or len(edges) == last - first + 2:
+            return edges
+        pieces += 1
+
+
+def _cut(scan: Scan, first: int, last: int, pieces: int) -> list[int]:
+    """Edges (see `_edges`) of pieces that are as equal as frames allow."""
+    start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
     # equal in time, not in frames: with a variable frame rate pieces could have any length
     times = np.linspace(start, end, pieces + 1)[1:-1]
     middles = scan.pts[first : last + 1] - scan.durations[first : last + 1] / 2
@@ -81,6 +104,20 @@ def _shots(scan: Scan, transitions: Sequence[Transition], trim: int) -> list[tup
     if start <= len(scan.pts) - 1 and not _covers_end(scan, transitions):
         shots.append((start, len(scan.pts) - 1))
     return shots
+
+
+def _whole_runs(scan: Scan, first: int, last: int) -> list[tuple[int, int]]:
+    """(first, last) frame of every part of a shot that can be shown without a jump."""
+    if not (scan.breaks.any() or scan.unfit.any()):
+        return [(first, last)]
+    frames = np.arange(first, last + 1)
+    if len(scan.unfit):
+        frames = frames[~scan.unfit[frames]]
+    apart = np.diff(frames) > 1
+    if len(scan.breaks):
+        apart |= scan.breaks[frames[1:]]
+    runs = np.split(frames, np.flatnonzero(apart) + 1)
+    return [(int(run[0]), int(run[-1])) for run in runs if len(run)]
 
 
 def _covers_end(scan: Scan, transitions: Sequence[Transition]) -> bool:
@@ -114,13 +151,18 @@ def _row(
         "coded_width": info.coded_width,
         "coded_height": info.coded_height,
         "rotation": info.rotation,
+        "mirrored": info.mirrored,
         "sar_num": info.sar[0],
         "sar_den": info.sar[1],
         "codec": info.codec,
         "pix_fmt": info.pix_fmt,
         "has_audio": info.has_audio,
         "audio_rate": info.audio_rate,
-        "corrupt_share": info.corrupt_share,
+        "corrupt_share": 0.0,  # damaged frames are left out
+        "damaged_share": info.corrupt_share,
+        "unplaced_share": info.unplaced_share,
+        "clock": info.clock,
+        "first_frame": frames[0],
         "bit_rate": info.bit_rate,
         "transfer": info.transfer,
         "interlaced": info.interlaced,

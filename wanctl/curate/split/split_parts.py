@@ -16,7 +16,7 @@ from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Detector, DetectorSettings
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source
-from wanctl.video.probe import Scan
+from wanctl.video.probe import Scan, ScanBounds
 from wanctl.video.workers.worker_pool import Failure
 
 Rows = list[dict[str, Any]]
@@ -24,12 +24,21 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Splitter:
-    """Settings of splitting: the shot detector, its settings, the rules for clips, strip rate."""
+    """Settings of splitting.
+
+    Attributes:
+        detect: the shot detector.
+        settings: of the detector.
+        rules: for making clips of shots.
+        max_fps: frames per second of the strip.
+        bounds: how much of a file may be damaged.
+    """
 
     detect: Detector
     settings: DetectorSettings
     rules: SplitRules
     max_fps: float
+    bounds: ScanBounds
 
 
 def split_parts(
@@ -48,10 +57,10 @@ def split_parts(
     todo = [_Part(context, *part, splitter) for part in parts if not _has(context, part[0])]
     files = [(part, index) for part in todo for index in range(len(part.sources))]
     bar = context.reporter.progress_display.bar(len(files), "scan footage")
-    tasks = ((part.sources[index], splitter.max_fps) for part, index in files)
+    tasks = ((part.sources[index], splitter.max_fps, splitter.bounds) for part, index in files)
     # unordered: a film must not delay the files after it
     results = context.pool.map(
-        scan_source, tasks, limit_s=lambda source, _: context.limit_s(source), ordered=False
+        scan_source, tasks, limit_s=lambda source, *_: context.limit_s(source), ordered=False
     )
     for number, result in results:
         part, index = files[number]
@@ -103,12 +112,13 @@ class _Part:
             split = make_clips(scanned, source, transitions, self._splitter.rules)
         timings.count("shots", seconds)
         self._hashes[index] = scanned.info.content_hash
-        self._clips[index], self._quarantine[index] = split.rows, []
+        self._clips[index] = split.rows
+        self._quarantine[index] = [_row(source, "scan", *note) for note in scanned.notes]
         if split.short_s or not split.rows:
             few = f"{len(split.short_s)}, together {sum(split.short_s):.2f} s"
             why = f"shots under {self._splitter.rules.min_clip_s:g} s make no clip: {few}"
             kind = "short shots" if split.rows else "no clips"
-            self._quarantine[index] = [_row(source, "split", kind, why)]
+            self._quarantine[index].append(_row(source, "split", kind, why))
 
     def _write(self) -> None:
         self._drop_duplicate_files()

@@ -90,7 +90,7 @@ def make_timeline(
         unplaced = np.full(len(pts), known > len(pts) / 2)
         breaks = np.zeros(len(pts), dtype=bool)
     else:
-        ticks = [value * factor if _usable(value) else None for value in raw]
+        ticks = [None if value is None or not _usable(value) else value * factor for value in raw]
         times, breaks, unplaced = _continue(ticks, _usual_step(ticks, step))
     return _finish(times, last_duration * factor, fine, clock, breaks, unplaced)
 
@@ -115,7 +115,8 @@ def _best_clock(
     released = len(dts)
     while released and dts[released - 1] is None:
         released -= 1
-    dts = [*dts[:released], *_continued(dts[:released], len(dts) - released)]
+    more = len(dts) - released
+    dts = [*dts[:released], *(_continued(dts[:released], more) if released else dts[released:])]
     falls_pts, falls_dts = _falls(pts), _falls(dts)
     clock, raw, falls = (BY_PTS, pts, falls_pts)
     if falls_dts < falls_pts:

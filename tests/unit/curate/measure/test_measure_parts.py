@@ -24,6 +24,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
+from wanctl.video.probe import ScanBounds
 
 PLUGIN = textwrap.dedent(
     '''
@@ -150,9 +151,9 @@ def run(footage, tmp_path):
     def measure(batch_clips=4, folder=footage, out="set", **filters):
         dataset = DatasetDir.create_or_open(tmp_path / out)
         parts = dataset.assign_sources(list_footage(folder).videos, 16)
-        rules = Splitter(
-            DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), SplitRules(0, 0.1, 0.4), 30
-        )
+        settings = DetectorSettings(0.4, 3.0, "cpu")
+        split = SplitRules(0, 0.1, 0.4)
+        rules = Splitter(DETECTORS["none"], settings, split, 30, ScanBounds())
         named = [NamedFilter(name, each) for name, each in filters.items()]
         limits = Limits(2, 20, 4 * 2**30, timeout_per_gb_s=1200, batch_clips=batch_clips)
         job = CurationJob(rules, tuple(measured_units(named)), limits, RAY)

@@ -1,0 +1,66 @@
+"""Which frames of a file are damaged: the ones that the decoder marked, and those that need them.
+
+A fault in a packet spoils its own frame and every frame that is decoded from it, up to the next
+frame that needs no other. Frames before the fault, in the order of display, are left whole.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from wanctl.video.scanning.decode_stats import DecodeStats
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Damage of a file.
+
+    Attributes:
+        frames: (N,) bool, the damaged ones.
+        lost: packets that gave no frame because of a fault.
+        before_key: packets in front of the first key frame of a recording that begins in the middle
+            of a group of pictures. They hold nothing that could be shown, so they are no damage.
+        reason: what the first fault is; "" where there is none.
+    """
+
+    frames: np.ndarray
+    lost: int
+    before_key: int
+    reason: str
+
+    @property
+    def share(self) -> float:
+        """Damaged frames and lost packets, as a share of all."""
+        return (int(self.frames.sum()) + self.lost) / max(1, len(self.frames) + self.lost)
+
+
+def find_damage(stats: DecodeStats) -> Damage:
+    """Find the damaged frames of a decoding pass over a whole file."""
+    origins = stats.origin
+    first_key = stats.first_key or 0
+    if first_key and any(origin < first_key for origin in origins):
+        first_key = 0  # frames came before it: the container does not mark key frames reliably
+    last = max(0, stats.packets - 2)  # behind it, an empty packet asks for the delayed frames
+    noted = ((min(number, last), what) for number, what in stats.faults)
+    kept = (fault for fault in noted if fault[0] >= first_key)
+    faults = sorted(kept, key=lambda fault: fault[0])
+    spoiled = _spoiled(stats, sorted({number for number, _ in faults}))
+    given = set(origins)
+    lost = len({number for number, _ in faults} - given)
+    return Damage(spoiled, lost, first_key, faults[0][1] if faults else "")
+
+
+def _spoiled(stats: DecodeStats, faults: list[int]) -> np.ndarray:
+    spoiled = np.zeros(len(stats.origin), dtype=bool)
+    if not faults:
+        return spoiled
+    keys = [(index, stats.origin[index]) for index in np.flatnonzero(stats.is_key).tolist()]
+    for (index, origin), (end, _) in pairwise([(0, 0), *keys, (len(spoiled), 0)]):
+        # Frames of one group: from one key frame to the next. Those displayed before the next key
+        # frame may be coded after it and still need this group.
+        for frame in range(index, end):
+            fault = bisect_right(faults, stats.origin[frame])
+            spoiled[frame] = fault > 0 and faults[fault - 1] >= origin
+    return spoiled

@@ -1,0 +1,109 @@
+"""What a decoding pass notes about packets, frames and errors."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import av.logging
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+
+class DecoderLog:
+    """The errors that one decoder logs, as they come."""
+
+    def __init__(self, entries: Sequence[tuple[int, str, str]], name: str) -> None:
+        self._entries, self._name = entries, name
+        self._read = 0
+
+    def new_lines(self) -> list[str]:
+        """Lines since the last call."""
+        new = self._entries[self._read :]
+        self._read += len(new)
+        return [text.strip() for _, source, text in new if source == self._name]
+
+
+@contextmanager
+def decoder_log(stream: VideoStream) -> Iterator[DecoderLog]:
+    """Collect the errors that the stream's decoder logs inside the block.
+
+    Some decoders (FFV1's checksums, HEVC) notice damage without marking the frame. Only for
+    single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
+    """
+    level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture(local=True) as entries:
+            yield DecoderLog(entries, stream.codec_context.codec.name)
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(repeated)
+
+
+class DecodeStats:
+    """What happened during one decoding pass over a stream, in the order of its packets.
+
+    Attributes:
+        frames: decoded frames, including damaged ones.
+        corrupt: frames that the decoder marked as damaged.
+        errors: packets that could not be read or decoded at all.
+        coded_bytes: bytes of all packets.
+        lines: errors that the decoder logged.
+        packets: packets that were read.
+        first_key: number of the first packet that decoding can start at; None before it is seen.
+        unreadable: why the container could not be read to its end; "" where it could.
+        faults: (number of a packet, what is wrong) each.
+        origin: for each frame, the number of its packet.
+        is_key: for each frame, whether it needs no other frame.
+
+    Args:
+        log: where errors that the decoder logs are collected.
+    """
+
+    def __init__(self, log: DecoderLog | None = None) -> None:
+        self.frames = self.corrupt = self.errors = self.lines = 0
+        self.coded_bytes = self.packets = 0
+        self.first_key: int | None = None
+        self.unreadable = ""
+        self.faults: list[tuple[int, str]] = []
+        self.origin: list[int] = []
+        self.is_key: list[bool] = []
+        self._log = log
+
+    def _fault(self, what: str) -> None:
+        self.faults.append((self.packets, what))
+
+    def begin(self, packet: Packet) -> None:
+        """Note the next packet, before it is decoded; its frames will know it."""
+        packet.opaque = self.packets
+        self.coded_bytes += packet.size
+        if self.first_key is None and packet.is_keyframe:
+            self.first_key = self.packets
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the current packet cannot be decoded."""
+        self.errors += 1
+        self._fault(f"a packet cannot be decoded: {error}")
+
+    def cut_short(self, what: str) -> None:
+        """Note, after the last packet, that it is not whole."""
+        self.faults.append((self.packets, what))
+
+    def end(self, packet: Packet, frames: Sequence[VideoFrame]) -> None:
+        """Note what became of a packet."""
+        if packet.is_corrupt:
+            self.errors += 1
+            self._fault("the container lost a part of it")
+        for frame in frames:
+            origin = frame.opaque if isinstance(frame.opaque, int) else self.packets
+            self.frames += 1
+            self.origin.append(origin)
+            self.is_key.append(frame.key_frame)
+            if frame.is_corrupt:
+                self.corrupt += 1
+                self.faults.append((origin, "the decoder marked a frame as damaged"))
+        for line in self._log.new_lines() if self._log else ():
+            self.lines += 1
+            self._fault(f"the decoder reports: {line}")
+        self.packets += 1

@@ -1,0 +1,93 @@
+"""What a scan leaves out of clips, in words, and how much of it makes a file unfit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wanctl.video.opening import VideoError
+from wanctl.video.scanning.clock import Timeline
+from wanctl.video.scanning.damage import Damage
+
+_SHOWN = 3  # stretches that a note lists
+
+
+@dataclass(frozen=True)
+class ScanBounds:
+    """Bounds that a file must keep.
+
+    Attributes:
+        max_damaged: share of its frames that may be damaged. Those are left out of clips.
+        max_unplaced: share of its frames that may have no time of their own.
+    """
+
+    max_damaged: float = 0.0
+    max_unplaced: float = 0.05
+
+
+def check(path: Path, timeline: Timeline, damage: Damage, bounds: ScanBounds) -> None:
+    """Refuse a file with too many damaged or unplaced frames.
+
+    Raises:
+        VideoError: one line with the share and the bound.
+    """
+    if damage.reason and (damage.share > bounds.max_damaged or not bounds.max_damaged):
+        count = int(damage.frames.sum()) + damage.lost
+        raise VideoError(
+            f"{path}: corrupt: {count} frames damaged ({damage.share:.1%}), allowed "
+            f"{bounds.max_damaged:.1%}; the first fault: {damage.reason}"
+        )
+    unplaced = float(timeline.unplaced.mean())
+    if unplaced > bounds.max_unplaced:
+        count = int(timeline.unplaced.sum())
+        raise VideoError(
+            f"{path}: its clock is broken: {count} frames ({unplaced:.1%}) have no time, or one "
+            f"before that of the frame in front, allowed {bounds.max_unplaced:.1%}"
+        )
+
+
+def notes_on(timeline: Timeline, damage: Damage) -> tuple[tuple[str, str], ...]:
+    """(kind, text) of everything in a file that clips leave out."""
+    notes = []
+    if damage.reason:
+        count = int(damage.frames.sum())
+        notes.append(
+            (
+                "damaged stretches",
+                f"{count} frames and {damage.lost} packets ({damage.share:.1%}) are damaged and "
+                f"left out{_where(timeline, damage.frames)}; the first fault: {damage.reason}",
+            )
+        )
+    if damage.before_key:
+        notes.append(
+            (
+                "no key frame",
+                f"begins in the middle of a group of pictures: {damage.before_key} packets before "
+                "the first key frame give no frame",
+            )
+        )
+    if timeline.unplaced.any():
+        count = int(timeline.unplaced.sum())
+        notes.append(
+            (
+                "unplaced frames",
+                f"{count} frames ({timeline.unplaced.mean():.1%}) have no time, or one before that "
+                f"of the frame in front, and are left out{_where(timeline, timeline.unplaced)}",
+            )
+        )
+    return tuple(notes)
+
+
+def _where(timeline: Timeline, marked: np.ndarray) -> str:
+    """Where the marked frames are, in seconds from the first frame: ": 1.20-2.40 s, ..."."""
+    if not marked.any():
+        return ""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
+    tick_s = float(timeline.time_base)
+    begin = (timeline.pts - timeline.pts[0]) * tick_s
+    end = begin + timeline.durations * tick_s
+    spans = [
+        f"{begin[first]:.2f}-{end[last - 1]:.2f} s" for first, last in edges.reshape(-1, 2).tolist()
+    ]
+    more = f" and {len(spans) - _SHOWN} more" if len(spans) > _SHOWN else ""
+    return f": {', '.join(spans[:_SHOWN])}{more}"
