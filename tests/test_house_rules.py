@@ -65,6 +65,7 @@ ONE_PLACE = {
         "wanctl/video/encode.py",  # writes
     },
     r"\bImage\.open\(|\bimread\(|read_image\(.*torchvision": {"wanctl/video/image_files.py"},
+    r"\bdecord\.|from decord\b|import decord\b": {"wanctl/data/clips.py"},
 }
 
 

@@ -2,12 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from wanctl.data.export import ClipFile
-from wanctl.video.stream import VideoError
+from wanctl.video.opening import VideoError
+from wanctl.video.stream import FrameConverter, decode_frames, open_video
 
 # an open reader holds a file and one decoder's frames
 _OPEN_READERS = 16
@@ -26,7 +28,7 @@ class ClipReader:
 
     def __init__(self, files: Sequence[ClipFile]) -> None:
         self._files = list(files)
-        self._readers: OrderedDict[int, Any] = OrderedDict()
+        self._readers: OrderedDict[int, _FileReader] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -43,15 +45,14 @@ class ClipReader:
             raise VideoError(
                 f"{file.path}: frames {start}..{start + frames} requested, it has {file.num_frames}"
             )
-        reader = self._reader(index)
-        return reader.get_batch(range(start, start + frames)).asnumpy()
+        return self._reader(index).read(start, start + frames)
 
-    def _reader(self, index: int) -> Any:
+    def _reader(self, index: int) -> "_FileReader":
         if index in self._readers:
             self._readers.move_to_end(index)
             return self._readers[index]
         file = self._files[index]
-        reader = _open(file)
+        reader = _FileReader(file.path)
         if len(reader) != file.num_frames:
             raise VideoError(
                 f"{file.path}: holds {len(reader)} frames, exported were {file.num_frames}; "
@@ -63,14 +64,67 @@ class ClipReader:
         return reader
 
 
-def _open(file: ClipFile) -> Any:
-    # decord 0.6 crashes torch when it is imported first
-    import torch  # noqa: F401, I001, PLC0415
-    import decord  # noqa: PLC0415
+def read_video(path: Path) -> np.ndarray:
+    """All frames of a file that this program wrote, (T, H, W, 3) uint8 RGB.
 
-    try:
-        return decord.VideoReader(str(file.path), num_threads=1)
-    except (RuntimeError, decord.DECORDError) as error:
-        raise VideoError(
-            f"{file.path}: not readable; delete it and run the same command again"
-        ) from error
+    Raises:
+        VideoError: it cannot be read.
+    """
+    reader = _FileReader(path)
+    return reader.read(0, len(reader))
+
+
+class _FileReader:
+    """Random access to one mp4 that this program wrote: by decord, else by PyAV.
+
+    decord 0.6 fails at the widths 2, 4, 6, 8, 12, 16, 24, 48 and 72, whatever the height.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # decord 0.6 crashes torch when it is imported first
+        import torch  # noqa: F401, I001, PLC0415
+        import decord  # noqa: PLC0415
+
+        self._errors = (RuntimeError, decord.DECORDError)
+        try:
+            _check_mp4(path)
+            # an absolute path, because FFmpeg takes `12:30.mp4` for a protocol
+            self._decord = decord.VideoReader(str(path.absolute()), num_threads=1)
+        except (OSError, *self._errors) as error:
+            raise VideoError(
+                f"{path}: not readable; delete it and run the same command again"
+            ) from error
+        self._length = len(self._decord)
+        self._fails = False
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, start: int, end: int) -> np.ndarray:
+        if not self._fails:
+            try:
+                return self._decord.get_batch(range(start, end)).asnumpy()
+            except self._errors:
+                self._fails = True
+        return self._read_by_pyav(start, end)
+
+    def _read_by_pyav(self, start: int, end: int) -> np.ndarray:
+        converter = FrameConverter(0)
+        with open_video(self._path) as (container, stream):
+            frames = [
+                converter.convert(frame, frame.width, frame.height, how="BICUBIC")
+                for frame in islice(decode_frames(container, stream), start, end)
+            ]
+        if len(frames) < end - start:
+            raise VideoError(f"{self._path}: damaged; delete it and run the same command again")
+        return np.stack(frames)
+
+
+def _check_mp4(path: Path) -> None:
+    """Decord would follow a list that is called .mp4 to other files."""
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            raise VideoError(
+                f"{path}: no mp4 that this program wrote; delete it and run the same command again"
+            )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch  # before decord, which may crash when it comes first
-from decord import VideoReader
+import torch
 from PIL import Image, ImageDraw
 from rich.table import Table
 
 from wanctl.data.buckets import spread_windows
 from wanctl.data.captions import read_captions
+from wanctl.data.clips import read_video
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.log import console, progress
@@ -74,7 +74,7 @@ def _training_clips(folder: Path, prompts: Mapping[str, str]) -> dict[str, list[
     for path in sorted(folder.glob("training/*/*.mp4")):
         for caption in captions.get(path.stem, ()):
             if caption.text in names:
-                clips[names[caption.text]].append(_frames_of(path))
+                clips[names[caption.text]].append(read_video(path))
     missing = [name for name, videos in clips.items() if not videos]
     if missing:
         raise UserError(
@@ -84,18 +84,12 @@ def _training_clips(folder: Path, prompts: Mapping[str, str]) -> dict[str, list[
     return clips
 
 
-def _frames_of(path: Path) -> np.ndarray:
-    """All frames of a file that this program wrote, (T, H, W, 3) uint8."""
-    reader = VideoReader(str(path))
-    return reader.get_batch(range(len(reader))).asnumpy()
-
-
 def _samples(folder: Path, prompts: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The newest sample of each prompt."""
     by_prompt = {}
     for path in sorted(folder.glob("*.mp4"), key=lambda path: path.stat().st_mtime):
         by_prompt[read_metadata(path).get("prompt")] = path
-    return {name: _frames_of(by_prompt[prompt]) for name, prompt in prompts.items()}
+    return {name: read_video(by_prompt[prompt]) for name, prompt in prompts.items()}
 
 
 def _nearest_window(metric: PerceptualDistance, sample: np.ndarray, clip: np.ndarray) -> Nearest:

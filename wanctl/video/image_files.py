@@ -188,6 +188,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # Pillow turns a TIFF while it is decoded
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 

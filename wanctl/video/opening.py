@@ -43,6 +43,8 @@ _RARE = (
 )
 # an image is a clip of one frame in sets of images; these read the open file, not names
 _IMAGES = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+# images, and raw streams that noise is often taken for
+_GUESSED = (*_IMAGES.split(","), "h261", "h263")
 DEMUXERS = frozenset(f"{_COMMON},{_STREAMS},{_RARE},{_IMAGES}".split(","))
 _OPTIONS = {
     "format_whitelist": ",".join(sorted(DEMUXERS)),
@@ -80,8 +82,9 @@ def has_video(head: bytes) -> bool:
     """Whether FFmpeg finds a video stream in the first bytes of a file; still images are none."""
     try:
         with _demux("first bytes", io.BytesIO(head)) as container:
-            moving = container.format.name not in _IMAGES.split(",")
-            return moving and any(
+            if container.format.name in _GUESSED:
+                return False
+            return any(
                 not s.disposition & s.disposition.attached_pic for s in container.streams.video
             )
     except VideoError:

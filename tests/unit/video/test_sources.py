@@ -81,6 +81,27 @@ def test_a_url_survives_becoming_a_path_and_a_path_is_no_url():
     assert disk_path("file:///films/a%20b.mp4") == Path("/films/a b.mp4")
 
 
+NAMES = ("12:30.mp4", "-x.mp4", "%03d.mp4", "file:a.mp4", "pipe:0.mp4", "http:/h/a.mp4", "c:/a.mp4",
+         "data:a.mp4", "concat:a.mp4|b.mp4", "a?b#c.mp4", "a b\nc.mp4", "~a.mp4", "@a.mp4", "*.mp4",
+         "file:/a.mp4", "s3:/bucket/a.mp4")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_footage_of_any_name_is_read(tmp_path, monkeypatch, video, name):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(video.read_bytes())
+    expected, _ = scan_source(str(video), 30)
+    for source in (str(path), name):
+        scanned, _ = scan_source(source, 30)
+        assert scanned.info.content_hash == expected.info.content_hash
+        assert url_of(source) is None
+    for folder in (tmp_path, ".", Path(name).parts[0] if "/" in name else "."):
+        (file,) = list_footage(folder).videos
+        assert file.uri == str(path)
+
+
 def test_everything_in_a_folder_is_accounted_for(tmp_path, video):
     folder = tmp_path / "footage"
     (folder / "sub").mkdir(parents=True)

@@ -13,8 +13,9 @@ from wanctl.video.opening import has_video
 from wanctl.video.sources import read_head
 
 HEAD_BYTES = 4096
-# enough for FFmpeg to recognise a raw stream and to find its size
-_PROBE_BYTES = 1 << 18
+# Enough for FFmpeg to recognise a raw stream. It takes 3 ms for noise of this size, and 22 ms, with
+# 3 % of it mistaken for H.263, for eight times as much.
+_PROBE_BYTES = 1 << 15
 
 _VIDEO = re.compile(
     rb"\x1aE\xdf\xa3"  # Matroska
