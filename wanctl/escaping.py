@@ -16,7 +16,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]")
 _NAME = re.compile(r"[\w.@/+-]+")
 # What a spreadsheet takes for a formula: the first character after quotes and blanks.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -75,9 +75,10 @@ def yaml_text(text: object) -> str:
 def csv_cell(value: object) -> str:
     """A cell of a CSV file that people open: text that a spreadsheet would compute gets a `'`.
 
-    Numbers stay as they are. The csv module adds quotes and doubles the ones inside.
+    Numbers stay as they are; control characters are visible, so that a row is a line. The csv
+    module adds quotes and doubles the ones inside.
     """
-    text = "" if value is None else str(value)
+    text = "" if value is None else one_line(str(value))
     start = text.lstrip(" \u00a0\"'")
     if text.startswith(_FORMULA) or start.startswith(_FORMULA):
         return text if _NUMBER.fullmatch(text) else f"'{text}"

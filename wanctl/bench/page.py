@@ -1,13 +1,13 @@
 """bench.html, bench.md and the curves: hits, misses and false alarms of every family."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import write_bytes
 from wanctl.bench.plots import dose_response, precision_recall
 from wanctl.bench.result import Result
+from wanctl.escaping import html_text, markdown_code, markdown_text
 
 _STYLE = """
 :root { color-scheme: light dark; --soft: #868e96; --good: #2b8a3e; --bad: #d9480f }
@@ -28,7 +28,9 @@ def write(results: Sequence[Result], out: Path) -> None:
             write_bytes(out / "curves" / f"{name}-{kind}.svg", svg.encode())
     sections = "".join(_section(result, drawn[result["family"]]) for result in results)
     page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>wanctl filters bench</title>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv='
+        "\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        "<title>wanctl filters bench</title>"
         f"<style>{_STYLE}</style><h1>Filters against known defects</h1>{_overview(results)}"
         f"{sections}</html>"
     )
@@ -41,13 +43,14 @@ def table(results: Sequence[Result]) -> str:
     lines = ["| | cases | precision | recall | AP | figures |", "|---|---|---|---|---|---|"]
     for result in results:
         metrics = "; ".join(
-            f"{f['what']} {f['value']:.3f}{_format_target(f)}" for f in result["figures"]
+            f"{markdown_text(f['what'])} {f['value']:.3f}{_format_target(f)}"
+            for f in result["figures"]
         )
         ap = "" if result["ap"] is None else f"{result['ap']:.3f}"
         shares = ("", "")
         if result["counts"]["of"]:
             shares = (f"{result['precision']:.3f}", f"{result['recall']:.3f}")
-        cells = (f"`{result['family']}`", str(result["cases"]), *shares, ap, metrics)
+        cells = (markdown_code(result["family"]), str(result["cases"]), *shares, ap, metrics)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -82,7 +85,7 @@ def _overview(results: Sequence[Result]) -> str:
             sign = "at most" if figure["below"] else "at least"
             word, style = ("met", "good") if figure["met"] else ("missed", "bad")
             lines.append(
-                f"<tr><td>{escape(result['family'])}<td>{escape(figure['what'])}"
+                f"<tr><td>{html_text(result['family'])}<td>{html_text(figure['what'])}"
                 f'<td class="n">{figure["value"]:.3f}<td>{sign} {figure["bar"]:g}'
                 f'<td class="{style}">{word}</tr>'
             )
@@ -95,16 +98,16 @@ def _section(result: Result, plots: dict[str, str]) -> str:
     kinds = ", ".join(f"{name} {count}" for name, count in result["kinds"].items())
     keys = ", ".join(f"{k}: {v}" for k, v in result["settings"].items()) or "defaults"
     parts = [
-        f"<h2>{escape(result['family'])}</h2>",
-        f'<div class="soft">{escape(result["summary"])}; {result["cases"]} cases ({escape(kinds)});'
-        f" {escape(keys)}</div>",
+        f"<h2>{html_text(result['family'])}</h2>",
+        f'<div class="soft">{html_text(result["summary"])}; {result["cases"]} cases '
+        f"({html_text(kinds)}); {html_text(keys)}</div>",
     ]
     if counts["of"]:
         ap = "" if result["ap"] is None else f", AP {result['ap']:.3f}"
         parts.append(
             f"<p>precision {result['precision']:.3f}, recall {result['recall']:.3f}{ap}: "
             f"{counts['true']} detected, {counts['missed']} missed, {counts['false']} false alarms "
-            f"among {counts['of']}. {escape(format_half_dose(result))}</p>"
+            f"among {counts['of']}. {html_text(format_half_dose(result))}</p>"
         )
     parts.append(f'<div class="plots">{"".join(plots.values())}</div>')
     parts.append(_figures(result["figures"]))
@@ -115,32 +118,31 @@ def _section(result: Result, plots: dict[str, str]) -> str:
 
 def _figures(metrics: Sequence[dict[str, Any]]) -> str:
     lines = "".join(
-        f'<tr><td>{escape(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in metrics
+        f'<tr><td>{html_text(f["what"])}<td class="n">{f["value"]:.3f}</tr>' for f in metrics
     )
     return f"<table>{lines}</table>" if lines else ""
 
 
 def _half_dose_table(dose: dict[str, Any]) -> str:
     lines = "".join(
-        f'<tr><td>{escape(name)}<td class="n">{_crossing(dose["curves"][name], value)}</tr>'
+        f'<tr><td>{html_text(name)}<td class="n">{_crossing(dose["curves"][name], value)}</tr>'
         for name, value in dose["halves"].items()
     )
     if not lines:
         return ""
-    return (
-        f"<table><tr><th>kind<th>{escape(dose['name'])} where half are detected</tr>{lines}</table>"
-    )
+    head = f"<tr><th>kind<th>{html_text(dose['name'])} where half are detected</tr>"
+    return f"<table>{head}{lines}</table>"
 
 
 def _wrong(result: Result) -> str:
     lines = "".join(
-        f"<tr><td>{escape(w['what'])}<td>{escape(w['case'])}"
+        f"<tr><td>{html_text(w['what'])}<td>{html_text(w['case'])}"
         f'<td class="n">{_number(w["dose"])}'
-        f"<td>{escape(w['note'])}</tr>"
+        f"<td>{html_text(w['note'])}</tr>"
         for w in result["wrong"]
     )
     unread = ", ".join(result["unread"])
-    note = f'<p class="bad">not readable: {escape(unread)}</p>' if unread else ""
+    note = f'<p class="bad">not readable: {html_text(unread)}</p>' if unread else ""
     if not lines:
         return note
     head = f"<summary>{len(result['wrong'])} wrong decisions</summary>"

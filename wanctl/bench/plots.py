@@ -1,7 +1,8 @@
 """Dose-response and precision-recall curves as SVG, no library."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from wanctl.escaping import html_text
 
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 40
@@ -53,7 +54,7 @@ def _svg(body: str) -> str:
 
 
 def _frame(title: str, x_name: str, y_name: str, bounds: tuple[float, float]) -> str:
-    parts = [f'<text x="{LEFT}" y="15" class="title">{escape(title)}</text>']
+    parts = [f'<text x="{LEFT}" y="15" class="title">{html_text(title)}</text>']
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = _y(share)
         parts.append(
@@ -67,12 +68,12 @@ def _frame(title: str, x_name: str, y_name: str, bounds: tuple[float, float]) ->
         )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(
-        f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_name)}</text>'
+        f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html_text(x_name)}</text>'
     )
     centre = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(
         f'<text transform="translate(12 {centre}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_name)}</text>"
+        f"{html_text(y_name)}</text>"
     )
     return "".join(parts)
 
@@ -93,7 +94,7 @@ def _lines(curves: Mapping[str, Curve], bounds: tuple[float, float]) -> str:
             y = HEIGHT - BOTTOM - 8 - 13 * (len(curves) - 1 - index)
             parts.append(
                 f'<text x="{WIDTH - RIGHT - 4}" y="{y}" text-anchor="end" '
-                f'style="fill: {colour}">{escape(name)}</text>'
+                f'style="fill: {colour}">{html_text(name)}</text>'
             )
     return "".join(parts)
 

@@ -12,6 +12,7 @@ from typing import Any
 from wanctl.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import name_of
+from wanctl.escaping import markdown_code, markdown_text, yaml_text
 
 NOT_STATED = "not stated"
 
@@ -92,51 +93,55 @@ def refresh_captions(dataset: DatasetDir, kept: Collection[str]) -> None:
 
 def _page(card: Card) -> str:
     stated = card.license != NOT_STATED
-    front = ["license: other", f"license_name: {json.dumps(card.license)}"]
+    front = ["license: other", f"license_name: {yaml_text(card.license)}"]
     lines = [
         "---",
         *(front if stated else ["license: unknown"]),
         "---",
         "",
-        f"# {card.recipe}: {card.clips['kept']} clips",
+        f"# {markdown_text(card.recipe)}: {card.clips['kept']} clips",
         "",
-        f"Made by {card.made_by} with the recipe `{card.recipe}` (sha256 "
-        f"`{card.recipe_hash[:16]}`), selection `{card.selection}`.",
+        f"Made by {markdown_text(card.made_by)} with the recipe {markdown_code(card.recipe)} "
+        f"(sha256 `{card.recipe_hash[:16]}`), selection {markdown_code(card.selection)}.",
         "",
         "| | |",
         "|---|---|",
-        f"| licence of the footage | {card.license} |",
+        f"| licence of the footage | {markdown_text(card.license)} |",
         f"| source files | {card.sources['files']}, {card.sources['used']} of them used |",
         f"| clips | {card.clips['all']} found, {card.clips['kept']} kept, "
         f"{card.clips['seconds']:g} s |",
-        f"| shots found by | {card.split['detector']}{_licences(card.split['models'])} |",
+        f"| shots found by | {markdown_text(card.split['detector'])}"
+        f"{_licences(card.split['models'])} |",
         f"| set aside | {_counts(card.quarantine)} |",
     ]
     if card.exported:
         lines.append(
-            f"| exported as `{card.layout}` | {card.exported['clips']} clips, "
+            f"| exported as {markdown_code(card.layout)} | {card.exported['clips']} clips, "
             f"{card.exported['seconds']:g} s, {card.exported['without_caption']} without caption |"
         )
     lines += ["", "## Filters", ""]
     lines += ["| filter | version | settings | left | drops | only it | models |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [
-        f"| {row['name']} | {row['version']} | `{row['config_hash']}` | {row['left']} | "
+        f"| {markdown_text(row['name'])} | {row['version']} | "
+        f"{markdown_code(row['config_hash'])} | {row['left']} | "
         f"{row['drops']} | {row['alone']} | {_licences(row['models']).strip(' ()')} |"
         for row in card.filters
     ]
     lines += ["", "## Captions", "", "| backend | key | clips | captions |", "|---|---|---|---|"]
     lines += [
-        f"| {row['backend']} | `{row['key']}` | {row['clips']} | {row['captions']} |"
+        f"| {markdown_text(row['backend'])} | {markdown_code(row['key'])} | {row['clips']} | "
+        f"{row['captions']} |"
         for row in card.captions
     ]
     return "\n".join(lines) + "\n"
 
 
 def _licences(models: Mapping[str, str]) -> str:
-    text = "; ".join(f"{name}: {licence}" for name, licence in models.items())
+    each = (f"{markdown_text(name)}: {markdown_text(text)}" for name, text in models.items())
+    text = "; ".join(each)
     return f" ({text})" if text else ""
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
+    return ", ".join(f"{n} {markdown_text(kind)}" for kind, n in counts.items()) or "nothing"

@@ -10,8 +10,10 @@ import numpy as np
 
 from wanctl.curate.columns import ClipBatch, Verdicts
 from wanctl.errors import UserError
+from wanctl.escaping import csv_cell
 from wanctl.labels.trainable import TrainableFilter
 from wanctl.log import log
+from wanctl.textfiles import read_text
 
 COLUMNS: tuple[str, ...] = ("id", "label", "class", "score", "source", "start_s", "end_s")
 # A head learns little from fewer clips, however few classes there are.
@@ -25,11 +27,12 @@ def read_sheet(path: Path, choices: Mapping[str, str]) -> dict[str, str]:
         UserError: no such file, no such columns, or an unknown label, with its line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        rows = list(reader)
+        columns = reader.fieldnames or []
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such sheet; `wanctl filters label` writes one") from None
+    except csv.Error as error:
         raise UserError(f"{path}: not a readable sheet of labels: {error}") from error
     if not {"id", "label"} <= set(columns):
         raise UserError(f"{path}: wants the columns id and label, has {', '.join(columns) or '-'}")
@@ -111,7 +114,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

@@ -1,9 +1,8 @@
 """The report's charts as inline SVG without a script or library, labelled for screen readers."""
 
-from html import escape
-
 import numpy as np
 
+from wanctl.escaping import html_text
 from wanctl.report.scale import Scale, format_number
 
 WIDTH, HEIGHT = 520, 210
@@ -39,7 +38,7 @@ def distribution(
     )
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(label)}">',
+        f'aria-label="{html_text(label)}">',
         *_bars(heights, scale, unit),
         f'<line class="axis" x1="0" x2="{WIDTH}" y1="{heights.zero:.1f}" y2="{heights.zero:.1f}"/>',
         *(_bound(_x(scale, bound), format_number(bound), unit) for bound in bounds),
@@ -93,7 +92,7 @@ def _bars(heights: _Heights, scale: Scale, unit: str) -> list[str]:
             )
             if height
         )
-        bars.append(f"<g><title>{escape(title)}</title>{rects}</g>")
+        bars.append(f"<g><title>{html_text(title)}</title>{rects}</g>")
     return bars
 
 
@@ -103,7 +102,7 @@ def _bound(x: float, value: str, unit: str) -> str:
     anchor, shift = ("end", -5) if near_end else ("start", 5)
     return (
         f'<line class="bound" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{HEIGHT - FOOT}"/>'
-        f'<text class="mark" x="{x + shift:.1f}" y="13" text-anchor="{anchor}">{escape(text)}'
+        f'<text class="mark" x="{x + shift:.1f}" y="13" text-anchor="{anchor}">{html_text(text)}'
         "</text>"
     )
 
@@ -118,7 +117,7 @@ def _ticks(scale: Scale, unit: str) -> list[str]:
         texts.append(
             f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - FOOT}" '
             f'y2="{HEIGHT - FOOT + 4}"/>'
-            f'<text x="{x:.1f}" y="{HEIGHT - 4}" text-anchor="{anchor}">{escape(text)}</text>'
+            f'<text x="{x:.1f}" y="{HEIGHT - 4}" text-anchor="{anchor}">{html_text(text)}</text>'
         )
     return texts
 

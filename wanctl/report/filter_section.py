@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.funnel import FunnelRow
+from wanctl.escaping import html_text
 from wanctl.report.charts import distribution
 from wanctl.report.decided_clips import DecidedClips
 from wanctl.report.examples import BoundExamples, ClassExamples
@@ -31,11 +31,11 @@ def filter_section(
     near = "".join(_nearest_clips(each, named, record_index) for each in bound_examples)
     total = int(dropped.sum())
     doc = inspect.getdoc(type(named.filter)) or ""
-    link = f'<p><a href="#label-{escape(named.name)}">clips by class</a></p>'
+    link = f'<p><a href="#label-{html_text(named.name)}">clips by class</a></p>'
     return (
-        f'<section id="filter-{escape(named.name)}" class="filter"><h3>{escape(named.name)}'
+        f'<section id="filter-{html_text(named.name)}" class="filter"><h3>{html_text(named.name)}'
         f'<span class="count">drops {total:,} of {len(decided):,}</span></h3>'
-        f'<p class="about">{escape(doc.partition(chr(10))[0])}</p>'
+        f'<p class="about">{html_text(doc.partition(chr(10))[0])}</p>'
         f'<p class="keys">{_keys(named)}</p>{link if named.name in decided.labels else ""}'
         + (
             f'<div class="two"><div>{chart}{_steps(named, funnel)}</div><div>{near}</div></div>'
@@ -58,8 +58,8 @@ def _steps(named: NamedFilter, funnel: FunnelRow) -> str:
     current = f"<tr><th scope=row>current</th><td class=n>{funnel.drops:,}</td>"
     lines = [f"{current}<td class=n>{funnel.alone:,}</td></tr>"]
     lines += [
-        f"<tr><th scope=row>{escape(format_number(step.moved))} {escape(named.filter.unit)} "
-        f'<span class="soft">instead of {escape(format_number(step.bound))}</span></th>'
+        f"<tr><th scope=row>{html_text(format_number(step.moved))} {html_text(named.filter.unit)} "
+        f'<span class="soft">instead of {html_text(format_number(step.bound))}</span></th>'
         f"<td class=n>{step.drops:,}</td><td class=n>{step.alone:,}</td></tr>"
         for step in funnel.steps
     ]
@@ -73,8 +73,8 @@ def _keys(named: NamedFilter) -> str:
     settings = named.filter.model_dump(mode="json", exclude={"optional"})
     measured = set(named.filter.measure_fields())
     return " ".join(
-        f'<code class="{"" if key in measured else "decides"}">{escape(key)}: '
-        f"{escape(_format_value(value))}</code>"
+        f'<code class="{"" if key in measured else "decides"}">{html_text(key)}: '
+        f"{html_text(_format_value(value))}</code>"
         for key, value in settings.items()
     )
 
@@ -99,7 +99,7 @@ def _nearest_clips(
             ("drop", "just dropped", examples.dropped),
         )
     )
-    return f'<h4>Nearest to {escape(bound)}</h4><div class="near">{sides}</div>'
+    return f'<h4>Nearest to {html_text(bound)}</h4><div class="near">{sides}</div>'
 
 
 def class_sheets(examples: Sequence[ClassExamples], record_index: Mapping[int, int]) -> str:
@@ -128,4 +128,4 @@ def group_sheets(examples: Sequence[ClassExamples], record_index: Mapping[int, i
 
 def _class_title(examples: ClassExamples) -> str:
     kept = f"{examples.num_kept:,} kept of {examples.total:,}"
-    return f'<h4>{escape(examples.name)}<span class="count">{kept}</span></h4>'
+    return f'<h4>{html_text(examples.name)}<span class="count">{kept}</span></h4>'

@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import json
 import platform
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +14,7 @@ from wanctl.atomic import write_bytes
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.timing import all_stages
 from wanctl.data.dataset import DatasetDir
+from wanctl.escaping import html_text, script_json
 from wanctl.report import summary_sections as summary
 from wanctl.report.clip_evidence import read_captions, read_polygons, read_strings
 from wanctl.report.clip_records import clip_records, source_timelines
@@ -66,19 +65,19 @@ def render_page(report: ReportData, thumbnails: Mapping[str, bytes]) -> str:
     code = "".join(_asset(name) for name in SCRIPTS)
     decided = report.decided
     values = {
-        "title": escape(report.dataset.path.resolve().parent.name),
+        "title": html_text(report.dataset.path.resolve().parent.name),
         # text that enters the page past all escaping could not run as a script
         "policy": "default-src 'none'; style-src 'unsafe-inline'; img-src blob:; "
         f"media-src file: http: https:; script-src 'sha256-{_digest(code)}'",
         "style": _asset("page.css"),
-        "about": escape(f"Curation report · selection {report.selection}"),
+        "about": html_text(f"Curation report · selection {report.selection}"),
         "headline": f"<b>{decided.kept.sum():,}</b> of {len(decided):,} clips kept",
         "links": "".join(
-            f'<a href="#{escape(name)}">{escape(title)}</a>' for name, title, _ in sections
+            f'<a href="#{html_text(name)}">{html_text(title)}</a>' for name, title, _ in sections
         ),
         "sections": "".join(html for _, _, html in sections),
-        "data": _json(_script_data(report)),
-        "thumbnails": _json(_encode_thumbnails(report, thumbnails)),
+        "data": script_json(_script_data(report)),
+        "thumbnails": script_json(_encode_thumbnails(report, thumbnails)),
         "script": code,
     }
     return _asset("page.html").format_map(values)
@@ -206,7 +205,9 @@ def _provenance(report: ReportData) -> str:
         ("wanctl", f"{__version__}, Python {platform.python_version()}"),
         ("packages", ", ".join(f"{name} {text}" for name, text in versions.items() if text)),
     ]
-    recipe = f"<details><summary>The recipe</summary><pre>{escape(dataset.recipe)}</pre></details>"
+    recipe = (
+        f"<details><summary>The recipe</summary><pre>{html_text(dataset.recipe)}</pre></details>"
+    )
     return facts([pair for pair in pairs if pair[1]]) + recipe
 
 
@@ -219,11 +220,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _json(value: Any) -> str:
-    # "<" would let a file name end the element that holds it
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _digest(code: str) -> str:

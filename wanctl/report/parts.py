@@ -1,14 +1,15 @@
 """HTML parts that every section is built from: sections, contact sheets, bars, lists of facts."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Literal
+
+from wanctl.escaping import html_text
 
 
 def section(name: str, title: str, body: str, about: str = "") -> str:
     """A part of the page that the navigation leads to."""
     note = f'<p class="about">{about}</p>' if about else ""
-    return f'<section id="{escape(name)}"><h2>{escape(title)}</h2>{note}{body}</section>'
+    return f'<section id="{html_text(name)}"><h2>{html_text(title)}</h2>{note}{body}</section>'
 
 
 def contact_sheet(
@@ -34,7 +35,7 @@ def contact_sheet(
     rest = total - len(rows)
     more = f'<p class="soft small">and {rest:,} more</p>' if rest > 0 else ""
     return (
-        f'<div class="sheet" data-clips="{clips}" data-filter="{escape(filter_name)}" '
+        f'<div class="sheet" data-clips="{clips}" data-filter="{html_text(filter_name)}" '
         f'data-words="{words}" '
         f'style="--n:{len(rows)}"></div>{more}'
     )
@@ -48,7 +49,9 @@ def bar(*shares: tuple[str, float]) -> str:
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """A definition list of names and values."""
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
+    lines = "".join(
+        f"<dt>{html_text(name)}</dt><dd>{html_text(value)}</dd>" for name, value in pairs
+    )
     return f'<dl class="facts">{lines}</dl>'
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from wanctl.curate.select.funnel import FunnelRow
 from wanctl.curate.select.selection_rows import CROP
 from wanctl.curate.timing import StageCost
+from wanctl.escaping import html_text
 from wanctl.report.clip_records import short_name
 from wanctl.report.decided_clips import DecidedClips
 from wanctl.report.parts import bar, clock
@@ -32,7 +32,7 @@ def overview(decided: DecidedClips, num_sources: int, num_quarantined: int) -> s
         (f"{cropped:,}", "kept with a crop"),
         (f"{num_quarantined:,}", "quarantined"),
     ]
-    boxes = "".join(f'<div class="card"><b>{n}</b>{escape(label)}</div>' for n, label in cards)
+    boxes = "".join(f'<div class="card"><b>{n}</b>{html_text(label)}</div>' for n, label in cards)
     return (
         f'<div class="share" role="img" aria-label="{share:.1f} % of the footage is kept">'
         f'<i style="width:{share:.2f}%"></i></div><div class="cards">{boxes}</div>'
@@ -51,7 +51,7 @@ def funnel_table(total: int, rows: Sequence[FunnelRow], top_reasons: Mapping[str
     lines = [_funnel_line(("all clips", ""), (total, 0, total), ("", "", ""), "")]
     for row in rows:
         target = "crops" if row.name == CROP else f"filter-{row.name}"
-        anchor = f'<a href="#{escape(target)}">{escape(row.name)}</a>'
+        anchor = f'<a href="#{html_text(target)}">{html_text(row.name)}</a>'
         counts = (f"{row.left:,}", f"{row.drops:,}", f"{row.alone:,}")
         lines.append(
             _funnel_line(
@@ -78,9 +78,9 @@ def _funnel_line(
         f'<td class="n">{each}</td>' for each in (counts[0] or f"{left:,}", *counts[1:])
     )
     return (
-        f"<tr><th scope=row>{name[1] or escape(name[0])}</th>"
+        f"<tr><th scope=row>{name[1] or html_text(name[0])}</th>"
         f'<td class="scale">{bar(("keep", keep), ("drop", drop))}</td>'
-        f'{numbers}<td class="why">{escape(why)}</td></tr>'
+        f'{numbers}<td class="why">{html_text(why)}</td></tr>'
     )
 
 
@@ -91,7 +91,7 @@ def throughput(stages: Mapping[str, StageCost]) -> str:
         return ""
     slowest = max(stage.cpu_s for stage in stages.values())
     lines = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>"
+        f"<tr><th scope=row>{html_text(name)}</th>"
         f'<td class="scale">{bar(("cost", 100 * stages[name].cpu_s / slowest))}</td>'
         f'<td class="n">{stages[name].cpu_s:,.1f} s</td><td class="n">{stages[name].items:,}</td>'
         f'<td class="n">{clock(stages[name].video_s)}</td>'
@@ -123,10 +123,10 @@ def _quarantine_kind(
     kind: str, count: int, lines: Mapping[tuple[str, str, str, str], Sequence[str]]
 ) -> str:
     body = "".join(
-        f'<tr><td title="{escape(source)}">{escape(short_name(source))}'
-        f"{f' <code>{escape(clip)}</code>' if clip else ''}</td>"
-        f"<td>{escape(', '.join(dict.fromkeys(stages)))}</td>"
-        f"<td>{escape(error.removeprefix(source).removeprefix(': '))}</td></tr>"
+        f'<tr><td title="{html_text(source)}">{html_text(short_name(source))}'
+        f"{f' <code>{html_text(clip)}</code>' if clip else ''}</td>"
+        f"<td>{html_text(', '.join(dict.fromkeys(stages)))}</td>"
+        f"<td>{html_text(error.removeprefix(source).removeprefix(': '))}</td></tr>"
         for (_, source, clip, error), stages in list(lines.items())[:MAX_QUARANTINED]
     )
     more = (
@@ -135,7 +135,7 @@ def _quarantine_kind(
         else ""
     )
     return (
-        f'<details><summary>{escape(kind)} <span class="count">{count:,}</span></summary>'
+        f'<details><summary>{html_text(kind)} <span class="count">{count:,}</span></summary>'
         '<div class="wide"><table><thead><tr><th>file</th><th>stage</th><th>reason</th></tr>'
         f"</thead><tbody>{body}</tbody></table></div>{more}</details>"
     )
@@ -150,7 +150,7 @@ def bucket_table(decided: DecidedClips) -> str:
         return ""
     largest = max(counts.values())
     lines = "".join(
-        f'<tr><th scope=row>{escape(name)}</th><td class="scale">'
+        f'<tr><th scope=row>{html_text(name)}</th><td class="scale">'
         + bar(("drop" if name == no_bucket else "keep", 100 * count / largest))
         + f'</td><td class="n">{count:,}</td></tr>'
         for name, count in counts.most_common()
