@@ -16,6 +16,7 @@ _ALLOWED = (
     f"ending in a dot or space, at most {MAX_BYTES} bytes"
 )
 _PLAIN = re.compile(r"\w(?:[\w .+=,()-]*[\w+=)-])?")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 # devices of Windows, which a name with any ending still opens
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|com\d|lpt\d) *(?:\..*)?", re.I)
 
@@ -41,6 +42,27 @@ def name_problem(name: str) -> str:
         return ""
     shown = repr(name) if len(name) <= MAX_BYTES else f"{name[:20]!r}... ({len(name)} characters)"
     return f"got {shown}; a name has {_ALLOWED}"
+
+
+def path_problem(text: str) -> str:
+    """What is wrong with the path of a file or folder on a disk; "" where nothing is.
+
+    An empty path would mean the working folder, and a URL a folder called `https:`.
+    """
+    if problem := source_problem(text):
+        return problem
+    if _URL.match(text):
+        return "got a URL; name a file or folder on a disk"
+    return ""
+
+
+def source_problem(text: str) -> str:
+    """What is wrong with a text that names a path, a URL or a hub id; "" where nothing is."""
+    if not text.strip():
+        return f"got {text!r}; name a file or folder (`.` is the working folder)"
+    if "\0" in text:
+        return f"got {text!r}; a path holds no NUL"
+    return ""
 
 
 def is_component(name: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import load_recipe_for, start_logging
+from wanctl.cli.options import load_recipe_for, local_path, start_logging
 from wanctl.cli.program import filters_app
 
 
@@ -19,7 +19,10 @@ def bench_filters(
     clips: Annotated[
         Path | None,
         typer.Option(
-            "--clips", metavar="FOLDER", help="clean footage of your own to add defects to"
+            "--clips",
+            metavar="FOLDER",
+            parser=local_path,
+            help="clean footage of your own to add defects to",
         ),
     ] = None,
     sets: Annotated[
@@ -36,7 +39,10 @@ def bench_filters(
         bool, typer.Option("--quick", help="few cases of each kind: half a minute instead of ten")
     ] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="folder for figures, curves and clips")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=local_path, help="folder for figures, curves and clips"
+        ),
     ] = Path("runs/bench"),
 ) -> None:
     """Add known defects to clean clips and measure how well filters find them."""

@@ -5,21 +5,35 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.options import (
+    JsonOption,
+    OutOption,
+    RecipeOption,
+    SetOption,
+    load_recipe_for,
+    local_path,
+)
 from wanctl.cli.program import data_app
 from wanctl.errors import UserError, unknown
 
-ToArgument = Annotated[Path, typer.Argument(metavar="TO", help="folder for the files")]
+ToArgument = Annotated[
+    Path, typer.Argument(metavar="TO", parser=local_path, help="folder for the files")
+]
 LayoutOption = Annotated[
     str | None,
     typer.Option("--layout", metavar="NAME", help="e.g. webdataset; default: the recipe's layout"),
 ]
 PathArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[PATH]", help="data set, or another trainer's folder or index file"),
+    typer.Argument(
+        metavar="[PATH]",
+        parser=local_path,
+        help="data set, or another trainer's folder or index file",
+    ),
 ]
 CsvOption = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="write every row to this file")
+    Path | None,
+    typer.Option("--csv", metavar="FILE", parser=local_path, help="write every row to this file"),
 ]
 
 

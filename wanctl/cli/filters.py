@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, load_recipe_for
+from wanctl.cli.options import (
+    JsonOption,
+    OutOption,
+    RecipeOption,
+    SetOption,
+    load_recipe_for,
+    local_path,
+)
 from wanctl.cli.program import filters_app
 
 NameArgument = Annotated[
@@ -16,7 +23,9 @@ EachOption = Annotated[
 ]
 LabelsArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[LABELS.csv]", help="the labelled sheet; `category` needs none"),
+    typer.Argument(
+        metavar="[LABELS.csv]", parser=local_path, help="the labelled sheet; `category` needs none"
+    ),
 ]
 
 

@@ -22,6 +22,32 @@ def complete_recipe(start: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(start)]
 
 
+def local_path(text: str) -> Path:
+    """A path argument; an empty one would mean the working folder.
+
+    Raises:
+        typer.BadParameter: it is empty or a URL.
+    """
+    from wanctl.path_names import path_problem
+
+    if problem := path_problem(text):
+        raise typer.BadParameter(problem)
+    return Path(text)
+
+
+def source_name(text: str) -> str:
+    """An argument that is a path, a URL or a hub id.
+
+    Raises:
+        typer.BadParameter: it is empty.
+    """
+    from wanctl.path_names import source_problem
+
+    if problem := source_problem(text):
+        raise typer.BadParameter(problem)
+    return text
+
+
 RecipeOption = Annotated[
     str | None,
     typer.Option(
@@ -37,7 +63,12 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="output folder; default: runs/NAME of the recipe"),
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        parser=local_path,
+        help="output folder; default: runs/NAME of the recipe",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 

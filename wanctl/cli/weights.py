@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import JsonOption, start_logging
+from wanctl.cli.options import JsonOption, local_path, source_name, start_logging
 from wanctl.cli.program import weights_app
 
-SourceArgument = Annotated[str, typer.Argument(metavar="FROM", help="folder, file or hub id")]
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="FROM", parser=source_name, help="folder, file or hub id")
+]
 
 
 @weights_app.command("list")
@@ -38,7 +40,10 @@ def convert(
     ctx: typer.Context,
     source: SourceArgument,
     to: Annotated[
-        Path, typer.Argument(metavar="TO", help="folder, or FILE.safetensors for one part")
+        Path,
+        typer.Argument(
+            metavar="TO", parser=local_path, help="folder, or FILE.safetensors for one part"
+        ),
     ],
     layout: Annotated[
         str,

@@ -19,6 +19,7 @@ files.
 import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.atomic import remove_leftovers, write_error
+from wanctl.credentials import remember
 from wanctl.data.copies import new_rows, shared_content
-from wanctl.data.description import DatasetError, is_known, load, load_or_create, save
-from wanctl.data.part_files import check_ids, id_ranges, read_footer, read_rows
-from wanctl.data.rowgroups import write_rows
+from wanctl.data.description import CLEAN, DatasetError, is_known, load, load_or_create, save
+from wanctl.data.parts.cleaning import clean_dataset, clean_description, clean_rows
+from wanctl.data.parts.part_files import check_ids, id_ranges, read_footer, read_rows
+from wanctl.data.parts.rowgroups import write_rows
 from wanctl.data.schemas import SELECTION, SELECTION_CODED, table_schema, with_new_columns
 from wanctl.lock import lock_alone, lock_description, lock_shard
 from wanctl.path_names import is_component
@@ -50,9 +53,12 @@ class DatasetDir:
         path: the directory.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
-        self._description = description
+        # a data set of an older version is cleaned when a command opens it for writing
+        self._holds_credentials = not description.get(CLEAN)
+        clean = dict if description.get(CLEAN) else clean_description
+        self._description: dict[str, Any] = clean(description)
 
     @classmethod
     def create_or_open(
@@ -79,7 +85,7 @@ class DatasetDir:
         release = lock_shard(path, *share) if share else lock_alone(path)
         try:
             with lock_description(path):
-                dataset = cls(path, load_or_create(path, recipe))
+                dataset = cls(path, clean_dataset(path, load_or_create(path, recipe)))
         except BaseException:
             release()
             raise
@@ -135,6 +141,7 @@ class DatasetDir:
         Raises:
             DatasetError: a known source's size or time of change differs from the record.
         """
+        files = [replace(file, uri=remember(file.uri)) for file in files]
         with lock_description(self.path):
             self._description = load(self.path)
             known = {source["uri"]: source for source in self._description["sources"]}
@@ -233,6 +240,8 @@ class DatasetDir:
                 theirs.
         """
         arrow = _table(rows, table_schema(table) or schema).replace_schema_metadata(None)
+        if table in ("clips", "quarantine"):
+            arrow = clean_rows(arrow)  # the one place through which sources are stored
         write_rows(self._file(table, part), arrow.schema, [arrow])
 
     def write_selection(self, name: str, tables: Iterable[pa.Table]) -> int:
@@ -270,6 +279,8 @@ class DatasetDir:
         if table == "clips":
             for name, rows in zip(names, tables, strict=True):
                 check_ids(rows, self._file(table, name))
+        if self._holds_credentials and table in ("clips", "quarantine"):
+            tables = [clean_rows(rows) for rows in tables]
         if tables:
             return pa.concat_tables([with_new_columns(table, each, columns) for each in tables])
         schema = table_schema(table) or pa.schema({"id": pa.string()})

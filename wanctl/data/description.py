@@ -12,6 +12,8 @@ from wanctl.video.sources import SourceFile
 
 FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"
+CLEAN = "redacted"
+"""Key of dataset.json: true where nothing in the data set holds credentials."""
 
 
 class DatasetError(UserError):
@@ -28,7 +30,7 @@ def load_or_create(path: Path, recipe: str) -> dict[str, Any]:
             "name an empty or new folder"
         )
     else:
-        description = {"format": FORMAT, "sources": [], "recipe": None}
+        description = {"format": FORMAT, "sources": [], "recipe": None, CLEAN: True}
     if description["recipe"] is None or (recipe and recipe != description["recipe"]):
         description["recipe"] = recipe or description["recipe"] or ""
         save(path, description)

@@ -58,7 +58,7 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
     Raises:
         DatasetError: no data set or no such selection.
         ExportError: the folder holds an `export.json` that no export wrote.
-        UnusableError: the selection keeps no clip.
+        UnusableError: the selection keeps no clip, or none of them can be read.
         WriteError: the folder cannot be written.
     """
     recipe = loaded.recipe
@@ -76,6 +76,12 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
     captions = read_captions(dataset, recipe.caption.backends, [clip["id"] for clip in clips])
     run = _Export(loaded, LAYOUTS[name], target, clips, captions)
     samples, files = run.write()
+    if not samples:
+        run.manifest.save()
+        clip, why = next(iter(run.manifest.left_out.items()))
+        raise UnusableError(
+            f"{to}: none of the {len(clips)} clips could be exported; the first, {clip}: {why}"
+        )
     card = data_card(loaded, dataset)
     run.write_index(replace(card, layout=name, exported=_totals(samples)), files)
     _log_result(to, name, samples, run.manifest.left_out)

@@ -1,17 +1,16 @@
 """Keys of `dataset`, `export` and `text_images`."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from wanctl.recipe.section import ContradictionError, Height, PlainName, Section, Width
+from wanctl.recipe.section import ContradictionError, Height, LocalPath, PlainName, Section, Width
 
 
 class DatasetSection(Section):
     """The data set directory that the commands share."""
 
-    path: Path | None = Field(
+    path: LocalPath | None = Field(
         default=None,
         description="the data set directory; null: `dataset` in the output folder",
     )
@@ -67,11 +66,11 @@ class TextImagesSection(Section):
     languages: tuple[Literal["zh", "en"], ...] = Field(
         default=("zh", "en"), min_length=1, description="languages of the text"
     )
-    fonts: Path | None = Field(
+    fonts: LocalPath | None = Field(
         default=None,
         description="folder of fonts; null: fonts of the system and of installed packages",
     )
-    corpus: tuple[Path, ...] = Field(
+    corpus: tuple[LocalPath, ...] = Field(
         default=(), description="UTF-8 text files: lines to draw, and how often characters occur"
     )
     corpus_share: float = Field(
@@ -91,7 +90,7 @@ class TextImagesSection(Section):
     plain_share: float = Field(
         default=0.5, ge=0, le=1, description="share of images with black text on white"
     )
-    grounds: Path | None = Field(
+    grounds: LocalPath | None = Field(
         default=None,
         description="folder of background images, in addition to frames of the run's data set",
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from wanctl.errors import ProblemsError, UserError, unknown
-from wanctl.path_names import name_problem
+from wanctl.path_names import name_problem, path_problem
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
 from wanctl.recipe.schema import Recipe
@@ -273,9 +273,10 @@ class _Draft:
         """Make the paths that are relative to a recipe's folder absolute."""
         for section, key in _RELATIVE_TO_RECIPE:
             values = self.data.get(section)
-            if isinstance(values, dict) and isinstance(values.get(key), str):
+            text = values.get(key) if isinstance(values, dict) else None
+            if isinstance(values, dict) and isinstance(text, str) and not path_problem(text):
                 folder = self.folders.get(self.places[section, key].file, Path.cwd())
-                values[key] = str((folder / Path(values[key]).expanduser()).resolve())
+                values[key] = str((folder / Path(text).expanduser()).resolve())
 
     def validate(self, path: Path) -> Recipe | None:
         """Check the values and note the problems.

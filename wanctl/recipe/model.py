@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from wanctl.recipe.section import Section
+from wanctl.recipe.section import Section, Source
 
 
 class LoraSection(Section):
     """One LoRA file and its strength."""
 
-    path: str = Field(
+    path: Source = Field(
         description="a .safetensors file of any trainer, or a folder in PEFT's layout"
     )
     strength: float = Field(default=1.0, description="factor of the weight change")
@@ -23,25 +23,25 @@ class ModelSection(Section):
     """The model variant and its weights."""
 
     variant: str = Field(default="wan2.1-t2v-1.3b", description="a row of VARIANTS")
-    weights: str | None = Field(
+    weights: Source | None = Field(
         default=None,
         description="folder or hub id in official or diffusers layout; training starts from it, "
         "sampling uses it if the run folder holds no trained weights; null: train from random "
         "weights",
     )
-    low_weights: str | None = Field(
+    low_weights: Source | None = Field(
         default=None,
         description="two experts: file or folder of the low-noise expert, if `weights` holds only "
         "the high-noise expert",
     )
-    vae_weights: str | None = Field(
+    vae_weights: Source | None = Field(
         default=None, description="folder or file of the VAE, if it is not in `weights`"
     )
-    text_weights: str | None = Field(
+    text_weights: Source | None = Field(
         default=None,
         description="folder of the text encoder and its tokenizer, if not in `weights`",
     )
-    image_weights: str | None = Field(
+    image_weights: Source | None = Field(
         default=None, description="folder or file of CLIP's vision tower, if it is not in `weights`"
     )
     loras: tuple[LoraSection, ...] = Field(

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from wanctl.recipe.section import FrameCount, Height, Section, Width
+from wanctl.recipe.section import FrameCount, Height, Section, Source, Width
 from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
@@ -70,16 +70,16 @@ class SampleSection(Section):
     noise_device: Literal["cpu", "cuda"] = Field(
         default="cpu", description="device that draws the noise; the official code draws on cuda"
     )
-    image: str | None = Field(default=None, description="image file or URL: the first frame")
-    last_image: str | None = Field(default=None, description="image file or URL: the last frame")
-    video: str | None = Field(default=None, description="video file or URL")
-    mask: str | None = Field(
+    image: Source | None = Field(default=None, description="image file or URL: the first frame")
+    last_image: Source | None = Field(default=None, description="image file or URL: the last frame")
+    video: Source | None = Field(default=None, description="video file or URL")
+    mask: Source | None = Field(
         default=None, description="image or video file: white where the video is generated anew"
     )
-    references: tuple[str, ...] = Field(
+    references: tuple[Source, ...] = Field(
         default=(), description="image files of subjects that the video shows"
     )
-    known_frames: dict[int, str] = Field(
+    known_frames: dict[int, Source] = Field(
         default_factory=dict,
         description="frame number -> image file; -1 is the last frame",
     )

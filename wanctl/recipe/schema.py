@@ -8,7 +8,6 @@ The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -17,7 +16,7 @@ from wanctl.errors import unknown
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.sampling import ParallelSection, SampleSection
-from wanctl.recipe.section import ContradictionError, FrameCount, Height, Section, Width
+from wanctl.recipe.section import ContradictionError, FrameCount, Height, LocalPath, Section, Width
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -193,7 +192,7 @@ class CaptionSection(Section):
         description="tried in this order for each clip: `sidecar`, `template`, an installed "
         "plug-in",
     )
-    sidecar_dir: Path | None = Field(
+    sidecar_dir: LocalPath | None = Field(
         default=None,
         description="folder with NAME.txt or NAME.json per footage file; null: the footage's "
         "folder",

@@ -1,13 +1,14 @@
 """The base of every section of a recipe, and the types that several sections use."""
 
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, latent_shape
-from wanctl.path_names import plain_name
+from wanctl.path_names import path_problem, plain_name, source_problem
 
 
 class Section(BaseModel):
@@ -44,6 +45,15 @@ def _size_rule(key: str) -> Callable[[int], int]:
     return check
 
 
+def _checked(problem: Callable[[str], str]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and (message := problem(value)):
+            raise ValueError(message)
+        return value
+
+    return check
+
+
 FrameCount = Annotated[PositiveInt, AfterValidator(_size_rule("frames"))]
 """4n+1 frames."""
 Height = Annotated[PositiveInt, AfterValidator(_size_rule("height"))]
@@ -52,3 +62,7 @@ Width = Annotated[PositiveInt, AfterValidator(_size_rule("width"))]
 """Pixels, a multiple of 16."""
 PlainName = Annotated[str, AfterValidator(plain_name)]
 """A name that becomes part of a path."""
+LocalPath = Annotated[Path, BeforeValidator(_checked(path_problem))]
+"""A file or folder on a disk."""
+Source = Annotated[str, AfterValidator(_checked(source_problem))]
+"""A path, a URL or a hub id."""

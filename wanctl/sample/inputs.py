@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from wanctl.errors import UserError
+from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import Inputs, SourceVideo
 from wanctl.tasks.pixels import to_float
@@ -80,7 +81,10 @@ class InputFiles:
         """Header entries of an output."""
         if not self.names:
             return {}
-        files = {key: {"file": self.names[key], "sha256": self.hashes[key]} for key in self.names}
+        files = {
+            key: {"file": public_uri(self.names[key]), "sha256": self.hashes[key]}
+            for key in self.names
+        }
         return {"input_files": json.dumps(files, ensure_ascii=False)}
 
 

@@ -6,12 +6,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from wanctl.credentials import remember
 from wanctl.errors import UserError
-from wanctl.redact import public_uri, redact
+from wanctl.path_names import source_problem
+from wanctl.redact import public_uri
 from wanctl.video.content.endings import VIDEO_SUFFIXES, by_ending, ending, file_name
 from wanctl.video.content.sniffing import HEAD_BYTES, by_first_bytes, look_into
 from wanctl.video.probe import Scan, ScanBounds, scan
@@ -21,6 +23,8 @@ from wanctl.video.sources import (
     advice,
     disk_path,
     entry_uri,
+    error_line,
+    file_system,
     listing_system,
     local_copy,
     read_head,
@@ -78,6 +82,8 @@ def list_footage(folder: str | Path) -> FootageListing:
     Raises:
         UserError: there is no such folder, or it holds no footage.
     """
+    if problem := source_problem(str(folder)):
+        raise UserError(f"the folder of footage: {problem}")
     url = url_of(folder)
     listing = _list_url(url) if url else _list_disk(disk_path(folder))
     _look_into(listing)
@@ -271,7 +277,7 @@ def _list_url(url: str) -> FootageListing:
     try:
         entries: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
     except Exception as error:  # every file system has exceptions of its own
-        why = redact(" ".join(str(error).split())) or type(error).__name__
+        why = error_line(error)
         raise SourceError(f"{url}: cannot be listed: {why}{advice(why)}") from error
     listing = FootageListing()
     seen: set[str] = set()
@@ -280,7 +286,12 @@ def _list_url(url: str) -> FootageListing:
         if kind == "other":
             listing.passed[ending(file_name(path))] += 1
             continue
-        file = _described(fs, url, path, info)
+        uri = entry_uri(fs, url, path)
+        try:
+            file = _described(fs, uri, path, info)
+        except Exception as error:  # every file system has exceptions of its own
+            listing.problems.append((uri, "unreadable", f"cannot be read: {error_line(error)}"))
+            continue
         if file.uri in seen:  # names that differ in a signature alone
             listing.problems.append((file.uri, "duplicate", "listed twice under this name"))
             continue
@@ -293,15 +304,18 @@ def _visible(
     entries: Mapping[str, Mapping[str, Any]], root: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path, info in entries.items():
+        if "&amp;" in path and path.startswith("http"):  # fsspec takes links as they are in HTML
+            path = unescape(path)
         inside = path.removeprefix(root).strip("/")
         if not any(name.startswith(".") for name in inside.split("/")):
             yield path, info
 
 
-def _described(fs: Any, url: str, path: str, info: Mapping[str, Any]) -> SourceFile:
+def _described(fs: Any, uri: str, path: str, info: Mapping[str, Any]) -> SourceFile:
     if info.get("size") is None:  # listings of web servers have names only
-        info = fs.info(path)
+        signed = public_uri(path) != path  # a link with a signature of its own
+        info = (file_system(path)[0] if signed else fs).info(path)
     changed: Any = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or 0
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
     mtime_ns = int(seconds * 1e9) if isinstance(seconds, int | float) else 0
-    return SourceFile(entry_uri(fs, url, path), int(info.get("size") or 0), mtime_ns)
+    return SourceFile(uri, int(info.get("size") or 0), mtime_ns)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from wanctl.credentials import VARIABLE, remember, with_credentials
 from wanctl.errors import UserError
-from wanctl.redact import public_uri, redact, split_query, split_userinfo
+from wanctl.redact import basic_header, public_uri, redact, split_query, split_userinfo
 
 # `https:/host` matches too: pathlib makes one slash of two. One letter before the colon is a drive.
 _URL = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+(?:::[a-zA-Z0-9+.-]+)*):/{1,2}(?P<rest>.+)$")
@@ -80,9 +80,9 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(with_credentials(url))
     except ValueError as error:
-        raise SourceError(f"{public_uri(url)}: {_line(error)}") from error
+        raise SourceError(f"{public_uri(url)}: {error_line(error)}") from error
     except ImportError as error:
-        message = f"{public_uri(url)}: {_line(error)}; install it next to wanctl"
+        message = f"{public_uri(url)}: {error_line(error)}; install it next to wanctl"
         raise SourceError(message) from error
 
 
@@ -99,13 +99,12 @@ def listing_system(url: str) -> tuple[Any, str]:
     parts = urlsplit(known)
     if parts.scheme not in ("http", "https") or known == (public := public_uri(known)):
         return file_system(url)
-    import aiohttp  # noqa: PLC0415  as fsspec
-    import fsspec  # noqa: PLC0415
+    import fsspec  # noqa: PLC0415  as in `file_system`
 
     options: dict[str, Any] = {}
     if parts.username or parts.password:
-        login = unquote(parts.username or ""), unquote(parts.password or "")
-        options["client_kwargs"] = {"auth": aiohttp.BasicAuth(*login)}
+        login = basic_header(split_userinfo(parts.netloc)[0])
+        options["headers"] = {"Authorization": f"Basic {login}"}
     secret = split_query(known)[1]
     if secret:
         options["params"] = dict(parse_qsl("&".join(secret), keep_blank_values=True))
@@ -164,7 +163,7 @@ def local_copy(source: str | os.PathLike[str]) -> Iterator[Path]:
         return
     fs, path = file_system(url)
     with tempfile.TemporaryDirectory(prefix="wanctl-source-") as folder:
-        copy = Path(folder) / ("source" + Path(path).suffix)
+        copy = Path(folder) / ("source" + Path(path.partition("?")[0]).suffix)
         with _as_source_error(url):
             _fetch(fs, path, copy)
         yield copy
@@ -192,7 +191,7 @@ def _as_source_error(url: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:  # every file system has exceptions of its own
-        why = _line(error)
+        why = error_line(error)
         raise SourceError(f"{public_uri(url)}: cannot be read: {why}{advice(why)}") from error
 
 
@@ -212,6 +211,13 @@ def advice(why: str) -> str:
     return f"; give the URL with its user and password, or signed, in {VARIABLE}"
 
 
-def _line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
+    """An error of a file system as one line, without credentials.
+
+    fsspec reports every refusal of a web server as a file that is not found; the cause says why.
+    """
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and cause is not None and str(cause):
+        error = cause
     text = redact(" ".join(str(error).split()))
     return text or type(error).__name__

@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(dataset, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("wanctl.data.rowgroups.pq.ParquetWriter.write_table", full)
+    monkeypatch.setattr("wanctl.data.parts.rowgroups.pq.ParquetWriter.write_table", full)
     with pytest.raises(WriteError, match="the disk is full; free some space"):
         dataset.write_part("clips", "part-00000", ROWS[:1])
     assert digest(dataset.path / "clips" / "part-00000.parquet") == before

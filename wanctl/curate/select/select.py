@@ -39,6 +39,7 @@ from wanctl.curate.select.selection_rows import CROP, SelectionRows, SelectRules
 from wanctl.curate.select.slices import Slice, slices_of
 from wanctl.curate.select.verdict_store import StoredVerdicts, VerdictStore
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.description import CLEAN
 from wanctl.log import log
 
 __all__ = [
@@ -119,7 +120,7 @@ def select(
     target = dataset.path / "selections" / name
     with scratch(target) as folder, pool(slices) as over:
         # workers only read tables; the list of sources may be long, so it is not sent to them
-        reader = DatasetDir(dataset.path, {"sources": [], "recipe": ""})
+        reader = DatasetDir(dataset.path, {"sources": [], "recipe": "", CLEAN: True})
         selector = _Selector(
             FilterStage(reader, measure_failures(dataset), VerdictStore(folder), (), ()),
             slices,
