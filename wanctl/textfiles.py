@@ -171,13 +171,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _utf16_without_mark(data: bytes, *, also_utf8: bool) -> str | None:
     """UTF-16 text without a byte order mark; None where the bytes are something else.
 
-    ASCII in UTF-16 has NUL in every high byte. Bytes that are UTF-8 as well need it in nearly half
-    of all bytes; others need one, and only characters that exist.
+    ASCII in UTF-16 has NUL in every high byte. Bytes that are UTF-8 as well need it in most of the
+    high bytes; others need one, and only characters that exist.
     """
     low, high = data[0::2].count(0), data[1::2].count(0)
     if len(data) % 2 or bool(low) == bool(high):
         return None
-    if also_utf8 and max(low, high) < 0.9 * len(data) / 2:
+    if also_utf8 and max(low, high) < 0.75 * len(data) / 2:
         return None
     try:
         text = data.decode("utf-16-le" if high else "utf-16-be")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.sidecars.texts import clean
 from wanctl.data.table_order import name_of, tables_newest_first
 
 
@@ -20,8 +21,9 @@ def read_captions(
 ) -> dict[str, list[ClipCaption]]:
     """All captions of each clip, from the first backend that captioned it.
 
-    A backend whose settings changed leaves its older table in place; the table that `wanctl
-    caption` last worked on counts (see table_order.py).
+    White space and byte order marks at the ends of a caption are dropped; one of white space alone
+    is none. A backend whose settings changed leaves its older table in place; the table that
+    `wanctl caption` last worked on counts (see table_order.py).
 
     Args:
         dataset: where the tables are.
@@ -40,10 +42,10 @@ def read_captions(
         new: dict[str, list[ClipCaption]] = {}
         for row in dataset.read(table, ["id", "text", "variant"]).to_pylist():
             clip = row["id"]
-            if clip in captions or not row["text"]:
+            if clip in captions or not row["text"] or not (text := clean(row["text"])):
                 continue
             if requested is None or clip in requested:
-                caption = ClipCaption(row["text"], row["variant"] or "default", name_of(table))
+                caption = ClipCaption(text, row["variant"] or "default", name_of(table))
                 new.setdefault(clip, []).append(caption)
         captions |= new
     return captions

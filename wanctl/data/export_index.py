@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wanctl.atomic import write_error
 from wanctl.log import log
+from wanctl.textfiles import split_lines
 
 FILE = "index.jsonl"
 
@@ -31,7 +32,7 @@ class ExportIndex:
         """Read the index again: another process may have written files meanwhile."""
         if not self.path.exists():
             return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in split_lines(self.path.read_text(encoding="utf-8", errors="replace")):
             try:
                 entry = json.loads(line)
                 self._entries[entry["id"]] = entry["key"], int(entry["bytes"])

@@ -10,10 +10,11 @@ from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_buc
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import crop_of, frames_of
+from wanctl.exchange.external.clips import ExternalClip
 from wanctl.exchange.media import MediaInfo, probe_media
-from wanctl.exchange.readers import ExternalClip
 from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
+from wanctl.textfiles import printable
 from wanctl.video.decode import num_frames_at
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -57,6 +58,27 @@ class CheckRow:
 
 
 @dataclass(frozen=True)
+class CheckReport:
+    """The result of a check.
+
+    Attributes:
+        where: the data set.
+        layout: how it was read.
+        notes: problems of the data set as a whole.
+        rows: one per clip.
+    """
+
+    where: str
+    layout: str
+    notes: Sequence[str]
+    rows: Sequence[CheckRow]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON has."""
+        return asdict(self) | {"states": dict(Counter(row.state for row in self.rows))}
+
+
+@dataclass(frozen=True)
 class TrainingShapes:
     """The buckets and the frame rate that clips are checked against."""
 
@@ -91,18 +113,24 @@ def check_dataset(
 def check_external(
     clips: Sequence[ExternalClip], shapes: TrainingShapes, pool: DecodePool, progress: Bar
 ) -> Iterator[CheckRow]:
-    """Check every clip of a data set in another trainer's layout; each file is decoded once."""
+    """Check every clip of a data set in another trainer's layout; each file is decoded once.
+
+    A row of an index that gives no clip is `unreadable`, with the reason.
+    """
     shared = Counter(text for clip in clips for text in set(clip.captions))
     seen: set[tuple[Path, str]] = set()
-    tasks = ((clip.path, clip.member) for clip in clips)
-    for index, result in pool.map(probe_media, tasks):
-        clip = clips[index]
-        name = clip.name or clip.path.name
+    readable = [clip for clip in clips if not clip.error]
+    results = pool.map(probe_media, ((clip.path, clip.member, clip.span) for clip in readable))
+    for clip in clips:
+        name = printable(clip.name or clip.path.name)
+        notes = list(clip.notes)
+        result = None if clip.error else next(results)[1]
         progress.advance()
-        if isinstance(result, Failure):
-            yield CheckRow(name, "unreadable", result.message, captions=len(clip.captions))
+        if result is None or isinstance(result, Failure):
+            why = clip.error if result is None else result.message
+            yield _unreadable(name, why, clip, notes)
             continue
-        notes = [*_stated_mismatches(clip, result), *_trainer_pitfalls(result, shapes)]
+        notes += [*_stated_mismatches(clip, result), *_trainer_pitfalls(result, shapes)]
         if (clip.path, clip.member) in seen:
             notes.append("listed twice")
         seen.add((clip.path, clip.member))
@@ -112,6 +140,16 @@ def check_external(
         frames = num_frames_at(shapes.fps, result.seconds) if result.fps else 1
         size = (frames, result.height, result.width)
         yield _check_row(name, size, len(clip.captions), shapes, notes)
+
+
+def _unreadable(name: str, why: str, clip: ExternalClip, notes: Sequence[str]) -> CheckRow:
+    return CheckRow(
+        name,
+        "unreadable",
+        printable(why),
+        captions=len(clip.captions),
+        notes=printable("; ".join(notes)),
+    )
 
 
 def _check_row(
@@ -147,7 +185,7 @@ def _check_row(
         width=size[2],
         height=size[1],
         captions=num_captions,
-        notes="; ".join(notes),
+        notes=printable("; ".join(notes)),
     )
 
 

@@ -6,10 +6,13 @@ Paths inside are relative to the export's folder wherever the reader allows it.
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wanctl.exchange.sample import ExportSample, ExportTarget
+
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def no_index(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
@@ -48,8 +51,7 @@ def musubi(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str
     a target frame count yields no sample there. Source: kohya-ss/musubi-tuner,
     docs/dataset_config.md (commit 01d5904f); issue 99.
     """
-    lines = [json.dumps({"video_path": str(s.file.path), "caption": s.caption}, ensure_ascii=False)
-             for s in samples]  # fmt: skip
+    rows = [{"video_path": str(s.file.path), "caption": s.caption} for s in samples]
     sizes: dict[tuple[int, int], list[int]] = {}
     for bucket in target.buckets:
         sizes.setdefault((bucket.width, bucket.height), []).append(bucket.frames)
@@ -71,7 +73,7 @@ def musubi(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str
     text = "\n".join(blocks)
     return {
         "dataset.toml": text,
-        "metadata.jsonl": "".join(line + "\n" for line in lines),
+        "metadata.jsonl": _json_lines(rows),
         **_sidecars(samples),
     }
 
@@ -119,8 +121,7 @@ def finetrainers(samples: Sequence[ExportSample], target: ExportTarget) -> Mappi
             }
         ]
     }
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return {"metadata.jsonl": text, "training.json": _json(config)}
+    return {"metadata.jsonl": _json_lines(rows), "training.json": _json(config)}
 
 
 def fastvideo(samples: Sequence[ExportSample], target: ExportTarget) -> Mapping[str, str]:
@@ -159,10 +160,19 @@ def _sidecars(samples: Sequence[ExportSample]) -> dict[str, str]:
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(columns)
+    for row in rows:
+        # Python before 3.13 leaves a cell with a carriage return unquoted, and readers end the row
+        (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
     return text.getvalue()
+
+
+def _json_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One object per line; characters that some readers take for line ends are escaped."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return _OTHER_LINE_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _json(value: Any) -> str:

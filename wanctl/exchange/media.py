@@ -1,12 +1,11 @@
 """Decodes a file of an external data set to measure what it really holds; runs in a worker."""
 
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from wanctl.exchange.readers import IMAGE_SUFFIXES
-from wanctl.video.image_files import ImageFileError, image_size
+from wanctl.exchange.external.archives import copy_span
+from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, image_size
 from wanctl.video.probe import scan
 from wanctl.video.stream import VideoError
 
@@ -36,23 +35,28 @@ class MediaInfo:
     non_square_pixels: bool = False
 
 
-def probe_media(path: Path, member: str = "") -> MediaInfo:
+def probe_media(path: Path, member: str = "", span: tuple[int, int] = (0, 0)) -> MediaInfo:
     """Decode a file, or a member of a tar, once.
+
+    Args:
+        path: the file, or the tar.
+        member: name within the tar; its ending tells images from videos.
+        span: (offset, size) in bytes of the member within the tar.
 
     Raises:
         VideoError: it is missing, damaged, or neither a video nor an image.
     """
-    if not path.is_file():
-        raise VideoError("no such file")
-    if not member:
-        return _probe_file(path)
-    with tempfile.TemporaryDirectory(prefix="wanctl-check-") as folder:
-        copy = Path(folder) / ("member" + Path(member).suffix.lower())
-        with tarfile.open(path) as tar:
-            stream = tar.extractfile(member)
-            assert stream is not None
-            copy.write_bytes(stream.read())
-        return _probe_file(copy)
+    try:
+        if not path.is_file():
+            raise VideoError("no such file" if not path.exists() else "is no file")
+        if not member:
+            return _probe_file(path)
+        with tempfile.TemporaryDirectory(prefix="wanctl-check-") as folder:
+            copy = Path(folder) / ("member" + Path(member).suffix.lower())
+            copy_span(path, span, copy)
+            return _probe_file(copy)
+    except OSError as error:  # a name that is too long, a full disk
+        raise VideoError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _probe_file(path: Path) -> MediaInfo:

@@ -23,7 +23,13 @@ from wanctl.data.export import (
 )
 from wanctl.errors import UserError
 from wanctl.escaping import csv_cell
-from wanctl.exchange.check import CheckRow, TrainingShapes, check_dataset, check_external
+from wanctl.exchange.check import (
+    CheckReport,
+    CheckRow,
+    TrainingShapes,
+    check_dataset,
+    check_external,
+)
 from wanctl.exchange.layouts import LAYOUTS, Layout
 from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.readers import read_layout
@@ -33,6 +39,7 @@ from wanctl.listing import print_json, print_rows
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
+from wanctl.textfiles import printable
 from wanctl.video.workers.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
@@ -185,34 +192,38 @@ def check(
         LayoutError: the layout of the path is unknown.
         UnusableError: no clip would be trained on.
     """
+    report = check_report(loaded, out, path)
+    for note in report.notes:
+        log.warning("%s: %s", report.where, printable(note))
+    _show(report.rows, table, as_json=as_json)
+    states = Counter(row.state for row in report.rows)
+    if states["in"]:
+        return
+    if states["no caption"]:
+        log.warning(
+            "none of the clips that fit has a caption: train-vae can use them, train-dit not"
+        )
+        return
+    counts = ", ".join(f"{n} {state}" for state, n in states.most_common()) or "no clips"
+    raise UnusableError(f"{report.where}: nothing to train on: {counts}")
+
+
+def check_report(loaded: LoadedRecipe, out: Path, path: Path | None) -> CheckReport:
+    """The rows of `check`, without printing anything but the layout; raises as `check` does."""
     recipe = loaded.recipe
     shapes = TrainingShapes(recipe.train_dit.buckets, recipe.train_dit.clip_fps)
     where = path or recipe.dataset.path or out / "dataset"
     if path is None or (where / "dataset.json").is_file():
         dataset = DatasetDir.open(where)
         selection = recipe.dataset.selection
-        kept_clips(
-            dataset, selection
-        )  # raises, listing the selections, where there is none of that name
+        kept_clips(dataset, selection)  # raises, naming the selections, where there is none
         rows = list(check_dataset(dataset, selection, recipe.caption.backends, shapes))
-    else:
-        external = read_layout(where)
-        log.info("%s: read as %s, %d clips", where, external.layout, len(external.clips))
-        for note in external.notes:
-            log.warning("%s: %s", where, note)
-        with _pool(loaded) as pool, progress(len(external.clips), "check") as bar:
-            rows = list(check_external(external.clips, shapes, pool, bar))
-    _show(rows, table, as_json=as_json)
-    if any(row.state == "no caption" for row in rows) and not any(
-        row.state == "in" for row in rows
-    ):
-        log.warning(
-            "none of the clips that fit has a caption: train-vae can use them, train-dit not"
-        )
-    elif not any(row.state == "in" for row in rows):
-        counts = Counter(row.state for row in rows)
-        states = ", ".join(f"{n} {state}" for state, n in counts.most_common()) or "no clips"
-        raise UnusableError(f"{where}: nothing to train on: {states}")
+        return CheckReport(str(where), "wanctl", (), rows)
+    external = read_layout(where)
+    log.info("%s: read as %s, %d clips", where, external.layout, len(external.clips))
+    with _pool(loaded) as pool, progress(len(external.clips), "check") as bar:
+        rows = list(check_external(external.clips, shapes, pool, bar))
+    return CheckReport(str(where), external.layout, external.notes, rows)
 
 
 def _pool(loaded: LoadedRecipe) -> DecodePool:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from wanctl.atomic import replacing
 from wanctl.data.export import ClipPlan, cut_clips
+from wanctl.data.sidecars.texts import CAPTION_BYTES
+from wanctl.exchange.external.archives import ArchiveError, read_member, tar_members
 from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.sample import ExportSample
 from wanctl.log import Bar
@@ -137,12 +139,11 @@ def _shard_records(path: Path) -> dict[str, bytes]:
     """Clip id -> its JSON record, in the shard's order; empty for a damaged or missing shard."""
     records: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, suffix = member.name.partition(".")
-                if suffix == "json" and (stream := tar.extractfile(member)):
-                    records[key] = stream.read()
-    except (tarfile.TarError, FileNotFoundError):
+        for member in tar_members(path):
+            key, _, suffix = member.name.partition(".")
+            if suffix == "json":
+                records[key] = read_member(path, member, CAPTION_BYTES)
+    except ArchiveError:
         return {}
     return records
 

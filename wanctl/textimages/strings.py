@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wanctl.errors import UserError
+from wanctl.textfiles import TextError, read_text, split_lines
 from wanctl.textimages.characters import Alphabet, is_han
 
 _WORD_LIST = """
@@ -54,11 +55,11 @@ class Corpus:
         lines: list[str] = []
         for path in files:
             try:
-                text = path.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
+                text = read_text(path)
+            except (OSError, TextError) as error:
                 raise UserError(f"text_images.corpus: {path}: not readable: {error}") from error
             lines += [unicodedata.normalize("NFC", " ".join(line.split()))
-                      for line in text.splitlines()]  # fmt: skip
+                      for line in split_lines(text)]  # fmt: skip
         self.chinese = [line for line in lines if any(map(is_han, line))]
         self.english = [line for line in lines if line and line.isascii()]
 

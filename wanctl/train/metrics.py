@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wanctl.textfiles import split_lines
+
 
 class MetricsFile:
     """Appends lines; each reaches the operating system before `append` returns."""
@@ -39,7 +41,7 @@ class MetricsFile:
         if not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in split_lines(self.path.read_text(encoding="utf-8")):
             if (number := _step_of(line)) is None or number > step:
                 break
             kept.append(line + "\n")
@@ -51,7 +53,7 @@ class MetricsFile:
         """All lines, as dictionaries."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in split_lines(self.path.read_text(encoding="utf-8"))]
 
 
 class PendingMetrics:

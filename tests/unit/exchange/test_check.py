@@ -87,10 +87,11 @@ def test_index_files_of_other_trainers_are_read(tmp_path, folder):
     assert names(tmp_path / "videos2caption.json") == ("fastvideo", want, ())
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "videos.txt").write_text("a.mp4\ngone.mp4\n")
+    (tmp_path / "two" / "prompt.txt").write_text("words\n\n")
+    assert names(tmp_path / "two") == ("finetrainers, two files", want, [])
     (tmp_path / "two" / "prompt.txt").write_text("words\n")
-    layout, clips, notes = names(tmp_path / "two")
-    assert (layout, clips) == ("finetrainers, two files", want)
-    assert notes == ["videos.txt has 2 lines, the captions 1"]
+    with pytest.raises(LayoutError, match=r"videos.txt has 2 lines, prompt.txt 1; line N of one"):
+        read_layout(tmp_path / "two")
     pipe = tmp_path / "pipe.toml"
     pipe.write_text(f"[[directory]]\npath = {str(folder)!r}\n")
     assert names(pipe)[0] == "diffusion-pipe"

@@ -16,6 +16,7 @@ from wanctl.bench.metrics import f1
 from wanctl.bench.result import Result, summarise_labelled_set
 from wanctl.bench.settings import BenchSettings
 from wanctl.errors import UserError
+from wanctl.textfiles import read_text, split_lines
 
 SHAKY, STEADY = {"very-unsteady"}, {"no-shaking", "minimal-shaking"}
 FIXED = {"no-motion"}
@@ -59,7 +60,7 @@ def read(folder: Path) -> dict[str, set[str]]:
     if not table.is_file():
         raise UserError(f"{folder}: expected test.jsonl and videos/, as CameraBench publishes them")
     labelled = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(split_lines(read_text(table)), 1):
         if not line.strip():
             continue
         try:

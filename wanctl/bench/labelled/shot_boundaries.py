@@ -21,6 +21,7 @@ from wanctl.bench.metrics import Interval, f1, match_intervals, step_area
 from wanctl.bench.result import Result, summarise_labelled_set
 from wanctl.bench.settings import BenchSettings
 from wanctl.errors import UserError
+from wanctl.textfiles import read_text, split_lines
 
 FOLDERS = ("fixed", "annotations", "annotations/shots")
 VIDEOS = (".mp4", ".mkv", ".avi", ".webm", ".mov")
@@ -76,7 +77,7 @@ def find(folder: Path) -> list[tuple[Path, list[Interval]]]:
 def read(path: Path) -> list[Interval]:
     """Boundaries of one annotation: the last frame before a hard cut, or the frames between."""
     shots = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(split_lines(read_text(path)), 1):
         if not line.strip():
             continue
         fields = line.split()

@@ -145,4 +145,6 @@ def _kind(value: Any) -> str:
         return "an object"
     if isinstance(value, bytes):
         return "bytes"
-    return f"{str(value).lower() if isinstance(value, bool) else value!r}"[:40]
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)[:40]
