@@ -9,6 +9,7 @@ import numpy as np
 
 from wanctl.data.export import ClipFile
 from wanctl.video.opening import VideoError
+from wanctl.video.orientation import UPRIGHT
 from wanctl.video.stream import FrameConverter, decode_frames, open_video
 
 # an open reader holds a file and one decoder's frames
@@ -110,7 +111,7 @@ class _FileReader:
         return self._read_by_pyav(start, end)
 
     def _read_by_pyav(self, start: int, end: int) -> np.ndarray:
-        converter = FrameConverter(0)
+        converter = FrameConverter(UPRIGHT)
         with open_video(self._path) as (container, stream):
             frames = [
                 converter.convert(frame, frame.width, frame.height, how="BICUBIC")

@@ -115,7 +115,7 @@ class DatasetDir:
     @property
     def recipe(self) -> str:
         """The resolved recipe that made this data set, as YAML text."""
-        return self._description["recipe"]
+        return self._description["recipe"] or ""
 
     @property
     def sources(self) -> list[dict[str, Any]]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
+from wanctl.textfiles import parse_json, read_text
 from wanctl.video.sources import SourceFile
 
 FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"
+_MAX_BYTES = 2 << 30
 CLEAN = "redacted"
 """Key of dataset.json: true where nothing in the data set holds credentials."""
 
@@ -66,11 +68,12 @@ def load(path: Path) -> dict[str, Any]:
     """
     file = path / FILE
     try:
-        description = json.loads(file.read_bytes())
+        description = parse_json(read_text(file, _MAX_BYTES), str(file))
         version = description["format"]
     except (ValueError, KeyError, TypeError) as error:
+        why = str(error).removeprefix(f"{file}: ")
         raise DatasetError(
-            f"{file}: not a data set description ({error}); restore it or curate into a new folder"
+            f"{file}: not a data set description ({why}); restore it or curate into a new folder"
         ) from error
     if version != FORMAT:
         raise DatasetError(
@@ -84,6 +87,8 @@ def load(path: Path) -> dict[str, Any]:
             f"{file}: a source has no uri, size or part named `part-00000`; restore the file or "
             "curate into a new folder (--out)"
         )
+    if not isinstance(description.setdefault("recipe", None), str | None):
+        raise DatasetError(f"{file}: recipe: need text; restore the file")
     return description
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from wanctl.atomic import write_bytes
 from wanctl.errors import UserError
 from wanctl.path_names import is_inside
+from wanctl.textfiles import parse_json, read_text
 
 NAME = "export.json"
 
@@ -36,19 +37,19 @@ class ExportManifest:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / NAME
-        record: dict[str, Any] = {"files": [], "left_out": {}}
+        self._files: set[str] = set()
+        self.left_out: dict[str, str] = {}
         if self._path.exists():
             try:
-                record = json.loads(self._path.read_bytes())
+                record: Any = parse_json(read_text(self._path), str(self._path))
                 self._files = set(record["files"])
+                self.left_out = dict(record["left_out"])
                 if not all(map(is_inside, self._files)):  # stale files are deleted
                     raise ValueError("it lists files of other folders")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ExportError(
                     f"{self._path}: not the record of an export; name another folder"
                 ) from error
-        self._files = set(record["files"])
-        self.left_out: dict[str, str] = dict(record["left_out"])
 
     def record_files(self, files: Iterable[str]) -> None:
         """Record files, relative to the folder, before they are written."""

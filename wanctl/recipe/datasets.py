@@ -4,7 +4,18 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from wanctl.recipe.section import ContradictionError, Height, LocalPath, PlainName, Section, Width
+from wanctl.recipe.section import (
+    ContradictionError,
+    FrameRate,
+    Height,
+    LocalPath,
+    PlainName,
+    Section,
+    Width,
+)
+
+MAX_SIDE_PX = 16384
+"""What H.264 encodes."""
 
 
 class DatasetSection(Section):
@@ -27,18 +38,20 @@ class ExportSection(Section):
     """Keys of `wanctl data export`."""
 
     layout: str = Field(default="mp4", description="a row of LAYOUTS; --layout overrides it")
-    fps: PositiveFloat | None = Field(
+    fps: FrameRate | None = Field(
         default=None, description="frame rate of the files; null: train_dit.clip_fps"
     )
-    height: PositiveInt | None = Field(
+    height: int | None = Field(
         default=None,
+        ge=2,
+        le=MAX_SIDE_PX,
         description="with `width`: clips are resized to cover this size and cropped at the centre; "
         "null: their own size",
     )
-    width: PositiveInt | None = Field(default=None, description="see `height`")
+    width: int | None = Field(default=None, ge=2, le=MAX_SIDE_PX, description="see `height`")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
     shard_mb: PositiveFloat = Field(
-        default=256.0, description="largest size of a shard of `webdataset`"
+        default=256.0, le=1e6, description="largest size of a shard of `webdataset`"
     )
 
     @field_validator("height", "width")

@@ -16,7 +16,15 @@ from wanctl.errors import unknown
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.sampling import ParallelSection, SampleSection
-from wanctl.recipe.section import ContradictionError, FrameCount, Height, LocalPath, Section, Width
+from wanctl.recipe.section import (
+    ContradictionError,
+    FrameCount,
+    FrameRate,
+    Height,
+    LocalPath,
+    Section,
+    Width,
+)
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -55,7 +63,7 @@ class SplitSection(Section):
         default=3.0,
         description="adaptive detector: frame difference over the mean of its neighbours",
     )
-    max_fps: PositiveFloat = Field(
+    max_fps: FrameRate = Field(
         default=30.0, description="frames per second that the detector reads at most"
     )
     trim_frames: int = Field(
@@ -247,9 +255,7 @@ class TrainSection(Section):
         min_length=1,
         description="shapes of training samples; of each frame count a clip serves the best",
     )
-    clip_fps: PositiveFloat = Field(
-        default=16.0, description="frame rate to which clips are resampled"
-    )
+    clip_fps: FrameRate = Field(default=16.0, description="frame rate to which clips are resampled")
     optimizer: OptimizerSection = OptimizerSection()
     accumulate: PositiveInt = Field(default=1, description="micro-batches per optimizer step")
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, latent_shape
@@ -66,3 +66,5 @@ LocalPath = Annotated[Path, BeforeValidator(_checked(path_problem))]
 """A file or folder on a disk."""
 Source = Annotated[str, AfterValidator(_checked(source_problem))]
 """A path, a URL or a hub id."""
+FrameRate = Annotated[float, Field(ge=0.1, le=1000)]
+"""Frames per second. Outside these bounds a clip has no frames, or more than a disk holds."""
