@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.files.lazy_tensors import LazyTensor
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.lazy_tensors import LazyTensor
 from wanctl.checkpoint.networks import StoredNetwork, open_networks
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.log import Bar, progress
 
 COLUMNS = ("part", "tensors", "whole", "finite", "all zero", "all one number")

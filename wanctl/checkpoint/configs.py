@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import (
     RGB_CHANNELS,

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import torch
 
 from wanctl.checkpoint.configs import numbered
+from wanctl.checkpoint.files.tensor_files import WeightsError, check_tensors
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.networks import TEXT_ENCODER, TRANSFORMER, TRANSFORMER_2, VAE, StoredNetwork
 from wanctl.checkpoint.pipeline_config import vae_shape
-from wanctl.checkpoint.tensor_files import WeightsError, check_tensors
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 

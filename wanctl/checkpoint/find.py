@@ -7,23 +7,32 @@ hub id. No weights are loaded here. A hub id that the user names may be download
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from wanctl.checkpoint.tensor_files import (
+from wanctl.checkpoint.files.folders import (
+    STEM,
+    hub_snapshot,
+    loose_files,
+    training_leftovers,
+    weight_files,
+)
+from wanctl.checkpoint.files.kinds import describe, holds_weights
+from wanctl.checkpoint.files.tensor_files import (
     WEIGHT_SUFFIXES,
     WeightsError,
     read_config,
     read_metadata,
     tensor_names,
 )
+from wanctl.checkpoint.prefixes import IMAGE_ENCODER, TEXT_ENCODER, TRANSFORMER, VAE, networks_in
 from wanctl.log import log
-from wanctl.path_names import is_inside
 
 Layout = Literal["official", "diffusers", "wanctl"]
 
-STEM = "diffusion_pytorch_model"
-SAVED_VARIANTS = ("", ".fp32", ".fp16", ".bf16")  # widest first
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+LORA_KEY = re.compile(r"lora_|\.lora|lokr_|hada_|\.diff(_b|_m)?$|dora_scale|oft_")
+OTHER_SUFFIXES = (".gguf", ".onnx", ".h5", ".zip", ".tar", ".gz", ".part", ".incomplete")
+WEIGHT_KEYS = {"dit", "dit_low", "vae", "text_encoder", "image_encoder"}
 # Documentation images and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
 
@@ -106,18 +115,26 @@ def saved_step(folder: Path) -> int | None:
 
 
 def _components_at(path: Path) -> Components:
-    found = _in_file(path) if path.is_file() else _in_folder(path)
-    if found is None:
-        if _is_lora(path):
-            raise WeightsError(
-                f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
-            )
+    if path.is_file():
+        found = _in_file(path)
+    elif path.is_dir():
+        path = hub_snapshot(path)
+        found = _in_folder(path) or _in_loose_files(path)
+    else:
+        raise WeightsError(f"{path}: is neither a file nor a folder")
+    if found is not None:
+        return found
+    if _is_lora(path):
         raise WeightsError(
-            f"{path}: holds no weights known here; need {STEM}*.safetensors with config.json, "
-            "a diffusers pipeline folder (model_index.json), a run folder (dit/, vae/), or a "
-            f"{', '.join(WEIGHT_SUFFIXES[:-1])} or {WEIGHT_SUFFIXES[-1]} file"
+            f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
         )
-    return found
+    if path.is_dir() and (text := _not_weights(path)):
+        raise WeightsError(f"{path}: {text}")
+    raise WeightsError(
+        f"{path}: holds no weights known here{_sample_of_names(path)}; need {STEM}*.safetensors "
+        "with config.json, a diffusers pipeline folder (model_index.json), a run folder (dit/, "
+        f"vae/), or a {', '.join(WEIGHT_SUFFIXES[:-1])} or {WEIGHT_SUFFIXES[-1]} file"
+    )
 
 
 def _snapshot(ref: str) -> Path:
@@ -148,27 +165,90 @@ def _snapshot(ref: str) -> Path:
 
 
 def _in_file(path: Path) -> Components | None:
-    """One weight file; its tensor names show which component it holds."""
-    if path.suffix not in WEIGHT_SUFFIXES:
+    """One weight file; its tensor names show which components it holds.
+
+    Raises:
+        WeightsError: no weight file; says what it is.
+    """
+    if not holds_weights(path):
+        raise WeightsError(f"{path}: is {describe(path)}")
+    return _in_files(path, (path,))
+
+
+def _in_files(root: Path, files: tuple[Path, ...]) -> Components | None:
+    """Weight files that belong together: one network, or all of a model."""
+    networks = networks_in(name for path in files for name in tensor_names(path))
+    if not networks:
         return None
-    here = Components(path, "official")
-    names = set(tensor_names(path))
-    if {"visual.cls_embedding", "vision_model.embeddings.class_embedding"} & names:
-        return replace(here, image_encoder=path)
-    if any(name.endswith("patch_embedding.weight") for name in names):
-        return replace(here, dit=(path,), dit_config=_config(path.parent, "num_layers"))
-    if "token_embedding.weight" in names or "shared.weight" in names:
-        return replace(here, text_encoder=path, tokenizer=_tokenizer(path.parent))
-    if any(name.startswith(("decoder.", "encoder.")) for name in names):
-        return replace(here, vae=(path,), vae_config=_config(path.parent, "z_dim"))
-    return None
+    folder = files[0].parent
+    here = Components(root, "official")
+    if TRANSFORMER in networks:
+        here = replace(here, dit=files, dit_config=_config(folder, "num_layers"))
+    if VAE in networks:
+        here = replace(here, vae=files, vae_config=_config(folder, "z_dim"))
+    if TEXT_ENCODER in networks:
+        place = files[0] if len(files) == 1 else folder
+        here = replace(here, text_encoder=place, tokenizer=_tokenizer(folder))
+    return replace(here, image_encoder=files[0]) if IMAGE_ENCODER in networks else here
+
+
+def _in_loose_files(folder: Path) -> Components | None:
+    """Files of any name in a folder, e.g. those of ComfyUI; two transformers are two experts.
+
+    Raises:
+        WeightsError: several files hold the same network.
+    """
+    here: dict[str, Any] = {}
+    for files in loose_files(folder):
+        found = _in_files(folder, files) if all(map(holds_weights, files)) else None
+        if found is None:
+            continue
+        entries = {k: v for k, v in vars(found).items() if v and k not in ("root", "layout")}
+        if "dit" in entries and "low" in files[0].name.lower():
+            entries["dit_low"], entries["dit_low_config"] = (
+                entries.pop("dit"), entries.pop("dit_config", None),
+            )  # fmt: skip
+        for key, value in entries.items():
+            if key in WEIGHT_KEYS and here.get(key, value) != value:
+                raise WeightsError(
+                    f"{folder}: holds several files with the same network ({_first(here[key]).name}"
+                    f", {_first(value).name}); name one of them"
+                )
+        here |= entries
+    if not WEIGHT_KEYS & here.keys():
+        return None
+    if "dit_low" in here and "dit" not in here:
+        here["dit"], here["dit_config"] = here.pop("dit_low"), here.pop("dit_low_config")
+    return Components(folder, "official", **here)
+
+
+def _first(files: Path | tuple[Path, ...]) -> Path:
+    return files if isinstance(files, Path) else files[0]
 
 
 def _is_lora(path: Path) -> bool:
     """Whether a file, or a folder of PEFT, holds a LoRA."""
     if path.is_dir():
         return (path / "adapter_config.json").is_file()
-    return path.suffix in WEIGHT_SUFFIXES and any(".lora" in name for name in tensor_names(path))
+    return any(LORA_KEY.search(name) for name in tensor_names(path))
+
+
+def _not_weights(folder: Path) -> str | None:
+    """What a folder holds in the place of weights."""
+    if text := training_leftovers(folder):
+        return f"is {text}"
+    suffixes = (*WEIGHT_SUFFIXES, *OTHER_SUFFIXES)
+    files = sorted(path for path in folder.glob("*") if path.suffix in suffixes and path.is_file())
+    bad = next((path for path in files if not holds_weights(path)), None)
+    return f"holds no weights: {bad.name} is {describe(bad)}" if bad else None
+
+
+def _sample_of_names(path: Path) -> str:
+    """The first names of a file without a network, for an error."""
+    if not path.is_file():
+        return ""
+    names = tensor_names(path)
+    return f" ({len(names)} tensors: {', '.join(names[:3])})" if names else " (no tensors)"
 
 
 def _in_folder(folder: Path) -> Components | None:
@@ -191,7 +271,7 @@ def _in_folder(folder: Path) -> Components | None:
         return replace(here, image_encoder=folder)
     if files and _config(folder, "z_dim"):
         return replace(here, vae=files, vae_config=config)
-    vae = next((p for p in sorted(folder.glob("*VAE*")) if p.suffix in WEIGHT_SUFFIXES), None)
+    vae = next((p for p in _weight_paths(folder) if "vae" in p.name.lower()), None)
     high, low = folder / "high_noise_model", folder / "low_noise_model"
     if high.is_dir() or low.is_dir():
         files, config = weight_files(high), _config(high)
@@ -219,42 +299,6 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components
     )
 
 
-def weight_files(folder: Path, stem: str = STEM) -> tuple[Path, ...] | None:
-    """The shards that an index lists, or the single weight file; None where there is neither.
-
-    Every name that diffusers and transformers give these files is known.
-
-    Raises:
-        WeightsError: the index is not valid, or lists a file that is missing.
-    """
-    pickled = "pytorch_model" if stem == "model" else stem
-    for name, suffix in ((stem, ".safetensors"), (pickled, ".bin")):
-        for variant in SAVED_VARIANTS:
-            index = folder / f"{name}{suffix}.index{variant}.json"
-            if index.is_file():
-                return _indexed(index)
-            file = folder / f"{name}{variant}{suffix}"
-            if file.is_file():
-                return (file,)
-    return None
-
-
-def _indexed(index: Path) -> tuple[Path, ...]:
-    """The files that an index lists, in order of their names."""
-    places = read_config(index).get("weight_map")
-    if not places or not isinstance(places, dict):
-        raise WeightsError(f"{index}: no index of shards; need tensor names under `weight_map`")
-    names = sorted({str(name) for name in places.values()})
-    if outside := [name for name in names if not is_inside(name)]:
-        raise WeightsError(f"{index}: lists a file outside of its folder: {outside[0]!r}")
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
-        raise WeightsError(
-            f"{index}: {len(missing)} of {len(names)} files are missing, e.g. {missing[0]}"
-        )
-    return tuple(index.parent / name for name in names)
-
-
 def _config(folder: Path, key: str | None = None) -> Path | None:
     """The folder's config.json, if it exists and has this key."""
     path = folder / "config.json"
@@ -265,14 +309,18 @@ def _text_encoder(folder: Path) -> Path | None:
     """A folder as transformers writes it, or the published single file."""
     if (folder / "text_encoder").is_dir():
         return folder / "text_encoder"
-    return next(iter(sorted(folder.glob("models_t5*.pth"))), None)
+    return next((p for p in _weight_paths(folder) if p.name.startswith("models_t5")), None)
 
 
 def _image_encoder(folder: Path) -> Path | None:
     """A folder as transformers writes it, or the published single file."""
     if (folder / "image_encoder").is_dir():
         return folder / "image_encoder"
-    return next(iter(sorted(folder.glob("models_clip*.pth"))), None)
+    return next((p for p in _weight_paths(folder) if p.name.startswith("models_clip")), None)
+
+
+def _weight_paths(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
 
 
 def _tokenizer(folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
 from wanctl.checkpoint.files.write import CODES
 from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.load import read_dit_shape
@@ -17,7 +18,6 @@ from wanctl.checkpoint.networks import (
     open_networks,
 )
 from wanctl.checkpoint.pipeline_config import variants_of
-from wanctl.checkpoint.tensor_files import WeightsError, read_metadata
 from wanctl.model.variants import Variant
 
 COLUMNS = ("part", "layout", "format", "parameters", "size", "files", "whole")

@@ -192,11 +192,6 @@ def to_official(names: Iterable[str], table: KeyTable) -> dict[str, str]:
     return {name: _rename(name, backwards) for name in names}
 
 
-def without_prefix(names: Iterable[str]) -> dict[str, str]:
-    """Stored name -> name without the community prefix."""
-    return {name: name.removeprefix(COMMUNITY_PREFIX) for name in names}
-
-
 def _rename(name: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str:
     for pattern, replacement in patterns:
         match = pattern.fullmatch(name)

@@ -19,18 +19,7 @@ from wanctl.checkpoint.configs import (
     with_image_branch,
 )
 from wanctl.checkpoint.files.finite import finite_tensors, is_finite
-from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.key_tables import (
-    DIT_KEYS,
-    UNUSED_NORM,
-    KeyTable,
-    to_official,
-    vae_key_table_of,
-    without_prefix,
-)
-from wanctl.checkpoint.lora.apply import Lora, Loras
-from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
-from wanctl.checkpoint.tensor_files import (
+from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
     iterate_tensors,
@@ -38,6 +27,17 @@ from wanctl.checkpoint.tensor_files import (
     read_metadata,
     tensor_shapes,
 )
+from wanctl.checkpoint.find import Components, find_components
+from wanctl.checkpoint.key_tables import (
+    DIT_KEYS,
+    UNUSED_NORM,
+    KeyTable,
+    to_official,
+    vae_key_table_of,
+)
+from wanctl.checkpoint.lora.apply import Lora, Loras
+from wanctl.checkpoint.prefixes import TRANSFORMER, VAE, plain_names
+from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, Expert
@@ -76,7 +76,7 @@ def load_dit(
     components = _components(ref)
     if not components.dit:
         raise WeightsError(f"{components.root}: holds no transformer")
-    names, shapes = _official_names(components.dit, lambda _: DIT_KEYS)
+    names, shapes = _official_names(components.dit, TRANSFORMER, lambda _: DIT_KEYS)
     with torch.device("meta"):
         model = WanModel(_dit_shape(components, shapes), precision)
     _check_shapes(model, components.dit, shapes)
@@ -107,7 +107,9 @@ def read_dit_shape(components: Components) -> DiTShape:
     Raises:
         WeightsError: neither determines the sizes.
     """
-    return _dit_shape(components, _official_names(components.dit or (), lambda _: DIT_KEYS)[1])
+    return _dit_shape(
+        components, _official_names(components.dit or (), TRANSFORMER, lambda _: DIT_KEYS)[1]
+    )
 
 
 def load_vae(
@@ -124,7 +126,7 @@ def load_vae(
     components = _components(ref)
     if not components.vae:
         raise WeightsError(f"{components.root}: holds no VAE")
-    names, shapes = _official_names(components.vae, vae_key_table_of)
+    names, shapes = _official_names(components.vae, VAE, vae_key_table_of)
     if components.vae_config:
         config = read_config(components.vae_config)
         shape = vae_shape_from_config(config, str(components.vae_config))
@@ -157,11 +159,12 @@ def _components(ref: str | Path | Components) -> Components:
 
 
 def _official_names(
-    files: Sequence[Path], keys: Callable[[Iterable[str]], KeyTable]
+    files: Sequence[Path], network: str, keys: Callable[[Iterable[str]], KeyTable]
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Stored name -> official name, and official name -> shape, over all files."""
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
-    plain = without_prefix(n for n in stored if UNUSED_NORM not in n and not is_scale_key(n))
+    used = [name for name in stored if UNUSED_NORM not in name and not is_scale_key(name)]
+    plain = plain_names(used, network, str(files[0]) if files else "")
     if any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values()):
         table = keys(plain.values())
         plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))

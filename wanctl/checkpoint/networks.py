@@ -6,8 +6,12 @@ from pathlib import Path
 
 import torch
 
+from wanctl.checkpoint import prefixes
 from wanctl.checkpoint.configs import vae_shape_from_tensors
-from wanctl.checkpoint.find import Components, weight_files
+from wanctl.checkpoint.files.folders import weight_files
+from wanctl.checkpoint.files.lazy_tensors import LazyTensor, TensorFileReader
+from wanctl.checkpoint.files.tensor_files import WeightsError
+from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.key_tables import (
     DIT_KEYS,
     IMAGE_KEYS,
@@ -19,16 +23,21 @@ from wanctl.checkpoint.key_tables import (
     to_official,
     vae_key_table,
     vae_key_table_of,
-    without_prefix,
 )
-from wanctl.checkpoint.lazy_tensors import LazyTensor, TensorFileReader
+from wanctl.checkpoint.prefixes import plain_names
 from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
-from wanctl.checkpoint.tensor_files import WeightsError
 
 TRANSFORMER, TRANSFORMER_2, VAE, TEXT_ENCODER, IMAGE_ENCODER = (
     "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",
 )  # fmt: skip
 NETWORKS = (TRANSFORMER, TRANSFORMER_2, VAE, TEXT_ENCODER, IMAGE_ENCODER)
+KINDS = {
+    TRANSFORMER: prefixes.TRANSFORMER,
+    TRANSFORMER_2: prefixes.TRANSFORMER,
+    VAE: prefixes.VAE,
+    TEXT_ENCODER: prefixes.TEXT_ENCODER,
+    IMAGE_ENCODER: prefixes.IMAGE_ENCODER,
+}
 TIED_EMBEDDING = "encoder.embed_tokens.weight"  # of transformers' `shared.weight`
 CLIP_PREFIX = "vision_model."
 CLASS, POSITIONS = "visual.cls_embedding", "visual.pos_embedding"
@@ -117,7 +126,8 @@ def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
             read = _unscaling(key, lazy, scales)
             lazy = LazyTensor(lazy.shape, torch.float32, read)
         plain[key] = lazy
-    bare = without_prefix(plain)
+    bare = plain_names(plain, KINDS[name], str(files[0]))
+    plain = {key: lazy for key, lazy in plain.items() if key in bare}
     prefixed = any(key != short for key, short in bare.items())
     plain = {bare[key]: lazy for key, lazy in plain.items()}
     tied_embedding = plain.pop(TIED_EMBEDDING, None) if "shared.weight" in plain else None

@@ -12,6 +12,7 @@ from wanctl.checkpoint.configs import (
     vae_shape_from_config,
     vae_shape_from_tensors,
 )
+from wanctl.checkpoint.files.tensor_files import WeightsError, read_config
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.networks import (
     IMAGE_ENCODER,
@@ -21,7 +22,6 @@ from wanctl.checkpoint.networks import (
     VAE,
     StoredNetwork,
 )
-from wanctl.checkpoint.tensor_files import WeightsError, read_config
 from wanctl.model.variants import (
     CLIP_PIXEL_MEAN,
     CLIP_PIXEL_STD,

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from wanctl.checkpoint.files.tensor_files import WeightsError, fingerprint
 from wanctl.checkpoint.find import Components, cached_components, find_components
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.files import lora_path
-from wanctl.checkpoint.tensor_files import WeightsError, fingerprint
 from wanctl.model.variants import Variant
 
 COMPONENT_NAMES = {

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from wanctl.atomic import remove_leftovers
 from wanctl.checkpoint.configs import dit_config, vae_config
+from wanctl.checkpoint.files.folders import STEM
+from wanctl.checkpoint.files.tensor_files import shards, write_config
 from wanctl.checkpoint.files.write import write_tensors
-from wanctl.checkpoint.find import STEM
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers, vae_key_table
-from wanctl.checkpoint.tensor_files import WEIGHT_SUFFIXES, shards, write_config
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+
+# An earlier save of this network may have left such files.
+REPLACED_SUFFIXES = (".safetensors", ".pth", ".bin")
 
 SaveLayout = Literal["official", "diffusers"]
 
@@ -92,5 +95,5 @@ def _save(
     else:
         index.unlink(missing_ok=True)
     for path in folder.glob(f"{STEM}*"):
-        if path.suffix in WEIGHT_SUFFIXES and path.name not in written:
+        if path.suffix in REPLACED_SUFFIXES and path.name not in written:
             path.unlink()

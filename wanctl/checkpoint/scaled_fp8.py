@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wanctl.checkpoint.tensor_files import WeightsError, read_tensors
+from wanctl.checkpoint.files.tensor_files import WeightsError, read_tensors
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max

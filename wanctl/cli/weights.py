@@ -112,6 +112,6 @@ def check(ctx: typer.Context, source: SourceArgument) -> None:
     print_rows(COLUMNS, [result.row for result in results])
     problems = [problem for result in results for problem in result.problems]
     if problems:
-        from wanctl.checkpoint.tensor_files import WeightsError
+        from wanctl.checkpoint.files.tensor_files import WeightsError
 
         raise WeightsError("; ".join(problems))

@@ -18,14 +18,16 @@ from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModel
 
 from wanctl.checkpoint.files.finite import check_finite_weight
-from wanctl.checkpoint.find import weight_files
-from wanctl.checkpoint.key_tables import IMAGE_KEYS, to_diffusers
-from wanctl.checkpoint.tensor_files import (
+from wanctl.checkpoint.files.folders import weight_files
+from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
     iterate_tensors,
     read_config,
+    tensor_names,
 )
+from wanctl.checkpoint.key_tables import IMAGE_KEYS, to_diffusers
+from wanctl.checkpoint.prefixes import IMAGE_ENCODER, plain_names
 from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 
 PREFIX = "vision_model."  # in files of older transformers
@@ -148,7 +150,9 @@ def config_from_tensors(shapes: Mapping[str, tuple[int, ...]], where: str) -> CL
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
     """(transformers' name, tensor) of the vision tower in a file of either layout."""
-    for name, tensor in iterate_tensors(file):
+    names = plain_names(tensor_names(file), IMAGE_ENCODER, str(file))
+    for stored, tensor in iterate_tensors(file):
+        name = names.get(stored, "")
         if not name.startswith("visual."):
             plain = name.removeprefix(PREFIX)
             used = plain.startswith(("embeddings.", "pre_", "encoder.", "post_"))

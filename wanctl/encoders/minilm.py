@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanctl.checkpoint.tensor_files import iterate_tensors
+from wanctl.checkpoint.files.tensor_files import iterate_tensors
 
 
 def minilm_folder() -> Path:

@@ -19,8 +19,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from wanctl.checkpoint.files.tensor_files import WeightsError, fingerprint
 from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.tensor_files import WeightsError, fingerprint
 from wanctl.encoders.minilm import load_minilm, minilm_folder
 from wanctl.errors import unknown
 from wanctl.log import log

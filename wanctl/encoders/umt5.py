@@ -20,16 +20,17 @@ from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from wanctl.checkpoint.files.finite import check_finite_weight
-from wanctl.checkpoint.find import weight_files
-from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
-from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
-from wanctl.checkpoint.tensor_files import (
+from wanctl.checkpoint.files.folders import weight_files
+from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
     read_config,
     read_tensors,
     tensor_shapes,
 )
+from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
+from wanctl.checkpoint.prefixes import TEXT_ENCODER, plain_names
+from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 
 SHARED = "shared.weight"
 # transformers keeps the embedding under two names and does not tie them for this model; a file
@@ -154,7 +155,10 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     stored = {
         n: shape for n, shape in all_shapes.items() if n != VOCABULARY and not is_scale_key(n)
     }
-    names = to_diffusers(stored, TEXT_KEYS)
+    plain = plain_names(stored, TEXT_ENCODER, str(files[0]))
+    renamed = to_diffusers(plain.values(), TEXT_KEYS)
+    names = {name: renamed[short] for name, short in plain.items()}
+    stored = {name: stored[name] for name in names}
     shapes = {names[name]: shape for name, shape in stored.items()}
     if path.is_file():
         config = config_from_tensors(shapes, str(path))

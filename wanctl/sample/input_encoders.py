@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import Components
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import free_device_memory
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape

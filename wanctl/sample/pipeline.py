@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from wanctl.background import run_in_background
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.load import load_vae, read_dit_shape
 from wanctl.checkpoint.resolve import ResolvedWeights
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from wanctl.atomic import replacing
 from wanctl.checkpoint.files.finite import is_finite
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights, text_encoder_files
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.device import free_device_memory
 from wanctl.encoders.text import encoder_key, load_text_encoder, warn_of_cut
 from wanctl.log import progress

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wanctl.checkpoint.expected import image_shapes, text_shapes
+from wanctl.checkpoint.files.tensor_files import iterate_tensors
 from wanctl.checkpoint.save import save_dit
-from wanctl.checkpoint.tensor_files import iterate_tensors
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS, Variant

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from small_models import write_official
 
-from wanctl.checkpoint import lazy_tensors as lazy
+from wanctl.checkpoint.files import lazy_tensors as lazy
 from wanctl.cli.main import main
 
 INCOMPLETE = "not a complete safetensors file"
@@ -44,13 +44,13 @@ def write_sources() -> None:
 SOURCES = {
     "nowhere": "no file or folder 'nowhere'",
     "empty": "holds no weights known here",
-    "empty.safetensors": INCOMPLETE,
-    "empty.pth": "not a complete file of torch.save",
-    "text.safetensors": INCOMPLETE,
-    "notes.txt": "holds no weights known here",
-    "code.pth": "not a file of tensors alone, and its code is not run",
+    "empty.safetensors": "is empty; download or save it again",
+    "empty.pth": "is empty; download or save it again",
+    "text.safetensors": "is a text ('words, not tensors words, not tensors",
+    "notes.txt": "is a text ('words'), not weights",
+    "code.pth": "its code is not run (it wants posix.mkdir); save the state dict alone",
     "old.pth": "not a complete file of torch.save",
-    "list.pth": "holds more than a flat dict of tensors",
+    "list.pth": "holds no dict of named tensors, but a list",
     "lora.safetensors": "is a LoRA, no model; name it under `model.loras`",
     "lora": "is a LoRA, no model; name it under `model.loras`",
 }

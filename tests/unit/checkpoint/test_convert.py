@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 from small_models import PUBLISHED, contents, published_text, spoil, write_official
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
-from wanctl.checkpoint import lazy_tensors as lazy
 from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert, parse_size
+from wanctl.checkpoint.files import lazy_tensors as lazy
+from wanctl.checkpoint.files.tensor_files import WeightsError, iterate_tensors
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspect import inspect, notes
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.checkpoint.save import save_vae
-from wanctl.checkpoint.tensor_files import WeightsError, iterate_tensors
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE

@@ -12,10 +12,10 @@ from small_models import write_official
 
 from wanctl.checkpoint import load
 from wanctl.checkpoint.convert.plan import ConversionOptions
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import cached_components, find_components
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.save import save_dit, save_vae
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.cli import doctor
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.tensor_files import WeightsError
 
 STEM = "diffusion_pytorch_model"
 
@@ -78,16 +78,19 @@ def test_run_folder_and_its_parts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tensor", "part"),
+    ("tensors", "part"),
     [
-        ("model.diffusion_model.patch_embedding.weight", "dit"),
-        ("encoder.conv1.weight", "vae"),
-        ("token_embedding.weight", "text_encoder"),
+        (
+            ("model.diffusion_model.patch_embedding.weight", "model.diffusion_model.blocks.0.b"),
+            "dit",
+        ),
+        (("encoder.conv1.weight", "decoder.conv1.weight"), "vae"),
+        (("token_embedding.weight", "blocks.0.ffn.gate.0.weight"), "text_encoder"),
     ],
 )
-def test_single_files_are_known_by_their_tensors(tmp_path, tensor, part):
+def test_single_files_are_known_by_their_tensors(tmp_path, tensors, part):
     path = tmp_path / "file.safetensors"
-    save_file({tensor: torch.zeros(1)}, path)
+    save_file({name: torch.zeros(1) for name in tensors}, path)
     found = getattr(find_components(path), part)
     assert found == (path if part == "text_encoder" else (path,))
 

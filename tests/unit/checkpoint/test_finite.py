@@ -6,9 +6,9 @@ from safetensors.torch import load_file, save_file
 from small_models import write_official
 
 from wanctl.checkpoint.files.finite import is_finite, nonfinite_names
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit, load_vae
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.encoders.umt5 import load_umt5
 

@@ -11,8 +11,8 @@ from small_models import spoil, write_official
 from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.load import load_dit
-from wanctl.checkpoint.tensor_files import WeightsError
 
 
 def test_fp8_has_scales_as_community_files_store_them(tmp_path):

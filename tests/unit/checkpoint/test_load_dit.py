@@ -6,10 +6,10 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.save import save_dit
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 

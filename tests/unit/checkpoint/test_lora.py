@@ -10,12 +10,12 @@ from diffusers.loaders.lora_conversion_utils import (
 )
 from safetensors.torch import load_file, save_file
 
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import Lora, Loras
 from wanctl.checkpoint.lora.files import layer_names
 from wanctl.checkpoint.save import save_dit
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS, DiTShape

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 from wanctl.checkpoint import resolve
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.save import save_dit, save_vae
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape

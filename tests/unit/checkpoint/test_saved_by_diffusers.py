@@ -12,10 +12,10 @@ from small_models import contents
 from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspect import inspect
 from wanctl.checkpoint.load import load_dit, load_vae
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.cli.main import main
 
 WAYS = {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.encoders.clip_vision import load_image_encoder, preprocessed
 from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 

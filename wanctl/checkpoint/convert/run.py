@@ -24,8 +24,14 @@ from wanctl.checkpoint.convert.plan import (
     plan_files,
 )
 from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.files.lazy_tensors import write_pth, write_safetensors
+from wanctl.checkpoint.files.tensor_files import (
+    WeightsError,
+    fingerprint,
+    read_metadata,
+    write_config,
+)
 from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.lazy_tensors import write_pth, write_safetensors
 from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.networks import (
     NETWORKS,
@@ -36,12 +42,6 @@ from wanctl.checkpoint.networks import (
     open_networks,
 )
 from wanctl.checkpoint.pipeline_config import network_config, pipeline_files, vae_shape
-from wanctl.checkpoint.tensor_files import (
-    WeightsError,
-    fingerprint,
-    read_metadata,
-    write_config,
-)
 from wanctl.errors import UserError, unknown
 from wanctl.log import Bar, log, progress
 from wanctl.model.variants import DiTShape, VAEShape

@@ -1,1 +1,1 @@
-"""Files of weights: what a file is, reading pickles, writing safetensors. Start with `write.py`."""
+"""Files of weights: what a file is, reading pickles, writing. Start with `tensor_files.py`."""

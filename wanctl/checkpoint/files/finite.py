@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wanctl.checkpoint.tensor_files import WeightsError
+from wanctl.checkpoint.files.errors import WeightsError
 
 NamedTensors = Iterable[tuple[str, Tensor]]
 

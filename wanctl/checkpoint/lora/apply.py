@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.lora.files import (
     DenseDelta,
     LowRankDelta,
@@ -26,7 +27,6 @@ from wanctl.checkpoint.lora.files import (
     match_deltas,
     read_lora,
 )
-from wanctl.checkpoint.tensor_files import WeightsError
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import LOW, VARIANTS, DiTShape, Expert

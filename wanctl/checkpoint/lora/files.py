@@ -16,14 +16,14 @@ from typing import Any
 
 from torch import Tensor
 
-from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
-from wanctl.checkpoint.tensor_files import (
+from wanctl.checkpoint.files.tensor_files import (
     WEIGHT_SUFFIXES,
     WeightsError,
     iterate_tensors,
     read_config,
     read_metadata,
 )
+from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
 
 PREFIXES = (
     "base_model.model.",

@@ -8,18 +8,17 @@ import hashlib
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wanctl.atomic import write_bytes
-from wanctl.errors import UserError
+from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.checkpoint.files.kinds import weight_format
+from wanctl.checkpoint.files.pickles import load_pickle
 
-PICKLES = (".pth", ".bin")
+PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
 # A file is remapped after each group of tensors of this size, which frees the pages of tensors
 # already converted to another dtype or copied to a GPU.
@@ -31,8 +30,13 @@ PROBE_BYTES = 4096
 NAMES_SHOWN = 3
 
 
-class WeightsError(UserError):
-    """Weights are missing, cannot be read, or do not match the model."""
+def is_pickle(path: Path) -> bool:
+    """Whether a file was written by torch.save, and not as safetensors.
+
+    Raises:
+        WeightsError: it is neither; says what it is.
+    """
+    return weight_format(path) != "safetensors"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -61,8 +65,8 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: truncated, of another format, or a pickle that holds more than tensors.
     """
-    if path.suffix in PICKLES:
-        return {name: tuple(tensor.shape) for name, tensor in load_pth(path).items()}
+    if is_pickle(path):
+        return {name: tuple(tensor.shape) for name, tensor in load_pickle(path).items()}
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -76,7 +80,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         WeightsError: truncated, or of another format.
     """
-    if path.suffix in PICKLES:
+    if is_pickle(path):
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -88,8 +92,8 @@ def read_metadata(path: Path) -> dict[str, str]:
 def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, memory-mapped tensor) of the named tensors."""
     for path in files:
-        if path.suffix in PICKLES:
-            yield from ((name, t) for name, t in load_pth(path).items() if name in names)
+        if is_pickle(path):
+            yield from ((name, t) for name, t in load_pickle(path).items() if name in names)
             continue
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
@@ -128,8 +132,8 @@ def check_tensors(
 
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, memory-mapped tensor) of all tensors in a file."""
-    if path.suffix in PICKLES:
-        yield from load_pth(path).items()
+    if is_pickle(path):
+        yield from load_pickle(path).items()
         return
     for group in _remap_groups(path):
         with safe_open(path, framework="pt") as file:
@@ -185,23 +189,3 @@ def _remap_groups(path: Path) -> Sequence[Sequence[str]]:
                 count *= side
             sizes[name] = count
     return shards(sizes, REMAP_BYTES)
-
-
-def load_pth(path: Path) -> dict[str, Tensor]:
-    """Read a flat dict of tensors; pickles that would run code are refused."""
-    if path.is_file() and not is_zipfile(path):
-        raise WeightsError(
-            f"{path}: not a complete file of torch.save (nor one of torch before 1.6)"
-        )
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UnpicklingError:  # its own text advises to run the code
-        raise WeightsError(
-            f"{path}: not a file of tensors alone, and its code is not run; need a flat dict"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: not a file of tensors ({reason})") from None
-    if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise WeightsError(f"{path}: holds more than a flat dict of tensors")
-    return loaded

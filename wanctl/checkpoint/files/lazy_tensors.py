@@ -13,14 +13,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wanctl.atomic import replacing
-from wanctl.checkpoint.files.write import CODES, header, ordered, tensor_bytes
-from wanctl.checkpoint.tensor_files import (
-    PICKLES,
+from wanctl.checkpoint.files.pickles import load_pickle
+from wanctl.checkpoint.files.tensor_files import (
     REMAP_BYTES,
     WeightsError,
-    load_pth,
+    is_pickle,
     tensor_shapes,
 )
+from wanctl.checkpoint.files.write import CODES, header, ordered, tensor_bytes
 from wanctl.log import Bar
 
 DTYPES = {code: dtype for dtype, code in CODES.items()}
@@ -78,10 +78,10 @@ class TensorFileReader:
         Raises:
             WeightsError: not a file of tensors, or of a dtype that is not supported.
         """
-        if self._path.suffix in PICKLES:
+        if is_pickle(self._path):
             return {
                 name: LazyTensor(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
-                for name, tensor in load_pth(self._path).items()
+                for name, tensor in load_pickle(self._path).items()
             }
         tensor_shapes(self._path)  # raises a readable error for a damaged file
         with safe_open(self._path, framework="pt") as file:
