@@ -2,20 +2,19 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wanctl.recipe.section import (
     ContradictionError,
+    Count,
     FrameRate,
     Height,
     LocalPath,
     PlainName,
     Section,
+    Side,
     Width,
 )
-
-MAX_SIDE_PX = 16384
-"""What H.264 encodes."""
 
 
 class DatasetSection(Section):
@@ -41,17 +40,15 @@ class ExportSection(Section):
     fps: FrameRate | None = Field(
         default=None, description="frame rate of the files; null: train_dit.clip_fps"
     )
-    height: int | None = Field(
+    height: Side | None = Field(
         default=None,
-        ge=2,
-        le=MAX_SIDE_PX,
         description="with `width`: clips are resized to cover this size and cropped at the centre; "
         "null: their own size",
     )
-    width: int | None = Field(default=None, ge=2, le=MAX_SIDE_PX, description="see `height`")
+    width: Side | None = Field(default=None, description="see `height`")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
-    shard_mb: PositiveFloat = Field(
-        default=256.0, le=1e6, description="largest size of a shard of `webdataset`"
+    shard_mb: float = Field(
+        default=256.0, ge=0.0001, le=1e6, description="largest size of a shard of `webdataset`"
     )
 
     @field_validator("height", "width")
@@ -73,7 +70,7 @@ class ExportSection(Section):
 class TextImagesSection(Section):
     """Keys of `wanctl data text-images`: images of text whose captions quote it."""
 
-    num_images: PositiveInt = Field(default=1000, description="number of images")
+    num_images: Count = Field(default=1000, description="number of images")
     height: Height = Field(default=256, description="pixels, a multiple of 16")
     width: Width = Field(default=256, description="pixels, a multiple of 16")
     languages: tuple[Literal["zh", "en"], ...] = Field(
@@ -110,9 +107,9 @@ class TextImagesSection(Section):
     vertical_share: float = Field(
         default=0.2, ge=0, le=1, description="share of Chinese text in columns"
     )
-    max_lines: PositiveInt = Field(default=3, description="lines per image")
-    max_characters: PositiveInt = Field(
-        default=8, description="per line; twice as many for English"
+    max_lines: int = Field(default=3, gt=0, le=100, description="lines per image")
+    max_characters: int = Field(
+        default=8, gt=0, le=1000, description="per line; twice as many for English"
     )
     check: bool = Field(
         default=True, description="read each image with OCR; `max_error` decides which are dropped"

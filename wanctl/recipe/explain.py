@@ -42,11 +42,23 @@ def explain(
         # pydantic reports a list with a bad item as too short too
         if detail["type"] == "too_short" and detail["loc"] in parents:
             continue
-        keys = tuple(str(key) for key in detail["loc"])
+        where = detail["loc"]
+        if detail["type"] == "missing" and where and isinstance(where[-1], int):
+            # of a list that is too short, pydantic reports every item that is not there
+            length = max(each["loc"][-1] for each in details if each["loc"][:-1] == where[:-1]) + 1
+            if where[-1] == length - 1:
+                yield _names(where[:-1]), f"got {_short(detail['input'])}; must hold {length} items"
+            continue
+        keys = _names(where)
         raised = detail.get("ctx", {}).get("error")
         if isinstance(raised, ContradictionError):
             keys += raised.keys
         yield keys, _message(detail, keys, model)
+
+
+def _names(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The path of a value; pydantic adds `[key]` where the key itself is wrong."""
+    return tuple(str(key) for key in location if key != "[key]")
 
 
 def _message(detail: ErrorDetails, keys: tuple[str, ...], model: type[BaseModel]) -> str:

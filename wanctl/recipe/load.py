@@ -21,12 +21,14 @@ from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.path_names import name_problem, path_problem
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
+from wanctl.recipe.nested import NoPlaceError, assigned, without
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.values import value_problems
 from wanctl.redact import redact_values
 from wanctl.textfiles import TextError, read_text
 
 _RELATIVE_TO_RECIPE = (("caption", "sidecar_dir"),)
+FILTERS = ("curate", "filters")
 # First values, then contradictions between keys, then what remains without both.
 _ROUNDS = 3
 _MAX_KEYS = 20
@@ -160,6 +162,7 @@ class _Draft:
         self.places: dict[yaml.Path, Place] = {}
         self.problems: list[Problem] = []
         self.folders: dict[str, Path] = {}
+        self.filters: list[str] = []  # of the files read so far
 
     def problem(self, place: Place, keys: yaml.Path, message: str) -> None:
         self.problems.append(Problem(place, ".".join(keys), message))
@@ -191,6 +194,7 @@ class _Draft:
         if base is not None:
             self._add_base(base, places[("base",)], (*children, path.resolve()))
         self._merge(self.data, data, (), places)
+        self._remove_filters()
 
     def _add_base(self, base: Any, place: Place, children: tuple[Path, ...]) -> None:
         if not isinstance(base, str):
@@ -245,29 +249,29 @@ class _Draft:
             self.problem(place, keys + mistake.path, mistake.message)
         if document.mistakes:
             return
-        self.data = self._assigned(self.data, keys, 0, document.data)
+        try:
+            self.data = assigned(self.data, keys, document.data)
+        except NoPlaceError as error:
+            self.problem(place, error.keys, str(error))
+            return
         self._set_places(keys, {keys + at: place for at in document.lines} | {keys: place})
         for depth in range(1, len(keys)):
             self.places.setdefault(keys[:depth], place)
+        self._remove_filters()
 
-    def _assigned(self, at: Any, keys: yaml.Path, depth: int, value: Any) -> Any:
-        """A copy of `at`, found at the first `depth` keys, with `value` at the remaining keys."""
-        if depth == len(keys):
-            return value
-        key = keys[depth]
-        if isinstance(at, list):
-            if not key.isdecimal() or int(key) >= len(at):
-                message = f"no item {key!r}; the list has {len(at)}, counted from 0"
-                self.problem(Place("--set", 0), keys[: depth + 1], message)
-                return at
-            i = int(key)
-            return [*at[:i], self._assigned(at[i], keys, depth + 1, value), *at[i + 1 :]]
-        if at is not None and not isinstance(at, dict):
-            message = f"is {at!r}, not a section; nothing can be set inside it"
-            self.problem(Place("--set", 0), keys[:depth], message)
-            return at
-        section = at or {}
-        return {**section, key: self._assigned(section.get(key), keys, depth + 1, value)}
+    def _remove_filters(self) -> None:
+        """Take out the filters that a file or a `--set` gives as `false`."""
+        section = self.data.get("curate")
+        filters = section.get("filters") if isinstance(section, dict) else None
+        if not isinstance(filters, dict):
+            return
+        for name in [name for name, value in filters.items() if value is False]:
+            keys = (*FILTERS, name)
+            if name not in self.filters:
+                message = unknown("filter of the base", name, self.filters)
+                self.problem(self.places[keys], keys, f"false takes out a filter; {message}")
+            self.data = without(self.data, keys)
+        self.filters = list(self.data["curate"]["filters"])
 
     def resolve_paths(self) -> None:
         """Make the paths that are relative to a recipe's folder absolute."""
@@ -288,7 +292,7 @@ class _Draft:
         removed: set[str] = set()
         for keys, message in list(value_problems(data)):
             self.problem(_nearest_place(self.places, keys, path), keys, message)
-            data = _without(data, keys)
+            data = without(data, keys)
         for _ in range(_ROUNDS):
             try:
                 return Recipe.model_validate(data)
@@ -298,20 +302,9 @@ class _Draft:
                 # a section that lost a key may contradict itself for that reason alone
                 if keys[0] not in removed:
                     self.problem(_nearest_place(self.places, keys, path), keys, message)
-                data = _without(data, keys)
+                data = without(data, keys)
             removed |= {keys[0] for keys, _ in problems}
         return None
-
-
-def _without(data: Any, keys: yaml.Path) -> Any:
-    """A copy without the value at `keys`, or without the list or section that should hold it."""
-    if not isinstance(data, dict) or keys[0] not in data:
-        return data
-    rest = {key: value for key, value in data.items() if key != keys[0]}
-    value = data[keys[0]]
-    if len(keys) == 1 or not isinstance(value, dict) or keys[1] not in value:
-        return rest
-    return rest | {keys[0]: _without(value, keys[1:])}
 
 
 def _find(name: str, folder: Path | None = None) -> Path | None:

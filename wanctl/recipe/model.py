@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from wanctl.recipe.section import Section, Source
+from wanctl.recipe.section import Section, Side, Source
 
 
 class LoraSection(Section):
@@ -13,7 +13,9 @@ class LoraSection(Section):
     path: Source = Field(
         description="a .safetensors file of any trainer, or a folder in PEFT's layout"
     )
-    strength: float = Field(default=1.0, description="factor of the weight change")
+    strength: float = Field(
+        default=1.0, ge=-1000, le=1000, description="factor of the weight change"
+    )
     expert: Literal["high", "low"] | None = Field(
         default=None, description="variants with two experts: the expert it applies to; null: both"
     )
@@ -75,7 +77,7 @@ class ModelSection(Section):
         description="keep the transformer's blocks in host memory and copy each to the GPU when it "
         "is needed; the video is the same",
     )
-    vae_tile: PositiveInt | None = Field(
+    vae_tile: Side | None = Field(
         default=None,
         description="side in pixels of the tiles that the VAE decodes when sampling; null: whole "
         "frames; the difference between both is below the resolution of 8 bits",

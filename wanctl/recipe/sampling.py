@@ -2,12 +2,23 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
-from wanctl.recipe.section import FrameCount, Height, Section, Source, Width
+from wanctl.recipe.section import (
+    Count,
+    FrameCount,
+    FrameRate,
+    Height,
+    Section,
+    Source,
+    Steps,
+    Width,
+)
 from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
+MAX_SCALE = 1000
+MAX_PROCESSES = 65_536
 MIN_SEED, MAX_SEED = -(2**63), 2**64 - 1
 """What torch's generators take."""
 
@@ -29,8 +40,8 @@ class SampleSection(Section):
         "height x width, `exact` crops the image to height x width",
     )
     frames: FrameCount | None = Field(default=None, description="4n+1; 1 writes a PNG")
-    fps: PositiveFloat | None = Field(default=None, description="frame rate of the video file")
-    steps: PositiveInt | None = Field(default=None, description="solver steps")
+    fps: FrameRate | None = Field(default=None, description="frame rate of the video file")
+    steps: Steps | None = Field(default=None, description="solver steps")
     shift: PositiveFloat | None = Field(
         default=None, description="shift of the noise schedule: larger for larger videos"
     )
@@ -54,6 +65,7 @@ class SampleSection(Section):
     step_cache: float = Field(
         default=0.0,
         ge=0,
+        le=10,
         description="threshold (0.05 to 0.2): a step reuses the last velocity while the expected "
         "relative change since it was computed is smaller; changes the video; 0: off",
     )
@@ -83,13 +95,13 @@ class SampleSection(Section):
         default_factory=dict,
         description="frame number -> image file; -1 is the last frame",
     )
-    given_frames: PositiveInt | None = Field(
+    given_frames: Count | None = Field(
         default=None,
         description="continuation: number of last frames of `video` that become the first frames "
         "of the output; null: 1.5 seconds, at most half of the output",
     )
     vace: VaceSection = VaceSection()
-    batch: PositiveInt | None = Field(
+    batch: Count | None = Field(
         default=None,
         description="outputs per forward pass, if they differ in prompt and seed only; null: as "
         "many as save time; 1: every output is bit-equal to a run of its own",
@@ -97,7 +109,7 @@ class SampleSection(Section):
     grid: bool = Field(
         default=False, description="also write all outputs of the run side by side, with labels"
     )
-    grid_columns: PositiveInt | None = Field(
+    grid_columns: Count | None = Field(
         default=None,
         description="columns of the grid; null: a row per prompt with --repeat, else square",
     )
@@ -110,8 +122,11 @@ class SampleSection(Section):
         each = value if isinstance(value, list | tuple) else [value]
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in each)
         pair = len(each) == PAIR or not isinstance(value, list | tuple)
-        if value is not None and not (numbers and pair and min(each) >= 0):
-            raise ValueError(f"got {value!r}; must be a number from 0, or [low noise, high noise]")
+        in_range = numbers and pair and 0 <= min(each) <= max(each) <= MAX_SCALE
+        if value is not None and not in_range:
+            raise ValueError(
+                f"got {value!r}; must be a number from 0 to {MAX_SCALE}, or [low noise, high noise]"
+            )
         return tuple(value) if isinstance(value, list) else value
 
 
@@ -125,11 +140,11 @@ class ParallelSection(Section):
         default="auto",
         description="2: the two prompts of guidance run on different processes; or 1",
     )
-    ulysses: Literal["auto"] | PositiveInt = Field(
+    ulysses: Literal["auto"] | Count = Field(
         default="auto",
         description="processes of Ulysses attention (all-to-all); divides the number of heads",
     )
-    ring: Literal["auto"] | PositiveInt = Field(
+    ring: Literal["auto"] | Count = Field(
         default="auto",
         description="processes of ring attention; any number, sends more data than Ulysses",
     )
@@ -142,8 +157,9 @@ class ParallelSection(Section):
     @field_validator("cfg", "ulysses", "ring", mode="before")
     @classmethod
     def _auto_or_count(cls, value: Any) -> Any:
-        if value != "auto" and (type(value) is not int or value < 1):
-            raise ValueError(f"got {value!r}; must be auto, or a number of processes from 1")
+        if value != "auto" and (type(value) is not int or not 1 <= value <= MAX_PROCESSES):
+            allowed = f"auto, or a number of processes from 1 to {MAX_PROCESSES}"
+            raise ValueError(f"got {value!r}; must be {allowed}")
         return value
 
     @field_validator("fsdp", mode="before")

@@ -8,9 +8,9 @@ The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from wanctl.errors import unknown
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
@@ -18,32 +18,13 @@ from wanctl.recipe.model import ModelSection
 from wanctl.recipe.sampling import ParallelSection, SampleSection
 from wanctl.recipe.section import (
     ContradictionError,
-    FrameCount,
+    Count,
     FrameRate,
-    Height,
     LocalPath,
+    Seconds,
     Section,
-    Width,
 )
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Bucket(Section):
-    """One training shape and how often it is drawn."""
-
-    frames: FrameCount = Field(description="frames per sample; 1 (an image) or 4n+1")
-    height: Height = Field(description="pixels, a multiple of 16")
-    width: Width = Field(description="pixels, a multiple of 16")
-    batch_size: PositiveInt = Field(default=1, description="samples per micro-batch of this bucket")
-    probability: PositiveFloat = Field(
-        default=1.0, description="relative probability that a step draws from this bucket"
-    )
-    from_step: int = Field(
-        default=0,
-        ge=0,
-        description="first step that draws from it: images first, then short clips, then long ones",
-    )
+from wanctl.recipe.training import TrainDiTSection, TrainVAESection
 
 
 class SplitSection(Section):
@@ -67,10 +48,13 @@ class SplitSection(Section):
         default=30.0, description="frames per second that the detector reads at most"
     )
     trim_frames: int = Field(
-        default=2, ge=0, description="source frames removed on both sides of a transition"
+        default=2,
+        ge=0,
+        le=10_000,
+        description="source frames removed on both sides of a transition",
     )
-    min_clip_s: float = Field(default=0.5, ge=0, description="shorter shots become no clip")
-    max_clip_s: PositiveFloat | None = Field(
+    min_clip_s: float = Field(default=0.5, ge=0, le=1e7, description="shorter shots become no clip")
+    max_clip_s: Seconds | None = Field(
         default=None, description="longer shots are divided into equal clips of at most this length"
     )
     max_damaged: float = Field(
@@ -102,14 +86,19 @@ class SplitSection(Section):
 class DecodeSection(Section):
     """Limits of the processes that decode footage."""
 
-    workers: PositiveInt = Field(default=2, description="decoding processes")
-    timeout_s: PositiveFloat = Field(
+    workers: int = Field(default=2, gt=0, le=1024, description="decoding processes")
+    timeout_s: Seconds = Field(
         default=120.0, description="seconds that one task on a file or clip may take"
     )
     timeout_per_gb_s: float = Field(
-        default=1200.0, ge=0, description="additional seconds per gigabyte of the file, for films"
+        default=1200.0,
+        ge=0,
+        le=1e7,
+        description="additional seconds per gigabyte of the file, for films",
     )
-    memory_gb: PositiveFloat = Field(default=4.0, description="address space of one worker")
+    memory_gb: float = Field(
+        default=4.0, ge=0.1, le=100_000, description="address space of one worker"
+    )
 
 
 class RaySection(Section):
@@ -119,17 +108,23 @@ class RaySection(Section):
         default=None,
         description="of a running cluster (`auto`, `ray://HOST:10001`); null: this machine only",
     )
-    cpus: PositiveInt = Field(
+    cpus: Count = Field(
         default=2, description="cores of one actor, which runs as many decoding processes"
     )
     gpus: float = Field(
-        default=0.0, ge=0, description="share of a GPU per actor; 0.25 puts four on one GPU"
+        default=0.0,
+        ge=0,
+        le=1024,
+        description="share of a GPU per actor; 0.25 puts four on one GPU",
     )
-    actors: PositiveInt | None = Field(
+    actors: Count | None = Field(
         default=None, description="number of actors; null: as many as the cluster has resources for"
     )
     retries: int = Field(
-        default=3, ge=0, description="how often a part is repeated after its actor was lost"
+        default=3,
+        ge=0,
+        le=1000,
+        description="how often a part is repeated after its actor was lost",
     )
 
 
@@ -163,7 +158,7 @@ class CurateSection(Section):
 
     engine: str = Field(default="local", description="`local` or `ray`; both write the same tables")
     ray: RaySection = RaySection()
-    batch_clips: PositiveInt = Field(
+    batch_clips: Count = Field(
         default=8,
         description="clips per batch of a network; the frames of all of them are in memory",
     )
@@ -176,7 +171,7 @@ class CurateSection(Section):
     balance: BalanceSection | None = Field(
         default=None, description="balances groups of clips; null: no balancing"
     )
-    shard_sources: PositiveInt = Field(default=16, description="source files per part of `clips/`")
+    shard_sources: Count = Field(default=16, description="source files per part of `clips/`")
     max_crop_loss: float = Field(
         default=0.5,
         ge=0,
@@ -210,112 +205,6 @@ class CaptionSection(Section):
         description="if a model's caption omits text that OCR read: append the quoted text, drop "
         "the caption, or ignore it",
     )
-
-
-class TimestepsSection(Section):
-    """Distribution of the noise levels that training draws."""
-
-    law: str = Field(default="logit_normal", description="`logit_normal` or `uniform`")
-    mean: float = Field(
-        default=0.0, description="logit_normal: mean of the normal distribution before the sigmoid"
-    )
-    std: PositiveFloat = Field(
-        default=1.0, description="logit_normal: standard deviation of that distribution"
-    )
-    shift: PositiveFloat = Field(
-        default=3.0,
-        description="sigma' = s*sigma / (1 + (s-1)*sigma); larger for larger videos (SD3, eq. 23)",
-    )
-
-
-class OptimizerSection(Section):
-    """AdamW and its learning-rate schedule."""
-
-    lr: PositiveFloat = Field(default=1e-4, description="peak learning rate")
-    warmup_steps: int = Field(default=100, ge=0, description="steps of linear warm-up")
-    decay: Literal["constant", "cosine"] = Field(
-        default="constant",
-        description="after the warm-up; cosine ends at 5 % of `lr` at the last step",
-    )
-    weight_decay: float = Field(
-        default=1e-3, ge=0, description="on matrices and kernels only, not on norms and biases"
-    )
-    betas: tuple[Beta, Beta] = Field(
-        default=(0.9, 0.999), description="decay rates of AdamW's two moments"
-    )
-    clip_norm: PositiveFloat = Field(default=1.0, description="maximum gradient norm")
-
-
-class TrainSection(Section):
-    """Keys that `train-vae` and `train-dit` share."""
-
-    steps: PositiveInt = Field(default=10_000, description="optimizer steps")
-    buckets: tuple[Bucket, ...] = Field(
-        default=(Bucket(frames=17, height=256, width=256),),
-        min_length=1,
-        description="shapes of training samples; of each frame count a clip serves the best",
-    )
-    clip_fps: FrameRate = Field(default=16.0, description="frame rate to which clips are resampled")
-    optimizer: OptimizerSection = OptimizerSection()
-    accumulate: PositiveInt = Field(default=1, description="micro-batches per optimizer step")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
-        default="no", description="autocast of the forward pass; parameters stay fp32"
-    )
-    ema_decay: float = Field(
-        default=0.999,
-        ge=0,
-        lt=1,
-        description="decay of the moving average of the parameters; 0: no average",
-    )
-    holdout: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="share of clips held out of training for the evaluation loss",
-    )
-    log_every: PositiveInt = Field(default=10, description="steps between log lines")
-    eval_every: PositiveInt = Field(default=500, description="steps between evaluations")
-    preview_every: PositiveInt = Field(default=1000, description="steps between previews")
-    checkpoint_every: PositiveInt = Field(default=500, description="steps between checkpoints")
-    keep_checkpoints: PositiveInt = Field(default=2, description="newest checkpoints that are kept")
-    trackers: tuple[str, ...] = Field(
-        default=("tensorboard",),
-        description="trackers of accelerate: `tensorboard`, `wandb`",
-    )
-
-
-class VAELossSection(Section):
-    """Weights of the VAE loss (Wan report 2.2: 3, 3e-6, 3)."""
-
-    l1: float = Field(default=3.0, ge=0, description="L1 distance of pixels")
-    kl: float = Field(default=3e-6, ge=0, description="KL divergence of the latents from N(0, 1)")
-    perceptual: float = Field(default=3.0, ge=0, description="ST-LPIPS distance")
-    perceptual_frames: PositiveInt | None = Field(
-        default=None,
-        description="frames per sample, drawn at each step, that ST-LPIPS compares; null: all",
-    )
-
-
-class TrainVAESection(TrainSection):
-    """Keys of `wanctl train-vae`."""
-
-    loss: VAELossSection = VAELossSection()
-
-
-class TrainDiTSection(TrainSection):
-    """Keys of `wanctl train-dit`."""
-
-    timesteps: TimestepsSection = TimestepsSection()
-    text_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="share of captions replaced by the empty prompt"
-    )
-    windows_per_clip: PositiveInt = Field(
-        default=4, description="windows per clip, evenly spaced, that are encoded and cached"
-    )
-    preview_prompts: tuple[str, ...] = Field(
-        default=(), description="prompts sampled during training; empty: captions of held-out clips"
-    )
-    preview_steps: PositiveInt = Field(default=20, description="solver steps of a preview")
 
 
 class Recipe(Section):

@@ -1,10 +1,19 @@
 """The base of every section of a recipe, and the types that several sections use."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, latent_shape
@@ -17,6 +26,18 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `steps: true`, which Python takes for one step."""
+        annotation = str(cls.model_fields[info.field_name or ""].annotation)
+        each = value if isinstance(value, list | tuple) else [value]
+        if "bool" not in annotation and re.search(r"\b(int|float)\b", annotation):
+            for item in each:
+                if isinstance(item, bool):
+                    raise ValueError(f"got {str(item).lower()}; must be a number")
+        return value
 
 
 class ContradictionError(ValueError):
@@ -54,11 +75,21 @@ def _checked(problem: Callable[[str], str]) -> Callable[[Any], Any]:
     return check
 
 
-FrameCount = Annotated[PositiveInt, AfterValidator(_size_rule("frames"))]
+# Bounds of figures, beyond which FFmpeg, torch, the kernel or the memory fail in the middle of a
+# run: a rate of 1e-9 has no time base, a timeout of 1e300 s no clock, a billion workers no memory.
+Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
+"""How many: a whole number from 1."""
+Steps = Annotated[int, Field(gt=0, le=10_000)]
+"""Solver steps."""
+Seconds = Annotated[float, Field(ge=0.01, le=1e7)]
+"""A duration: a hundredth of a second to 115 days."""
+Side = Annotated[int, Field(gt=0, le=16_384)]
+"""Pixels; H.264 has no larger frame."""
+FrameCount = Annotated[int, Field(gt=0, le=1_000_001), AfterValidator(_size_rule("frames"))]
 """4n+1 frames."""
-Height = Annotated[PositiveInt, AfterValidator(_size_rule("height"))]
+Height = Annotated[Side, AfterValidator(_size_rule("height"))]
 """Pixels, a multiple of 16."""
-Width = Annotated[PositiveInt, AfterValidator(_size_rule("width"))]
+Width = Annotated[Side, AfterValidator(_size_rule("width"))]
 """Pixels, a multiple of 16."""
 PlainName = Annotated[str, AfterValidator(plain_name)]
 """A name that becomes part of a path."""

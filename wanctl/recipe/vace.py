@@ -9,7 +9,7 @@ from wanctl.recipe.section import ContradictionError, Section
 Share = Annotated[float, Field(ge=0, le=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Growth = Annotated[float, Field(ge=0, le=8)]
-Frames = Annotated[int, Field(ge=0)]
+Frames = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class TrackSection(Section):
@@ -41,13 +41,14 @@ class VaceSection(Section):
         description="control where the video is generated: `source` (the video itself, e.g. of "
         "depth or pose), `blank` (in-painting), or computed from it: `grey`, `scribble`, `flow`",
     )
-    scale: float = Field(default=1.0, ge=0, description="strength of the control")
+    scale: float = Field(default=1.0, ge=0, le=1000, description="strength of the control")
     mask_form: str = Field(
         default="original", description="shape of the mask: `original`, `hull` or `bbox`"
     )
     mask_expand: float = Field(
         default=0.0,
         ge=0,
+        le=8,
         description="growth of the mask as a share of the longer side of its bounding box",
     )
     outpaint: tuple[Growth, Growth, Growth, Growth] = Field(

@@ -19,7 +19,8 @@ from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
-from wanctl.recipe.schema import Recipe, TrainSection
+from wanctl.recipe.schema import Recipe
+from wanctl.recipe.training import TrainSection
 
 Finding = tuple[str, str]
 """Dotted recipe path and message."""
@@ -204,6 +205,8 @@ def schema_text() -> str:
         filter_schema = cls.model_json_schema(ref_template="#/$defs/{model}")
         schema["$defs"] |= filter_schema.pop("$defs", {})
         schema["$defs"][f"filters.{name}"] = filter_schema
-        keys[name] = {"anyOf": [{"$ref": f"#/$defs/filters.{name}"}, {"type": "null"}]}
+        # false takes out a filter of the base (load.py)
+        allowed = [{"$ref": f"#/$defs/filters.{name}"}, {"type": "null"}, {"const": False}]
+        keys[name] = {"anyOf": allowed}
     schema["$defs"]["CurateSection"]["properties"]["filters"]["properties"] = keys
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

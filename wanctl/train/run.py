@@ -18,7 +18,7 @@ from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
-from wanctl.recipe.schema import TrainSection
+from wanctl.recipe.training import TrainSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.inputs.clipset import ClipSet

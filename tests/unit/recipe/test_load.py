@@ -1,9 +1,12 @@
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from wanctl.errors import ProblemsError
 from wanctl.recipe.load import RecipeError, load_recipe, shipped_recipes
+from wanctl.recipe.schema import Recipe
 
 
 @pytest.fixture
@@ -185,3 +188,107 @@ def test_later_mistakes_are_located(folder):
 def test_a_file_wins_over_a_shipped_name(folder):
     (folder / "tiny").write_text("seed: 77", encoding="utf-8")
     assert load_recipe("tiny").recipe.seed == 77
+
+
+def filters_of(name, *overrides):
+    return list(load_recipe(name, overrides).recipe.curate.filters)
+
+
+def test_false_takes_a_filter_of_the_base_out_and_the_others_keep_their_place(folder):
+    (folder / "child.yaml").write_text(
+        "base: curate-256p\ncurate:\n  filters:\n    ocr: false\n    blur: {max_width: 9}\n"
+    )
+    before = filters_of("curate-256p")
+    assert filters_of("child.yaml") == [name for name in before if name != "ocr"]
+    assert load_recipe("child.yaml").recipe.curate.filters["blur"] == {"max_width": 9}
+    again = "base: child.yaml\ncurate: {filters: {blur: false, ocr: {}}}\n"
+    (folder / "grandchild.yaml").write_text(again)
+    assert filters_of("grandchild.yaml") == [
+        *(name for name in before if name not in ("ocr", "blur")), "ocr"
+    ]  # fmt: skip
+    assert filters_of("child.yaml", "curate.filters.motion=false") == [
+        name for name in before if name not in ("ocr", "motion")
+    ]
+
+
+def test_a_filter_that_no_base_has_cannot_be_taken_out(folder):
+    (folder / "child.yaml").write_text("base: curate-256p\ncurate: {filters: {ocrr: false}}\n")
+    (line,) = mistakes("child.yaml")
+    assert line.startswith("child.yaml:2: curate.filters.ocrr: false takes out a filter; no filter")
+    with pytest.raises(RecipeError, match=r"--set: curate\.filters\.blurr: false takes out"):
+        load_recipe("curate-256p", ["curate.filters.blurr=false"])
+
+
+def test_a_filter_by_which_groups_are_balanced_cannot_be_taken_out(folder):
+    with pytest.raises(RecipeError, match=r"curate\.balance\.by: no filter of this recipe"):
+        load_recipe("tiny", ["curate.balance={by: motion}", "curate.filters={blur: {}}"])
+
+
+FIGURES = ("1e-9", "-1e-9", ".inf", "-.inf", ".nan", "1e400", "1e300", "1" + "0" * 400,
+           "18446744073709551616", "-9223372036854775809", "true", "[1]", "{a: 1}")  # fmt: skip
+# small figures that mean something, on keys that are no rate, size, count or duration
+SMALL = re.compile(r"lr|weight_decay|clip_norm|loss|threshold|share|balance|max_|min_|ema|holdout|"
+                   r"dropout|gpus|power|mean|std|shift|scale|boundary|until|cache|probability|"
+                   r"per_gb|strength|expand|vertical")  # fmt: skip
+
+
+def numeric_keys(model, path=()):
+    for name, info in model.model_fields.items():
+        annotation = str(info.annotation)
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from numeric_keys(inner, (*path, name))
+        elif re.search(r"\b(int|float)\b", annotation) and "dict" not in annotation:
+            yield ".".join((*path, name))
+
+
+NUMERIC_KEYS = list(numeric_keys(Recipe))
+
+
+@pytest.mark.parametrize("key", NUMERIC_KEYS)
+def test_no_numeric_key_takes_a_figure_that_breaks_what_follows(key):
+    takes_bool = key == "parallel.fsdp"
+    for figure in FIGURES:
+        if takes_bool and figure == "true":
+            continue
+        try:
+            load_recipe("tiny", [f"{key}={figure}"])
+        except RecipeError as error:
+            for line in str(error).splitlines():
+                assert line.startswith("--set: "), line
+                assert len(line) < 300, line
+        else:
+            assert figure in ("1e-9", "-1e-9"), (key, figure)
+            assert SMALL.search(key), (key, figure)
+
+
+def test_there_are_numeric_keys_in_every_section():
+    assert len(NUMERIC_KEYS) > 70
+    assert {"seed", "curate.decode.timeout_s", "sample.fps", "export.fps"} <= set(NUMERIC_KEYS)
+
+
+@pytest.mark.parametrize("figure", [".inf", ".nan", "1e400", "1e300", "1" + "0" * 400])
+def test_keys_of_filters_take_no_such_figure_either(figure):
+    with pytest.raises(RecipeError, match=r"^--set: curate\.filters\.blur\.max_width: got "):
+        load_recipe("curate-256p", [f"curate.filters.blur.max_width={figure}"])
+
+
+@pytest.mark.parametrize("text", [r"a\0b", r"\x1b[31m", r"\ud800", r"caf\x9b"])
+def test_texts_hold_no_control_characters(text):
+    with pytest.raises(RecipeError, match=r"dataset\.path: .*(U\+|surrogate|not YAML)"):
+        load_recipe("tiny", [f'dataset.path="{text}"'])
+
+
+def test_a_million_mistakes_are_a_page_of_them(folder):
+    text = "".join(f"key{number}: 1\n" for number in range(3000))
+    (folder / "many.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("many.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "many.yaml: and 2950 more mistakes"
+
+
+def test_a_path_of_a_thousand_keys_is_a_mistake():
+    with pytest.raises(RecipeError, match=r"write a\.b=value"):
+        load_recipe("tiny", [".".join("a" * 5000) + "=1"])

@@ -71,7 +71,8 @@ def mistakes(*overrides: str) -> list[str]:
         ("parallel:\n  cfg: 3\n", "r.yaml:2: parallel.cfg: got 3; allowed are 'auto', 1 or 2"),
         (
             "parallel:\n  cfg: true\n",
-            "r.yaml:2: parallel.cfg: got True; must be auto, or a number of processes from 1",
+            "r.yaml:2: parallel.cfg: got True; must be auto, or a number of processes from 1 to "
+            "65536",
         ),
     ],
 )

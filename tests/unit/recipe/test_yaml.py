@@ -1,4 +1,6 @@
+import itertools
 import math
+import time
 
 import pytest
 
@@ -107,3 +109,42 @@ def test_dump_reads_back_equal():
         "rest": {"none": None, "yes": True, "empty": {}, "list": []},
     }
     assert parse(dump(data)).data == data
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in itertools.pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (LAUGHS, "more than 20000 values"),
+        ("".join(f"k{n}: 1\n" for n in range(300_000)), "more than 20000 values"),
+        ("".join(f"k{n}: 1\n" for n in range(1_000_000)), "a recipe has at most"),
+        ("{" + ",".join(f"k{n}: 1" for n in range(100_000)) + "}", "more than 20000 values"),
+        ("-\n" * 300_000, "more than 20000 values"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{" * 100_000, "nested too deeply"),
+        ("- " * 100_000, "nested too deeply"),
+        ("? " * 100_000, "nested too deeply"),
+        ("".join("  " * n + f"k{n}:\n" for n in range(500)), "nested too deeply"),
+        ("a: &a {b: *a}", "nested too deeply"),
+        ("a: " + "9" * 5000, "has too many digits"),
+    ],
+)
+def test_texts_that_no_person_wrote_are_one_short_mistake_at_once(text, part):
+    started = time.process_time()
+    (mistake,) = parse(text).mistakes
+    assert part in mistake.message
+    assert len(mistake.message) < 200
+    # a million keys took half a minute while they were counted afterwards
+    assert time.process_time() - started < 8
+
+
+def test_fifty_levels_and_twenty_thousand_values_are_read():
+    assert parse("[" * 40 + "]" * 40).mistakes == []
+    document = parse("".join(f"k{n}: 1\n" for n in range(9_000)))
+    assert document.mistakes == []
+    assert len(document.data) == 9_000

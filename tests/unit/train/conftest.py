@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.recipe.schema import OptimizerSection, TrainSection, VAELossSection
+from wanctl.recipe.training import OptimizerSection, TrainSection, VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.loop import LoopOptions
 from wanctl.train.objectives.base import Losses

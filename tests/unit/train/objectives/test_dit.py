@@ -6,7 +6,7 @@ from wanctl.checkpoint.load import load_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
-from wanctl.recipe.schema import TimestepsSection
+from wanctl.recipe.training import TimestepsSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
