@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+
+from wanctl.exchange.readers import LayoutError, read_layout
 
 Captions = Mapping[str, str]
 Encode = Callable[[str], bytes]
@@ -159,3 +162,31 @@ def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def listing(path: Path) -> tuple[dict[str, list[str]], list[str], int]:
+    """Name -> captions of the clips; the texts of all notes and errors; number of failed rows."""
+    read = read_layout(path)
+    notes = [*read.notes, *(note for clip in read.clips for note in clip.notes)]
+    notes += [f"{clip.name}: {clip.error}" for clip in read.clips if clip.error]
+    clips = {clip.name.rpartition("/")[2]: list(clip.captions)
+             for clip in read.clips if not clip.error}  # fmt: skip
+    assert len(clips) == sum(not clip.error for clip in read.clips), "names differ"
+    return clips, notes, sum(bool(clip.error) for clip in read.clips)
+
+
+def one_line(path: Path) -> str:
+    """The message of a data set that cannot be read."""
+    with pytest.raises(LayoutError) as caught:
+        read_layout(path)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert str(path) in message or str(path.parent) in message, "says where"
+    return message
+
+
+def tar_header(name: str, size: int, kind: bytes) -> bytes:
+    """One tar header; a negative size is written in base 256, as tarfile reads it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
