@@ -37,7 +37,7 @@ from wanctl.log import Bar, log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import Recipe
 from wanctl.video.decode import read_clip
-from wanctl.video.frames import FrameBatch, FrameSpec, counted_span
+from wanctl.video.frames import FrameBatch, FrameSpec, range_of
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 BATCH = 16
@@ -163,7 +163,7 @@ class _Run:
         tasks = (
             (
                 Path(row["source"]), row["start_pts"], row["end_pts"], [spec],
-                row["width"], row["height"], counted_span(row),
+                row["width"], row["height"], range_of(row),
             )
             for row in rows
         )  # fmt: skip

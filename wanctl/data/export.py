@@ -15,7 +15,7 @@ from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
-from wanctl.video.frames import Box, Span, counted_span
+from wanctl.video.frames import Box, Span, range_of
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -177,7 +177,7 @@ def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> Clip
     return ClipPlan(
         id=clip["id"],
         source=clip["source"],
-        span=Span((clip["start_pts"], clip["end_pts"]), counted_span(clip)),
+        span=Span((clip["start_pts"], clip["end_pts"]), range_of(clip)),
         crop=crop,
         form=form,
         path=folder / f"{clip['id']}.mp4",
@@ -245,7 +245,7 @@ def write_clip(plan: ClipPlan) -> None:
         frames=plan.num_frames,
         size=(plan.height, plan.width) if form.height else None,
         crop=plan.crop,
-        counted=plan.span.counted,
+        frame_range=plan.span.frame_range,
     )
     even = _even_sides(frames) if form.height is None else frames
     write_video(plan.path, even, form.fps, crf=form.crf, metadata={_KEY: plan.key})

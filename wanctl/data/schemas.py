@@ -45,7 +45,7 @@ CLIPS = pa.schema(
         "damaged_share": pa.float64(),  # of the file's frames, the damaged ones; in no clip
         "unplaced_share": pa.float64(),  # of the file's frames, those without a time; in no clip
         # "" where PTS are the container's own; else its frames are found by counting, from
-        # `first_frame` on, and PTS are finer (`wanctl.video.frames.CountedSpan`)
+        # `first_frame` on, and PTS are finer (`wanctl.video.frames.FrameRange`)
         "clock": pa.string(),
         "first_frame": pa.int64(),
     }

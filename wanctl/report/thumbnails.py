@@ -16,7 +16,7 @@ from PIL import Image
 from wanctl.atomic import write_bytes
 from wanctl.log import progress
 from wanctl.video.decode import read_clip
-from wanctl.video.frames import CountedSpan, FrameSpec, counted_span
+from wanctl.video.frames import FrameRange, FrameSpec, range_of
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 FOLDER = "thumbs"
@@ -47,12 +47,12 @@ def render_sprite(
     end_pts: int,
     width: int,
     height: int,
-    counted: CountedSpan | None,
+    frame_range: FrameRange | None,
     spec: SpriteSpec,
 ) -> bytes:
     """Decode a clip and encode its sprite sheet. Runs in a decode worker."""
     frames = FrameSpec(count=spec.frames, long_side_px=spec.long_side_px)
-    (batch,) = read_clip(source, start_pts, end_pts, [frames], width, height, counted)
+    (batch,) = read_clip(source, start_pts, end_pts, [frames], width, height, frame_range)
     return encode_sprite(batch.frames, spec)
 
 
@@ -79,7 +79,7 @@ def render_sprites(
         title: of the progress bar.
     """
     keys = ("source", "start_pts", "end_pts", "width", "height")
-    tasks = ((*(clip[key] for key in keys), counted_span(clip), spec) for clip in clips)
+    tasks = ((*(clip[key] for key in keys), range_of(clip), spec) for clip in clips)
     with progress(len(clips), title) as bar:
         for index, result in pool.map(render_sprite, tasks, ordered=False):
             if not isinstance(result, Failure):

@@ -9,7 +9,7 @@ import numpy as np
 from wanctl.tasks.inputs import SourceVideo
 from wanctl.video.decode import read_frames
 from wanctl.video.footage import scan_source
-from wanctl.video.frames import CountedSpan
+from wanctl.video.frames import FrameRange
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -72,8 +72,8 @@ class LazyFrames(Sequence[np.ndarray]):
         if not self._first <= index < self._first + len(self._block):
             self._first = index
             block = self._pts[index : index + self._per_block]
-            counted = CountedSpan(self._clock, index, len(block)) if self._clock else None
-            self._block = self._reader.call(read_frames, self._source, block, counted)
+            frame_range = FrameRange(self._clock, index, len(block))
+            self._block = self._reader.call(read_frames, self._source, block, frame_range)
         return self._block[index - self._first]
 
     def __iter__(self) -> Iterator[np.ndarray]:

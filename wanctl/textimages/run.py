@@ -26,7 +26,7 @@ from wanctl.textimages.fonts import find_fonts, pick_fonts
 from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_part
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
-from wanctl.video.frames import FrameSpec, counted_span
+from wanctl.video.frames import FrameSpec, range_of
 from wanctl.video.image_files import read_image
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -144,7 +144,7 @@ def _frames(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, A
     tasks = (
         (
             clip["source"], clip["start_pts"], clip["end_pts"], [spec], clip["width"],
-            clip["height"], counted_span(clip),
+            clip["height"], range_of(clip),
         )
         for clip in clips
     )  # fmt: skip

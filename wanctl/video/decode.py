@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wanctl.video.frame_sampling import SLACK_S, FrameSampler, num_frames_at, num_frames_at_many
-from wanctl.video.frames import Box, CountedSpan, FrameBatch, FrameSpec
+from wanctl.video.frames import Box, FrameBatch, FrameRange, FrameSpec
 from wanctl.video.seek import SpanReader, open_span
 from wanctl.video.stream import VideoError, fit_long_side
 
@@ -27,7 +27,7 @@ def read_clip(
     specs: Sequence[FrameSpec],
     width: int,
     height: int,
-    counted: CountedSpan | None = None,
+    frame_range: FrameRange | None = None,
 ) -> list[FrameBatch]:
     """Decode one clip once and sample its frames for several readers.
 
@@ -41,7 +41,7 @@ def read_clip(
         specs: the frames that each reader requests.
         width: display width of the source.
         height: display height of the source.
-        counted: for a file that cannot be searched by PTS, which of its frames make the clip.
+        frame_range: which frames of the file make the clip, where that is known.
 
     Returns:
         One batch per spec, in the order of `specs`.
@@ -49,7 +49,7 @@ def read_clip(
     Raises:
         VideoError: the span holds no frames, or the file cannot be read.
     """
-    with open_span(path, start_pts, end_pts, counted) as span:
+    with open_span(path, start_pts, end_pts, frame_range) as span:
         collectors = [_FrameCollector(spec, span.duration_s, width, height) for spec in specs]
         for frame, time_s, until_s in span.frames():
             converted: dict[_FrameFormat, np.ndarray] = {}
@@ -106,22 +106,22 @@ def read_window(
 
 
 def read_frames(
-    path: str | Path, pts: Sequence[int], counted: CountedSpan | None = None
+    path: str | Path, pts: Sequence[int], frame_range: FrameRange | None = None
 ) -> np.ndarray:
     """Decode single frames at native size: (N, height, width, 3) uint8 RGB, upright, square pixels.
 
     Args:
         path: the file.
         pts: their presentation times, rising.
-        counted: for a file that cannot be searched by PTS, where they are; one after the other.
+        frame_range: for a file that cannot be searched by PTS, where they are; one after the other.
 
     Raises:
         VideoError: a frame is missing.
     """
     requested, frames = set(pts), []
-    with open_span(path, pts[0], pts[-1] + 1, counted) as span:
+    with open_span(path, pts[0], pts[-1] + 1, frame_range) as span:
         for frame, _, _ in span.frames():
-            if counted or frame.pts in requested:
+            if (frame_range and frame_range.clock) or frame.pts in requested:
                 frames.append(span.converter(frame).convert(frame, *span.size, how="BICUBIC"))
     if len(frames) != len(requested):
         raise VideoError(
@@ -139,13 +139,13 @@ def iter_window(
     frames: int | None = None,
     size: tuple[int, int] | None = None,
     crop: Box | None = None,
-    counted: CountedSpan | None = None,
+    frame_range: FrameRange | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of `read_window` one by one, so that a long span needs little memory.
 
     `size` is (height, width).
     """
-    with open_span(path, start_pts, end_pts, counted) as span:
+    with open_span(path, start_pts, end_pts, frame_range) as span:
         count = _count(path, span, fps, frames)
         yield from _resample(span, fps, count, size or (None, None), crop)
 

@@ -72,11 +72,12 @@ _COUNTED_TICKS_S = 90_000
 
 
 @dataclass(frozen=True)
-class CountedSpan:
-    """The frames of a clip of a file that cannot be searched by time.
+class FrameRange:
+    """Which of a file's frames make a clip.
 
     Attributes:
-        clock: gives the times within the clip.
+        clock: "" where they are found by PTS; else they are found by counting, and this clock gives
+            the times within the clip.
         first: index of its first frame among all frames that the file decodes to.
         count: number of its frames.
     """
@@ -91,23 +92,22 @@ class Span(NamedTuple):
 
     Attributes:
         pts: of the first one, and the exclusive end of the last one.
-        counted: which frames they are, if the file cannot be searched by PTS.
+        frame_range: which frames they are; None in tables of earlier versions.
     """
 
     pts: tuple[int, int]
-    counted: CountedSpan | None = None
+    frame_range: FrameRange | None = None
 
 
-def counted_span(row: Mapping[str, Any]) -> CountedSpan | None:
-    """The span of a row of the clips table; None where the file is searched by PTS."""
-    # tables of earlier versions have no such columns
-    if not row.get("clock"):
+def range_of(row: Mapping[str, Any]) -> FrameRange | None:
+    """The frames of a row of the clips table; None in tables of earlier versions."""
+    if row.get("first_frame") is None:
         return None
-    return CountedSpan(row["clock"], row["first_frame"], row["num_frames"])
+    return FrameRange(row["clock"] or "", row["first_frame"], row["num_frames"])
 
 
 def counted_factor(time_base: Fraction) -> int:
-    """Units per tick of the container in the times of a `CountedSpan`.
+    """Units per tick of the container in times that are found by counting.
 
     At least 90,000 a second, so that there is room between frames that share a tick.
     """

@@ -19,9 +19,9 @@ from wanctl.video.encode import read_metadata, write_png, write_video
 from wanctl.video.interlace import InterlaceAnalyzer
 from wanctl.video.orientation import UPRIGHT, orientation_of
 from wanctl.video.scanning.clock import Timeline, make_timeline
-from wanctl.video.scanning.damage import Damage, find_damage
+from wanctl.video.scanning.damage import Damage, find_damage, find_unread
 from wanctl.video.scanning.decode_stats import DecodeStats, decoder_log
-from wanctl.video.scanning.notes import ScanBounds, check, notes_on
+from wanctl.video.scanning.notes import Findings, ScanBounds, check, notes_on
 from wanctl.video.scanning.truncation import partial_packet, truncation_reason
 from wanctl.video.stream import (
     FrameConverter,
@@ -67,7 +67,7 @@ class VideoInfo:
         mirrored: whether left and right of the stored frame change places before it is turned.
         sar: width to height of one stored pixel, as (numerator, denominator).
         time_base: seconds per unit of `Scan.pts`, as (numerator, denominator).
-        clock: "" where `Scan.pts` are the container's PTS; else see `frames.CountedSpan`.
+        clock: "" where `Scan.pts` are the container's PTS; else see `frames.FrameRange`.
         fps: average frame rate.
         num_frames: all decoded frames.
         duration_s: how long all frames are displayed; gaps in the clock do not count.
@@ -169,7 +169,8 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
             state.pts, state.dts, state.final_duration, _time_base(stream), stream.average_rate
         )
         damage = find_damage(state.stats)
-        check(path, timeline, damage, bounds)
+        findings = Findings(timeline, damage, find_unread(state.stats, path.stat().st_size))
+        check(path, findings, bounds)
         info = _describe(path, container, stream, state, timeline, damage)
     return Scan(
         info,
@@ -181,7 +182,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         np.array(state.interlace.combed, dtype=np.int8),
         breaks=timeline.breaks,
         unfit=damage.frames | timeline.unplaced,
-        notes=notes_on(timeline, damage),
+        notes=notes_on(findings),
     )
 
 
@@ -269,11 +270,6 @@ def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> No
         raise VideoError(f"{path}: no frame could be decoded")
     if reason := truncation_reason(path, container.format.name):
         raise VideoError(f"{path}: truncated: {reason}")
-    if state.stats.unreadable:
-        raise VideoError(
-            f"{path}: corrupt: cannot be read beyond frame {len(state.pts)}: "
-            f"{state.stats.unreadable}"
-        )
     if len(state.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(state.sizes))
         raise VideoError(f"{path}: the frame size changes within the file ({sizes})")

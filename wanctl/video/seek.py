@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from wanctl.video.frame_sampling import SLACK_S
-from wanctl.video.frames import BY_DTS, BY_RATE, CountedSpan, counted_factor
+from wanctl.video.frames import BY_DTS, BY_RATE, FrameRange, counted_factor
 from wanctl.video.orientation import orientation_of
 from wanctl.video.stream import (
     FrameConverter,
@@ -26,6 +26,9 @@ from wanctl.video.stream import (
     open_video,
     sample_aspect,
 )
+
+# Where no key frame is found at the PTS itself, it is looked for so many seconds before.
+_BACK_S = (0.0, 2.0, 10.0)
 
 
 class SpanReader:
@@ -42,15 +45,16 @@ class SpanReader:
         container: InputContainer,
         stream: VideoStream,
         bounds: tuple[int, int],
-        counted: CountedSpan | None = None,
+        frame_range: FrameRange | None = None,
     ) -> None:
         self._path = path
         self._container = container
         self._stream = stream
         self._start, self._end = bounds
-        self._counted = counted
+        self._range = frame_range
         base = stream.time_base or Fraction(1)
-        self._tick_s = float(base / counted_factor(base) if counted else base)
+        by_count = frame_range is not None and bool(frame_range.clock)
+        self._tick_s = float(base / counted_factor(base) if by_count else base)
         self._converter: FrameConverter | None = None
         self.size = (0, 0)
         self.duration_s = (self._end - self._start) * self._tick_s
@@ -72,20 +76,39 @@ class SpanReader:
 
     def _timed(self) -> Iterator[tuple[VideoFrame, int]]:
         """(frame, its time) of all frames of the span."""
-        if self._counted is not None:
-            yield from self._by_count(self._counted)
-            return
+        if self._range is not None and self._range.clock:
+            frames = self._by_count(self._range)
+        else:
+            frames = self._by_pts()
+        given = 0
+        for each in frames:
+            given += 1
+            yield each
+        if self._range is not None and given != self._range.count:
+            raise VideoError(
+                f"{self._path}: {given} of {self._range.count} frames are there; the file has "
+                "changed"
+            )
+
+    def _by_pts(self) -> Iterator[tuple[VideoFrame, int]]:
+        given, last = 0, self._start - 1
         for frame in self._from_start():
             assert frame.pts is not None
-            yield frame, frame.pts
+            given, last = given + 1, frame.pts
+            yield frame, last
+        if self._range is None or given >= self._range.count:
+            return
+        # after a seek, some demuxers stop before the end; they do not without one
+        for frame in self._reopened():
+            if frame.pts is not None and frame.pts > last:
+                yield frame, frame.pts
 
-    def _by_count(self, span: CountedSpan) -> Iterator[tuple[VideoFrame, int]]:
+    def _by_count(self, span: FrameRange) -> Iterator[tuple[VideoFrame, int]]:
         factor = counted_factor(self._stream.time_base or Fraction(1))
         usual = max(1, (self._end - self._start) // span.count)
         frames = islice(self._all_frames(), span.first, span.first + span.count)
-        time, shift, given = self._start - usual, None, 0
+        time, shift = self._start - usual, None
         for frame in frames:
-            given += 1
             raw = frame.dts if span.clock == BY_DTS else frame.pts
             if span.clock == BY_RATE or raw is None:  # the last frames of a stream have no DTS
                 time += usual
@@ -94,22 +117,22 @@ class SpanReader:
                     shift = time + usual - raw * factor
                 time = raw * factor + shift
             yield frame, time
-        if given != span.count:
-            raise VideoError(
-                f"{self._path}: {given} of {span.count} frames are there; the file has changed"
-            )
 
     def _all_frames(self) -> Iterator[VideoFrame]:
         """All frames of the file, which has just been opened."""
         return decode_frames(self._container, self._stream)
 
     def _from_start(self) -> Iterator[VideoFrame]:
-        frames = self._seek(self._start, self._stream)
-        first = next(frames, None)
-        if first is None or first.pts != self._start or first.is_corrupt:
+        for back_s in _BACK_S:
             # the index points past the key frame, or the group of pictures is open
-            frames = self._seek(self._container.start_time or 0, stream=None)
+            frames = self._seek(self._start - round(back_s / self._tick_s), self._stream)
             first = next(frames, None)
+            if first is not None and first.pts == self._start and not first.is_corrupt:
+                yield first
+                yield from frames
+                return
+        frames = self._seek(self._container.start_time or 0, stream=None)
+        first = next(frames, None)
         if first is not None and first.pts == self._start:
             yield first
             yield from frames
@@ -119,17 +142,17 @@ class SpanReader:
     def _reopened(self) -> Iterator[VideoFrame]:
         """Frames of the span from a newly opened file: some short streams stay at their end."""
         with open_video(self._path) as (self._container, self._stream):
-            yield from self._inside()
+            yield from self._inside(from_key=False)
 
     def _seek(self, offset: int, stream: VideoStream | None) -> Iterator[VideoFrame]:
         # a file that cannot seek has just been opened, so it is at its beginning
         with suppress(av.error.FFmpegError):
             self._container.seek(offset, stream=stream, backward=True)
-        return self._inside()
+        return self._inside(from_key=True)
 
-    def _inside(self) -> Iterator[VideoFrame]:
+    def _inside(self, *, from_key: bool) -> Iterator[VideoFrame]:
         last = self._start - 1
-        for frame in decode_frames(self._container, self._stream):
+        for frame in decode_frames(self._container, self._stream, from_key=from_key):
             # PTS rise in this file; but what a decoder shows first after a seek may have none
             if frame.pts is None:
                 continue
@@ -155,11 +178,12 @@ class SpanReader:
 
 @contextmanager
 def open_span(
-    path: str | Path, start_pts: int, end_pts: int, counted: CountedSpan | None = None
+    path: str | Path, start_pts: int, end_pts: int, frame_range: FrameRange | None = None
 ) -> Iterator[SpanReader]:
     """Open a file for reading the frames with `start_pts` <= PTS < `end_pts`.
 
-    With `counted`, the frames are found by counting, and the two are in its finer units.
+    Where `frame_range` says that the file cannot be searched, frames are found by counting, and the
+    two are in its finer units.
 
     Raises:
         VideoError: the span is empty, or the file is no video.
@@ -167,4 +191,4 @@ def open_span(
     if end_pts <= start_pts:
         raise VideoError(f"{path}: the span {start_pts}..{end_pts} is empty")
     with open_video(path) as (container, stream):
-        yield SpanReader(path, container, stream, (start_pts, end_pts), counted)
+        yield SpanReader(path, container, stream, (start_pts, end_pts), frame_range)

@@ -6,6 +6,7 @@ Runs on footage that may be broken or hostile, so it is called in a worker proce
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import cast
 
@@ -59,14 +60,28 @@ def _counts(path: str | Path, container: InputContainer) -> dict[int, Shown]:
 
 
 def decode_frames(
-    container: InputContainer, stream: VideoStream, stats: DecodeStats | None = None
+    container: InputContainer,
+    stream: VideoStream,
+    stats: DecodeStats | None = None,
+    *,
+    from_key: bool = False,
 ) -> Iterator[VideoFrame]:
     """Decode all frames from the current position, in the order of display.
 
     Their PTS may be missing or fall (see `scanning.clock`). Damaged packets are skipped and noted.
+
+    Args:
+        container: the open file.
+        stream: its video stream.
+        stats: what happens is noted in it.
+        from_key: begin at a key frame. In the middle of a group of pictures, which is where seeking
+            in transport streams ends, some decoders show frames without what they refer to.
     """
     stats = stats or DecodeStats()
-    for packet in _packets(container, stream, stats):
+    packets = _packets(container, stream, stats)
+    if from_key:
+        packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
+    for packet in packets:
         stats.begin(packet)
         frames: list[VideoFrame] = []
         try:
@@ -76,6 +91,10 @@ def decode_frames(
         except av.error.FFmpegError as error:
             stats.fail(error)
         stats.end(packet, frames)
+        yield from frames
+    if stats.unreadable:  # no empty packet has asked for the delayed frames
+        frames = stream.codec_context.decode(None)
+        stats.flush(frames)
         yield from frames
 
 

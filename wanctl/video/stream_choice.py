@@ -14,6 +14,8 @@ _COUNTED_PACKETS = 4000
 # A stream with fewer frames a second is a slide show or a track of thumbnails; its duration counts
 # for less.
 _FILM_FPS = 5.0
+# A stream with so few of the frames that another one has is no film beside it.
+_FEW = 0.1
 # The stream that the file marks as its default wins against one that shows up to so much more.
 _DEFAULT_FACTOR = 2.0
 
@@ -36,13 +38,15 @@ def main_stream(container: InputContainer, counts: dict[int, Shown]) -> VideoStr
     if len(streams) < 2:
         return next(iter(streams), None)
 
+    most = max((counts.get(s.index) or _declared(s)).frames for s in streams)
+
     def rank(stream: VideoStream) -> tuple[bool, float]:
         shown = counts.get(stream.index) or _declared(stream)
         context = stream.codec_context
         seconds = min(shown.seconds, shown.frames / _FILM_FPS)
         marked = bool(stream.disposition & stream.disposition.default)
         score = seconds * context.width * context.height
-        return shown.frames > 1, score * (_DEFAULT_FACTOR if marked else 1.0)
+        return shown.frames >= _FEW * most, score * (_DEFAULT_FACTOR if marked else 1.0)
 
     # the first of equals, as players take it
     return max(streams, key=rank)

@@ -25,7 +25,7 @@ from wanctl.curate.measure.measure_task import (
 )
 from wanctl.curate.registry import Unit
 from wanctl.log import Bar, log
-from wanctl.video.frames import Span, counted_span
+from wanctl.video.frames import Span, range_of
 from wanctl.video.workers.worker_pool import Failure
 
 # Limit of the frames that wait for a network; large frames reach it before `batch_clips`.
@@ -118,7 +118,7 @@ class _Part:
 
     def task(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The arguments of `measure_task` for one clip."""
-        span = Span((row["start_pts"], row["end_pts"]), counted_span(row))
+        span = Span((row["start_pts"], row["end_pts"]), range_of(row))
         return as_clip(row), span, self._light, self._specs
 
     def take(self, result: MeasuredClip | Failure, bar: Bar) -> None:

@@ -115,7 +115,7 @@ def _decode(
     started = time.process_time()
     failure, batches = None, {}
     try:
-        frames = read_clip(clip.source, *span.pts, specs, clip.width, clip.height, span.counted)
+        frames = read_clip(clip.source, *span.pts, specs, clip.width, clip.height, span.frame_range)
         batches = dict(zip(specs, frames, strict=True))
     except VideoError as error:
         failure = Failure("decode", "error", " ".join(str(error).split()))

@@ -13,7 +13,7 @@ files have a PTS for every frame, strictly rising, and those are the times. In t
   (`unplaced`), given a time between their neighbours, and left out of clips.
 
 Such a file cannot be searched by time: its frames are found again by counting from the beginning
-(`frames.CountedSpan`).
+(`frames.FrameRange`).
 """
 
 from collections.abc import Sequence
@@ -85,9 +85,9 @@ def make_timeline(
     if raw is None:
         first = next((value for value in pts if _usable(value)), 0) or 0
         times = first * factor + np.arange(len(pts), dtype=np.int64) * max(step, 1)
-        known = sum(_usable(value) for value in pts)
-        # no times at all is a raw stream; times in disorder are a fault
-        unplaced = np.full(len(pts), known > len(pts) / 2)
+        # times that are missing are a matter of the container; times in disorder are a fault
+        known = [value for value in pts if _usable(value)]
+        unplaced = np.full(len(pts), _falls(known) > _bearable(len(pts)))
         breaks = np.zeros(len(pts), dtype=bool)
     else:
         ticks = [None if value is None or not _usable(value) else value * factor for value in raw]
@@ -121,9 +121,13 @@ def _best_clock(
     clock, raw, falls = (BY_PTS, pts, falls_pts)
     if falls_dts < falls_pts:
         clock, raw, falls = (BY_DTS, dts, falls_dts)
-    if falls > max(2, MAX_FALLS * len(pts)):
+    if falls > _bearable(len(pts)):
         return BY_RATE, None
     return clock, raw
+
+
+def _bearable(frames: int) -> float:
+    return max(2, MAX_FALLS * frames)
 
 
 def _continued(values: Sequence[int | None], more: int) -> list[int]:

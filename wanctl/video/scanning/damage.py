@@ -4,9 +4,10 @@ A fault in a packet spoils its own frame and every frame that is decoded from it
 frame that needs no other. Frames before the fault, in the order of display, are left whole.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,18 +37,43 @@ class Damage:
         return (int(self.frames.sum()) + self.lost) / max(1, len(self.frames) + self.lost)
 
 
+class Unread(NamedTuple):
+    """The end of a file that its container does not lead to.
+
+    Attributes:
+        reason: why; "" where everything is read.
+        share: its bytes, as a share of the file's.
+    """
+
+    reason: str
+    share: float
+
+
+def find_unread(stats: DecodeStats, size: int) -> Unread:
+    """What of a file of `size` bytes was not read."""
+    if not stats.unreadable:
+        return Unread("", 0.0)
+    return Unread(stats.unreadable, 1 - min(1.0, stats.end_byte / max(1, size)))
+
+
 def find_damage(stats: DecodeStats) -> Damage:
     """Find the damaged frames of a decoding pass over a whole file."""
-    origins = stats.origin
+    given = set(stats.origin)
     first_key = stats.first_key or 0
-    if first_key and any(origin < first_key for origin in origins):
+    if first_key and any(origin < first_key for origin in given):
         first_key = 0  # frames came before it: the container does not mark key frames reliably
     last = max(0, stats.packets - 2)  # behind it, an empty packet asks for the delayed frames
     noted = ((min(number, last), what) for number, what in stats.faults)
-    kept = (fault for fault in noted if fault[0] >= first_key)
-    faults = sorted(kept, key=lambda fault: fault[0])
+    faults = sorted(
+        # frames in front of the first key frame refer to what was never there
+        (
+            (number, what)
+            for number, what in noted
+            if number >= first_key and (number in given or not _leads(stats, number, first_key))
+        ),
+        key=lambda fault: fault[0],
+    )
     spoiled = _spoiled(stats, sorted({number for number, _ in faults}))
-    given = set(origins)
     lost = len({number for number, _ in faults} - given)
     return Damage(spoiled, lost, first_key, faults[0][1] if faults else "")
 
@@ -59,8 +85,19 @@ def _spoiled(stats: DecodeStats, faults: list[int]) -> np.ndarray:
     keys = [(index, stats.origin[index]) for index in np.flatnonzero(stats.is_key).tolist()]
     for (index, origin), (end, _) in pairwise([(0, 0), *keys, (len(spoiled), 0)]):
         # Frames of one group: from one key frame to the next. Those displayed before the next key
-        # frame may be coded after it and still need this group.
+        # frame may be coded after it and still need this group; those after it do not need them.
+        since = range(bisect_left(faults, origin), len(faults))
+        own = (faults[k] for k in since if not _leads(stats, faults[k], origin))
+        if (first := next(own, None)) is None:
+            continue
         for frame in range(index, end):
-            fault = bisect_right(faults, stats.origin[frame])
-            spoiled[frame] = fault > 0 and faults[fault - 1] >= origin
+            spoiled[frame] = stats.origin[frame] >= first
     return spoiled
+
+
+def _leads(stats: DecodeStats, number: int, key: int) -> bool:
+    """Whether a packet is coded after a key frame and displayed before it."""
+    if number <= key or number >= len(stats.times):
+        return False
+    time, at_key = stats.times[number], stats.times[key]
+    return time is not None and at_key is not None and time < at_key

@@ -52,7 +52,9 @@ class DecodeStats:
         lines: errors that the decoder logged.
         packets: packets that were read.
         first_key: number of the first packet that decoding can start at; None before it is seen.
+        end_byte: where the packets that were read end in the file.
         unreadable: why the container could not be read to its end; "" where it could.
+        times: PTS of each packet.
         faults: (number of a packet, what is wrong) each.
         origin: for each frame, the number of its packet.
         is_key: for each frame, whether it needs no other frame.
@@ -63,9 +65,10 @@ class DecodeStats:
 
     def __init__(self, log: DecoderLog | None = None) -> None:
         self.frames = self.corrupt = self.errors = self.lines = 0
-        self.coded_bytes = self.packets = 0
+        self.coded_bytes = self.packets = self.end_byte = 0
         self.first_key: int | None = None
         self.unreadable = ""
+        self.times: list[int | None] = []
         self.faults: list[tuple[int, str]] = []
         self.origin: list[int] = []
         self.is_key: list[bool] = []
@@ -77,7 +80,9 @@ class DecodeStats:
     def begin(self, packet: Packet) -> None:
         """Note the next packet, before it is decoded; its frames will know it."""
         packet.opaque = self.packets
+        self.times.append(packet.pts)
         self.coded_bytes += packet.size
+        self.end_byte = max(self.end_byte, (packet.pos or 0) + packet.size)
         if self.first_key is None and packet.is_keyframe:
             self.first_key = self.packets
 
@@ -95,6 +100,14 @@ class DecodeStats:
         if packet.is_corrupt:
             self.errors += 1
             self._fault("the container lost a part of it")
+        self.flush(frames)
+        for line in self._log.new_lines() if self._log else ():
+            self.lines += 1
+            self._fault(f"the decoder reports: {line}")
+        self.packets += 1
+
+    def flush(self, frames: Sequence[VideoFrame]) -> None:
+        """Note decoded frames."""
         for frame in frames:
             origin = frame.opaque if isinstance(frame.opaque, int) else self.packets
             self.frames += 1
@@ -103,7 +116,3 @@ class DecodeStats:
             if frame.is_corrupt:
                 self.corrupt += 1
                 self.faults.append((origin, "the decoder marked a frame as damaged"))
-        for line in self._log.new_lines() if self._log else ():
-            self.lines += 1
-            self._fault(f"the decoder reports: {line}")
-        self.packets += 1

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from wanctl.video.opening import VideoError
 from wanctl.video.scanning.clock import Timeline
-from wanctl.video.scanning.damage import Damage
+from wanctl.video.scanning.damage import Damage, Unread
 
 _SHOWN = 3  # stretches that a note lists
 
@@ -25,12 +26,26 @@ class ScanBounds:
     max_unplaced: float = 0.05
 
 
-def check(path: Path, timeline: Timeline, damage: Damage, bounds: ScanBounds) -> None:
-    """Refuse a file with too many damaged or unplaced frames.
+class Findings(NamedTuple):
+    """What a scan found out about a file besides its frames."""
+
+    timeline: Timeline
+    damage: Damage
+    unread: Unread
+
+
+def check(path: Path, findings: Findings, bounds: ScanBounds) -> None:
+    """Refuse a file of which too much is damaged, unplaced or not read.
 
     Raises:
         VideoError: one line with the share and the bound.
     """
+    timeline, damage, unread = findings
+    if unread.reason and unread.share > bounds.max_damaged:
+        raise VideoError(
+            f"{path}: corrupt: cannot be read behind frame {len(timeline.pts)}, which leaves "
+            f"{unread.share:.1%} of its bytes, allowed {bounds.max_damaged:.1%}: {unread.reason}"
+        )
     if damage.reason and (damage.share > bounds.max_damaged or not bounds.max_damaged):
         count = int(damage.frames.sum()) + damage.lost
         raise VideoError(
@@ -46,9 +61,18 @@ def check(path: Path, timeline: Timeline, damage: Damage, bounds: ScanBounds) ->
         )
 
 
-def notes_on(timeline: Timeline, damage: Damage) -> tuple[tuple[str, str], ...]:
+def notes_on(findings: Findings) -> tuple[tuple[str, str], ...]:
     """(kind, text) of everything in a file that clips leave out."""
+    timeline, damage, unread = findings
     notes = []
+    if unread.reason:
+        notes.append(
+            (
+                "unread end",
+                f"the container cannot be read behind frame {len(timeline.pts)}; "
+                f"{unread.share:.1%} of the file's bytes are left out: {unread.reason}",
+            )
+        )
     if damage.reason:
         count = int(damage.frames.sum())
         notes.append(
