@@ -166,7 +166,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
             state.stats.cut_short("the file ends in the middle of a packet")
         _check_whole(path, container, state)
         timeline = make_timeline(
-            state.pts, state.dts, state.final_duration, _time_base(stream), stream.average_rate
+            state.pts, state.dts, state.final_duration, _time_base(stream), _rate(stream)
         )
         damage = find_damage(state.stats)
         findings = Findings(timeline, damage, find_unread(state.stats, path.stat().st_size))
@@ -237,13 +237,21 @@ class _ScanState:
             raise VideoError("the orientation of its frames changes within the file")
 
 
+def _rate(stream: VideoStream) -> Fraction | None:
+    """Frames per second as the coded stream says, else the header.
+
+    FFmpeg gives raw streams an average of 25 whatever they say, and AVI one of its clock's ticks.
+    """
+    return stream.guessed_rate or stream.average_rate
+
+
 def _decode_all(
     container: InputContainer, stream: VideoStream, max_fps: float, stats: DecodeStats
 ) -> _ScanState:
     state = _ScanState(stats)
     converter = None
     time_base = _time_base(stream)
-    usual = max(1, round(1 / (stream.average_rate or 25) / time_base))
+    usual = max(1, round(1 / (_rate(stream) or 25) / time_base))
     slot_ticks = 1 / (max_fps * float(time_base))
     first, last_slot = 0, -1
     for frame in decode_frames(container, stream, stats):

@@ -214,3 +214,24 @@ def test_files_that_are_no_video_are_refused(tmp_path):
         with pytest.raises(VideoError, match=reason) as caught:
             scan(path)
         assert "\n" not in str(caught.value)
+
+
+def write_h264(path, container, rate, frames=20):
+    """Frames that are coded out of order, in a container that stores no PTS."""
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream("libx264", rate=rate, options={"bf": "2", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(frames):
+            image = np.full((48, 64, 3), 5 * index, dtype=np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("rate", [50, 24, Fraction(30000, 1001)])
+@pytest.mark.parametrize("container", ["h264", "avi"])
+def test_the_rate_of_a_stream_without_times_is_the_one_it_was_coded_with(tmp_path, container, rate):
+    write_h264(tmp_path / "a", container, rate)
+    result = scan(tmp_path / "a")
+    assert result.info.num_frames == 20
+    assert result.info.fps == pytest.approx(float(rate), rel=1e-3)
+    assert np.ptp(result.durations) <= 1

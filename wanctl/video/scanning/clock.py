@@ -72,7 +72,7 @@ def make_timeline(
         dts: of the packet that released each frame.
         last_duration: of the last frame as the file stores it; 0 where it does not.
         time_base: unit of the three.
-        rate: declared frames per second, for streams without any times.
+        rate: frames per second by the header or the coded stream, for streams without any times.
     """
     if _rises(pts):
         times = np.array(pts, dtype=np.int64)
@@ -92,7 +92,9 @@ def make_timeline(
     else:
         ticks = [None if value is None or not _usable(value) else value * factor for value in raw]
         times, breaks, unplaced = _continue(ticks, _usual_step(ticks, step))
-    return _finish(times, last_duration * factor, fine, clock, breaks, unplaced)
+    # what AVI stores with a frame is one tick of its clock, however long the frame is displayed
+    final = last_duration * factor if clock == BY_PTS else 0
+    return _finish(times, final, fine, clock, breaks, unplaced)
 
 
 def _rises(values: Sequence[int | None]) -> bool:
