@@ -39,9 +39,11 @@ def read_layout(path: Path) -> ExternalDataset:
 
 
 def _folder(path: Path) -> ExternalDataset:
-    names = {each.name.lower(): each for each in sorted(path.iterdir()) if each.is_file()}
-    tars = sorted(each for each in names.values() if each.suffix.lower() == ".tar")
-    tomls = sorted(each for each in names.values() if each.suffix.lower() == ".toml")
+    visible = (each for each in path.iterdir() if not each.name.startswith("."))
+    files = sorted(each for each in visible if each.is_file())
+    names = {each.name.lower(): each for each in files}
+    tars = [each for each in files if each.suffix.lower() == ".tar"]
+    tomls = [each for each in files if each.suffix.lower() == ".toml"]
     indexes = [names[name] for name in (*INDEXES, *MEDIA_LISTS) if name in names]
     indexes += tomls if len(tomls) == 1 else []
     if tars:

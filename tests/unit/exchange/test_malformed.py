@@ -332,3 +332,43 @@ def test_csv_limits_of_the_process_are_left_alone(tmp_path):
     (tmp_path / "metadata.csv").write_text("video,prompt\na.mp4,A\n")
     read_layout(tmp_path)
     assert csv.field_size_limit() == before
+
+
+def test_a_captions_json_of_something_else_hides_no_text(tmp_path):
+    malformed.files(tmp_path, ["a.mp4"])
+    malformed.sidecars(tmp_path, {"a.mp4": "A"}, str.encode)
+    (tmp_path / "captions.json").write_text('{"images": [], "annotations": []}')
+    clips, notes, _ = malformed.listing(tmp_path)
+    assert clips == {"a.mp4": ["A"]}
+    assert any("names no video beside it" in each for each in notes)
+
+
+def test_marks_of_joined_files_belong_to_no_name(tmp_path):
+    malformed.files(tmp_path, ["a.mp4", "b.mp4"])
+    lines = [json.dumps({"video": f"{name}.mp4", "text": name}) for name in "ab"]
+    (tmp_path / "metadata.jsonl").write_text("\ufeff".join(f"{line}\n" for line in lines))
+    assert malformed.listing(tmp_path)[0] == {"a.mp4": ["a"], "b.mp4": ["b"]}
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "metadata.csv").write_text("video,prompt\na.mp4,A\n\ufeffb.mp4,B\n")
+    assert all(clip.path.exists() for clip in read_layout(tmp_path).clips)
+    (tmp_path / "metadata.csv").unlink()
+    (tmp_path / "videos.txt").write_text("a.mp4\n\ufeff b.mp4 \n")
+    assert all(clip.path.exists() for clip in read_layout(tmp_path).clips)
+
+
+def test_a_text_beside_a_row_without_a_caption_is_named(tmp_path):
+    malformed.files(tmp_path, ["a.mp4", "a.txt"])
+    (tmp_path / "metadata.csv").write_text("video,prompt\na.mp4,\n/,A\n.,B\n..,C\n")
+    notes = [list(clip.notes) for clip in read_layout(tmp_path).clips]
+    assert notes == [["a.txt beside it is not read, metadata.csv counts"], [], [], []]
+
+
+def test_names_that_no_file_system_takes_cost_their_rows(tmp_path):
+    malformed.files(tmp_path, ["a.mp4"])
+    index = tmp_path / "videos.jsonl"
+    names = ["a.mp4", "x" * 5000, "\ud83d.mp4", "a.mp4/b.mp4", "file:///a%00b.mp4"]
+    index.write_text("".join(json.dumps({"video_path": n, "caption": "A"}) + "\n" for n in names))
+    (tmp_path / "m.toml").write_text(f"[[datasets]]\nvideo_jsonl_file = {json.dumps(str(index))}\n")
+    read = read_layout(tmp_path / "m.toml")
+    assert [clip.name for clip in read.clips] == names
+    assert read.clips[0].path == tmp_path / "a.mp4"

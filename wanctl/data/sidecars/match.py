@@ -141,7 +141,13 @@ class _Tree:
 
 
 def _walk(root: Path, *, recursive: bool) -> Iterator[Path]:
-    for folder, below, names in os.walk(root, followlinks=False):
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        info = Path(folder).stat()
+        if (info.st_dev, info.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((info.st_dev, info.st_ino))
         below[:] = sorted(name for name in below if not name.startswith(".")) if recursive else []
         for name in sorted(names):
             if not name.startswith("."):

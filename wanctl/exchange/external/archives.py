@@ -7,6 +7,7 @@ only byte ranges of the file itself are read; nothing is ever unpacked to a path
 """
 
 import shutil
+import struct
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,11 @@ from wanctl.errors import UserError
 HEADER_BYTES = 1 << 20
 """Largest extended header that is read: names and attributes of one member."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_ERRORS = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError, EOFError)
+# what tarfile raises on headers that were made to break it
+_ERRORS = (
+    tarfile.TarError, OSError, ValueError, ArithmeticError, LookupError, RecursionError, EOFError,
+    struct.error,
+)  # fmt: skip
 
 
 class ArchiveError(UserError):

@@ -1,11 +1,11 @@
 """Makes a clip of one row of an index: its file, its captions and the figures it states."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.sidecars.texts import captions_of_facts
+from wanctl.data.sidecars.texts import captions_of_facts, clean
 from wanctl.exchange.external.clips import ExternalClip, LayoutError
 from wanctl.exchange.external.rows import PATH_KEYS, IndexRow, no_path_column
 from wanctl.textfiles import RepeatedKeys, TextError, decode_text
@@ -47,12 +47,16 @@ def clip_of(row: IndexRow, index: Path, base: Path) -> ExternalClip:
         return ExternalClip(index, name=name, error=why)
     texts = captions_of_facts(values)
     stated, left_out = figures(values)
+    notes = [*row.notes, *texts.problems, *left_out]
+    beside = path.parent / f"{path.stem}.txt"
+    if not texts.captions and exists(beside):
+        notes.append(f"{beside.name} beside it is not read, {index.name} counts")
     return ExternalClip(
         path=path,
         captions=[each.text for each in texts.captions],
         stated=stated,
         name=why,
-        notes=[*row.notes, *texts.problems, *left_out],
+        notes=notes,
     )
 
 
@@ -118,25 +122,30 @@ def _path(values: Mapping[str, Any], base: Path) -> tuple[Path | None, str]:
         return None, f"{key}: the name of the file holds NUL"
     if url_of(value):
         return None, f"{key}: is a URL; only files are checked, download it first"
-    return next(_candidates(base, value)), value
+    return find_file(base, value), value
 
 
 def _is_given(value: Any) -> bool:
     return value is not None and value != "" and not (isinstance(value, str) and value.isspace())
 
 
-def _candidates(base: Path, name: str) -> Iterator[Path]:
-    """The file as it is written, or as it is meant where there is none of this name."""
+def find_file(base: Path, name: str) -> Path:
+    """The file as it is written, or as it is meant where there is none of this name.
+
+    Cells may have white space or a byte order mark at their ends, or backslashes.
+    """
     plain = base / disk_path(name)
-    others: Iterable[str] = (name.strip(), name.replace("\\", "/"), name.strip().replace("\\", "/"))
-    if any(other != name for other in others) and not _exists(plain):
-        for other in others:
-            if other != name and _exists(base / other):
-                yield base / other
-    yield plain
+    meant = clean(name)
+    if (meant == name and "\\" not in name) or exists(plain):
+        return plain
+    for other in (meant, name.replace("\\", "/"), meant.replace("\\", "/")):
+        if exists(base / other):
+            return base / other
+    return plain
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether a file is there; False for names that no file system takes."""
     try:
         return path.exists()
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanctl.exchange.external.cells import clips_of
+from wanctl.exchange.external.cells import clips_of, exists
 from wanctl.exchange.external.clips import ExternalClip, ExternalDataset, LayoutError
 from wanctl.exchange.external.folders import folder_clips
 from wanctl.exchange.external.rows import read_rows
@@ -109,7 +109,7 @@ def _index(toml: Path, stated: Path) -> list[ExternalClip]:
     clips = []
     for clip in clips_of(read_rows(index), index, Path()):
         near = index.parent / clip.path
-        use = near if not clip.error and not clip.path.exists() and near.exists() else clip.path
+        use = near if not clip.error and not exists(clip.path) and exists(near) else clip.path
         clips.append(
             ExternalClip(use, captions=clip.captions, stated=clip.stated, name=clip.name,
                          notes=clip.notes, error=clip.error)

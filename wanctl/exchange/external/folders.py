@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.data.sidecars.match import match_beside
-from wanctl.data.sidecars.texts import captions_in, read_sidecar
+from wanctl.data.sidecars.texts import captions_in, clean, read_sidecar
+from wanctl.exchange.external.cells import find_file
 from wanctl.exchange.external.clips import (
     MEDIA_SUFFIXES,
     ExternalClip,
@@ -57,6 +58,13 @@ def folder_clips(
         for parent in dict.fromkeys(path.parent for path in files.media)
         if (parent / CAPTIONS_JSON).is_file()
     }
+    notes = []
+    if recursive:  # by its name alone it may be anything
+        foreign = [parent for parent, found in jsons.items()
+                   if not any((parent / name) in matches.files for name in found)]  # fmt: skip
+        for parent in foreign:
+            notes.append(f"{parent / CAPTIONS_JSON} names no video beside it and is not used")
+            del jsons[parent]
     clips = []
     for path in files.media:
         name = path.relative_to(folder).as_posix()
@@ -67,7 +75,7 @@ def folder_clips(
         else:
             texts, problems = _sidecar(matches.files[path])
         clips.append(ExternalClip(path, captions=texts, name=name, notes=problems))
-    notes = [*_json_notes(jsons, files.media), *_other_notes(folder, files, extension)]
+    notes += [*_json_notes(jsons, files.media), *_other_notes(folder, files, extension)]
     lists = {*MEDIA_LISTS, *CAPTION_LISTS}
     unused = [path for path in matches.unused if path.name not in lists]
     if jsons:
@@ -108,7 +116,7 @@ def parallel_lists(videos: Path) -> ExternalDataset:
     notes = [] if captions else [f"no captions: none of {', '.join(CAPTION_LISTS)} beside it"]
     clips = []
     for number, (name, text) in enumerate(zip(paths, texts, strict=True), 1):
-        if not name.strip():
+        if not clean(name):
             if text.strip():
                 place = f"{videos.name} line {number}"
                 clips.append(ExternalClip(videos, name=place, error="is empty, its caption is not"))
@@ -118,7 +126,7 @@ def parallel_lists(videos: Path) -> ExternalDataset:
             error = "the name of the file holds NUL"
             clips.append(ExternalClip(videos, name=f"{videos.name} line {number}", error=error))
             continue
-        clips.append(ExternalClip(folder / name.strip(), captions=found, name=name.strip()))
+        clips.append(ExternalClip(find_file(folder, clean(name)), captions=found, name=clean(name)))
     if not clips:
         raise LayoutError(f"{videos}: lists no clip")
     return ExternalDataset("finetrainers, two files", clips, notes)
@@ -141,7 +149,11 @@ def _list(folder: Path, *, recursive: bool) -> _Files:
 def _walk(folder: Path, *, recursive: bool) -> Iterator[tuple[Path, Sequence[str]]]:
     """Every folder once, however it is linked, with the names of its files."""
     seen: set[tuple[int, int]] = set()
-    for parent, below, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise LayoutError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    for parent, below, names in os.walk(folder, onerror=refuse, followlinks=True):
         info = os.stat(parent)  # noqa: PTH116  os.walk gives text
         if (info.st_dev, info.st_ino) in seen:
             below.clear()
@@ -173,7 +185,7 @@ def _captions_json(path: Path) -> Mapping[str, Any]:
     except TextError as error:
         raise LayoutError(str(error)) from error
     if not isinstance(found, dict):
-        raise LayoutError(f'{path}: need an object, {{"a.mp4": ["a caption"]}}')
+        raise LayoutError(f'{path}: need an object, {{"a.mp4": ["a caption"]}}, or another name')
     return found
 
 

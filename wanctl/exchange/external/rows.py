@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.sidecars.texts import CAPTION_BYTES, CAPTION_KEYS
+from wanctl.data.sidecars.texts import CAPTION_BYTES, CAPTION_KEYS, clean
 from wanctl.exchange.external.clips import MEDIA_SUFFIXES, LayoutError
 from wanctl.textfiles import TextError, parse_json, read_text, split_lines
 
@@ -180,7 +180,7 @@ def _json_lines(text: str, path: Path) -> list[IndexRow]:
         return _json_rows(text, path)
     rows = []
     for number, line in enumerate(split_lines(text), 1):
-        if line.strip():
+        if line := clean(line):  # files that were joined have marks in the middle
             try:
                 value = parse_json(line, path.name)
             except TextError as error:
