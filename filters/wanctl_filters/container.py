@@ -16,6 +16,9 @@ Rule = tuple[str, np.ndarray, Callable[[int], str]]
 class Container(Filter):
     """Properties that the file declares, and traces of interlacing and conversion in its frames.
 
+    Drawings change with every second or third frame, like footage that was brought to a higher
+    frame rate; in drawings only the figures do, before a background that stands still or pans.
+
     Every bound is a key of its own and can be turned off with null (`allow_*` keys with true). The
     score is the number of bits per pixel. The label names the first fault:
     `interlaced`, `repeats`, `bits`, `rate`, `shape`, `vfr`, `hdr`, `corrupt`, `turned`, `pixels`
@@ -35,9 +38,12 @@ class Container(Filter):
         "corrupt_share": "float",
         "rotation": "int",
         "transfer": "string",
+        "primaries": "string",
+        "moving_share": "float",
         "has_audio": "bool",
     }
     unit: ClassVar[str] = ""
+    version: ClassVar[int] = 2
 
     min_bits_per_pixel: float | None = threshold(
         default=0.02, ge=0, description="coded bits per stored pixel at least; null sets no bound"
@@ -70,6 +76,13 @@ class Container(Filter):
         description="share of frames that may repeat the previous one, standstills not counted: "
         "0.6 in 24 fps converted to 60, 0.2 in 24 converted to 30; null sets no bound",
     )
+    drawn_below: float | None = threshold(
+        default=0.08,
+        ge=0,
+        le=1,
+        description="share of the picture that moves between different frames, below which footage "
+        "counts as drawn on twos or threes and max_repeats does not apply; null applies it to all",
+    )
     max_frozen: float | None = threshold(
         default=None,
         ge=0,
@@ -83,6 +96,10 @@ class Container(Filter):
     allow_hdr: bool = threshold(
         default=False,
         description="whether footage may be PQ or HLG; it is read without tone mapping",
+    )
+    allow_unknown_curve: bool = threshold(
+        default=True,
+        description="whether BT.2020 footage may leave out its transfer curve; it may be HDR",
     )
     allow_rotation: bool = threshold(
         default=True, description="whether frames may be stored rotated by 90, 180 or 270 degrees"
@@ -110,6 +127,8 @@ class Container(Filter):
             "corrupt_share": clip.corrupt_share,
             "rotation": clip.rotation,
             "transfer": clip.transfer,
+            "primaries": clip.primaries or "",
+            "moving_share": 1.0 if clip.moving_share is None else clip.moving_share,
             "has_audio": clip.has_audio,
         }
 
@@ -132,10 +151,16 @@ class Container(Filter):
         moving = np.maximum(1 - frozen, 1e-9)
         stutter = np.clip(repeats - frozen, 0, 1) / moving
         declared = _flags(batch, "interlaced") & (not self.allow_interlaced)
+        drawn = batch.numbers("moving_share") < (self.drawn_below or 0)
         return [
             _above("interlaced", combs, self.max_combs, "of the frames show combing of two fields"),
             ("interlaced", declared, lambda _: "the file is flagged as interlaced"),
-            _above("repeats", stutter, self.max_repeats, "of the frames repeat the previous one"),
+            _above(
+                "repeats",
+                np.where(drawn, 0, stutter),
+                self.max_repeats,
+                "of the frames repeat the previous one",
+            ),
             _above("repeats", frozen, self.max_frozen, "of the frames stand still"),
             _above("corrupt", damaged, self.max_corrupt, "of the frames are damaged"),
         ]
@@ -145,6 +170,7 @@ class Container(Filter):
         fps, aspect = batch.numbers("fps"), batch.numbers("aspect")
         pixel = batch.numbers("pixel_aspect")
         curve = batch.evidence["transfer"].to_numpy(zero_copy_only=False)
+        wide = batch.evidence["primaries"].to_numpy(zero_copy_only=False) == "bt2020"
         turned = batch.numbers("rotation") != 0
         none = np.zeros(len(batch), dtype=bool)
         return [
@@ -171,6 +197,11 @@ class Container(Filter):
                 "hdr",
                 np.isin(curve, HDR_CURVES) & (not self.allow_hdr),
                 lambda row: f"HDR footage ({curve[row]}) is read without tone mapping",
+            ),
+            (
+                "hdr",
+                wide & (curve == "") & (not self.allow_unknown_curve),
+                lambda _: "BT.2020 footage without a transfer curve may be HDR",
             ),
             (
                 "turned",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
-from wanctl.video.interlace import frozen, is_combed, repeats
+from wanctl.video.interlace import InterlaceAnalyzer, frozen, is_combed, repeats
 from wanctl.video.probe import scan
 from wanctl_filters.container import Container
 
@@ -95,6 +95,75 @@ def test_woven_fields_show_where_something_moves(texture):
     assert not is_combed(still)
 
 
+def woven_fields(texture, picture_of_field):
+    """Luma frames whose upper and lower rows come from the pictures of two fields each."""
+    luma = texture[..., 1]
+    for number in range(len(picture_of_field) // 2):
+        frame = luma[picture_of_field[2 * number] % len(luma)].copy()
+        frame[1::2] = luma[picture_of_field[2 * number + 1] % len(luma)][1::2]
+        yield frame
+
+
+def fields_of(cycle, count):
+    """Number of the film's picture in each field, when pictures take turns in `cycle` fields."""
+    pictures = []
+    for number in range(count):
+        pictures += [number] * cycle[number % len(cycle)]
+    return pictures[: count * 2]
+
+
+def measured(frames) -> InterlaceAnalyzer:
+    analyzer = InterlaceAnalyzer()
+    for frame in frames:
+        analyzer.add(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="gray"))
+    return analyzer
+
+
+CYCLES = {
+    "film at 29.97, 3:2": ((2, 3), 0.4),
+    "film at 29.97, 2:3:3:2": ((2, 3, 3, 2), 0.2),
+    "film at 25": ((2,) * 11 + (3,), 0.48),
+    "film at 29.97, 3:2 turned": ((3, 2), 0.4),
+    "fields of 50 or 60 pictures a second": ((1,), 1.0),
+    "25 at 29.97": ((2, 2, 2, 3, 3), 0.17),
+    "whole frames": ((2,), 0.0),
+}
+
+
+@pytest.mark.parametrize("cycle", CYCLES)
+def test_pulldown_is_found_at_any_phase_and_in_short_clips(texture, cycle):
+    """Frames of a cycle come at the same places, so looking at every 5th or 20th is chance."""
+    fields, share = CYCLES[cycle]
+    frames = list(woven_fields(texture, fields_of(fields, 260)))
+    truth = np.array([is_combed(frame) for frame in frames])
+    assert truth.mean() == pytest.approx(share, abs=0.06)
+    for phase in (0, 1, 3, 4):
+        combed = np.array(measured(frames[phase:]).combed)
+        checked = combed[combed >= 0]
+        assert checked.mean() == pytest.approx(truth[phase:].mean(), abs=0.08), phase
+        for start in range(0, 120, 17):  # clips of 1.2 and 4 seconds
+            for length, most in ((35, 0.25), (120, 0.12)):
+                part = combed[start : start + length]
+                real = truth[phase + start : phase + start + length].mean()
+                assert part[part >= 0].mean() == pytest.approx(real, abs=most)
+
+
+def test_the_figures_of_a_file_do_not_depend_on_the_run(texture):
+    frames = list(woven_fields(texture, fields_of((2, 3), 60)))
+    first, second = measured(frames), measured(frames)
+    assert (first.combed, first.change) == (second.combed, second.change)
+
+
+def test_film_by_pulldown_is_dropped(tmp_path, texture, judged):
+    """At 29.97 fps two of five frames are woven."""
+    frames = list(woven_fields(texture, fields_of((2, 3), 90)))
+    pictures = [np.repeat(frame[..., None], 3, axis=2) for frame in frames]
+    clip = _row_of(_write(tmp_path / "film.mp4", pictures, rate=30, options={"crf": "18"}))
+    assert clip["comb_share"] == pytest.approx(0.4, abs=0.1)
+    verdict = judged(comb_share=clip["comb_share"])
+    assert verdict.label == "interlaced"
+
+
 def test_fine_print_and_grids_are_not_woven():
     rng = np.random.default_rng(0)
     noise = rng.integers(60, 200, (360, 640), dtype=np.uint8)
@@ -174,3 +243,13 @@ def test_a_woven_file_is_found(tmp_path, texture):
 def test_hdr_is_named(tmp_path, texture, name):
     clip = _row_of(_write(tmp_path / f"{name}.mp4", texture[:8], transfer=CURVES[name]))
     assert clip["transfer"] == name
+
+
+def test_wide_gamut_without_a_curve_is_dropped_on_request(judged):
+    strict = Container(allow_unknown_curve=False)
+    assert judged(primaries="bt2020", transfer="").keep
+    verdict = judged(strict, primaries="bt2020", transfer="")
+    assert verdict.label == "hdr"
+    assert "may be HDR" in verdict.reason
+    for columns in ({"primaries": "bt2020", "transfer": "bt2020_10"}, {"primaries": None}):
+        assert judged(strict, **columns).keep

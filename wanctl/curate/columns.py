@@ -48,6 +48,8 @@ class Clip:
     comb_share: float = 0.0
     repeat_share: float = 0.0
     frozen_share: float = 0.0
+    primaries: str | None = None  # null in data sets of earlier versions
+    moving_share: float | None = None
     view: Box | None = None
 
     @property

@@ -48,6 +48,8 @@ CLIPS = pa.schema(
         # `first_frame` on, and PTS are finer (`wanctl.video.frames.FrameRange`)
         "clock": pa.string(),
         "first_frame": pa.int64(),
+        "primaries": pa.string(),  # colour primaries; "" where the file does not say
+        "moving_share": pa.float64(),  # of the frame, what moves between frames that differ
     }
 )
 

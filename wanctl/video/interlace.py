@@ -13,9 +13,16 @@ from av.video.frame import VideoFrame
 REPEAT_SHARE = 0.15
 REPEAT_LEVELS = 8.0
 STILL_LEVELS = 0.3
+# A block moves where it differs by more than this: compression leaves less in most blocks.
+MOVING_LEVELS = 1.0
+# Where so much of the frame moves, and as much as in the frames around, nothing is repeated: a pan
+# over a drawing whose figures change with every second or third frame.
+_PAN_SHARE, _PAN_RATIO = 0.08, 0.5
 _NEAR = 6  # frames before and after; frame rate conversions show a new one at least every fifth
-# Enough to find combing, which comes and goes with motion, not from frame to frame.
-COMB_CHECKS_PER_S = 1.5
+# Every so many frames one is checked for combing. Pulldown combs the same frames of every cycle of
+# 5, 10, 12, 24 or 25, so the step has no divisor in common with these: it comes to all frames of a
+# cycle in turn. A seventh of the frames costs 3 % of the time that decoding takes.
+COMB_CHECK_STEP = 7
 
 _GRID = (24, 32)  # blocks in which frames are compared
 _SAMPLES = 3  # samples of a block along each side
@@ -31,26 +38,28 @@ class InterlaceAnalyzer:
     Attributes:
         change: per frame, the difference from the frame before in the block that differs most,
             in levels of 0..255; the first frame has 255.
+        moving: per frame, the share of blocks that differ from the frame before by more than
+            MOVING_LEVELS; the first frame has 1.
         combed: per frame 1 where it is combed, 0 where not, -1 where it was not checked.
     """
 
     def __init__(self) -> None:
         self.change: list[float] = []
+        self.moving: list[float] = []
         self.combed: list[int] = []
         self._last: np.ndarray | None = None
-        self._checked_s = -np.inf
 
-    def add(self, frame: VideoFrame, time_s: float) -> None:
-        """Analyse the next frame, displayed at `time_s`."""
+    def add(self, frame: VideoFrame) -> None:
+        """Analyse the next frame."""
         luma, shift = stored_luma(frame)
         small = _thinned(luma)
         if shift:
             small = (small >> shift).astype(np.uint8)
-        self.change.append(_difference(small, self._last))
+        change, moving = _difference(small, self._last)
+        self.change.append(change)
+        self.moving.append(moving)
         self._last = small
-        check = time_s - self._checked_s >= 1 / COMB_CHECKS_PER_S - 1e-6
-        if check:
-            self._checked_s = time_s
+        check = len(self.combed) % COMB_CHECK_STEP == 0
         self.combed.append(int(is_combed(luma, shift)) if check else -1)
 
 
@@ -75,18 +84,38 @@ def stored_luma(frame: VideoFrame) -> tuple[np.ndarray, int]:
     return rows[:, : plane.width], (top or first.bits) - 8
 
 
-def repeats(change: np.ndarray) -> np.ndarray:
+def repeats(change: np.ndarray, moving: np.ndarray | None = None) -> np.ndarray:
     """(N,) bool: frames of one shot that repeat the frame before them.
 
     Args:
         change: (N,) `InterlaceAnalyzer.change`; the first frame is never a repeat.
+        moving: (N,) `InterlaceAnalyzer.moving`; None: not measured.
     """
     if len(change) < 2:
         return np.zeros(len(change), dtype=bool)
-    padded = np.pad(change[1:], _NEAR, mode="edge")
-    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1).max(axis=1)
-    bound = np.maximum(STILL_LEVELS, np.minimum(REPEAT_LEVELS, REPEAT_SHARE * near))
-    return np.concatenate([[False], change[1:] <= bound])
+    bound = np.maximum(STILL_LEVELS, np.minimum(REPEAT_LEVELS, REPEAT_SHARE * _near(change)))
+    same = change[1:] <= bound
+    if moving is not None:
+        usual = np.maximum(_PAN_SHARE, _PAN_RATIO * _near(moving))
+        same &= moving[1:] <= usual
+    return np.concatenate([[False], same])
+
+
+def moving_share(moving: np.ndarray, same: np.ndarray) -> float:
+    """How much of the frame moves between frames that differ: the median share of blocks.
+
+    Args:
+        moving: (N,) `InterlaceAnalyzer.moving` of one shot.
+        same: (N,) `repeats` of it.
+    """
+    different = moving[1:][~same[1:]]
+    return float(np.median(different)) if len(different) else 1.0
+
+
+def _near(values: np.ndarray) -> np.ndarray:
+    """(N - 1,) largest value around each frame but the first."""
+    padded = np.pad(values[1:], _NEAR, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1).max(axis=1)
 
 
 def frozen(same: np.ndarray, durations_s: np.ndarray, least_s: float = 0.5) -> np.ndarray:
@@ -175,12 +204,14 @@ def _thinned(luma: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(thin[:height, :width])
 
 
-def _difference(frame: np.ndarray, last: np.ndarray | None) -> float:
+def _difference(frame: np.ndarray, last: np.ndarray | None) -> tuple[float, float]:
+    """Mean difference in the block that differs most, and the share of blocks that move."""
     if last is None or last.shape != frame.shape:
-        return 255.0
+        return 255.0, 1.0
     difference = (np.maximum(frame, last) - np.minimum(frame, last)).astype(np.uint16)
     if min(difference.shape) < _SAMPLES:
-        return float(difference.mean())
+        mean = float(difference.mean())
+        return mean, float(mean > MOVING_LEVELS)
     # sums over slices take a tenth of the time that reduceat or a reshaped mean takes
     summed = sum(
         (difference[start::_SAMPLES] for start in range(1, _SAMPLES)), difference[::_SAMPLES]
@@ -188,4 +219,5 @@ def _difference(frame: np.ndarray, last: np.ndarray | None) -> float:
     summed = sum(
         (summed[:, start::_SAMPLES] for start in range(1, _SAMPLES)), summed[:, ::_SAMPLES]
     )
-    return float(summed.max()) / _SAMPLES**2
+    moving = np.count_nonzero(summed > MOVING_LEVELS * _SAMPLES**2) / summed.size
+    return float(summed.max()) / _SAMPLES**2, moving

@@ -29,6 +29,7 @@ from wanctl.video.stream import (
     decode_frames,
     display_size,
     open_video,
+    primaries_of,
     sample_aspect,
     transfer_of,
 )
@@ -81,6 +82,7 @@ class VideoInfo:
         interlaced: whether the file declares it of most frames.
         transfer: name of the transfer curve (`smpte2084` is PQ, `arib_std_b67` HLG); "" where
             the file declares none.
+        primaries: name of the colour primaries (`bt2020`: wide gamut); "" where it declares none.
     """
 
     path: Path
@@ -107,6 +109,7 @@ class VideoInfo:
     mirrored: bool = False
     clock: str = ""
     unplaced_share: float = 0.0
+    primaries: str = ""
 
 
 def _none() -> np.ndarray:
@@ -130,6 +133,8 @@ class Scan:
             where it starts again; empty where there is none.
         unfit: (N,) bool, frames that are damaged or have no time of their own; empty: none.
         notes: (kind, text) of everything that clips leave out.
+        moving: (N,) float64, share of the frame that moved since the one before (see `interlace`);
+            empty: not measured.
     """
 
     info: VideoInfo
@@ -142,6 +147,7 @@ class Scan:
     breaks: np.ndarray = field(default_factory=_none)
     unfit: np.ndarray = field(default_factory=_none)
     notes: tuple[tuple[str, str], ...] = ()
+    moving: np.ndarray = field(default_factory=_none)
 
 
 def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> Scan:
@@ -183,6 +189,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         breaks=timeline.breaks,
         unfit=damage.frames | timeline.unplaced,
         notes=notes_on(findings),
+        moving=np.array(state.interlace.moving),
     )
 
 
@@ -197,7 +204,7 @@ class _ScanState:
         self.stats = stats
         self.interlace = InterlaceAnalyzer()
         self.interlaced = 0
-        self.transfer = ""
+        self.transfer = self.primaries = ""
         self.orientation = UPRIGHT
         self.sizes: set[tuple[int, int]] = set()
         self.pix_fmt = ""
@@ -207,15 +214,14 @@ class _ScanState:
     def begin(self, frame: VideoFrame) -> FrameConverter:
         """Note what the first frame says for all, and return their converter."""
         self.orientation, self.pix_fmt = orientation_of(frame), frame.format.name
-        self.transfer = transfer_of(frame)
+        self.transfer, self.primaries = transfer_of(frame), primaries_of(frame)
         return FrameConverter(self.orientation)
 
-    def add(self, frame: VideoFrame, time_base: Fraction, usual: int) -> None:
+    def add(self, frame: VideoFrame, usual: int) -> None:
         """Note a frame; its time is exact where PTS rise, and close enough to sample by elsewhere.
 
         Args:
             frame: the next one.
-            time_base: seconds per tick of its PTS.
             usual: ticks between frames where PTS are missing.
 
         Raises:
@@ -232,7 +238,7 @@ class _ScanState:
         self.sizes.add((frame.width, frame.height))
         self.final_duration = frame.duration or 0
         self.interlaced += frame.interlaced_frame
-        self.interlace.add(frame, float(self.ticks * time_base))
+        self.interlace.add(frame)
         if orientation_of(frame) != self.orientation:
             raise VideoError("the orientation of its frames changes within the file")
 
@@ -257,7 +263,7 @@ def _decode_all(
     for frame in decode_frames(container, stream, stats):
         if converter is None:
             converter = state.begin(frame)
-        state.add(frame, time_base, usual)
+        state.add(frame, usual)
         if last_slot < 0:
             first = state.ticks
         # a quarter slot of slack: 30 fps in millisecond ticks comes 33, 33, 34 ms apart
@@ -322,6 +328,7 @@ def _describe(
         bit_rate=8 * state.stats.coded_bytes / seconds,
         interlaced=2 * state.interlaced > len(state.pts),
         transfer=state.transfer,
+        primaries=state.primaries,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from wanctl.video.opening import VideoError, open_container
@@ -26,6 +26,9 @@ from wanctl.video.stream_choice import Shown, count_streams, main_stream, needs_
 # The strictest checks that still pass intact files. `explode` would drop damaged frames instead
 # of marking them, which hides how many there are.
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
+# AVColorSpace: unspecified and reserved; BT.2020 with non-constant and with constant luminance
+_UNNAMED_MATRICES, _BT2020_MATRICES = (2, 3), (9, 10)
+_HD_WIDTH, _PAL_HEIGHT = 1280, 576
 
 
 @contextmanager
@@ -135,12 +138,39 @@ def transfer_of(frame: VideoFrame) -> str:
     return "" if curve is ColorTrc.UNSPECIFIED else curve.name.lower()
 
 
+def primaries_of(frame: VideoFrame) -> str:
+    """Name of the colour primaries, as in `ColorPrimaries`; "" where the file does not say.
+
+    A file that names the matrix of BT.2020 alone has its primaries.
+    """
+    try:
+        primaries = ColorPrimaries(frame.color_primaries)
+    except ValueError:
+        primaries = ColorPrimaries.UNSPECIFIED
+    if primaries is ColorPrimaries.UNSPECIFIED:
+        return "bt2020" if frame.colorspace in _BT2020_MATRICES else ""
+    return primaries.name.lower()
+
+
+def assumed_matrix(frame: VideoFrame) -> Colorspace | None:
+    """The matrix of a frame that does not name its own; None where it does.
+
+    mpv and libplacebo guess by the stored size in the same way; FFmpeg takes BT.601 for all.
+    """
+    if frame.format.is_rgb or frame.colorspace not in _UNNAMED_MATRICES:
+        return None
+    if primaries_of(frame) == "bt2020":
+        return Colorspace.BT2020
+    hd = frame.width >= _HD_WIDTH or frame.height > _PAL_HEIGHT
+    return Colorspace.ITU709 if hd else Colorspace.ITU601
+
+
 class FrameConverter:
     """Converts decoded frames to upright arrays of a given size.
 
-    The stream's colour matrix and range are honoured (limited range becomes full range); its
-    transfer curve is not: HDR footage (PQ, HLG) keeps its curve and appears pale, so the clips
-    table names the curve and the `container` filter drops it.
+    The stream's colour matrix and range are honoured (limited range becomes full range); HD footage
+    that names no matrix is BT.709. The transfer curve is not: HDR footage (PQ, HLG) keeps its curve
+    and appears pale, so the clips table names the curve and the `container` filter drops it.
     """
 
     def __init__(self, orientation: Orientation) -> None:
@@ -164,7 +194,13 @@ class FrameConverter:
         # a reformatter keeps one scaling context; sharing one between sizes would rebuild it
         reformatter = self._reformatters.setdefault((*size, pixels, how), VideoReformatter())
         scaled = reformatter.reformat(
-            frame, *size, pixels, interpolation=how, dst_color_range=to_range, threads=1
+            frame,
+            *size,
+            pixels,
+            src_colorspace=assumed_matrix(frame),
+            interpolation=how,
+            dst_color_range=to_range,
+            threads=1,
         )
         return self._orientation.apply(scaled.to_ndarray())
 

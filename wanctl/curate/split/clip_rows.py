@@ -12,7 +12,7 @@ import numpy as np
 
 from wanctl.curate.split.shots import Transition
 from wanctl.data.dataset import clip_id
-from wanctl.video.interlace import frozen, repeats
+from wanctl.video.interlace import frozen, moving_share, repeats
 from wanctl.video.probe import Scan
 
 
@@ -166,6 +166,7 @@ def _row(
         "bit_rate": info.bit_rate,
         "transfer": info.transfer,
         "interlaced": info.interlaced,
+        "primaries": info.primaries,
         **_repeat_shares(scan, *frames),
     }
 
@@ -175,10 +176,12 @@ def _repeat_shares(scan: Scan, first: int, end: int) -> dict[str, float]:
     tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     checked = scan.combed[first:end]
     checked = checked[checked >= 0]
-    same = repeats(scan.change[first:end])
+    moving = scan.moving[first:end] if len(scan.moving) else None
+    same = repeats(scan.change[first:end], moving)
     still = frozen(same, scan.durations[first:end] * tick_s)
     return {
         "comb_share": float(checked.mean()) if len(checked) else 0.0,
         "repeat_share": float(same.mean()),
         "frozen_share": float(still.mean()),
+        "moving_share": 1.0 if moving is None else moving_share(moving, same),
     }
