@@ -197,8 +197,8 @@ class CaptionSection(Section):
     )
     sidecar_dir: LocalPath | None = Field(
         default=None,
-        description="folder with NAME.txt or NAME.json per footage file; null: the footage's "
-        "folder",
+        description="folder with a/NAME.txt or a/NAME.json for a/NAME.mp4, flat where names are "
+        "unique; null: beside the footage",
     )
     quote_text: Literal["append", "drop", "ignore"] = Field(
         default="append",
