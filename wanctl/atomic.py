@@ -44,8 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
     image writers choose their format by it.
 
     Raises:
-        WriteError: the disk is full, read-only or forbidden; the temporary is removed.
+        WriteError: the disk is full, read-only or forbidden; the temporary is removed. Or `path` is
+            a pipe or a device, such as /dev/stdout, which a rename would destroy.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise WriteError(f"{path}: cannot write: is a pipe or a device; name a file")
     temp = _temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from wanctl.cli.options import (
     SetOption,
     load_recipe_for,
     local_path,
+    output_file,
 )
 from wanctl.cli.program import data_app
 from wanctl.errors import UserError, unknown
@@ -33,7 +34,7 @@ PathArgument = Annotated[
 ]
 CsvOption = Annotated[
     Path | None,
-    typer.Option("--csv", metavar="FILE", parser=local_path, help="write every row to this file"),
+    typer.Option("--csv", metavar="FILE", parser=output_file, help="write every row to this file"),
 ]
 
 

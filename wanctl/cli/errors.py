@@ -6,6 +6,7 @@ reader of a pipe has ended, as in `wanctl filters list | head -1`.
 
 import errno
 from collections.abc import Sequence
+from pathlib import Path
 
 from wanctl.errors import UserError
 from wanctl.escaping import one_line
@@ -39,6 +40,10 @@ class InterruptedByUserError(UserError):
 
     def __init__(self) -> None:
         super().__init__("stopped; the same command goes on from here")
+
+
+class PipeClosedError(Exception):
+    """The program that reads the output has ended; there is nobody to tell."""
 
 
 def format_error(error: BaseException) -> list[str] | None:
@@ -87,8 +92,14 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """Refuse arguments with bytes that are no UTF-8: they could not be stored or shown.
 
     Raises:
-        UserError: names the argument and the byte.
+        UserError: names the argument and the byte; or the working folder is gone.
     """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            f"the working folder cannot be used ({error.strerror}); change to another with `cd`"
+        ) from None
     for number, argument in enumerate(arguments, 1):
         for position, each in enumerate(argument, 1):
             if "\ud800" <= each <= "\udfff" or each == "\0":

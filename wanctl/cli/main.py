@@ -1,5 +1,6 @@
 """Entry point: runs the command line and turns every mistake into one line and exit code 2."""
 
+import contextlib
 import io
 import os
 import sys
@@ -22,6 +23,7 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
 )
 from wanctl.cli.errors import (
     PIPE_CLOSED,
+    PipeClosedError,
     check_arguments,
     exit_code,
     format_error,
@@ -30,6 +32,7 @@ from wanctl.cli.errors import (
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.distributed import world
+from wanctl.errors import UserError
 from wanctl.redact import redact
 
 RANK_DELAY_S = 4.0
@@ -48,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     try:
         code = _run(list(sys.argv[1:] if args is None else args), session)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, PipeClosedError):
         _close_output()
         code = PIPE_CLOSED
     except (Exception, KeyboardInterrupt) as error:
@@ -102,8 +105,9 @@ def _delay_other_ranks() -> None:
     Its exit makes `torchrun` stop the others before their delay ends. A rank that fails alone
     prints its error after the delay.
     """
-    if world.rank() > 0:
-        time.sleep(RANK_DELAY_S)
+    with contextlib.suppress(UserError):  # a rank that is no number is the error to print
+        if world.rank() > 0:
+            time.sleep(RANK_DELAY_S)
 
 
 def _print_traceback(

@@ -22,17 +22,33 @@ def complete_recipe(start: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(start)]
 
 
-def local_path(text: str) -> Path:
-    """A path argument; an empty one would mean the working folder.
+def local_path(text: str | Path) -> Path:
+    """A path argument, or the path that is its default; an empty one would mean the working folder.
 
     Raises:
         typer.BadParameter: it is empty or a URL.
     """
     from wanctl.path_names import path_problem
 
-    if problem := path_problem(text):
+    if problem := path_problem(str(text)):
         raise typer.BadParameter(problem)
     return Path(text)
+
+
+def output_file(text: str) -> Path:
+    """The path of a file that a command writes, checked before its work.
+
+    Raises:
+        typer.BadParameter: it is a folder, a device or a pipe, or lies below a file.
+    """
+    path = local_path(text)
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise typer.BadParameter(f"{text}: is {what}; name a file")
+    above = next((each for each in path.parents if each.exists()), None)
+    if above is not None and not above.is_dir():
+        raise typer.BadParameter(f"{text}: {above} is a file; name another folder")
+    return path
 
 
 def source_name(text: str) -> str:

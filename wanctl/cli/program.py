@@ -5,23 +5,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wanctl.cli.errors import InterruptedByUserError
+from wanctl.cli.errors import InterruptedByUserError, PipeClosedError
 from wanctl.cli.options import Session
 
 
 class Interruptible(TyperGroup):
-    """Turns Ctrl-C into an error of ours, since versions of Typer handle it differently."""
+    """Turns Ctrl-C and closed pipes into errors of ours; versions of Typer differ in them."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:
             InterruptedByUserError: Ctrl-C.
+            PipeClosedError: the reader of the output has ended.
         """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise InterruptedByUserError from None
+        except BrokenPipeError:
+            raise PipeClosedError from None
 
 
 app = typer.Typer(

@@ -78,7 +78,7 @@ def curate(
             data set that was split by other rules.
     """
     started = time.monotonic()
-    share = parse_shard(shard) if shard else None
+    share = None if shard is None else parse_shard(shard)
     listing = list_footage(folder)
     path = dataset_path(loaded, out)
     _check_split_unchanged(loaded, path)

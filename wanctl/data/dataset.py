@@ -29,7 +29,15 @@ import pyarrow as pa
 from wanctl.atomic import remove_leftovers, write_error
 from wanctl.credentials import remember
 from wanctl.data.copies import new_rows, shared_content
-from wanctl.data.description import CLEAN, DatasetError, is_known, load, load_or_create, save
+from wanctl.data.description import (
+    CLEAN,
+    DatasetError,
+    is_known,
+    load,
+    load_or_create,
+    refuse_foreign,
+    save,
+)
 from wanctl.data.parts.cleaning import clean_dataset, clean_description, clean_rows
 from wanctl.data.parts.part_files import check_ids, id_ranges, read_footer, read_rows
 from wanctl.data.parts.rowgroups import write_rows
@@ -82,6 +90,7 @@ class DatasetDir:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(path, error) from error
+        refuse_foreign(path)  # before files for locks are made there
         release = lock_shard(path, *share) if share else lock_alone(path)
         try:
             with lock_description(path):

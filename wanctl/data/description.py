@@ -24,19 +24,28 @@ class DatasetError(UserError):
 
 def load_or_create(path: Path, recipe: str) -> dict[str, Any]:
     """The description of an existing data set, or of a new one, which is written."""
+    refuse_foreign(path)
     if (path / FILE).exists():
         description = load(path)
-    elif any(not _is_ours(child.name) for child in path.iterdir()):
-        raise DatasetError(
-            f"{path}: the folder is not empty and holds no dataset.json; "
-            "name an empty or new folder"
-        )
     else:
         description = {"format": FORMAT, "sources": [], "recipe": None, CLEAN: True}
     if description["recipe"] is None or (recipe and recipe != description["recipe"]):
         description["recipe"] = recipe or description["recipe"] or ""
         save(path, description)
     return description
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a folder that holds something and is no data set.
+
+    Raises:
+        DatasetError: names the folder.
+    """
+    if (path / FILE).exists() or all(_is_ours(child.name) for child in path.iterdir()):
+        return
+    raise DatasetError(
+        f"{path}: the folder is not empty and holds no dataset.json; name an empty or new folder"
+    )
 
 
 def save(path: Path, description: Mapping[str, Any]) -> None:

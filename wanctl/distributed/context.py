@@ -103,6 +103,7 @@ def distributed_context(device: str) -> Iterator[DistributedContext]:
     Raises:
         UserError: no such device, or another process ended during a collective operation.
     """
+    world.check()
     if world.size() == 1:
         yield SingleProcessContext(pick_device(device))
         return

@@ -165,7 +165,10 @@ class _Draft:
         self.filters: list[str] = []  # of the files read so far
 
     def problem(self, place: Place, keys: yaml.Path, message: str) -> None:
-        self.problems.append(Problem(place, ".".join(keys), message))
+        path = ".".join(keys)
+        # what is no YAML value is no value of its key either: one mistake, not two
+        if not path or path not in {problem.path for problem in self.problems}:
+            self.problems.append(Problem(place, path, message))
 
     def add_file(self, path: Path, children: tuple[Path, ...]) -> None:
         """Merge a file over the values of its bases."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, field_validator
 
 from wanctl.recipe.section import (
     Count,
@@ -42,8 +42,8 @@ class SampleSection(Section):
     frames: FrameCount | None = Field(default=None, description="4n+1; 1 writes a PNG")
     fps: FrameRate | None = Field(default=None, description="frame rate of the video file")
     steps: Steps | None = Field(default=None, description="solver steps")
-    shift: PositiveFloat | None = Field(
-        default=None, description="shift of the noise schedule: larger for larger videos"
+    shift: float | None = Field(
+        default=None, ge=0.001, description="shift of the noise schedule: larger for larger videos"
     )
     guide_scale: float | tuple[float, float] | None = Field(
         default=None,

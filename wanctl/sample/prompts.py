@@ -26,6 +26,7 @@ from wanctl.video.sources import url_of
 SLUG_LENGTH = 40
 SUFFIXES = (".txt", ".jsonl", ".csv")
 SIZE = "size"
+SHOWN = 100
 MAX_PROBLEMS = 100
 """Mistakes of one file that are reported."""
 # Keys that hold for a run as a whole.
@@ -78,7 +79,10 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
         if problem := prompt_problem(prompt):
             raise PromptError(f"prompt: {problem}")
         return [PromptLine(prompt.strip())]
-    path = Path(prompt).expanduser()
+    try:
+        path = Path(prompt).expanduser()
+    except RuntimeError:  # no such user's home
+        path = Path(prompt)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise PromptError(
@@ -87,7 +91,7 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
         )
     try:
         text = read_text(path)
-    except (FileNotFoundError, RuntimeError):  # no such file, or no such user's home
+    except FileNotFoundError:
         raise PromptError(
             f"{prompt}: no such file of prompts; put a blank at the end if it is the prompt itself"
         ) from None
@@ -168,7 +172,7 @@ class _FileReader:
             if not line.strip():
                 continue
             try:
-                values = json.loads(line)
+                values = json.loads(line, object_pairs_hook=_without_repeats)
             except (ValueError, RecursionError) as error:
                 self._problem(number, f"not JSON: {error}")
                 continue
@@ -184,7 +188,11 @@ class _FileReader:
         try:
             header = [cell.strip() for cell in next(reader, [])]
             if "prompt" not in header:
-                self._problem(1, f"the header has no column `prompt` ({', '.join(header)})")
+                shown = one_line(", ".join(header))[:SHOWN]
+                self._problem(1, f"the header has no column `prompt` ({shown})")
+                return
+            if repeated := [name for name in header if name and header.count(name) > 1]:
+                self._problem(1, f"the header has the column {repeated[0]!r} twice")
                 return
             for row in reader:
                 if len(row) > len(header):
@@ -253,6 +261,16 @@ _READERS = {
     ".jsonl": _FileReader.read_jsonl,
     ".csv": _FileReader.read_csv,
 }
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, whose keys must differ: of equal ones JSON keeps the last without a word."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {repeated!r} stands there twice")
+    return values
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

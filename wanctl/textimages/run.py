@@ -24,6 +24,7 @@ from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.textimages.fonts import find_fonts, pick_fonts
 from wanctl.textimages.render import PART, RenderCounts, RenderSettings, render_part
+from wanctl.textimages.strings import Corpus
 from wanctl.video.decode import read_clip
 from wanctl.video.encode import write_png
 from wanctl.video.frames import FrameSpec, range_of
@@ -54,6 +55,10 @@ def text_images(loaded: LoadedRecipe, out: Path, to: Path) -> None:
     folder = to.resolve()
     settings = _settings(loaded)
     fonts = pick_fonts(find_fonts(settings.fonts), settings.languages)
+    Corpus(settings.corpus)  # bad files are found before anything is written
+    grounds = loaded.recipe.text_images.grounds
+    if grounds is not None and not grounds.is_dir():
+        raise TextImagesError(f"text_images.grounds: {grounds}: no such folder")
     faces = {font.name: font.licence for several in fonts.values() for font in several}
     dataset = DatasetDir.create_or_open(folder, recipe=loaded.dump())
     _check_unchanged(folder, settings, sorted(faces))
@@ -121,8 +126,6 @@ def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: De
     images: dict[str, Any] = {}
     section = loaded.recipe.text_images
     if section.grounds is not None:
-        if not section.grounds.is_dir():
-            raise TextImagesError(f"text_images.grounds: {section.grounds}: no such folder")
         for path in sorted(section.grounds.rglob("*"))[:MAX_BACKGROUNDS]:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 images[path.stem] = read_image(path)

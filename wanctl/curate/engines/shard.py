@@ -11,7 +11,7 @@ from wanctl.curate.registry import Unit
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 
-_SHARD = re.compile(r"^(\d+)/(\d+)$")
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -20,11 +20,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         UserError: it is not of that form, or i is not below n.
     """
-    match = _SHARD.match(text)
+    match = _SHARD.fullmatch(text)
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if index >= count:
         raise UserError(
-            f"--shard {text}: expected i/n with 0 <= i < n, e.g. 0/8 (in a Slurm array job: "
+            f"--shard: got {text!r}; expected i/n with 0 <= i < n, e.g. 0/8 (in a Slurm array job: "
             "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
         )
     return index, count
