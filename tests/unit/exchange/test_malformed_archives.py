@@ -44,10 +44,17 @@ TARS = {
     ),
     "one text for two": (
         [("T.0.mp4", V), ("T.1.mp4", V), ("T.txt", b"A")], {"T.0.mp4": [], "T.1.mp4": []},
-        ["T.txt or .json is not used, it fits 2 files"],
+        ["1 caption files in the shards fit no video or several"],
     ),
     "endings of two parts": (
         [("0.video.mp4", V), ("0.txt", b"A"), ("0.meta.json", b"{}")], {"0.video.mp4": ["A"]}, [],
+    ),
+    "a text of two parts": (
+        [("0.mp4", V), ("0.caption.txt", b"A")], {"0.mp4": ["A"]}, [],
+    ),
+    "two texts of two parts": (
+        [("0.mp4", V), ("0.long.txt", b"A"), ("0.short.txt", b"B")], {"0.mp4": []},
+        ["2 caption files in the shards fit no video or several"],
     ),
     "folders with equal names": (
         [("x/0.mp4", V), ("x/0.txt", b"A"), ("y/0.MP4", V), ("y/0.TXT", b"B")],
@@ -230,3 +237,16 @@ def test_a_damaged_row_group_costs_its_rows(tmp_path):
     clips, notes, failed = malformed.listing(path)
     assert (len(clips), failed) == (2000, 1)
     assert any("rows 1001 to 2000: row group 1 is not readable" in each for each in notes)
+
+
+def test_the_first_column_that_names_a_file_counts(tmp_path):
+    stored = pa.struct({"path": pa.string(), "bytes": pa.binary()})
+    columns = {
+        "video": pa.array(
+            [{"path": None, "bytes": b"v"}, {"path": "b.mp4", "bytes": None}], stored
+        ),
+        "file_name": ["a.mp4", "c.mp4"],
+        "text": ["A", "B"],
+    }
+    clips, _, failed = malformed.listing(table(tmp_path, columns))
+    assert (clips, failed) == ({"a.mp4": ["A"], "b.mp4": ["B"]}, 0)

@@ -108,21 +108,31 @@ def _as_text(value: Any) -> Any:
 
 def _path(values: Mapping[str, Any], base: Path) -> tuple[Path | None, str]:
     """(path, name) of a row's file; (None, why) where it has none."""
-    found = next(((key, values[key]) for key in PATH_KEYS if _is_given(values.get(key))), None)
-    if found is None:
-        return None, f"names no file in any of the columns {', '.join(PATH_KEYS)}"
-    key, value = found
+    problems = []
+    for key in PATH_KEYS:
+        if _is_given(value := values.get(key)):
+            name, why = _file_name(value)
+            if name:
+                return find_file(base, name), name
+            problems.append(f"{key}: {why}")
+    return None, "; ".join(problems) or (
+        f"names no file in any of the columns {', '.join(PATH_KEYS)}"
+    )
+
+
+def _file_name(value: Any) -> tuple[str, str]:
+    """(name, "") of a cell that names a file; ("", why) for another."""
     if isinstance(value, Mapping):  # as Hugging Face stores videos
         value = value.get("path")
         if not value:
-            return None, f"{key}: the video is stored in the index; only files are checked"
+            return "", "the video is stored in the index; only files are checked"
     if not isinstance(value, str):
-        return None, f"{key}: got {str(value)[:40]}, need the name of a file"
+        return "", f"got {str(value)[:40]}, need the name of a file"
     if "\0" in value:
-        return None, f"{key}: the name of the file holds NUL"
+        return "", "the name of the file holds NUL"
     if url_of(value):
-        return None, f"{key}: is a URL; only files are checked, download it first"
-    return find_file(base, value), value
+        return "", "is a URL; only files are checked, download it first"
+    return value, ""
 
 
 def _is_given(value: Any) -> bool:

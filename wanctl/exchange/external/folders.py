@@ -204,7 +204,7 @@ def _other_notes(folder: Path, files: _Files, extension: str) -> Iterator[str]:
     others = {
         suffix: count
         for suffix, count in sorted(files.others.items())
-        if suffix not in (extension.lower(), ".toml", ".txt")
+        if suffix not in (extension.lower(), ".toml")
     }
     if (folder / CAPTIONS_JSON).is_file():
         others[".json"] = others.get(".json", 1) - 1

@@ -26,7 +26,6 @@ from wanctl.exchange.external.clips import (
 )
 from wanctl.textfiles import TextError, decode_text, parse_json, printable
 from wanctl.video.footage import VIDEO_SUFFIXES
-from wanctl.video.image_files import IMAGE_SUFFIXES
 
 _TEXTS = (".txt", ".json")
 
@@ -75,36 +74,42 @@ def _group(
 ) -> Iterator[ExternalClip]:
     """Clips of the members whose names are equal up to the first dot."""
     names = Counter(member.name for member in members)
-    by_stem: dict[str, dict[str, list[tarfile.TarInfo]]] = defaultdict(lambda: defaultdict(list))
+    media: dict[str, list[tarfile.TarInfo]] = defaultdict(list)
     for member in members:
-        by_stem[_stem(member)][_ending(member)].append(member)
-    media = {stem: files for stem, files in by_stem.items() if files.keys() & MEDIA_SUFFIXES}
-    whole = {ending: found[-1] for ending, found in by_stem[key].items() if ending in _TEXTS}
+        if _ending(member) in MEDIA_SUFFIXES:
+            media[_stem(member)].append(member)
     if not media:
         counts["samples of the shards have neither video nor image"] += 1
-    used = {key}
-    for stem, files in media.items():
-        used.add(stem)
-        texts = {ending: files[ending][-1] for ending in _TEXTS if ending in files}
-        notes = []
-        if stem != key:
-            notes.append(f"a dot in its name: webdataset takes {key!r} as its key")
-            if not texts and len(media) == 1:
-                texts = whole
-            elif whole and not texts:
-                notes.append(f"{key}.txt or .json is not used, it fits {len(media)} files")
-        videos = [m for ending in files.keys() & VIDEO_SUFFIXES for m in files[ending]]
-        images = [m for ending in files.keys() & IMAGE_SUFFIXES for m in files[ending]]
-        if videos and images:
-            counts["images beside a video of the same name are not listed"] += len(images)
-        for member in videos or images:
-            twice = [f"comes {names[member.name]} times"] if names[member.name] > 1 else []
-            yield _sample(path, member, texts, [*notes, *twice])
-    stray = [
-        stem for stem, files in by_stem.items() if stem not in used and files.keys() & {*_TEXTS}
-    ]
-    if media and stray:
-        counts["caption files in the shards belong to no video"] += len(stray)
+        return
+    used: set[str] = set()
+    for stem, found in media.items():
+        texts = _texts_of(stem, key, members, alone=len(media) == 1)
+        used |= {text.name for text in texts.values()}
+        videos = [member for member in found if _ending(member) in VIDEO_SUFFIXES]
+        if len(videos) not in (0, len(found)):
+            counts["images beside a video of the same name are not listed"] += 1
+        for member in videos or found:
+            notes = [f"comes {names[member.name]} times"] if names[member.name] > 1 else []
+            if stem != key:
+                notes.append(f"a dot in its name: webdataset takes {key!r} as its key")
+            yield _sample(path, member, texts, notes)
+    if unused := {m.name for m in members if _ending(m) in _TEXTS} - used:
+        counts["caption files in the shards fit no video or several"] += len(unused)
+
+
+def _texts_of(
+    stem: str, key: str, members: Sequence[tarfile.TarInfo], *, alone: bool
+) -> dict[str, tarfile.TarInfo]:
+    """The .txt and .json of a video: of its whole name, or of the key where it is alone."""
+    texts = {}
+    for ending in _TEXTS:
+        found = [member for member in members if _ending(member) == ending]
+        own = [member for member in found if _stem(member) == stem]
+        if not own and alone:
+            own = [m for m in found if _stem(m) == key] or (found if len(found) == 1 else [])
+        if own:
+            texts[ending] = own[-1]
+    return texts
 
 
 def _sample(
