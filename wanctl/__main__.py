@@ -1,10 +1,17 @@
-"""`python -m wanctl`, also run by `accelerate launch -m wanctl` and `torchrun -m wanctl`."""
+"""`wanctl` and `python -m wanctl`, also run by `accelerate launch -m wanctl` and `torchrun`."""
 
-import sys
+import os
 
-try:
-    from wanctl.cli.main import main
 
+def main() -> None:
+    """Run the command line; Ctrl-C ends it with 130 also while modules are imported."""
+    try:
+        from wanctl.cli.main import main as run  # noqa: PLC0415  (takes 0.3 s)
+
+        run()
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+if __name__ == "__main__":
     main()
-except KeyboardInterrupt:  # Ctrl-C while modules are imported, before or after the command
-    sys.exit(130)

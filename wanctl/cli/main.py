@@ -1,8 +1,10 @@
 """Entry point: runs the command line and turns every mistake into one line and exit code 2."""
 
+import atexit
 import contextlib
 import io
 import os
+import signal
 import sys
 import time
 import traceback
@@ -22,6 +24,7 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
     weights,
 )
 from wanctl.cli.errors import (
+    INTERRUPTED,
     PIPE_CLOSED,
     PipeClosedError,
     check_arguments,
@@ -47,6 +50,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: the arguments; those of the process by default.
     """
     session = Session()
+    if args is None:  # this process is the command
+        atexit.register(_end_interrupted, session)
     _escape_output()
     try:
         code = _run(list(sys.argv[1:] if args is None else args), session)
@@ -63,7 +68,23 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _print_errors(lines)
         _close_output()
         code = exit_code(error)
+        session.interrupted = code == INTERRUPTED
+        if session.interrupted and args is None:
+            # another Ctrl-C ends what libraries do at the end, without their tracebacks
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_interrupted(session: Session) -> None:
+    """End with 130 and no other code.
+
+    Python itself ends by the signal where Ctrl-C came while it evaluated text, as dataclasses do.
+    Shells show 130 for both, other programs do not. It is registered first, so that it runs after
+    everything that libraries do at the end.
+    """
+    if session.interrupted:
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _run(args: list[str], session: Session) -> int:

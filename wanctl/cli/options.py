@@ -91,10 +91,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of 
 
 @dataclass
 class Session:
-    """Options that stand before the command's name."""
+    """Options that stand before the command's name, and whether Ctrl-C ended it."""
 
     debug: bool = False
     quiet: bool = False
+    interrupted: bool = False
 
 
 def load_recipe_for(

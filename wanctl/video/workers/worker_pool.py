@@ -266,6 +266,9 @@ class _WorkerSlot:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env=_environment(),
+                    # Ctrl-C reaches the terminal's group, and would interrupt a worker that has
+                    # not come to ignore it yet; this process ends its workers
+                    process_group=0,
                 )
             self._tasks_done = 0
             start = (sys.path, self._limits.memory_bytes, snapshot())
