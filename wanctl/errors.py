@@ -4,12 +4,29 @@ The message says where, what was got, what is allowed and what to do. Every boun
 `UserError` (RecipeError, VideoError, WeightsError, ...); anything else that escapes is a bug.
 """
 
+import errno
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import ClassVar, Literal
+
+FailureKind = Literal["error", "memory", "unreachable"]
+
+# errors of a disk, a network drive or the system's limits, not of a file's content
+_UNREACHABLE = {
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOSPC,
+    errno.ENOENT, errno.EACCES, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+}  # fmt: skip
 
 
 class UserError(ValueError):
-    """An error that the user can fix. `str(error)` is the line that is printed."""
+    """An error that the user can fix. `str(error)` is the line that is printed.
+
+    Attributes:
+        failure_kind: kind of failure in the quarantine where work on a file raises it.
+    """
+
+    failure_kind: ClassVar[FailureKind] = "error"
 
 
 class ProblemsError(UserError):
@@ -23,6 +40,31 @@ class ProblemsError(UserError):
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(f"{path}: {message}" for path, message in self.problems))
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"(?:cannot|can't) allocate memory|out of memory|insufficient memory|bad_alloc"
+    r"|failed to (?:map segment|allocate)|can't start new thread|unable to allocate",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of any library says that memory does not suffice."""
+    # by name: importing torch for its class takes two seconds
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"} or _OUT_OF_MEMORY.search(str(error)))
+
+
+def failure_kind(error: BaseException) -> FailureKind:
+    """Kind of failure in the quarantine: `memory`, `unreachable`, or `error`."""
+    if is_out_of_memory(error):
+        return "memory"
+    if isinstance(error, UserError):
+        return error.failure_kind
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return "unreachable"
+    return "error"
 
 
 def unknown(kind: str, got: str, allowed: Iterable[str]) -> str:

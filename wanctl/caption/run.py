@@ -68,6 +68,11 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
             captioner.match(_sources(dataset))
     record_tables(dataset, tables)
     kept = _kept(dataset, recipe.dataset.selection)
+    if kept is not None and not kept:
+        raise UserError(
+            f"{dataset.path}: selection {recipe.dataset.selection!r} keeps no clip; "
+            "`wanctl data select` decides again after the filters were loosened"
+        )
     run = _Run(dataset, captioners, recipe)
     total = len(kept) if kept is not None else _count(dataset)
     with progress(total, "caption") as bar:

@@ -17,6 +17,15 @@ ShardOption = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="work on every N-th part, as one of N processes"),
 ]
+RetryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry",
+        metavar="KIND",
+        help="try quarantined files and clips of this kind again, e.g. error; crash, memory, "
+        "timeout and unreachable always are",
+    ),
+]
 PromptArgument = Annotated[
     str,
     typer.Argument(
@@ -37,6 +46,7 @@ def curate(
     ctx: typer.Context,
     folder: FolderArgument,
     shard: ShardOption = None,
+    retry: RetryOption = None,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
@@ -46,7 +56,7 @@ def curate(
     from wanctl.curate.run import curate as run
     from wanctl.report.run import report_curated
 
-    if curated := run(loaded, folder, loaded.out_dir(out), shard):
+    if curated := run(loaded, folder, loaded.out_dir(out), shard, retry or ()):
         report_curated(loaded, curated)
 
 

@@ -21,13 +21,15 @@ from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
 from wanctl.curate.select.select import select as select_clips
+from wanctl.curate.sources import assign_parts
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DetectorSettings, get_detector
 from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import THROUGHPUT_COLUMNS, Timings, all_stages, throughput_rows
+from wanctl.data.accounting import MACHINE_KINDS, forget_failures
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import record_tables
-from wanctl.errors import ProblemsError, UserError
+from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.listing import print_rows
 from wanctl.lock import try_lock
 from wanctl.log import EventLog, log, progress_display
@@ -35,11 +37,15 @@ from wanctl.recipe import yaml
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import BalanceSection, SplitSection
 from wanctl.redact import public_uri
-from wanctl.video.footage import FootageListing, list_footage
+from wanctl.video.footage import list_footage
 from wanctl.video.probe import ScanBounds
 
-LISTING = "part-listing"
-"""Part of the quarantine for unreadable entries of the folder of footage."""
+SHOWN = 3
+"""Filters that the message about an empty selection names."""
+
+
+class NothingKeptError(UserError):
+    """A selection keeps no clip."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,11 @@ class Curated:
 
 
 def curate(
-    loaded: LoadedRecipe, folder: str | Path, out: Path, shard: str | None = None
+    loaded: LoadedRecipe,
+    folder: str | Path,
+    out: Path,
+    shard: str | None = None,
+    retry: Sequence[str] = (),
 ) -> Curated | None:
     """Split footage into clips, measure them, and decide.
 
@@ -69,13 +79,15 @@ def curate(
         out: the run folder; the data set goes to `out/dataset`.
         shard: "i/n": only the parts whose number leaves i when divided by n. Whichever of the n
             processes finds all parts done decides.
+        retry: kinds of failures in the quarantine that are tried again, besides those of the
+            machine (MACHINE_KINDS), which always are.
 
     Returns:
         What was decided; None where another shard does that.
 
     Raises:
-        UserError: no footage, a filter that cannot run, a detector that is not installed, or a
-            data set that was split by other rules.
+        UserError: no footage, a filter that cannot run, a detector that is not installed, a data
+            set that was split by other rules, or a kind of failure that is not in the quarantine.
     """
     started = time.monotonic()
     share = None if shard is None else parse_shard(shard)
@@ -86,9 +98,8 @@ def curate(
     job = _job(loaded, filters)
     dataset = DatasetDir.create_or_open(path, recipe=loaded.dump(), share=share)
     write_bytes(path / "recipe.yaml", loaded.dump().encode())
-    parts = _parts(dataset, listing, loaded.recipe.curate.shard_sources)
+    parts = assign_parts(dataset, folder, listing, loaded.recipe.curate.shard_sources)
     record_tables(dataset, [unit.table for unit in job.units])
-    _log_listing(dataset, folder, listing)
     name = f"{share[0]}-of-{share[1]}" if share else ""
     with progress_display() as display:
         events = EventLog(out / (f"log-{name}.jsonl" if name else "log.jsonl"))
@@ -97,6 +108,7 @@ def curate(
             "start", footage=public_uri(str(folder)), files=len(listing.videos), parts=len(parts)
         )
         mine = [part for part in parts if share is None or belongs(part[0], share)]
+        _retry(dataset, [*MACHINE_KINDS, *retry], [name for name, _ in mine])
         reused = ENGINES[loaded.recipe.curate.engine](dataset, job, mine, reporter)
         events.write("end", seconds=round(time.monotonic() - started, 3))
     if reused:
@@ -148,34 +160,42 @@ def limits(loaded: LoadedRecipe) -> Limits:
     )
 
 
-def _parts(
-    dataset: DatasetDir, listing: FootageListing, per_part: int
-) -> list[tuple[str, list[str]]]:
-    """The parts that this footage belongs to, and the parts that earlier runs split."""
-    named = {part for part, _ in dataset.assign_sources(listing.videos, per_part)}
-    named |= set(dataset.parts("clips"))
-    return [(part, sources) for part, sources in dataset.source_parts() if part in named]
+def check_kept(curated: Curated) -> None:
+    """Check that a selection keeps clips; commands call it last.
+
+    Raises:
+        NothingKeptError: it keeps none; says why.
+    """
+    selected, dataset = curated.selected, curated.dataset
+    if selected.kept:
+        return
+    if selected.total:
+        most = sorted(selected.funnel, key=lambda row: -row.drops)[:SHOWN]
+        drops = ", ".join(f"{row.name} drops {row.drops:,}" for row in most if row.drops)
+        raise NothingKeptError(
+            f"{dataset.path}: none of {selected.total:,} clips is kept ({drops}); loosen these "
+            "filters in the recipe, then `wanctl data select` decides again"
+        )
+    rows = dataset.read("quarantine").to_pylist()
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(r["kind"] for r in rows).most_common())
+    first = f"; the first: {rows[0]['source']}: {rows[0]['error']}" if rows else ""
+    raise NothingKeptError(
+        f"{dataset.path}: the footage gives no clips (quarantined: {kinds or 'none'}{first})"
+    )
 
 
-def _log_listing(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> None:
-    """Log the skipped entries of the folder; write them to `quarantine/` and `passed_over/`."""
-    if listing.passed:
-        passed = listing.passed_over()
-        log.info("%s: %d files are no footage: %s", folder, listing.others, passed)
-    if listing.hidden:
-        log.info("%s: %d names that begin with a dot are skipped", folder, listing.hidden)
-    counts = [{"ending": name, "files": number} for name, number in sorted(listing.passed.items())]
-    if counts or dataset.has_part("passed_over", LISTING):
-        dataset.write_part("passed_over", LISTING, counts)
-    rows = [
-        {"source": source, "clip_id": "", "stage": "listing", "kind": kind, "error": why}
-        for source, kind, why in listing.problems
-    ]
-    if rows:
-        first = f"{rows[0]['source']}: {rows[0]['error']}"
-        log.warning("%s: %d entries are quarantined; the first: %s", folder, len(rows), first)
-    if rows or dataset.has_part("quarantine", LISTING):
-        dataset.write_part("quarantine", LISTING, rows)
+def _retry(dataset: DatasetDir, kinds: Sequence[str], parts: Sequence[str]) -> None:
+    """Drop failures of some kinds, so that their files and clips are tried again.
+
+    Raises:
+        UserError: there never is such a kind.
+    """
+    known = {*MACHINE_KINDS, "error", *dataset.read("quarantine", ["kind"])["kind"].to_pylist()}
+    for kind in kinds:
+        if kind not in known:
+            raise UserError(f"--retry: {unknown('kind of failure', kind, known)}")
+    if count := forget_failures(dataset, kinds, parts):
+        log.info("%d files and clips that failed are tried again", count)
 
 
 def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> CurationJob:
@@ -285,6 +305,6 @@ def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
         print_rows(columns, rows, title="selection", headers=True)
     kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
     if selected.copies:
-        log.info("%d clips are copies of others in files of the same content", selected.copies)
+        log.info("%d clips are copies of others, or of files that are gone", selected.copies)
     quarantined = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, quarantined)

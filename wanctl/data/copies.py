@@ -1,6 +1,6 @@
 """Which rows of the clips table are copies: the same footage lies in several source files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,24 @@ def shared_content(parts: Iterable[tuple[str, pa.Table]]) -> dict[str, set[str |
     return shared
 
 
-def new_rows(table: pa.Table, shared: set[str | None], known: set[str]) -> np.ndarray | None:
+def new_rows(
+    table: pa.Table, shared: set[str | None], known: set[str], removed: Collection[str] = ()
+) -> np.ndarray | None:
     """Rows whose clip is not in `known`; their ids are added to it. None stands for all rows.
 
     Args:
         table: columns `id` and `content_hash` of one part.
         shared: contents that have copies somewhere.
         known: ids of earlier parts.
+        removed: sources whose rows count as if they were not there; they need the column `source`.
     """
     names, contents = table["id"].to_pylist(), table["content_hash"].to_pylist()
+    sources = table["source"].to_pylist() if removed else [None] * len(names)
     is_new = np.ones(len(names), dtype=bool)
     for row, (name, content) in enumerate(zip(names, contents, strict=True)):
-        if content in shared:
+        if sources[row] in removed:
+            is_new[row] = False
+        elif content in shared:
             is_new[row] = name not in known
             known.add(name)
     return None if is_new.all() else np.flatnonzero(is_new)

@@ -18,7 +18,7 @@ files.
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,18 @@ import pyarrow as pa
 
 from wanctl.atomic import remove_leftovers, write_error
 from wanctl.credentials import remember
+from wanctl.data.accounting import forget_sources, unmeasured
 from wanctl.data.copies import new_rows, shared_content
 from wanctl.data.description import (
     CLEAN,
+    REMOVED,
     DatasetError,
-    is_known,
+    changed_sources,
     load,
     load_or_create,
     refuse_foreign,
     save,
+    with_sources,
 )
 from wanctl.data.parts.cleaning import clean_dataset, clean_description, clean_rows
 from wanctl.data.parts.part_files import check_ids, id_ranges, read_footer, read_rows
@@ -131,39 +134,43 @@ class DatasetDir:
         """Known source files: uri, size, mtime_ns, part; in the order they were added."""
         return list(self._description["sources"])
 
+    @property
+    def removed(self) -> set[str]:
+        """Sources whose files are gone; their clips stay in the tables and do not count."""
+        return {each["uri"] for each in self._description["sources"] if each.get(REMOVED)}
+
     def assign_sources(
-        self, files: Sequence[SourceFile], per_part: int
+        self, files: Sequence[SourceFile], per_part: int, removed: Collection[str] = ()
     ) -> list[tuple[str, list[str]]]:
         """Assign every source file to a part of `clips/` and record it in dataset.json.
 
-        A known source keeps its part; new ones are appended in new parts, so that a
-        part never changes once it is written. Processes that work here at once and list the same
-        files get the same parts.
+        A known source keeps its part; new ones come in new parts. Clips and failures of a file that
+        changed are dropped, so that it is scanned again. Processes that work here at once and
+        list the same files get the same parts.
 
         Args:
             files: source files; their order decides the order of new ones.
             per_part: new sources per part.
+            removed: known sources whose files are gone.
 
         Returns:
             (part name, all sources of that part) for the parts that `files` touch.
-
-        Raises:
-            DatasetError: a known source's size or time of change differs from the record.
         """
         files = [replace(file, uri=remember(file.uri)) for file in files]
         with lock_description(self.path):
-            self._description = load(self.path)
-            known = {source["uri"]: source for source in self._description["sources"]}
-            new = [vars(file) for file in files if not is_known(file, known)]
-            if new:
-                first = 1 + max((_part_number(s["part"]) for s in known.values()), default=-1)
-                self._description["sources"] += [
-                    {**record, "part": f"part-{first + index // per_part:05d}"}
-                    for index, record in enumerate(new)
-                ]
+            before = load(self.path)
+            changed = set(changed_sources(before, files))
+            parts = self.source_parts()
+            forget_sources(self, {part: changed & set(uris) for part, uris in parts if changed})
+            self._description = with_sources(before, files, removed, per_part)
+            if self._description != before:
                 save(self.path, self._description)
         uris = {file.uri for file in files}
         return [each for each in self.source_parts() if not uris.isdisjoint(each[1])]
+
+    def changed(self, files: Sequence[SourceFile]) -> list[str]:
+        """Known sources whose files have another size or time of change than recorded."""
+        return changed_sources(self._description, files)
 
     def source_parts(self) -> list[tuple[str, list[str]]]:
         """(part name, its sources) for all parts."""
@@ -189,7 +196,7 @@ class DatasetDir:
             yield part, table if rows is None else table.take(rows)
 
     def copies(self) -> int:
-        """How many rows of the clips table are copies of earlier ones."""
+        """How many rows of the clips table do not count: copies, and files that are gone."""
         return sum(
             self.count("clips", part) - len(rows)
             for part, rows in self.first_rows()
@@ -197,8 +204,12 @@ class DatasetDir:
         )
 
     def first_rows(self) -> list[tuple[str, np.ndarray | None]]:
-        """Per part, the rows whose clip no earlier row has; None stands for all rows."""
+        """Per part, the rows whose clip no earlier row has; None stands for all rows.
+
+        Clips of sources whose files are gone are left out.
+        """
         parts, coded = self.parts("clips"), ["content_hash", "source"]
+        removed = self.removed
         shared = shared_content(
             (part, self.read("clips", coded, parts=[part], coded=coded)) for part in parts
         )
@@ -206,9 +217,9 @@ class DatasetDir:
         rows: list[tuple[str, np.ndarray | None]] = []
         for part in parts:
             first = None
-            if part in shared:
-                table = self.read("clips", ["id", "content_hash"], parts=[part])
-                first = new_rows(table, shared[part], known)
+            if part in shared or removed:
+                table = self.read("clips", ["id", "content_hash", "source"], parts=[part])
+                first = new_rows(table, shared.get(part, set()), known, removed)
             rows.append((part, first))
         return rows
 
@@ -224,6 +235,10 @@ class DatasetDir:
         not be measured make a difference.
         """
         return len({id_ranges(self._file(table, part)) for table in tables}) == 1
+
+    def unmeasured(self, part: str, table: str) -> set[str]:
+        """Clips of a part without a result in a table; those of files that are gone need none."""
+        return unmeasured(self, part, table, self.removed)
 
     def parts(self, table: str) -> list[str]:
         """Names of the finished parts of a table, sorted."""
@@ -262,6 +277,10 @@ class DatasetDir:
         return write_rows(
             self._file(f"selections/{name}", ""), SELECTION, tables, coded=SELECTION_CODED
         )
+
+    def remove_part(self, table: str, part: str) -> None:
+        """Delete a part, where it exists."""
+        self._file(table, part).unlink(missing_ok=True)
 
     def read(
         self,
@@ -328,7 +347,3 @@ def _table(rows: Rows, schema: pa.Schema | None) -> pa.Table:
 
 def _single(table: str) -> bool:
     return table.startswith("selections/")
-
-
-def _part_number(part: str) -> int:
-    return int(part.removeprefix("part-"))

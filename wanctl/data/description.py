@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from wanctl.video.sources import SourceFile
 FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"
 _MAX_BYTES = 2 << 30
+REMOVED = "removed"
+"""Key of a source: true where its file is gone, so that its clips do not count."""
 CLEAN = "redacted"
 """Key of dataset.json: true where nothing in the data set holds credentials."""
 
@@ -54,19 +56,62 @@ def save(path: Path, description: Mapping[str, Any]) -> None:
     write_bytes(path / FILE, text.encode())
 
 
-def is_known(file: SourceFile, known: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a source is recorded in the description.
+def changed_sources(description: Mapping[str, Any], files: Sequence[SourceFile]) -> list[str]:
+    """Recorded sources whose size or time of change differs from the record.
 
-    Raises:
-        DatasetError: it is recorded with another size or modification time.
+    Figures that a file system does not give are 0 and differ from nothing.
     """
-    old = known.get(file.uri)
-    if old is not None and (old["size"], old["mtime_ns"]) != (file.size, file.mtime_ns):
-        raise DatasetError(
-            f"{file.uri}: the file changed since this data set was begun; put the old file "
-            f"back, or curate into a new folder (--out)"
-        )
-    return old is not None
+    known = {source["uri"]: source for source in description["sources"]}
+    return [
+        file.uri
+        for file in files
+        if (old := known.get(file.uri)) is not None
+        and (_differ(old["size"], file.size) or _differ(old["mtime_ns"], file.mtime_ns))
+    ]
+
+
+def with_sources(
+    description: Mapping[str, Any],
+    files: Sequence[SourceFile],
+    removed: Collection[str],
+    per_part: int,
+) -> dict[str, Any]:
+    """A description with the sources of a listing.
+
+    Args:
+        description: known sources keep their part.
+        files: the listing; their order decides the order of new ones.
+        removed: sources that are marked as removed; sources of the listing are not.
+        per_part: new sources per part; they come in new parts.
+    """
+    listed = {file.uri: file for file in files}
+    sources = [_record(source, listed, removed) for source in description["sources"]]
+    known = {source["uri"] for source in sources}
+    new = [file for file in files if file.uri not in known]
+    first = 1 + max((part_number(source["part"]) for source in sources), default=-1)
+    sources += [
+        {**vars(file), "part": f"part-{first + index // per_part:05d}"}
+        for index, file in enumerate(new)
+    ]
+    return {**description, "sources": sources}
+
+
+def part_number(part: str) -> int:
+    """The number of a part of the clips table."""
+    return int(part.removeprefix("part-"))
+
+
+def _record(
+    source: Mapping[str, Any], listed: Mapping[str, SourceFile], removed: Collection[str]
+) -> dict[str, Any]:
+    file = listed.get(source["uri"])
+    if file is not None:
+        return {**vars(file), "part": source["part"]}
+    return {**source, REMOVED: True} if source["uri"] in removed else dict(source)
+
+
+def _differ(old: int, new: int) -> bool:
+    return bool(old and new and old != new)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from wanctl.curate.run import Curated, dataset_path, limits, recipe_filters
+from wanctl.curate.run import Curated, check_kept, dataset_path, limits, recipe_filters
 from wanctl.curate.select.select import filters_with_evidence, resolve_percentiles
 from wanctl.data.card import Card
 from wanctl.data.dataset import DatasetDir
@@ -28,18 +28,28 @@ def report(loaded: LoadedRecipe, out: Path) -> None:
 
 
 def report_curated(loaded: LoadedRecipe, curated: Curated) -> None:
-    """Write report.html and the data card for what `wanctl curate` just decided."""
+    """Write report.html and the data card for what `wanctl curate` just decided.
+
+    Raises:
+        NothingKeptError: it keeps no clip.
+    """
     selection = loaded.recipe.dataset.selection
     with limits(loaded).pool() as pool:
         page = write_report(curated.dataset, selection, curated.selected.filters, pool)
     write_dataset_card(curated.dataset, _recipe_facts(loaded))
     log.info("look at %s", page)
+    check_kept(curated)
 
 
 def card_selected(loaded: LoadedRecipe, curated: Curated) -> None:
-    """Write the data card for what `wanctl data select` just decided."""
+    """Write the data card for what `wanctl data select` just decided.
+
+    Raises:
+        NothingKeptError: it keeps no clip.
+    """
     write_dataset_card(curated.dataset, _recipe_facts(loaded))
     log.info("`wanctl data report` draws it")
+    check_kept(curated)
 
 
 def data_card(loaded: LoadedRecipe, dataset: DatasetDir) -> Card:

@@ -21,6 +21,7 @@ from wanctl.video.sources import (
     SourceError,
     SourceFile,
     advice,
+    check_present,
     disk_path,
     entry_uri,
     error_line,
@@ -111,9 +112,10 @@ def scan_source(
 
     Raises:
         VideoError: not a video, or a damaged one.
-        SourceError: the URL cannot be read.
+        SourceError: the source cannot be read.
     """
     started = time.process_time()
+    check_present(source)
     with local_copy(source) as path:
         try:
             scanned = scan(path, max_fps, bounds)

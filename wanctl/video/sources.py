@@ -39,7 +39,9 @@ class SourceFile:
 
 
 class SourceError(UserError):
-    """A URL cannot be read: unknown scheme, missing package, or an error of the server."""
+    """A source cannot be read: unknown scheme, missing package, error of the server or the disk."""
+
+    failure_kind = "unreachable"
 
 
 def url_of(source: str | os.PathLike[str]) -> str | None:
@@ -109,6 +111,20 @@ def listing_system(url: str) -> tuple[Any, str]:
     if secret:
         options["params"] = dict(parse_qsl("&".join(secret), keep_blank_values=True))
     return fsspec.core.url_to_fs(public, **options)
+
+
+def check_present(source: str | os.PathLike[str]) -> None:
+    """Check that a source on a disk is there; URLs are checked when they are opened.
+
+    Raises:
+        SourceError: it is gone, or its disk is.
+    """
+    if url_of(source) is None:
+        try:
+            with disk_path(source).open("rb"):
+                pass
+        except OSError as error:
+            raise SourceError(f"{source}: cannot be read: {error.strerror}") from error
 
 
 @contextmanager

@@ -99,13 +99,44 @@ def test_sources_keep_their_parts_when_more_come(dataset, tmp_path):
     assert again.assign_sources(sources(files[:1]), 2) == first[:1]
 
 
-def test_a_source_that_changed_is_refused(dataset, tmp_path):
-    file = tmp_path / "a.mp4"
-    file.write_bytes(b"x")
-    dataset.assign_sources(sources([file]), 2)
-    file.write_bytes(b"longer")
-    with pytest.raises(DatasetError, match="the file changed since this data set was begun"):
-        dataset.assign_sources(sources([file]), 2)
+def test_a_source_that_changed_loses_its_own_clips(dataset, tmp_path):
+    files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for file in files:
+        file.write_bytes(b"x")
+    dataset.assign_sources(sources(files), 2)
+    rows = [{"id": file.stem, "source": str(file), "content_hash": file.stem} for file in files]
+    dataset.write_part("clips", "part-00000", rows)
+    failed = [{"source": str(file), "kind": "short shots"} for file in files]
+    dataset.write_part("quarantine", "part-00000", failed)
+    files[0].write_bytes(b"longer")
+    assert dataset.changed(sources(files)) == [str(files[0])]
+    dataset.assign_sources(sources(files), 2)
+    assert dataset.changed(sources(files)) == []
+    assert dataset.read("clips")["id"].to_pylist() == ["b"]
+    assert dataset.read("quarantine")["source"].to_pylist() == [str(files[1])]
+
+
+def test_clips_of_a_file_that_is_gone_do_not_count_until_it_is_back(dataset, tmp_path):
+    files = [tmp_path / f"{name}.mp4" for name in "abc"]
+    for file in files:
+        file.write_bytes(b"x")
+    known = sources(files)
+    dataset.assign_sources(known, 2)
+    # b is a copy of a
+    rows = [
+        {"id": each, "source": str(file), "content_hash": each}
+        for each, file in zip("aac", files, strict=True)
+    ]
+    dataset.write_part("clips", "part-00000", rows[:1])
+    dataset.write_part("clips", "part-00001", rows[1:])
+    assert dataset.clips(["source"])["source"].to_pylist() == [str(files[0]), str(files[2])]
+    dataset.assign_sources(known[1:], 2, removed=[str(files[0])])
+    again = DatasetDir.open(dataset.path)
+    assert again.removed == {str(files[0])}
+    assert again.clips(["source"])["source"].to_pylist() == [str(files[1]), str(files[2])]
+    dataset.assign_sources(known, 2)
+    assert dataset.removed == set()
+    assert dataset.clips(["source"])["source"].to_pylist() == [str(files[0]), str(files[2])]
 
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path):

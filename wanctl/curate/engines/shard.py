@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from wanctl.curate.registry import Unit
+from wanctl.data.accounting import unaccounted
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 
@@ -37,8 +38,17 @@ def belongs(part: str, share: tuple[int, int]) -> bool:
 
 
 def unfinished(dataset: DatasetDir, units: Sequence[Unit]) -> list[str]:
-    """Parts of all shards that are not split or not measured yet."""
-    tables = ["clips", *(unit.table for unit in units)]
-    parts = {source["part"] for source in DatasetDir.open(dataset.path).sources}
-    done = set.intersection(*(set(dataset.parts(table)) for table in tables))
-    return sorted(parts - done)
+    """Parts of all shards in which a file or a clip has no result yet."""
+    now = DatasetDir.open(dataset.path)
+    tables = [unit.table for unit in units]
+    missing = []
+    for part, sources in now.source_parts():
+        present = [source for source in sources if source not in now.removed]
+        if unaccounted(now, part, present) or (
+            now.has_part("clips", part)
+            and any(
+                not now.has_part(table, part) or now.unmeasured(part, table) for table in tables
+            )
+        ):
+            missing.append(part)
+    return missing

@@ -24,6 +24,8 @@ from wanctl.curate.measure.measure_task import (
     unit_failure,
 )
 from wanctl.curate.registry import Unit
+from wanctl.data.accounting import failures_part, merge_rows
+from wanctl.data.dataset import DatasetDir
 from wanctl.log import Bar, log
 from wanctl.video.frames import Span, range_of
 from wanctl.video.workers.worker_pool import Failure
@@ -36,10 +38,10 @@ Outcome = dict[str, Any] | Failure
 
 
 def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Unit]) -> int:
-    """Write every unit's table for every part that is missing.
+    """Write every unit's table for every part in which a clip has no result.
 
-    The workers process the clips of all parts in one stream; a part is written after its last
-    clip.
+    Only these clips are decoded; rows of earlier runs stay. The workers process the clips of all
+    parts in one stream; a part is written after its last clip.
 
     Returns:
         The number of (part, unit) pairs that existed already.
@@ -47,19 +49,17 @@ def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Uni
     Raises:
         FilterUnavailableError: a filter fails only while measuring because it cannot run here.
     """
-    has = context.dataset.has_part
-    missing_units = {part: [unit for unit in units if not has(unit.table, part)] for part in parts}
-    todo = {part: missing for part, missing in missing_units.items() if missing}
-    counts = [context.dataset.count("clips", part) for part in todo]
+    todo = {part: _missing(context.dataset, part, units) for part in parts}
+    todo = {part: missing for part, missing in todo.items() if missing}
+    counts = [len(set().union(*missing.values())) for missing in todo.values()]
     bar = context.reporter.progress_display.bar(sum(counts), "measure clips")
     waiting: deque[_Part] = deque()
 
     def tasks() -> Iterator[tuple[Any, ...]]:
         for part, missing in todo.items():
-            rows = context.dataset.read("clips", parts=[part]).to_pylist()
-            current = _Part(context, part, rows, missing)
+            current = _Part(context, part, missing)
             waiting.append(current)
-            for row in rows:
+            for row in current.rows:
                 yield current.task(row)
 
     # no retry: after a crash `_isolate_failure` runs the units one by one
@@ -71,6 +71,14 @@ def measure_parts(context: RunContext, parts: Sequence[str], units: Sequence[Uni
         _write_finished(waiting)
     _write_finished(waiting)
     return len(parts) * len(units) - sum(len(missing) for missing in todo.values())
+
+
+def _missing(dataset: DatasetDir, part: str, units: Sequence[Unit]) -> dict[Unit, set[str]]:
+    """Unit -> clips of a part that it has to measure; a unit that has no table is among them."""
+    missing = {unit: dataset.unmeasured(part, unit.table) for unit in units}
+    return {
+        unit: ids for unit, ids in missing.items() if ids or not dataset.has_part(unit.table, part)
+    }
 
 
 def as_clip(row: Mapping[str, Any]) -> Clip:
@@ -94,17 +102,19 @@ class _Part:
         self,
         context: RunContext,
         part: str,
-        rows: Sequence[Mapping[str, Any]],
-        units: Sequence[Unit],
+        missing: Mapping[Unit, set[str]],
     ) -> None:
         self._context = context
         self._part = part
-        self._rows = rows
+        self._missing = missing
+        units = list(missing)
+        clips = context.dataset.read("clips", parts=[part]).to_pylist()
+        self._ids = [row["id"] for row in clips]
+        needed = set().union(*missing.values())
+        self.rows = [row for row in clips if row["id"] in needed]
         self._units = units
         self._light = [unit for unit in units if not unit.measurer.heavy]
         self._heavy = [unit for unit in units if unit.measurer.heavy]
-        specs = (unit.measurer.frames() for unit in self._heavy)
-        self._specs = list(dict.fromkeys(spec for spec in specs if spec is not None))
         self._rows_by_unit: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
         self._quarantine: dict[Unit, list[dict[str, Any]]] = {unit: [] for unit in units}
         self._batch: list[tuple[Clip, Frames]] = []
@@ -114,22 +124,26 @@ class _Part:
     @property
     def complete(self) -> bool:
         """Whether the workers have processed every clip."""
-        return self._taken == len(self._rows)
+        return self._taken == len(self.rows)
 
     def task(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The arguments of `measure_task` for one clip."""
         span = Span((row["start_pts"], row["end_pts"]), range_of(row))
-        return as_clip(row), span, self._light, self._specs
+        specs = (unit.measurer.frames() for unit in self._heavy if row["id"] in self._missing[unit])
+        heavy = list(dict.fromkeys(spec for spec in specs if spec is not None))
+        light = [unit for unit in self._light if row["id"] in self._missing[unit]]
+        return as_clip(row), span, light, heavy
 
     def take(self, result: MeasuredClip | Failure, bar: Bar) -> None:
         """Take the workers' result for the next clip, in order."""
-        row = self._rows[self._taken]
+        row = self.rows[self._taken]
         clip = as_clip(row)
         if isinstance(result, Failure):
             result = self._isolate_failure(row, result)
         self._count_workers(clip, result)
         for unit in self._light:
-            self._put(unit, clip, result.outcomes[unit.table])
+            if clip.id in self._missing[unit]:
+                self._put(unit, clip, result.outcomes[unit.table])
         if self._heavy:
             self._queue(clip, result)
         self._taken += 1
@@ -142,13 +156,33 @@ class _Part:
         seconds = time.monotonic() - self._started
         for unit in self._units:
             rows, failed = self._rows_by_unit[unit], self._quarantine[unit]
+            failures = failures_part(self._part, unit.table)
             if failed:
-                self._context.dataset.write_part("quarantine", f"{self._part}-{unit.key}", failed)
+                self._merge("quarantine", failures, failed, "clip_id")
                 self._context.reporter.record_quarantine(failed)
-            self._context.dataset.write_part(unit.table, self._part, rows, schema=unit.schema)
+            self._merge(unit.table, self._part, rows, "id", unit.schema)
             counts = {"items": len(rows), "failures": len(failed)}
             self._context.reporter.unit_done(unit.name, self._part, **counts, seconds=seconds)
         self._context.reporter.timings.save()
+
+    def _merge(
+        self,
+        table: str,
+        part: str,
+        rows: Sequence[Mapping[str, Any]],
+        column: str,
+        schema: pa.Schema | None = None,
+    ) -> None:
+        """Write rows of this run together with those of earlier runs."""
+        dataset = self._context.dataset
+        if dataset.has_part(table, part):
+            old = dataset.read(table, parts=[part])
+            new = pa.Table.from_pylist([dict(row) for row in rows], schema=old.schema)
+            dataset.write_part(
+                table, part, merge_rows(old, new, self._ids, column), schema=old.schema
+            )
+        else:
+            dataset.write_part(table, part, rows, schema=schema)
 
     def _isolate_failure(self, row: Mapping[str, Any], failure: Failure) -> MeasuredClip:
         """Find out what ended the worker: decoding, or which of the units."""
@@ -178,14 +212,14 @@ class _Part:
         timings = self._context.reporter.timings
         for stage, seconds in result.cpu_s.items():
             unit = next((u for u in self._light if u.name == stage), None)
-            outcome = result.failure if unit is None else result.outcomes[unit.table]
+            outcome = result.failure if unit is None else result.outcomes.get(unit.table)
             failed = isinstance(outcome, Failure)
             timings.count(stage, clip.duration_s, cpu_s=seconds, failed=failed)
 
     def _queue(self, clip: Clip, result: MeasuredClip) -> None:
         if result.failure:
             for unit in self._heavy:
-                if unit.measurer.frames():
+                if unit.measurer.frames() and clip.id in self._missing[unit]:
                     self._put(unit, clip, result.failure)
         self._batch.append((clip, result.frames))
         waiting_bytes = sum(b.frames.nbytes for _, frames in self._batch for b in frames.values())
@@ -196,7 +230,8 @@ class _Part:
         batch, self._batch = self._batch, []
         for unit in self._heavy:
             spec = unit.measurer.frames()
-            usable = [(clip, frames) for clip, frames in batch if spec is None or spec in frames]
+            mine = [each for each in batch if each[0].id in self._missing[unit]]
+            usable = [(clip, frames) for clip, frames in mine if spec is None or spec in frames]
             if not usable:
                 continue
             clips = [clip for clip, _ in usable]

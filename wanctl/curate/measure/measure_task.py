@@ -13,8 +13,10 @@ import numpy as np
 
 from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch, FrameSpec
 from wanctl.curate.registry import Unit
+from wanctl.errors import failure_kind
 from wanctl.video.decode import read_clip
 from wanctl.video.frames import Span
+from wanctl.video.sources import SourceError, check_present
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import Failure
 
@@ -90,8 +92,7 @@ def unit_failure(unit: Unit, error: Exception) -> Failure:
     text = " ".join(str(error).split())
     if isinstance(error, FilterUnavailableError):
         return Failure(unit.name, "unavailable", text)
-    kind = "memory" if isinstance(error, MemoryError) else "error"
-    return Failure(unit.name, kind, f"{type(error).__name__}: {text}")
+    return Failure(unit.name, failure_kind(error), f"{type(error).__name__}: {text}")
 
 
 def _read_only(batch: FrameBatch) -> FrameBatch:
@@ -115,8 +116,9 @@ def _decode(
     started = time.process_time()
     failure, batches = None, {}
     try:
+        check_present(clip.source)
         frames = read_clip(clip.source, *span.pts, specs, clip.width, clip.height, span.frame_range)
         batches = dict(zip(specs, frames, strict=True))
-    except VideoError as error:
-        failure = Failure("decode", "error", " ".join(str(error).split()))
+    except (VideoError, SourceError) as error:
+        failure = Failure("decode", failure_kind(error), " ".join(str(error).split()))
     return batches, failure, {"decode": time.process_time() - started}

@@ -9,6 +9,7 @@ import pyarrow as pa
 from wanctl.curate.columns import ClipBatch, Verdicts
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.evidence import Failures, StoredEvidence
+from wanctl.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Decisions:
             failures: why evidence is missing.
             with_reasons: write out the reasons, which takes longer than deciding; else they are "".
         """
+        self._check_lost(named, stored, failures)
         verdicts = named.filter.decide_many(self.batch(stored))
         return expand_verdicts(
             verdicts,
@@ -75,6 +77,25 @@ class Decisions:
             self._missing_reasons(named, failures),
             with_reasons=with_reasons,
         )
+
+    def _check_lost(self, named: NamedFilter, stored: StoredEvidence, failures: Failures) -> None:
+        """Check that the quarantine says why clips were not measured.
+
+        Raises:
+            UserError: it does not: rows of a table are missing; says what to run.
+        """
+        if stored.rows is None:
+            return
+        reasons = self._missing_reasons(named, failures)
+        absent = np.setdiff1d(np.arange(len(self.clips)), stored.rows)
+        lost = [row for row in absent.tolist() if not reasons.known(row)]
+        if lost:
+            raise UserError(
+                f"filter {named.name!r} has neither measured {len(lost)} clips nor put them into "
+                f"the quarantine (first: {self.clips['id'][lost[0]].as_py()}): rows of "
+                f"{named.table} are missing; run `wanctl curate FOLDER` with this recipe, which "
+                "makes them again"
+            )
 
     def batch(self, stored: StoredEvidence) -> ClipBatch:
         """The batch that a filter decides on: the clips that it measured."""
@@ -114,6 +135,11 @@ class _MissingReasons:
         name = self.ids[row].as_py()
         errors = (self.failures.get((name, stage)) for stage in self.stages)
         return f"not measured: {next(filter(None, errors), 'lost')}"
+
+    def known(self, row: int) -> bool:
+        """Whether the quarantine says why a clip was not measured."""
+        name = self.ids[row].as_py()
+        return any((name, stage) in self.failures for stage in self.stages)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from wanctl.curate.api import Embedder
 from wanctl.curate.columns import Ragged
 from wanctl.curate.registry import NamedFilter, Unit, measured_units
+from wanctl.data.accounting import unaccounted
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 
@@ -120,6 +121,26 @@ def missing_parts(dataset: DatasetDir, named: NamedFilter) -> set[str]:
     parts = set(dataset.parts("clips"))
     tables = [unit.table for unit in measured_units([named])]
     return {part for table in tables for part in parts - set(dataset.parts(table))}
+
+
+def check_sources(dataset: DatasetDir) -> None:
+    """Check that every file has clips or an entry in the quarantine.
+
+    Raises:
+        UserError: some have neither; says what to run.
+    """
+    removed = dataset.removed
+    lost = [
+        f"{part}: {source}"
+        for part, sources in dataset.source_parts()
+        for source in unaccounted(dataset, part, [each for each in sources if each not in removed])
+    ]
+    if lost:
+        raise UserError(
+            f"{dataset.path}: {len(lost)} files have neither clips nor an entry in the quarantine, "
+            f"because tables are missing or a run was stopped (first: {lost[0]}); "
+            "run `wanctl curate FOLDER` with this recipe, which makes them again"
+        )
 
 
 def check_evidence(dataset: DatasetDir, named: NamedFilter) -> None:

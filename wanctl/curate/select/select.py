@@ -21,6 +21,7 @@ from wanctl.curate.select.decisions import Decisions, intersect, slice_verdicts,
 from wanctl.curate.select.evidence import (
     StoredEvidence,
     check_evidence,
+    check_sources,
     concat_evidence,
     measure_failures,
     missing_parts,
@@ -114,6 +115,7 @@ def select(
     Raises:
         UserError: some clip was never measured with a filter's current settings.
     """
+    check_sources(dataset)
     for named in filters:
         check_evidence(dataset, named)
     slices = slices_of(dataset)

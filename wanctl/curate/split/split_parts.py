@@ -14,6 +14,7 @@ from typing import Any
 from wanctl.curate.context import RunContext, quarantine_row
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Detector, DetectorSettings
+from wanctl.data.accounting import align_evidence, unaccounted
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source
 from wanctl.video.probe import Scan, ScanBounds
@@ -44,7 +45,9 @@ class Splitter:
 def split_parts(
     context: RunContext, parts: Sequence[tuple[str, Sequence[str]]], splitter: Splitter
 ) -> int:
-    """Write `clips/` and `quarantine/` for every part that is missing.
+    """Write `clips/` and `quarantine/` for every part in which a source has no result.
+
+    Only these sources are scanned; clips of the others stay as they are.
 
     Args:
         context: where to write, and the worker processes.
@@ -54,8 +57,9 @@ def split_parts(
     Returns:
         The number of parts that an earlier run had finished.
     """
-    todo = [_Part(context, *part, splitter) for part in parts if not _has(context, part[0])]
-    files = [(part, index) for part in todo for index in range(len(part.sources))]
+    opened = [_Part(context, *part, splitter) for part in parts]
+    todo = [part for part in opened if part.todo]
+    files = [(part, index) for part in todo for index in part.todo]
     bar = context.reporter.progress_display.bar(len(files), "scan footage")
     tasks = ((part.sources[index], splitter.max_fps, splitter.bounds) for part, index in files)
     # unordered: a film must not delay the files after it
@@ -68,12 +72,13 @@ def split_parts(
     return len(parts) - len(todo)
 
 
-def _has(context: RunContext, part: str) -> bool:
-    return context.dataset.has_part("clips", part)
-
-
 class _Part:
-    """Collects the scanned files of one part and writes its clips."""
+    """Collects the scanned files of one part and writes its clips.
+
+    Attributes:
+        sources: of the part, those whose files are gone included.
+        todo: indices of the sources to scan.
+    """
 
     def __init__(
         self, context: RunContext, part: str, sources: Sequence[str], splitter: Splitter
@@ -86,6 +91,30 @@ class _Part:
         self._clips: dict[int, Rows] = {}
         self._quarantine: dict[int, Rows] = {}
         self._started: float | None = None
+        self._scanned = 0
+        self.todo = self._without_result()
+
+    def _without_result(self) -> list[int]:
+        """Indices of sources to scan; takes over the rows of the others."""
+        dataset, removed = self._context.dataset, self._context.dataset.removed
+        todo = set(unaccounted(dataset, self._part, self.sources)) - removed
+        if not todo:
+            return []
+        failed, clips = self._rows("quarantine"), self._rows("clips")
+        # what a file is a copy of may be decided anew
+        todo |= {row["source"] for row in failed if row["kind"] == "duplicate"} - removed
+        for index, source in enumerate(self.sources):
+            if source not in todo:
+                self._clips[index] = [row for row in clips if row["source"] == source]
+                self._quarantine[index] = [row for row in failed if row["source"] == source]
+                self._hashes[index] = "".join(r["content_hash"] for r in self._clips[index][:1])
+        return [index for index, source in enumerate(self.sources) if source in todo]
+
+    def _rows(self, table: str) -> Rows:
+        dataset = self._context.dataset
+        if not dataset.has_part(table, self._part):
+            return []
+        return dataset.read(table, parts=[self._part]).to_pylist()
 
     def take(self, index: int, result: "tuple[Scan, float] | Failure", bar: Bar) -> None:
         """Take the result of one scanned file; the last one writes the part."""
@@ -100,7 +129,8 @@ class _Part:
         else:
             self._split(index, *result)
         bar.advance(note=PurePath(source).name)
-        if len(self._clips) == len(self.sources):
+        self._scanned += 1
+        if self._scanned == len(self.todo):
             self._write()
 
     def _split(self, index: int, scanned: Scan, cpu_s: float) -> None:
@@ -125,6 +155,7 @@ class _Part:
         order = range(len(self.sources))
         clips = [row for index in order for row in self._clips[index]]
         quarantine = [row for index in order for row in self._quarantine[index]]
+        align_evidence(self._context.dataset, self._part, [row["id"] for row in clips])
         self._context.dataset.write_part("quarantine", self._part, quarantine)
         self._context.dataset.write_part("clips", self._part, clips)
         self._context.reporter.record_quarantine(quarantine)

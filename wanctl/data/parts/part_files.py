@@ -10,6 +10,16 @@ import pyarrow.parquet as pq
 
 from wanctl.data.description import DatasetError
 
+_MADE_BY = {
+    "clips": "`wanctl curate FOLDER`",
+    "evidence": "`wanctl curate FOLDER`",
+    "embeddings": "`wanctl curate FOLDER`",
+    "quarantine": "`wanctl curate FOLDER`",
+    "selections": "`wanctl data select`",
+    "captions": "`wanctl caption`",
+}
+"""Kind of table -> the command that makes its parts."""
+
 _pc: Any = pc  # its functions are unknown to type checkers
 
 
@@ -76,7 +86,9 @@ def check_ids(rows: pa.Table, path: Path) -> None:
 
 def damaged(path: Path, error: Exception) -> DatasetError:
     """The error of a part that cannot be read."""
+    kind = path.parent.name if path.parent.name in _MADE_BY else path.parent.parent.name
+    command = _MADE_BY.get(kind, "the command that wrote it")
     return DatasetError(
-        f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run the same "
-        "command again"
+        f"{path}: not readable ({str(error).splitlines()[0]}); delete it and run {command}, which "
+        "makes it again"
     )

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from wanctl.credentials import restore
-from wanctl.errors import UserError
+from wanctl.errors import UserError, failure_kind
 from wanctl.redact import redact
 from wanctl.video.workers.ipc import ChannelClosedError, receive, send
 
@@ -47,9 +47,9 @@ def _call() -> tuple[str, Any]:
     except MemoryError:
         return "memory", "reached the memory limit"
     except UserError as error:
-        return "error", _one_line(str(error))
+        return failure_kind(error), _one_line(str(error))
     except Exception as error:  # an exception of a decoder is recorded in the quarantine
-        return "error", _one_line(f"{type(error).__name__}: {error}")
+        return failure_kind(error), _one_line(f"{type(error).__name__}: {error}")
 
 
 def _answer(results: Any, reply: tuple[str, Any]) -> None:

@@ -31,12 +31,13 @@ class Failure:
     Attributes:
         stage: name of the function that failed, e.g. `scan`.
         kind: `error` (it raised), `timeout`, `memory` (the cap was hit), `crash` (the process
-            died) or `unavailable` (a model or package is missing).
+            died), `unreachable` (its disk or server) or `unavailable` (a model or package is
+            missing).
         message: one line.
     """
 
     stage: str
-    kind: Literal["error", "timeout", "crash", "memory", "unavailable"]
+    kind: Literal["error", "timeout", "crash", "memory", "unreachable", "unavailable"]
     message: str
 
 

@@ -164,10 +164,12 @@ def test_vectors_come_as_rows_of_frames(tmp_path):
     ]
     dataset.write_part(table, "part-00000", vectors)
     dataset.write_part(table, "part-00001", [])
+    failed = {"clip_id": "clip2", "source": "/a.mp4", "stage": Tiny().name, "error": "no frames"}
+    dataset.write_part("quarantine", f"part-00001-tiny@{Tiny().config_hash()}", [failed])
     select(dataset, [near], RULES, "default")
     scores = [[s["score"] for s in row["scores"]] for row in rows_of(dataset)]
     assert scores == [[0.25], [1.0], []]
-    assert rows_of(dataset)[2]["reasons"] == ["near: not measured: lost"]
+    assert rows_of(dataset)[2]["reasons"] == ["near: not measured: no frames"]
 
 
 @pytest.mark.usefixtures("rows_at_once")
