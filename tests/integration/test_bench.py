@@ -58,7 +58,7 @@ def test_what_has_not_changed_is_not_run_again(out, monkeypatch, capsys):
     [
         (["bordre"], "did you mean 'border'"),
         (["--set", "imagenet=."], "no labelled set named 'imagenet'"),
-        (["border", "--clips", "nowhere"], "nowhere: no clips there"),
+        (["border", "--clips", "nowhere"], "nowhere: does not exist"),
         (["border", "--recipe", "nowhere"], "nowhere"),
     ],
 )

@@ -14,11 +14,11 @@ from wanctl.curate.split.shots import get_detector
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.video.decode import read_window
+from wanctl.video.footage import list_footage
 from wanctl.video.frames import Box
 from wanctl.video.probe import Scan, scan
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MIN_FRAMES = 24
 MAX_FRAMES = 132
 
@@ -112,9 +112,7 @@ def footage_of_folder(folder: Path, settings: DetectionSettings) -> CleanFootage
     Raises:
         UserError: no such folder, or nothing usable in it.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not paths:
-        raise UserError(f"{folder}: no clips there; name a folder with clean footage")
+    paths = [Path(file.uri) for file in list_footage(folder).videos]
     detect, shots = get_detector(settings.detector), []
     with DecodePool(2, 120, 4 * 2**30) as pool:
         for index, result in pool.map(scan, ((path,) for path in paths)):

@@ -46,7 +46,20 @@ def assign_parts(
     named = {part for part, _ in dataset.assign_sources(listing.videos, per_part, gone)}
     named |= set(dataset.parts("clips"))
     _record(dataset, folder, listing, gone)
+    _warn_of_earlier_scans(dataset)
     return [(part, sources) for part, sources in dataset.source_parts() if part in named]
+
+
+def _warn_of_earlier_scans(dataset: DatasetDir) -> None:
+    """Columns of combing and repeats are measured while scanning, not by a filter."""
+    scanned = dataset.read("clips", ["id", "moving_share"])["moving_share"]
+    if scanned.null_count:
+        log.warning(
+            "%d clips were scanned by an earlier version, which looked for combing at fewer places "
+            "and did not tell drawings from repeated frames; curate into a new folder (--out) to "
+            "measure them anew",
+            scanned.null_count,
+        )
 
 
 def _gone(dataset: DatasetDir, folder: str | Path, listing: FootageListing) -> set[str]:
