@@ -161,6 +161,7 @@ SURFACE = {
     "train-dit": {"--recipe", "--set", "--out"},
     "sample": {"prompt", "--repeat", "--plan", "--json", "--recipe", "--set", "--out"},
     "doctor": {"--json"},
+    "runs": {"folder", "--json"},
     "recipe list": {"--json"},
     "recipe show": {"recipe", "--set"},
     "recipe check": {"recipes", "--set"},

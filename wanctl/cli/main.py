@@ -21,6 +21,7 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
     filters,
     pipeline,
     recipe,
+    runs,
     weights,
 )
 from wanctl.cli.errors import (

@@ -59,6 +59,20 @@ def tables_newest_first(dataset: DatasetDir, kind: str, name: str | None = None)
     return sorted(tables, key=rank) if len(tables) > 1 else tables
 
 
+def current_tables(dataset: DatasetDir, kind: str) -> list[str]:
+    """The current table of every name, whether or not it has a part yet.
+
+    Args:
+        dataset: the data set.
+        kind: `captions`, `evidence` or `embeddings`.
+    """
+    recorded = [each for each in load(dataset.path).get(KEY, ()) if each.startswith(f"{kind}/")]
+    latest = {name_of(table): table for table in recorded}
+    for table in tables_newest_first(dataset, kind):
+        latest.setdefault(name_of(table), table)
+    return list(latest.values())
+
+
 def latest_table(
     dataset: DatasetDir, kind: str, name: str, *, part: str | None = None
 ) -> str | None:
