@@ -41,6 +41,10 @@ def caption_problem(text: str, author: Literal["person", "rule", "model"]) -> st
 
     Length and refusals are checked for models only, not for people.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate)"
     if not any(character.isalnum() for character in text):
         return "is empty"
     if author == "model" and len(text) > MAX_CHARACTERS:

@@ -73,10 +73,6 @@ class CheckReport:
     notes: Sequence[str]
     rows: Sequence[CheckRow]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON has."""
-        return asdict(self) | {"states": dict(Counter(row.state for row in self.rows))}
-
 
 @dataclass(frozen=True)
 class TrainingShapes:

@@ -372,3 +372,24 @@ def test_names_that_no_file_system_takes_cost_their_rows(tmp_path):
     read = read_layout(tmp_path / "m.toml")
     assert [clip.name for clip in read.clips] == names
     assert read.clips[0].path == tmp_path / "a.mp4"
+
+
+def test_a_json_beside_a_video_hides_no_text_and_is_read_where_there_is_none(tmp_path):
+    texts = {"h": '{"id": "x"}', "k": '["A cat"]', "q": "null", "r": '{"caption": ""}', "s": "{",
+             "c": '{"caption": "A cat"}',
+             "d": '{"captions": {"long": "A", "short": "B"}}'}  # fmt: skip
+    for name, text in texts.items():
+        malformed.files(tmp_path, [f"{name}.mp4"])
+        (tmp_path / f"{name}.json").write_text(text)
+        (tmp_path / f"{name}.txt").write_text("Words")
+    clips, notes, _ = malformed.listing(tmp_path)
+    assert set(map(tuple, clips.values())) == {("Words",)}
+    assert "files that are neither video nor image are passed over: 7 .json" in notes
+    for name in texts:
+        (tmp_path / f"{name}.txt").unlink()
+    clips, notes, _ = malformed.listing(tmp_path)
+    assert clips == {**{f"{name}.mp4": [] for name in "hkqrs"}, "c.mp4": ["A cat"],
+                     "d.mp4": ["A", "B"]}  # fmt: skip
+    assert "caption of c.json, most trainers read .txt alone" in notes
+    assert "h.json: holds no caption" in notes
+    assert sum("s.json: not JSON" in each for each in notes) == 1

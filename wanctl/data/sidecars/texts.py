@@ -65,11 +65,11 @@ def captions_in(value: Any, variant: str = DEFAULT) -> CaptionTexts:
     return CaptionTexts(tuple(captions), tuple(problems))
 
 
-def captions_of_facts(facts: Mapping[str, Any]) -> CaptionTexts:
-    """Captions in a row of an index or an object of facts, under the first key that has any."""
+def captions_of_facts(facts: Mapping[str, Any], keys: Sequence[str] = CAPTION_KEYS) -> CaptionTexts:
+    """Captions in an object of facts, or a row of an index: of the first key that has any."""
     repeated = facts.repeated if isinstance(facts, RepeatedKeys) else []
     problems = [f"{key} comes twice, the last one counts" for key in repeated]
-    for key in CAPTION_KEYS:
+    for key in keys:
         found = captions_in(facts.get(key))
         problems += [f"{key}: {problem}" for problem in found.problems]
         if found.captions:

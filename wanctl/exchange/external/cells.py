@@ -48,9 +48,8 @@ def clip_of(row: IndexRow, index: Path, base: Path) -> ExternalClip:
     texts = captions_of_facts(values)
     stated, left_out = figures(values)
     notes = [*row.notes, *texts.problems, *left_out]
-    beside = path.parent / f"{path.stem}.txt"
-    if not texts.captions and exists(beside):
-        notes.append(f"{beside.name} beside it is not read, {index.name} counts")
+    if not texts.captions and exists(path.parent / f"{path.stem}.txt"):
+        notes.append(f"{path.stem}.txt beside it is not read, {index.name} counts")
     return ExternalClip(
         path=path,
         captions=[each.text for each in texts.captions],

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.sidecars.match import match_beside
-from wanctl.data.sidecars.texts import captions_in, clean, read_sidecar
+from wanctl.data.sidecars.match import SidecarMatches, match_beside
+from wanctl.data.sidecars.texts import captions_in, captions_of_facts, clean, read_sidecar
 from wanctl.exchange.external.cells import find_file
 from wanctl.exchange.external.clips import (
     MEDIA_SUFFIXES,
@@ -20,6 +20,7 @@ from wanctl.exchange.external.rows import INDEX_BYTES
 from wanctl.textfiles import RepeatedKeys, TextError, printable, read_text, split_lines
 
 CAPTIONS_JSON = "captions.json"
+_JSON_KEYS = ("caption", "captions")
 MEDIA_LISTS = ("videos.txt", "video.txt", "images.txt", "image.txt")
 CAPTION_LISTS = ("captions.txt", "caption.txt", "prompts.txt", "prompt.txt")
 _SHOWN = 3
@@ -52,12 +53,9 @@ def folder_clips(
         LayoutError: its captions.json cannot be read.
     """
     files = _list(folder, recursive=recursive)
-    matches = match_beside(files.media, (extension,))
-    jsons = {
-        parent: _captions_json(parent / CAPTIONS_JSON)
-        for parent in dict.fromkeys(path.parent for path in files.media)
-        if (parent / CAPTIONS_JSON).is_file()
-    }
+    # `wanctl caption` reads .json too; trainers do not
+    matches = match_beside(files.media, (extension, ".json") if recursive else (extension,))
+    jsons = _all_captions_json(files.media)
     notes = []
     if recursive:  # by its name alone it may be anything
         foreign = [parent for parent, found in jsons.items()
@@ -66,30 +64,18 @@ def folder_clips(
             notes.append(f"{parent / CAPTIONS_JSON} names no video beside it and is not used")
             del jsons[parent]
     clips = []
+    used: set[Path] = {parent / CAPTIONS_JSON for parent in jsons}
     for path in files.media:
-        name = path.relative_to(folder).as_posix()
         if path.parent in jsons:
             found = captions_in(jsons[path.parent].get(path.name))
             texts = [each.text for each in found.captions]
             problems = [f"{CAPTIONS_JSON}: {problem}" for problem in found.problems]
         else:
-            texts, problems = _sidecar(matches.files[path])
+            texts, problems = _sidecar(matches.files[path], used)
+        name = path.relative_to(folder).as_posix()
         clips.append(ExternalClip(path, captions=texts, name=name, notes=problems))
-    notes += [*_json_notes(jsons, files.media), *_other_notes(folder, files, extension)]
-    lists = {*MEDIA_LISTS, *CAPTION_LISTS}
-    unused = [path for path in matches.unused if path.name not in lists]
-    if jsons:
-        unused += [path for found in matches.files.values() for path in found
-                   if path.parent in jsons]  # fmt: skip
-    if unused:
-        notes.append(
-            f"{len(unused)} caption files are not used, no video has their name or "
-            f"{CAPTIONS_JSON} counts: {_some([str(path.relative_to(folder)) for path in unused])}"
-        )
-    notes += [
-        f"{path.name} is the caption of {len(media)} files, {_some([m.name for m in media])}"
-        for path, media in matches.shared.items()
-    ]
+    notes += _json_notes(jsons, files.media)
+    notes += _unused_notes(folder, files, matches, used, extension)
     if not recursive:
         notes += _below_notes(folder)
     return clips, notes
@@ -163,20 +149,40 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[tuple[Path, Sequence[str
         yield Path(parent), names
 
 
-def _sidecar(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
+def _sidecar(paths: Sequence[Path], used: set[Path]) -> tuple[list[str], list[str]]:
     """The captions in the first of the files that has any, and what is wrong with the others."""
     problems = []
     for path in paths:
+        of_json = path.suffix.lower() == ".json"
+        if not of_json:
+            used.add(path)
         try:
-            found = captions_in(read_sidecar(path))
+            content = read_sidecar(path)
         except (TextError, FileNotFoundError) as error:
             problems.append(str(error).replace(f"{printable(str(path))}: ", f"{path.name}: "))
             continue
+        if of_json:
+            facts = content if isinstance(content, dict) else {}
+            found = captions_of_facts(facts, _JSON_KEYS)
+        else:
+            found = captions_in(content)
         problems += [f"{path.name}: {problem}" for problem in found.problems]
         if found.captions:
+            if of_json:
+                problems.append(f"caption of {path.name}, most trainers read .txt alone")
+            used.add(path)
             return [each.text for each in found.captions], problems
-        problems.append(f"{path.name}: is empty")
+        problems.append(f"{path.name}: holds no caption")
     return [], problems
+
+
+def _all_captions_json(media: Sequence[Path]) -> dict[Path, Mapping[str, Any]]:
+    """Folder of some of the media -> its captions.json, where it has one."""
+    return {
+        parent: _captions_json(parent / CAPTIONS_JSON)
+        for parent in dict.fromkeys(path.parent for path in media)
+        if (parent / CAPTIONS_JSON).is_file()
+    }
 
 
 def _captions_json(path: Path) -> Mapping[str, Any]:
@@ -200,16 +206,32 @@ def _json_notes(jsons: Mapping[Path, Mapping[str, Any]], media: Sequence[Path]) 
             )
 
 
-def _other_notes(folder: Path, files: _Files, extension: str) -> Iterator[str]:
-    others = {
-        suffix: count
-        for suffix, count in sorted(files.others.items())
-        if suffix not in (extension.lower(), ".toml")
-    }
-    if (folder / CAPTIONS_JSON).is_file():
-        others[".json"] = others.get(".json", 1) - 1
-    if counts := ", ".join(f"{count} {suffix}" for suffix, count in others.items() if count):
-        yield f"files that are neither video nor image are passed over: {counts}"
+def _unused_notes(
+    folder: Path, files: _Files, matches: SidecarMatches, used: set[Path], extension: str
+) -> Iterator[str]:
+    """Files that are neither read nor listed, and captions of several files."""
+    known = {*MEDIA_LISTS, *CAPTION_LISTS}
+    ending = extension.lower()
+    texts = {*matches.unused, *(path for found in matches.files.values() for path in found)}
+    unused = sorted(
+        path
+        for path in texts - used
+        if path.name.lower().endswith(ending) and path.name not in known
+    )
+    if unused:
+        yield (
+            f"{len(unused)} caption files are not used, no video has their name or "
+            f"{CAPTIONS_JSON} counts: {_some([str(path.relative_to(folder)) for path in unused])}"
+        )
+    others = files.others - Counter(path.suffix.lower() for path in used)
+    counts = [f"{count} {suffix}" for suffix, count in sorted(others.items())
+              if suffix not in (ending, ".toml")]  # fmt: skip
+    if counts:
+        yield f"files that are neither video nor image are passed over: {', '.join(counts)}"
+    for path, media in matches.shared.items():
+        if path in used:
+            names = _some([each.name for each in media])
+            yield f"{path.name} is the caption of {len(media)} files, {names}"
 
 
 def _below_notes(folder: Path) -> Iterator[str]:
