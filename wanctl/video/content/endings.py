@@ -31,11 +31,11 @@ OTHER_SUFFIXES = _endings(
     "ass dfxp idx lrc sbv smi srt ssa stl sub sup ttml vtt "
     # images
     "ai arw avif bmp cr2 cr3 cur dds dng dpx emf eps exr heic heif ico icns indd j2k jfif jls jp2 "
-    "jpe jpeg jpg jpx jxl nef orf pbm pcx pef pgm pict png pnm ppm ps psb psd qoi raf raw rw2 sgi "
+    "jpe jpeg jpg jpx jxl nef orf pbm pcx pef pgm pict png pnm ppm psb psd qoi raf raw rw2 sgi "
     "srw tga thm tif tiff wbmp webp wmf xbm xcf xpm "
     # sound
     "aac ac3 aif aifc aiff alac amr ape au caf dff dsf dts eac3 flac gsm m4a m4b m4p m4r mid midi "
-    "mka mp2 mp3 mpc oga ogg opus ra snd spx tak tta voc wav wave weba wma wv "
+    "mka mp2 mp3 mpc oga opus ra snd spx tak tta voc wav wave weba wma wv "
     # archives, images of discs, programs
     "7z apk app bz2 cab class deb dll dmg dylib exe gz iso jar lz lz4 lzma msi nrg o pkg rar rpm "
     "so tar tbz tgz txz war whl xz z zip zst "
@@ -44,7 +44,7 @@ OTHER_SUFFIXES = _endings(
     "msgpack npy npz onnx orc ort parquet pb pickle pkl pprj prproj pt pth ply obj fbx gltf glb "
     "blend safetensors sqlite sqlite3 tfevents tflite tfrecord torrent veg wsb "
     # fonts, signatures, remains of editors
-    "asc bak ttf otf woff woff2 eot md5 sfv sha1 sha256 sig swp crc aria2 ds_store pek cfa ses sfk"
+    "asc ttf otf woff woff2 eot md5 sfv sha1 sha256 sig swp crc aria2 ds_store pek cfa ses sfk"
 )
 
 

@@ -108,6 +108,22 @@ def test_what_is_no_footage_is_counted_by_its_ending(tmp_path, video):
     assert listing.passed_over().startswith(f"{count + 1} without an ending, {count} .xyz, 1 .mod")
 
 
+def test_an_ending_of_sound_and_video_is_settled_by_content(tmp_path):
+    encode(tmp_path / "film.ogg", "ogg", "libvpx", "yuv420p")
+    with av.open(str(tmp_path / "song.ogg"), "w", format="ogg") as container:
+        stream = container.add_stream("libopus", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), "s16", "stereo")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    encode(tmp_path / "film.mp4.bak", "mp4", "libx264", "yuv420p")
+    encode(tmp_path / "film.ps", "mpeg", "mpeg1video", "yuv420p")
+    listing = list_footage(tmp_path)
+    names = [Path(file.uri).name for file in listing.videos]
+    assert names == ["film.mp4.bak", "film.ogg", "film.ps"]
+    assert listing.passed == {".ogg": 1}
+
+
 def test_a_folder_without_footage_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").touch()
     (tmp_path / "b.dat").write_bytes(bytes(900))
