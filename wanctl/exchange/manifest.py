@@ -15,6 +15,7 @@ from wanctl.path_names import is_inside
 from wanctl.textfiles import parse_json, read_text
 
 NAME = "export.json"
+_MAX_BYTES = 2 << 30
 
 
 class ExportError(UserError):
@@ -41,7 +42,7 @@ class ExportManifest:
         self.left_out: dict[str, str] = {}
         if self._path.exists():
             try:
-                record: Any = parse_json(read_text(self._path), str(self._path))
+                record: Any = parse_json(read_text(self._path, _MAX_BYTES), str(self._path))
                 self._files = set(record["files"])
                 self.left_out = dict(record["left_out"])
                 if not all(map(is_inside, self._files)):  # stale files are deleted

@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wanctl.atomic import write_bytes
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_clips
@@ -126,9 +128,9 @@ def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: De
     images: dict[str, Any] = {}
     section = loaded.recipe.text_images
     if section.grounds is not None:
-        for path in sorted(section.grounds.rglob("*"))[:MAX_BACKGROUNDS]:
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                images[path.stem] = read_image(path)
+        found = sorted(section.grounds.rglob("*"))
+        usable = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
+        images |= read_backgrounds(usable[:MAX_BACKGROUNDS])
     path = loaded.recipe.dataset.path or out / "dataset"
     if (path / "dataset.json").is_file() and path.resolve() != folder:
         dataset = DatasetDir.open(path)
@@ -140,6 +142,19 @@ def _prepare_backgrounds(loaded: LoadedRecipe, out: Path, folder: Path, pool: De
     for name, image in images.items():
         write_png(where / f"{name}.png", image)
     log.info("text images: %d backgrounds from frames and images", len(images))
+
+
+def read_backgrounds(paths: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Images by name; equal names of different folders or endings are told apart by a number."""
+    images: dict[str, np.ndarray] = {}
+    counts: Counter[str] = Counter()
+    for path in paths:
+        counts[path.stem] += 1
+        name = path.stem if counts[path.stem] == 1 else f"{path.stem}-{counts[path.stem]}"
+        while name in images:  # a file that has this very name
+            name += "-"
+        images[name] = read_image(path)
+    return images
 
 
 def _frames(clips: Sequence[Mapping[str, Any]], pool: DecodePool) -> dict[str, Any]:

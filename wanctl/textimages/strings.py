@@ -38,6 +38,8 @@ winter wish woman wonder wood word work world write yard year yellow yes young y
 """
 _WORDS = tuple(_WORD_LIST.split())
 
+CORPUS_BYTES = 8 << 30
+"""A larger file of the corpus is refused; its lines are held in memory."""
 _KINDS = ("words", "title", "capitals", "number")
 
 
@@ -55,7 +57,7 @@ class Corpus:
         lines: list[str] = []
         for path in files:
             try:
-                text = read_text(path)
+                text = read_text(path, CORPUS_BYTES)
             except (OSError, TextError) as error:
                 raise UserError(f"text_images.corpus: {path}: not readable: {error}") from error
             lines += [unicodedata.normalize("NFC", " ".join(line.split()))

@@ -16,7 +16,7 @@ from wanctl.textimages.characters import Alphabet, level_one, level_two, tier
 from wanctl.textimages.drawing import NoRoomError, draw, has_ink
 from wanctl.textimages.fonts import FontError, find_fonts, pick_fonts
 from wanctl.textimages.readback import edit_distance, read_back
-from wanctl.textimages.run import TextImagesError, text_images
+from wanctl.textimages.run import TextImagesError, read_backgrounds, text_images
 from wanctl.video.workers.worker_pool import DecodePool
 
 
@@ -152,3 +152,15 @@ def test_a_set_is_the_same_after_a_kill_and_trains_as_images(tmp_path, noto):
 
     with pytest.raises(TextImagesError, match=r"drawn with other text_images .balance"):
         text_images(loaded(tmp_path, noto, "text_images.balance=0.1"), tmp_path, to)
+
+
+def test_backgrounds_of_equal_names_are_all_kept(tmp_path):
+    paths = []
+    for number, name in enumerate(("a/x.png", "b/x.png", "b/x-2.png", "x.jpg")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (number + 1, 1)).save(path)
+        paths.append(path)
+    images = read_backgrounds(paths)
+    assert sorted(image.shape[1] for image in images.values()) == [1, 2, 3, 4]
+    assert next(iter(images)) == "x"
