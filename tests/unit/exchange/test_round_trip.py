@@ -3,11 +3,13 @@
 import pytest
 
 from wanctl.data.captions import ClipCaption
+from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ClipFile
 from wanctl.data.sidecars.texts import clean
 from wanctl.exchange import shards
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.exchange.readers import read_layout
+from wanctl.exchange.run import export
 from wanctl.exchange.sample import ExportSample, ExportTarget
 
 CAPTIONS = {
@@ -75,3 +77,17 @@ def test_the_lines_of_an_index_are_lines_for_every_reader(samples):
         made, target = samples(layout, [[text] for text in CAPTIONS.values()])
         text = LAYOUTS[layout].index(made, target)["metadata.jsonl"]
         assert len(text.splitlines()) == len(CAPTIONS)
+
+
+@pytest.mark.parametrize("layout", ["mp4", "webdataset", "musubi"])
+def test_captions_of_a_data_set_come_back_from_its_export(loaded, tmp_path, layout):
+    recipe = loaded("caption.backends=[odd]")
+    dataset = DatasetDir.open(tmp_path / "set")
+    texts = {"a": CAPTIONS["long"], "b": CAPTIONS["newlines"], "c": CAPTIONS["bom"]}
+    rows = [{"id": clip, "text": text, "variant": "default"} for clip, text in texts.items()]
+    rows += [{"id": "a", "text": " \n\ufeff ", "variant": "blank"}]
+    dataset.write_part("captions/odd@1", "part-00000", rows)
+    export(recipe, tmp_path, tmp_path / "to", layout)
+    found = {clip.name.rpartition("/")[2].removesuffix(".mp4"): list(clip.captions)
+             for clip in read_layout(tmp_path / "to").clips}  # fmt: skip
+    assert found == {clip: [clean(text)] for clip, text in texts.items()}
