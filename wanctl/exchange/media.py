@@ -47,8 +47,10 @@ def probe_media(path: Path, member: str = "", span: tuple[int, int] = (0, 0)) ->
         VideoError: it is missing, damaged, or neither a video nor an image.
     """
     try:
+        if path.is_dir():
+            raise VideoError("is a folder; only files are checked")
         if not path.is_file():
-            raise VideoError("no such file" if not path.exists() else "is no file")
+            raise VideoError("is no file" if path.exists() else "no such file")
         if not member:
             return _probe_file(path)
         with tempfile.TemporaryDirectory(prefix="wanctl-check-") as folder:

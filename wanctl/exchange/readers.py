@@ -97,6 +97,7 @@ _READERS: dict[str, Callable[[Path], ExternalDataset]] = {
     ".tsv": _index,
     ".json": _index,
     ".jsonl": _index,
+    ".ndjson": _index,
     ".parquet": _parquet,
     ".tar": lambda path: read_shards([path]),
 }

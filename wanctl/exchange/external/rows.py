@@ -20,7 +20,7 @@ INDEX_BYTES = 2 << 30
 """A larger index is refused."""
 PATH_KEYS = (
     "video", "video_path", "video_file", "file_name", "path", "image", "image_path", "file_path",
-    "filename", "media_path",
+    "filename", "media_path", "clip_path", "file",
 )  # fmt: skip
 DELIMITERS = (",", ";", "\t", "|")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -44,7 +44,7 @@ class IndexRow:
 
 
 def read_rows(path: Path) -> list[IndexRow]:
-    """The rows of a .csv, .tsv, .json or .jsonl file.
+    """The rows of a .csv, .tsv, .json, .jsonl or .ndjson file.
 
     Raises:
         LayoutError: the file cannot be read, or has no rows of clips.
@@ -57,7 +57,7 @@ def read_rows(path: Path) -> list[IndexRow]:
         raise LayoutError(str(error)) from error
     if path.suffix.lower() in (".csv", ".tsv"):
         return csv_rows(text, path)
-    if path.suffix.lower() == ".jsonl":
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
         return _json_lines(text, path)
     return _json_rows(text, path)
 
