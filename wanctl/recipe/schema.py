@@ -68,8 +68,8 @@ class SplitSection(Section):
         default=0.05,
         ge=0,
         le=1,
-        description="share of a file's frames that may have no time of their own, or one before "
-        "that of the frame in front; those are left out of clips",
+        description="share of a file's frames that may have no time of their own (none, that of "
+        "another frame, or one before that of the frame in front); those are left out of clips",
     )
 
     @model_validator(mode="after")

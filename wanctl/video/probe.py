@@ -174,7 +174,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         timeline = make_timeline(
             state.pts, state.dts, state.final_duration, _time_base(stream), _rate(stream)
         )
-        damage = find_damage(state.stats)
+        damage = find_damage(state.stats, stream.codec_context.codec.name)
         findings = Findings(timeline, damage, find_unread(state.stats, path.stat().st_size))
         check(path, findings, bounds)
         info = _describe(path, container, stream, state, timeline, damage)

@@ -5,9 +5,8 @@ their frames are counted.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import av.error
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 from wanctl.video.frame_sampling import SLACK_S
 from wanctl.video.frames import BY_DTS, BY_RATE, FrameRange, counted_factor
 from wanctl.video.orientation import orientation_of
+from wanctl.video.sources import disk_path, url_of
 from wanctl.video.stream import (
     FrameConverter,
     VideoError,
@@ -46,15 +46,16 @@ class SpanReader:
         stream: VideoStream,
         bounds: tuple[int, int],
         frame_range: FrameRange | None = None,
+        cursor: "FrameCursor | None" = None,
     ) -> None:
         self._path = path
         self._container = container
         self._stream = stream
         self._start, self._end = bounds
         self._range = frame_range
+        self._cursor = cursor
         base = stream.time_base or Fraction(1)
-        by_count = frame_range is not None and bool(frame_range.clock)
-        self._tick_s = float(base / counted_factor(base) if by_count else base)
+        self._tick_s = float(base / counted_factor(base) if cursor else base)
         self._converter: FrameConverter | None = None
         self.size = (0, 0)
         self.duration_s = (self._end - self._start) * self._tick_s
@@ -76,8 +77,8 @@ class SpanReader:
 
     def _timed(self) -> Iterator[tuple[VideoFrame, int]]:
         """(frame, its time) of all frames of the span."""
-        if self._range is not None and self._range.clock:
-            frames = self._by_count(self._range)
+        if self._range is not None and self._cursor is not None:
+            frames = self._by_count(self._range, self._cursor)
         else:
             frames = self._by_pts()
         given = 0
@@ -103,12 +104,13 @@ class SpanReader:
             if frame.pts is not None and frame.pts > last:
                 yield frame, frame.pts
 
-    def _by_count(self, span: FrameRange) -> Iterator[tuple[VideoFrame, int]]:
+    def _by_count(
+        self, span: FrameRange, cursor: "FrameCursor"
+    ) -> Iterator[tuple[VideoFrame, int]]:
         factor = counted_factor(self._stream.time_base or Fraction(1))
         usual = max(1, (self._end - self._start) // span.count)
-        frames = islice(self._all_frames(), span.first, span.first + span.count)
         time, shift = self._start - usual, None
-        for frame in frames:
+        for frame in cursor.take(span.first, span.count):
             raw = frame.dts if span.clock == BY_DTS else frame.pts
             if span.clock == BY_RATE or raw is None:  # the last frames of a stream have no DTS
                 time += usual
@@ -117,10 +119,6 @@ class SpanReader:
                     shift = time + usual - raw * factor
                 time = raw * factor + shift
             yield frame, time
-
-    def _all_frames(self) -> Iterator[VideoFrame]:
-        """All frames of the file, which has just been opened."""
-        return decode_frames(self._container, self._stream)
 
     def _from_start(self) -> Iterator[VideoFrame]:
         for back_s in _BACK_S:
@@ -176,6 +174,74 @@ class SpanReader:
         return self._converter
 
 
+class FrameCursor:
+    """Counts the frames of a file while they are decoded, from the beginning on."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._open = ExitStack()
+        self.container, self.stream = self._open.enter_context(open_video(path))
+        self._frames = decode_frames(self.container, self.stream)
+        self.position = 0
+
+    def take(self, first: int, count: int) -> Iterator[VideoFrame]:
+        """Frames from number `first` on; those before it that are still to come are skipped."""
+        for frame in self._frames:
+            self.position += 1
+            if self.position > first:
+                yield frame
+            if self.position >= first + count:
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        self._open.close()
+
+
+class _LastCursor:
+    """The cursor that was used last.
+
+    Clips of one file are read in the order of time, each in a call of its own; without it, every
+    call would decode the file from its beginning.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[str, int, int] | None = None
+        self._cursor: FrameCursor | None = None
+
+    @contextmanager
+    def at(self, path: str | Path, first: int) -> Iterator[FrameCursor]:
+        """A cursor on a file that has not passed frame `first`."""
+        key, cursor = self._key, self._cursor
+        self._key = self._cursor = None  # after an error, nobody goes on with it
+        wanted = _identity(path)
+        if cursor is not None and (not wanted or key != wanted or cursor.position > first):
+            cursor.close()
+            cursor = None
+        cursor = cursor or FrameCursor(path)
+        try:
+            yield cursor
+        except BaseException:
+            cursor.close()
+            raise
+        if wanted:
+            self._key, self._cursor = wanted, cursor
+        else:
+            cursor.close()
+
+
+def _identity(path: str | Path) -> tuple[str, int, int] | None:
+    """Tells whether a file is still the same; None where that cannot be told."""
+    if url_of(path):
+        return None
+    with suppress(OSError):  # opening it says what is wrong
+        info = disk_path(path).stat()
+        return str(path), info.st_mtime_ns, info.st_size
+    return None
+
+
+_last_cursor = _LastCursor()
+
+
 @contextmanager
 def open_span(
     path: str | Path, start_pts: int, end_pts: int, frame_range: FrameRange | None = None
@@ -190,5 +256,10 @@ def open_span(
     """
     if end_pts <= start_pts:
         raise VideoError(f"{path}: the span {start_pts}..{end_pts} is empty")
-    with open_video(path) as (container, stream):
-        yield SpanReader(path, container, stream, (start_pts, end_pts), frame_range)
+    bounds = (start_pts, end_pts)
+    if frame_range is None or not frame_range.clock:
+        with open_video(path) as (container, stream):
+            yield SpanReader(path, container, stream, bounds, frame_range)
+        return
+    with _last_cursor.at(path, frame_range.first) as cursor:
+        yield SpanReader(path, cursor.container, cursor.stream, bounds, frame_range, cursor)

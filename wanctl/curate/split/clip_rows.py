@@ -64,20 +64,25 @@ def make_clips(
 
 def _edges(scan: Scan, first: int, last: int, max_s: float | None) -> list[int]:
     """Indices of the frames at which the pieces of a shot begin, and of the frame after its end."""
-    start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
-    tick_s = scan.info.time_base[0] / scan.info.time_base[1]
     if max_s is None:
         return [first, last + 1]
+    tick_s = scan.info.time_base[0] / scan.info.time_base[1]
+    start, end = int(scan.pts[first]), int(scan.pts[last] + scan.durations[last])
     # small tolerance, so that 10.000001 s is not cut in two
     pieces = max(1, int(np.ceil((end - start) * tick_s / max_s - 1e-3)))
     # cuts lie between frames, so pieces differ by a frame; with a variable rate, by a long one
-    slack = float(np.median(scan.durations[first : last + 1])) / 2 + 1
-    while True:
-        edges = _cut(scan, first, last, pieces)
-        lengths = np.diff([*scan.pts[edges[:-1]], end])
-        if lengths.max() <= max_s / tick_s + slack or len(edges) == last - first + 2:
-            return edges
-        pieces += 1
+    slack = int(scan.durations[first : last + 1].min()) + 1
+    edges = _cut(scan, first, last, pieces)
+    done = [first]
+    while len(edges) > 1:
+        a, b = edges[0], edges[1]
+        length = int(scan.pts[b - 1] + scan.durations[b - 1] - scan.pts[a])
+        if b - a > 1 and length > max_s / tick_s + slack:
+            edges[:2] = _cut(scan, a, b - 1, 2)
+        else:
+            done.append(b)
+            del edges[0]
+    return done
 
 
 def _cut(scan: Scan, first: int, last: int, pieces: int) -> list[int]:
@@ -87,7 +92,12 @@ def _cut(scan: Scan, first: int, last: int, pieces: int) -> list[int]:
     times = np.linspace(start, end, pieces + 1)[1:-1]
     middles = scan.pts[first : last + 1] - scan.durations[first : last + 1] / 2
     inner = np.searchsorted(middles, times, side="right") - 1 + first
-    return sorted({first, *map(int, inner), last + 1})
+    edges = sorted({first, *map(int, inner), last + 1})
+    if pieces > 1 and len(edges) == 2 and last > first:
+        # one frame is displayed for nearly all of the time: it becomes a piece of its own
+        longest = first + int(np.argmax(scan.durations[first : last + 1]))
+        edges = sorted({first, longest, longest + 1, last + 1})
+    return edges
 
 
 def _shots(scan: Scan, transitions: Sequence[Transition], trim: int) -> list[tuple[int, int]]:

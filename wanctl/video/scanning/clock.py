@@ -9,8 +9,9 @@ files have a PTS for every frame, strictly rising, and those are the times. In t
   frames are as far apart as the declared frame rate says.
 - Clocks restart, in recordings that were joined. A new stretch begins there, and its times continue
   those of the stretch before it.
-- Single frames carry a time before that of the frame in front of them, or none. They are counted
-  (`unplaced`), given a time between their neighbours, and left out of clips.
+- Single frames carry a time before that of the frame in front of them, or none; or many share a
+  moment. They are counted (`unplaced`), given a time between their neighbours, and left out of
+  clips.
 
 Such a file cannot be searched by time: its frames are found again by counting from the beginning
 (`frames.FrameRange`).
@@ -31,6 +32,9 @@ GAP_S, GAP_FACTOR = 1.0, 10.0
 LOOKAHEAD = 8
 # With a larger share of falls, times say nothing, and the frame rate is used.
 MAX_FALLS = 0.1
+# So many frames in a row, each so many times sooner than usual, were squeezed in by a program that
+# found no room for them on its clock.
+SQUEEZED, SQUEEZE_FACTOR = 3, 20.0
 # Times further from zero overflow when they are subtracted.
 _LARGEST = 2**60
 
@@ -123,7 +127,7 @@ def _best_clock(
     clock, raw, falls = (BY_PTS, pts, falls_pts)
     if falls_dts < falls_pts:
         clock, raw, falls = (BY_DTS, dts, falls_dts)
-    if falls > _bearable(len(pts)):
+    if falls > _bearable(len(pts)) or falls == len(pts):
         return BY_RATE, None
     return clock, raw
 
@@ -220,6 +224,9 @@ def _finish(
     final = last_duration if 0 < last_duration <= 4 * median else max(median, 1)
     gaps = steps > max(GAP_S / float(time_base), GAP_FACTOR * median)
     durations = np.append(np.where(gaps, max(median, 1), steps), final).astype(np.int64)
+    # no footage has more than 2,000 frames a second
+    usual = max(float(median), SQUEEZE_FACTOR / 2000 / float(time_base))
+    unplaced = unplaced | _squeezed(steps, usual)
     return Timeline(
         times,
         durations,
@@ -229,3 +236,14 @@ def _finish(
         unplaced=unplaced,
         longest_s=float(steps.max() * time_base) if len(steps) else 0.0,
     )
+
+
+def _squeezed(steps: np.ndarray, usual: float) -> np.ndarray:
+    """(N,) bool: frames of runs that hardly move in time, after (N - 1,) steps."""
+    tiny = np.concatenate([[False], steps * SQUEEZE_FACTOR < usual, [False]])
+    edges = np.flatnonzero(np.diff(tiny.astype(np.int8))).reshape(-1, 2)
+    result = np.zeros(len(steps) + 1, dtype=bool)
+    for first, last in edges.tolist():
+        if last - first >= SQUEEZED:
+            result[first + 1 : last + 1] = True
+    return result

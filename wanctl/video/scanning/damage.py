@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanctl.video.scanning.decode_stats import DecodeStats
+from wanctl.video.scanning.decode_stats import LOST, DecodeStats
+
+# Decoders that notice when a part of a packet is missing; the others decode it to something.
+_CHECKING = ("h264", "mpeg2video", "mpeg1video", "mpeg4", "ffv1")
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,18 @@ def find_unread(stats: DecodeStats, size: int) -> Unread:
     return Unread(stats.unreadable, 1 - min(1.0, stats.end_byte / max(1, size)))
 
 
-def find_damage(stats: DecodeStats) -> Damage:
-    """Find the damaged frames of a decoding pass over a whole file."""
+def find_damage(stats: DecodeStats, codec: str) -> Damage:
+    """Find the damaged frames of a decoding pass, by the decoder `codec`, over a whole file."""
     given = set(stats.origin)
     first_key = stats.first_key or 0
     if first_key and any(origin < first_key for origin in given):
         first_key = 0  # frames came before it: the container does not mark key frames reliably
     last = max(0, stats.packets - 2)  # behind it, an empty packet asks for the delayed frames
-    noted = ((min(number, last), what) for number, what in stats.faults)
+    found = list(stats.faults)
+    if codec not in _CHECKING:
+        # the packet in front of a hole is marked; whether the one behind it is whole, nobody says
+        found += [(number + 1, what) for number, what in stats.faults if what == LOST]
+    noted = ((min(number, last), what) for number, what in found)
     faults = sorted(
         # frames in front of the first key frame refer to what was never there
         (

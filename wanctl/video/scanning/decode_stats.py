@@ -8,6 +8,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+LOST = "the container lost a part of it"
+
 
 class DecoderLog:
     """The errors that one decoder logs, as they come."""
@@ -99,7 +101,7 @@ class DecodeStats:
         """Note what became of a packet."""
         if packet.is_corrupt:
             self.errors += 1
-            self._fault("the container lost a part of it")
+            self._fault(LOST)
         self.flush(frames)
         for line in self._log.new_lines() if self._log else ():
             self.lines += 1

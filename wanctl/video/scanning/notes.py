@@ -56,8 +56,9 @@ def check(path: Path, findings: Findings, bounds: ScanBounds) -> None:
     if unplaced > bounds.max_unplaced:
         count = int(timeline.unplaced.sum())
         raise VideoError(
-            f"{path}: its clock is broken: {count} frames ({unplaced:.1%}) have no time, or one "
-            f"before that of the frame in front, allowed {bounds.max_unplaced:.1%}"
+            f"{path}: its clock is broken: {count} frames ({unplaced:.1%}) have no time of their "
+            "own (none, that of another frame, or one before that of the frame in front), allowed "
+            f"{bounds.max_unplaced:.1%}"
         )
 
 
@@ -95,8 +96,9 @@ def notes_on(findings: Findings) -> tuple[tuple[str, str], ...]:
         notes.append(
             (
                 "unplaced frames",
-                f"{count} frames ({timeline.unplaced.mean():.1%}) have no time, or one before that "
-                f"of the frame in front, and are left out{_where(timeline, timeline.unplaced)}",
+                f"{count} frames ({timeline.unplaced.mean():.1%}) have no time of their own (none, "
+                "that of another frame, or one before that of the frame in front) and are left out"
+                f"{_where(timeline, timeline.unplaced)}",
             )
         )
     return tuple(notes)

@@ -87,3 +87,60 @@ def test_transitions_at_the_ends_leave_no_empty_clip():
     assert frames_of(make_clips(scan_of(100), SOURCE, ends, SplitRules(0, 0.1, None)).rows) == [
         (5, 96)
     ]
+
+
+def with_marks(scan, **marks):
+    """The scan with marked frames: `breaks` or `unfit`, lists of indices."""
+    arrays = {name: np.isin(np.arange(len(scan.pts)), at) for name, at in marks.items()}
+    return replace(scan, **arrays)
+
+
+def test_a_break_ends_a_clip_and_counts_as_a_shot():
+    rows = make_clips(
+        with_marks(scan_of(100), breaks=[30, 60]), SOURCE, [], SplitRules(2, 0.1, None)
+    ).rows
+    assert frames_of(rows) == [(0, 30), (30, 60), (60, 100)]
+    assert [row["shot"] for row in rows] == [0, 1, 2]
+    assert [row["first_frame"] for row in rows] == [0, 30, 60]
+
+
+def test_damaged_frames_and_frames_without_a_time_are_in_no_clip():
+    unfit = [0, 1, 40, 41, 42, 99]
+    rows = make_clips(
+        with_marks(scan_of(100), unfit=unfit), SOURCE, [], SplitRules(2, 0.1, None)
+    ).rows
+    assert frames_of(rows) == [(2, 40), (43, 99)]
+    assert {row["corrupt_share"] for row in rows} == {0.0}
+
+
+def test_breaks_and_damage_inside_trimmed_transitions_are_bounded_by_them():
+    marked = with_marks(scan_of(100), breaks=[41], unfit=[50])
+    rows = make_clips(marked, SOURCE, [Transition(39, 39)], SplitRules(2, 0.1, None)).rows
+    assert frames_of(rows) == [(0, 38), (42, 50), (51, 100)]
+
+
+def test_a_file_that_is_unfit_throughout_has_no_clips():
+    marked = with_marks(scan_of(30), unfit=list(range(30)))
+    assert make_clips(marked, SOURCE, [], SplitRules(0, 0.0, None)) == ([], [])
+
+
+def test_a_gap_is_in_no_clip_and_in_no_duration():
+    pts = np.concatenate([np.arange(50), 90_000 + np.arange(50)]) * 512
+    scan = with_marks(replace(scan_of(100), pts=pts), breaks=[50])
+    rows = make_clips(scan, SOURCE, [], SplitRules(0, 0.1, 1.5)).rows
+    assert sum(row["num_frames"] for row in rows) == 100
+    assert sum(row["end_s"] - row["start_s"] for row in rows) == pytest.approx(4.0)
+    assert {round(row["fps"]) for row in rows} == {25}
+
+
+@pytest.mark.parametrize("max_s", [0.3, 0.5, 1.0, 1.7])
+def test_no_clip_is_longer_than_allowed_whatever_the_frame_rate_does(max_s):
+    random = np.random.default_rng(4)
+    durations = random.choice([256, 512, 2560, 10_000], 200)
+    scan = replace(scan_of(200), pts=np.cumsum(durations) - durations[0], durations=durations)
+    scan = replace(scan, durations=np.append(np.diff(scan.pts), 512))
+    rows = make_clips(scan, SOURCE, [], SplitRules(0, 0.0, max_s)).rows
+    assert sum(row["num_frames"] for row in rows) == 200
+    for row in rows:
+        # a single frame that is displayed for longer cannot be divided
+        assert row["end_s"] - row["start_s"] <= max_s + 0.021 or row["num_frames"] == 1

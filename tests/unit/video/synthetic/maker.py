@@ -109,10 +109,13 @@ class FootageMaker:
 def _packets(source: Any, recipe: Recipe) -> list[Any]:
     stream = source.streams.video[0]
     packets = [packet for packet in source.demux(stream) if packet.size]
-    if recipe.codec != "mpeg4" or recipe.container in ("mp4", "mov", "3gp", "mkv"):
+    name = {"mpeg4": "dump_extra"}.get(recipe.codec, "")
+    if recipe.container == "avi" and recipe.codec == "h264":
+        name = "h264_mp4toannexb"
+    if not name or recipe.container in ("mp4", "mov", "3gp", "mkv"):
         return packets
     # mp4 keeps the header apart, which most others want in front of key frames
-    header = BitStreamFilterContext("dump_extra", stream)
+    header = BitStreamFilterContext(name, stream)
     return [each for packet in packets for each in header.filter(packet)]
 
 
