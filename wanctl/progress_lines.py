@@ -112,12 +112,21 @@ class LineBar:
         return f"{text}; {self._note}" if self._note else text
 
 
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `5 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _time_left(seconds: float) -> str:
     end = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=min(seconds, 1e9))
-    text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    if seconds >= 100 * 60:
-        text = f"{seconds / 3600:.1f} h"
-    return f"{text} left (ETA {end.isoformat(timespec='seconds')})"
+    return f"{duration(seconds)} left (ETA {end.isoformat(timespec='seconds')})"
 
 
 def _count(number: float) -> str:

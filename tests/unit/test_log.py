@@ -128,7 +128,7 @@ def test_a_bar_is_a_line_with_eta_at_least_each_minute():
             lines[now] = line
     assert max(b - a for a, b in itertools.pairwise([0, *lines])) <= 60
     assert re.fullmatch(
-        r"scan footage: 70 of 100 \(70 %\), 0\.1/s, 5 min left \(ETA " + TIME
+        r"scan footage: 70 of 100 \(70 %\), 0\.1/s, 5 min 00 s left \(ETA " + TIME
         + r"\); bikes\.mp4", lines[300],
     )  # fmt: skip
 

@@ -36,6 +36,10 @@ RepeatOption = Annotated[
     int,
     typer.Option("--repeat", metavar="N", help="use N seeds per prompt, counted up from its own"),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="print files, hours, time and disk space; write nothing"),
+]
 PlanOption = Annotated[
     bool, typer.Option("--plan", help="print time, memory and disk space; generate nothing")
 ]
@@ -47,6 +51,7 @@ def curate(
     folder: FolderArgument,
     shard: ShardOption = None,
     retry: RetryOption = None,
+    dry_run: DryRunOption = False,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
@@ -56,6 +61,13 @@ def curate(
     from wanctl.curate.run import curate as run
     from wanctl.report.run import report_curated
 
+    if dry_run:
+        from wanctl.curate.dry_run import COLUMNS
+        from wanctl.curate.run import dry_run as forecast
+        from wanctl.listing import print_rows
+
+        print_rows(COLUMNS, forecast(loaded, folder, loaded.out_dir(out)))
+        return
     if curated := run(loaded, folder, loaded.out_dir(out), shard, retry or ()):
         report_curated(loaded, curated)
 

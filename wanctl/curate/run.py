@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
+from wanctl.curate.dry_run import forecast, not_curated_yet, probe, speed_of_earlier_run, survey
 from wanctl.curate.engines.engine import CurationJob, RayResources, runnable
 from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
 from wanctl.curate.engines.table import ENGINES
@@ -120,6 +121,23 @@ def curate(
         _summary(dataset, curated.selected)
     log.info("curated in %.0f s", time.monotonic() - started)
     return curated
+
+
+def dry_run(loaded: LoadedRecipe, folder: str | Path, out: Path) -> list[tuple[str, ...]]:
+    """What `curate` will take: rows of `dry_run.COLUMNS`. Writes nothing.
+
+    Raises:
+        UserError: as `curate` does, before its work.
+    """
+    listing = list_footage(folder)
+    path = dataset_path(loaded, out)
+    _check_split_unchanged(loaded, path)
+    job = _job(loaded, runnable(recipe_filters(loaded)))
+    dataset = DatasetDir.open(path) if (path / "dataset.json").is_file() else None
+    with job.limits.pool() as pool:
+        surveyed = survey(not_curated_yet(listing, dataset), pool)
+    speed = speed_of_earlier_run(path) or probe(surveyed, job)
+    return [*forecast(listing, surveyed, speed, job, path)]
 
 
 def select(loaded: LoadedRecipe, out: Path) -> Curated:

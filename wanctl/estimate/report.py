@@ -12,6 +12,7 @@ from wanctl.estimate.flops import Workload
 from wanctl.estimate.hardware import available_memory, detect_hardware
 from wanctl.estimate.plan import Plan, cheapest_alternative, make_plan
 from wanctl.listing import print_rows
+from wanctl.progress_lines import duration
 
 # A run is refused only where even this share of the estimate would not fit.
 REFUSAL_FACTOR = 0.85
@@ -132,18 +133,6 @@ def _advice(plan: Plan, headroom: float | None = None) -> str:
         if plan.hardware.measured
         else f"the cheapest change that fits: `--set {change.settings}`"
     )
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `5 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _size(count: float) -> str:
