@@ -29,6 +29,18 @@ class UserError(ValueError):
     failure_kind: ClassVar[FailureKind] = "error"
 
 
+class TerminatedError(KeyboardInterrupt):
+    """A signal other than Ctrl-C asks the command to end. Work that is finished is kept.
+
+    Args:
+        number: of the signal; the command exits with 128 + number, as shells report it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"signal {number}")
+
+
 class ProblemsError(UserError):
     """Several problems of one recipe, reported together.
 

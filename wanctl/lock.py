@@ -1,20 +1,24 @@
-"""Locks of a data set directory: one process writes there, or several that share the work.
+"""Locks of folders: one process writes there, or several that share the work.
 
 Locks are the kernel's (`flock` on small files in the directory), which releases them when their
 process ends, so that a `kill -9` leaves nothing to clean up. On shared storage they hold
 between machines where the file system supports it (NFS 4, Lustre with -o flock, GPFS).
 """
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wanctl.errors import UserError
+from wanctl.log import log
 
 Release = Callable[[], None]
 
 FOLDER_LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 
 class LockedError(UserError):
@@ -46,6 +50,53 @@ def lock_alone(folder: Path) -> Release:
         )
     lock.write_owner()
     return lock
+
+
+@contextmanager
+def locked(folder: Path, what: str = "", *, wait: bool = False) -> Iterator[None]:
+    """Lock a folder of results while the block runs; nothing of the lock stays in it.
+
+    The folder is made. One that is still empty at the end is removed again.
+
+    Args:
+        folder: the folder.
+        what: the part of the work there that is locked; "": all of it.
+        wait: wait for a process that holds the lock.
+
+    Raises:
+        LockedError: another process holds it (without `wait`); names its process id.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{FOLDER_LOCK}-{what}" if what else FOLDER_LOCK)
+    lock = _lock_present_file(path, wait=wait)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            lock()
+        with contextlib.suppress(OSError):  # not empty
+            for each in made:
+                each.rmdir()
+
+
+def _lock_present_file(path: Path, *, wait: bool) -> "_Lock | None":
+    """Lock a file that its holders delete; None where this process holds it already."""
+    while True:
+        lock = _wait_flock(path) if wait else _try_flock(path, shared=False)
+        if lock is None:
+            holder = _owner(path)
+            if holder == str(os.getpid()):
+                return None
+            raise LockedError(
+                f"{path.parent}: in use by another wanctl (process {holder or 'unknown'}); "
+                "wait for it to end, or choose another folder"
+            )
+        if lock.is_of(path):
+            lock.write_owner()
+            return lock
+        lock()  # of a file that was deleted meanwhile
 
 
 def lock_shard(folder: Path, index: int, count: int) -> Release:
@@ -131,6 +182,15 @@ class _Lock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def is_of(self, path: Path) -> bool:
+        """Whether the locked file is the one that has this name now."""
+        if self._descriptor < 0:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except FileNotFoundError:
+            return False
+
     def write_owner(self) -> None:
         """Write this process's id into the file; the message of a refused process names it."""
         if self._descriptor >= 0:
@@ -163,6 +223,8 @@ def _try_flock(path: Path, *, shared: bool) -> _Lock | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        return _without_lock(path, descriptor, error)
     return _Lock(descriptor)
 
 
@@ -172,8 +234,20 @@ def _wait_flock(path: Path) -> _Lock:
     except ImportError:
         return _Lock(-1)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        return _without_lock(path, descriptor, error)
     return _Lock(descriptor)
+
+
+def _without_lock(path: Path, descriptor: int, error: OSError) -> _Lock:
+    """No lock, with a warning, on a file system that has none."""
+    os.close(descriptor)
+    if error.errno not in _NO_LOCKS:
+        raise error
+    log.warning("%s: no locks on this file system; run one wanctl at a time there", path.parent)
+    return _Lock(-1)
 
 
 def _owner(path: Path) -> str:

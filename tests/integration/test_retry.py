@@ -219,10 +219,10 @@ def test_a_run_that_keeps_nothing_says_why(footage, tmp_path, capsys):
     assert run("data", "select", *CHEAP, "--out", out) == 0
 
 
-def start(footage, out):
+def start(footage, out, stderr=subprocess.DEVNULL):
     command = [sys.executable, "-m", "wanctl", "curate", str(footage), *CHEAP, "--out", str(out)]
     return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
     )
 
 
@@ -264,6 +264,42 @@ def test_killed_workers_and_runs_lose_nothing(original, clean, tmp_path):
     assert kill_and_run_again(original, out, 4, 1) >= 2
     assert run("curate", original, *CHEAP, "--out", out) == 0
     assert tables(out) == clean
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_asked_to_end_ends_cleanly(number, original, clean, tmp_path):
+    out = tmp_path / "run"
+    process = start(original, out, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not (found := workers_of(process.pid)) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 128 + number
+    assert said.splitlines()[-1].endswith("stopped; the same command goes on from here")
+    assert "Traceback" not in said
+    time.sleep(0.3)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in found)
+    assert not list(out.rglob("*.tmp-*"))
+    assert run("curate", original, *CHEAP, "--out", out) == 0
+    assert tables(out) == clean
+
+
+def test_an_export_in_use_is_refused(clean_run, tmp_path, capsys):
+    to = tmp_path / "export"
+    code = "import sys, time; from pathlib import Path; from wanctl.lock import locked\n"
+    code += "with locked(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(to)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout
+        holder.stdout.readline()
+        assert run("data", "export", to, *CHEAP, "--out", clean_run) == 2
+        assert f"in use by another wanctl (process {holder.pid})" in capsys.readouterr().err
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert run("data", "export", to, *CHEAP, "--out", clean_run) == 0
+    assert not list(to.glob(".lock*"))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """One line for each error that the user can fix; any other is a bug and keeps its traceback.
 
-Exit codes: 0 done; 2 something the user can fix (docs/adr/0005); 130 stopped by Ctrl-C; 141 the
+Exit codes: 0 done; 2 something the user can fix (docs/adr/0005); 130 stopped by Ctrl-C, 143 by
+SIGTERM, 129 by SIGHUP; 141 the
 reader of a pipe has ended, as in `wanctl filters list | head -1`.
 """
 
@@ -8,10 +9,12 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from wanctl.errors import UserError
+from wanctl.errors import TerminatedError, UserError
 from wanctl.escaping import one_line
 
 FIXABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+SIGNALLED = 128
+"""Shells add this to the number of the signal that ended a command."""
 
 # Errors of the operating system that the user can fix, and how.
 _ADVICE = {
@@ -36,9 +39,14 @@ _ADVICE = {
 
 
 class InterruptedByUserError(UserError):
-    """Ctrl-C. Work that is finished is kept."""
+    """Ctrl-C, or another signal to end. Work that is finished is kept.
 
-    def __init__(self) -> None:
+    Args:
+        code: exit code of the command, 128 + number of the signal.
+    """
+
+    def __init__(self, code: int = INTERRUPTED) -> None:
+        self.code = code
         super().__init__("stopped; the same command goes on from here")
 
 
@@ -85,6 +93,10 @@ def is_interrupt(error: BaseException) -> bool:
 
 def exit_code(error: BaseException) -> int:
     """The exit code for an error that `format_error` can write."""
+    if isinstance(error, TerminatedError):
+        return SIGNALLED + error.number
+    if isinstance(error, InterruptedByUserError):
+        return error.code
     return INTERRUPTED if is_interrupt(error) else FIXABLE
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 import typer
@@ -25,7 +25,6 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
     weights,
 )
 from wanctl.cli.errors import (
-    INTERRUPTED,
     PIPE_CLOSED,
     PipeClosedError,
     check_arguments,
@@ -36,7 +35,7 @@ from wanctl.cli.errors import (
 from wanctl.cli.options import Session
 from wanctl.cli.program import app
 from wanctl.distributed import world
-from wanctl.errors import UserError
+from wanctl.errors import TerminatedError, UserError
 from wanctl.redact import redact
 
 RANK_DELAY_S = 4.0
@@ -45,7 +44,9 @@ GLOBAL_OPTIONS = ("--quiet", "-q", "--debug")
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 an error that the user can fix, 130 Ctrl-C.
+    """Run the command line and exit: 0 done, 2 a mistake that the user can fix, 130 Ctrl-C.
+
+    Other signals end it with 128 + their number: 143 for SIGTERM, 129 for SIGHUP.
 
     Args:
         args: the arguments; those of the process by default.
@@ -53,6 +54,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     session = Session()
     if args is None:  # this process is the command
         atexit.register(_end_interrupted, session)
+        _raise_at_signals()
     _escape_output()
     try:
         code = _run(list(sys.argv[1:] if args is None else args), session)
@@ -69,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _print_errors(lines)
         _close_output()
         code = exit_code(error)
-        session.interrupted = code == INTERRUPTED
+        session.interrupted = code if is_interrupt(error) else 0
         if session.interrupted and args is None:
             # another Ctrl-C ends what libraries do at the end, without their tracebacks
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -85,7 +87,23 @@ def _end_interrupted(session: Session) -> None:
     """
     if session.interrupted:
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(session.interrupted)
+
+
+def _raise_at_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: clean up, one line, 128 + number.
+
+    A signal that is ignored, as under `nohup`, stays ignored.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        raise TerminatedError(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, handle)
 
 
 def _run(args: list[str], session: Session) -> int:

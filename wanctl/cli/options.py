@@ -95,7 +95,7 @@ class Session:
 
     debug: bool = False
     quiet: bool = False
-    interrupted: bool = False
+    interrupted: int = 0
 
 
 def load_recipe_for(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wanctl.cli.errors import InterruptedByUserError, PipeClosedError
+from wanctl.cli.errors import InterruptedByUserError, PipeClosedError, exit_code
 from wanctl.cli.options import Session
 
 
@@ -16,13 +16,13 @@ class Interruptible(TyperGroup):
         """Run the command.
 
         Raises:
-            InterruptedByUserError: Ctrl-C.
+            InterruptedByUserError: Ctrl-C, or another signal to end.
             PipeClosedError: the reader of the output has ended.
         """
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise InterruptedByUserError from None
+        except KeyboardInterrupt as error:
+            raise InterruptedByUserError(exit_code(error)) from None
         except BrokenPipeError:
             raise PipeClosedError from None
 

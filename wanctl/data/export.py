@@ -131,7 +131,7 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
     """Rows of the kept clips, each with its verdict; a clip of several parts comes once.
 
     Raises:
-        DatasetError: there is no such selection.
+        DatasetError: there is no such selection, or a part of the clips is missing.
     """
     table = f"selections/{selection}"
     if not dataset.has_part(table, ""):
@@ -141,11 +141,31 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
             "`wanctl curate` or `wanctl data select` makes it"
         )
     verdicts = {row["id"]: row for row in kept_rows(dataset, selection).to_pylist()}
-    return [
+    kept = [
         {**clip, **verdicts[clip["id"]]}
         for clip in dataset.clips().to_pylist()
         if clip["id"] in verdicts
     ]
+    if lost := len(verdicts) - len(kept):
+        _report_lost(dataset, selection, lost)
+    return kept
+
+
+def _report_lost(dataset: DatasetDir, selection: str, lost: int) -> None:
+    """Say that kept clips of a selection are not among the clips.
+
+    Raises:
+        DatasetError: no file of footage is gone, so that a part of the clips must be missing.
+    """
+    if not dataset.removed:
+        raise DatasetError(
+            f"{dataset.path}: {lost} clips that selection {selection!r} keeps are not in clips/: "
+            "a part is missing; `wanctl curate FOLDER` makes it again"
+        )
+    log.warning(
+        "%d clips that selection %r keeps are left out: their footage is gone or was replaced; "
+        "`wanctl data select` decides again", lost, selection,
+    )  # fmt: skip
 
 
 def kept_ids(dataset: DatasetDir, selection: str) -> list[str]:

@@ -36,6 +36,7 @@ from wanctl.exchange.readers import read_layout
 from wanctl.exchange.sample import ExportSample, ExportTarget
 from wanctl.exchange.shards import WORK, write_shards
 from wanctl.listing import print_json, print_rows
+from wanctl.lock import locked
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
@@ -66,6 +67,7 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
         DatasetError: no data set or no such selection.
         ExportError: the folder holds an `export.json` that no export wrote.
         UnusableError: the selection keeps no clip, or none of them can be read.
+        LockedError: another process exports there.
         WriteError: the folder cannot be written.
     """
     recipe = loaded.recipe
@@ -78,20 +80,32 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
             "`wanctl data check` says why"
         )
     target = ExportTarget(to.resolve(), _export_format(loaded).fps, recipe.train_dit.buckets)
-    target.folder.mkdir(parents=True, exist_ok=True)
+    with locked(target.folder):
+        _export(loaded, name, target, dataset, clips)
+
+
+def _export(
+    loaded: LoadedRecipe,
+    layout: str,
+    target: ExportTarget,
+    dataset: DatasetDir,
+    clips: Sequence[Mapping[str, Any]],
+) -> None:
     remove_leftovers(target.folder)
-    captions = read_captions(dataset, recipe.caption.backends, [clip["id"] for clip in clips])
-    run = _Export(loaded, LAYOUTS[name], target, clips, captions)
+    backends = loaded.recipe.caption.backends
+    captions = read_captions(dataset, backends, [clip["id"] for clip in clips])
+    run = _Export(loaded, LAYOUTS[layout], target, clips, captions)
     samples, files = run.write()
     if not samples:
         run.manifest.save()
         clip, why = next(iter(run.manifest.left_out.items()))
         raise UnusableError(
-            f"{to}: none of the {len(clips)} clips could be exported; the first, {clip}: {why}"
+            f"{target.folder}: none of the {len(clips)} clips could be exported; the first, "
+            f"{clip}: {why}"
         )
     card = data_card(loaded, dataset)
-    run.write_index(replace(card, layout=name, exported=_totals(samples)), files)
-    _log_result(to, name, samples, run.manifest.left_out)
+    run.write_index(replace(card, layout=layout, exported=_totals(samples)), files)
+    _log_result(target.folder, layout, samples, run.manifest.left_out)
 
 
 class _Export:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wanctl.lock import locked
 from wanctl.sample.request import KEY_DIGITS, SampleRequest
 from wanctl.video.encode import write_png, write_video
 from wanctl.video.image_files import open_image
@@ -92,6 +93,8 @@ def make_overview(
 ) -> Path:
     """Write all outputs of a run side by side into one file next to them.
 
+    Processes that sample into one folder write their grids one after the other.
+
     Args:
         requests: one or more.
         paths: their files, which exist.
@@ -104,14 +107,15 @@ def make_overview(
     names = "\n".join(path.name for path in paths)
     digest = hashlib.sha256(f"{names}\n{columns}".encode()).hexdigest()[:KEY_DIGITS]
     tiles = [Tile(path, label) for path, label in zip(paths, _labels(requests), strict=True)]
-    return make_grid(
-        tiles,
-        paths[0].with_name(f"grid-{digest}"),
-        columns=columns or (repeat if repeat > 1 else None),
-        fps=requests[0].fps,
-        crf=requests[0].crf,
-        metadata={"tiles": names},
-    )
+    with locked(paths[0].parent, "grid", wait=True):
+        return make_grid(
+            tiles,
+            paths[0].with_name(f"grid-{digest}"),
+            columns=columns or (repeat if repeat > 1 else None),
+            fps=requests[0].fps,
+            crf=requests[0].crf,
+            metadata={"tiles": names},
+        )
 
 
 class _Sheet:

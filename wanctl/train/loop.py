@@ -92,7 +92,8 @@ def train(
     Raises:
         TrainingError: the checkpoint belongs to another model, or the loss was not finite
             several times in a row or at the end.
-        KeyboardInterrupt: stopped by a signal; the checkpoint is written.
+        KeyboardInterrupt: stopped by a signal; the checkpoint is written. TerminatedError, which
+            is one, after a signal other than Ctrl-C.
     """
     folder.mkdir(parents=True, exist_ok=True)
     identity = dict(identity or {})
@@ -166,7 +167,7 @@ class _Run:
                 self.throughput.log(bar, lr, is_main_process=self.accelerator.is_main_process)
                 self._evaluate_and_write()
                 if reads and self._should_stop(stop):
-                    self._interrupt()
+                    self._interrupt(stop)
         check_result(name, self.state)
         self._finish()  # also if all steps were done but the model was not written
         return TrainingResult(
@@ -329,14 +330,14 @@ class _Run:
         assert isinstance(reduced, Tensor)
         return bool(reduced.item())
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, stop: StopRequest) -> None:
         if self.state.step == self.options.steps:
             return
         self._checkpoint()
         log.info("%s: stopped at step %d of %d; the same command continues from there",
                  self.objective.name, self.state.step, self.options.steps)  # fmt: skip
         self.accelerator.end_training()
-        raise KeyboardInterrupt
+        raise stop.exception()
 
     def _finish(self) -> None:
         """Write the model with the averaged weights."""

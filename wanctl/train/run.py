@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_ids
 from wanctl.errors import ProblemsError, UserError
+from wanctl.lock import locked
 from wanctl.log import log
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
@@ -58,10 +60,17 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
 
     Raises:
         UserError: no data set, no clips that fit, weights that do not fit, diverged.
+        LockedError: another process trains there.
         KeyboardInterrupt: stopped by a signal, after a checkpoint.
     """
+    processes = start_processes(loaded.recipe.device)
+    with _locked(out / "vae", processes):
+        _train_vae(loaded, out, processes)
+
+
+def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_vae
-    variant, processes = get_variant(recipe.model.variant), start_processes(recipe.device)
+    variant = get_variant(recipe.model.variant)
     ref = recipe.model.vae_weights or recipe.model.weights
     vae, has_statistics = start_vae(variant, ref, recipe.seed)
     _check_buckets(loaded, "train_vae", section, vae, patch=1)
@@ -92,11 +101,18 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
 
     Raises:
         UserError: no data set, captions, VAE or text encoder, no clips that fit, diverged.
+        LockedError: another process trains there.
         KeyboardInterrupt: stopped by a signal, after a checkpoint.
     """
+    processes = start_processes(loaded.recipe.device)
+    with _locked(out / "dit", processes):
+        _train_dit(loaded, out, processes)
+
+
+def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, _command_options(loaded, out)
-    variant, processes = get_variant(model.variant), start_processes(recipe.device)
+    variant = get_variant(model.variant)
     if reason := get_task(TASK).refusal(variant.dit):
         raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
@@ -143,6 +159,11 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     }
     result = _train(loaded, section, objective, out / "dit", processes, identity)
     _log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
+
+
+def _locked(folder: Path, processes: Processes) -> AbstractContextManager[None]:
+    """Lock the folder of a training run; the first process does it for all."""
+    return locked(folder) if processes.is_main else nullcontext()
 
 
 def _check_buckets(

@@ -1,11 +1,15 @@
 import json
+import os
 import signal
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from wanctl.errors import TerminatedError
+from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
+from wanctl.train.signals import StopRequest
 from wanctl.train.state import TrainingError
 
 CPU = torch.device("cpu")
@@ -304,3 +308,34 @@ def test_bad_steps_end_the_run_at_the_same_step_when_they_are_read_late(toy, tmp
         with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
             train(toy(poison=range(6, 20)), tmp_path, options(**rare), device=CPU)
     assert [line["step"] for line in lines(tmp_path) if "eval" not in line] == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGINT, KeyboardInterrupt),
+        (signal.SIGTERM, TerminatedError),
+        (signal.SIGHUP, TerminatedError),
+    ],
+)
+def test_every_signal_to_stop_writes_a_checkpoint(
+    toy, tmp_path, options, monkeypatch, number, error
+):
+    objective = toy(stop_at=3)
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", lambda pid, _: kill(pid, number))
+    with pytest.raises(error) as stopped:
+        train(objective, tmp_path, options(), device=CPU)
+    assert type(stopped.value) is error
+    assert getattr(stopped.value, "number", signal.SIGINT) == number
+    assert newest_checkpoint(tmp_path / "checkpoints").step == 4
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, previous)
