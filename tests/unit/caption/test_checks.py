@@ -68,3 +68,7 @@ def test_text_in_the_picture_has_to_be_quoted():
     missing = unquoted("A door with exit on it.", ["EXIT", "Way  Out"])
     assert with_quotes("A door.", missing) == 'A door. The text in the picture reads "Way  Out".'
     assert with_quotes("一扇门。", ["出口"]) == "一扇门。画面中的文字写着“出口”。"
+
+
+def test_half_a_character_is_no_caption():
+    assert "lone surrogate" in caption_problem("A cat \ud83d", "model")

@@ -172,3 +172,13 @@ def test_matching_many_files_is_linear(tmp_path):
     found = match_in(tmp_path, media)
     assert all(len(files) == 1 for files in found.files.values())
     assert found.unused == []
+
+
+def test_folders_behind_links_are_looked_into_once(tmp_path):
+    write(tmp_path / "elsewhere", "c.txt")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "texts" / "loop").symlink_to(tmp_path / "texts")
+    files, unused = matched(tmp_path / "texts", "/f/a/c.mp4", "/f/b/c.mp4")
+    assert files == {"/f/a/c.mp4": ["a/c.txt"], "/f/b/c.mp4": []}
+    assert unused == []
