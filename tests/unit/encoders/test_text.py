@@ -13,7 +13,7 @@ from wanctl.checkpoint.scaled_fp8 import marker, scale_name, to_fp8
 from wanctl.encoders.minilm import minilm_folder
 from wanctl.encoders.text import clean_prompt, load_text_encoder
 from wanctl.errors import UserError
-from wanctl.model.variants import WAN_NEGATIVE_PROMPT
+from wanctl.model.variants import VARIANTS, WAN_NEGATIVE_PROMPT
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "bike", "rides", "past", "trees", ","]
 PROMPTS = ["a red bike, rides", "trees", "", "a a a a a a a a a a a a a a a a a a a a"]
@@ -198,3 +198,33 @@ def test_cleaning_mends_and_collapses():
     assert clean_prompt("  a &amp;lt;b&amp;gt;\n\t “bike” ") == 'a <b> "bike"'
     assert "，" not in clean_prompt(WAN_NEGATIVE_PROMPT)
     assert clean_prompt("（３）！") == "(3)!"
+
+
+def test_a_long_prompt_is_cut_with_one_warning_that_counts_its_tokens(
+    tmp_path, umt5, tokenizer_folder, caplog
+):
+    save_official(umt5, tmp_path, tokenizer_folder)
+    encoder = load_text_encoder("umt5", tmp_path, text_len=TEXT_LEN)
+    with caplog.at_level("WARNING", "wanctl"):
+        encoder.encode(["a red bike"])
+        encoder.encode(["a " * (TEXT_LEN - 1)])  # exactly full, with the end token
+    assert caplog.messages == []
+    with caplog.at_level("WARNING", "wanctl"):
+        encoder.encode(["a " * 20, "a " * 20])
+        encoder.encode(["a " * 20])
+    (message,) = caplog.messages
+    assert "a prompt has 21 tokens and the model reads 12: the last 9 are cut" in message
+    assert encoder.cut == {"a " * 20: 21}
+
+
+def test_many_long_prompts_are_counted_and_not_all_named(caplog):
+    encoder = load_text_encoder("minilm", None, text_len=8)
+    with caplog.at_level("WARNING", "wanctl"):
+        for number in range(120):
+            encoder.encode([f"{number} words of a prompt that is too long for eight"])
+    assert len(caplog.messages) == 7
+    assert "(cut so far: 100 prompts)" in caplog.messages[-1]
+
+
+def test_the_published_length_is_512_tokens():
+    assert {variant.dit.text_len for name, variant in VARIANTS.items() if variant.hub} == {512}

@@ -33,3 +33,11 @@ def test_a_damaged_file_is_read_anew(tmp_path):
     assert cache.get("a fox") is None
     cache.put("a fox", torch.ones(2, 4))
     assert cache.get("a fox") is not None
+
+
+def test_a_cut_prompt_is_named_again_when_it_comes_from_the_cache(tmp_path):
+    cache = EmbeddingCache(tmp_path, "umt5")
+    cache.put("long", torch.ones(2, 4), 700)
+    cache.put("short", torch.ones(2, 4))
+    assert cache.get("long") is not None
+    assert (cache.tokens_of_cut("long"), cache.tokens_of_cut("short")) == (700, 0)

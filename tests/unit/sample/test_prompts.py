@@ -3,12 +3,13 @@
 import json
 
 import pytest
+import torch
 
-from wanctl.recipe.load import load_recipe
+from wanctl.recipe.load import RecipeError, load_recipe
 from wanctl.recipe.schema import SampleSection
 from wanctl.sample import prompts as prompt_files
 from wanctl.sample.prompts import PromptError, slug
-from wanctl.sample.run import parse_cell, recipe_for_line
+from wanctl.sample.run import parse_cell, recipe_for_line, sample
 
 
 def read_prompts(prompt):
@@ -216,3 +217,88 @@ def test_a_value_that_its_key_does_not_take_names_file_and_line(tmp_path, values
 )
 def test_slugs_are_safe_and_short_file_names(prompt, expected):
     assert slug(prompt) == expected
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+def test_only_line_feed_and_carriage_return_end_a_line(tmp_path, separator):
+    text = f"a fox{separator}in snow"
+    kinds = {
+        "a.txt": f"{text}\r\na bear\ra cat\n",
+        "a.jsonl": json.dumps({"prompt": text}, ensure_ascii=False) + "\n"
+        '{"prompt": "a bear"}\r\n{"prompt": "a cat"}\n',
+        "a.csv": f'prompt\n"{text}"\na bear\r\na cat\n',
+    }
+    for name, content in kinds.items():
+        path = tmp_path / name
+        path.write_bytes(content.encode())
+        assert prompts(path) == [text, "a bear", "a cat"], name
+
+
+@pytest.mark.parametrize("name", ["UP.TXT", "Up.Jsonl", "UP.CSV"])
+def test_endings_in_capitals_are_files_too(tmp_path, name):
+    text = {"T": "a fox\n", "l": '{"prompt": "a fox"}\n', "V": "prompt\na fox\n"}[name[-1]]
+    assert prompts(written(tmp_path, name, text)) == ["a fox"]
+
+
+def test_a_blank_at_the_end_makes_a_prompt_of_the_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "many.txt", "a fox\n")
+    for text in ("many.txt ", "a cat / reads notes.txt ", "nowhere.txt "):
+        [line] = read_prompts(text)
+        assert (line.prompt, line.file) == (text.strip(), None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_files_of_other_unicode_encodings_are_read(tmp_path, encoding):
+    path = tmp_path / "many.txt"
+    text = "a fox\n一只猫\n" if encoding != "utf-16-le" else "a fox\na plain cat\n"
+    path.write_bytes(text.encode(encoding))
+    assert prompts(path) == text.splitlines()
+
+
+@pytest.mark.parametrize("prompt", ["a\tcat\non a roof", "1+1=2", "?!", "🐈", "日本", "a\u202ecat"])
+def test_texts_that_are_unusual_and_fine(prompt):
+    [line] = read_prompts(prompt)
+    assert line.prompt == prompt
+
+
+def test_a_file_that_is_not_utf8_says_which_byte_and_what_to_do(tmp_path):
+    (tmp_path / "many.txt").write_bytes("un café\n".encode("cp1252"))
+    with pytest.raises(PromptError, match=r"many\.txt: not UTF-8 \(byte 0xe9 at 6\); .*iconv"):
+        read_prompts(str(tmp_path / "many.txt"))
+
+
+@pytest.mark.parametrize(
+    ("seed", "repeat", "first", "last"),
+    [(2**64 - 1, 1, 2**64 - 1, 2**64 - 1), (2**64 - 3, 3, 2**64 - 3, 2**64 - 1), (0, 2, 0, 1)],
+)
+def test_the_largest_seeds_are_used(tmp_path, seed, repeat, first, last, caplog):
+    loaded = load_recipe("tiny", [f"sample.seed={seed}"])
+    with caplog.at_level("INFO", "wanctl"):
+        assert sample(loaded, "a fox", tmp_path, repeat, plan_only=True) == []
+    for number in (first, last):
+        torch.Generator().manual_seed(number)
+        assert repeat == 1 or str(number) in caplog.text
+
+
+@pytest.mark.parametrize("seed", [2**64 - 1, 2**64 - 2])
+def test_repeats_past_the_largest_seed_are_refused_before_any_work(tmp_path, seed):
+    loaded = load_recipe("tiny", [f"sample.seed={seed}"])
+    with pytest.raises(
+        PromptError, match=r"^--set: sample\.seed: got \d+; with --repeat 3 it"
+    ) as e:
+        sample(loaded, "a fox", tmp_path / "out", 3)
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", ["18446744073709551616", "-9223372036854775809", "1.5", "1e30"])
+def test_seeds_that_no_generator_takes(seed):
+    with pytest.raises(RecipeError, match=r"^--set: sample\.seed: got "):
+        load_recipe("tiny", [f"sample.seed={seed}"])
+
+
+def test_a_negative_seed_is_random_and_fits_a_generator(tmp_path):
+    for seed in (-1, -(2**63)):
+        assert sample(load_recipe("tiny", [f"sample.seed={seed}"]), "a", tmp_path, 3,
+                      plan_only=True) == []  # fmt: skip
