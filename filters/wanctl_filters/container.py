@@ -77,7 +77,7 @@ class Container(Filter):
         "0.6 in 24 fps converted to 60, 0.2 in 24 converted to 30; null sets no bound",
     )
     drawn_below: float | None = threshold(
-        default=0.08,
+        default=0.1,
         ge=0,
         le=1,
         description="share of the picture that moves between different frames, below which footage "
