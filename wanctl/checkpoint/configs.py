@@ -93,11 +93,9 @@ def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
 def with_image_branch(shape: DiTShape, tensors: Shapes) -> DiTShape:
     """Add to the sizes what only tensors show: CLIP's width and positions of two images."""
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
-    return replace(
-        shape,
-        image_dim=norm[0] if norm else None,
-        image_tokens=positions[1] if positions else None,
-    )
+    if not norm or "blocks.0.cross_attn.k_img.weight" not in tensors:  # half of it is of no use
+        return replace(shape, image_dim=None, image_tokens=None)
+    return replace(shape, image_dim=norm[0], image_tokens=positions[1] if positions else None)
 
 
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:

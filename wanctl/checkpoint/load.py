@@ -4,12 +4,14 @@ A network is built on the meta device and takes its tensors from memory-mapped f
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from wanctl.checkpoint.branches import branch_of, is_unused, report_left_out
 from wanctl.checkpoint.configs import (
     CONFIG_KEY,
     dit_shape_from_config,
@@ -53,9 +55,10 @@ def load_dit(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     precision: str = "fast",
-    loras: Sequence[Lora] = (),
+    loras: Sequence[Lora] | Loras = (),
     expert: Expert | None = None,
     quantize_to: str | None = None,
+    strict: bool = False,
 ) -> WanModel:
     """Build a transformer of the stored size and load its weights.
 
@@ -64,10 +67,13 @@ def load_dit(
         device: where the parameters go.
         dtype: of the large matrices; norms, modulation, time embedding and head stay fp32.
         precision: see `WanModel`.
-        loras: merged into the weights before these are rounded to `dtype`.
+        loras: merged into the weights before these are rounded to `dtype`. `Loras` are merged only
+            as far as their `attach` does not compute them in parallel.
         expert: which of two transformers this is.
         quantize_to: a kind of quantize.py. Each matrix is quantised to 8 bits as it is read, so
             that the full model is never held in another format.
+        strict: refuse tensors and keys of LoRAs for parts that the model lacks, which else are left
+            out with a warning.
 
     Raises:
         WeightsError: there is no transformer, its tensors do not match its config, or a LoRA
@@ -79,7 +85,9 @@ def load_dit(
     names, shapes = _official_names(components.dit, TRANSFORMER, lambda _: DIT_KEYS)
     with torch.device("meta"):
         model = WanModel(_dit_shape(components, shapes), precision)
+    shapes = _without_lacking(model, components.dit, shapes, strict=strict)
     _check_shapes(model, components.dit, shapes)
+    names = {stored: name for stored, name in names.items() if name in shapes}
 
     quantized = quantized_names(model) if quantize_to else set()
     if quantize_to:
@@ -93,8 +101,7 @@ def load_dit(
     device = torch.device(device)
     tensors: NamedTensors = _read(components.dit, names, device)
     if loras:
-        merged = Loras(loras, shapes, expert).merged
-        tensors = ((name, merged(name, tensor)) for name, tensor in tensors)
+        tensors = _with_loras(tensors, loras, shapes, expert, strict=strict)
     if quantize_to:
         tensors = _quantized(tensors, quantized, quantize_to)
     _fill(model, tensors, dtypes, device, copy=dtype != torch.float32 or bool(quantize_to))
@@ -110,6 +117,13 @@ def read_dit_shape(components: Components) -> DiTShape:
     return _dit_shape(
         components, _official_names(components.dit or (), TRANSFORMER, lambda _: DIT_KEYS)[1]
     )
+
+
+def read_parameter_shapes(components: Components) -> dict[str, tuple[int, ...]]:
+    """Official name -> shape of the parameters of a stored transformer."""
+    with torch.device("meta"):
+        model = WanModel(read_dit_shape(components))
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def load_vae(
@@ -171,6 +185,24 @@ def _official_names(
     return plain, {official: stored[name] for name, official in plain.items()}
 
 
+def _without_lacking(
+    model: WanModel, files: Sequence[Path], shapes: Shapes, *, strict: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shapes without tensors of parts that the model lacks, e.g. an image branch.
+
+    Raises:
+        WeightsError: `strict`, and there are such tensors.
+    """
+    known = model.state_dict().keys()
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for name in shapes:
+        if name not in known and (part := branch_of(name) or ("no network" * is_unused(name))):
+            left_out[part].append(name)
+    report_left_out(str(files[0]), left_out, strict=strict)
+    dropped = {name for names in left_out.values() for name in names}
+    return {name: shape for name, shape in shapes.items() if name not in dropped}
+
+
 def _check_shapes(network: nn.Module, files: Sequence[Path], shapes: Shapes) -> None:
     """Compare the names and shapes in files with those of a network.
 
@@ -200,6 +232,20 @@ def _read(files: Sequence[Path], names: Mapping[str, str], device: torch.device)
             if name in names
         )
         yield from finite_tensors(used, path)
+
+
+def _with_loras(
+    tensors: NamedTensors,
+    loras: Sequence[Lora] | Loras,
+    shapes: Shapes,
+    expert: Expert | None,
+    *,
+    strict: bool,
+) -> NamedTensors:
+    """Merge LoRAs into tensors as these are read."""
+    attached = isinstance(loras, Loras)
+    deltas = loras if isinstance(loras, Loras) else Loras(loras, shapes, expert, strict=strict)
+    return ((name, deltas.merged(name, t, leave_paths=attached)) for name, t in tensors)
 
 
 def _quantized(tensors: NamedTensors, names: Container[str], kind: str) -> NamedTensors:

@@ -59,6 +59,7 @@ class ResolvedWeights:
         fingerprint: 16 hex digits over the contents of all files.
         image: holds CLIP's vision tower; None where there is none.
         loras: applied to the transformers.
+        strict: whether tensors and keys of parts that the model lacks are refused.
     """
 
     dit: Components
@@ -68,6 +69,7 @@ class ResolvedWeights:
     fingerprint: str
     image: Components | None = None
     loras: tuple[Lora, ...] = ()
+    strict: bool = False
 
     def metadata(self) -> dict[str, str]:
         """Entries for the header of an output."""
@@ -99,6 +101,7 @@ class WeightsResolver:
         image_weights: `model.image_weights`.
         low_weights: `model.low_weights`.
         loras: `model.loras`.
+        strict: `model.strict`.
     """
 
     out: Path
@@ -109,6 +112,7 @@ class WeightsResolver:
     image_weights: str | None = None
     low_weights: str | None = None
     loras: tuple[Lora, ...] = ()
+    strict: bool = False
 
     def resolve(self) -> ResolvedWeights:
         """Find everything that a sample needs.
@@ -125,7 +129,7 @@ class WeightsResolver:
         files = [*_files(dit, vae, text, image), *(lora_path(lora.path) for lora in self.loras)]
         strengths = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
         key = fingerprint(files, about=strengths)[:16]
-        return ResolvedWeights(dit, vae, text, kind, key, image, self.loras)
+        return ResolvedWeights(dit, vae, text, kind, key, image, self.loras, self.strict)
 
     def find_vae(self, train_command: str | None = None) -> Components:
         """Find the VAE.

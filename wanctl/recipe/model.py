@@ -11,7 +11,7 @@ class LoraSection(Section):
     """One LoRA file and its strength."""
 
     path: Source = Field(
-        description="a .safetensors file of any trainer, or a folder in PEFT's layout"
+        description="LoRA, DoRA, LoKr or LoHa of any trainer: a file, or a folder in PEFT's layout"
     )
     strength: float = Field(
         default=1.0, ge=-1000, le=1000, description="factor of the weight change"
@@ -48,6 +48,11 @@ class ModelSection(Section):
     )
     loras: tuple[LoraSection, ...] = Field(
         default=(), description="LoRA files that sampling adds to the transformer, all at once"
+    )
+    strict: bool = Field(
+        default=False,
+        description="refuse weights and LoRAs with keys of parts that the model lacks, such as the "
+        "image branch on Wan 2.2, instead of leaving them out with a warning",
     )
     precision: Literal["reference", "fast"] = Field(
         default="fast", description="`reference` computes exactly as the official code does"

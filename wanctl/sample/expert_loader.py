@@ -2,8 +2,8 @@
 
 import torch
 
-from wanctl.checkpoint.load import load_dit
-from wanctl.checkpoint.lora.apply import Loras, parameter_shapes
+from wanctl.checkpoint.load import load_dit, read_parameter_shapes
+from wanctl.checkpoint.lora.apply import Loras
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.device import free_device_memory
 from wanctl.diffusion.conditions import Model
@@ -56,18 +56,22 @@ class ExpertLoader:
 
     def _load(self, expert: Expert | None) -> WanModel:
         placement, distributed = self._placement, self._distributed
-        # 8-bit weights cannot hold the small change of a LoRA, so it is computed separately.
-        unmerged = self._weights.loras if placement.quantize else ()
+        components = self._weights.dit.low_expert if expert == LOW else self._weights.dit
+        adapters = None
+        if self._weights.loras and placement.quantize:
+            # 8-bit weights cannot hold the small change of a LoRA, so it is computed separately.
+            shapes = read_parameter_shapes(components)
+            adapters = Loras(self._weights.loras, shapes, expert, strict=self._weights.strict)
         model = load_dit(
-            self._weights.dit.low_expert if expert == LOW else self._weights.dit,
+            components,
             device=placement.loading_device(distributed.loading_device),
             dtype=self._dtype,
             precision=self._precision,
-            loras=() if unmerged else self._weights.loras,
+            loras=adapters or self._weights.loras,
             expert=expert,
             quantize_to=placement.quantize,
+            strict=self._weights.strict,
         )
-        adapters = Loras(unmerged, parameter_shapes(model), expert) if unmerged else None
         model = placement.place(model, distributed.loading_device, distributed.device, self._dtype)
         if adapters:
             adapters.attach(model, distributed.device)

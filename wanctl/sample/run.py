@@ -177,16 +177,10 @@ def _write_outputs(
 
 def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:
     model = loaded.recipe.model
-    return WeightsResolver(
-        out=out,
-        weights=model.weights,
-        low_weights=model.low_weights,
-        vae_weights=model.vae_weights,
-        text_weights=model.text_weights,
-        image_weights=model.image_weights,
-        variant=variant,
-        loras=tuple(Lora(Path(each.path), each.strength, each.expert) for each in model.loras),
-    )
+    loras = tuple(Lora(Path(each.path), each.strength, each.expert) for each in model.loras)
+    keys = ("weights", "low_weights", "vae_weights", "text_weights", "image_weights", "strict")
+    named = {key: getattr(model, key) for key in keys}
+    return WeightsResolver(out=out, variant=variant, loras=loras, **named)
 
 
 def _build_requests(

@@ -125,7 +125,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         text_weights=model.text_weights,
     )
     vae = load_frozen_vae(weights, command_options)
-    dit = start_dit(variant, model.weights, model.precision, recipe.seed)
+    dit = start_dit(variant, model.weights, model.precision, recipe.seed, strict=model.strict)
     _check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)

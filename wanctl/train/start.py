@@ -49,7 +49,9 @@ def start_vae(variant: Variant, ref: str | None, seed: int) -> tuple[WanVAE, boo
     return vae, False
 
 
-def start_dit(variant: Variant, ref: str | None, precision: str, seed: int) -> WanModel:
+def start_dit(
+    variant: Variant, ref: str | None, precision: str, seed: int, *, strict: bool = False
+) -> WanModel:
     """The transformer to train, in fp32: mixed precision keeps fp32 weights.
 
     Args:
@@ -57,12 +59,13 @@ def start_dit(variant: Variant, ref: str | None, precision: str, seed: int) -> W
         ref: weights that the recipe names; None, or without a transformer, for random ones.
         precision: see `WanModel`.
         seed: of the random weights.
+        strict: see `load_dit`.
     """
     if ref is not None:
         components = find_components(ref)
         if components.dit is not None:
             log.info("train-dit: starting from %s", components.dit[0].parent)
-            return _copied_from_file(load_dit(components, precision=precision))
+            return _copied_from_file(load_dit(components, precision=precision, strict=strict))
         log.info("train-dit: %s holds no transformer; starting from random weights", ref)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "dit"))

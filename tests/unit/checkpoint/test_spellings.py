@@ -401,3 +401,41 @@ def test_one_parameter_under_two_names_is_refused(state, tmp_path):
     save_file(twice, tmp_path / "a.safetensors")
     with pytest.raises(WeightsError, match=r"blocks\.0\.ffn\.0\.bias twice"):
         load_dit(tmp_path / "a.safetensors")
+
+
+EXTRA = {
+    "the image branch": [
+        ("blocks.0.cross_attn.k_img.weight", (32, 32)), ("blocks.3.cross_attn.v_img.bias", (32,)),
+        ("blocks.1.cross_attn.norm_k_img.weight", (32,)),
+    ],
+    "half of the image branch": [
+        ("img_emb.proj.0.weight", (80,)), ("img_emb.proj.1.weight", (80, 80)),
+        ("img_emb.emb_pos", (1, 10, 80)),
+    ],
+    "VACE": [
+        ("vace_patch_embedding.weight", (32, 96, 1, 2, 2)), ("vace_blocks.0.ffn.0.bias", (9,)),
+    ],
+    "no network": [("freqs", (1024, 8)), ("num_updates", ())],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["official", "diffusers"])
+@pytest.mark.parametrize("part", EXTRA)
+def test_tensors_of_parts_that_the_model_lacks_are_left_out_with_one_warning(
+    state, config, tmp_path, caplog, part, layout
+):
+    extra = {name: torch.ones(shape) for name, shape in EXTRA[part]}
+    path = tmp_path / f"{layout}.safetensors"
+    save_file({f"model.{k}": v for k, v in renamed(state | extra, layout).items()}, path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = load_dit(path).state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    [warning] = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert f"{len(extra)} keys are left out" in warning
+    assert part.removeprefix("half of ") in warning
+    with pytest.raises(WeightsError, match=r"model\.strict is true"):
+        load_dit(path, strict=True)
+    save_file(state | {"blocks.0.zora.weight": torch.ones(2)}, path)
+    with pytest.raises(WeightsError, match=r"1 unexpected \(blocks\.0\.zora\.weight\)"):
+        load_dit(path)

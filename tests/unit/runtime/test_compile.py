@@ -9,8 +9,8 @@ import shutil
 import pytest
 import torch
 
-from wanctl.checkpoint.lora.apply import LoraLinear
-from wanctl.checkpoint.lora.files import LowRankDelta
+from wanctl.checkpoint.lora.deltas import LowRankDelta
+from wanctl.checkpoint.lora.linear import LoraLinear
 from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import quantize
 from wanctl.runtime.streaming import stream_blocks

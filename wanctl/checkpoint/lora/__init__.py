@@ -1,1 +1,1 @@
-"""LoRA files of every public layout, and applying them to a transformer. Start with `files.py`."""
+"""LoRA files of every public layout, and applying them to a transformer. Start with `apply.py`."""

@@ -1,35 +1,28 @@
 """Apply LoRAs to a transformer, several at once, each with a strength.
 
-They are either merged into the weights while these are read, before they are rounded to the model's
-dtype, or attached as a low-rank path in parallel to each matrix, which 8-bit weights need. Both
-give the same outputs.
-
-Shapes: O outputs, I inputs, R the ranks of all LoRAs of a layer together.
+They are merged into the weights while these are read, in fp32, before they are rounded to the
+model's dtype. Weights in 8 bits cannot hold a small change, so what can be computed in parallel to
+a matrix is attached there instead (`linear.py`); both give the same outputs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wanctl.checkpoint.files.tensor_files import WeightsError
-from wanctl.checkpoint.lora.files import (
-    DenseDelta,
-    LowRankDelta,
-    Shapes,
-    StoredLora,
-    WeightDelta,
-    layer_names,
-    match_deltas,
-    read_lora,
-)
+from wanctl.checkpoint.branches import report_left_out
+from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.checkpoint.lora.deltas import WeightDelta
+from wanctl.checkpoint.lora.files import StoredLora, read_lora
+from wanctl.checkpoint.lora.layers import Matched, Shapes, layer_names, match_deltas
+from wanctl.checkpoint.lora.likely import likely_model
+from wanctl.checkpoint.lora.linear import LoraLinear, path_of
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import LOW, VARIANTS, DiTShape, Expert
+from wanctl.model.variants import Expert
 from wanctl.runtime.quantize import QuantizedLinear
 
 NAMES_SHOWN = 3
@@ -40,7 +33,7 @@ class Lora:
     """A LoRA file and its strength.
 
     Attributes:
-        path: a `.safetensors` file, or PEFT's folder.
+        path: a file of weights, or a folder with one.
         strength: factor of the weight delta; may be negative.
         expert: which of two transformers it is for; None for both.
     """
@@ -57,14 +50,24 @@ class Loras:
         loras: the files; those for the other expert are skipped.
         shapes: of the transformer's parameters, by official name.
         expert: which of two transformers it is; None where there is one.
+        strict: refuse files with keys for parts that the model lacks, which else are left out with
+            a warning.
 
     Raises:
         WeightsError: keys of a file match no parameter; names them and the model that the file is
             probably for.
     """
 
-    def __init__(self, loras: Iterable[Lora], shapes: Shapes, expert: Expert | None = None) -> None:
+    def __init__(
+        self,
+        loras: Iterable[Lora],
+        shapes: Shapes,
+        expert: Expert | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._deltas: dict[str, list[tuple[float, WeightDelta]]] = defaultdict(list)
+        self._shapes = shapes
         names = layer_names(shapes)
         for lora in loras:
             if lora.expert and expert is None:
@@ -75,158 +78,82 @@ class Loras:
             if lora.expert and lora.expert != expert:
                 continue
             stored = read_lora(lora.path)
-            deltas, wrong = match_deltas(stored, names, shapes, low=expert == LOW)
-            if wrong or (not deltas and not _is_for_other_expert(stored, expert)):
-                raise WeightsError(_mismatch_message(stored, len(deltas), wrong))
-            for parameter, delta in deltas.items():
-                self._deltas[parameter].append((lora.strength, delta))
+            matched = match_deltas(stored, names, shapes, expert)
+            is_for_other = bool(expert and matched.skipped)
+            if matched.wrong or (not matched.deltas and not is_for_other):
+                raise WeightsError(_mismatch_message(stored, matched))
+            report_left_out(f"LoRA {stored.path}", matched.left_out, strict=strict)
+            for parameter, deltas in matched.deltas.items():
+                self._deltas[parameter] += [(lora.strength, delta) for delta in deltas]
 
     def __len__(self) -> int:
         """Number of parameters that have deltas."""
         return len(self._deltas)
 
-    def __contains__(self, parameter: str) -> bool:
-        return parameter in self._deltas
+    def merged(self, parameter: str, value: Tensor, *, leave_paths: bool = False) -> Tensor:
+        """A parameter's value plus its deltas, fp32; the value itself where there are none.
 
-    def merged(self, parameter: str, value: Tensor) -> Tensor:
-        """A parameter's value plus its deltas, fp32; the value itself where there are none."""
-        if parameter not in self._deltas:
+        Args:
+            parameter: official name.
+            value: as stored.
+            leave_paths: leave out what `attach` computes in parallel.
+        """
+        paths, rest = self._split(parameter)
+        deltas = rest if leave_paths else [*paths, *rest]
+        if not deltas:
             return value
-        total = value.float().clone()
-        for strength, delta in self._deltas[parameter]:
-            total += _delta(delta, total.device).reshape(total.shape) * (strength * delta.scale)
+        base = value.float()
+        total = base.clone()
+        for strength, delta in deltas:
+            total += delta.change(base) * strength
         return total
 
     @torch.no_grad()
     def attach(self, model: WanModel, device: torch.device | None = None) -> None:
-        """Attach low-rank paths to the model's matrices; other parameters are changed in place.
+        """Attach paths to the matrices of a model that was loaded with `leave_paths`.
 
         Args:
             model: on its device, its blocks in 8 bits or not.
             device: where it computes, if blocks are streamed there when they are needed.
-
-        Raises:
-            WeightsError: a dense delta of a matrix that is stored in 8 bits.
         """
         layers = dict(model.named_modules())
         for parameter in self._deltas:
-            name, _, kind = parameter.rpartition(".")
-            layer = layers[name]
-            narrow = [(s, c) for s, c in self._deltas[parameter] if isinstance(c, LowRankDelta)]
-            if kind == "weight" and isinstance(layer, nn.Linear | QuantizedLinear) and narrow:
-                parent, _, child = name.rpartition(".")
-                setattr(layers[parent], child, LoraLinear(layer, narrow, device))
-                rest = [(s, c) for s, c in self._deltas[parameter] if isinstance(c, DenseDelta)]
-            else:
-                rest = self._deltas[parameter]
-            if not rest:
+            paths, _ = self._split(parameter)
+            if not paths:
                 continue
-            if kind == "weight" and isinstance(layer, QuantizedLinear):
-                raise WeightsError(
-                    f"LoRA: changes {parameter} in full, which weights in 8 bits cannot take; set "
-                    "model.quantize to null"
-                )
-            value = getattr(layer, kind)
-            for strength, delta in rest:
-                value += (_delta(delta, value.device) * (strength * delta.scale)).reshape(
-                    value.shape
-                )
+            name = parameter.removesuffix(".weight")
+            parent, _, child = name.rpartition(".")
+            layer = layers[name]
+            assert isinstance(layer, nn.Linear | QuantizedLinear), name
+            wanted = [(strength, path) for strength, delta in paths if (path := path_of(delta))]
+            setattr(layers[parent], child, LoraLinear(layer, wanted, device))
+
+    def _split(
+        self, parameter: str
+    ) -> tuple[list[tuple[float, WeightDelta]], list[tuple[float, WeightDelta]]]:
+        """The deltas that can run in parallel to a linear layer, and the others."""
+        deltas = self._deltas.get(parameter, [])
+        if not parameter.endswith(".weight") or len(self._shapes.get(parameter, ())) != 2:
+            return [], deltas
+        paths = [(strength, delta) for strength, delta in deltas if path_of(delta)]
+        return paths, [(strength, delta) for strength, delta in deltas if not path_of(delta)]
 
 
-class LoraLinear(nn.Module):
-    """A linear layer and a low-rank path in parallel to it.
-
-    Args:
-        base: the layer, quantised or not.
-        paths: (strength, delta) of each LoRA.
-        device: where it computes; None for the device of the layer.
-    """
-
-    def __init__(
-        self,
-        base: nn.Linear | QuantizedLinear,
-        paths: Sequence[tuple[float, LowRankDelta]],
-        device: torch.device | None = None,
-    ) -> None:
-        super().__init__()
-        self.base = base
-        like = base.bias
-        down_RI = torch.cat([c.down.flatten(1).float() for _, c in paths])
-        up_OR = torch.cat([c.up.flatten(1).float() * (s * c.scale) for s, c in paths], dim=1)
-        device = device or like.device
-        self.register_buffer("down", down_RI.to(device, like.dtype))
-        self.register_buffer("up", up_OR.to(device, like.dtype))
-
-    @property
-    def weight(self) -> Tensor:
-        """Weight of the base layer; the runtime reads its dtype."""
-        return self.base.weight
-
-    @property
-    def bias(self) -> Tensor:
-        """Bias of the base layer."""
-        return self.base.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O)."""
-        return self.base(x) + F.linear(F.linear(x.to(self.down.dtype), self.down), self.up)
-
-    down: Tensor
-    up: Tensor
-
-
-def parameter_shapes(model: WanModel) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of a model's parameters, without the scales of 8-bit weights."""
-    state = model.state_dict()
-    return {n: tuple(tensor.shape) for n, tensor in state.items() if not n.endswith(".scale")}
-
-
-def _delta(delta: WeightDelta, device: torch.device) -> Tensor:
-    """The delta as a dense tensor, fp32, before its scale."""
-    if isinstance(delta, DenseDelta):
-        return delta.value.to(device).float()
-    return delta.up.flatten(1).to(device).float() @ delta.down.flatten(1).to(device).float()
-
-
-def _is_for_other_expert(stored: StoredLora, expert: Expert | None) -> bool:
-    """Whether a file has keys for the low-noise expert, so that none need be for this one."""
-    return expert is not None and any(low for low, _ in stored.layers)
-
-
-def _mismatch_message(stored: StoredLora, matched: int, wrong: Sequence[str]) -> str:
+def _mismatch_message(stored: StoredLora, matched: Matched) -> str:
+    wrong = [*matched.wrong, *(key for keys in matched.left_out.values() for key in keys)]
+    fitting = len(matched.deltas)
+    if not matched.wrong and matched.left_out:
+        parts = ", ".join(matched.left_out)
+        return (
+            f"LoRA {stored.path}: all of its {len(wrong)} layers are of {parts}, which this "
+            "transformer lacks; take a LoRA for this model"
+        )
     more = ", ..." if len(wrong) > NAMES_SHOWN else ""
-    named = ", ".join(wrong[:NAMES_SHOWN])
+    named = ", ".join(_kinds_first(wrong)[:NAMES_SHOWN])
     what = f"{len(wrong)} keys fit nothing in the model ({named}{more})" if wrong else "no key fits"
-    return f"LoRA {stored.path}: {what}, {matched} fit; {_likely_model(stored.layers)}"
+    return f"LoRA {stored.path}: {what}, {fitting} fit; {likely_model(stored.tensors)}"
 
 
-def _likely_model(layers: Mapping[tuple[bool, str], Mapping[str, Tensor]]) -> str:
-    """Which model a file was probably made for, by its widths and layer names."""
-    by_name = {name.replace(".", "_"): parts for (_, name), parts in layers.items()}
-    widths = {
-        parts["down"].shape[1]
-        for name, parts in by_name.items()
-        if name.startswith(("blocks_", "vace_blocks_"))
-        and name.endswith(("attn_q", "attn1_to_q"))
-        and "down" in parts
-    }
-    if len(widths) != 1:
-        return "it does not seem to be for a Wan transformer"
-    width = widths.pop()
-    numbers = [int(n.split("_")[1]) for n in by_name if n.startswith("blocks_")]
-    depth = 1 + max(numbers, default=0)
-    image = any(name.endswith(("k_img", "add_k_proj")) for name in by_name)
-    control = any(name.startswith("vace_") for name in by_name)
-    fitting = [v.name for v in VARIANTS.values() if _could_be(v.dit, width, depth, image, control)]
-    sizes = f"width {width}, {depth} blocks{', image branch' * image}{', VACE' * control}"
-    known = ", ".join(fitting) or "no variant known here"
-    return f"it seems to be for {known} ({sizes})"
-
-
-def _could_be(shape: DiTShape, width: int, depth: int, image: bool, control: bool) -> bool:
-    return (
-        shape.dim == width
-        and shape.num_layers >= depth
-        and (bool(shape.image_dim) or not image)
-        and (bool(shape.vace_layers) or not control)
-    )
+def _kinds_first(wrong: Sequence[str]) -> list[str]:
+    """Keys with a reason before those without."""
+    return sorted(wrong, key=lambda text: "(" not in text)
