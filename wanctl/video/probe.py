@@ -5,7 +5,6 @@ PyAV only; no torch. On footage that has not been verified, call these functions
 """
 
 import hashlib
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from wanctl.video.interlace import InterlaceAnalyzer
 from wanctl.video.orientation import UPRIGHT, orientation_of
 from wanctl.video.scanning.clock import Timeline, make_timeline
 from wanctl.video.scanning.damage import Damage, find_damage, find_unread
-from wanctl.video.scanning.decode_stats import DecodeStats, decoder_log
+from wanctl.video.scanning.decode_stats import DecodeStats, error_log
 from wanctl.video.scanning.notes import Findings, ScanBounds, check, notes_on
+from wanctl.video.scanning.results import Scan, VideoInfo
 from wanctl.video.scanning.truncation import partial_packet, truncation_reason
 from wanctl.video.stream import (
     FrameConverter,
@@ -52,104 +52,6 @@ STRIP_WIDTH, STRIP_HEIGHT = 48, 27
 LONG_S, LONG_FACTOR = 0.25, 5.0
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """Properties of one file, measured by decoding it.
-
-    Attributes:
-        path: the file.
-        codec: FFmpeg's name of the decoder.
-        pix_fmt: FFmpeg's name of the stored pixel format.
-        coded_width: width of the stored frame.
-        coded_height: height of the stored frame.
-        width: width on screen: pixels made square, frame turned upright.
-        height: height on screen.
-        rotation: degrees clockwise that turn the stored frame upright: 0, 90, 180, 270.
-        mirrored: whether left and right of the stored frame change places before it is turned.
-        sar: width to height of one stored pixel, as (numerator, denominator).
-        time_base: seconds per unit of `Scan.pts`, as (numerator, denominator).
-        clock: "" where `Scan.pts` are the container's PTS; else see `frames.FrameRange`.
-        fps: average frame rate.
-        num_frames: all decoded frames.
-        duration_s: how long all frames are displayed; gaps in the clock do not count.
-        vfr: whether the distances between frames vary by more than rounding, or one is far longer.
-        has_audio: whether there is an audio stream.
-        audio_rate: its samples per second; 0 without audio.
-        corrupt_share: damaged frames and packets, as a share of all.
-        unplaced_share: frames whose time is a guess, as a share of all.
-        content_hash: sha256 of the file, in hex.
-        bit_rate: bits per second of the video stream.
-        interlaced: whether the file declares it of most frames.
-        transfer: name of the transfer curve (`smpte2084` is PQ, `arib_std_b67` HLG); "" where
-            the file declares none.
-        primaries: name of the colour primaries (`bt2020`: wide gamut); "" where it declares none.
-    """
-
-    path: Path
-    codec: str
-    pix_fmt: str
-    coded_width: int
-    coded_height: int
-    width: int
-    height: int
-    rotation: int
-    sar: tuple[int, int]
-    time_base: tuple[int, int]
-    fps: float
-    num_frames: int
-    duration_s: float
-    vfr: bool
-    has_audio: bool
-    audio_rate: int
-    corrupt_share: float
-    content_hash: str
-    bit_rate: float = 0.0
-    interlaced: bool = False
-    transfer: str = ""
-    mirrored: bool = False
-    clock: str = ""
-    unplaced_share: float = 0.0
-    primaries: str = ""
-
-
-def _none() -> np.ndarray:
-    return np.zeros(0, dtype=bool)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """Result of one decoding pass over a file.
-
-    Attributes:
-        info: properties of the file.
-        pts: (N,) int64, presentation times of all frames, strictly rising (see `scanning.clock`).
-        durations: (N,) int64, how long each frame is displayed, in units of `pts`: until the next
-            one, or the usual time in front of a gap.
-        strip: (M, 27, 48, 3) uint8 RGB, upright, at most `max_fps` frames per second.
-        strip_index: (M,) int64, index into `pts` of each strip frame.
-        change: (N,) float64, difference of each frame from the one before (see `interlace`).
-        combed: (N,) int8, 1 combed, 0 not combed, -1 not checked.
-        breaks: (N,) bool, frames that do not continue the one before: after a gap in the clock or
-            where it starts again; empty where there is none.
-        unfit: (N,) bool, frames that are damaged or have no time of their own; empty: none.
-        notes: (kind, text) of everything that clips leave out.
-        moving: (N,) float64, share of the frame that moved since the one before (see `interlace`);
-            empty: not measured.
-    """
-
-    info: VideoInfo
-    pts: np.ndarray
-    durations: np.ndarray
-    strip: np.ndarray
-    strip_index: np.ndarray
-    change: np.ndarray
-    combed: np.ndarray
-    breaks: np.ndarray = field(default_factory=_none)
-    unfit: np.ndarray = field(default_factory=_none)
-    notes: tuple[tuple[str, str], ...] = ()
-    moving: np.ndarray = field(default_factory=_none)
-
-
 def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> Scan:
     """Decode a file once: probe it, check it for damage, and make the shot detector's strip.
 
@@ -164,7 +66,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
     bounds = bounds or ScanBounds()
     with open_video(path) as (container, stream):
         try:
-            with decoder_log(stream) as log:
+            with error_log(container, stream) as log:
                 state = _decode_all(container, stream, max_fps, DecodeStats(log))
         except VideoError as error:
             raise VideoError(f"{path}: {error}") from None
@@ -186,7 +88,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         np.array(state.strip_index, dtype=np.int64),
         np.array(state.interlace.change),
         np.array(state.interlace.combed, dtype=np.int8),
-        breaks=timeline.breaks,
+        breaks=timeline.breaks | damage.breaks,
         unfit=damage.frames | timeline.unplaced,
         notes=notes_on(findings),
         moving=np.array(state.interlace.moving),

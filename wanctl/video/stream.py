@@ -85,11 +85,14 @@ def decode_frames(
     if from_key:
         packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
     for packet in packets:
+        if not packet.size and packet.pos is not None:
+            continue  # an empty packet that is not the last one would end decoding
         stats.begin(packet)
         frames: list[VideoFrame] = []
         try:
             frames = cast("list[VideoFrame]", packet.decode())
         except av.error.EOFError:
+            stats.unreadable = "the decoder has ended" if packet.size else ""
             return
         except av.error.FFmpegError as error:
             stats.fail(error)

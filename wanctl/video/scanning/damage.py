@@ -27,12 +27,16 @@ class Damage:
         before_key: packets in front of the first key frame of a recording that begins in the middle
             of a group of pictures. They hold nothing that could be shown, so they are no damage.
         reason: what the first fault is; "" where there is none.
+        breaks: (N,) bool, frames in front of which the container lost something.
+        hole: what the demuxer reports of the first such place; "" where there is none.
     """
 
     frames: np.ndarray
     lost: int
     before_key: int
     reason: str
+    breaks: np.ndarray
+    hole: str
 
     @property
     def share(self) -> float:
@@ -65,12 +69,17 @@ def find_damage(stats: DecodeStats, codec: str) -> Damage:
     first_key = stats.first_key or 0
     if first_key and any(origin < first_key for origin in given):
         first_key = 0  # frames came before it: the container does not mark key frames reliably
-    last = max(0, stats.packets - 2)  # behind it, an empty packet asks for the delayed frames
+    # behind the last one, an empty packet asks for the delayed frames
+    last = max(0, stats.packets - (1 if stats.unreadable else 2))
+    holes = [(number, what) for number, what in stats.holes if 0 < number <= last]
     found = list(stats.faults)
     if codec not in _CHECKING:
         # the packet in front of a hole is marked; whether the one behind it is whole, nobody says
         found += [(number + 1, what) for number, what in stats.faults if what == LOST]
-    noted = ((min(number, last), what) for number, what in found)
+        # nor whether the frames behind a hole refer to what was in it
+        keys = {origin for origin, key in zip(stats.origin, stats.is_key, strict=True) if key}
+        found += [(n, f"the container reports: {what}") for n, what in holes if n not in keys]
+    noted = [(min(number, last), what) for number, what in found]
     faults = sorted(
         # frames in front of the first key frame refer to what was never there
         (
@@ -82,7 +91,19 @@ def find_damage(stats: DecodeStats, codec: str) -> Damage:
     )
     spoiled = _spoiled(stats, sorted({number for number, _ in faults}))
     lost = len({number for number, _ in faults} - given)
-    return Damage(spoiled, lost, first_key, faults[0][1] if faults else "")
+    reason = faults[0][1] if faults else ""
+    hole = holes[0][1] if holes else ""
+    breaks = _breaks(stats, [number for number, _ in holes])
+    return Damage(spoiled, lost, first_key, reason, breaks, hole)
+
+
+def _breaks(stats: DecodeStats, holes: list[int]) -> np.ndarray:
+    """(N,) bool: the first frame behind each hole."""
+    breaks = np.zeros(len(stats.origin), dtype=bool)
+    if holes and len(breaks):
+        behind = np.searchsorted(np.maximum.accumulate(stats.origin), holes)
+        breaks[behind[behind < len(breaks)]] = True
+    return breaks
 
 
 def _spoiled(stats: DecodeStats, faults: list[int]) -> np.ndarray:

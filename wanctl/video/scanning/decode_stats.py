@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import av.logging
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -11,23 +12,31 @@ from av.video.stream import VideoStream
 LOST = "the container lost a part of it"
 
 
-class DecoderLog:
-    """The errors that one decoder logs, as they come."""
+class ErrorLog:
+    """The errors that a demuxer and a decoder log, as they come."""
 
-    def __init__(self, entries: Sequence[tuple[int, str, str]], name: str) -> None:
-        self._entries, self._name = entries, name
-        self._read = 0
+    def __init__(self, entries: Sequence[tuple[int, str, str]], demuxer: str, decoder: str) -> None:
+        self._entries = entries
+        self._read = dict.fromkeys((demuxer, decoder), 0)
+        self._demuxer, self._decoder = demuxer, decoder
 
-    def new_lines(self) -> list[str]:
-        """Lines since the last call."""
-        new = self._entries[self._read :]
-        self._read += len(new)
-        return [text.strip() for _, source, text in new if source == self._name]
+    def of_demuxer(self) -> list[str]:
+        """What the demuxer has logged since the last call."""
+        return self._new(self._demuxer)
+
+    def of_decoder(self) -> list[str]:
+        """What the decoder has logged since the last call."""
+        return self._new(self._decoder)
+
+    def _new(self, name: str) -> list[str]:
+        new = self._entries[self._read[name] :]
+        self._read[name] += len(new)
+        return [text.strip() for _, source, text in new if source == name]
 
 
 @contextmanager
-def decoder_log(stream: VideoStream) -> Iterator[DecoderLog]:
-    """Collect the errors that the stream's decoder logs inside the block.
+def error_log(container: InputContainer, stream: VideoStream) -> Iterator[ErrorLog]:
+    """Collect the errors that a file's demuxer and decoder log inside the block.
 
     Some decoders (FFV1's checksums, HEVC) notice damage without marking the frame. Only for
     single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
@@ -37,7 +46,7 @@ def decoder_log(stream: VideoStream) -> Iterator[DecoderLog]:
     av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=True) as entries:
-            yield DecoderLog(entries, stream.codec_context.codec.name)
+            yield ErrorLog(entries, container.format.name, stream.codec_context.codec.name)
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(repeated)
@@ -58,20 +67,22 @@ class DecodeStats:
         unreadable: why the container could not be read to its end; "" where it could.
         times: PTS of each packet.
         faults: (number of a packet, what is wrong) each.
+        holes: (number of a packet, what the demuxer reports) where something is lost before it.
         origin: for each frame, the number of its packet.
         is_key: for each frame, whether it needs no other frame.
 
     Args:
-        log: where errors that the decoder logs are collected.
+        log: where errors are collected.
     """
 
-    def __init__(self, log: DecoderLog | None = None) -> None:
+    def __init__(self, log: ErrorLog | None = None) -> None:
         self.frames = self.corrupt = self.errors = self.lines = 0
         self.coded_bytes = self.packets = self.end_byte = 0
         self.first_key: int | None = None
         self.unreadable = ""
         self.times: list[int | None] = []
         self.faults: list[tuple[int, str]] = []
+        self.holes: list[tuple[int, str]] = []
         self.origin: list[int] = []
         self.is_key: list[bool] = []
         self._log = log
@@ -82,6 +93,7 @@ class DecodeStats:
     def begin(self, packet: Packet) -> None:
         """Note the next packet, before it is decoded; its frames will know it."""
         packet.opaque = self.packets
+        self.holes += ((self.packets, line) for line in self._log.of_demuxer()) if self._log else ()
         self.times.append(packet.pts)
         self.coded_bytes += packet.size
         self.end_byte = max(self.end_byte, (packet.pos or 0) + packet.size)
@@ -103,7 +115,7 @@ class DecodeStats:
             self.errors += 1
             self._fault(LOST)
         self.flush(frames)
-        for line in self._log.new_lines() if self._log else ():
+        for line in self._log.of_decoder() if self._log else ():
             self.lines += 1
             self._fault(f"the decoder reports: {line}")
         self.packets += 1

@@ -83,6 +83,14 @@ def notes_on(findings: Findings) -> tuple[tuple[str, str], ...]:
                 f"left out{_where(timeline, damage.frames)}; the first fault: {damage.reason}",
             )
         )
+    if damage.hole:
+        notes.append(
+            (
+                "holes",
+                f"the container lost something in {int(damage.breaks.sum())} places, where clips "
+                f"end; the first: {damage.hole}",
+            )
+        )
     if damage.before_key:
         notes.append(
             (

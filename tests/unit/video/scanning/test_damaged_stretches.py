@@ -1,13 +1,15 @@
 """Damage costs the frames that it spoils, and no others; what is left out is told."""
 
 import re
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
 from tests.unit.video.synthetic.maker import FootageMaker
 from tests.unit.video.synthetic.reading import BOUNDS, read
-from tests.unit.video.synthetic.recipes import FRAMES, Recipe
+from tests.unit.video.synthetic.recipes import FRAMES, Recipe, numbered
 from wanctl.video.probe import ScanBounds, VideoError, scan
 
 
@@ -96,3 +98,40 @@ def test_undamaged_footage_has_nothing_left_out(real_clip):
     assert found.notes == ()
     assert not found.unfit.any()
     assert not found.breaks.any()
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "mjpeg"])
+def test_a_clip_ends_where_the_container_lost_a_part(tmp_path, codec):
+    """Two of the clusters of an mkv are gone, and no decoder notices."""
+    whole = with_clusters(tmp_path / f"{codec}.mkv", codec)
+    assert scan(whole, 30, BOUNDS).notes == ()
+    data = bytearray(whole.read_bytes())
+    clusters = [found.start() for found in re.finditer(rb"\x1f\x43\xb6\x75", data)]
+    assert len(clusters) >= 5
+    data[clusters[2] : clusters[2] + 40] = bytes(40)
+    broken = tmp_path / f"broken-{codec}.mkv"
+    broken.write_bytes(data)
+    found = scan(broken, 30, BOUNDS)
+    assert found.info.num_frames < 60
+    assert "holes" in kinds(found)
+    steps = np.diff(found.pts)
+    (behind,) = np.flatnonzero(steps > 1.5 * np.median(steps))
+    assert found.breaks[behind + 1]
+
+
+def with_clusters(path, codec):
+    encoder, options = {
+        "h264": ("libx264", {"g": "10", "bf": "0", "crf": "12"}),
+        "vp8": ("libvpx", {"g": "10", "deadline": "realtime", "cpu-used": "8"}),
+        "mjpeg": ("mjpeg", {}),
+    }[codec]
+    with av.open(str(path), "w", options={"cluster_time_limit": "400"}) as out:
+        stream = out.add_stream(encoder, rate=25, options=options)
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(60):
+            frame = av.VideoFrame.from_ndarray(numbered(number))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
