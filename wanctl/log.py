@@ -95,6 +95,11 @@ class _LineHandler(logging.StreamHandler[Any]):
         self.message = record.getMessage()
 
 
+def on_terminal() -> bool:
+    """Whether the log is shown on a terminal; FORCE_COLOR does not make one of a file."""
+    return console.is_terminal and (console.file is not sys.stderr or sys.stderr.isatty())
+
+
 def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
     """Send the `wanctl` logger to stderr; called once, by the command line only.
 
@@ -103,7 +108,7 @@ def setup_logging(*, verbose: bool = False, quiet: bool = False) -> None:
         quiet: show only warnings and no progress; set in all processes but the first.
     """
     handler: logging.Handler
-    if console.is_terminal:
+    if on_terminal():
         handler = RichHandler(
             console=console, show_path=False, show_level=verbose, log_time_format="[%X]",
             markup=False,
@@ -140,12 +145,13 @@ def heartbeat(every_s: float = 60.0) -> Iterator[None]:
 
     def beat() -> None:
         handler = _line_handler()
-        if handler is None or log.level > logging.INFO or not handler.message:
+        if handler is None or log.level > logging.INFO:
             return
         now = time.monotonic()
         if now - handler.last_s >= every_s:
             last = handler.message
-            log.info("still running, %.0f s since the start; last: %s", now - started, last[:200])
+            about = f"; last: {last[:200]}" if last else ""
+            log.info("still running, %.0f s since the start%s", now - started, about)
             handler.message = last
 
     with Ticker(beat, min(every_s / 4, 5.0)):
@@ -199,7 +205,7 @@ class _LineDisplay:
 @contextmanager
 def progress_display() -> Iterator[ProgressDisplay]:
     """Progress bars with rate and time left; lines without a terminal; hidden below level INFO."""
-    if not console.is_terminal:
+    if not on_terminal():
         lines = _LineDisplay()
         with Ticker(lines.report if log.level <= logging.INFO else None):
             yield lines

@@ -259,7 +259,7 @@ CURATION = {
         )
         for where, part in (
             ("nowhere", "nowhere/dataset: no data set there"),
-            ("file", "no data set there"),
+            ("file", "file/"),
             ("damaged", "dataset.json: "),
             ("future", "format 99, but this"),
         )
@@ -337,6 +337,17 @@ WEIGHTS = {
         ["weights", "convert", "empty", "to", "--layout", "official", "--part", "vee"], "vee",
     ),
 }  # fmt: skip
+LOOKING = {
+    "runs nowhere": (["runs", "nowhere"], "nowhere: no such folder; name a folder with"),
+    "runs of a file": (["runs", "file"], "file: is a file; name a folder with"),
+    "runs of nothing": (["runs", "empty"], "empty: holds no run folder and no data set"),
+    "runs in no folder": (["runs", ""], "'[FOLDER]': got ''"),
+    "runs behind a URL": (["runs", "s3://bucket"], "got a URL"),
+    "dry run nowhere": ([*CURATE, "--dry-run", *NO_FILTERS, "--out", "damaged"], "dataset.json: "),
+    "dry run of texts": (["curate", "texts", *TINY, "--dry-run", *NO_FILTERS], "texts: "),
+    "list with an argument": (["filters", "list", "blur"], "unexpected extra argument"),
+    "doctor with an argument": (["doctor", "me"], "unexpected extra argument"),
+}
 CHECK = ["data", "check", "footage", *TINY, "--csv"]
 OUTPUT = {
     "rows into a folder": ([*CHECK, "empty"], "'--csv': empty: is a folder; name a file"),
@@ -344,5 +355,6 @@ OUTPUT = {
     "rows below a file": ([*CHECK, "file/x.csv"], "'--csv': file/x.csv: file is a file; name"),
 }
 TABLE = {
-    **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **OUTPUT,
+    **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **LOOKING,
+    **OUTPUT,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -171,3 +172,14 @@ def test_a_quiet_command_has_no_heartbeat(monkeypatch, capsys):
     with progress(10, "scan"), log.heartbeat(0.02):
         time.sleep(0.2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_is_no_terminal_even_where_colours_are_forced():
+    code = "from wanctl import log; log.setup_logging(); log.log.info('%s', 'word ' * 60)"
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "40"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stderr.splitlines()
+    assert re.match(TIME + " INFO word word", line)
+    assert "\x1b" not in line

@@ -314,7 +314,7 @@ def _print_throughput(dataset: DatasetDir) -> None:
 
 def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
     columns = ("filter", "left", "drops", "alone", "10 % stricter", "10 % laxer")
-    rows = [("all clips", f"{selected.total:,}", "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("all clips", f"{selected.total:,}", "", "", "", "")]
     for row in selected.funnel:
         moved = (row.at_strictest(), row.at_laxest()) if row.steps else ()
         counts = [f"{count:,}" for count in (row.left, row.drops, row.alone, *moved)]

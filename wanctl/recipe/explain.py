@@ -45,7 +45,9 @@ def explain(
         where = detail["loc"]
         if detail["type"] == "missing" and where and isinstance(where[-1], int):
             # of a list that is too short, pydantic reports every item that is not there
-            length = max(each["loc"][-1] for each in details if each["loc"][:-1] == where[:-1]) + 1
+            length = 1 + max(
+                int(each["loc"][-1]) for each in details if each["loc"][:-1] == where[:-1]
+            )
             if where[-1] == length - 1:
                 yield _names(where[:-1]), f"got {_short(detail['input'])}; must hold {length} items"
             continue
