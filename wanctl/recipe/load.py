@@ -167,7 +167,7 @@ class _Draft:
     def problem(self, place: Place, keys: yaml.Path, message: str) -> None:
         path = ".".join(keys)
         # what is no YAML value is no value of its key either: one mistake, not two
-        if not path or path not in {problem.path for problem in self.problems}:
+        if not path or (place, path) not in {(each.place, each.path) for each in self.problems}:
             self.problems.append(Problem(place, path, message))
 
     def add_file(self, path: Path, children: tuple[Path, ...]) -> None:
