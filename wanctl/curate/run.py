@@ -29,6 +29,7 @@ from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import THROUGHPUT_COLUMNS, Timings, all_stages, throughput_rows
 from wanctl.data.accounting import MACHINE_KINDS, forget_failures
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.provenance import record_decision
 from wanctl.data.table_order import record_tables
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.listing import print_rows
@@ -294,7 +295,10 @@ def _select(
         fingerprint=json.dumps([section, buckets, recipe.train_dit.clip_fps], sort_keys=True),
     )
     balance = _balance(recipe.curate.balance, [named.name for named in filters])
-    return select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
+    selected = select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
+    hashes = {named.name: named.filter.config_hash() for named in filters}
+    record_decision(dataset, recipe.dataset.selection, hashes)
+    return selected
 
 
 def _balance(section: BalanceSection | None, names: Sequence[str]) -> Balance | None:

@@ -68,6 +68,8 @@ def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str,
     counts = []
     for table in dataset.tables("captions"):
         ids = [each for each in dataset.read(table, ["id"])["id"].to_pylist() if each in kept]
+        if not ids:  # it wrote nothing that this selection uses
+            continue
         counts.append(
             {
                 "backend": name_of(table),

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from wanctl.curate.registry import NamedFilter
+from wanctl.curate.select.evidence import missing_parts
 from wanctl.data.card import Card, count_captions, write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_rows
+from wanctl.data.provenance import decision_of, detectors_of
 from wanctl.report.decided_clips import DecidedClips
 
 _pc: Any = pc  # its functions are unknown to type checkers
@@ -50,8 +52,10 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
     clips = dataset.clips(["id", "source", "start_s", "end_s"])
     kept = kept_rows(dataset, recipe.selection, ["id"])["id"]
     mine = clips.filter(_pc.is_in(clips["id"], value_set=kept.combine_chunks()))
-    filters = [named for named in recipe.filters if _ran(dataset, named)]
-    decided = DecidedClips.of(clips, selection, [named.name for named in filters])
+    detectors = detectors_of(dataset) or [recipe.detector]
+    hashes = _filters_that_ran(dataset, recipe)
+    known = {named.name: named for named in recipe.filters}
+    decided = DecidedClips.of(clips, selection, list(hashes))
     return Card(
         made_by=f"wanctl {version('wanctl')}",
         recipe=recipe.name,
@@ -59,7 +63,7 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
         selection=recipe.selection,
         license=recipe.license,
         sources={
-            "files": len(dataset.sources),
+            "files": len(dataset.sources) - len(dataset.removed),
             "used": _pc.count_distinct(mine["source"]).as_py(),
         },
         clips={
@@ -70,12 +74,19 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
             ),
         },
         split={
-            "detector": recipe.detector,
-            "models": DETECTOR_MODELS.get(
-                "transnetv2" if recipe.detector == "auto" else recipe.detector, {}
+            "detector": ", ".join(detectors),
+            "models": dict(
+                pair for name in detectors for pair in DETECTOR_MODELS.get(name, {}).items()
             ),
         },
-        filters=[_facts(named, decided.dropped, i) for i, named in enumerate(filters)],
+        filters=[
+            {
+                "name": name,
+                **_settings(known.get(name), config_hash),
+                **_counts(decided.dropped, column),
+            }
+            for column, (name, config_hash) in enumerate(hashes.items())
+        ],
         captions=count_captions(dataset, set(mine["id"].to_pylist())),
         quarantine=dict(sorted(Counter(dataset.read("quarantine")["kind"].to_pylist()).items())),
     )
@@ -87,21 +98,40 @@ def write_dataset_card(dataset: DatasetDir, recipe: RecipeFacts) -> None:
         write_card(dataset.path, describe(dataset, recipe))
 
 
-def _ran(dataset: DatasetDir, named: NamedFilter) -> bool:
-    """Whether its measurements are there; some filters need none."""
-    return not named.filter.evidence or bool(dataset.parts(named.table))
+def _filters_that_ran(dataset: DatasetDir, recipe: RecipeFacts) -> dict[str, str]:
+    """Filter -> hash of its measuring settings, of those that decided the selection.
+
+    Without a record, those of the recipe that have measured every part.
+    """
+    recorded = decision_of(dataset, recipe.selection)
+    if recorded is not None:
+        return recorded
+    ran = [named for named in recipe.filters if not missing_parts(dataset, named)]
+    return {named.name: named.filter.config_hash() for named in ran}
 
 
-def _facts(named: NamedFilter, dropped: np.ndarray, column: int) -> dict[str, Any]:
-    """A filter's settings; clips left after it and all before it, that it drops, and it alone."""
-    mine = dropped[:, column]
+def _settings(named: NamedFilter | None, config_hash: str) -> dict[str, Any]:
+    """Version, hash and models of a filter; of one that the recipe sets otherwise, the hash alone.
+
+    Args:
+        named: the recipe's filter of that name; None where it has none.
+        config_hash: of the measuring settings that the selection was decided with.
+    """
+    if named is None or named.filter.config_hash() != config_hash:
+        return {"version": "not in this recipe", "config_hash": config_hash, "models": {}}
     embedder = named.filter.embedder()
     seen = dict(embedder.models()) if embedder else {}
     return {
-        "name": named.name,
         "version": named.filter.version,
-        "config_hash": named.filter.config_hash(),
+        "config_hash": config_hash,
         "models": {**seen, **named.filter.models()},
+    }
+
+
+def _counts(dropped: np.ndarray, column: int) -> dict[str, int]:
+    """Clips left after a filter and all before it, clips that it drops, and that it alone drops."""
+    mine = dropped[:, column]
+    return {
         "left": int((~dropped[:, : column + 1].any(axis=1)).sum()),
         "drops": int(mine.sum()),
         "alone": int((mine & (dropped.sum(axis=1) == 1)).sum()),

@@ -15,6 +15,7 @@ from wanctl.curate.context import RunContext, quarantine_row
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Detector, DetectorSettings
 from wanctl.data.accounting import align_evidence, unaccounted
+from wanctl.data.provenance import record_detector
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source
 from wanctl.video.probe import Scan, ScanBounds
@@ -60,6 +61,8 @@ def split_parts(
     opened = [_Part(context, *part, splitter) for part in parts]
     todo = [part for part in opened if part.todo]
     files = [(part, index) for part in todo for index in part.todo]
+    if files:
+        record_detector(context.dataset, splitter.detect.__name__)
     bar = context.reporter.progress_display.bar(len(files), "scan footage")
     tasks = ((part.sources[index], splitter.max_fps, splitter.bounds) for part, index in files)
     # unordered: a film must not delay the files after it
