@@ -5,7 +5,7 @@ A network is built on the meta device and takes its tensors from memory-mapped f
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from wanctl.checkpoint.configs import (
     with_image_branch,
 )
 from wanctl.checkpoint.files.finite import finite_tensors, is_finite
+from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
@@ -32,21 +33,22 @@ from wanctl.checkpoint.files.tensor_files import (
 from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.key_tables import (
     DIT_KEYS,
+    TEXT_KEYS,
     UNUSED_NORM,
-    KeyTable,
     to_official,
     vae_key_table_of,
 )
 from wanctl.checkpoint.lora.apply import Lora, Loras
-from wanctl.checkpoint.prefixes import TRANSFORMER, VAE, plain_names
-from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
+from wanctl.checkpoint.prefixes import TEXT_ENCODER, TRANSFORMER, VAE, plain_names
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import DiTShape, Expert
+from wanctl.model.variants import DiTShape, Expert, VAEShape
 from wanctl.runtime.quantize import quantize, quantized_names, quantized_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 NamedTensors = Iterable[tuple[str, Tensor]]
+# Beginnings of names that only diffusers and transformers give.
+FOREIGN_MARKS = ("condition_embedder.", "quant_conv.", "encoder.block.")
 
 
 def load_dit(
@@ -82,7 +84,7 @@ def load_dit(
     components = _components(ref)
     if not components.dit:
         raise WeightsError(f"{components.root}: holds no transformer")
-    names, shapes = _official_names(components.dit, TRANSFORMER, lambda _: DIT_KEYS)
+    names, shapes = official_names(components.dit, TRANSFORMER)
     with torch.device("meta"):
         model = WanModel(_dit_shape(components, shapes), precision)
     shapes = _without_lacking(model, components.dit, shapes, strict=strict)
@@ -114,9 +116,16 @@ def read_dit_shape(components: Components) -> DiTShape:
     Raises:
         WeightsError: neither determines the sizes.
     """
-    return _dit_shape(
-        components, _official_names(components.dit or (), TRANSFORMER, lambda _: DIT_KEYS)[1]
-    )
+    return _dit_shape(components, official_names(components.dit or (), TRANSFORMER)[1])
+
+
+def read_vae_shape(components: Components) -> VAEShape:
+    """Sizes and latent statistics of a VAE, from its config or the shapes of its tensors.
+
+    Raises:
+        WeightsError: neither determines the sizes.
+    """
+    return _vae_shape(components, official_names(components.vae or (), VAE)[1])
 
 
 def read_parameter_shapes(components: Components) -> dict[str, tuple[int, ...]]:
@@ -140,20 +149,22 @@ def load_vae(
     components = _components(ref)
     if not components.vae:
         raise WeightsError(f"{components.root}: holds no VAE")
-    names, shapes = _official_names(components.vae, VAE, vae_key_table_of)
-    if components.vae_config:
-        config = read_config(components.vae_config)
-        shape = vae_shape_from_config(config, str(components.vae_config))
-    else:
-        shape = vae_shape_from_tensors(shapes, str(components.vae[0]))
+    names, shapes = official_names(components.vae, VAE)
     with torch.device("meta"):
-        vae = WanVAE(shape)
+        vae = WanVAE(_vae_shape(components, shapes))
     _check_shapes(vae, components.vae, shapes)
     device = torch.device(device)
     dtypes = dict.fromkeys(vae.state_dict(), dtype)
     tensors = _read(components.vae, names, device)
     _fill(vae, tensors, dtypes, device, copy=dtype != torch.float32)
     return vae.eval()
+
+
+def _vae_shape(components: Components, shapes: Shapes) -> VAEShape:
+    if components.vae_config:
+        config = read_config(components.vae_config)
+        return vae_shape_from_config(config, str(components.vae_config))
+    return vae_shape_from_tensors(shapes, str((components.vae or (Path(),))[0]))
 
 
 def _dit_shape(components: Components, shapes: Shapes) -> DiTShape:
@@ -172,15 +183,21 @@ def _components(ref: str | Path | Components) -> Components:
     return ref if isinstance(ref, Components) else find_components(ref)
 
 
-def _official_names(
-    files: Sequence[Path], network: str, keys: Callable[[Iterable[str]], KeyTable]
+def official_names(
+    files: Sequence[Path], network: str
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Stored name -> official name, and official name -> shape, over all files."""
+    """Stored name -> official name, and official name -> shape, over all files.
+
+    Args:
+        files: of one network, which may hold others as well.
+        network: one of `prefixes.NETWORKS`.
+    """
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
     used = [name for name in stored if UNUSED_NORM not in name and not is_scale_key(name)]
     plain = plain_names(used, network, str(files[0]) if files else "")
-    if any(n.startswith(("condition_embedder.", "quant_conv.")) for n in plain.values()):
-        table = keys(plain.values())
+    if any(n.startswith(FOREIGN_MARKS) for n in plain.values()):
+        tables = {VAE: vae_key_table_of, TEXT_ENCODER: lambda _: TEXT_KEYS}
+        table = tables.get(network, lambda _: DIT_KEYS)(plain.values())
         plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))
     return plain, {official: stored[name] for name, official in plain.items()}
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from wanctl.checkpoint.files.tensor_files import WeightsError, fingerprint
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import Components, cached_components, find_components
+from wanctl.checkpoint.fingerprint import weights_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.lora.files import lora_path
 from wanctl.model.variants import Variant
 
 COMPONENT_NAMES = {
@@ -56,7 +56,7 @@ class ResolvedWeights:
         vae: holds the VAE.
         text: holds the text encoder; None where a package brings it.
         text_kind: `umt5` or `minilm`.
-        fingerprint: 16 hex digits over the contents of all files.
+        fingerprint: 16 hex digits over all tensors, whatever files hold them.
         image: holds CLIP's vision tower; None where there is none.
         loras: applied to the transformers.
         strict: whether tensors and keys of parts that the model lacks are refused.
@@ -126,9 +126,7 @@ class WeightsResolver:
         # that brings an encoder of its own is sampled with that one.
         text, kind = self.find_text_encoder(packaged=dit is self._trained)
         image = self._find("image_encoder") if self.variant.dit.image_dim else None
-        files = [*_files(dit, vae, text, image), *(lora_path(lora.path) for lora in self.loras)]
-        strengths = "; ".join(f"{lora.strength} {lora.expert}" for lora in self.loras)
-        key = fingerprint(files, about=strengths)[:16]
+        key = weights_fingerprint(dit, vae, text, image, self.loras)
         return ResolvedWeights(dit, vae, text, kind, key, image, self.loras, self.strict)
 
     def find_vae(self, train_command: str | None = None) -> Components:
@@ -271,16 +269,6 @@ def _holding(components: Components, component: str, key: str) -> Components:
 
 def _lora_entry(lora: Lora) -> str:
     return f"{lora.path} {lora.strength:g}" + (f" {lora.expert}" if lora.expert else "")
-
-
-def _files(
-    dit: Components, vae: Components, text: Components | None, image: Components | None
-) -> Iterator[Path]:
-    yield from dit.dit or ()
-    yield from dit.dit_low or ()
-    yield from vae.vae or ()
-    yield from text_encoder_files(text) if text else ()
-    yield from _flat([image.image_encoder if image else None])
 
 
 def _flat(paths: Sequence[Path | None]) -> Iterator[Path]:

@@ -21,6 +21,7 @@ from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from wanctl.checkpoint.files.finite import check_finite_weight
 from wanctl.checkpoint.files.folders import weight_files
+from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
@@ -30,7 +31,6 @@ from wanctl.checkpoint.files.tensor_files import (
 )
 from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
 from wanctl.checkpoint.prefixes import TEXT_ENCODER, plain_names
-from wanctl.checkpoint.scaled_fp8 import dequantize, is_scale_key, read_scales
 
 SHARED = "shared.weight"
 # transformers keeps the embedding under two names and does not tie them for this model; a file

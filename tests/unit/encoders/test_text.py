@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertModel, PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
+from wanctl.checkpoint.files.scaled_fp8 import marker, scale_name, to_fp8
 from wanctl.checkpoint.key_tables import TEXT_KEYS, to_official
-from wanctl.checkpoint.scaled_fp8 import marker, scale_name, to_fp8
 from wanctl.encoders.minilm import minilm_folder
 from wanctl.encoders.text import clean_prompt, load_text_encoder
 from wanctl.errors import UserError

@@ -11,6 +11,7 @@ import torch
 from wanctl.checkpoint.configs import CONFIG_KEY, vae_shape_from_tensors
 from wanctl.checkpoint.files.folders import STEM
 from wanctl.checkpoint.files.lazy_tensors import LazyTensor
+from wanctl.checkpoint.files.scaled_fp8 import FP8, MARKER, marker, scale_name, to_fp8
 from wanctl.checkpoint.files.tensor_files import shards
 from wanctl.checkpoint.key_tables import COMMUNITY_PREFIX, VOCABULARY
 from wanctl.checkpoint.networks import (
@@ -24,7 +25,6 @@ from wanctl.checkpoint.networks import (
     to_diffusers_tensors,
 )
 from wanctl.checkpoint.pipeline_config import network_config
-from wanctl.checkpoint.scaled_fp8 import FP8, MARKER, marker, scale_name, to_fp8
 from wanctl.log import log
 from wanctl.model.dit.transformer import keeps_fp32
 from wanctl.model.variants import DiTShape

@@ -5,7 +5,7 @@ empty tensor named `scaled_fp8` marks the file. Newer files have `LAYER.weight_s
 `LAYER.comfy_quant`; these are read as well. Scales of activations are not used.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -41,7 +41,7 @@ def read_scales(files: Iterable[Path], names: Iterable[str]) -> dict[str, Tensor
     scale_names = {name for name in names if name.endswith(WEIGHT_SCALE_SUFFIXES)}
     if not scale_names:
         return {}
-    return {_weight_of(name): tensor for name, tensor in read_tensors(files, scale_names)}
+    return {weight_of(name): tensor for name, tensor in read_tensors(files, scale_names)}
 
 
 def dequantize(name: str, tensor: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
@@ -82,6 +82,7 @@ def marker() -> Tensor:
     return torch.empty(0, dtype=FP8)
 
 
-def _weight_of(name: str) -> str:
-    ending: Sequence[str] = [each for each in WEIGHT_SCALE_SUFFIXES if name.endswith(each)]
-    return name.removesuffix(ending[0]) + ".weight"
+def weight_of(scale: str) -> str:
+    """Stored name of the weight that a scale belongs to; empty for other descriptions of it."""
+    ending = next((each for each in WEIGHT_SCALE_SUFFIXES if scale.endswith(each)), None)
+    return scale.removesuffix(ending) + ".weight" if ending else ""
