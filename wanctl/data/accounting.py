@@ -61,10 +61,11 @@ def unaccounted(tables: Tables, part: str, sources: Sequence[str]) -> list[str]:
     if not tables.has_part("clips", part):
         return list(sources)
     found = set(tables.read("clips", ["source"], parts=[part])["source"].unique().to_pylist())
-    if tables.has_part("quarantine", part):
-        rows = tables.read("quarantine", ["source"], parts=[part])
-        found |= set(rows["source"].unique().to_pylist())
-    return [source for source in sources if source not in found]
+    without = [source for source in sources if source not in found]
+    if without and tables.has_part("quarantine", part):
+        failed = set(tables.read("quarantine", ["source"], parts=[part])["source"].to_pylist())
+        without = [source for source in without if source not in failed]
+    return without
 
 
 def unmeasured(tables: Tables, part: str, table: str, removed: Collection[str] = ()) -> set[str]:
