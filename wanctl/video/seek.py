@@ -143,8 +143,9 @@ class SpanReader:
             yield from self._inside(from_key=False)
 
     def _seek(self, offset: int, stream: VideoStream | None) -> Iterator[VideoFrame]:
-        # a file that cannot seek has just been opened, so it is at its beginning
-        with suppress(av.error.FFmpegError):
+        # A file that cannot seek has just been opened, so it is at its beginning. A damaged index
+        # leads out of the file.
+        with suppress(av.error.FFmpegError, OSError):
             self._container.seek(offset, stream=stream, backward=True)
         return self._inside(from_key=True)
 

@@ -5,7 +5,7 @@ Runs on footage that may be broken or hostile, so it is called in a worker proce
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import dropwhile
 from pathlib import Path
 from typing import cast
@@ -84,6 +84,7 @@ def decode_frames(
     packets = _packets(container, stream, stats)
     if from_key:
         packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
+    flushed = False
     for packet in packets:
         if not packet.size and packet.pos is not None:
             continue  # an empty packet that is not the last one would end decoding
@@ -98,10 +99,12 @@ def decode_frames(
             stats.fail(error)
         stats.end(packet, frames)
         yield from frames
-    if stats.unreadable:  # no empty packet has asked for the delayed frames
-        frames = stream.codec_context.decode(None)
-        stats.flush(frames)
-        yield from frames
+        flushed = not packet.size
+    if not flushed:  # no empty packet at the end has asked for the delayed frames
+        with suppress(av.error.FFmpegError):
+            frames = stream.codec_context.decode(None)
+            stats.flush(frames)
+            yield from frames
 
 
 def _packets(
@@ -112,8 +115,10 @@ def _packets(
         yield from container.demux(stream)
     except av.error.EOFError:
         return
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, OSError) as error:
         stats.unreadable = str(error)
+    except IndexError:  # PyAV, behind the last packet of a file in which streams appear later on
+        return
 
 
 def display_size(

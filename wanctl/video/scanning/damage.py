@@ -69,16 +69,16 @@ def find_damage(stats: DecodeStats, codec: str) -> Damage:
     first_key = stats.first_key or 0
     if first_key and any(origin < first_key for origin in given):
         first_key = 0  # frames came before it: the container does not mark key frames reliably
-    # behind the last one, an empty packet asks for the delayed frames
-    last = max(0, stats.packets - (1 if stats.unreadable else 2))
+    last = max(0, stats.last_packet)
     holes = [(number, what) for number, what in stats.holes if 0 < number <= last]
     found = list(stats.faults)
     if codec not in _CHECKING:
         # the packet in front of a hole is marked; whether the one behind it is whole, nobody says
         found += [(number + 1, what) for number, what in stats.faults if what == LOST]
-        # nor whether the frames behind a hole refer to what was in it
-        keys = {origin for origin, key in zip(stats.origin, stats.is_key, strict=True) if key}
-        found += [(n, f"the container reports: {what}") for n, what in holes if n not in keys]
+        found += [(number - 1, f"the container reports: {what}") for number, what in holes]
+    # nor does anybody say whether the frames behind a hole refer to what was in it
+    keys = {origin for origin, key in zip(stats.origin, stats.is_key, strict=True) if key}
+    found += [(n, f"the container reports: {what}") for n, what in holes if n not in keys]
     noted = [(min(number, last), what) for number, what in found]
     faults = sorted(
         # frames in front of the first key frame refer to what was never there

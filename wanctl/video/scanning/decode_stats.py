@@ -21,17 +21,18 @@ class ErrorLog:
         self._demuxer, self._decoder = demuxer, decoder
 
     def of_demuxer(self) -> list[str]:
-        """What the demuxer has logged since the last call."""
-        return self._new(self._demuxer)
+        """What the demuxer has logged since the last call; it skips damage with a warning."""
+        # transport streams mark the packets themselves, and log ahead of them
+        return [] if self._demuxer == "mpegts" else self._new(self._demuxer, av.logging.WARNING)
 
     def of_decoder(self) -> list[str]:
         """What the decoder has logged since the last call."""
-        return self._new(self._decoder)
+        return self._new(self._decoder, av.logging.ERROR)
 
-    def _new(self, name: str) -> list[str]:
+    def _new(self, name: str, level: int) -> list[str]:
         new = self._entries[self._read[name] :]
         self._read[name] += len(new)
-        return [text.strip() for _, source, text in new if source == name]
+        return [text.strip() for grade, source, text in new if source == name and grade <= level]
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def error_log(container: InputContainer, stream: VideoStream) -> Iterator[ErrorL
     single-threaded decoding: FFmpeg's log callback needs the interpreter lock.
     """
     level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=True) as entries:
@@ -62,6 +63,7 @@ class DecodeStats:
         coded_bytes: bytes of all packets.
         lines: errors that the decoder logged.
         packets: packets that were read.
+        last_packet: number of the last packet with data.
         first_key: number of the first packet that decoding can start at; None before it is seen.
         end_byte: where the packets that were read end in the file.
         unreadable: why the container could not be read to its end; "" where it could.
@@ -78,6 +80,7 @@ class DecodeStats:
     def __init__(self, log: ErrorLog | None = None) -> None:
         self.frames = self.corrupt = self.errors = self.lines = 0
         self.coded_bytes = self.packets = self.end_byte = 0
+        self.last_packet = -1
         self.first_key: int | None = None
         self.unreadable = ""
         self.times: list[int | None] = []
@@ -93,6 +96,8 @@ class DecodeStats:
     def begin(self, packet: Packet) -> None:
         """Note the next packet, before it is decoded; its frames will know it."""
         packet.opaque = self.packets
+        if packet.size:  # the empty one at the end asks for the delayed frames
+            self.last_packet = self.packets
         self.holes += ((self.packets, line) for line in self._log.of_demuxer()) if self._log else ()
         self.times.append(packet.pts)
         self.coded_bytes += packet.size
