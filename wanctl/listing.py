@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -32,7 +33,9 @@ def print_rows(
     if not sys.stdout.isatty():
         lead = [title] if title else []
         for row in chain([columns] if headers else [], rows):
-            sys.stdout.write("\t".join(one_line(cell) for cell in (*lead, *row)) + "\n")
+            line = "\t".join(one_line(cell) for cell in (*lead, *row))
+            with naming_output():
+                sys.stdout.write(f"{line}\n")
         return
     table = Table(
         title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False
@@ -46,7 +49,23 @@ def print_rows(
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout, ASCII only."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+    text = json.dumps(value, indent=1, default=str)
+    with naming_output():
+        sys.stdout.write(f"{text}\n")
+
+
+@contextmanager
+def naming_output() -> Iterator[None]:
+    """Name the standard output in errors of writing to it: the operating system does not.
+
+    Raises:
+        OSError: its `filename` is set.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Mapping[str, Any]]:

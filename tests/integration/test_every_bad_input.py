@@ -173,7 +173,7 @@ def test_a_full_disk(tmp_path):
         done = run(["recipe", "list"], world, stdout=full)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
-    assert line.startswith("output: No space left on device")
+    assert line.startswith("standard output: No space left on device")
 
 
 def test_a_pipe_that_is_closed_is_no_error(world):

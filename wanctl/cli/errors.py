@@ -67,7 +67,7 @@ def format_error(error: BaseException) -> list[str] | None:
     if _is_usage_error(error):
         return _format_usage_error(error)
     if isinstance(error, OSError) and error.errno in _ADVICE:
-        where = error.filename or "output"
+        where = error.filename or "a file that was being read or written"
         return [one_line(f"{where}: {error.strerror}; {_ADVICE[error.errno]}")]
     if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
         text = error.object[max(0, error.start - 40) : error.end + 20]

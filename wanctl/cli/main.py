@@ -58,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     _escape_output()
     try:
         code = _run(list(sys.argv[1:] if args is None else args), session)
-        sys.stdout.flush()
+        _flush_output()
     except (BrokenPipeError, PipeClosedError):
         _close_output()
         code = PIPE_CLOSED
@@ -129,6 +129,14 @@ def _escape_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _close_output() -> None:

@@ -63,9 +63,11 @@ def check_recipes(
 @recipe_app.command("schema")
 def print_schema() -> None:
     """Print the JSON schema, with which editors complete and explain keys."""
+    from wanctl.listing import naming_output
     from wanctl.recipe.validate import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    with naming_output():
+        typer.echo(schema_text(), nl=False)
 
 
 def _first_comment(path: Path) -> str:
