@@ -263,3 +263,12 @@ def test_relative_names_stay_in_their_folder(tmp_path):
     assert inside(tmp_path, "a/b.mp4") == tmp_path / "a" / "b.mp4"
     for name in ("../a", "/a", "a/../../b", "a//b", "a\\..\\b", "C:a", "a\0", ""):
         assert inside(tmp_path, name) is None
+
+
+def test_a_captioners_key_shows_no_api_key(monkeypatch):
+    with pytest.raises(CaptionError, match="hash it") as caught:
+        caption_table("mine", Captioner("gpt-sk-abcdefghijklmnopqrstu"))
+    assert "abcdefgh" not in str(caught.value)
+    monkeypatch.setenv("MINE_API_KEY", "open-sesame")
+    with pytest.raises(CaptionError, match="hash it"):
+        caption_table("mine", Captioner("v1-open-sesame"))

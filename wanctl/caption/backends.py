@@ -16,6 +16,7 @@ from wanctl.caption.prompt import sentence
 from wanctl.caption.sidecars import SidecarReader
 from wanctl.errors import UserError, unknown
 from wanctl.path_names import is_component, name_problem
+from wanctl.redact import redact
 from wanctl.video.frames import FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
@@ -194,6 +195,11 @@ def caption_table(name: str, captioner: Captioner) -> str:
         CaptionError: the captioner's key cannot be part of a folder's name.
     """
     folder = f"{name}@{captioner.key}"
+    if redact(folder) != folder:
+        raise CaptionError(
+            f"captioner {name!r}: its key holds an API key or a password, and becomes part of a "
+            "folder's name; hash it"
+        )
     if not is_component(folder):
         raise CaptionError(
             f"captioner {name!r}: its key {captioner.key!r} becomes part of a folder's name; it "

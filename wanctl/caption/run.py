@@ -30,7 +30,7 @@ from wanctl.caption.checks import (
 from wanctl.caption.prompt import visible_texts
 from wanctl.data.card import refresh_captions
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.export import kept_ids, kept_rows
+from wanctl.data.export import kept_ids, kept_rows, report_lost
 from wanctl.data.table_order import latest_table, record_tables
 from wanctl.errors import UserError
 from wanctl.log import Bar, log, progress
@@ -74,13 +74,15 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
             "`wanctl data select` decides again after the filters were loosened"
         )
     run = _Run(dataset, captioners, recipe)
-    total = len(kept) if kept is not None else _count(dataset)
+    known = dataset.clips(["id"])["id"].to_pylist()
+    if kept is not None and (lost := len(kept.difference(known))):
+        report_lost(dataset, recipe.dataset.selection, lost)
+    total = len(kept) if kept is not None else len(known)
     with progress(total, "caption") as bar:
         for part, clips in dataset.clips_by_part():
             rows = clips.to_pylist()
             run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
-    everything = dataset.clips(["id"])["id"].to_pylist() if kept is None else kept
-    refresh_captions(dataset, set(everything))
+    refresh_captions(dataset, set(known) if kept is None else kept)
     run.log_summary()
 
 
@@ -241,10 +243,6 @@ def _sources(dataset: DatasetDir) -> list[str]:
     known = [source["uri"] for source in dataset.sources]
     clips = dataset.read("clips", ["source"], coded=["source"])["source"].unique().to_pylist()
     return list(dict.fromkeys([*known, *clips]))
-
-
-def _count(dataset: DatasetDir) -> int:
-    return dataset.clips(["id"]).num_rows
 
 
 def _labels(dataset: DatasetDir, selection: str) -> dict[str, dict[str, str]]:

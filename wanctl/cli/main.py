@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -55,6 +56,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if args is None:  # this process is the command
         atexit.register(_end_interrupted, session)
         _raise_at_signals()
+        threading.excepthook = lambda bug: _print_traceback(
+            bug.exc_type, bug.exc_value or bug.exc_type(), bug.exc_traceback
+        )
     _escape_output()
     try:
         code = _run(list(sys.argv[1:] if args is None else args), session)

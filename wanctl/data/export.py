@@ -147,11 +147,11 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
         if clip["id"] in verdicts
     ]
     if lost := len(verdicts) - len(kept):
-        _report_lost(dataset, selection, lost)
+        report_lost(dataset, selection, lost)
     return kept
 
 
-def _report_lost(dataset: DatasetDir, selection: str, lost: int) -> None:
+def report_lost(dataset: DatasetDir, selection: str, lost: int) -> None:
     """Say that kept clips of a selection are not among the clips.
 
     Raises:

@@ -83,6 +83,11 @@ def text_images(loaded: LoadedRecipe, out: Path, to: Path) -> None:
             _write_part(dataset, _part(todo[index]), rows, counts)
             bar.advance(_size(settings, todo[index]))
     counts = _finish(dataset, numbers, faces, settings)
+    if not counts.made:
+        raise TextImagesError(
+            f"{folder}: OCR reads none of {settings.num_images} images well enough; raise "
+            "text_images.max_error, or say `text_images.check: false`"
+        )
     log.info(
         "%d images in %s; train on them with --set dataset.path=%s and a bucket of 1 frame",
         counts.made, folder, to,
