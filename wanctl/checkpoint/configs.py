@@ -1,25 +1,16 @@
-"""Convert between the sizes of a network and its config.json, official or diffusers spelling.
+"""Convert between the sizes of a transformer and its config.json, official or diffusers spelling.
 
 Sizes of files without a config are derived from the shapes of their tensors.
 """
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wanctl.checkpoint.files.tensor_files import WeightsError
+from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
+from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.model.shapes import PATCH
-from wanctl.model.variants import (
-    RGB_CHANNELS,
-    WAN21_LATENT_MEAN,
-    WAN21_LATENT_STD,
-    WAN22_LATENT_MEAN,
-    WAN22_LATENT_STD,
-    DiTShape,
-    VAEShape,
-)
+from wanctl.model.variants import DiTShape
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -29,10 +20,6 @@ PUBLISHED_HEAD_DIM = 128
 CONFIG_KEY = "wanctl.config"
 KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
 TI2V_CHANNELS = 48
-PUBLISHED_STATISTICS = {
-    16: (WAN21_LATENT_MEAN, WAN21_LATENT_STD),
-    48: (WAN22_LATENT_MEAN, WAN22_LATENT_STD),
-}
 
 
 def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
@@ -41,52 +28,94 @@ def dit_shape_from_config(config: Mapping[str, Any], where: str) -> DiTShape:
     Raises:
         WeightsError: a key is missing, or this kind of network is not supported.
     """
-    kind = config.get("model_type", "t2v")
-    patch = tuple(config.get("patch_size", PATCH))
-    if kind not in KINDS or patch != PATCH:
+    kind, patch = config.get("model_type", "t2v"), config.get("patch_size", PATCH)
+    if kind not in KINDS or not isinstance(patch, list | tuple) or tuple(patch) != PATCH:
         raise WeightsError(
             f"{where}: a {kind} model with patch {patch}; supported are {', '.join(KINDS)} with "
             f"patch {PATCH}"
         )
+    values = ConfigValues(config, where)
     try:
-        if "num_attention_heads" in config:
-            return _from_diffusers(config)
-        # the official spelling does not state a CLIP branch: 2.1's i2v has one, 2.2's has none;
-        # it shows in the tensors (`with_image_branch`)
-        return DiTShape(
-            dim=config["dim"],
-            ffn_dim=config["ffn_dim"],
-            num_layers=config["num_layers"],
-            num_heads=config["num_heads"],
-            in_channels=config["in_dim"],
-            out_channels=config["out_dim"],
-            text_dim=config.get("text_dim", DiTShape.text_dim),
-            text_len=config.get("text_len", DiTShape.text_len),
-            freq_dim=config.get("freq_dim", DiTShape.freq_dim),
-            eps=config.get("eps", DiTShape.eps),
-            vace_layers=tuple(config.get("vace_layers") or ()),
-            vace_channels=config.get("vace_in_dim", DiTShape.vace_channels),
-        )
+        official = "num_attention_heads" not in config
+        shape = _from_official(values) if official else _from_diffusers(values)
     except KeyError as error:
         raise WeightsError(f"{where}: no key {error} that says how large the model is") from None
+    if shape.dim % shape.num_heads or shape.dim // shape.num_heads % 2:
+        raise WeightsError(
+            f"{where}: {shape.num_heads} heads do not divide width {shape.dim} into even parts"
+        )
+    if shape.vace_layers and max(shape.vace_layers) >= shape.num_layers:
+        raise WeightsError(
+            f"{where}: vace_layers {max(shape.vace_layers)} of a model with {shape.num_layers} "
+            "layers"
+        )
+    return shape
 
 
-def _from_diffusers(config: Mapping[str, Any]) -> DiTShape:
-    heads = config["num_attention_heads"]
+def check_dit_sizes(shape: DiTShape, tensors: Shapes, where: str) -> None:
+    """Compare a config's sizes with the tensors, before anything is built by it.
+
+    Raises:
+        WeightsError: names the first size that differs.
+    """
+    patch, ffn = tensors.get("patch_embedding.weight", ()), tensors.get("blocks.0.ffn.0.weight", ())
+    text, head = tensors.get("text_embedding.0.weight", ()), tensors.get("head.head.weight", ())
+    time = tensors.get("time_embedding.0.weight", ())
+    volume = PATCH[0] * PATCH[1] * PATCH[2]
+    stored = {
+        "num_layers": numbered(tensors, "blocks."),
+        **({"dim": patch[0], "in_dim": patch[1]} if len(patch) > 1 else {}),
+        **({"ffn_dim": ffn[0]} if ffn else {}),
+        **({"out_dim": head[0] // volume} if head else {}),
+        **({"text_dim": text[1]} if len(text) > 1 else {}),
+        **({"freq_dim": time[1]} if len(time) > 1 else {}),
+    }
+    stated = {
+        "num_layers": shape.num_layers, "dim": shape.dim, "in_dim": shape.in_channels,
+        "ffn_dim": shape.ffn_dim, "out_dim": shape.out_channels, "text_dim": shape.text_dim,
+        "freq_dim": shape.freq_dim,
+    }  # fmt: skip
+    if shape.vace_layers:
+        stored["vace_layers"] = numbered(tensors, "vace_blocks.")
+        stated["vace_layers"] = len(shape.vace_layers)
+    compare_sizes(stated, stored, where)
+
+
+def _from_official(values: ConfigValues) -> DiTShape:
+    # this spelling does not state a CLIP branch: 2.1's i2v has one, 2.2's has none; it shows in
+    # the tensors (`with_image_branch`)
     return DiTShape(
-        dim=heads * config["attention_head_dim"],
-        ffn_dim=config["ffn_dim"],
-        num_layers=config["num_layers"],
+        dim=values.whole("dim"),
+        ffn_dim=values.whole("ffn_dim"),
+        num_layers=values.whole("num_layers"),
+        num_heads=values.whole("num_heads"),
+        in_channels=values.whole("in_dim"),
+        out_channels=values.whole("out_dim"),
+        text_dim=values.whole("text_dim", DiTShape.text_dim),
+        text_len=values.whole("text_len", DiTShape.text_len),
+        freq_dim=values.whole("freq_dim", DiTShape.freq_dim),
+        eps=values.real("eps", DiTShape.eps),
+        vace_layers=values.wholes("vace_layers", least=0),
+        vace_channels=values.whole("vace_in_dim", DiTShape.vace_channels),
+    )
+
+
+def _from_diffusers(values: ConfigValues) -> DiTShape:
+    heads, in_channels = values.whole("num_attention_heads"), values.whole("in_channels")
+    return DiTShape(
+        dim=heads * values.whole("attention_head_dim"),
+        ffn_dim=values.whole("ffn_dim"),
+        num_layers=values.whole("num_layers"),
         num_heads=heads,
-        in_channels=config["in_channels"],
-        out_channels=config.get("out_channels") or config["in_channels"],
-        text_dim=config["text_dim"],
-        freq_dim=config["freq_dim"],
-        eps=config["eps"],
-        image_dim=config.get("image_dim"),
-        image_tokens=config.get("pos_embed_seq_len"),
-        vace_layers=tuple(config.get("vace_layers") or ()),
-        vace_channels=config.get("vace_in_channels", DiTShape.vace_channels),
+        in_channels=in_channels,
+        out_channels=values.optional("out_channels") or in_channels,
+        text_dim=values.whole("text_dim"),
+        freq_dim=values.whole("freq_dim"),
+        eps=values.real("eps"),
+        image_dim=values.optional("image_dim"),
+        image_tokens=values.optional("pos_embed_seq_len"),
+        vace_layers=values.wholes("vace_layers", least=0),
+        vace_channels=values.whole("vace_in_channels", DiTShape.vace_channels),
     )
 
 
@@ -168,6 +197,12 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
         freq_dim = shapes["time_embedding.0.weight"][1]
     except KeyError as error:
         raise WeightsError(f"{where}: no tensor {error}; not a Wan transformer") from None
+    except (ValueError, IndexError):
+        raise WeightsError(
+            f"{where}: its tensors have too few dimensions for a Wan transformer"
+        ) from None
+    if min(dim, in_channels, ffn_dim, out_channels, text_dim, freq_dim) < 1:
+        raise WeightsError(f"{where}: a size of its tensors is 0; not a Wan transformer")
     if dim % PUBLISHED_HEAD_DIM:
         raise WeightsError(
             f"{where}: width {dim} is no multiple of {PUBLISHED_HEAD_DIM}, so the number of heads "
@@ -195,106 +230,3 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
 def numbered(shapes: Shapes, row: str) -> int:
     """Number of blocks whose names start with a prefix, e.g. `blocks.`."""
     return len({n.removeprefix(row).split(".")[0] for n in shapes if n.startswith(row)})
-
-
-def vae_shape_from_config(config: Mapping[str, Any], where: str) -> VAEShape:
-    """Sizes of a VAE from a config in the diffusers spelling, which wanctl writes as well.
-
-    Raises:
-        WeightsError: a key is missing.
-    """
-    try:
-        return VAEShape(
-            dim=config["base_dim"],
-            z_dim=config["z_dim"],
-            dim_mult=tuple(config["dim_mult"]),
-            num_res_blocks=config["num_res_blocks"],
-            temporal_downsample=tuple(config["temperal_downsample"]),
-            latent_mean=tuple(config["latents_mean"]),
-            latent_std=tuple(config["latents_std"]),
-            decoder_dim=config.get("decoder_base_dim"),
-            residual=bool(config.get("is_residual")),
-            patch=config.get("patch_size") or 1,
-        )
-    except KeyError as error:
-        raise WeightsError(f"{where}: no key {error} that says how large the VAE is") from None
-
-
-def vae_config(shape: VAEShape, layout: str) -> dict[str, Any]:
-    """The config.json that describes a VAE."""
-    config = {
-        "_class_name": "AutoencoderKLWan" if layout == "diffusers" else "WanVAE",
-        "base_dim": shape.dim,
-        "z_dim": shape.z_dim,
-        "dim_mult": list(shape.dim_mult),
-        "num_res_blocks": shape.num_res_blocks,
-        # Misspelt in the published configs, so that other programs read only this.
-        "temperal_downsample": list(shape.temporal_downsample),
-        "latents_mean": list(shape.latent_mean),
-        "latents_std": list(shape.latent_std),
-    }
-    if shape.residual or layout == "diffusers":
-        channels = RGB_CHANNELS * shape.patch**2
-        config |= {
-            "decoder_base_dim": shape.decoder_dim,
-            "is_residual": shape.residual,
-            "patch_size": shape.patch if shape.patch > 1 else None,
-            "in_channels": channels,
-            "out_channels": channels,
-            "scale_factor_spatial": shape.spatial_stride,
-            "scale_factor_temporal": shape.temporal_stride,
-        }
-    if layout == "diffusers":
-        config |= {"attn_scales": [], "dropout": 0.0}
-    return config
-
-
-def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
-    """Sizes of a VAE from tensor shapes by official name.
-
-    The encoder's layers are, level by level, residual blocks and then a resampler.
-
-    Latent statistics are the published ones at 16 (2.1) and 48 (2.2) channels, else mean 0 and
-    std 1.
-
-    Raises:
-        WeightsError: a tensor that shows a size is missing.
-    """
-    try:
-        dim, in_channels = shapes["encoder.conv1.weight"][:2]
-        z_dim, top = shapes["conv2.weight"][0], shapes["decoder.conv1.weight"][0]
-    except KeyError as error:
-        raise WeightsError(f"{where}: no tensor {error}; not a Wan VAE") from None
-    layers = _encoder_layers(shapes)
-    residual = any(name.startswith("encoder.downsamples.0.downsamples.") for name in shapes)
-    levels: list[list[int]] = [[]]
-    temporal: list[bool] = []
-    for layer in layers:
-        if f"{layer}.residual.2.weight" in shapes:
-            levels[-1].append(shapes[f"{layer}.residual.2.weight"][0])
-        else:
-            temporal.append(f"{layer}.time_conv.weight" in shapes)
-            levels.append([])
-    if not all(levels):
-        raise WeightsError(f"{where}: its encoder's layers are not those of a Wan VAE")
-    dim_mult = tuple(widths[0] // dim for widths in levels)
-    mean, std = PUBLISHED_STATISTICS.get(z_dim, ((0.0,) * z_dim, (1.0,) * z_dim))
-    return VAEShape(
-        dim=dim,
-        z_dim=z_dim,
-        dim_mult=dim_mult,
-        num_res_blocks=len(levels[0]),
-        temporal_downsample=tuple(temporal),
-        latent_mean=mean,
-        latent_std=std,
-        decoder_dim=top // dim_mult[-1] if residual else None,
-        residual=residual,
-        patch=math.isqrt(in_channels // RGB_CHANNELS),
-    )
-
-
-def _encoder_layers(shapes: Shapes) -> list[str]:
-    """Names of the encoder's residuals and resamplers, in order; a level may be a module."""
-    pattern = re.compile(r"(encoder\.downsamples\.(\d+)(?:\.downsamples\.(\d+))?)\.[a-z]")
-    found = {(int(m[2]), int(m[3] or 0)): m[1] for name in shapes if (m := pattern.match(name))}
-    return [found[place] for place in sorted(found)]

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,9 @@ from torch import Tensor, nn
 from wanctl.checkpoint.branches import branch_of, is_unused, report_left_out
 from wanctl.checkpoint.configs import (
     CONFIG_KEY,
+    check_dit_sizes,
     dit_shape_from_config,
     dit_shape_from_tensors,
-    vae_shape_from_config,
-    vae_shape_from_tensors,
     with_image_branch,
 )
 from wanctl.checkpoint.files.finite import finite_tensors, is_finite
@@ -40,6 +40,11 @@ from wanctl.checkpoint.key_tables import (
 )
 from wanctl.checkpoint.lora.apply import Lora, Loras
 from wanctl.checkpoint.prefixes import TEXT_ENCODER, TRANSFORMER, VAE, plain_names
+from wanctl.checkpoint.vae_configs import (
+    check_vae_sizes,
+    vae_shape_from_config,
+    vae_shape_from_tensors,
+)
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, Expert, VAEShape
@@ -162,8 +167,10 @@ def load_vae(
 
 def _vae_shape(components: Components, shapes: Shapes) -> VAEShape:
     if components.vae_config:
-        config = read_config(components.vae_config)
-        return vae_shape_from_config(config, str(components.vae_config))
+        where = str(components.vae_config)
+        shape = vae_shape_from_config(read_config(components.vae_config), where)
+        check_vae_sizes(shape, shapes, where)
+        return shape
     return vae_shape_from_tensors(shapes, str((components.vae or (Path(),))[0]))
 
 
@@ -171,12 +178,25 @@ def _dit_shape(components: Components, shapes: Shapes) -> DiTShape:
     """Sizes from the config where there is one; only the tensors show an image branch."""
     if components.dit_config:
         config, where = read_config(components.dit_config), str(components.dit_config)
-        return with_image_branch(dit_shape_from_config(config, where), shapes)
+        return _checked_dit_shape(config, shapes, where)
     first = (components.dit or (Path(),))[0]
     stored = read_metadata(first).get(CONFIG_KEY) if components.dit else None
     if not stored:
         return dit_shape_from_tensors(shapes, str(first))
-    return with_image_branch(dit_shape_from_config(json.loads(stored), str(first)), shapes)
+    try:
+        config = json.loads(stored)
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise WeightsError(f"{first}: {CONFIG_KEY} in its header is no JSON object")
+    return _checked_dit_shape(config, shapes, f"{first} ({CONFIG_KEY})")
+
+
+def _checked_dit_shape(config: Mapping[str, Any], shapes: Shapes, where: str) -> DiTShape:
+    """Sizes that a config states, which are those of the tensors."""
+    shape = dit_shape_from_config(config, where)
+    check_dit_sizes(shape, shapes, where)
+    return with_image_branch(shape, shapes)
 
 
 def _components(ref: str | Path | Components) -> Components:

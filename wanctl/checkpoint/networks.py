@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from wanctl.checkpoint import prefixes
-from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.lazy_tensors import LazyTensor, TensorFileReader
 from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
@@ -26,6 +25,7 @@ from wanctl.checkpoint.key_tables import (
     vae_key_table_of,
 )
 from wanctl.checkpoint.prefixes import plain_names
+from wanctl.checkpoint.vae_configs import vae_shape_from_tensors
 
 TRANSFORMER, TRANSFORMER_2, VAE, TEXT_ENCODER, IMAGE_ENCODER = (
     "transformer", "transformer_2", "vae", "text_encoder", "image_encoder",

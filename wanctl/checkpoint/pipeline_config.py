@@ -4,14 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from wanctl.checkpoint.configs import (
-    dit_config,
-    dit_shape_from_tensors,
-    numbered,
-    vae_config,
-    vae_shape_from_config,
-    vae_shape_from_tensors,
-)
+from wanctl.checkpoint.configs import dit_config, dit_shape_from_tensors, numbered
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_config
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.networks import (
@@ -21,6 +14,12 @@ from wanctl.checkpoint.networks import (
     TRANSFORMER_2,
     VAE,
     StoredNetwork,
+)
+from wanctl.checkpoint.vae_configs import (
+    check_vae_sizes,
+    vae_config,
+    vae_shape_from_config,
+    vae_shape_from_tensors,
 )
 from wanctl.model.variants import (
     CLIP_PIXEL_MEAN,
@@ -113,7 +112,10 @@ def vae_shape(components: Components, networks: Sequence[StoredNetwork]) -> VAES
     if network is None:
         return None
     if components.vae_config:
-        return vae_shape_from_config(read_config(components.vae_config), str(components.vae_config))
+        where = str(components.vae_config)
+        shape = vae_shape_from_config(read_config(components.vae_config), where)
+        check_vae_sizes(shape, network.shapes, where)
+        return shape
     return vae_shape_from_tensors(network.shapes, str(network.files[0]))
 
 

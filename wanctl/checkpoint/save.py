@@ -7,11 +7,12 @@ from typing import Literal
 from torch import Tensor
 
 from wanctl.atomic import remove_leftovers
-from wanctl.checkpoint.configs import dit_config, vae_config
+from wanctl.checkpoint.configs import dit_config
 from wanctl.checkpoint.files.folders import STEM
 from wanctl.checkpoint.files.tensor_files import shards, write_config
 from wanctl.checkpoint.files.write import write_tensors
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers, vae_key_table
+from wanctl.checkpoint.vae_configs import vae_config
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 

@@ -80,7 +80,7 @@ def convert(
 @weights_app.command("inspect")
 def inspect(ctx: typer.Context, source: SourceArgument, as_json: JsonOption = False) -> None:
     """Show parts, layout, variant, number format, size, and what is missing."""
-    from wanctl.checkpoint.inspect import COLUMNS, inspect, notes
+    from wanctl.checkpoint.inspection.inspect import COLUMNS, inspect, notes
     from wanctl.listing import print_json, print_rows, records
 
     start_logging(ctx)
@@ -103,8 +103,8 @@ def inspect(ctx: typer.Context, source: SourceArgument, as_json: JsonOption = Fa
 @weights_app.command("check")
 def check(ctx: typer.Context, source: SourceArgument) -> None:
     """Read all tensors: check names, shapes, and that every number is finite."""
-    from wanctl.checkpoint.check import COLUMNS
-    from wanctl.checkpoint.check import check as run
+    from wanctl.checkpoint.inspection.check import COLUMNS
+    from wanctl.checkpoint.inspection.check import check as run
     from wanctl.listing import print_rows
 
     start_logging(ctx)

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModel
 
+from wanctl.checkpoint.files.config_values import compare_sizes
 from wanctl.checkpoint.files.finite import check_finite_weight
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.tensor_files import (
@@ -91,7 +92,7 @@ def load_image_encoder(
     stored = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     config_file = path / "config.json"
     if config_file.is_file():
-        config = CLIPVisionConfig.from_dict(read_config(config_file))
+        config = _stated_config(config_file, stored)
     else:
         config = config_from_tensors(stored, where)
     last = f"encoder.layers.{config.num_hidden_layers - 1}."
@@ -146,6 +147,29 @@ def config_from_tensors(shapes: Mapping[str, tuple[int, ...]], where: str) -> CL
         hidden_act="gelu",
         layer_norm_eps=1e-5,
     )
+
+
+def _stated_config(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> CLIPVisionConfig:
+    """The config beside the weights, whose sizes are those of the tensors.
+
+    Raises:
+        WeightsError: not valid, or of another model.
+    """
+    try:
+        config = CLIPVisionConfig.from_dict(read_config(path))
+    except WeightsError:
+        raise
+    except Exception as error:  # transformers checks values by several libraries
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: no config of CLIP's vision tower ({reason})") from None
+    patch = shapes.get("embeddings.patch_embedding.weight", ())
+    hidden = shapes.get("encoder.layers.0.mlp.fc1.weight", ())
+    layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}
+    stored: dict[str, object] = {"num_hidden_layers": len(layers)}
+    stored |= {"hidden_size": patch[0], "patch_size": patch[-1]} if patch else {}
+    stored |= {"intermediate_size": hidden[0]} if hidden else {}
+    compare_sizes({key: getattr(config, key) for key in stored}, stored, str(path))
+    return config
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:

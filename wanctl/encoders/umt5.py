@@ -19,6 +19,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
+from wanctl.checkpoint.files.config_values import compare_sizes
 from wanctl.checkpoint.files.finite import check_finite_weight
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
@@ -163,7 +164,7 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
     if path.is_file():
         config = config_from_tensors(shapes, str(path))
     else:
-        config = UMT5Config.from_dict(read_config(path / "config.json"))
+        config = _stated_config(path / "config.json", shapes)
     with torch.device("meta"):
         model = UMT5EncoderModel(config)
     embedding = SHARED if SHARED in shapes else EMBEDDING_COPY
@@ -174,6 +175,30 @@ def load_umt5(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[UMT
         str(files[0]),
     )
     return UMT5(model.eval(), files, names, read_scales(files, all_shapes), device, dtype), files
+
+
+def _stated_config(path: Path, shapes: dict[str, tuple[int, ...]]) -> UMT5Config:
+    """The config beside the weights, whose sizes are those of the tensors.
+
+    Raises:
+        WeightsError: not valid, or of another model.
+    """
+    try:
+        config = UMT5Config.from_dict(read_config(path))
+    except WeightsError:
+        raise
+    except Exception as error:  # transformers checks values by several libraries
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: no config of umT5 ({reason})") from None
+    embedding = shapes.get(SHARED) or shapes.get(EMBEDDING_COPY, ())
+    stored = config_from_tensors(shapes | {SHARED: embedding}, str(path))
+    keys = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv", "vocab_size")
+    compare_sizes(
+        {key: getattr(config, key) for key in keys},
+        {key: getattr(stored, key) for key in keys},
+        str(path),
+    )
+    return config
 
 
 def _hidden(output: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -195,6 +220,8 @@ def config_from_tensors(shapes: dict[str, tuple[int, ...]], where: str) -> UMT5C
         d_ff = shapes[f"{first}.1.DenseReluDense.wi_0.weight"][0]
     except KeyError as error:
         raise WeightsError(f"{where}: no tensor {error}; not a umT5 encoder") from None
+    except (ValueError, IndexError):
+        raise WeightsError(f"{where}: its tensors are not those of a umT5 encoder") from None
     layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.block.")}
     return UMT5Config(
         vocab_size=vocab_size,

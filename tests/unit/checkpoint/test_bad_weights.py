@@ -91,7 +91,7 @@ def model(tmp_path, monkeypatch) -> str:
 def test_a_config_of_another_model(model, tmp_path, capsys):
     write_official(tmp_path / "other", "wan2.1-i2v-14b-480p")
     shutil.copy("other/config.json", "model/config.json")
-    message = "patch_embedding.weight (32, 16, 1, 2, 2) instead of (32, 36, 1, 2, 2)"
+    message = "model/config.json: in_dim 36, and the tensors have 16; take the config.json of these"
     assert message in error_line(capsys, "convert", model, "to", "--layout", "diffusers")
     assert not Path("to").exists()
 

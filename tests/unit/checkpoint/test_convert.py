@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 from small_models import PUBLISHED, contents, published_text, spoil, write_official
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
-from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert, parse_size
 from wanctl.checkpoint.files import lazy_tensors as lazy
 from wanctl.checkpoint.files.tensor_files import WeightsError, iterate_tensors
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.inspect import inspect, notes
+from wanctl.checkpoint.inspection.check import check
+from wanctl.checkpoint.inspection.inspect import inspect, notes
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.encoders.clip_vision import load_image_encoder
@@ -177,7 +177,7 @@ def test_inspect_reports_the_variant(tmp_path):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_inspect_knows_the_published_sizes(tmp_path, name, monkeypatch):
     shape = VARIANTS[name].dit
-    monkeypatch.setattr("wanctl.checkpoint.inspect.read_dit_shape", lambda _: shape)
+    monkeypatch.setattr("wanctl.checkpoint.inspection.inspect.read_dit_shape", lambda _: shape)
     start = write_official(tmp_path / "start", name)
     known = [variant.name for variant in inspect(str(start)).variants]
     assert name in known

@@ -8,10 +8,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_models import spoil, write_official
 
-from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.files.tensor_files import WeightsError
+from wanctl.checkpoint.inspection.check import check
 from wanctl.checkpoint.load import load_dit
 
 

@@ -9,12 +9,12 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransforme
 from safetensors.torch import load_file, save_file
 from small_models import contents
 
-from wanctl.checkpoint.check import check
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.inspect import inspect
+from wanctl.checkpoint.inspection.check import check
+from wanctl.checkpoint.inspection.inspect import inspect
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.cli.main import main
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from wanctl.checkpoint.configs import CONFIG_KEY, vae_shape_from_tensors
+from wanctl.checkpoint.configs import CONFIG_KEY
 from wanctl.checkpoint.files.folders import STEM
 from wanctl.checkpoint.files.lazy_tensors import LazyTensor
 from wanctl.checkpoint.files.scaled_fp8 import FP8, MARKER, marker, scale_name, to_fp8
@@ -25,6 +25,7 @@ from wanctl.checkpoint.networks import (
     to_diffusers_tensors,
 )
 from wanctl.checkpoint.pipeline_config import network_config
+from wanctl.checkpoint.vae_configs import vae_shape_from_tensors
 from wanctl.log import log
 from wanctl.model.dit.transformer import keeps_fp32
 from wanctl.model.variants import DiTShape

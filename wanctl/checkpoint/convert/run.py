@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import WriteError, remove_leftovers, write_bytes
-from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
     KEY,
@@ -42,6 +41,7 @@ from wanctl.checkpoint.networks import (
     open_networks,
 )
 from wanctl.checkpoint.pipeline_config import network_config, pipeline_files, vae_shape
+from wanctl.checkpoint.vae_configs import vae_shape_from_tensors
 from wanctl.errors import UserError, unknown
 from wanctl.log import Bar, log, progress
 from wanctl.model.variants import DiTShape, VAEShape

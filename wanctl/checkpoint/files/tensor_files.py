@@ -15,9 +15,10 @@ from torch import Tensor
 
 from wanctl.atomic import write_bytes
 from wanctl.checkpoint.files.errors import WeightsError
-from wanctl.checkpoint.files.kinds import weight_format
+from wanctl.checkpoint.files.kinds import describe, weight_format
 from wanctl.checkpoint.files.pickles import load_pickle
 
+MAX_JSON_BYTES = 100_000_000  # an index lists each tensor; published ones have 0.2 MB
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
 # A file is remapped after each group of tensors of this size, which frees the pages of tensors
@@ -46,9 +47,13 @@ def read_config(path: Path) -> dict[str, Any]:
         WeightsError: not JSON, or not an object.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not readable as JSON ({error})") from None
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise WeightsError(f"{path}: has over {MAX_JSON_BYTES / 1e6:.0f} MB; is no config")
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: not readable as JSON ({error}); it is {describe(path)}"
+        ) from None
     if not isinstance(config, dict):
         raise WeightsError(f"{path}: got {type(config).__name__}; need a JSON object")
     return config

@@ -5,10 +5,10 @@ import hashlib
 import pytest
 import torch
 
-from wanctl.checkpoint.configs import vae_shape_from_tensors
 from wanctl.checkpoint.files.tensor_files import tensor_shapes
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
+from wanctl.checkpoint.vae_configs import vae_shape_from_tensors
 from wanctl.model.vae.autoencoder import VideoSizeError, WanVAE
 from wanctl.model.vae.wan22 import from_patches, to_patches
 from wanctl.model.variants import WAN22_VAE, VAEShape
