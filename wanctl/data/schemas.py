@@ -34,7 +34,7 @@ CLIPS = pa.schema(
         "pix_fmt": pa.string(),
         "has_audio": pa.bool_(),
         "audio_rate": pa.int32(),
-        "corrupt_share": pa.float64(),
+        "corrupt_share": pa.float64(),  # 0: damaged frames are in no clip (see `damaged_share`)
         "bit_rate": pa.float64(),  # of the file's video stream, bits per second
         "transfer": pa.string(),  # transfer curve; "" where the file does not say
         "interlaced": pa.bool_(),  # the file says so
@@ -170,10 +170,13 @@ def with_new_columns(table: str, rows: pa.Table, names: Sequence[str] | None) ->
         names: the columns that were asked for; None: all.
     """
     schema = table_schema(table)
-    if schema is None or (names is None and rows.num_columns >= len(schema)):
+    if schema is None or rows.column_names == schema.names:
         return rows
     for name in schema.names if names is None else names:
         if name not in rows.column_names and name in schema.names:
             field = schema.field(name)
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
-    return rows
+    # parts of several versions are concatenated, which needs one order
+    order = schema.names if names is None else [*dict.fromkeys(names)]
+    rest = [name for name in rows.column_names if name not in order]
+    return rows.select([*(name for name in order if name in rows.column_names), *rest])

@@ -70,15 +70,7 @@ def find_damage(stats: DecodeStats, codec: str) -> Damage:
     if first_key and any(origin < first_key for origin in given):
         first_key = 0  # frames came before it: the container does not mark key frames reliably
     last = max(0, stats.last_packet)
-    holes = [(number, what) for number, what in stats.holes if 0 < number <= last]
-    found = list(stats.faults)
-    if codec not in _CHECKING:
-        # the packet in front of a hole is marked; whether the one behind it is whole, nobody says
-        found += [(number + 1, what) for number, what in stats.faults if what == LOST]
-        found += [(number - 1, f"the container reports: {what}") for number, what in holes]
-    # nor does anybody say whether the frames behind a hole refer to what was in it
-    keys = {origin for origin, key in zip(stats.origin, stats.is_key, strict=True) if key}
-    found += [(n, f"the container reports: {what}") for n, what in holes if n not in keys]
+    found, holes = _faults(stats, codec, last)
     noted = [(min(number, last), what) for number, what in found]
     faults = sorted(
         # frames in front of the first key frame refer to what was never there
@@ -95,6 +87,30 @@ def find_damage(stats: DecodeStats, codec: str) -> Damage:
     hole = holes[0][1] if holes else ""
     breaks = _breaks(stats, [number for number, _ in holes])
     return Damage(spoiled, lost, first_key, reason, breaks, hole)
+
+
+def _faults(
+    stats: DecodeStats, codec: str, last: int
+) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """(number of a packet, what is wrong with it) each, and the same of packets behind holes."""
+    holes = [(number, what) for number, what in stats.holes if 0 < number <= last]
+    faults = [(number, what) for number, what in stats.faults if what != LOST]
+    keys = {origin for origin, key in zip(stats.origin, stats.is_key, strict=True) if key}
+    broken = {number for number, _ in faults}
+    # The demuxer marks what it was collecting, whole or not, and by then the parser gives out the
+    # packet before that.
+    for number in [number for number, what in stats.faults if what == LOST]:
+        near = (number, number + 1)
+        if codec in _CHECKING and number + 2 in keys and not broken.intersection(near):
+            holes.append((number + 2, LOST))
+            continue
+        suspects = near if codec in _CHECKING else (*near, number + 2)
+        faults += [(each, LOST) for each in suspects]
+    if codec not in _CHECKING:
+        faults += [(number - 1, f"the container reports: {what}") for number, what in holes]
+    # nobody says whether the frames behind a hole refer to what was in it
+    faults += [(n, f"the container reports: {what}") for n, what in holes if n not in keys]
+    return faults, sorted(holes)
 
 
 def _breaks(stats: DecodeStats, holes: list[int]) -> np.ndarray:

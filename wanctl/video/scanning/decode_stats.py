@@ -9,7 +9,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-LOST = "the container lost a part of it"
+LOST = "packets of the transport stream are missing"
 
 
 class ErrorLog:
