@@ -22,11 +22,19 @@ _UNREACHABLE = {
 class UserError(ValueError):
     """An error that the user can fix. `str(error)` is the line that is printed.
 
+    Args:
+        lines: one per mistake. A line break inside one, as of a file's name, makes no second line.
+
     Attributes:
+        lines: the same.
         failure_kind: kind of failure in the quarantine where work on a file raises it.
     """
 
     failure_kind: ClassVar[FailureKind] = "error"
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -51,7 +59,7 @@ class ProblemsError(UserError):
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
-        super().__init__("\n".join(f"{path}: {message}" for path, message in self.problems))
+        super().__init__(*(f"{path}: {message}" for path, message in self.problems))
 
 
 _OUT_OF_MEMORY = re.compile(

@@ -337,6 +337,16 @@ WEIGHTS = {
         ["weights", "convert", "empty", "to", "--layout", "official", "--part", "vee"], "vee",
     ),
 }  # fmt: skip
+NAMES = {
+    "line break in a folder": (["curate", "a\nb", *TINY, *NO_FILTERS], "a\\nb: does not exist"),
+    "line break in a recipe": (["recipe", "check", "a\nb.yaml"], "a\\nb.yaml: no such file"),
+    "line break in prompts": (["sample", "./a\nb.txt", *TINY], "./a\\nb.txt: no such file"),
+    "line break in weights": (["weights", "inspect", "a\nb"], "a\\nb"),
+    "line break in out": (["data", "check", *TINY, "--out", "a\nb"], "a\\nb/dataset: no data set"),
+    "escapes in a folder": (["curate", "\x1b[2J", *TINY, *NO_FILTERS], "\\x1b[2J: does not exist"),
+    "escapes in a command": (["\x1b[31m"], "No such command"),
+    "U+2028 in a set": ([*SAMPLE, *_set("a\u2028b=1")], "a\\u2028b: unknown key"),
+}
 LOOKING = {
     "runs nowhere": (["runs", "nowhere"], "nowhere: no such folder; name a folder with"),
     "runs of a file": (["runs", "file"], "file: is a file; name a folder with"),
@@ -355,6 +365,6 @@ OUTPUT = {
     "rows below a file": ([*CHECK, "file/x.csv"], "'--csv': file/x.csv: file is a file; name"),
 }
 TABLE = {
-    **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **LOOKING,
-    **OUTPUT,
+    **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **NAMES,
+    **LOOKING, **OUTPUT,
 }  # fmt: skip

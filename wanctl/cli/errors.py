@@ -63,7 +63,7 @@ def format_error(error: BaseException) -> list[str] | None:
     if is_interrupt(error):
         return [str(InterruptedByUserError())]
     if isinstance(error, UserError):
-        return [one_line(line) for line in str(error).split("\n") if line.strip()]
+        return [one_line(line) for line in error.lines]
     if _is_usage_error(error):
         return _format_usage_error(error)
     if isinstance(error, OSError) and error.errno in _ADVICE:

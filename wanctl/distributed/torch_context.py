@@ -57,19 +57,19 @@ class TorchDistributedContext:
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """The main process's result of `make`; a UserError of it is raised on every process."""
-        outcome: list[tuple[T | None, str | None]] = [(None, None)]
+        outcome: list[tuple[T | None, list[str]]] = [(None, [])]
         problem: UserError | None = None
         if self.is_main_process:
             try:
-                outcome = [(make(), None)]
+                outcome = [(make(), [])]
             except UserError as error:
-                problem, outcome = error, [(None, str(error))]
+                problem, outcome = error, [(None, error.lines)]
         dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
         if problem is not None:
             raise problem
-        value, message = outcome[0]
-        if message is not None:
-            raise UserError(message)
+        value, lines = outcome[0]
+        if lines:
+            raise UserError(*lines)
         return value  # pyright: ignore[reportReturnType]
 
     @property

@@ -71,7 +71,7 @@ class RecipeError(UserError):
         lines = [str(problem) for problem in self.problems[:_MAX_PROBLEMS]]
         if rest := len(self.problems) - len(lines):
             lines.append(f"{self.problems[-1].place.file}: and {rest} more mistakes")
-        super().__init__("\n".join(lines))
+        super().__init__(*lines)
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,14 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
             f"{prompt}: no such file of prompts; put a blank at the end if it is the prompt itself"
         ) from None
     except TextError as error:
-        raise PromptError(str(error)) from None
+        raise PromptError(*error.lines) from None
     reader = _FileReader(prompt, keys, parse_cell)
     lines: dict[str, PromptLine] = {}
     for line in _READERS[suffix](reader, text):
         key = json.dumps([line.prompt, line.values], sort_keys=True, default=str)
         lines.setdefault(key, line)
     if reader.problems:
-        raise PromptError("\n".join(reader.problems))
+        raise PromptError(*reader.problems)
     if not lines:
         raise PromptError(f"{prompt}: holds no prompt; need one per line, `#` starts a comment")
     return list(lines.values())

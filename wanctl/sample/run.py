@@ -101,7 +101,7 @@ def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
     try:
         return with_sample_values(loaded, line.values, Place(line.file, line.line))
     except RecipeError as error:
-        raise PromptError(str(error)) from None
+        raise PromptError(*error.lines) from None
 
 
 def _requests_of_command(
@@ -202,10 +202,10 @@ def _build_requests(
             own = recipe_for_line(loaded, line)
             request = build(own, line.prompt)
         except ProblemsError as error:
-            problems += str(own.locate(error)).splitlines()
+            problems += own.locate(error).lines
             continue
         except PromptError as error:
-            problems += str(error).splitlines()
+            problems += error.lines
             continue
         if request.seed + repeat - 1 > MAX_SEED:
             where = own.locate(ProblemsError([("sample.seed", "")])).problems[0].place
@@ -215,7 +215,7 @@ def _build_requests(
             )
         requests += [replace(request, seed=request.seed + number) for number in range(repeat)]
     if problems:
-        raise PromptError("\n".join(dict.fromkeys(problems)))
+        raise PromptError(*dict.fromkeys(problems))
     return requests
 
 
