@@ -123,14 +123,11 @@ def test_clips_that_a_filter_failed_on_are_tried_again(original, clean, tmp_path
 
 def test_a_kind_of_failure_is_tried_again_on_request(footage, tmp_path, capsys):
     out = tmp_path / "run"
-    broken, whole = footage / "broken.mp4", footage / "c.mp4"
     assert run("curate", footage, *CHEAP, "--out", out, "--retry", "crahs") == 2
     assert "did you mean 'crash'" in capsys.readouterr().err
     assert run("curate", footage, *CHEAP, "--out", out) == 0
-    before, stat = tables(out), broken.stat()
-    # the file is mended without a trace that the listing shows
-    broken.write_bytes(whole.read_bytes()[: stat.st_size])
-    os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    before = tables(out)
+    capsys.readouterr()
     assert run("curate", footage, *CHEAP, "--out", out, "--retry", "error") == 0
     assert "1 files and clips that failed are tried again" in capsys.readouterr().err
     assert tables(out) == before

@@ -37,13 +37,13 @@ def assign_parts(
     gone = sorted(_gone(dataset, folder, listing))
     new = sorted(set(gone) - dataset.removed)
     back = sorted(dataset.removed & {file.uri for file in listing.videos})
-    if changed := dataset.changed(listing.videos):
-        log.warning("%d files changed and are scanned again: %s", len(changed), _some(changed))
     if new:
         log.warning("%d files are gone; their clips do not count: %s", len(new), _some(new))
     if back:
         log.info("%d files that were gone are back: %s", len(back), _some(back))
     named = {part for part, _ in dataset.assign_sources(listing.videos, per_part, gone)}
+    if changed := dataset.changed:
+        log.warning("%d files changed and are scanned again: %s", len(changed), _some(changed))
     named |= set(dataset.parts("clips"))
     _record(dataset, folder, listing, gone)
     _warn_of_earlier_scans(dataset)

@@ -19,7 +19,6 @@ files.
 import hashlib
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.atomic import remove_leftovers, write_error
-from wanctl.credentials import remember
 from wanctl.data.accounting import forget_sources, unmeasured
 from wanctl.data.copies import new_rows, shared_content
 from wanctl.data.description import (
@@ -35,6 +33,7 @@ from wanctl.data.description import (
     REMOVED,
     DatasetError,
     changed_sources,
+    identified,
     load,
     load_or_create,
     refuse_foreign,
@@ -62,10 +61,12 @@ class DatasetDir:
 
     Attributes:
         path: the directory.
+        changed: sources that `assign_sources` found changed since they were recorded.
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
+        self.changed: list[str] = []
         # a data set of an older version is cleaned when a command opens it for writing
         self._holds_credentials = not description.get(CLEAN)
         clean = dict if description.get(CLEAN) else clean_description
@@ -156,21 +157,17 @@ class DatasetDir:
         Returns:
             (part name, all sources of that part) for the parts that `files` touch.
         """
-        files = [replace(file, uri=remember(file.uri)) for file in files]
         with lock_description(self.path):
-            before = load(self.path)
-            changed = set(changed_sources(before, files))
-            parts = self.source_parts()
+            self._description = before = load(self.path)
+            files = identified(before, files)
+            self.changed = changed_sources(before, files)
+            changed, parts = set(self.changed), self.source_parts()
             forget_sources(self, {part: changed & set(uris) for part, uris in parts if changed})
             self._description = with_sources(before, files, removed, per_part)
             if self._description != before:
                 save(self.path, self._description)
         uris = {file.uri for file in files}
         return [each for each in self.source_parts() if not uris.isdisjoint(each[1])]
-
-    def changed(self, files: Sequence[SourceFile]) -> list[str]:
-        """Known sources whose files have another size or time of change than recorded."""
-        return changed_sources(self._description, files)
 
     def source_parts(self) -> list[tuple[str, list[str]]]:
         """(part name, its sources) for all parts."""

@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import write_bytes
+from wanctl.credentials import remember
 from wanctl.errors import UserError
 from wanctl.textfiles import parse_json, read_text
-from wanctl.video.sources import SourceFile
+from wanctl.video.sources import SourceFile, sampled
 
 FORMAT = 2  # 2: selections have labels, clips say how their file was made
 FILE = "dataset.json"
@@ -57,17 +59,28 @@ def save(path: Path, description: Mapping[str, Any]) -> None:
 
 
 def changed_sources(description: Mapping[str, Any], files: Sequence[SourceFile]) -> list[str]:
-    """Recorded sources whose size or time of change differs from the record.
+    """Recorded sources whose size, time of change or sampled content differs from the record.
 
-    Figures that a file system does not give are 0 and differ from nothing.
+    Figures that a file system does not give are 0 or "" and differ from nothing.
     """
     known = {source["uri"]: source for source in description["sources"]}
     return [
         file.uri
         for file in files
         if (old := known.get(file.uri)) is not None
-        and (_differ(old["size"], file.size) or _differ(old["mtime_ns"], file.mtime_ns))
+        and (
+            _differ(old["size"], file.size)
+            or _differ(old["mtime_ns"], file.mtime_ns)
+            or _differ(old.get("sample"), file.sample)
+        )
     ]
+
+
+def identified(description: Mapping[str, Any], files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Files without credentials in their URIs, with what identifies their content."""
+    known = {source["uri"]: source for source in description["sources"]}
+    public = [replace(file, uri=remember(file.uri)) for file in files]
+    return [sampled(file, known.get(file.uri)) for file in public]
 
 
 def with_sources(
@@ -110,7 +123,7 @@ def _record(
     return {**source, REMOVED: True} if source["uri"] in removed else dict(source)
 
 
-def _differ(old: int, new: int) -> bool:
+def _differ(old: int | str | None, new: int | str) -> bool:
     return bool(old and new and old != new)
 
 

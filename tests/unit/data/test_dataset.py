@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -109,11 +110,34 @@ def test_a_source_that_changed_loses_its_own_clips(dataset, tmp_path):
     failed = [{"source": str(file), "kind": "short shots"} for file in files]
     dataset.write_part("quarantine", "part-00000", failed)
     files[0].write_bytes(b"longer")
-    assert dataset.changed(sources(files)) == [str(files[0])]
     dataset.assign_sources(sources(files), 2)
-    assert dataset.changed(sources(files)) == []
+    assert dataset.changed == [str(files[0])]
+    dataset.assign_sources(sources(files), 2)
+    assert dataset.changed == []
     assert dataset.read("clips")["id"].to_pylist() == ["b"]
     assert dataset.read("quarantine")["source"].to_pylist() == [str(files[1])]
+
+
+def test_a_file_of_other_content_and_the_same_size_and_time_is_noticed(dataset, tmp_path):
+    files = [tmp_path / f"{name}.mp4" for name in "abc"]
+    for file in files:
+        file.write_bytes(bytes(300_000))
+    known = sources(files)
+    dataset.assign_sources(known, 2)
+    stat = files[0].stat()
+    files[0].write_bytes(bytes(299_999) + b"x")
+    os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    files[1].chmod(0o600)  # another ctime, the same content
+    assert sources(files) == known
+    dataset.assign_sources(sources(files), 2)
+    assert dataset.changed == [str(files[0])]
+    # an older version recorded no sample
+    record = json.loads((dataset.path / "dataset.json").read_text())
+    for source in record["sources"]:
+        del source["sample"], source["ctime_ns"]
+    (dataset.path / "dataset.json").write_text(json.dumps(record))
+    dataset.assign_sources(sources(files), 2)
+    assert dataset.changed == []
 
 
 def test_clips_of_a_file_that_is_gone_do_not_count_until_it_is_back(dataset, tmp_path):
