@@ -88,10 +88,13 @@ def make_timeline(
     step = round(1 / (rate or 25) / fine)
     if raw is None:
         first = next((value for value in pts if _usable(value)), 0) or 0
-        times = first * factor + np.arange(len(pts), dtype=np.int64) * max(step, 1)
-        # times that are missing are a matter of the container; times in disorder are a fault
+        # times that are missing or coarse are a matter of the container; disorder is a fault
         known = [value for value in pts if _usable(value)]
-        unplaced = np.full(len(pts), _falls(known) > _bearable(len(pts)))
+        shared = _shared_step(known, len(pts))
+        disorder = shared is None and _falls(known) > _bearable(len(pts))
+        unplaced = np.full(len(pts), disorder)
+        step = step if shared is None else round(shared * factor)
+        times = first * factor + np.arange(len(pts), dtype=np.int64) * max(step, 1)
         breaks = np.zeros(len(pts), dtype=bool)
     else:
         ticks = [None if value is None or not _usable(value) else value * factor for value in raw]
@@ -134,6 +137,22 @@ def _best_clock(
 
 def _bearable(frames: int) -> float:
     return max(2, MAX_FALLS * frames)
+
+
+def _shared_step(known: Sequence[int | None], frames: int) -> float | None:
+    """Ticks per frame where a clock is too coarse: a few frames share each tick, at a steady pace.
+
+    None where times are missing, fall, or are uneven.
+    """
+    if len(known) < frames or frames < 4:
+        return None
+    times, counts = np.unique(np.array(known, dtype=np.int64), return_counts=True)
+    steps = np.diff(times)
+    if np.any(np.diff(np.array(known, dtype=np.int64)) < 0) or len(steps) < 2 or counts.max() > 4:
+        return None
+    if steps.max() > 2 * np.median(steps):
+        return None
+    return float(times[-1] - times[0]) / (frames - counts[-1])
 
 
 def _continued(values: Sequence[int | None], more: int) -> list[int]:

@@ -101,6 +101,14 @@ def test_times_in_disorder_are_counted_as_unplaced():
     assert timeline(random.permutation(100) * 40).unplaced.all()
 
 
+@pytest.mark.parametrize("together", [2, 3])
+def test_frames_that_share_the_ticks_of_a_coarse_clock_are_spread(together):
+    found = timeline([40 * together * (i // together) for i in range(60)])
+    assert found.clock == BY_RATE
+    assert np.allclose(np.diff(seconds(found)), 0.04)
+    assert not found.unplaced.any()
+
+
 def test_frames_squeezed_into_one_moment_are_unplaced():
     pts = [*range(0, 1000, 40), *range(1001, 1011), *range(1050, 2050, 40)]
     assert np.flatnonzero(timeline(pts).unplaced).tolist() == [*range(26, 35)]
