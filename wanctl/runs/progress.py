@@ -1,6 +1,7 @@
 """Counts what a run folder holds: parts, clips, captions, steps, samples. Reads only."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,12 +99,14 @@ def _find(folder: Path, depth: int) -> Iterator[Path]:
     if depth >= MAX_DEPTH:
         return
     try:
-        children = sorted(each for each in folder.iterdir() if not each.is_symlink())
+        # entries know whether they are folders: a folder may hold millions of files
+        with os.scandir(folder) as entries:
+            names = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
     except OSError:
         return
-    for each in children:
-        if each.name not in _INSIDE and not each.name.startswith(".") and each.is_dir():
-            yield from _find(each, depth + 1)
+    for name in names:
+        if name not in _INSIDE and not name.startswith("."):
+            yield from _find(folder / name, depth + 1)
 
 
 def _is_run(folder: Path) -> bool:
