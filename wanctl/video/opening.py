@@ -6,6 +6,7 @@ instead of a path, only demuxers of self-contained containers are allowed, and a
 for a second file is refused.
 """
 
+import errno
 import io
 import os
 import stat
@@ -115,7 +116,14 @@ class _Nameless:
     """The reading methods of a file object, without its name, from which FFmpeg would guess."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position; a damaged index leads in front of the file, which is an error code."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):  # PyAV would print it with its traceback
+            return -errno.EINVAL
 
 
 def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:

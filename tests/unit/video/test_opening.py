@@ -14,6 +14,7 @@ import pytest
 
 from wanctl.errors import UserError
 from wanctl.exchange.media import probe_media
+from wanctl.video import opening
 from wanctl.video.encode import write_video
 from wanctl.video.image_files import read_image
 from wanctl.video.opening import DEMUXERS, VideoError, open_container
@@ -263,3 +264,11 @@ def test_every_demuxer_that_is_allowed_exists_and_no_list_is_among_them():
     assert not DEMUXERS & set(
         f"{lists} data ffmetadata tty srt ass webvtt svg_pipe psd_pipe".split()
     )
+
+
+def test_an_index_that_leads_in_front_of_the_file_is_an_error_code(video):
+    """FFmpeg seeks there; PyAV prints whatever a file object raises, with a traceback."""
+    with video.open("rb", buffering=0) as file:
+        nameless = opening._Nameless(file)
+        assert nameless.seek(-5, 0) < 0
+        assert nameless.seek(5, 0) == 5
