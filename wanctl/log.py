@@ -136,7 +136,7 @@ def logged_lines() -> bool:
 
 
 @contextmanager
-def heartbeat(every_s: float = 60.0) -> Iterator[None]:
+def heartbeat(every_s: float = 50.0) -> Iterator[None]:
     """Log a line where a command off a terminal has logged nothing for `every_s`.
 
     A log then shows that the command lives also in phases without a bar, such as loading weights.

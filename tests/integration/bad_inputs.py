@@ -186,7 +186,7 @@ PROMPT_FILES = {
         "folder.txt": "folder.txt: is a folder; need a text file",
         "pipe.txt": "pipe.txt: is a pipe, a socket or a device",
         "dangling.txt": "dangling.txt: no such file of prompts",
-        "empty/": "empty/: is a file, but a file of prompts ends in",
+        "empty/": "empty/: is a folder, and a file of prompts ends in",
         "blank.txt": "blank.txt: holds no prompt; need one per line",
         "latin1.txt": "latin1.txt: not UTF-8 (byte 0xe9 at 6); in Windows-1252 it reads",
         "binary.txt": "binary.txt: not UTF-8",
@@ -214,8 +214,8 @@ PROMPT_FILES = {
         "twice.csv": "twice.csv:1: the header has the column 'seed' twice",
         "cell.csv": "cell.csv:2: guide_scale: got [3; not YAML",
         "none.csv": "none.csv:1: the header has no column `prompt`",
-        "prompts.json": "prompts.json: is a file, but a file of prompts ends in .txt, .jsonl",
-        "prompts.yaml": "prompts.yaml: is a file, but a file of prompts ends in",
+        "prompts.json": "prompts.json: is a file, and a file of prompts ends in .txt, .jsonl",
+        "prompts.yaml": "prompts.yaml: is a file, and a file of prompts ends in",
     }.items()
 }
 CURATION = {

@@ -85,8 +85,9 @@ def read_prompts(prompt: str, keys: Collection[str], parse_cell: ParseCell) -> l
         path = Path(prompt)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
+        what = "a folder" if path.is_dir() else "a file"
         raise PromptError(
-            f"{prompt}: is a file, but a file of prompts ends in {', '.join(SUFFIXES)}; rename it, "
+            f"{prompt}: is {what}, and a file of prompts ends in {', '.join(SUFFIXES)}; name one, "
             f"or put a blank at the end if {prompt!r} is the prompt itself"
         )
     try:
