@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
@@ -154,13 +153,8 @@ def test_killed_and_started_again_equals_uninterrupted(loaded, tmp_path, caplog,
     train(recipe, killed)
     assert f"{command}: continuing at step" in caplog.text
     assert metrics.read_bytes() == (full / part / "metrics.jsonl").read_bytes()
-    for name in ("config.json", "recipe.yaml"):
+    for name in ("config.json", "recipe.yaml", "diffusion_pytorch_model.safetensors"):
         assert (killed / part / name).read_bytes() == (full / part / name).read_bytes(), name
-    # not byte for byte: the library writes the header's metadata in any order
-    weights = [
-        load_file(out / part / "diffusion_pytorch_model.safetensors") for out in (killed, full)
-    ]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
     preview = f"previews/step-{steps:06d}.png"
     assert (killed / part / preview).read_bytes() == (full / part / preview).read_bytes()
 

@@ -268,7 +268,22 @@ def _read(files: Sequence[Path], names: Mapping[str, str], device: torch.device)
             for name, tensor in iterate_tensors(path)
             if name in names
         )
-        yield from finite_tensors(used, path)
+        yield from finite_tensors(_floating(used, path), path)
+
+
+def _floating(tensors: NamedTensors, path: Path) -> NamedTensors:
+    """Pass tensors on; integers are weights of a quantisation that is not known here.
+
+    Raises:
+        WeightsError: a tensor holds integers.
+    """
+    for name, tensor in tensors:
+        if not tensor.is_floating_point():
+            raise WeightsError(
+                f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')} without a scale "
+                "known here; take the weights in fp8, fp16, bf16 or fp32"
+            )
+        yield name, tensor
 
 
 def _with_loras(

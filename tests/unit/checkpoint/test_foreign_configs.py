@@ -15,6 +15,7 @@ from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspection.inspect import inspect
 from wanctl.checkpoint.load import load_dit, load_vae
+from wanctl.checkpoint.lora.apply import Lora
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.encoders.umt5 import load_umt5
 
@@ -136,6 +137,35 @@ def test_headers_that_lie(tmp_path, kind):
     with pytest.raises(WeightsError, match=r"a\.safetensors") as error:
         find_components(path)
     assert "\n" not in str(error.value)
+
+
+FORMATS = {  # bits of one number
+    "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F4": 4, "F6_E2M3": 6, "U16": 16, "U32": 32, "U64": 64,
+    "C64": 64, "I32": 32, "I8": 8, "BOOL": 8, "U8": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", FORMATS)
+def test_number_formats_that_are_no_weights_are_named(tmp_path, code):
+    folder = write_official(tmp_path / "m", "wan2.1-t2v-1.3b")
+    path, name = folder / f"{STEM}.safetensors", "blocks.0.ffn.0.weight"
+    state = load_file(path)
+    header, data = {}, b""
+    for key, tensor in state.items():
+        values = (
+            bytes(tensor.numel() * FORMATS[code] // 8) if key == name else tensor.numpy().tobytes()
+        )
+        header[key] = {"dtype": code if key == name else "F32", "shape": list(tensor.shape),
+                       "data_offsets": [len(data), len(data) + len(values)]}  # fmt: skip
+        data += values
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    with pytest.raises(WeightsError, match=name) as error:
+        load_dit(folder)
+    assert "\n" not in str(error.value)
+    save_file({f"{name}.diff": torch.zeros(3)}, tmp_path / "lora.safetensors")
+    with pytest.raises(WeightsError, match=r"safetensors"):
+        load_dit(folder, loras=[Lora(path)])
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (32,), (0, 16, 1, 2, 2), (32, 0, 1, 2, 2)])

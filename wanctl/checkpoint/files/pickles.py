@@ -19,6 +19,7 @@ from torch import Tensor
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.kinds import weight_format
 from wanctl.checkpoint.files.wrappers import best_state
+from wanctl.checkpoint.files.write import CODES
 from wanctl.log import log
 
 MAX_DEPTH = 8
@@ -152,6 +153,11 @@ def _check_tensor(path: Path, name: str, tensor: Tensor, file_bytes: int) -> Non
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise WeightsError(
             f"{path}: {name} is sparse, quantised or empty of data; need plain tensors"
+        )
+    if tensor.dtype not in CODES:
+        raise WeightsError(
+            f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, which is not "
+            "supported; take the weights in fp8, fp16, bf16 or fp32"
         )
     if tensor.nbytes > file_bytes:
         raise WeightsError(

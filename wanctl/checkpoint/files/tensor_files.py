@@ -17,6 +17,7 @@ from wanctl.atomic import write_bytes
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.kinds import describe, weight_format
 from wanctl.checkpoint.files.pickles import load_pickle
+from wanctl.checkpoint.files.write import CODES
 
 MAX_JSON_BYTES = 100_000_000  # an index lists each tensor; published ones have 0.2 MB
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
@@ -103,7 +104,7 @@ def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 if name in names:
-                    yield name, file.get_tensor(name)
+                    yield name, _get_tensor(file, name, path)
 
 
 def check_tensors(
@@ -143,7 +144,25 @@ def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     for group in _remap_groups(path):
         with safe_open(path, framework="pt") as file:
             for name in group:
-                yield name, file.get_tensor(name)
+                yield name, _get_tensor(file, name, path)
+
+
+def _get_tensor(file: Any, name: str, path: Path) -> Tensor:
+    """One tensor of an open safetensors file.
+
+    Raises:
+        WeightsError: its number format is not supported.
+    """
+    try:
+        tensor = file.get_tensor(name)
+    except (SafetensorError, NotImplementedError, RuntimeError) as error:
+        raise WeightsError(f"{path}: {name} cannot be read ({error})") from None
+    if tensor.dtype not in CODES:
+        raise WeightsError(
+            f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, which is not "
+            "supported; take the weights in fp8, fp16, bf16 or fp32"
+        )
+    return tensor
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
