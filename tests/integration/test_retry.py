@@ -282,6 +282,15 @@ def test_a_run_that_is_asked_to_end_ends_cleanly(number, original, clean, tmp_pa
     assert tables(out) == clean
 
 
+def test_an_export_goes_into_a_folder_of_its_own(original, clean_run, clean, capsys):
+    footage = sorted(original.iterdir())
+    for folder, why in ((clean_run / "dataset", "is a data set"), (original, "holds the footage")):
+        assert run("data", "export", folder, *CHEAP, "--out", clean_run) == 2
+        assert f"{folder}: {why}" in capsys.readouterr().err
+    assert sorted(original.iterdir()) == footage
+    assert tables(clean_run) == clean
+
+
 def test_an_export_in_use_is_refused(clean_run, tmp_path, capsys):
     to = tmp_path / "export"
     code = "import sys, time; from pathlib import Path; from wanctl.lock import locked\n"

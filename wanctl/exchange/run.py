@@ -41,6 +41,7 @@ from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
 from wanctl.textfiles import printable
+from wanctl.video.sources import disk_path, url_of
 from wanctl.video.workers.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
@@ -66,7 +67,8 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
     Raises:
         DatasetError: no data set or no such selection.
         ExportError: the folder holds an `export.json` that no export wrote.
-        UnusableError: the selection keeps no clip, or none of them can be read.
+        UnusableError: the selection keeps no clip, none of them can be read, or the folder is the
+            data set or the footage.
         LockedError: another process exports there.
         WriteError: the folder cannot be written.
     """
@@ -80,8 +82,25 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
             "`wanctl data check` says why"
         )
     target = ExportTarget(to.resolve(), _export_format(loaded).fps, recipe.train_dit.buckets)
+    _check_target(target.folder, clips)
     with locked(target.folder):
         _export(loaded, name, target, dataset, clips)
+
+
+def _check_target(folder: Path, clips: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a folder in which exported files would overwrite or become something else.
+
+    Raises:
+        UnusableError: it is a data set, or holds footage of this one, which the next `curate` would
+            take the exported files for.
+    """
+    if (folder / "dataset.json").exists():
+        raise UnusableError(f"{folder}: is a data set; export into a folder of its own")
+    folders = {disk_path(clip["source"]).parent for clip in clips if not url_of(clip["source"])}
+    if folder in folders:
+        raise UnusableError(
+            f"{folder}: holds the footage that is exported; export into a folder of its own"
+        )
 
 
 def _export(
