@@ -6,6 +6,7 @@ import pytest
 from tests.unit.video.synthetic.maker import FootageMaker
 from tests.unit.video.synthetic.reading import read
 from tests.unit.video.synthetic.recipes import FRAMES, HEIGHT, MATRICES, WIDTH, Recipe, number_of
+from wanctl.exchange.media import probe_media
 from wanctl.video.orientation import UPRIGHT, Orientation, from_matrix
 from wanctl.video.probe import VideoError, scan
 
@@ -88,3 +89,14 @@ def test_a_file_that_is_turned_by_45_degrees_is_refused_by_name(maker):
     other.write_bytes(data.replace(half, numbers))
     with pytest.raises(VideoError, match=r"slanted\.mp4: its display matrix turns frames by 45\.0"):
         scan(other)
+
+
+@pytest.mark.parametrize("name", ["left-right", "upside-down", "transposed", "half"])
+def test_data_check_says_that_loaders_which_ignore_the_matrix_show_another_picture(maker, name):
+    info = probe_media(maker.make(Recipe("mp4", "h264", 2, matrix=name)))
+    assert (info.width, info.height, info.num_frames, info.rotated) == (WIDTH, HEIGHT, FRAMES, True)
+
+
+def test_data_check_counts_frames_without_pts(maker):
+    info = probe_media(maker.make(Recipe("avi", "h264", 2)))
+    assert (info.num_frames, info.fps, info.vfr) == (FRAMES, pytest.approx(25), False)
