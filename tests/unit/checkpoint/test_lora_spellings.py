@@ -548,6 +548,15 @@ def test_values_that_are_not_finite(model, folder, tmp_path, key, value):
         load_dit(folder, loras=[Lora(tmp_path / "a.safetensors")])
 
 
+def test_factors_whose_product_is_not_finite(model, folder, tmp_path):
+    tensors = {
+        k: v * 1e30 for k, v in (of("lora_A.weight", 4, 48) | of("lora_B.weight", 48, 4)).items()
+    }
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"self_attn\.q\.weight leaves the range of fp32"):
+        load_dit(folder, loras=[Lora(tmp_path / "a.safetensors")])
+
+
 @pytest.mark.parametrize("names", [
     ("high_noise_model", "low_noise_model"), ("transformer", "transformer_2"),
     ("dit_high", "dit_low"),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from wanctl.checkpoint.branches import report_left_out
 from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.checkpoint.files.finite import is_finite
 from wanctl.checkpoint.lora.deltas import WeightDelta
 from wanctl.checkpoint.lora.files import StoredLora, read_lora
 from wanctl.checkpoint.lora.layers import Matched, Shapes, layer_names, match_deltas
@@ -97,6 +98,9 @@ class Loras:
             parameter: official name.
             value: as stored.
             leave_paths: leave out what `attach` computes in parallel.
+
+        Raises:
+            WeightsError: the result is not finite.
         """
         paths, rest = self._split(parameter)
         deltas = rest if leave_paths else [*paths, *rest]
@@ -106,6 +110,11 @@ class Loras:
         total = base.clone()
         for strength, delta in deltas:
             total += delta.change(base) * strength
+        if not is_finite(total):
+            raise WeightsError(
+                f"LoRA: {parameter} leaves the range of fp32 with it; lower its strength or take "
+                "another file"
+            )
         return total
 
     @torch.no_grad()
