@@ -87,7 +87,7 @@ def test_failures_of_the_machine_are_tried_again(original, clean, tmp_path, caps
     slow = ["--set", "curate.decode.timeout_s=0.01", "--set", "curate.decode.timeout_per_gb_s=0"]
     assert run("curate", original, *CHEAP, *slow, "--out", out) == 2
     said = capsys.readouterr().err
-    assert "the footage gives no clips (quarantined: 8 timeout; the first: " in said
+    assert "no clips; failures of the machine: 8 timeout; the same `wanctl curate`" in said
     assert (out / "dataset" / "report.html").exists()
     assert run("curate", original, *CHEAP, "--out", out) == 0
     assert tables(out) == clean

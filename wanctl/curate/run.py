@@ -188,6 +188,9 @@ def check_kept(curated: Curated) -> None:
     selected, dataset = curated.selected, curated.dataset
     if selected.kept:
         return
+    if again := _machine_failures(dataset):
+        what = f"none of {selected.total:,} clips is kept" if selected.total else "no clips"
+        raise NothingKeptError(f"{dataset.path}: {what}; {again}")
     if selected.total:
         most = sorted(selected.funnel, key=lambda row: -row.drops)[:SHOWN]
         drops = ", ".join(f"{row.name} drops {row.drops:,}" for row in most if row.drops)
@@ -200,6 +203,18 @@ def check_kept(curated: Curated) -> None:
     first = f"; the first: {rows[0]['source']}: {rows[0]['error']}" if rows else ""
     raise NothingKeptError(
         f"{dataset.path}: the footage gives no clips (quarantined: {kinds or 'none'}{first})"
+    )
+
+
+def _machine_failures(dataset: DatasetDir) -> str:
+    """Failures for want of memory, time or a connection, and what to do; "" where none are."""
+    kinds = Counter(dataset.read("quarantine", ["kind"])["kind"].to_pylist())
+    failed = ", ".join(f"{kinds[kind]} {kind}" for kind in MACHINE_KINDS if kinds[kind])
+    if not failed:
+        return ""
+    return (
+        f"failures of the machine: {failed}; the same `wanctl curate` tries them again, if need be "
+        "with more of curate.decode.memory_gb or timeout_s, or fewer workers"
     )
 
 
@@ -330,3 +345,5 @@ def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:
         log.info("%d clips are copies of others, or of files that are gone", selected.copies)
     quarantined = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     log.info("%d of %d clips kept; quarantined: %s", selected.kept, selected.total, quarantined)
+    if again := _machine_failures(dataset):
+        log.warning("%s", again)
