@@ -244,5 +244,5 @@ def test_the_command_prints_what_it_made(model, tmp_path, capsys):
 
 
 def test_no_repeats_are_refused(model, tmp_path):
-    with pytest.raises(UserError, match="--repeat: got 0; must be 1 or more"):
+    with pytest.raises(UserError, match="--repeat: got 0; must be 1 to 10000"):
         sample(recipe(model), "a fox", tmp_path / "out", repeat=0)

@@ -126,7 +126,7 @@ def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
         raise WeightsError(f"{where}: no tensor {error}; not a Wan VAE") from None
     except (ValueError, IndexError):
         raise WeightsError(f"{where}: its tensors have too few dimensions for a Wan VAE") from None
-    layers = _encoder_layers(shapes)
+    layers = _layers(shapes, "encoder.downsamples")
     residual = any(name.startswith("encoder.downsamples.0.downsamples.") for name in shapes)
     levels: list[list[int]] = [[]]
     temporal: list[bool] = []
@@ -144,7 +144,7 @@ def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
         dim=dim,
         z_dim=z_dim,
         dim_mult=dim_mult,
-        num_res_blocks=len(levels[0]),
+        num_res_blocks=_res_blocks(shapes),
         temporal_downsample=tuple(temporal),
         latent_mean=mean,
         latent_std=std,
@@ -154,8 +154,27 @@ def vae_shape_from_tensors(shapes: Shapes, where: str) -> VAEShape:
     )
 
 
-def _encoder_layers(shapes: Shapes) -> list[str]:
-    """Names of the encoder's residuals and resamplers, in order; a level may be a module."""
-    pattern = re.compile(r"(encoder\.downsamples\.(\d+)(?:\.downsamples\.(\d+))?)\.[a-z]")
+def _res_blocks(shapes: Shapes) -> int:
+    """`num_res_blocks`: one less than the residuals of the decoder's first level.
+
+    The encoder has at least one residual in a level, so 0 and 1 look alike there.
+    """
+    count = 0
+    for layer in _layers(shapes, "decoder.upsamples"):
+        if f"{layer}.residual.2.weight" not in shapes:
+            break
+        count += 1
+    return max(count - 1, 0)
+
+
+def _layers(shapes: Shapes, part: str) -> list[str]:
+    """Names of the residuals and resamplers of a part, in order; a level may be a module.
+
+    Args:
+        shapes: by official name.
+        part: `encoder.downsamples` or `decoder.upsamples`.
+    """
+    inner = part.partition(".")[2]
+    pattern = re.compile(rf"({re.escape(part)}\.(\d+)(?:\.{inner}\.(\d+))?)\.[a-z]")
     found = {(int(m[2]), int(m[3] or 0)): m[1] for name in shapes if (m := pattern.match(name))}
     return [found[place] for place in sorted(found)]

@@ -123,7 +123,7 @@ def _requests_of_command(
     )
     seeds = list(dict.fromkeys(request.seed for request in requests))
     if repeat > 1 or random_seed in seeds:
-        log.info("seeds %s", ", ".join(map(str, seeds)))
+        log.info("%s %s", "seed" if len(seeds) == 1 else "seeds", ", ".join(map(str, seeds)))
     requests[0].placement.check(distributed.device, dtype)
     return requests
 
