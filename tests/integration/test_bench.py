@@ -32,7 +32,7 @@ def test_figures_curves_and_page(out):
     assert {figure["what"] for figure in result["figures"]} >= {"crop IoU, mean"}
     page = (out / "bench.html").read_text(encoding="utf-8")
     assert "crop IoU, mean" in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "| `border` | 20 |" in (out / "bench.md").read_text(encoding="utf-8")
     for name in ("border-dose.svg", "border-precision-recall.svg"):
         assert (out / "curves" / name).read_text(encoding="utf-8").startswith("<svg")
