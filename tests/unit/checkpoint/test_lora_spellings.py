@@ -6,6 +6,7 @@ The formulas were compared with those libraries where they were installed: fourt
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import Lora, Loras
+from wanctl.checkpoint.lora.scales import configured_rank, scale_of
 from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
@@ -207,6 +209,15 @@ PATTERNS = (
     ({"o_q": 8.0, "blocks": 8.0, "to_out": 8.0, "q": 8.0}, {}),  # no whole word at the end
     ({"*.to_q": 1.0}, None),
     ({r"(a+)+b": 1.0}, None),
+    ({r"x{99999999999999999999}": 1.0}, None),
+    ({r"(?:.*blocks|layers)\.[0-9]+\.(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)": 3.0},
+     {"blocks.0.self_attn.q": 3.0, "blocks.1.cross_attn.o": 3.0}),
+)  # fmt: skip
+# Each takes minutes or forever on the name of a layer.
+SLOW_PATTERNS = (
+    "((a*))*!", "(.|.)*!", r"(\w\.?)*!", ".*.*.*.*.*.*.*.*!", "(?:.?){60}!", ".?" * 60 + "!",
+    "(.|..)" * 60 + "!", r"(?x:(\w|.) *!)", r"[\w.]+[\w.]+[\w.]+[\w.]+[\w.]+[\w.]+[\w.]+!",
+    "(" * 490 + "a" + ")" * 490 + "*", ".{0,60}.{0,60}.{0,60}.{0,60}.{0,60}.{0,60}!", "a" * 2000,
 )  # fmt: skip
 
 
@@ -216,11 +227,29 @@ def test_patterns_are_regular_expressions_as_in_peft_and_the_first_counts(
 ):
     path = write_peft(model, tmp_path / "a", {"alpha_pattern": patterns, "lora_alpha": 4})
     if own is None:
-        with pytest.raises(WeightsError, match=r"no regular expression|repeats a repetition"):
+        with pytest.raises(WeightsError, match=r"no regular expression|repeats a group"):
             load_dit(folder, loras=[Lora(path)])
         return
     alphas = {f"{layer}.weight": own.get(layer, 4.0) for layer in LAYERS}
     check(folder, path, {k: v * alphas[k] / RANK for k, v in low_rank(model, 1.0).items()})
+
+
+@pytest.mark.parametrize("key", ["alpha_pattern", "rank_pattern"])
+@pytest.mark.parametrize("pattern", SLOW_PATTERNS)
+def test_patterns_that_may_take_forever_are_refused_before_they_are_tried(pattern, key):
+    config = {"r": 4, "lora_alpha": 4, key: {"to_q": 2, pattern: 1}}
+    name = "transformer_blocks.12.attn1.to_out.0"
+    read = partial(scale_of, rank=4, alpha=None) if key == "alpha_pattern" else configured_rank
+    with pytest.raises(WeightsError, match=f"x: {key}: .*repeats a group, or is too long"):
+        read([name], config=config, where="x")
+
+
+def test_a_pattern_for_each_layer_is_read_at_once():
+    patterns = {
+        rf"^blocks\.{i}\.attn{j}\.to_{k}$": i for i in range(1, 40) for j in "12" for k in "qkv"
+    }
+    config = {"lora_alpha": 4, "alpha_pattern": patterns}
+    assert scale_of(["blocks.39.attn2.to_v"], 3, None, config, "x") == 13
 
 
 def test_rank_stabilised_and_invalid_alphas(model, folder, tmp_path):

@@ -11,8 +11,14 @@ from torch import Tensor
 from wanctl.checkpoint.files.errors import WeightsError
 
 MAX_PATTERN = 1000
-# A repetition inside a repetition may take forever on a name that does not match.
-NESTED_REPETITION = re.compile(r"[*+}]\??\)[*+{]")
+# Ways in which the patterns of one file may be tried on a name; the settings come with the LoRA of
+# a stranger, and `re` cannot be interrupted.
+MAX_WAYS = 200_000
+WAYS_OF_REPETITION = 40  # about the length of a name
+NO_WAYS = MAX_WAYS + 1
+# A repeated group may take forever on a name that does not match; so may one behind white space
+# that counts as none.
+REPEATED_GROUP = re.compile(r"\)\s*[*+{]|\(\?[a-zA-Z-]*x")
 
 
 def scale_of(
@@ -60,33 +66,64 @@ def _by_pattern(
     patterns = config.get(key) or {}
     if not isinstance(patterns, dict):
         raise WeightsError(f"{where}: {key} is a {type(patterns).__name__}; need an object")
+    _check_ways(tuple(patterns), f"{where}: {key}")
     for pattern, own in patterns.items():
-        if any(matches(pattern, name, where) for name in names):
+        if any(_matches(pattern, name, where) for name in names):
             return own
     return default
 
 
-def matches(pattern: str, name: str, where: str) -> bool:
+def _matches(pattern: str, name: str, where: str) -> bool:
     """Whether PEFT applies a pattern to a layer: a regular expression for the end of its name.
 
     The first pattern that matches counts, as in PEFT's `get_pattern_key`.
 
     Raises:
-        WeightsError: not a regular expression, or one that may take forever.
+        WeightsError: not a regular expression.
     """
     return bool(_compiled(pattern, where).match(name))
 
 
 @cache
-def _compiled(pattern: str, where: str) -> re.Pattern[str]:
-    if len(pattern) > MAX_PATTERN or NESTED_REPETITION.search(pattern):
+def _check_ways(patterns: tuple[str, ...], where: str) -> None:
+    """Refuse patterns that may take minutes or forever to try.
+
+    Raises:
+        WeightsError: names the most costly one.
+    """
+    ways = {pattern: _ways(pattern) for pattern in patterns}
+    if sum(ways.values()) > MAX_WAYS:
+        worst = max(ways, key=lambda pattern: ways[pattern])
         raise WeightsError(
-            f"{where}: the pattern {pattern[:60]!r} repeats a repetition or is too long; write it "
-            "without"
+            f"{where}: {worst[:60]!r} repeats a group, or is too long or too ambiguous to be tried "
+            "on every layer; write it with fewer of `*`, `+`, `?` and `|`"
         )
+
+
+def _ways(pattern: str) -> int:
+    """Upper estimate of the ways in which a pattern may be tried on a name, without overlaps."""
+    if len(pattern) > MAX_PATTERN:
+        return NO_WAYS
+    plain = re.sub(
+        r"\\.|\[\^?\]?[^\]]*\]", lambda m: "0" if m[0] in (r"\d", "[0-9]") else "x", pattern
+    )
+    if REPEATED_GROUP.search(plain):
+        return NO_WAYS
+    plain = re.sub(r"([*+?}])[?+]", r"\1", plain.replace("(?", "("))
+    ways = 2 ** plain.count("?")
+    ways *= WAYS_OF_REPETITION ** len(re.findall(r"[^0][*+{]", plain))  # numbers are short
+    innermost = re.compile(r"\(([^()]*)\)")
+    while group := innermost.search(plain):
+        ways *= group[1].count("|") + 1
+        plain = f"{plain[: group.start()]}x{plain[group.end() :]}"
+    return min(NO_WAYS, ways * (plain.count("|") + 1))
+
+
+@cache
+def _compiled(pattern: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(rf"(.*\.)?({pattern})$")
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise WeightsError(
             f"{where}: {pattern[:60]!r} is no regular expression ({error}), which PEFT's patterns "
             "are"
