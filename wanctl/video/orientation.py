@@ -8,12 +8,27 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
 from wanctl.video.opening import VideoError
 
 # FFmpeg's own command takes an angle this close to a quarter turn for one.
 _TOLERANCE_DEG = 1.0
+
+
+@classmethod
+def _unnamed(cls: type[Type], value: object) -> Type:
+    """A member for side data that PyAV has no name for, such as the Exif of Motion JPEG frames.
+
+    Without it, one such item makes all side data of a frame unreadable, its matrix included.
+    """
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+setattr(Type, "_missing_", _unnamed)  # noqa: B010  a checker takes it for a plain function
 
 
 class Orientation(NamedTuple):

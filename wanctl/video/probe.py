@@ -18,11 +18,13 @@ from wanctl.video.encode import read_metadata, write_png, write_video
 from wanctl.video.interlace import InterlaceAnalyzer
 from wanctl.video.orientation import UPRIGHT, orientation_of
 from wanctl.video.scanning.clock import Timeline, make_timeline
+from wanctl.video.scanning.cut_packets import partial_frame, partial_packet
 from wanctl.video.scanning.damage import Damage, find_damage, find_unread
 from wanctl.video.scanning.decode_stats import DecodeStats, error_log
 from wanctl.video.scanning.notes import Findings, ScanBounds, check, notes_on
 from wanctl.video.scanning.results import Scan, VideoInfo
-from wanctl.video.scanning.truncation import partial_packet, truncation_reason
+from wanctl.video.scanning.steps import LONG_FACTOR, LONG_S, find_steps
+from wanctl.video.scanning.truncation import second_file, truncation_reason
 from wanctl.video.stream import (
     FrameConverter,
     VideoError,
@@ -48,8 +50,6 @@ __all__ = [
 ]
 
 STRIP_WIDTH, STRIP_HEIGHT = 48, 27
-# One distance between frames this long, absolutely and against the median, makes a variable rate.
-LONG_S, LONG_FACTOR = 0.25, 5.0
 
 
 def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> Scan:
@@ -70,14 +70,18 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
                 state = _decode_all(container, stream, max_fps, DecodeStats(log))
         except VideoError as error:
             raise VideoError(f"{path}: {error}") from None
-        if partial_packet(path, container.format.name):
-            state.stats.cut_short("the file ends in the middle of a packet")
         _check_whole(path, container, state)
         timeline = make_timeline(
             state.pts, state.dts, state.final_duration, _time_base(stream), _rate(stream)
         )
         damage = find_damage(state.stats, stream.codec_context.codec.name)
-        findings = Findings(timeline, damage, find_unread(state.stats, path.stat().st_size))
+        findings = Findings(
+            timeline,
+            damage,
+            find_unread(state.stats, path.stat().st_size),
+            _steps(timeline, damage, state),
+            second_file(path, container.format.name, state.stats.end_byte),
+        )
         check(path, findings, bounds)
         info = _describe(path, container, stream, state, timeline, damage)
     return Scan(
@@ -88,7 +92,7 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         np.array(state.strip_index, dtype=np.int64),
         np.array(state.interlace.change),
         np.array(state.interlace.combed, dtype=np.int8),
-        breaks=timeline.breaks | damage.breaks,
+        breaks=timeline.breaks | damage.breaks | findings.steps,
         unfit=damage.frames | timeline.unplaced,
         notes=notes_on(findings),
         moving=np.array(state.interlace.moving),
@@ -182,6 +186,11 @@ def _time_base(stream: VideoStream) -> Fraction:
 
 
 def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> None:
+    name, end_byte = container.format.name, state.stats.end_byte
+    if partial_packet(path, name, end_byte):
+        state.stats.cut_short("the file ends in the middle of a packet")
+    if partial_frame(path, name, end_byte):
+        state.stats.unreadable = "the file ends in the middle of a frame"
     if not state.pts:
         raise VideoError(f"{path}: no frame could be decoded")
     if reason := truncation_reason(path, container.format.name):
@@ -189,6 +198,13 @@ def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> No
     if len(state.sizes) > 1:
         sizes = ", ".join(f"{w}x{h}" for w, h in sorted(state.sizes))
         raise VideoError(f"{path}: the frame size changes within the file ({sizes})")
+
+
+def _steps(timeline: Timeline, damage: Damage, state: _ScanState) -> np.ndarray:
+    """(N,) bool: steps of the clock that nothing else explains."""
+    keys = np.array(state.stats.is_key, dtype=bool)
+    steps = find_steps(timeline.pts, keys, float(timeline.time_base))
+    return steps & ~(timeline.breaks | damage.breaks | damage.frames | timeline.unplaced)
 
 
 def _describe(
@@ -249,6 +265,7 @@ def _varies(steps: np.ndarray, tick_s: float) -> bool:
     if len(steps) < 2:
         return False
     median = np.median(steps)
+    # one distance so long is enough
     if steps.max() > max(LONG_S / tick_s, LONG_FACTOR * median):
         return True
     # containers with millisecond ticks round every PTS: neighbours may be off by two ticks

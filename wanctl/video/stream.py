@@ -26,6 +26,9 @@ from wanctl.video.stream_choice import Shown, count_streams, main_stream, needs_
 # The strictest checks that still pass intact files. `explode` would drop damaged frames instead
 # of marking them, which hides how many there are.
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
+# With `bitstream`, this decoder refuses the zeros that keep a constant bit rate (broadcasts, D-10).
+_PADDED_CHECKS = {"err_detect": "crccheck+buffer"}
+_PADDED = ("mpeg1video", "mpeg2video")
 # AVColorSpace: unspecified and reserved; BT.2020 with non-constant and with constant luminance
 _UNNAMED_MATRICES, _BT2020_MATRICES = (2, 3), (9, 10)
 _HD_WIDTH, _PAL_HEIGHT = 1280, 576
@@ -49,7 +52,8 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         # Slice threads obscure which frame was damaged, and have crashed on truncated H.264.
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = _CHECKS
+        padded = stream.codec_context.codec.name in _PADDED
+        stream.codec_context.options = _PADDED_CHECKS if padded else _CHECKS
         stream.codec_context.copy_opaque = True  # frames know the packet that they come from
         yield container, stream
 

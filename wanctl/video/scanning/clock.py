@@ -81,7 +81,8 @@ def make_timeline(
     if _rises(pts):
         times = np.array(pts, dtype=np.int64)
         breaks = unplaced = np.zeros(len(times), dtype=bool)
-        return _finish(times, last_duration, time_base, "", breaks, unplaced)
+        usual = round(1 / (rate or 25) / time_base)
+        return _finish(times, (last_duration, usual), time_base, "", breaks, unplaced)
     factor = counted_factor(time_base)
     fine = time_base / factor
     clock, raw = _best_clock(pts, dts)
@@ -101,7 +102,7 @@ def make_timeline(
         times, breaks, unplaced = _continue(ticks, _usual_step(ticks, step))
     # what AVI stores with a frame is one tick of its clock, however long the frame is displayed
     final = last_duration * factor if clock == BY_PTS else 0
-    return _finish(times, final, fine, clock, breaks, unplaced)
+    return _finish(times, (final, step), fine, clock, breaks, unplaced)
 
 
 def _rises(values: Sequence[int | None]) -> bool:
@@ -232,20 +233,22 @@ def _returns(ticks: Sequence[int | None], index: int, top: int | None) -> int | 
 
 def _finish(
     times: np.ndarray,
-    last_duration: int,
+    last: tuple[int, int],
     time_base: Fraction,
     clock: str,
     breaks: np.ndarray,
     unplaced: np.ndarray,
 ) -> Timeline:
+    """`last`: duration of the last frame as the file stores it, and as the frame rate has it."""
+    last_duration, usual = last
     steps = np.diff(times)
-    median = int(np.median(steps)) if len(steps) else 1
-    final = last_duration if 0 < last_duration <= 4 * median else max(median, 1)
+    median = int(np.median(steps)) if len(steps) else max(usual, 1)
+    final = last_duration if median <= 2 * last_duration <= 8 * median else max(median, 1)
     gaps = steps > max(GAP_S / float(time_base), GAP_FACTOR * median)
     durations = np.append(np.where(gaps, max(median, 1), steps), final).astype(np.int64)
     # no footage has more than 2,000 frames a second
-    usual = max(float(median), SQUEEZE_FACTOR / 2000 / float(time_base))
-    unplaced = unplaced | _squeezed(steps, usual)
+    least = max(float(median), SQUEEZE_FACTOR / 2000 / float(time_base))
+    unplaced = unplaced | _squeezed(steps, least)
     return Timeline(
         times,
         durations,

@@ -27,11 +27,21 @@ class ScanBounds:
 
 
 class Findings(NamedTuple):
-    """What a scan found out about a file besides its frames."""
+    """What a scan found out about a file besides its frames.
+
+    Attributes:
+        timeline: times of its frames.
+        damage: which of them are damaged.
+        unread: the end that was not read.
+        steps: (N,) bool, frames in front of which others are missing (see `scanning.steps`).
+        second_file: byte at which another file begins, whose frames are not read; 0: none does.
+    """
 
     timeline: Timeline
     damage: Damage
     unread: Unread
+    steps: np.ndarray
+    second_file: int
 
 
 def check(path: Path, findings: Findings, bounds: ScanBounds) -> None:
@@ -40,7 +50,7 @@ def check(path: Path, findings: Findings, bounds: ScanBounds) -> None:
     Raises:
         VideoError: one line with the share and the bound.
     """
-    timeline, damage, unread = findings
+    timeline, damage, unread = findings[:3]
     if unread.reason and unread.share > bounds.max_damaged:
         raise VideoError(
             f"{path}: corrupt: cannot be read behind frame {len(timeline.pts)}, which leaves "
@@ -64,8 +74,8 @@ def check(path: Path, findings: Findings, bounds: ScanBounds) -> None:
 
 def notes_on(findings: Findings) -> tuple[tuple[str, str], ...]:
     """(kind, text) of everything in a file that clips leave out."""
-    timeline, damage, unread = findings
-    notes = []
+    timeline, damage, unread = findings[:3]
+    notes = _gaps(findings)
     if unread.reason:
         notes.append(
             (
@@ -110,6 +120,32 @@ def notes_on(findings: Findings) -> tuple[tuple[str, str], ...]:
             )
         )
     return tuple(notes)
+
+
+def _gaps(findings: Findings) -> list[tuple[str, str]]:
+    """Notes on what the file lacks or hides."""
+    timeline, notes = findings.timeline, []
+    if findings.second_file:
+        notes.append(
+            (
+                "second file",
+                f"another file begins at byte {findings.second_file}, whose frames are not read: "
+                "two files were joined byte by byte; join them with FFmpeg's concat instead",
+            )
+        )
+    if findings.steps.any():
+        behind = np.flatnonzero(findings.steps)
+        missing = int((timeline.pts[behind] - timeline.pts[behind - 1]).sum())
+        first = float((timeline.pts[behind[0]] - timeline.pts[0]) * timeline.time_base)
+        notes.append(
+            (
+                "steps",
+                f"the clock steps in {len(behind)} places, together over "
+                f"{float(missing * timeline.time_base):.2f} s, where clips end; the first before "
+                f"{first:.2f} s: a part of the file is missing, or the recording paused",
+            )
+        )
+    return notes
 
 
 def _where(timeline: Timeline, marked: np.ndarray) -> str:

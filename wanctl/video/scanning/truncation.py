@@ -16,8 +16,10 @@ _FRAME_BOXES = (b"moov", b"moof", b"mdat")
 _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 # Segment, Cluster, SimpleBlock, BlockGroup
 _FRAME_ELEMENTS = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa3", b"\xa0")
-_TS_PACKETS = (188, 192, 204)
-_TS_SYNC = 0x47
+# SMPTE 377: the header's partition pack, and elements of frames (SMPTE 379, 381)
+_MXF_HEADER = bytes.fromhex("060e2b34020501010d01020101")
+_MXF_FRAMES = bytes.fromhex("060e2b34010201010d010301")
+_MXF_RUN_IN = 1 << 16
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
 
@@ -40,29 +42,33 @@ def truncation_reason(path: Path, container: str) -> str:
     return f"{size} of {end} bytes are there" if end > size else ""
 
 
-def partial_packet(path: Path, container: str) -> bool:
-    """Whether a transport stream ends in the middle of a packet: its last frame is damaged."""
-    if container != "mpegts":
-        return False
+def second_file(path: Path, container: str, end_byte: int) -> int:
+    """Where another mp4 begins behind the frames of one; 0 where none does.
+
+    Args:
+        path: the file.
+        container: FFmpeg's names of the demuxer, separated by commas.
+        end_byte: where the frames that were read end.
+    """
+    if "mov" not in container.split(","):
+        return 0
+    offset = begin = 0
+    seen: list[bytes] = []
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(4 * max(_TS_PACKETS))
-        for length in _TS_PACKETS:
-            # 192-byte packets begin with four bytes of time
-            begin = next((i for i in range(length) if _in_sync(head[i:], length)), None)
-            if begin is None:
-                continue
-            lead = begin - 4 if length == 192 and begin >= 4 else begin
-            rest = (size - lead) % length
-            if not rest:
-                return False
-            file.seek(size - rest + (4 if length == 192 else 0))
-            return file.read(1) == bytes([_TS_SYNC])  # else it is something else behind the stream
-    return False
-
-
-def _in_sync(data: bytes, length: int) -> bool:
-    return len(data) > 2 * length and all(data[i * length] == _TS_SYNC for i in range(3))
+        while offset + 8 <= size:
+            file.seek(offset)
+            header = file.read(16)
+            length, kind = struct.unpack(">I4s", header[:8])
+            if length == 1 and len(header) == 16:
+                length = struct.unpack(">Q", header[8:])[0]
+            if kind == b"ftyp" and offset >= end_byte and b"moov" in seen:
+                begin, seen = offset, []
+            if length < 8:
+                break
+            seen.append(kind)
+            offset += length
+    return begin if begin and {b"moov", b"mdat"} <= set(seen) else 0
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
@@ -157,6 +163,43 @@ def _flv_end(file: BinaryIO, size: int) -> int:
     return offset - 4 if offset - 4 > size else 0
 
 
+def _klv_end(file: BinaryIO, size: int) -> int:
+    """Where the last element with frames, or the footer, of an MXF file declares its end."""
+    start = offset = file.read(_MXF_RUN_IN + len(_MXF_HEADER)).find(_MXF_HEADER)
+    end = 0
+    while offset >= 0 and offset + 17 <= size:
+        file.seek(offset)
+        head = file.read(25)
+        if head[:4] != _MXF_HEADER[:4]:
+            break
+        # a length is one byte, or 0x80 + the number of the bytes that follow
+        more = head[16] & 0x7F if head[16] & 0x80 else 0
+        if more > 8:
+            break
+        length = int.from_bytes(head[17 : 17 + more], "big") if more else head[16]
+        if offset == start:
+            file.seek(offset + 17 + more + 24)
+            end = start + struct.unpack(">Q", file.read(8))[0]  # 0 while it is being written
+        offset += 17 + more + length
+        if head.startswith(_MXF_FRAMES):
+            end = max(end, offset)
+    return end
+
+
+def _pages_end(file: BinaryIO, size: int) -> int:
+    """Where the last page of an Ogg file declares its end."""
+    offset = end = 0
+    while offset + 27 <= size:
+        file.seek(offset)
+        head = file.read(27 + 255)
+        if head[:4] != b"OggS":
+            break
+        segments = head[26]
+        offset = end = offset + 27 + segments + sum(head[27 : 27 + segments])
+    return end
+
+
 _ENDS: dict[str, Callable[[BinaryIO, int], int]] = {
     "mov": _boxes_end, "matroska": _segment_end, "avi": _riff_end, "asf": _asf_end, "flv": _flv_end,
+    "mxf": _klv_end, "ogg": _pages_end,
 }  # fmt: skip

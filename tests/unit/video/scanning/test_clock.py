@@ -120,5 +120,5 @@ def test_times_at_the_ends_of_the_integers_do_not_overflow():
 
 
 def test_a_single_frame_has_a_duration():
-    assert timeline([7], last=0).durations.tolist() == [1]
+    assert timeline([7], last=0).durations.tolist() == [40]  # by the frame rate
     assert timeline([None], last=0).clock == BY_RATE
