@@ -29,8 +29,37 @@ _MARKS = (  # UTF-32 first: its mark begins with the one of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LFS_POINTER = b"version https://git-lfs"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _SHOWN = 40
+
+
+def lfs_pointer(head: bytes) -> str:
+    """What to do with a git-LFS pointer, which a clone without git-LFS holds instead of a file.
+
+    Args:
+        head: first bytes of the file, at most 512 are looked at.
+
+    Returns:
+        Text for `PATH: is ...`; empty for every other file.
+    """
+    if not head.startswith(_LFS_POINTER):
+        return ""
+    size = re.search(rb"size (\d+)", head[:512])
+    volume = f" for {int(size[1][:15]) / 1e6:.3g} MB" if size else ""
+    return (
+        f"a git-LFS pointer{volume}, not the file; run `git lfs pull` in its folder, or download "
+        "it with `hf download`"
+    )
+
+
+def lfs_pointer_in(path: Path) -> str:
+    """As `lfs_pointer` says, of a file; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return lfs_pointer(file.read(512))
+    except OSError:
+        return ""
 
 
 class TextError(UserError):
@@ -91,8 +120,10 @@ def decode_text(data: bytes, where: str) -> str:
         where: names the file in the error.
 
     Raises:
-        TextError: the bytes are in none of the encodings above.
+        TextError: the bytes are in none of the encodings above, or a git-LFS pointer.
     """
+    if pointer := lfs_pointer(data):
+        raise TextError(f"{printable(where)}: is {pointer}")
     for mark, encoding in _MARKS:
         if data.startswith(mark) and (not encoding.startswith("utf-32") or len(data) % 4 == 0):
             try:
@@ -145,7 +176,8 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError:
         raise TextError(f"{printable(where)}: not readable: JSON nested too deeply") from None
     except ValueError as error:  # an integer of thousands of digits
-        raise TextError(f"{printable(where)}: not readable: {error}") from None
+        why = "a number of thousands of digits" if "digits" in str(error) else error
+        raise TextError(f"{printable(where)}: not readable: {why}") from None
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,14 @@ import os
 
 import pytest
 
-from wanctl.textfiles import TextError, decode_text, printable, read_text, split_lines
+from wanctl.textfiles import (
+    TextError,
+    decode_text,
+    parse_json,
+    printable,
+    read_text,
+    split_lines,
+)
 
 WORDS = "A cat’s café.\nIt runs\u2028on 猫 🐈\r\nend"
 
@@ -39,6 +46,11 @@ def test_utf8_with_a_few_nul_is_not_taken_for_utf16():
         (b"\xff\xfeA\0c", "begins as UTF-16 and is damaged at byte 4"),
         (b"\xef\xbb\xbf\x92", "begins as UTF-8 and is damaged at byte 3"),
         (bytes(range(256)), "and no text"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\r\nsize 34\r\n",
+            "is a git-LFS pointer for 3",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer, not the file"),
     ],
 )
 def test_other_encodings_are_named_in_one_line(tmp_path, data, why):
@@ -78,3 +90,8 @@ def test_names_are_printable_in_one_line():
     assert printable("a\tb\nc\u2028") == "a\\tb\\nc\\u2028"
     assert printable(os.fsdecode(b"caf\xe9.mp4")) == "caf\\udce9.mp4"
     assert printable("猫 é 🐈") == "猫 é 🐈"
+
+
+def test_a_number_of_thousands_of_digits_is_one_line():
+    with pytest.raises(TextError, match=r"^a.json: not readable: a number of thousands of digits$"):
+        parse_json(f"[{'9' * 5000}]", "a.json")

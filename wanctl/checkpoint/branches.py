@@ -5,7 +5,8 @@ left out is counted in one warning.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cache
 
 from wanctl.checkpoint.files.errors import WeightsError
@@ -45,6 +46,20 @@ def branch_of(name: str) -> str | None:
 def is_unused(name: str) -> bool:
     """Whether a tensor is a computed table or a counter, which no network needs."""
     return bool(UNUSED.search(name))
+
+
+def lacking_parts(names: Iterable[str], known: Container[str]) -> dict[str, list[str]]:
+    """Names of parts that a network lacks, by the part; other unknown names are not among them.
+
+    Args:
+        names: of stored tensors.
+        known: names of the network's parameters.
+    """
+    parts: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if name not in known and (part := branch_of(name) or ("no network" * is_unused(name))):
+            parts[part].append(name)
+    return parts
 
 
 def report_left_out(where: str, left_out: Mapping[str, Sequence[str]], *, strict: bool) -> None:

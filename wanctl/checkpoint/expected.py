@@ -1,9 +1,11 @@
 """Names and shapes of the tensors that each network has to hold, from its sizes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
+from wanctl.checkpoint.branches import lacking_parts, report_left_out
 from wanctl.checkpoint.configs import numbered
 from wanctl.checkpoint.files.tensor_files import WeightsError, check_tensors
 from wanctl.checkpoint.find import Components
@@ -26,6 +28,25 @@ def check_network(network: StoredNetwork, components: Components) -> None:
     """
     used = {name: shape for name, shape in network.shapes.items() if not name.startswith(UNUSED)}
     check_tensors(used, expected_shapes(network, components), str(network.files[0]))
+
+
+def without_lacking(network: StoredNetwork, components: Components) -> StoredNetwork:
+    """A transformer without tensors of parts that it lacks, which a warning counts.
+
+    Loading leaves them out as well. Other networks, and those whose sizes cannot be derived, come
+    back unchanged.
+    """
+    if network.name not in (TRANSFORMER, TRANSFORMER_2):
+        return network
+    try:
+        expected = expected_shapes(network, components)
+    except WeightsError:  # check_network says why
+        return network
+    left_out = lacking_parts(network.tensors, expected)
+    report_left_out(str(network.files[0]), left_out, strict=False)
+    dropped = {name for names in left_out.values() for name in names}
+    used = {name: lazy for name, lazy in network.tensors.items() if name not in dropped}
+    return replace(network, tensors=used)
 
 
 def expected_shapes(network: StoredNetwork, components: Components) -> Shapes:

@@ -4,7 +4,6 @@ A network is built on the meta device and takes its tensors from memory-mapped f
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wanctl.checkpoint.branches import branch_of, is_unused, report_left_out
+from wanctl.checkpoint.branches import lacking_parts, report_left_out
 from wanctl.checkpoint.configs import (
     CONFIG_KEY,
     check_dit_sizes,
@@ -230,11 +229,7 @@ def _without_lacking(
     Raises:
         WeightsError: `strict`, and there are such tensors.
     """
-    known = model.state_dict().keys()
-    left_out: dict[str, list[str]] = defaultdict(list)
-    for name in shapes:
-        if name not in known and (part := branch_of(name) or ("no network" * is_unused(name))):
-            left_out[part].append(name)
+    left_out = lacking_parts(shapes, model.state_dict())
     report_left_out(str(files[0]), left_out, strict=strict)
     dropped = {name for names in left_out.values() for name in names}
     return {name: shape for name, shape in shapes.items() if name not in dropped}

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from wanctl.errors import UserError
+from wanctl.textfiles import lfs_pointer_in
 
 IMAGE_SUFFIXES = frozenset(
     f".{name}" for name in ("avif", "bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
@@ -127,6 +128,8 @@ def _opened(path: Path, *, with_texts: bool = False) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, MemoryError):
         raise ImageFileError(f"{path}: too many pixels; need a picture of at most 178 M") from None
     except Exception as error:  # Pillow's readers let errors of any kind through
+        if pointer := lfs_pointer_in(path):
+            raise ImageFileError(f"{path}: is {pointer}") from None
         raise ImageFileError(f"{path}: not a picture that can be read: {_why(error)}") from None
 
 

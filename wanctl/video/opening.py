@@ -21,6 +21,7 @@ from av.container import InputContainer
 
 from wanctl.errors import UserError
 from wanctl.redact import public_uri, redact
+from wanctl.textfiles import lfs_pointer
 from wanctl.video.sources import open_source
 
 # FFmpeg's names of demuxers that hold pictures over time and read nothing but their own file.
@@ -145,6 +146,9 @@ def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
             "damaged; need one file that holds the frames"
         ) from error
     except (av.error.FFmpegError, ValueError, EOFError) as error:
+        file.seek(0)
+        if pointer := lfs_pointer(file.read(512)):
+            raise VideoError(f"{source}: is {pointer}") from error
         why = _why(error)
         raise VideoError(f"{source}: not a video, or cut off before its index: {why}") from error
     except OSError as error:

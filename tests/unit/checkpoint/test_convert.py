@@ -202,6 +202,32 @@ def test_check_names_what_is_wrong(tmp_path, change, message):
     assert message in problems[0]
 
 
+@pytest.mark.parametrize("layout", ["official", "diffusers", "single"])
+def test_parts_that_the_model_lacks_are_left_out_as_loading_does(tmp_path, caplog, layout):
+    """Merged with a model that has an image branch, as few-step checkpoints are."""
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    plain = load_dit(start).state_dict()
+    extra = {
+        "blocks.0.cross_attn.k_img.weight": torch.ones(32, 32),
+        "blocks.0.cross_attn.norm_k_img.weight": torch.ones(32),
+        "freqs": torch.ones(1024, 8),
+    }
+    spoil(start, lambda state: state.update(extra))
+    found = check(str(start))[0]
+    assert (found.problems, found.fits, found.count) == ((), True, len(plain))
+    assert inspect(str(start)).problems == []
+    assert "3 keys are left out" in caplog.text
+    assert "2 of the image branch" in caplog.text
+    options = ConversionOptions(layout, networks=("transformer",))
+    convert(str(start), tmp_path / "to", options)
+    source = tmp_path / "to" / "transformer.safetensors" if layout == "single" else tmp_path / "to"
+    caplog.clear()
+    loaded = load_dit(source).state_dict()
+    assert not caplog.records
+    assert loaded.keys() == plain.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in plain.items())
+
+
 def test_check_names_zero_and_constant_tensors(tmp_path):
     start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
     spoil(start, lambda s: (s["head.head.bias"].zero_(), s["blocks.0.norm3.weight"].fill_(1)))

@@ -287,7 +287,7 @@ def test_a_folder_with_files_of_other_programs(source, state, config, tmp_path):
 
 TEXTS = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 306807976\n",
-            "is a git-LFS pointer for 307 MB, not the weights; run `git lfs pull`"),
+            "is a git-LFS pointer for 307 MB, not the file; run `git lfs pull`"),
     "html": (b"\n<!DOCTYPE html><html><head><title>Sign in</title>", "is a web page"),
     "html in capitals": (b"<HTML>\n<BODY>404</BODY></HTML>", "is a web page"),
     "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),

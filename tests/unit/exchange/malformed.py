@@ -29,6 +29,8 @@ TEXTS: dict[str, Encode] = {
 }
 """Encodings and line ends in which a text means the same."""
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 306807976\n"
+
 UNREADABLE: dict[str, Encode] = {
     "cp1252": lambda text: text.replace("猫", "é").encode("cp1252"),
     "cut off": lambda text: text.encode()[:-1] + b"\xe7\x8c",

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from PIL import Image
 
-from tests.unit.exchange.malformed import write_tar
+from tests.unit.exchange.malformed import POINTER, write_tar
 from wanctl.cli.main import main
 from wanctl.exchange.media import probe_media
 from wanctl.video.stream import VideoError
@@ -98,6 +98,20 @@ def test_files_that_are_none_cost_their_rows(tmp_path, footage, check):
         "a.mp4": "in", **{name.replace("\ud83d", "\\ud83d"): "unreadable" for name in names[1:]},
     }  # fmt: skip
     assert all(row[2] for row in found.values() if row[1] == "unreadable"), "each says why"
+
+
+def test_git_lfs_pointers_are_named_and_are_no_captions(tmp_path, footage, check):
+    os.link(footage, tmp_path / "a.mp4")
+    for name in ("a.txt", "b.mp4", "c.png"):
+        (tmp_path / name).write_bytes(POINTER)
+    code, found, _ = check(tmp_path)
+    assert code == 0
+    assert found["a.mp4"][1] == "no caption"
+    pointed = "is a git-LFS pointer for 307 MB"
+    assert f"a.txt: {pointed}" in " ".join(found["a.mp4"])
+    for name in ("b.mp4", "c.png"):
+        assert found[name][1] == "unreadable"
+        assert pointed in found[name][2]
 
 
 def test_nothing_outside_is_opened_and_a_list_of_files_is_refused(tmp_path, footage, check):

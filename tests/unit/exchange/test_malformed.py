@@ -217,6 +217,7 @@ def test_a_bad_cell_costs_its_row_which_is_named(tmp_path, fault):
         assert [each for each in notes if "not read, there too" not in each] == []
 
 
+POINTED = "is a git-LFS pointer for 307 MB"
 INDEXES = {
     "empty": ("metadata.csv", b"", "none of the columns"),
     "a header alone": ("metadata.csv", b"video,prompt\n", "lists no clip"),
@@ -257,6 +258,11 @@ INDEXES = {
     "an empty tar": ("a.tar", b"", "not a readable tar"),
     "a tar of nothing": ("a.tar", bytes(10240), "holds no clip"),
     "a compressed tar": ("a.tar", b"\x1f\x8b\x08" + bytes(100), r"compressed (gzip)"),
+    "a tar of git-LFS": ("a.tar", malformed.POINTER, POINTED),
+    "a Parquet file of git-LFS": ("a.parquet", malformed.POINTER, POINTED),
+    "an index of git-LFS": ("metadata.jsonl", malformed.POINTER, POINTED),
+    "a table of git-LFS": ("metadata.csv", malformed.POINTER, POINTED),
+    "settings of git-LFS": ("a.toml", malformed.POINTER, POINTED),
     "a huge header": ("a.tar", None, f"states {HEADER_BYTES + 1} bytes"),
     "a negative size": ("a.tar", None, "not a readable tar"),
 }  # fmt: skip

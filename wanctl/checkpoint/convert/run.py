@@ -22,7 +22,7 @@ from wanctl.checkpoint.convert.plan import (
     folder_of,
     plan_files,
 )
-from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.expected import check_network, without_lacking
 from wanctl.checkpoint.files.lazy_tensors import write_pth, write_safetensors
 from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
@@ -67,7 +67,9 @@ def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
     components = find_components(source)
     options = replace(options, two_experts=bool(components.dit_low))
     networks = [
-        p for p in open_networks(components) if not options.networks or p.name in options.networks
+        without_lacking(network, components)
+        for network in open_networks(components)
+        if not options.networks or network.name in options.networks
     ]
     _check(components, networks, to, options)
     if to.is_dir():

@@ -10,6 +10,7 @@ from typing import Literal
 from zipfile import is_zipfile
 
 from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.textfiles import lfs_pointer
 
 Format = Literal["safetensors", "torch", "torch legacy"]
 
@@ -42,7 +43,6 @@ MAGIC = {
     b"MZ": "a program",
 }
 TAR_OFFSET = 257
-LFS = b"version https://git-lfs"
 
 
 def weight_format(path: Path) -> Format:
@@ -67,13 +67,8 @@ def describe(path: Path) -> str:
     head = _head(path)
     if not head:
         return "empty; download or save it again"
-    if head.startswith(LFS):
-        size = re.search(rb"size (\d+)", head)
-        volume = f" for {int(size[1]) / 1e6:.0f} MB" if size else ""
-        return (
-            f"a git-LFS pointer{volume}, not the weights; run `git lfs pull` in its folder, or "
-            "download it with `hf download`"
-        )
+    if pointer := lfs_pointer(head):
+        return pointer
     for magic, text in MAGIC.items():
         if head.startswith(magic):
             return text

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.expected import check_network, without_lacking
 from wanctl.checkpoint.files.lazy_tensors import LazyTensor
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
@@ -53,7 +53,7 @@ def check(source: str) -> list[NetworkCheck]:
         WeightsError: there are none, or a file is truncated.
     """
     components = find_components(source)
-    networks = open_networks(components)
+    networks = [without_lacking(network, components) for network in open_networks(components)]
     if not networks:
         raise WeightsError(f"{components.root}: holds no weights")
     with progress(sum(network.count for network in networks), "reading") as bar:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import chain
 
-from wanctl.checkpoint.expected import check_network
+from wanctl.checkpoint.expected import check_network, without_lacking
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
 from wanctl.checkpoint.files.write import CODES
 from wanctl.checkpoint.find import Components, find_components
@@ -52,7 +52,7 @@ def inspect(source: str) -> Inspection:
         WeightsError: there are none, or a file is truncated.
     """
     components = find_components(source)
-    networks = open_networks(components)
+    networks = [without_lacking(network, components) for network in open_networks(components)]
     rows, problems = [], []
     for network in networks:
         problem = _problem(network, components)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from wanctl.errors import UserError
+from wanctl.textfiles import lfs_pointer
 
 HEADER_BYTES = 1 << 20
 """Largest extended header that is read: names and attributes of one member."""
@@ -50,7 +51,7 @@ def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            _refuse_compressed(file)
+            _refuse_other_files(file)
             with tarfile.open(fileobj=file, mode="r:", tarinfo=_BoundedTarInfo) as tar:
                 end = 0
                 for member in tar:
@@ -122,9 +123,12 @@ class _Limited:
         return data
 
 
-def _refuse_compressed(file: IO[bytes]) -> None:
-    start = file.read(8)
+def _refuse_other_files(file: IO[bytes]) -> None:
+    """Name what is often found in the place of a tar."""
+    start = file.read(tarfile.BLOCKSIZE)
     file.seek(0)
+    if pointer := lfs_pointer(start):
+        raise ArchiveError(f"is {pointer}")
     for mark, kind in _COMPRESSED.items():
         if start.startswith(mark):
             raise ArchiveError(f"is compressed ({kind}); unpack it, shards are plain tar files")

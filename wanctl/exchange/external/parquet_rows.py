@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from wanctl.data.sidecars.texts import CAPTION_KEYS
 from wanctl.exchange.external.clips import LayoutError
 from wanctl.exchange.external.rows import PATH_KEYS, IndexRow, no_path_column
+from wanctl.textfiles import lfs_pointer_in
 
 FIGURE_KEYS = ("num_frames", "fps", "height", "width", "resolution")
 _READ = (*PATH_KEYS, *CAPTION_KEYS, *FIGURE_KEYS)
@@ -40,6 +41,8 @@ def parquet_rows(path: Path) -> list[IndexRow]:
     except LayoutError:
         raise
     except _ERRORS as error:
+        if pointer := lfs_pointer_in(path):
+            raise LayoutError(f"{path}: is {pointer}") from error
         raise LayoutError(f"{path}: not a readable Parquet file: {_line(error)}") from error
 
 
