@@ -45,8 +45,8 @@ def lfs_pointer(head: bytes) -> str:
     """
     if not head.startswith(_LFS_POINTER):
         return ""
-    size = re.search(rb"size (\d+)", head[:512])
-    volume = f" for {int(size[1][:15]) / 1e6:.3g} MB" if size else ""
+    size = re.search(rb"size (\d{1,15})", head[:512])
+    volume = f" for {max(1, round(int(size[1]) / 1e6)):,} MB" if size else ""
     return (
         f"a git-LFS pointer{volume}, not the file; run `git lfs pull` in its folder, or download "
         "it with `hf download`"

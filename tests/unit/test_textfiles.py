@@ -48,7 +48,7 @@ def test_utf8_with_a_few_nul_is_not_taken_for_utf16():
         (bytes(range(256)), "and no text"),
         (
             b"version https://git-lfs.github.com/spec/v1\r\nsize 34\r\n",
-            "is a git-LFS pointer for 3",
+            "is a git-LFS pointer for 1 MB",
         ),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer, not the file"),
     ],

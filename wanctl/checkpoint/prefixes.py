@@ -5,7 +5,7 @@ prefix, however many words it has (`module.`, `model.diffusion_model.`, `generat
 Wrappers of torch put words in the middle of names as well; those are left out wherever they stand.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 
 from wanctl.checkpoint.files.errors import WeightsError
@@ -56,17 +56,23 @@ def plain_names(stored: Iterable[str], network: str, where: str) -> dict[str, st
         WeightsError: two tensors get one name.
     """
     bare = {name: without_wrappers(name) for name in stored}
-    prefix = _prefix(bare.values(), network)
-    if prefix is None:
+    sets = _sets(bare.values(), network)
+    if not sets:
         return bare
+    prefix = _best(sets, where)
+    # `ema.blocks.0...` beside `blocks.0...`
+    inner = tuple(each for each in sets if each != prefix and each.startswith(prefix))
     foreign = tuple(
         other
         for each in NETWORKS
-        if each != network and (other := _prefix(bare.values(), each)) and other != prefix
+        if each != network
+        for other in _sets(bare.values(), each)
+        if other and other != prefix
     )
     plain, left = {}, []
     for name, short in bare.items():
-        if short.startswith(prefix) and not (len(prefix) == 0 and short.startswith(foreign)):
+        others = inner if prefix else (*inner, *foreign)
+        if short.startswith(prefix) and not short.startswith(others):
             plain[name] = short.removeprefix(prefix)
         elif not short.startswith(foreign):
             left.append(name)
@@ -82,7 +88,7 @@ def plain_names(stored: Iterable[str], network: str, where: str) -> dict[str, st
 def networks_in(stored: Iterable[str]) -> tuple[str, ...]:
     """The networks whose tensors are among these names."""
     bare = [without_wrappers(name) for name in stored]
-    return tuple(each for each in NETWORKS if _prefix(bare, each) is not None)
+    return tuple(each for each in NETWORKS if _sets(bare, each))
 
 
 def without_wrappers(name: str) -> str:
@@ -92,8 +98,8 @@ def without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def _prefix(names: Iterable[str], network: str) -> str | None:
-    """What stands before the names of a network; of several sets the best; None without any."""
+def _sets(names: Iterable[str], network: str) -> dict[str, list[str]]:
+    """Prefix -> names below it, for every set of weights of a network; none is in two sets."""
     names = list(names)
     marks, siblings = MARKS[network]
     found = {
@@ -102,33 +108,38 @@ def _prefix(names: Iterable[str], network: str) -> str | None:
         for name in names
         if name == mark or name.endswith(f".{mark}")
     }
+    if network == IMAGE_ENCODER:
+        # `vision_model.embeddings.` is marked by two names, of which the longer counts
+        found = {prefix: None for prefix in found if not prefix.endswith("vision_model.")}
     sets = {}
     for prefix in found:
-        below = [name for name in names if name.startswith(prefix)]
+        inner = tuple(each for each in found if each != prefix and each.startswith(prefix))
+        below = [n for n in names if n.startswith(prefix) and not n.startswith(inner)]
         if any(n.startswith(tuple(prefix + each for each in siblings)) for n in below):
             sets[prefix] = below
-    # `vision_model.embeddings.` is marked by two names, of which the longer counts
-    sets = {
-        prefix: below
-        for prefix, below in sets.items()
-        if not (network == IMAGE_ENCODER and prefix.endswith("vision_model."))
-    }
-    if not sets:
-        return None
+    return sets
+
+
+def _best(sets: Mapping[str, Collection[str]], where: str) -> str:
+    """The prefix of the set to use; a log line names the others."""
     labels = {prefix.rstrip("."): prefix for prefix in sets}
-    chosen = labels[best_state({label: sets[labels[label]] for label in labels})]
+    chosen = labels[best_state({label: sets[prefix] for label, prefix in labels.items()})]
     if len(sets) > 1:
-        _report_choice(chosen, ", ".join(p or "(none)" for p in sets if p != chosen))
+        _report_choice(where, chosen, ", ".join(p or "(none)" for p in sets if p != chosen))
     return chosen
 
 
 @cache
 def _report_left(where: str, prefix: str, count: int, names: str) -> None:
     """Say once which tensors of a file are not used."""
-    log.info("%s: %d tensors outside `%s` are not used (%s)", where, count, prefix, names)
+    log.info(
+        "%s: %d tensors outside `%s` are not used (%s)", where, count, prefix or "(none)", names
+    )
 
 
 @cache
-def _report_choice(chosen: str, others: str) -> None:
-    """Say once which of several sets of weights is used."""
-    log.info("taking the weights under `%s`; there are others under %s", chosen or "(none)", others)
+def _report_choice(where: str, chosen: str, others: str) -> None:
+    """Say once which of several sets of weights in a file is used."""
+    log.info(
+        "%s: taking the weights under `%s`; it also holds %s", where, chosen or "(none)", others
+    )

@@ -180,6 +180,27 @@ def test_the_best_of_several_prefixes_is_taken_and_named(state, config, tmp_path
     assert f"taking the weights under `{better}.model.`" in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["official", "diffusers"])
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        ("", "ema."),
+        ("", "model_ema."),
+        ("critic.", ""),
+        ("model.", "model.ema."),
+        ("vae_teacher.", ""),
+    ],
+)
+def test_a_set_inside_the_names_of_another(state, config, tmp_path, worse, better, layout, caplog):
+    caplog.set_level("INFO", "wanctl")
+    both = {f"{worse}{k}": v for k, v in renamed(spoilt(state), layout).items()}
+    both |= {f"{better}{k}": v for k, v in renamed(state, layout).items()}
+    save_file(both, tmp_path / "both.safetensors")
+    check(tmp_path / "both.safetensors", state, config)
+    assert f"taking the weights under `{better or '(none)'}`" in caplog.text
+    assert f"{len(state)} tensors outside `{better or '(none)'}` are not used" in caplog.text
+
+
 @pytest.mark.parametrize("names", [
     "diffusion_pytorch_model-0000{}-of-00003.safetensors",
     "diffusion_pytorch_model.fp16-0000{}-of-00003.safetensors",

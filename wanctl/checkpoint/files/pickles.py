@@ -49,7 +49,7 @@ def load_pickle(path: Path) -> State:
         raise WeightsError(f"{path}: holds no dict of named tensors, but {_what(loaded)}")
     chosen = best_state({name: state.keys() for name, state in states.items()})
     if chosen:
-        others = [name or "the file itself" for name in states if name != chosen]
+        others = [name or "tensors beside it" for name in states if name != chosen]
         _announce(path, chosen, ", ".join(others))
     state = states[chosen]
     size = path.stat().st_size
