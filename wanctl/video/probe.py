@@ -24,7 +24,7 @@ from wanctl.video.scanning.decode_stats import DecodeStats, error_log
 from wanctl.video.scanning.notes import Findings, ScanBounds, check, notes_on
 from wanctl.video.scanning.results import Scan, VideoInfo
 from wanctl.video.scanning.steps import LONG_FACTOR, LONG_S, find_steps
-from wanctl.video.scanning.truncation import second_file, truncation_reason
+from wanctl.video.scanning.truncation import second_file, truncation_reason, unread_clusters
 from wanctl.video.stream import (
     FrameConverter,
     VideoError,
@@ -191,6 +191,8 @@ def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> No
         state.stats.cut_short("the file ends in the middle of a packet")
     if partial_frame(path, name, end_byte):
         state.stats.unreadable = "the file ends in the middle of a frame"
+    if reason := unread_clusters(path, name, end_byte, state.stats.last_complaints()):
+        state.stats.unreadable = reason
     if not state.pts:
         raise VideoError(f"{path}: no frame could be decoded")
     if reason := truncation_reason(path, container.format.name):

@@ -32,6 +32,8 @@ GAP_S, GAP_FACTOR = 1.0, 10.0
 LOOKAHEAD = 8
 # With a larger share of falls, times say nothing, and the frame rate is used.
 MAX_FALLS = 0.1
+# The pace of a clock that few frames have is steady within so much.
+PACE_WITHIN = 0.05
 # So many frames in a row, each so many times sooner than usual, were squeezed in by a program that
 # found no room for them on its clock.
 SQUEEZED, SQUEEZE_FACTOR = 3, 20.0
@@ -91,7 +93,7 @@ def make_timeline(
         first = next((value for value in pts if _usable(value)), 0) or 0
         # times that are missing or coarse are a matter of the container; disorder is a fault
         known = [value for value in pts if _usable(value)]
-        shared = _shared_step(known, len(pts))
+        shared = _shared_step(known, len(pts)) or _pace(pts)
         disorder = shared is None and _falls(known) > _bearable(len(pts))
         unplaced = np.full(len(pts), disorder)
         step = step if shared is None else round(shared * factor)
@@ -154,6 +156,22 @@ def _shared_step(known: Sequence[int | None], frames: int) -> float | None:
     if steps.max() > 2 * np.median(steps):
         return None
     return float(times[-1] - times[0]) / (frames - counts[-1])
+
+
+def _pace(pts: Sequence[int | None]) -> float | None:
+    """Ticks per frame where some frames only have a PTS, as first frames of packets often do.
+
+    None where those do not rise at a steady pace.
+    """
+    places = [index for index, value in enumerate(pts) if _usable(value)]
+    if len(places) < 3:
+        return None
+    times = np.array([pts[index] for index in places], dtype=np.int64)
+    paces = np.diff(times) / np.diff(places)
+    # a frame more or less on the way may have been lost
+    if paces.min() <= 0 or np.mean(np.abs(paces / np.median(paces) - 1) > PACE_WITHIN) > MAX_FALLS:
+        return None
+    return float(np.median(paces))
 
 
 def _continued(values: Sequence[int | None], more: int) -> list[int]:

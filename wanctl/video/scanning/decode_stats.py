@@ -105,6 +105,11 @@ class DecodeStats:
         if self.first_key is None and packet.is_keyframe:
             self.first_key = self.packets
 
+    def last_complaints(self) -> list[str]:
+        """What the demuxer reported behind the last packet."""
+        late = [line for number, line in self.holes if number > self.last_packet]
+        return late + (self._log.of_demuxer() if self._log else [])
+
     def fail(self, error: BaseException) -> None:
         """Note that the current packet cannot be decoded."""
         self.errors += 1

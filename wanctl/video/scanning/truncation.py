@@ -5,8 +5,9 @@ are no structure: editors leave old ones behind, and they count frames that are 
 is truncated where a part that holds frames says that it is longer than the file.
 """
 
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,12 @@ from typing import BinaryIO
 _FRAME_BOXES = (b"moov", b"moof", b"mdat")
 _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 # Segment, Cluster, SimpleBlock, BlockGroup
-_FRAME_ELEMENTS = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa3", b"\xa0")
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_FRAME_ELEMENTS = (_SEGMENT, _CLUSTER, b"\xa3", b"\xa0")
+# FFmpeg says "... at pos 5488 (0x1570) invalid as ...", or that an element "at 0x1570" is wrong
+_PLACE = re.compile(r"\bat (?:pos )?(0x[0-9a-f]+|[1-9][0-9]*)")
+# Small blocks of sound and subtitles may follow the last frame.
+_UNREAD_BYTES, _UNREAD_SHARE = 1 << 10, 0.02
 # SMPTE 377: the header's partition pack, and elements of frames (SMPTE 379, 381)
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d01020101")
 _MXF_FRAMES = bytes.fromhex("060e2b34010201010d010301")
@@ -112,6 +118,41 @@ def _segment_end(file: BinaryIO, size: int) -> int:
         if name in _FRAME_ELEMENTS:
             end = offset
     return end
+
+
+def unread_clusters(path: Path, container: str, end_byte: int, complaints: Sequence[str]) -> str:
+    """Why much of the frames of a Matroska or WebM file was not read; "" where all of it was.
+
+    Behind a damaged place inside of a cluster, FFmpeg looks for the next cluster, if there is one.
+
+    Args:
+        path: the file.
+        container: FFmpeg's names of the demuxer, separated by commas.
+        end_byte: where the frames that were read end.
+        complaints: what FFmpeg reported behind the last packet.
+    """
+    if "matroska" not in container.split(",") or not complaints:
+        return ""
+    size = path.stat().st_size
+    offset = end = 0
+    with path.open("rb") as file:
+        while offset + 12 <= size:
+            file.seek(offset)
+            head = file.read(12)
+            name_length = 9 - head[0].bit_length()
+            if not head[0] or name_length > 4:
+                break
+            name, (length, start) = head[:name_length], _vint(head, name_length)
+            inside = name == _SEGMENT or length < 0
+            offset += start if inside else start + length
+            if name == _CLUSTER:
+                end = offset
+    end = min(end, size)
+    if end - end_byte <= max(_UNREAD_BYTES, _UNREAD_SHARE * size):
+        return ""
+    # sound may follow the last frame, and anything the last cluster
+    places = ((_PLACE.search(line), line) for line in complaints)
+    return next((line for place, line in places if place and int(place[1], 0) < end), "")
 
 
 def _vint(data: bytes, offset: int) -> tuple[int, int]:

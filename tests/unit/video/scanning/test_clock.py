@@ -109,6 +109,25 @@ def test_frames_that_share_the_ticks_of_a_coarse_clock_are_spread(together):
     assert not found.unplaced.any()
 
 
+@pytest.mark.parametrize("every", [5, 12])
+def test_frames_are_spread_where_one_in_some_has_a_time(every):
+    found = timeline([40 * i if i % every == 0 else None for i in range(100)])
+    assert found.clock == BY_RATE
+    assert np.allclose(np.diff(seconds(found)), 0.04)
+    assert not found.unplaced.any()
+
+
+def test_such_times_count_for_more_than_a_wrong_rate():
+    pts = [20 * i if i % 10 == 0 else None for i in range(100)]
+    assert np.allclose(np.diff(seconds(timeline(pts))), 0.02)
+
+
+def test_times_of_few_frames_at_no_steady_pace_are_not_used():
+    pts = [None] * 100
+    pts[0], pts[30], pts[60], pts[90] = 0, 400, 3000, 3100
+    assert np.allclose(np.diff(seconds(timeline(pts))), 0.04)
+
+
 def test_frames_squeezed_into_one_moment_are_unplaced():
     pts = [*range(0, 1000, 40), *range(1001, 1011), *range(1050, 2050, 40)]
     assert np.flatnonzero(timeline(pts).unplaced).tolist() == [*range(26, 35)]

@@ -138,15 +138,40 @@ def test_the_last_frame_of_a_cut_dv_file_is_damaged(tmp_path):
     assert np.flatnonzero(scanned.unfit).tolist() == [FRAMES - 1]
 
 
-def _encoded(path, codec, size=(160, 128)):
+@pytest.mark.parametrize("trailer", [b"", bytes(3000)])
+def test_what_a_damaged_cluster_hides_is_told(tmp_path, trailer):
+    path = _encoded(tmp_path / "whole.webm", "libvpx", noise=60)
+    data = path.read_bytes()
+    assert len(_all(data, b"\x1f\x43\xb6\x75")) == 1  # nowhere to go on
+    whole = tmp_path / "with trailer.webm"
+    whole.write_bytes(data + trailer)
+    assert scan(whole).info.num_frames == FRAMES
+    begin = data.index(b"\x1f\x43\xb6\x75")
+    middle = begin + (len(data) - begin) // 2
+    damaged = tmp_path / "damaged.webm"
+    zeros = bytes(len(data) // 6)  # more than a frame
+    damaged.write_bytes(data[:middle] + zeros + data[middle + len(zeros) :] + trailer)
+    with pytest.raises(VideoError, match=r"cannot be read behind frame \d+, .* of an EBML number"):
+        scan(damaged, bounds=ScanBounds(max_damaged=0.1))
+    found = scan(damaged, bounds=ScanBounds(max_damaged=0.9))
+    assert found.info.num_frames < FRAMES
+    assert "unread end" in [kind for kind, _ in found.notes]
+
+
+def _encoded(path, codec, size=(160, 128), noise=0):
+    shape = (size[1], size[0], 3)
+    grain = np.random.default_rng(4).integers(0, noise + 1, shape, dtype=np.uint8)
     muxer = {".y4m": "yuv4mpegpipe", ".ogv": "ogg"}.get(path.suffix, path.suffix[1:])
     with av.open(str(path), "w", format=muxer) as out:
-        stream = out.add_stream(codec, rate=25)
+        options = {"g": "100", "sc_threshold": "0", "crf": "10", "b": "4M"} if noise else {}
+        stream = out.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for number in range(FRAMES):
             array = np.full((size[1], size[0], 3), 40 + 5 * number, dtype=np.uint8)
             array[:, : 8 + 2 * number] = 200
+            if noise:
+                array[:] = np.roll(grain, number, axis=1)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
         out.mux(stream.encode(None))
     return path
