@@ -62,6 +62,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temp.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name `path` in errors of the block; a full disk is reported without a name by the system.
+
+    Raises:
+        WriteError: an OSError of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else path
+        raise write_error(Path(named), error) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by a file that holds `data`."""
     with replacing(path) as temp:

@@ -54,7 +54,8 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
         out: output folder; the data set is `dataset` in it unless the recipe says otherwise.
 
     Raises:
-        UserError: no data set, no such selection, or a backend that cannot run.
+        UserError: no data set, no such selection, a backend that cannot run, or no clip that got a
+            caption.
     """
     recipe = loaded.recipe
     options = CaptionOptions(sidecar_dir=recipe.caption.sidecar_dir)
@@ -84,6 +85,11 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
             run.part(part, [row for row in rows if kept is None or row["id"] in kept], bar)
     refresh_captions(dataset, set(known) if kept is None else kept)
     run.log_summary()
+    if run.without and not sum(run.counts.values()):
+        raise UserError(
+            f"{dataset.path}: none of {len(run.without)} clips got a caption from "
+            f"{', '.join(captioners)}; add sidecar files, or `template` to caption.backends"
+        )
 
 
 class _Run:

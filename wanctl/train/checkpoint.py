@@ -17,6 +17,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from wanctl.atomic import writing
 from wanctl.checkpoint.files.write import save_tensors
 from wanctl.log import log
 from wanctl.path_names import is_inside
@@ -59,17 +60,42 @@ def write_checkpoint(
     identity: Mapping[str, Any],
     state: Mapping[str, Any],
 ) -> Path:
-    """Write `folder/step-NNNNNN` with one safetensors file per entry of `tensors`."""
+    """Write `folder/step-NNNNNN` with one safetensors file per entry of `tensors`.
+
+    Raises:
+        WriteError: the disk is full or cannot be written; nothing of the checkpoint is left.
+    """
     final = folder / f"step-{step:06d}"
     temporary = folder / f".tmp-{final.name}"
-    for leftover in folder.glob(".tmp-*"):
-        shutil.rmtree(leftover)
-    temporary.mkdir(parents=True)
+    with writing(final):
+        for leftover in folder.glob(".tmp-*"):
+            shutil.rmtree(leftover)
+        try:
+            _write_files(temporary, step, tensors, identity=identity, state=state)
+            # A rename cannot replace a folder that is not empty; only a damaged one can exist here.
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.replace(final)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)  # gigabytes on a full disk
+            raise
+        _fsync(folder)  # the rename itself
+    return final
+
+
+def _write_files(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    identity: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> None:
+    folder.mkdir(parents=True)
     for name, values in tensors.items():
-        save_tensors(temporary / f"{name}.safetensors", values)
+        save_tensors(folder / f"{name}.safetensors", values)
     files = {
-        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
-        for p in sorted(temporary.iterdir())
+        p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())
     }
     manifest = {
         "format": FORMAT,
@@ -79,18 +105,11 @@ def write_checkpoint(
         "files": files,
     }
     # Last: a folder without a manifest is no checkpoint.
-    (temporary / MANIFEST).write_text(
-        json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8"
-    )
-    for path in temporary.iterdir():
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    for path in folder.iterdir():
         _fsync(path)
-    _fsync(temporary)
-    # A rename cannot replace a folder that is not empty; only a damaged one can exist here.
-    if final.exists():
-        shutil.rmtree(final)
-    temporary.replace(final)
-    _fsync(folder)  # the rename itself
-    return final
+    _fsync(folder)
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:

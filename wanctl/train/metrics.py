@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wanctl.atomic import writing
 from wanctl.textfiles import split_lines
 
 
@@ -27,7 +28,7 @@ class MetricsFile:
     def append(self, values: Mapping[str, float | int | str]) -> None:
         """Write one line. Floats keep every bit; what is not finite becomes null."""
         line = json.dumps({k: _json_safe(v) for k, v in values.items()}, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def sync(self) -> None:
@@ -46,8 +47,9 @@ class MetricsFile:
                 break
             kept.append(line + "\n")
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(self.path)
+        with writing(self.path):
+            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.replace(self.path)
 
     def read(self) -> list[dict[str, float | int | str | None]]:
         """All lines, as dictionaries."""

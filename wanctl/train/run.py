@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wanctl.atomic import write_bytes
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.data.buckets import bucket_problems
 from wanctl.data.captions import read_captions
@@ -269,8 +270,7 @@ def _train(
     identity: Mapping[str, Any],
 ) -> TrainingResult:
     if processes.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(loaded.dump(), encoding="utf-8")
+        write_bytes(folder / "recipe.yaml", loaded.dump().encode())
     options = _loop_options(loaded, section)
     return train(objective, folder, options, device=processes.device, identity=identity)
 

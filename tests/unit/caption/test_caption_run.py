@@ -96,7 +96,8 @@ def test_json_sidecars_hold_variants_and_single_shots(made):
 def test_clips_without_a_caption_are_reported(made, caplog):
     (made / "one.json").write_text("{broken", encoding="utf-8")
     (made / "two.txt").write_text(" ... ", encoding="utf-8")
-    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    with pytest.raises(UserError, match="none of 3 clips got a caption from sidecar; add sidecar"):
+        caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
     assert "one.json: not used as a caption" in caplog.text
     assert "the caption from sidecar is empty" in caplog.text
     assert "3 clips have no caption and will not be trained on" in caplog.text
@@ -236,7 +237,9 @@ def test_a_json_without_a_caption_does_not_hide_the_text_beside_it(made, caplog)
         assert captions(made)["sidecar"][0] == ("0", "default", "Words."), text
     (made / "one.txt").unlink()
     (made / "one.json").write_text('{"title": "clip"}', encoding="utf-8")
+    (made / "two.txt").write_text("Words.", encoding="utf-8")
     caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert "2 clips have no caption" in caplog.text
     assert "one.json: holds no caption; need" in caplog.text
 
 

@@ -1,8 +1,12 @@
+import errno
 import json
+import os
 
 import pytest
 import torch
 
+from wanctl.atomic import WriteError
+from wanctl.train import checkpoint
 from wanctl.train.checkpoint import newest_checkpoint, prune_checkpoints, write_checkpoint
 
 
@@ -60,3 +64,21 @@ def test_only_the_newest_are_kept_also_past_a_million_steps(tmp_path):
     prune_checkpoints(tmp_path, 2)
     assert newest_checkpoint(tmp_path).step == 1_000_001
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("step", ["save_tensors", "_sha256", "_fsync"])
+def test_a_full_disk_names_the_checkpoint_and_leaves_nothing_of_it(tmp_path, monkeypatch, step):
+    """The system reports a full disk without the name of the file."""
+    write(tmp_path, 1)
+
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, step, full)
+        with pytest.raises(WriteError, match=r"step-000002: cannot write: the disk is full"):
+            write(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    newest = newest_checkpoint(tmp_path)
+    assert newest
+    assert newest.step == 1
