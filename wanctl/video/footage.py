@@ -15,6 +15,7 @@ from wanctl.errors import UserError
 from wanctl.path_names import source_problem
 from wanctl.redact import public_uri
 from wanctl.video.content.endings import VIDEO_SUFFIXES, by_ending, ending, file_name
+from wanctl.video.content.remote import RemoteFailure, find_remote
 from wanctl.video.content.sniffing import HEAD_BYTES, by_first_bytes, look_into
 from wanctl.video.probe import Scan, ScanBounds, scan
 from wanctl.video.sources import (
@@ -276,12 +277,17 @@ def _is_text(name: str) -> bool:
 def _list_url(url: str) -> FootageListing:
     url = remember(url)
     fs, root = listing_system(url)
+    failures: list[RemoteFailure] = []
     try:
-        entries: Mapping[str, Mapping[str, Any]] = fs.find(root, detail=True)
+        entries: Mapping[str, Mapping[str, Any]] = find_remote(fs, root, failures)
     except Exception as error:  # every file system has exceptions of its own
-        why = error_line(error)
-        raise SourceError(f"{url}: cannot be listed: {why}{advice(why)}") from error
+        raise _not_listed(url, error) from error
+    if failures and not entries:
+        raise _not_listed(url, failures[0][1]) from failures[0][1]
     listing = FootageListing()
+    for folder, error in failures:
+        why = f"cannot be listed: {error_line(error)}"
+        listing.problems.append((entry_uri(fs, url, folder), "unreachable", why))
     seen: set[str] = set()
     for path, info in _visible(entries, root):
         kind = by_ending(file_name(path))
@@ -300,6 +306,11 @@ def _list_url(url: str) -> FootageListing:
         seen.add(file.uri)
         (listing.videos if kind == "video" else listing.unknown).append(file)
     return listing
+
+
+def _not_listed(url: str, error: BaseException) -> SourceError:
+    why = error_line(error)
+    return SourceError(f"{url}: cannot be listed: {why}{advice(why)}")
 
 
 def _visible(

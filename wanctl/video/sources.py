@@ -114,17 +114,22 @@ def file_system(url: str) -> tuple[Any, str]:
     A URL without credentials gets those that this run knows for it.
 
     Raises:
-        SourceError: no file system for its scheme, or its package is missing.
+        SourceError: no file system for its scheme, its package is missing, or the server does not
+            answer.
     """
+    return _connected(with_credentials(url), {})
+
+
+def _connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     import fsspec  # noqa: PLC0415  0.2 s that footage on disks does without
 
     try:
-        return fsspec.core.url_to_fs(with_credentials(url))
-    except ValueError as error:
-        raise SourceError(f"{public_uri(url)}: {error_line(error)}") from error
+        return fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         message = f"{public_uri(url)}: {error_line(error)}; install it next to wanctl"
         raise SourceError(message) from error
+    except Exception as error:  # some connect at once, and each has exceptions of its own
+        raise SourceError(f"{public_uri(url)}: {error_line(error)}") from error
 
 
 def listing_system(url: str) -> tuple[Any, str]:
@@ -137,11 +142,12 @@ def listing_system(url: str) -> tuple[Any, str]:
         SourceError: as `file_system`.
     """
     known = with_credentials(url)
-    parts = urlsplit(known)
+    try:
+        parts = urlsplit(known)
+    except ValueError as error:
+        raise SourceError(f"{public_uri(url)}: {error_line(error)}") from error
     if parts.scheme not in ("http", "https") or known == (public := public_uri(known)):
         return file_system(url)
-    import fsspec  # noqa: PLC0415  as in `file_system`
-
     options: dict[str, Any] = {}
     if parts.username or parts.password:
         login = basic_header(split_userinfo(parts.netloc)[0])
@@ -149,7 +155,7 @@ def listing_system(url: str) -> tuple[Any, str]:
     secret = split_query(known)[1]
     if secret:
         options["params"] = dict(parse_qsl("&".join(secret), keep_blank_values=True))
-    return fsspec.core.url_to_fs(public, **options)
+    return _connected(public, options)
 
 
 def check_present(source: str | os.PathLike[str]) -> None:

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -204,6 +205,43 @@ def test_a_missing_file_on_a_server_gives_one_line(tmp_path, serve):
         pass
     with pytest.raises(SourceError, match="ftq"):
         list_footage("ftq://host/folder")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp", "webhdfs", "zip://a.mp4::ftp"])
+def test_a_server_that_does_not_answer_is_no_empty_folder(scheme):
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"{scheme}://user:secret@127.0.0.1:{taken.getsockname()[1]}/footage"
+        with pytest.raises(SourceError) as caught:
+            list_footage(url)
+    message = str(caught.value)
+    assert "secret" not in message
+    assert len(message.splitlines()) == 1
+    assert any(word in message for word in ("refused", "connect", "connection"))
+
+
+def test_an_address_that_is_none_is_one_line():
+    with pytest.raises(SourceError, match="Invalid IPv6"):
+        list_footage("https://[::1/footage")
+
+
+class Forgetful(Plain):
+    """Lists a folder that is gone."""
+
+    def do_GET(self):
+        if self.path.startswith("/gone"):
+            return self.send_error(404)
+        return super().do_GET()
+
+
+def test_a_folder_that_a_server_does_not_list_is_named(tmp_path, video, serve):
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    listing = list_footage(serve(tmp_path, Forgetful))
+    assert [Path(file.uri).name for file in listing.videos] == ["a.mp4"]
+    ((uri, kind, why),) = listing.problems
+    assert uri.rstrip("/").endswith("/gone")
+    assert (kind, why[:16]) == ("unreachable", "cannot be listed")
 
 
 class Moody(Plain):
