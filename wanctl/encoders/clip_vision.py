@@ -24,11 +24,11 @@ from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
     iterate_tensors,
-    read_config,
     tensor_names,
 )
 from wanctl.checkpoint.key_tables import IMAGE_KEYS, to_diffusers
 from wanctl.checkpoint.prefixes import IMAGE_ENCODER, plain_names
+from wanctl.encoders.stated_config import read_stated_config
 from wanctl.model.variants import CLIP_PIXEL_MEAN, CLIP_PIXEL_STD
 
 PREFIX = "vision_model."  # in files of older transformers
@@ -155,13 +155,7 @@ def _stated_config(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> CLIPVis
     Raises:
         WeightsError: not valid, or of another model.
     """
-    try:
-        config = CLIPVisionConfig.from_dict(read_config(path))
-    except WeightsError:
-        raise
-    except Exception as error:  # transformers checks values by several libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: no config of CLIP's vision tower ({reason})") from None
+    config = read_stated_config(CLIPVisionConfig, path, "CLIP's vision tower")
     patch = shapes.get("embeddings.patch_embedding.weight", ())
     hidden = shapes.get("encoder.layers.0.mlp.fc1.weight", ())
     layers = {name.split(".")[2] for name in shapes if name.startswith("encoder.layers.")}

@@ -26,12 +26,12 @@ from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_sc
 from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
     check_tensors,
-    read_config,
     read_tensors,
     tensor_shapes,
 )
 from wanctl.checkpoint.key_tables import TEXT_KEYS, VOCABULARY, to_diffusers
 from wanctl.checkpoint.prefixes import TEXT_ENCODER, plain_names
+from wanctl.encoders.stated_config import read_stated_config
 
 SHARED = "shared.weight"
 # transformers keeps the embedding under two names and does not tie them for this model; a file
@@ -183,13 +183,7 @@ def _stated_config(path: Path, shapes: dict[str, tuple[int, ...]]) -> UMT5Config
     Raises:
         WeightsError: not valid, or of another model.
     """
-    try:
-        config = UMT5Config.from_dict(read_config(path))
-    except WeightsError:
-        raise
-    except Exception as error:  # transformers checks values by several libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: no config of umT5 ({reason})") from None
+    config = read_stated_config(UMT5Config, path, "umT5")
     embedding = shapes.get(SHARED) or shapes.get(EMBEDDING_COPY, ())
     stored = config_from_tensors(shapes | {SHARED: embedding}, str(path))
     keys = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv", "vocab_size")

@@ -244,6 +244,12 @@ def test_patterns_that_may_take_forever_are_refused_before_they_are_tried(patter
         read([name], config=config, where="x")
 
 
+def test_settings_of_dora_without_its_norms_are_named(model, folder, tmp_path):
+    path = write_peft(model, tmp_path / "a", {"use_dora": True})
+    with pytest.raises(WeightsError, match="DoRA by its settings, and the norms are missing"):
+        load_dit(folder, loras=[Lora(path)])
+
+
 def test_a_pattern_for_each_layer_is_read_at_once():
     patterns = {
         rf"^blocks\.{i}\.attn{j}\.to_{k}$": i for i in range(1, 40) for j in "12" for k in "qkv"

@@ -197,15 +197,22 @@ def _deltas(
             if "up_bias" in roles:
                 yield f"{official}.bias", DenseDelta(roles["up_bias"], product.scale)
     for adapter, parts in products.items():
-        if adapter in layer.magnitudes:
-            magnitude, by_output = layer.magnitudes.pop(adapter)
-            yield f"{official}.weight", DoraDelta(parts, magnitude, by_output)
-        else:
-            yield from ((f"{official}.weight", part) for part in parts)
+        norms = layer.magnitudes.pop(adapter, None)
+        changes = _with_norms(parts, norms, needs_norms=bool(config.get("use_dora")))
+        yield from ((f"{official}.weight", change) for change in changes)
     if layer.magnitudes:
         yield f"{official}.weight", "norms of DoRA without matrices"
     if layer.alpha is not None and not products:
         yield f"{official}.weight", "an alpha without matrices"
+
+
+def _with_norms(
+    parts: list[WeightDelta], norms: tuple[Tensor, bool | None] | None, *, needs_norms: bool
+) -> Sequence[WeightDelta | str]:
+    """The changes of one adapter, as one of DoRA where it has norms."""
+    if norms:
+        return [DoraDelta(parts, *norms)]
+    return ["DoRA by its settings, and the norms are missing"] if needs_norms else parts
 
 
 def _product(
