@@ -71,10 +71,15 @@ def scan(path: Path, max_fps: float = 30, bounds: ScanBounds | None = None) -> S
         except VideoError as error:
             raise VideoError(f"{path}: {error}") from None
         _check_whole(path, container, state)
-        timeline = make_timeline(
-            state.pts, state.dts, state.final_duration, _time_base(stream), _rate(stream)
-        )
         damage = find_damage(state.stats, stream.codec_context.codec.name)
+        timeline = make_timeline(
+            state.pts,
+            state.dts,
+            state.final_duration,
+            _time_base(stream),
+            _rate(stream),
+            counted=_miscounts(container, stream, damage, state),
+        )
         findings = Findings(
             timeline,
             damage,
@@ -202,11 +207,23 @@ def _check_whole(path: Path, container: InputContainer, state: _ScanState) -> No
         raise VideoError(f"{path}: the frame size changes within the file ({sizes})")
 
 
+def _miscounts(
+    container: InputContainer, stream: VideoStream, damage: Damage, state: _ScanState
+) -> bool:
+    """Whether times differ after a seek: AVI stores none, and FFmpeg counts what it reads.
+
+    The index, which seeking goes by, counts lost frames as well.
+    """
+    if container.format.name != "avi":
+        return False
+    return bool(damage.reason or damage.hole) or stream.frames not in (0, len(state.pts))
+
+
 def _steps(timeline: Timeline, damage: Damage, state: _ScanState) -> np.ndarray:
     """(N,) bool: steps of the clock that nothing else explains."""
     keys = np.array(state.stats.is_key, dtype=bool)
     steps = find_steps(timeline.pts, keys, float(timeline.time_base))
-    return steps & ~(timeline.breaks | damage.breaks | damage.frames | timeline.unplaced)
+    return steps & ~(damage.breaks | timeline.unplaced)
 
 
 def _describe(

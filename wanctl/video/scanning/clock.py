@@ -70,6 +70,8 @@ def make_timeline(
     last_duration: int,
     time_base: Fraction,
     rate: Fraction | None,
+    *,
+    counted: bool = False,
 ) -> Timeline:
     """Times of the frames of a file.
 
@@ -79,8 +81,9 @@ def make_timeline(
         last_duration: of the last frame as the file stores it; 0 where it does not.
         time_base: unit of the three.
         rate: frames per second by the header or the coded stream, for streams without any times.
+        counted: whether the file cannot be searched by time although its times rise.
     """
-    if _rises(pts):
+    if not counted and _rises(pts):
         times = np.array(pts, dtype=np.int64)
         breaks = unplaced = np.zeros(len(times), dtype=bool)
         usual = round(1 / (rate or 25) / time_base)

@@ -123,7 +123,7 @@ def test_such_times_count_for_more_than_a_wrong_rate():
 
 
 def test_times_of_few_frames_at_no_steady_pace_are_not_used():
-    pts = [None] * 100
+    pts: list[int | None] = [None] * 100
     pts[0], pts[30], pts[60], pts[90] = 0, 400, 3000, 3100
     assert np.allclose(np.diff(seconds(timeline(pts))), 0.04)
 

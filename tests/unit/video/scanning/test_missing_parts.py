@@ -6,8 +6,10 @@ import pytest
 
 from tests.unit.video.synthetic.maker import FootageMaker
 from tests.unit.video.synthetic.recipes import FRAMES, Recipe
+from wanctl.video.frames import FrameRange
 from wanctl.video.probe import ScanBounds, VideoError, scan
 from wanctl.video.scanning.steps import find_steps
+from wanctl.video.seek import open_span
 
 TICK_S = 0.001
 
@@ -138,6 +140,27 @@ def test_the_last_frame_of_a_cut_dv_file_is_damaged(tmp_path):
     assert np.flatnonzero(scanned.unfit).tolist() == [FRAMES - 1]
 
 
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
+def test_frames_behind_a_damaged_place_of_an_avi_are_read_as_they_were_scanned(tmp_path, codec):
+    path = _encoded(tmp_path / "whole.avi", codec, noise=60)
+    data = path.read_bytes()
+    begin = data.index(b"00dc", data.index(b"movi")) + 8
+    zeros = bytes(len(data) // 8)  # two chunks or more, with their headers
+    middle = begin + (len(data) - begin) // 3
+    damaged = tmp_path / "damaged.avi"
+    damaged.write_bytes(data[:middle] + zeros + data[middle + len(zeros) :])
+    found = scan(damaged, 1000, ScanBounds(max_damaged=0.9))
+    assert found.info.num_frames < FRAMES - 1
+    first, count = found.info.num_frames - 8, 8
+    assert not found.unfit[first:].any()
+    times = found.pts[[first, first + count - 1]]
+    end = int(times[1] + found.durations[first + count - 1])
+    span = FrameRange(found.info.clock, first, count)
+    with open_span(damaged, int(times[0]), end, span) as reader:
+        frames = [reader.converter(f).convert(f, 48, 27) for f, _, _ in reader.frames()]
+    assert np.array_equal(frames, found.strip[first : first + count])
+
+
 @pytest.mark.parametrize("trailer", [b"", bytes(3000)])
 def test_what_a_damaged_cluster_hides_is_told(tmp_path, trailer):
     path = _encoded(tmp_path / "whole.webm", "libvpx", noise=60)
@@ -163,10 +186,11 @@ def _encoded(path, codec, size=(160, 128), noise=0):
     grain = np.random.default_rng(4).integers(0, noise + 1, shape, dtype=np.uint8)
     muxer = {".y4m": "yuv4mpegpipe", ".ogv": "ogg"}.get(path.suffix, path.suffix[1:])
     with av.open(str(path), "w", format=muxer) as out:
-        options = {"g": "100", "sc_threshold": "0", "crf": "10", "b": "4M"} if noise else {}
+        group = "100" if codec == "libvpx" else "6"
+        options = {"g": group, "sc_threshold": "0", "crf": "10", "b": "4M"} if noise else {}
         stream = out.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for number in range(FRAMES):
             array = np.full((size[1], size[0], 3), 40 + 5 * number, dtype=np.uint8)
             array[:, : 8 + 2 * number] = 200
