@@ -291,6 +291,7 @@ CURATION = {
     "no such filter": (["filters", "label", "qualty", *TINY], "no data set there"),
     "fit without a data set": (["filters", "fit", "quality", "words.txt", *TINY], "no data set"),
     "bench of nothing": (["filters", "bench", "blurr", "--out", "b"], "'blurr'; did you mean"),
+    "bench in no place": (["filters", "bench", "border", "--out", "/proc/1/x"], "/proc/1/x"),
     "bench with no clips": (["filters", "bench", "blur", "--clips", "nowhere"], "nowhere"),
     "bench with no footage": (["filters", "bench", "blur", "--clips", "texts"], "texts"),
     "bench of no set": (["filters", "bench", "--set", "x"], "--set"),

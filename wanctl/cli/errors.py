@@ -1,8 +1,7 @@
 """One line for each error that the user can fix; any other is a bug and keeps its traceback.
 
 Exit codes: 0 done; 2 something the user can fix (docs/adr/0005); 130 stopped by Ctrl-C, 143 by
-SIGTERM, 129 by SIGHUP; 141 the
-reader of a pipe has ended, as in `wanctl filters list | head -1`.
+SIGTERM, 129 by SIGHUP; 141 the reader of a pipe has ended, as in `wanctl filters list | head -1`.
 """
 
 import errno
@@ -23,6 +22,7 @@ _ADVICE = {
     errno.EACCES: "give yourself access, or write elsewhere with --out",
     errno.EPERM: "give yourself access, or write elsewhere with --out",
     errno.EROFS: "write elsewhere with --out",
+    errno.ENOENT: "it cannot be made there, or was removed meanwhile; check the path",
     errno.ENOTDIR: "a file has the name of a folder that is needed; move it or choose another name",
     errno.EISDIR: "a folder has the name of a file that is needed; move it or choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
