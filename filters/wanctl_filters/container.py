@@ -57,8 +57,9 @@ class Container(Filter):
     max_aspect: float | None = threshold(
         default=3.0, ge=1, description="longer side to shorter side at most; null sets no bound"
     )
+    # pulldown combs 20 to 40 % of the frames, fewer where little moves; progressive footage < 3 %
     max_combs: float | None = threshold(
-        default=0.15,
+        default=0.1,
         ge=0,
         le=1,
         description="share of frames that may show combing (two interlaced fields); null sets no "
