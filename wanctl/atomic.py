@@ -76,6 +76,16 @@ def writing(path: Path) -> Iterator[None]:
         raise write_error(Path(named), error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there is left as it is.
+
+    Raises:
+        WriteError: it cannot be made there.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by a file that holds `data`."""
     with replacing(path) as temp:

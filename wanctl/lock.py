@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wanctl.atomic import make_folder
 from wanctl.errors import UserError
 from wanctl.log import log
 
@@ -67,7 +68,7 @@ def locked(folder: Path, what: str = "", *, wait: bool = False) -> Iterator[None
         LockedError: another process holds it (without `wait`); names its process id.
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / (f"{FOLDER_LOCK}-{what}" if what else FOLDER_LOCK)
     lock = _lock_present_file(path, wait=wait)
     try:

@@ -89,7 +89,7 @@ class _LineHandler(logging.StreamHandler[Any]):
         self.message = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # `setStream` flushes the former one, which may be closed
         super().emit(record)
         self.last_s = time.monotonic()
         self.message = record.getMessage()

@@ -64,7 +64,12 @@ def test_what_is_left_out_is_in_the_quarantine(dataset):
     counts = Counter()
     for row in dataset.read("quarantine").to_pylist():
         counts[row["source"].split("/")[-1].split(".")[0], row["kind"]] += 1
-    assert counts == {("late", "no key frame"): 1, ("lossy", "damaged stretches"): 1}
+    assert counts == {
+        ("hour", "steps"): 1,
+        ("late", "no key frame"): 1,
+        ("lossy", "damaged stretches"): 1,
+        ("lossy", "steps"): 1,
+    }
     for name in ("late", "lossy"):
         assert FRAMES / 4 < sum(clip["num_frames"] for clip in clips_of(dataset, name)) < FRAMES
     assert {clip["damaged_share"] > 0 for clip in clips_of(dataset, "lossy")} == {True}

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import logging
 import os
 import re
 import subprocess
@@ -183,3 +184,15 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced():
     (line,) = done.stderr.splitlines()
     assert re.match(TIME + " INFO word word", line)
     assert "\x1b" not in line
+
+
+def test_a_line_goes_to_the_standard_error_of_now(monkeypatch):
+    handler = log._LineHandler()
+    record = logging.LogRecord("wanctl", logging.INFO, __file__, 1, "a line", None, None)
+    former, now = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", former)
+    handler.emit(record)
+    former.close()
+    monkeypatch.setattr("sys.stderr", now)
+    handler.emit(record)
+    assert now.getvalue().rstrip().endswith("a line")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,7 +89,8 @@ recording = False
 
 def _record(event, arguments):
     if recording and event in ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir"):
-        opened.extend(os.fsdecode(each) for each in arguments if isinstance(each, str | bytes))
+        paths = arguments[: 2 if event == "os.rename" else 1]  # what follows are modes
+        opened.extend(os.fsdecode(each) for each in paths if isinstance(each, str | bytes))
 
 
 sys.addaudithook(_record)
@@ -106,7 +108,8 @@ def opens():
 
 def outside(paths, folder):
     """Paths that are neither below `folder` nor code."""
-    code = (str(folder), sys.prefix, sys.base_prefix, "/work", "/proc", "/dev", "/sys")
+    root = str(Path(__file__).parents[2])
+    code = (str(folder), sys.prefix, sys.base_prefix, root, "/proc", "/dev", "/sys")
     real = {os.path.realpath(path) for path in paths if "\0" not in path}
     return sorted(path for path in real if not path.startswith((*code, "/usr")))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from wanctl.atomic import make_folder
 from wanctl.bench.cases import Case, CaseResult, ClipResult, Family
 from wanctl.bench.settings import BenchSettings, CuratedFolder
 from wanctl.curate.api import Filter
@@ -25,7 +26,7 @@ WRITERS = 2
 
 def write_cases(cases: Sequence[Case], folder: Path, name: str) -> None:
     """Write the files that are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     missing = [case for case in cases if not (folder / f"{case.name}.mp4").exists()]
     with progress(len(missing), f"{name}: write clips") as bar, ThreadPoolExecutor(WRITERS) as pool:
         for case, _ in zip(

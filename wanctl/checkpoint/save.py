@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from wanctl.atomic import remove_leftovers
+from wanctl.atomic import make_folder, remove_leftovers
 from wanctl.checkpoint.configs import dit_config
 from wanctl.checkpoint.files.folders import STEM
 from wanctl.checkpoint.files.tensor_files import shards, write_config
@@ -75,7 +75,7 @@ def _save(
     max_shard_bytes: int | None,
 ) -> None:
     """Write one file, or shards and their index; then remove files of an earlier save."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     remove_leftovers(folder)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     groups = shards(sizes, max_shard_bytes or sum(sizes.values()))

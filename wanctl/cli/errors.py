@@ -22,7 +22,6 @@ _ADVICE = {
     errno.EACCES: "give yourself access, or write elsewhere with --out",
     errno.EPERM: "give yourself access, or write elsewhere with --out",
     errno.EROFS: "write elsewhere with --out",
-    errno.ENOENT: "it cannot be made there, or was removed meanwhile; check the path",
     errno.ENOTDIR: "a file has the name of a folder that is needed; move it or choose another name",
     errno.EISDIR: "a folder has the name of a file that is needed; move it or choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",

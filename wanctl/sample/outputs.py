@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wanctl.atomic import replacing, write_error
+from wanctl.atomic import make_folder, replacing
 from wanctl.checkpoint.files.write import save_tensors
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.log import log
@@ -30,10 +30,7 @@ class OutputFolder:
         self.embeddings_folder = out / "prompts"
         self._folder = out / "samples"
         self._weights = weights
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(self._folder, error) from None
+        make_folder(self._folder)
 
     def path(self, request: SampleRequest) -> Path:
         """The video or image file of a request."""

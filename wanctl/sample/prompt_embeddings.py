@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from wanctl.atomic import replacing
+from wanctl.atomic import make_folder, replacing
 from wanctl.checkpoint.files.finite import is_finite
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.files.write import save_tensors
@@ -59,7 +59,7 @@ class EmbeddingCache:
 
     def put(self, prompt: str, embedding: Tensor, tokens_of_cut: int = 0) -> None:
         """Store (S, E), and the prompt's number of tokens where it was cut."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         metadata = {"prompt": prompt, TOKENS: str(tokens_of_cut)}
         with replacing(self._path(prompt)) as temp:
             save_tensors(temp, {KEY: embedding}, metadata)

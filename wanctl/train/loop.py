@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wanctl.atomic import make_folder
 from wanctl.background import prefetch
 from wanctl.device import to_device
 from wanctl.log import log, progress
@@ -95,7 +96,7 @@ def train(
         KeyboardInterrupt: stopped by a signal; the checkpoint is written. TerminatedError, which
             is one, after a signal other than Ctrl-C.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     identity = dict(identity or {})
     checkpoint = newest_checkpoint(folder / "checkpoints")
     if checkpoint is not None:

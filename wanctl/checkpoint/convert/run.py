@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wanctl.atomic import WriteError, remove_leftovers, write_bytes
+from wanctl.atomic import WriteError, make_folder, remove_leftovers, write_bytes
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
     KEY,
@@ -226,7 +226,7 @@ def _note(path: Path) -> Path:
 
 
 def _write(file: PlannedFile, key: str, bar: Bar) -> None:
-    file.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.path.parent)
     if file.path.suffix == ".pth":
         write_pth(file.path, file.tensors, bar)
         _note(file.path).write_text(key, encoding="utf-8")
@@ -278,5 +278,5 @@ def _describe(
                 write_bytes(to / place / path.relative_to(components.tokenizer), path.read_bytes())
     if options.layout == "diffusers" and dit and {TRANSFORMER, VAE, TEXT_ENCODER} <= names:
         for name, content in pipeline_files(networks, dit).items():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder((to / name).parent)
             write_config(to / name, content)
