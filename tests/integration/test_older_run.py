@@ -21,7 +21,8 @@ from wanctl.data.export import kept_clips
 from wanctl.data.table_order import latest_table
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
-from wanctl.train.run import train_dit, train_vae
+from wanctl.train.dit.run import train_dit
+from wanctl.train.vae.run import train_vae
 
 ARCHIVE = Path(__file__).parents[1] / "data/run_format_2.tar.xz"
 # The same machine gives the same bits; another one may add up products in another order.

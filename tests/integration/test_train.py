@@ -26,7 +26,8 @@ from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.recipe.load import load_recipe
-from wanctl.train.run import train_dit, train_vae
+from wanctl.train.dit.run import train_dit
+from wanctl.train.vae.run import train_vae
 from wanctl.video.encode import read_metadata, write_video
 from wanctl.video.probe import scan
 
@@ -279,8 +280,8 @@ def test_shapes_that_the_networks_cannot_take_are_named_before_any_work(
     def fail(*_, **__):
         raise AssertionError("work began")
 
-    monkeypatch.setattr("wanctl.train.run.collect_clips", fail)
-    monkeypatch.setattr("wanctl.train.run.load_run_text_encoder", fail)
+    monkeypatch.setattr("wanctl.train.setup.collect_clips", fail)
+    monkeypatch.setattr("wanctl.train.dit.run.load_run_text_encoder", fail)
     # stride 16, so that train-dit needs multiples of 32, and train-vae multiples of 16
     wide = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1, patch=2)
     wide = replace(wide, dim=8, decoder_dim=8, residual=True)

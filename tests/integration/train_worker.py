@@ -10,8 +10,9 @@ from safetensors import safe_open
 
 from wanctl.data import export
 from wanctl.recipe.load import load_recipe
+from wanctl.train.dit.run import train_dit
 from wanctl.train.inputs import encode
-from wanctl.train.run import train_dit, train_vae
+from wanctl.train.vae.run import train_vae
 
 
 def main(command: str, recipe: str, dataset: str, out: Path) -> None:

@@ -95,7 +95,7 @@ def train_vae(
 ) -> None:
     """Train the video VAE on the kept clips."""
     loaded = load_recipe_for(ctx, ("model", "train_vae"), recipe, overrides)
-    from wanctl.train.run import train_vae as run
+    from wanctl.train.vae.run import train_vae as run
 
     run(loaded, loaded.out_dir(out))
 
@@ -109,7 +109,7 @@ def train_dit(
 ) -> None:
     """Train the diffusion transformer on the VAE's latents and the captions."""
     loaded = load_recipe_for(ctx, ("model", "train_dit"), recipe, overrides)
-    from wanctl.train.run import train_dit as run
+    from wanctl.train.dit.run import train_dit as run
 
     run(loaded, loaded.out_dir(out))
 

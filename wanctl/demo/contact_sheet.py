@@ -17,8 +17,8 @@ from wanctl.data.clips import read_video
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.log import console, progress
+from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.train.inputs.windows import to_video
-from wanctl.train.objectives.perceptual import PerceptualDistance
 from wanctl.video.probe import read_metadata
 
 # Windows of each training clip that a sample is compared with, and frames of each window.

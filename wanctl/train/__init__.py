@@ -1,5 +1,5 @@
 """Training of the VAE and the transformer: one loop, one objective per model.
 
-Start with `run.py`, which reads the recipe, and `loop.py`; `inputs/` turns a data set into batches
-and `objectives/` holds the losses.
+Start with `loop.py` and `objective.py`, the interface between the loop and what it trains. `vae/`
+and `dit/` implement it, each with its command's run module; `inputs/` makes the batches.
 """

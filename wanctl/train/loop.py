@@ -23,7 +23,7 @@ from wanctl.train.accelerator import make_accelerator, start_trackers
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.ema import EMA
 from wanctl.train.metrics import MetricsFile, PendingMetrics
-from wanctl.train.objectives.base import Objective
+from wanctl.train.objective import Objective
 from wanctl.train.optim import (
     OptimizerOptions,
     learning_rate,

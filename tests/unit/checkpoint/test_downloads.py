@@ -20,7 +20,7 @@ from wanctl.cli import doctor
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
-from wanctl.train.start import load_frozen_vae, load_run_text_encoder
+from wanctl.train.dit.start import load_frozen_vae, load_run_text_encoder
 
 VARIANT = "wan2.1-t2v-1.3b"
 HUB = VARIANTS[VARIANT].hub
@@ -121,9 +121,10 @@ def test_training_and_sampling_find_the_same_files(tmp_path, hub, monkeypatch, s
         hub.cached.add(HUB)
     weights = resolver(out, **{key: str(tmp_path / place) for key, place in keys.items()})
     loaded = {}
-    monkeypatch.setattr("wanctl.train.start.load_vae", lambda found: loaded.update(vae=found))
+    monkeypatch.setattr("wanctl.train.dit.start.load_vae", lambda found: loaded.update(vae=found))
     monkeypatch.setattr(
-        "wanctl.train.start.load_text_encoder", lambda kind, found, **_: loaded.update(text=found)
+        "wanctl.train.dit.start.load_text_encoder",
+        lambda kind, found, **_: loaded.update(text=found),
     )
     for component, place, run in (
         ("vae", vae, lambda: load_frozen_vae(weights, "")),

@@ -11,10 +11,10 @@ from torch import nn
 from wanctl.recipe.training import OptimizerSection, TrainSection, VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.loop import LoopOptions
-from wanctl.train.objectives.base import Losses
-from wanctl.train.objectives.vae import VAELossWeights
+from wanctl.train.objective import Losses
 from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
+from wanctl.train.vae.objective import VAELossWeights
 
 
 @pytest.fixture

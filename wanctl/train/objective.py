@@ -74,3 +74,8 @@ class Objective(Protocol, Generic[BatchT]):
     def saved_step(self, folder: Path) -> int | None:
         """Step of the finished model in `folder`; None where there is none."""
         ...
+
+
+def per_sample_mean(values: Tensor) -> Tensor:
+    """(B, ...) -> (B,) fp32."""
+    return values.float().flatten(1).mean(dim=1)

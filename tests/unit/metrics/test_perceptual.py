@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 
-from wanctl.train.objectives.losses import perceptual
-from wanctl.train.objectives.perceptual import PerceptualDistance, PerceptualWeightsError
+from wanctl.metrics.perceptual import PerceptualDistance, PerceptualWeightsError
+from wanctl.train.vae.losses import perceptual
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def test_agrees_with_the_package_it_takes_its_weights_from(distance, monkeypatch
         expected = theirs(x, y).flatten()
         (gradient,) = torch.autograd.grad(expected.sum(), x)
         got = distance(x, y)
-        # measured 4e-9 of 0.04, and 3e-7 of the largest gradient
+        # measured 4e-9 of 0.04, and 3e-7 to 1.4e-5 of the largest gradient (by processor)
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-7)
         (own,) = torch.autograd.grad(got.sum(), x)
-        torch.testing.assert_close(own, gradient, rtol=0, atol=1e-5 * gradient.abs().max().item())
+        torch.testing.assert_close(own, gradient, rtol=0, atol=1e-4 * gradient.abs().max().item())
 
 
 def test_equal_images_are_at_distance_zero_and_blur_is_further_than_a_shift(distance):

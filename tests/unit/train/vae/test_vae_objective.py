@@ -9,9 +9,9 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.train.inputs.windows import Shape, read_video
 from wanctl.train.loop import train
-from wanctl.train.objectives.vae import VAEObjective
 from wanctl.train.rng import MicrobatchIndex
-from wanctl.train.start import start_vae
+from wanctl.train.vae.objective import VAEObjective
+from wanctl.train.vae.start import start_vae
 
 CPU = torch.device("cpu")
 SHAPE = VAEShape(

@@ -9,16 +9,16 @@ from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.training import TimestepsSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes
-from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
-from wanctl.train.inputs.windows import Shape
-from wanctl.train.loop import train
-from wanctl.train.objectives.dit import (
+from wanctl.train.dit.objective import (
     DiTObjective,
     DiTOptions,
     EncodedData,
     NoiseLaw,
     PreviewOptions,
 )
+from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
+from wanctl.train.inputs.windows import Shape
+from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
 
 CPU = torch.device("cpu")

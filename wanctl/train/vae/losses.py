@@ -7,17 +7,13 @@ import torch
 from torch import Tensor
 
 from wanctl.device import to_device
-from wanctl.train.objectives.perceptual import PerceptualDistance
+from wanctl.metrics.perceptual import PerceptualDistance
+from wanctl.train.objective import per_sample_mean
 
 # Peak-to-peak range of a video in [-1, 1].
 PEAK = 2.0
 # ST-LPIPS keeps five activations per frame; more frames at once only cost memory.
 FRAMES_AT_ONCE = 32
-
-
-def per_sample_mean(values: Tensor) -> Tensor:
-    """(B, ...) -> (B,) fp32."""
-    return values.float().flatten(1).mean(dim=1)
 
 
 def l1(reconstruction: Tensor, video: Tensor) -> Tensor:
@@ -59,8 +55,3 @@ def perceptual(
     images = [x.transpose(1, 2).flatten(0, 1) for x in (reconstruction, video)]
     chunks = zip(*(x.split(FRAMES_AT_ONCE) for x in images), strict=True)
     return torch.cat([distance(x, y) for x, y in chunks]).view(batch, -1).mean(dim=1)
-
-
-def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the predicted velocity."""
-    return per_sample_mean((predicted.float() - target.float()).square())

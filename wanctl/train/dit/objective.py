@@ -25,9 +25,8 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import Task
 from wanctl.train.inputs.windows import ClipWindow, Footage
-from wanctl.train.objectives.base import Losses
-from wanctl.train.objectives.losses import velocity_error
-from wanctl.train.objectives.previews import to_uint8_frames, write_preview
+from wanctl.train.objective import Losses, per_sample_mean
+from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # Middle of each quarter of the noise levels; held-out losses are measured there.
@@ -255,3 +254,8 @@ def _conditions_to_device(conditions: Conditions, device: torch.device) -> Condi
     values = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})
+
+
+def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the predicted velocity."""
+    return per_sample_mean((predicted.float() - target.float()).square())

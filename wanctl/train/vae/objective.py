@@ -16,14 +16,14 @@ from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
 from wanctl.device import to_device
 from wanctl.log import progress
+from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
-from wanctl.train.objectives import losses
-from wanctl.train.objectives.base import Losses
-from wanctl.train.objectives.perceptual import PerceptualDistance
-from wanctl.train.objectives.previews import to_uint8_frames, write_preview
+from wanctl.train.objective import Losses
+from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
+from wanctl.train.vae import losses
 
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)

@@ -1,0 +1,159 @@
+"""`wanctl train-dit`: unpack the recipe, encode the clips and captions, run the loop."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wanctl.checkpoint.resolve import WeightsResolver
+from wanctl.data.captions import read_captions
+from wanctl.data.dataset import DatasetDir
+from wanctl.data.export import kept_ids
+from wanctl.errors import UserError
+from wanctl.log import log
+from wanctl.model.shapes import PATCH
+from wanctl.model.variants import Variant, get_variant
+from wanctl.recipe.load import LoadedRecipe
+from wanctl.tasks.table import get_task
+from wanctl.train.accelerator import Processes, start_processes
+from wanctl.train.dit.objective import (
+    DiTObjective,
+    DiTOptions,
+    EncodedData,
+    NoiseLaw,
+    PreviewOptions,
+)
+from wanctl.train.dit.start import (
+    check_fit,
+    load_frozen_vae,
+    load_run_text_encoder,
+    start_dit,
+)
+from wanctl.train.inputs.clipset import ClipSet
+from wanctl.train.inputs.collect import ClipsError
+from wanctl.train.inputs.encode import LatentStore, TextStore
+from wanctl.train.setup import (
+    check_buckets,
+    command_options_of,
+    locked_run,
+    log_result,
+    run_metadata,
+    run_training,
+    training_clips,
+)
+
+# All buckets use the text-to-video conditions; an image bucket is a video of one frame.
+TASK = "t2v"
+PREVIEW_PROMPTS = 4
+
+
+def train_dit(loaded: LoadedRecipe, out: Path) -> None:
+    """Train the transformer on a VAE's latents and the captions; write it to `out/dit`.
+
+    Args:
+        loaded: the recipe; sections `train_dit`, `model`, `sample`, `caption`, `dataset` and
+            `curate.decode` are used.
+        out: output folder.
+
+    Raises:
+        UserError: no data set, captions, VAE or text encoder, no clips that fit, diverged.
+        LockedError: another process trains there.
+        KeyboardInterrupt: stopped by a signal, after a checkpoint.
+    """
+    processes = start_processes(loaded.recipe.device)
+    with locked_run(out / "dit", processes):
+        _train_dit(loaded, out, processes)
+
+
+def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
+    recipe, section = loaded.recipe, loaded.recipe.train_dit
+    model, command_options = recipe.model, command_options_of(loaded, out)
+    variant = get_variant(model.variant)
+    if reason := get_task(TASK).refusal(variant.dit):
+        raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
+    dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
+    captions = _captions(loaded, dataset, command_options)
+    weights = WeightsResolver(
+        out=out,
+        variant=variant,
+        weights=model.weights,
+        vae_weights=model.vae_weights,
+        text_weights=model.text_weights,
+    )
+    vae = load_frozen_vae(weights, command_options)
+    dit = start_dit(variant, model.weights, model.precision, recipe.seed, strict=model.strict)
+    check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
+    encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
+    check_fit(dit, vae, encoder.dim)
+    clips = training_clips(
+        loaded, out, section, processes, windows_per_clip=section.windows_per_clip, only=captions
+    )
+    preview = _preview(loaded, variant, clips, captions)
+    latents = LatentStore(dataset.path / "latents", vae, variant.name)
+    texts = TextStore(dataset.path / "text", encoder)
+    del encoder
+    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
+    clip_texts = [text for variants in captions.values() for text in variants]
+    texts.encode(["", preview.negative_prompt, *preview.prompts, *clip_texts], processes)
+    objective = DiTObjective(
+        dit,
+        vae,
+        clips,
+        EncodedData(latents.get, texts.get, captions),
+        get_task(TASK),
+        DiTOptions(
+            noise=NoiseLaw(**section.timesteps.model_dump()),
+            text_dropout=section.text_dropout,
+            preview=preview,
+            seed=recipe.seed,
+        ),
+        metadata=run_metadata(loaded),
+    )
+    identity = {
+        "transformer": str(dit.shape),
+        "VAE": latents.key,
+        "text encoder": texts.key,
+    }
+    result = run_training(loaded, section, objective, out / "dit", processes, identity)
+    log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
+
+
+def _captions(
+    loaded: LoadedRecipe, dataset: DatasetDir, command_options: str
+) -> dict[str, list[str]]:
+    """Captions of the kept clips; logs how many have none."""
+    recipe = loaded.recipe
+    kept = kept_ids(dataset, recipe.dataset.selection)
+    by_clip = read_captions(dataset, recipe.caption.backends, kept)
+    captions = {clip: [caption.text for caption in several] for clip, several in by_clip.items()}
+    if kept and not captions:
+        raise ClipsError(
+            f"{dataset.path}: none of {len(kept)} clips has a caption; run "
+            f"`wanctl caption {command_options}`"
+        )
+    if len(captions) < len(kept):
+        log.warning("train-dit: %d of %d clips have no caption and are left out",
+                    len(kept) - len(captions), len(kept))  # fmt: skip
+    return captions
+
+
+def _preview(
+    loaded: LoadedRecipe, variant: Variant, clips: ClipSet, captions: Mapping[str, list[str]]
+) -> PreviewOptions:
+    """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would."""
+    section, sample = loaded.recipe.train_dit, loaded.recipe.sample
+    shape = max(window.shape for window in clips.eval_windows())
+    own = dict.fromkeys(captions[window.clip][0] for window in clips.eval_windows())
+    negative = sample.negative_prompt
+    defaults = variant.defaults
+    guide_scale = defaults.guide_scale if sample.guide_scale is None else sample.guide_scale
+    if isinstance(guide_scale, tuple):  # of two experts; one of them is trained
+        guide_scale = guide_scale[0]
+    return PreviewOptions(
+        prompts=section.preview_prompts or tuple(own)[:PREVIEW_PROMPTS],
+        negative_prompt=defaults.negative_prompt if negative is None else negative,
+        latent_shape=get_task(TASK).latent_shape(variant.vae, *shape),
+        steps=section.preview_steps,
+        shift=sample.shift or defaults.shift,
+        guide_scale=guide_scale,
+        solver=sample.solver or defaults.solver,
+        fps=section.clip_fps,
+    )

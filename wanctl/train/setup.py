@@ -1,0 +1,145 @@
+"""What the run modules of `train-vae` and `train-dit` share: clips, loop options, log lines."""
+
+import shlex
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wanctl.atomic import write_bytes
+from wanctl.data.buckets import bucket_problems
+from wanctl.data.dataset import DatasetDir
+from wanctl.errors import ProblemsError
+from wanctl.lock import locked
+from wanctl.log import log
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.recipe.load import LoadedRecipe, shipped_recipes
+from wanctl.recipe.training import TrainSection
+from wanctl.train.accelerator import Processes
+from wanctl.train.inputs.clipset import ClipSet
+from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips
+from wanctl.train.loop import LoopOptions, TrainingResult, train
+from wanctl.train.objective import Objective
+from wanctl.train.optim import OptimizerOptions
+from wanctl.video.workers.worker_pool import DecodePool
+
+
+def locked_run(folder: Path, processes: Processes) -> AbstractContextManager[None]:
+    """Lock the folder of a training run; the first process does it for all."""
+    return locked(folder) if processes.is_main else nullcontext()
+
+
+def check_buckets(
+    loaded: LoadedRecipe, name: str, section: TrainSection, vae: WanVAE, *, patch: int
+) -> None:
+    """Refuse shapes that the networks cannot take, before a clip is exported or encoded.
+
+    Raises:
+        RecipeError: every such size, at its line.
+    """
+    problems = bucket_problems(
+        section.buckets,
+        temporal_stride=vae.temporal_stride,
+        spatial_multiple=vae.spatial_stride * patch,
+    )
+    located = [(f"{name}.buckets.{path}", message) for path, message in problems]
+    if located:
+        raise loaded.locate(ProblemsError(located))
+
+
+def training_clips(
+    loaded: LoadedRecipe,
+    out: Path,
+    section: TrainSection,
+    processes: Processes,
+    *,
+    windows_per_clip: int | None,
+    only: Mapping[str, object] | None = None,
+) -> ClipSet:
+    """The clips of the data set that serve the section's buckets, exported where they are not yet.
+
+    Args:
+        loaded: the recipe.
+        out: run folder; holds the data set unless the recipe names one.
+        section: `train_vae` or `train_dit`.
+        processes: those of the run; each exports its share.
+        windows_per_clip: see `TrainingDataOptions`.
+        only: ids of the clips that may be used; None: all kept ones.
+
+    Raises:
+        UserError: no data set, or no clip serves a bucket.
+    """
+    recipe, decode = loaded.recipe, loaded.recipe.curate.decode
+    dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
+    options = TrainingDataOptions(
+        selection=recipe.dataset.selection,
+        buckets=section.buckets,
+        fps=section.clip_fps,
+        holdout=section.holdout,
+        seed=recipe.seed,
+        windows_per_clip=windows_per_clip,
+    )
+    memory_bytes = int(decode.memory_gb * 2**30)
+    # the processes of one machine export at the same time
+    workers = max(1, decode.workers // processes.local_count)
+    with DecodePool(workers, decode.timeout_s, memory_bytes) as pool:
+        return collect_clips(
+            dataset,
+            options,
+            pool=pool,
+            processes=processes,
+            command_options=command_options_of(loaded, out),
+            only=only,
+        )
+
+
+def run_training(
+    loaded: LoadedRecipe,
+    section: TrainSection,
+    objective: Objective[Any],
+    folder: Path,
+    processes: Processes,
+    identity: Mapping[str, Any],
+) -> TrainingResult:
+    """Save the recipe beside the run and train; arguments and errors are those of `train`."""
+    if processes.is_main:
+        write_bytes(folder / "recipe.yaml", loaded.dump().encode())
+    options = _loop_options(loaded, section)
+    return train(objective, folder, options, device=processes.device, identity=identity)
+
+
+def _loop_options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:
+    same = (
+        "steps", "accumulate", "mixed_precision", "ema_decay", "log_every", "eval_every",
+        "preview_every", "checkpoint_every", "keep_checkpoints", "trackers",
+    )  # fmt: skip
+    return LoopOptions(
+        seed=loaded.recipe.seed,
+        optimizer=OptimizerOptions(**section.optimizer.model_dump()),
+        **{name: getattr(section, name) for name in same},
+    )
+
+
+def run_metadata(loaded: LoadedRecipe) -> dict[str, str]:
+    """Strings that go into the header of the trained weights."""
+    return {"recipe": loaded.dump(), "wanctl": version("wanctl")}
+
+
+def command_options_of(loaded: LoadedRecipe, out: Path) -> str:
+    """Command-line options with which another command works on this run."""
+    shipped = shipped_recipes().get(loaded.name) == loaded.path
+    recipe = loaded.name if shipped else shlex.quote(str(loaded.path))
+    at = "" if out == Path("runs") / loaded.name else f" --out {shlex.quote(str(out))}"
+    return f"--recipe {recipe}{at}"
+
+
+def log_result(name: str, result: TrainingResult, folder: Path, next_command: str) -> None:
+    """Log the figures of a run, where its previews are, and the command that comes next."""
+    if result.loss is not None and result.steps_per_s is not None:
+        figures = {k: v for k, v in (result.figures or {}).items() if "sigma" not in k}
+        text = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
+        log.info("%s: step %d done at %.2f steps/s, loss %.4f, last evaluation: %s",
+                 name, result.step, result.steps_per_s, result.loss, text)  # fmt: skip
+    log.info("%s: look at %s; next: %s",
+             name, folder / "previews" / f"step-{result.step:06d}.png", next_command)  # fmt: skip
