@@ -9,6 +9,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant
 from wanctl.train.copied import copied_from_file
 from wanctl.train.rng import keyed_seed
+from wanctl.train.vae.inflation import start_as_image_vae
 
 START_LOG_VARIANCE = -6.0
 
@@ -30,6 +31,7 @@ def start_vae(variant: Variant, ref: str | None, seed: int) -> tuple[WanVAE, boo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "vae"))
         vae = WanVAE(variant.vae)
+    start_as_image_vae(vae)
     with torch.no_grad():
         # A fresh encoder would hide its small means under unit noise: after 40 steps on images it
         # reaches 12.4 dB; with this start 16.7 dB.
