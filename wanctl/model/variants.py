@@ -300,12 +300,46 @@ def task_problem(variant: Variant | None, task: str) -> str | None:
     return f"{variant.name} cannot do {task}, it does {does}; variants that can: {', '.join(able)}"
 
 
-def get_variant(name: str) -> Variant:
-    """Look a variant up.
+def get_variant(
+    name: str, *, vae_width: int | None = None, latent_channels: int | None = None
+) -> Variant:
+    """Look a variant up, and give it a VAE of another size where one is asked for.
+
+    Args:
+        name: a row of VARIANTS.
+        vae_width: channels of the VAE's first level; None: the variant's. Wan 2.2's decoder keeps
+            its ratio to the encoder.
+        latent_channels: of the VAE and of the transformer's inputs and outputs; None: the
+            variant's.
 
     Raises:
         UserError: no such row; names the nearest one.
     """
     if name not in VARIANTS:
         raise UserError(f"model.variant: {unknown('variant', name, VARIANTS)}")
-    return VARIANTS[name]
+    variant = VARIANTS[name]
+    vae = resized_vae(variant.vae, vae_width, latent_channels)
+    more, dit = vae.z_dim - variant.vae.z_dim, variant.dit
+    # Image variants take the latents twice: noise and known frames; so does VACE's control.
+    times = dit.in_channels // variant.vae.z_dim
+    dit = replace(
+        dit,
+        in_channels=dit.in_channels + more * times,
+        out_channels=dit.out_channels + more,
+        vace_channels=dit.vace_channels + 2 * more,
+    )
+    return replace(variant, vae=vae, dit=dit)
+
+
+def resized_vae(shape: VAEShape, width: int | None, latent_channels: int | None) -> VAEShape:
+    """The shape with another width or another number of latent channels; None: its own.
+
+    The statistics of other latent channels are not known: mean 0 and deviation 1.
+    """
+    if width is not None and width != shape.dim:
+        decoder = shape.decoder_dim and max(1, round(width * shape.decoder_dim / shape.dim))
+        shape = replace(shape, dim=width, decoder_dim=decoder)
+    if latent_channels is not None and latent_channels != shape.z_dim:
+        mean, std = (0.0,) * latent_channels, (1.0,) * latent_channels
+        shape = replace(shape, z_dim=latent_channels, latent_mean=mean, latent_std=std)
+    return shape

@@ -1,6 +1,6 @@
 """Keys of `model`: the variant, its weights, and how the networks run."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,16 @@ class ModelSection(Section):
     """The model variant and its weights."""
 
     variant: str = Field(default="wan2.1-t2v-1.3b", description="a row of VARIANTS")
+    vae_width: Annotated[int, Field(gt=0, le=1024)] | None = Field(
+        default=None,
+        description="channels of the VAE's first level, if not the variant's (Wan 2.1: 96, 2.2: "
+        "160); 16 trains on a CPU, the cost grows with its square",
+    )
+    latent_channels: Annotated[int, Field(gt=0, le=1024)] | None = Field(
+        default=None,
+        description="channels of the latents, if not the variant's (16 of Wan 2.1, 48 of 2.2); "
+        "a transformer with random weights follows",
+    )
     weights: Source | None = Field(
         default=None,
         description="folder or hub id in official or diffusers layout; training starts from it, "
@@ -87,3 +97,8 @@ class ModelSection(Section):
         description="side in pixels of the tiles that the VAE decodes when sampling; null: whole "
         "frames; the difference between both is below the resolution of 8 bits",
     )
+
+    @property
+    def vae_sizes(self) -> dict[str, int | None]:
+        """The sizes that differ from the variant's, as `variants.get_variant` takes them."""
+        return {"vae_width": self.vae_width, "latent_channels": self.latent_channels}

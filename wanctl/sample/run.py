@@ -116,7 +116,7 @@ def _requests_of_command(
     lines = read_prompts(prompt, SampleSection.model_fields, parse_cell)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
     random_seed = secrets.randbelow(MAX_RANDOM_SEED)
-    variant = get_variant(recipe.model.variant)
+    variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
     build = partial(_build_request, variant=variant, dtype=dtype, cache=cache, seed=random_seed)
     requests = distributed.broadcast_from_main(
         lambda: _build_requests(loaded, lines, repeat, build)
@@ -136,7 +136,10 @@ def _sample(
     repeat: int,
     cache: InputCache,
 ) -> list[Path]:
-    recipe, variant = loaded.recipe, get_variant(loaded.recipe.model.variant)
+    recipe, variant = (
+        loaded.recipe,
+        get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes),
+    )
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
     outputs = OutputFolder(out, weights)
     by_path = {outputs.path(request): request for request in requests}
@@ -320,7 +323,7 @@ def _show_plans(
     as_json: bool,
 ) -> None:
     """Print the estimate of each kind of output."""
-    variant = get_variant(loaded.recipe.model.variant)
+    variant = get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes)
     counts, kinds = Counter(each.kind for each in requests), {each.kind: each for each in requests}
     loads = [workload_of(request, variant, counts[kind]) for kind, request in kinds.items()]
     if as_json:

@@ -7,7 +7,8 @@ import torch
 
 from tests.unit.model.dit.test_transformer import fingerprint
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, task_problem
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import VARIANTS, get_variant, task_problem
 from wanctl.recipe.load import load_recipe, shipped_recipes
 from wanctl.tasks.table import TASKS
 
@@ -101,6 +102,21 @@ def test_image_to_video_models_do_not_support_text_to_video():
         if "t2v" in VARIANTS[name].tasks:
             continue
         assert TASKS["t2v"].refusal(VARIANTS[name].dit), name
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_transformer_follows_the_latent_channels_of_the_recipe(name):
+    variant, own = get_variant(name, vae_width=32, latent_channels=4), VARIANTS[name]
+    assert (variant.vae.dim, variant.vae.z_dim, len(variant.vae.latent_std)) == (32, 4, 4)
+    assert variant.dit.out_channels == 4
+    with torch.device("meta"):
+        vae, wide = WanVAE(variant.vae), WanVAE(own.vae)
+    assert vae.encoder.conv1.weight.shape[0] == 32
+    ratio = wide.decoder.conv1.weight.shape[0] / own.vae.dim
+    assert vae.decoder.conv1.weight.shape[0] / 32 == pytest.approx(ratio, rel=0.01)
+    for task in variant.tasks:
+        assert TASKS[task].refusal(variant.dit) is None, task
+    assert get_variant(name) == own
 
 
 def test_an_unknown_task_is_reported_with_the_nearest_name():

@@ -66,7 +66,7 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
 def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, command_options_of(loaded, out)
-    variant = get_variant(model.variant)
+    variant = get_variant(model.variant, **model.vae_sizes)
     if reason := get_task(TASK).refusal(variant.dit):
         raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")

@@ -38,7 +38,7 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
 
 def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_vae
-    variant = get_variant(recipe.model.variant)
+    variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
     ref = recipe.model.vae_weights or recipe.model.weights
     vae, has_statistics = start_vae(variant, ref, recipe.seed)
     check_buckets(loaded, "train_vae", section, vae, patch=1)
