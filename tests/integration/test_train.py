@@ -47,7 +47,7 @@ train_vae:
   preview_every: 7
   checkpoint_every: 4
   trackers: []
-  loss: {{perceptual_frames: 1}}
+  loss: {{perceptual: {{weight: 3, frames: 1}}}}
 train_dit:
   steps: 16
   clip_fps: 8
@@ -221,7 +221,7 @@ def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
     write_vae(tmp_path / "vae_weights")
     recipe = loaded(weights=f", vae_weights: {tmp_path / 'vae_weights'}")
     text = recipe.path.read_text().replace("steps: 14", "steps: 2").replace("steps: 16", "steps: 2")
-    recipe.path.write_text(text.replace("perceptual_frames: 1", "perceptual: 0"))
+    recipe.path.write_text(text.replace("perceptual: {weight: 3, frames: 1}", "perceptual: 0"))
     out.mkdir()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
     launch += ["--nproc-per-node", "2", sys.executable, str(WORKER)]

@@ -1,10 +1,20 @@
 """Keys of `train_vae` and `train_dit`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
-from wanctl.recipe.section import Count, FrameCount, FrameRate, Height, Section, Steps, Width
+from wanctl.recipe.section import (
+    ContradictionError,
+    Count,
+    FrameCount,
+    FrameRate,
+    Height,
+    LocalPath,
+    Section,
+    Steps,
+    Width,
+)
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -106,18 +116,116 @@ class TrainSection(Section):
     )
 
 
-class VAELossSection(Section):
-    """Weights of the VAE loss (Wan report 2.2: 3, 3e-6, 3)."""
+class LossTermSection(Section):
+    """One term of a loss. In a recipe a bare number is its weight."""
 
-    l1: float = Field(default=3.0, ge=0, le=1e6, description="L1 distance of pixels")
-    kl: float = Field(
-        default=3e-6, ge=0, le=1e6, description="KL divergence of the latents from N(0, 1)"
+    weight: float = Field(ge=0, le=1e6, description="factor of the term; 0: not computed")
+    from_step: int = Field(
+        default=0, ge=0, description="first step with the term; before it is not computed"
     )
-    perceptual: float = Field(default=3.0, ge=0, le=1e6, description="ST-LPIPS distance")
-    perceptual_frames: Count | None = Field(
+
+
+class KLSection(LossTermSection):
+    """KL divergence of the latents from N(0, 1)."""
+
+    reduction: Literal["position", "sample", "mean"] = Field(
+        default="position",
+        description="what `weight` multiplies: `position`, nats per latent position (summed over "
+        "channels, averaged over positions); `sample`, nats per clip (summed over all, as in "
+        "latent diffusion), at 5x128x128 512 times and at 17x256x256 5120 times `position`; "
+        "`mean`, nats per latent value, with 16 channels a 16th of `position`",
+    )
+
+
+class PerceptualSection(LossTermSection):
+    """Perceptual distance of frames."""
+
+    frames: Count | None = Field(
         default=None,
-        description="frames per sample, drawn at each step, that ST-LPIPS compares; null: all",
+        description="frames per sample, drawn at each step, that are compared; null: all",
     )
+    network: Literal["st-lpips", "lpips-vgg"] = Field(
+        default="st-lpips",
+        description="`st-lpips`: AlexNet that tolerates small shifts, comes with the program; "
+        "`lpips-vgg`: VGG16 of LPIPS 0.1, needs `weights`",
+    )
+    weights: tuple[LocalPath, ...] = Field(
+        default=(),
+        description="lpips-vgg: files with torchvision's `features.*` of VGG16 and with the "
+        "`lin*` heads of the `lpips` package",
+    )
+
+    @model_validator(mode="after")
+    def _network_has_weights(self) -> Self:
+        """Refuse a network without its weights, and weights that nothing would read."""
+        if self.network == "lpips-vgg" and self.weight > 0 and not self.weights:
+            raise ContradictionError(
+                "weights", "lpips-vgg needs files: [vgg16-397923af.pth, vgg.pth] (torchvision's "
+                "VGG16, the heads of the `lpips` package)",
+            )  # fmt: skip
+        if self.network == "st-lpips" and self.weights:
+            raise ContradictionError(
+                "weights", "st-lpips comes with its weights; leave them out, or set network: "
+                "lpips-vgg",
+            )  # fmt: skip
+        return self
+
+
+def _from_number(value: Any) -> Any:
+    """A bare number as the weight of a term; a section as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"weight": value}
+    if isinstance(value, dict | LossTermSection):
+        return value
+    shown = "nothing" if value is None else repr(value)
+    raise ValueError(f"got {shown}; must be a number (the weight), or a section with `weight`")
+
+
+LossTerm = Annotated[
+    LossTermSection,
+    BeforeValidator(_from_number, json_schema_input_type=float | LossTermSection),
+]
+KLTerm = Annotated[
+    KLSection, BeforeValidator(_from_number, json_schema_input_type=float | KLSection)
+]
+PerceptualTerm = Annotated[
+    PerceptualSection,
+    BeforeValidator(_from_number, json_schema_input_type=float | PerceptualSection),
+]
+
+
+class VAELossSection(Section):
+    """Terms of the VAE loss (Wan report 2.2: weights 3, 3e-6, 3)."""
+
+    l1: LossTerm = Field(default=LossTermSection(weight=3.0), description="L1 distance of pixels")
+    kl: KLTerm = Field(
+        default=KLSection(weight=3e-6), description="KL divergence of the latents from N(0, 1)"
+    )
+    perceptual: PerceptualTerm = Field(
+        default=PerceptualSection(weight=3.0), description="perceptual distance of frames"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _frames_moved(cls, values: Any) -> Any:
+        """Name the place of a key that recipes had before terms were sections."""
+        if isinstance(values, dict) and "perceptual_frames" in values:
+            raise ContradictionError(
+                "perceptual_frames",
+                "this key has moved; write `perceptual: {weight: 3, frames: "
+                f"{values['perceptual_frames']}}}`",
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _first_step_has_a_term(self) -> Self:
+        """Refuse a loss that compares nothing at first."""
+        if not any(term.weight > 0 and term.from_step == 0 for term in (self.l1, self.perceptual)):
+            raise ContradictionError(
+                "l1", "nothing compares videos at step 0; give `l1` or `perceptual` a weight and "
+                "`from_step: 0`",
+            )  # fmt: skip
+        return self
 
 
 class TrainVAESection(TrainSection):

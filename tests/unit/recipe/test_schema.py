@@ -74,11 +74,43 @@ def mistakes(*overrides: str) -> list[str]:
             "r.yaml:2: parallel.cfg: got True; must be auto, or a number of processes from 1 to "
             "65536",
         ),
+        (
+            "train_vae:\n  loss:\n    perceptual: -1\n",
+            "r.yaml:3: train_vae.loss.perceptual.weight: got -1; must be greater than or equal "
+            "to 0",
+        ),
+        (
+            "train_vae:\n  loss:\n    kl: none\n",
+            "r.yaml:3: train_vae.loss.kl: got 'none'; must be a number (the weight), or a section "
+            "with `weight`",
+        ),
+        (
+            "train_vae:\n  loss:\n    l1: 3\n    perceptual_frames: 4\n",
+            "r.yaml:4: train_vae.loss.perceptual_frames: this key has moved; write `perceptual: "
+            "{weight: 3, frames: 4}`",
+        ),
+        (
+            "train_vae:\n  loss:\n    perceptual: 0\n    l1: {weight: 1, from_step: 5}\n",
+            "r.yaml:4: train_vae.loss.l1: nothing compares videos at step 0; give `l1` or "
+            "`perceptual` a weight and `from_step: 0`",
+        ),
+        (
+            "train_vae:\n  loss:\n    perceptual:\n      weight: 1\n      network: lpips-vgg\n",
+            "r.yaml:3: train_vae.loss.perceptual.weights: lpips-vgg needs files: "
+            "[vgg16-397923af.pth, vgg.pth] (torchvision's VGG16, the heads of the `lpips` package)",
+        ),
     ],
 )
 def test_a_mistake_is_reported_at_its_line(write, text, expected):
     write(text)
     assert mistakes() == [expected]
+
+
+def test_a_bare_number_is_the_weight_of_a_loss_term(write):
+    write("train_vae:\n  loss: {l1: 1, kl: {weight: 2, reduction: sample}, perceptual: 0.5}\n")
+    loss = load_recipe("r.yaml", ["train_vae.loss.l1=4"]).recipe.train_vae.loss
+    assert (loss.l1.weight, loss.kl.weight, loss.perceptual.weight) == (4, 2, 0.5)
+    assert (loss.kl.reduction, loss.perceptual.from_step) == ("sample", 0)
 
 
 def test_keys_that_fit_together(write):

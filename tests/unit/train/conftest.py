@@ -14,7 +14,7 @@ from wanctl.train.loop import LoopOptions
 from wanctl.train.objective import Losses
 from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
-from wanctl.train.vae.objective import VAELossWeights
+from wanctl.train.vae.loss_options import vae_loss_options
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def loop_options(optimizer_options):
 
 @pytest.fixture
 def loss_weights():
-    """Weights of the VAE's loss with the recipe's defaults and some changes."""
+    """Options of the VAE's loss with the recipe's defaults and some changes."""
 
     def build(**changes):
-        return VAELossWeights(**{**VAELossSection().model_dump(), **changes})
+        return vae_loss_options(VAELossSection(**changes).model_dump())
 
     return build
 

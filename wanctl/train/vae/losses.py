@@ -3,16 +3,21 @@
 Videos are (B, 3, T, H, W) in [-1, 1].
 """
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wanctl.device import to_device
+from wanctl.metrics.lpips_vgg import VGGDistance
 from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.train.objective import per_sample_mean
 
 # Peak-to-peak range of a video in [-1, 1].
 PEAK = 2.0
-# ST-LPIPS keeps five activations per frame; more frames at once only cost memory.
+# The networks keep five activations per frame; more frames at once only cost memory.
 FRAMES_AT_ONCE = 32
 
 
@@ -21,14 +26,25 @@ def l1(reconstruction: Tensor, video: Tensor) -> Tensor:
     return per_sample_mean((reconstruction - video).abs())
 
 
-def kl(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence to the standard normal, in nats per latent position.
+def kl(mean: Tensor, logvar: Tensor, reduction: str = "position") -> Tensor:
+    """KL divergence of the posterior from the standard normal, in nats.
 
-    Summed over channels and averaged over positions, so that the weight means the same for
-    every clip size (arXiv 1312.6114, appendix B).
+    0.5 * (mean^2 + variance - 1 - log variance) (arXiv 1312.6114, appendix B).
+
+    Args:
+        mean: (B, Z, T, Y, X).
+        logvar: the same shape.
+        reduction: `position`: summed over channels and averaged over positions, so that the weight
+            means the same for every clip size; `sample`: summed over channels and positions (latent
+            diffusion), T * Y * X times as much; `mean`: averaged over both, a Z-th.
     """
     divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
-    return per_sample_mean(divergence) * mean.shape[1]
+    return per_sample_mean(divergence) * kl_factor(reduction, mean.shape[1:])
+
+
+def kl_factor(reduction: str, shape: Sequence[int]) -> int:
+    """What a reduction gives for a mean of 1 nat; `shape` is (Z, T, Y, X) of the latents."""
+    return {"mean": 1, "position": shape[0], "sample": math.prod(shape)}[reduction]
 
 
 def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
@@ -37,13 +53,18 @@ def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
     return 10 * torch.log10(PEAK**2 / error.clamp(min=1e-10))
 
 
+def perceptual_distance(network: str, weights: Sequence[Path]) -> nn.Module:
+    """The frozen network of the perceptual term: `st-lpips`, or `lpips-vgg` from its files."""
+    return VGGDistance(weights) if network == "lpips-vgg" else PerceptualDistance()
+
+
 def perceptual(
-    distance: PerceptualDistance, reconstruction: Tensor, video: Tensor, frames: Tensor | None
+    distance: nn.Module, reconstruction: Tensor, video: Tensor, frames: Tensor | None
 ) -> Tensor:
-    """ST-LPIPS averaged over frames.
+    """Perceptual distance averaged over frames.
 
     Args:
-        distance: the frozen network.
+        distance: the frozen network: images x, y (N, 3, H, W) -> (N,).
         reconstruction: (B, 3, T, H, W); gradients flow here.
         video: the same shape.
         frames: indices of the frames that are compared; None: all.

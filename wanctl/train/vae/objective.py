@@ -1,12 +1,12 @@
 """`train-vae`: reconstruct clips from their latents.
 
-Loss: l1 * L1 + kl * KL + perceptual * ST-LPIPS (Wan report, arXiv 2503.20314, section 4.1.2,
-with weights 3, 3e-6 and 3).
+Loss: l1 * L1 + kl * KL + perceptual * LPIPS (Wan report, arXiv 2503.20314, section 4.1.2, with
+weights 3, 3e-6 and 3), each from a step of its own.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,6 @@ from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
 from wanctl.device import to_device
 from wanctl.log import progress
-from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
@@ -24,6 +23,7 @@ from wanctl.train.objective import Losses
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
+from wanctl.train.vae.loss_options import VAELossOptions
 
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
@@ -32,16 +32,6 @@ MIN_LATENT_STD = 1e-3
 NUM_PREVIEWS = 4
 # Enough for three digits of a mean; a large set need not be encoded completely.
 MEASURED_WINDOWS = 256
-
-
-@dataclass(frozen=True)
-class VAELossWeights:
-    """Weights of the terms; the fields are those of the recipe's `train_vae.loss` section."""
-
-    l1: float
-    kl: float
-    perceptual: float
-    perceptual_frames: int | None
 
 
 class Reconstruction(nn.Module):
@@ -65,7 +55,7 @@ class VAEObjective:
     Args:
         vae: trained in place.
         footage: source of windows.
-        weights: of the loss terms.
+        options: of the loss terms.
         fps: frame rate of the preview videos.
         metadata: strings saved in the header of the weights.
         keep_statistics: keep the latents' mean and deviation (published weights); otherwise they
@@ -79,7 +69,7 @@ class VAEObjective:
         self,
         vae: WanVAE,
         footage: Footage,
-        weights: VAELossWeights,
+        options: VAELossOptions,
         *,
         fps: float,
         metadata: Mapping[str, str],
@@ -87,12 +77,15 @@ class VAEObjective:
     ) -> None:
         self.module = Reconstruction(vae)
         self.footage = footage
-        self.weights = weights
+        self.options = options
         self.fps = fps
         self.metadata = dict(metadata)
         self.keep_statistics = keep_statistics
         self.eval_split = "held-out" if footage.held_out else "training"
-        self.distance = PerceptualDistance() if weights.perceptual > 0 else None
+        term = options.perceptual
+        self.distance = (
+            losses.perceptual_distance(term.network, term.weights) if term.weight > 0 else None
+        )
 
     @property
     def vae(self) -> WanVAE:
@@ -113,19 +106,32 @@ class VAEObjective:
         noise = torch.randn(self._latent_shape(video), generator=generator)
         noise = to_device(noise, device)
         reconstruction, mean, logvar = model(video, noise)
-        parts = {
-            "l1": losses.l1(reconstruction, video),
-            "kl": losses.kl(mean.float(), logvar.float()),
-        }
-        total = self.weights.l1 * parts["l1"] + self.weights.kl * parts["kl"]
-        if self.distance is not None:
-            frames = self._perceptual_frames(video.shape[2], microbatch)
-            distance = self.distance.to(device)
-            parts["perceptual"] = losses.perceptual(distance, reconstruction, video, frames)
-            total = total + self.weights.perceptual * parts["perceptual"]
+        parts = self._terms(video, reconstruction, mean.float(), logvar.float(), microbatch)
+        total = torch.stack([getattr(self.options, n).weight * v for n, v in parts.items()]).sum(0)
         with torch.no_grad():
             parts["psnr"] = losses.psnr(reconstruction, video)
         return Losses(total, {name: value.detach() for name, value in parts.items()})
+
+    def _terms(
+        self,
+        video: Tensor,
+        reconstruction: Tensor,
+        mean: Tensor,
+        logvar: Tensor,
+        microbatch: MicrobatchIndex,
+    ) -> dict[str, Tensor]:
+        """The terms of this step by name, (B,) each, without their weights."""
+        options, step = self.options, microbatch.step
+        terms = {}
+        if options.l1.active(step):
+            terms["l1"] = losses.l1(reconstruction, video)
+        if options.kl.active(step):
+            terms["kl"] = losses.kl(mean, logvar, options.kl.reduction)
+        if self.distance is not None and options.perceptual.active(step):
+            frames = self._perceptual_frames(video.shape[2], microbatch)
+            distance = self.distance.to(video.device)
+            terms["perceptual"] = losses.perceptual(distance, reconstruction, video, frames)
+        return terms
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """L1, PSNR and ST-LPIPS of the posterior's mean, averaged over windows."""
@@ -178,7 +184,7 @@ class VAEObjective:
 
     def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
         """Indices of the frames whose ST-LPIPS is computed in this step; None: all."""
-        count = self.weights.perceptual_frames
+        count = self.options.perceptual.frames
         if count is None or count >= frames:
             return None
         generator = keyed_generator(

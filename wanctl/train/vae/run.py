@@ -15,7 +15,8 @@ from wanctl.train.setup import (
     run_training,
     training_clips,
 )
-from wanctl.train.vae.objective import VAELossWeights, VAEObjective
+from wanctl.train.vae.loss_options import vae_loss_options
+from wanctl.train.vae.objective import VAEObjective
 from wanctl.train.vae.start import start_vae
 
 
@@ -46,7 +47,7 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     objective = VAEObjective(
         vae,
         clips,
-        VAELossWeights(**section.loss.model_dump()),
+        vae_loss_options(section.loss.model_dump()),
         fps=section.clip_fps,
         metadata=run_metadata(loaded),
         keep_statistics=has_statistics,

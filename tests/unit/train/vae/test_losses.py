@@ -12,6 +12,13 @@ def test_kl_is_that_of_the_distributions_summed_over_channels():
     torch.testing.assert_close(losses.kl(mean, logvar), expected.flatten(1).mean(1))
 
 
+@pytest.mark.parametrize(("reduction", "factor"), [("sample", 3 * 5 * 5), ("mean", 1 / 4)])
+def test_reductions_of_kl_differ_by_the_factor_that_the_recipe_says(reduction, factor):
+    mean, logvar = torch.randn(2, 4, 3, 5, 5), torch.randn(2, 4, 3, 5, 5)
+    expected = losses.kl(mean, logvar) * factor
+    torch.testing.assert_close(losses.kl(mean, logvar, reduction), expected)
+
+
 def test_psnr_counts_the_full_range_and_clamps():
     video = torch.zeros(1, 3, 1, 8, 8)
     assert losses.psnr(video + 0.2, video).item() == pytest.approx(20.0, abs=1e-4)

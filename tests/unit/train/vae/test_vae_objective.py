@@ -98,7 +98,7 @@ def test_training_does_not_depend_on_the_statistics_in_use(memory_footage, objec
 def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_its_index(
     memory_footage, objective
 ):
-    weights = {"l1": 3.0, "kl": 0.5, "perceptual": 2.0, "perceptual_frames": 2}
+    weights = {"l1": 3.0, "kl": 0.5, "perceptual": {"weight": 2.0, "frames": 2}}
     trained = objective(memory_footage(), **weights)
     microbatch = MicrobatchIndex(0, 4, 1)
     torch.manual_seed(1)
@@ -112,6 +112,20 @@ def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_its_index(
     assert first.per_sample.shape == parts["psnr"].shape == (2,)
     assert torch.equal(first.per_sample, again.per_sample)
     assert not torch.equal(first.per_sample, other.per_sample)
+
+
+def test_a_term_is_neither_computed_nor_added_before_its_step(memory_footage, objective):
+    later = {"weight": 2.0, "from_step": 3}
+    trained = objective(memory_footage(), kl=later, perceptual=later)
+    trained.distance.register_forward_pre_hook(lambda *_: calls.append(1))
+    for step, names in ((2, {"l1", "psnr"}), (3, {"l1", "kl", "perceptual", "psnr"})):
+        calls = []
+        microbatch = MicrobatchIndex(0, step, 0)
+        found = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
+        assert found.parts.keys() == names
+        assert bool(calls) == ("perceptual" in names)
+        total = sum({"l1": 1}.get(n, 2) * v for n, v in found.parts.items() if n != "psnr")
+        torch.testing.assert_close(found.per_sample.detach(), total)
 
 
 def test_held_out_figures_are_the_same_every_time(memory_footage, objective):
