@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -22,6 +22,8 @@ from accelerate.utils import (
     get_int_from_env,
     parse_flag_from_env,
 )
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from wanctl.device import pick_device
 from wanctl.errors import UserError, unknown
@@ -111,8 +113,6 @@ def make_accelerator(
     mixed_precision: str,
     trackers: Sequence[str],
     tracker_dir: Path,
-    *,
-    skips_parameters: bool = False,
 ) -> Accelerator:
     """Make the accelerator of a run. The loop accumulates gradients itself and keys noise by it.
 
@@ -121,7 +121,6 @@ def make_accelerator(
         mixed_precision: `no`, `bf16` or `fp16`.
         trackers: rows of TRACKER_MODULES.
         tracker_dir: receives TensorBoard's files.
-        skips_parameters: some batches leave parameters without a gradient, which DDP must know.
 
     Raises:
         PlatformError: a tracker is not known or not installed, or fp16 without a GPU.
@@ -134,14 +133,43 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=mixed_precision,
         log_with=list(trackers) or None,
-        kwargs_handlers=[ddp],
         project_config=ProjectConfiguration(logging_dir=str(tracker_dir)),
     )
+
+
+def prepare_network(
+    accelerator: Accelerator,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    skips_parameters: bool,
+) -> tuple[nn.Module, Any]:
+    """The module and its optimizer, wrapped by accelerate.
+
+    Args:
+        accelerator: of the run.
+        module: on its device. Mixed precision changes its `forward`, DDP wraps it.
+        optimizer: of the module.
+        skips_parameters: some batches leave parameters without a gradient, which DDP must know.
+    """
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
+    accelerator.ddp_handler = ddp  # pyright: ignore[reportAttributeAccessIssue]
+    return accelerator.prepare(module, optimizer)
+
+
+def exchange_gradients(model: nn.Module, loss: Tensor) -> None:
+    """Let the processes average their gradients during the next backward pass, that of `loss`.
+
+    DDP decides that in a forward pass, but a turn may have several of them and of backward passes.
+    Here all forward passes run under `no_sync`; accelerate's `trigger_sync_in_backward` prepares
+    the backward pass as this does, but for networks that always use all of their parameters.
+    """
+    if isinstance(model, DistributedDataParallel):
+        model.reducer.prepare_for_backward([loss] if model.find_unused_parameters else [])
 
 
 def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None:

@@ -1,4 +1,4 @@
-"""The training loop of the VAE and the transformer, which it knows as an `Objective`.
+"""The training loop of the VAE and the transformer, whose networks it knows as an `Objective`.
 
 A step is a pure function of the weights, the optimizer's state and the step number: batches and
 noise are keyed (rng.py), the learning rate is computed, so a checkpoint needs no generator and
@@ -7,7 +7,7 @@ no loader position, and a run that was killed continues as if it had not been.
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,22 @@ from torch import Tensor
 
 from wanctl.atomic import make_folder
 from wanctl.background import prefetch
-from wanctl.device import to_device
 from wanctl.log import log, progress
 from wanctl.train.accelerator import make_accelerator, start_trackers
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
-from wanctl.train.ema import EMA
 from wanctl.train.metrics import MetricsFile, PendingMetrics
+from wanctl.train.networks.step import OptimizerStep
+from wanctl.train.networks.trained import TrainedNetwork
 from wanctl.train.objective import Objective
-from wanctl.train.optim import (
-    OptimizerOptions,
-    learning_rate,
-    make_optimizer,
-    set_learning_rate,
-)
-from wanctl.train.rng import MicrobatchIndex
+from wanctl.train.optim import OptimizerOptions
 from wanctl.train.signals import StopRequest
-from wanctl.train.state import TrainState, check_finite, check_identity, check_result
+from wanctl.train.state import (
+    TrainState,
+    check_finite,
+    check_identity,
+    check_networks,
+    check_result,
+)
 from wanctl.train.throughput import ThroughputMeter
 
 
@@ -84,15 +84,15 @@ def train(
     """Train to `options.steps`, continuing whatever `folder` holds.
 
     Args:
-        objective: model, batches and loss.
+        objective: networks, batches and losses.
         folder: receives metrics.jsonl, checkpoints/, previews/, tracker/ and the model.
         options: steps, precision, intervals.
         device: of this process (`accelerator.start_processes`).
         identity: JSON values; a checkpoint with other values is refused, e.g. of another model.
 
     Raises:
-        TrainingError: the checkpoint belongs to another model, or the loss was not finite
-            several times in a row or at the end.
+        TrainingError: the checkpoint belongs to another model or lacks a network, or a loss was
+            not finite several times in a row or at the end.
         KeyboardInterrupt: stopped by a signal; the checkpoint is written. TerminatedError, which
             is one, after a signal other than Ctrl-C.
     """
@@ -101,6 +101,7 @@ def train(
     checkpoint = newest_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
         check_identity(objective.name, checkpoint, identity)
+        check_networks(objective.name, checkpoint, list(objective.networks))
     finished = objective.saved_step(folder)
     if finished is not None and finished >= options.steps:
         log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
@@ -112,7 +113,7 @@ def train(
 
 
 class _Run:
-    """One call of `train`: model, optimizer, state, files and meters."""
+    """One call of `train`: networks, state, files and meters."""
 
     def __init__(
         self,
@@ -127,18 +128,29 @@ class _Run:
         self.options = options
         self.identity = identity
         self.accelerator = make_accelerator(
-            device,
-            options.mixed_precision,
-            options.trackers,
-            folder / "tracker",
-            skips_parameters=objective.skips_parameters,
+            device, options.mixed_precision, options.trackers, folder / "tracker"
         )
         self.device = self.accelerator.device
-        self.module = objective.module.to(self.device).train()
-        optimizer = make_optimizer(self.module, options.optimizer)
-        self.model, self.stepper = self.accelerator.prepare(self.module, optimizer)
-        ema = EMA(self.module, options.ema_decay)
-        self.state = TrainState(self.module, optimizer, ema, self.accelerator.scaler)
+        networks = {
+            name: TrainedNetwork(
+                name,
+                network,
+                options.optimizer,
+                options.ema_decay,
+                self.accelerator,
+                is_main=index == 0,
+            )
+            for index, (name, network) in enumerate(objective.networks.items())
+        }
+        self.state = TrainState(networks, self.accelerator.scaler)
+        self.step = OptimizerStep(
+            objective,
+            networks,
+            self.accelerator,
+            seed=options.seed,
+            accumulate=options.accumulate,
+            steps=options.steps,
+        )
         self.metrics = MetricsFile(folder / "metrics.jsonl")
         self.pending = PendingMetrics()
         self.throughput = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
@@ -155,7 +167,7 @@ class _Run:
         if self.accelerator.is_main_process:
             self.metrics.truncate_after(first)
         start_trackers(self.accelerator, name, first)
-        batches = prefetch(self.objective.batch, self._microbatches(first))
+        batches = prefetch(self.objective.batch, self.step.microbatches(first))
         with progress(steps, name) as bar, contextlib.closing(batches), self._lines_kept():
             bar.advance(first)
             while self.state.step < steps:
@@ -179,60 +191,15 @@ class _Run:
             figures=self.figures,
         )
 
-    def _microbatches(self, first: int) -> Iterator[MicrobatchIndex]:
-        for step in range(first, self.options.steps):
-            for index in range(self.options.accumulate):
-                yield self._microbatch(step, index)
-
-    def _microbatch(self, step: int, index: int) -> MicrobatchIndex:
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        return MicrobatchIndex(self.options.seed, step, index * processes + rank)
-
     def _step(self, batches: Iterator[Any]) -> float:
-        """Do one optimizer step: every micro-batch, clip, apply. Returns its learning rate.
+        """Do one optimizer step; returns the learning rate of the first network that learned.
 
         Nothing is read from the device here: its figures are read by `_read_figures`.
         """
-        lr = learning_rate(self.options.optimizer, self.state.step, self.options.steps)
-        set_learning_rate(self.state.optimizer, lr)
-        totals: dict[str, Tensor] = {}
-        for index in range(self.options.accumulate):
-            for name, part in self._micro_batch(next(batches), index).items():
-                totals[name] = totals[name] + part if name in totals else part
-        norm = self.accelerator.clip_grad_norm_(
-            self.module.parameters(), self.options.optimizer.clip_norm
-        )
-        figures = {**totals, "grad_norm": torch.as_tensor(norm)}
-        values = self._mean_over_processes(list(figures.values()))
-        names = list(figures)
-        self._apply(values[[names.index("loss"), names.index("grad_norm")]].isfinite().all())
+        figures = self.step.run(self.state.step, batches)
         self.state.step += 1
-        self.pending.add(self.state.step, lr, names, values)
-        return lr
-
-    def _micro_batch(self, batch: Any, index: int) -> dict[str, Tensor]:
-        """Add this micro-batch's gradients; processes exchange gradients on the last one."""
-        share = 1.0 / self.options.accumulate
-        last = index == self.options.accumulate - 1
-        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-            microbatch = self._microbatch(self.state.step, index)
-            losses = self.objective.loss(self.model, batch, microbatch, self.device)
-            self.accelerator.backward(losses.per_sample.mean() * share)
-        values = {"loss": losses.per_sample, **losses.parts}
-        return {name: value.detach().float().mean() * share for name, value in values.items()}
-
-    def _apply(self, finite: Tensor) -> None:
-        """Let the optimizer step, unless the loss or its gradient is not finite.
-
-        Args:
-            finite: bool scalar on the device. The fused optimizer itself skips the step, as it does
-                for a gradient scaler, so that the host need not know.
-        """
-        if self.state.scaler is None:  # the scaler finds overflows itself, and skips them
-            self.state.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
-        self.stepper.step()
-        self.stepper.zero_grad()
-        self.state.ema.update(self.module, finite)
+        self.pending.add(self.state.step, figures.rates, figures.names, figures.values)
+        return next(iter(figures.rates.values()))
 
     def _reads_figures(self, stop: StopRequest) -> bool:
         """Whether the figures of the last steps are needed on the host now."""
@@ -246,10 +213,11 @@ class _Run:
 
     def _read_figures(self) -> None:
         """Write a line for every step since the last call, and end a run that diverges."""
-        for step, lr, values in self.pending.read():
+        for step, rates, values in self.pending.read():
             check_finite(self.objective.name, self.state, step, values)
-            self.throughput.add_loss(values["loss"])
-            self._record({"step": step, **values, "lr": lr})
+            if "loss" in values:  # the main network learned
+                self.throughput.add_loss(values["loss"])
+            self._record({"step": step, **values, **rates})
 
     @contextlib.contextmanager
     def _lines_kept(self) -> Iterator[None]:
@@ -258,17 +226,9 @@ class _Run:
             yield
         except BaseException:
             with contextlib.suppress(RuntimeError):  # a device that failed cannot be read
-                for step, lr, values in self.pending.read():
-                    self._record({"step": step, **values, "lr": lr})
+                for step, rates, values in self.pending.read():
+                    self._record({"step": step, **values, **rates})
             raise
-
-    def _mean_over_processes(self, values: Sequence[Tensor]) -> Tensor:
-        """(figures,) fp32 on the device."""
-        stacked = torch.stack([to_device(value.detach().float(), self.device) for value in values])
-        if self.accelerator.num_processes > 1:
-            stacked = self.accelerator.reduce(stacked, "mean")
-        assert isinstance(stacked, Tensor)
-        return stacked
 
     def _record(self, line: Mapping[str, float | str]) -> None:
         if self.accelerator.is_main_process:
@@ -308,13 +268,13 @@ class _Run:
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """Inside, the module holds the averaged weights, in evaluation mode, without gradients."""
-        self.module.eval()
-        try:
-            with self.state.ema.swapped(self.module), torch.no_grad(), self.accelerator.autocast():
-                yield
-        finally:
-            self.module.train()
+        """Inside, the modules hold the averaged weights, in evaluation mode, without gradients."""
+        with contextlib.ExitStack() as stack:
+            for network in self.state.networks.values():
+                stack.enter_context(network.averaged_weights())
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(self.accelerator.autocast())
+            yield
 
     def _checkpoint(self) -> None:
         if self.accelerator.is_main_process and self.state.saved_step != self.state.step:

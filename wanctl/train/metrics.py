@@ -66,28 +66,31 @@ class PendingMetrics:
     """
 
     def __init__(self) -> None:
-        self._steps: list[tuple[int, float, tuple[str, ...]]] = []
+        self._steps: list[tuple[int, Mapping[str, float], tuple[str, ...]]] = []
         self._values: list[Tensor] = []
 
-    def add(self, step: int, lr: float, names: Sequence[str], values: Tensor) -> None:
+    def add(
+        self, step: int, rates: Mapping[str, float], names: Sequence[str], values: Tensor
+    ) -> None:
         """Keep the figures of one step.
 
         Args:
             step: its number, from 1.
-            lr: its learning rate.
+            rates: its learning rates by name.
             names: one per figure.
             values: (figures,) fp32 on the device.
         """
-        self._steps.append((step, lr, tuple(names)))
+        self._steps.append((step, rates, tuple(names)))
         self._values.append(values)
 
-    def read(self) -> list[tuple[int, float, dict[str, float]]]:
-        """(step, learning rate, figures) of the steps since the last call; one transfer."""
+    def read(self) -> list[tuple[int, Mapping[str, float], dict[str, float]]]:
+        """(step, learning rates, figures) of the steps since the last call; one transfer."""
         if not self._steps:
             return []
         numbers = iter(torch.cat(self._values).tolist())
         steps = [
-            (step, lr, {name: next(numbers) for name in names}) for step, lr, names in self._steps
+            (step, rates, {name: next(numbers) for name in names})
+            for step, rates, names in self._steps
         ]
         self._steps, self._values = [], []
         return steps

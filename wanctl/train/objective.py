@@ -1,6 +1,6 @@
 """The interface between the training loop and what it trains."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex
 
 BatchT = TypeVar("BatchT")
@@ -15,19 +16,46 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of one micro-batch.
+    """Losses of one micro-batch, or of one chunk of it.
 
     Attributes:
         per_sample: (B,) fp32, with gradient; the loop takes the mean.
         parts: name -> detached scalar or (B,) tensor, for the log.
+        share: weight of this chunk in the losses and the parts of its micro-batch, e.g. its share
+            of the frames; those of a micro-batch add up to 1.
+        last: whether no other chunk of the micro-batch follows.
     """
 
     per_sample: Tensor
     parts: Mapping[str, Tensor]
+    share: float = 1.0
+    last: bool = True
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that an objective trains.
+
+    Attributes:
+        module: of its parameters those that require a gradient are trained. `losses` calls only its
+            `forward` while it learns, because DDP hooks into that.
+        optimizer: settings of its optimizer; None: those of the run.
+        averaged: whether a moving average of its weights is kept.
+        skips_parameters: whether some batches leave parameters without a gradient.
+    """
+
+    module: nn.Module
+    optimizer: OptimizerOptions | None = None
+    averaged: bool = True
+    skips_parameters: bool = False
 
 
 class Objective(Protocol, Generic[BatchT]):
-    """A model, the source of its batches and the loss; the loop knows nothing else of the model."""
+    """Networks, the source of their batches and their losses; the loop knows nothing else of them.
+
+    A network learns in its turns: the loop computes its gradients of all micro-batches of a step
+    and updates it, then the next network's turn begins with the same micro-batches.
+    """
 
     @property
     def name(self) -> str:
@@ -35,13 +63,11 @@ class Objective(Protocol, Generic[BatchT]):
         ...
 
     @property
-    def module(self) -> nn.Module:
-        """The trained module; `loss` calls only its `forward`, because DDP hooks into that."""
-        ...
+    def networks(self) -> Mapping[str, Network]:
+        """The networks by name; the first is the main one, whose figures have no prefix.
 
-    @property
-    def skips_parameters(self) -> bool:
-        """Whether some batches leave parameters without a gradient."""
+        Read once, when the run starts.
+        """
         ...
 
     @property
@@ -49,26 +75,55 @@ class Objective(Protocol, Generic[BatchT]):
         """Clips that `evaluate` uses: `held-out`, or `training` where none are held out."""
         ...
 
-    def batch(self, microbatch: MicrobatchIndex) -> BatchT:
-        """Samples of one micro-batch; a pure function of `microbatch`, called in a thread."""
+    def turns(self, step: int) -> Sequence[str]:
+        """Names of the networks that learn in optimizer step `step` (from 0), in order; not none.
+
+        A pure function of `step`.
+        """
         ...
 
-    def loss(
-        self, model: nn.Module, batch: BatchT, microbatch: MicrobatchIndex, device: torch.device
-    ) -> Losses:
-        """Per-sample losses. `model` is `module`, wrapped by accelerate."""
+    def batch(self, microbatch: MicrobatchIndex) -> BatchT:
+        """Samples of one micro-batch; a pure function of `microbatch`, called in a thread.
+
+        All turns of a step get the same object: one turn may leave detached tensors in it for the
+        next one, such as a reconstruction for the discriminator.
+        """
+        ...
+
+    def losses(
+        self,
+        turn: str,
+        models: Mapping[str, nn.Module],
+        batch: BatchT,
+        microbatch: MicrobatchIndex,
+        device: torch.device,
+    ) -> Iterator[Losses]:
+        """Losses of network `turn`; an iterator of one, or of several chunks.
+
+        The loop calls backward for each before it asks for the next, so that only one chunk's
+        activations are in memory at a time.
+
+        Args:
+            turn: name of the network that learns.
+            models: all networks. `models[turn]` is its module, wrapped by accelerate; the others
+                are the modules themselves, whose parameters are constants during this turn:
+                gradients flow through them to their inputs.
+            batch: what `batch` returned.
+            microbatch: position of the micro-batch, which keys all random numbers.
+            device: where the networks are.
+        """
         ...
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Figures on fixed samples with fixed noise; the averaged weights are in `module`."""
+        """Figures on fixed samples with fixed noise; the averaged weights are in the modules."""
         ...
 
     def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Write previews of the model; the averaged weights are in `module`."""
+        """Write previews of the model; the averaged weights are in the modules."""
         ...
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:
-        """Write the finished model; the averaged weights are in `module`."""
+        """Write the finished model; the averaged weights are in the modules."""
         ...
 
     def saved_step(self, folder: Path) -> int | None:

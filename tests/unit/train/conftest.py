@@ -11,7 +11,7 @@ from torch import nn
 from wanctl.recipe.training import OptimizerSection, TrainSection, VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.loop import LoopOptions
-from wanctl.train.objective import Losses
+from wanctl.train.objective import Losses, Network
 from wanctl.train.optim import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae.loss_options import vae_loss_options
@@ -56,7 +56,6 @@ class ToyObjective:
 
     name = "train-toy"
     eval_split = "held-out"
-    skips_parameters = False
 
     def __init__(self, batch_size=4, poison=(), stop_at=None):
         with torch.random.fork_rng(devices=[]):
@@ -71,6 +70,16 @@ class ToyObjective:
         generator = keyed_generator(microbatch.seed, "toy", microbatch.step)
         everything = torch.randn(4, 4, generator=generator)
         return everything.split(self.batch_size)[microbatch.micro]
+
+    @property
+    def networks(self):
+        return {"model": Network(self.module)}
+
+    def turns(self, step):
+        return ("model",)
+
+    def losses(self, turn, models, batch, microbatch, device):
+        yield self.loss(models[turn], batch, microbatch, device)
 
     def loss(self, model, batch, microbatch, device) -> Losses:
         self.trained_steps.append(microbatch.step)

@@ -6,7 +6,7 @@ Latents and text embeddings are computed before (inputs/encode.py): neither the 
 the text encoder runs while training.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,10 +25,11 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import Task
 from wanctl.train.inputs.windows import ClipWindow, Footage
-from wanctl.train.objective import Losses, per_sample_mean
+from wanctl.train.objective import Losses, Network, per_sample_mean
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
+MODEL = "model"
 # Middle of each quarter of the noise levels; held-out losses are measured there.
 EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
 
@@ -122,7 +123,6 @@ class DiTObjective:
     """
 
     name = "train-dit"
-    skips_parameters = False
 
     def __init__(
         self,
@@ -144,6 +144,15 @@ class DiTObjective:
         self.metadata = dict(metadata)
         self.eval_split = "held-out" if footage.held_out else "training"
 
+    @property
+    def networks(self) -> dict[str, Network]:
+        """The transformer."""
+        return {MODEL: Network(self.module, None, averaged=True, skips_parameters=False)}
+
+    def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
+        """The transformer learns in every step."""
+        return (MODEL,)
+
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
         """Latents of windows, each with one of its captions or the empty prompt."""
         windows = self.footage.sample_windows(microbatch)
@@ -158,9 +167,14 @@ class DiTObjective:
         latents = torch.stack([self.encoded.latents(window) for window in windows])
         return DiTBatch(latents, self._conditions(texts))
 
-    def loss(
-        self, model: nn.Module, batch: DiTBatch, microbatch: MicrobatchIndex, device: torch.device
-    ) -> Losses:
+    def losses(
+        self,
+        turn: str,
+        models: Mapping[str, nn.Module],
+        batch: DiTBatch,
+        microbatch: MicrobatchIndex,
+        device: torch.device,
+    ) -> Iterator[Losses]:
         """Squared error of the velocity at one noise level per sample."""
         where = (microbatch.step, microbatch.micro)
         sigma = sample_sigmas(
@@ -173,8 +187,8 @@ class DiTObjective:
         )
         generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
-        error = self._error(model, batch.latents, noise, sigma, batch.conditions, device)
-        return Losses(error, {"sigma": sigma})
+        error = self._error(models[turn], batch.latents, noise, sigma, batch.conditions, device)
+        yield Losses(error, {"sigma": sigma})
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Loss at four fixed noise levels with fixed noise, and their mean."""

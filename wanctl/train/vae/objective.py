@@ -5,7 +5,7 @@ weights 3, 3e-6 and 3), each from a step of its own.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from wanctl.log import progress
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
-from wanctl.train.objective import Losses
+from wanctl.train.objective import Losses, Network
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
 from wanctl.train.vae.loss_options import VAELossOptions
 
+MODEL = "model"
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
 # Lower bound of a channel's deviation: dividing by less would amplify a constant channel to noise.
@@ -63,7 +64,6 @@ class VAEObjective:
     """
 
     name = "train-vae"
-    skips_parameters = True  # single images skip the layers over time
 
     def __init__(
         self,
@@ -88,6 +88,12 @@ class VAEObjective:
         )
 
     @property
+    def networks(self) -> dict[str, Network]:
+        """The VAE."""
+        # single images skip the layers over time
+        return {MODEL: Network(self.module, None, averaged=True, skips_parameters=True)}
+
+    @property
     def vae(self) -> WanVAE:
         """The network that is trained."""
         return self.module.vae
@@ -97,20 +103,29 @@ class VAEObjective:
         windows = self.footage.sample_windows(microbatch)
         return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
 
-    def loss(
-        self, model: nn.Module, batch: Tensor, microbatch: MicrobatchIndex, device: torch.device
-    ) -> Losses:
+    def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
+        """The VAE learns in every step."""
+        return (MODEL,)
+
+    def losses(
+        self,
+        turn: str,
+        models: Mapping[str, nn.Module],
+        batch: Tensor,
+        microbatch: MicrobatchIndex,
+        device: torch.device,
+    ) -> Iterator[Losses]:
         """Weighted sum of the terms, and each of them."""
         video = to_video(to_device(batch, device))
         generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
         noise = torch.randn(self._latent_shape(video), generator=generator)
         noise = to_device(noise, device)
-        reconstruction, mean, logvar = model(video, noise)
+        reconstruction, mean, logvar = models[turn](video, noise)
         parts = self._terms(video, reconstruction, mean.float(), logvar.float(), microbatch)
         total = torch.stack([getattr(self.options, n).weight * v for n, v in parts.items()]).sum(0)
         with torch.no_grad():
             parts["psnr"] = losses.psnr(reconstruction, video)
-        return Losses(total, {name: value.detach() for name, value in parts.items()})
+        yield Losses(total, {name: value.detach() for name, value in parts.items()})
 
     def _terms(
         self,

@@ -115,7 +115,7 @@ def test_the_target_points_from_video_to_noise(make):
     microbatch = MicrobatchIndex(0, 0, 0)
     batch = objective.batch(microbatch)
     batch.latents.fill_(0.5)
-    losses = objective.loss(TrueVelocity(), batch, microbatch, CPU)
+    (losses,) = objective.losses("model", {"model": TrueVelocity()}, batch, microbatch, CPU)
     assert losses.per_sample.max() < 1e-6
     assert 0 < losses.parts["sigma"].min() < losses.parts["sigma"].max() < 1
 
@@ -183,8 +183,10 @@ def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames, loop_optio
 def test_accumulated_micro_batches_have_their_own_noise(make):
     objective = make()
     batch = objective.batch(MicrobatchIndex(0, 0, 0))
-    sigmas = [
-        objective.loss(objective.module, batch, MicrobatchIndex(0, 0, micro), CPU).parts["sigma"]
-        for micro in (0, 1)
-    ]
+    models = {"model": objective.module}
+    sigmas = []
+    for micro in (0, 1):
+        microbatch = MicrobatchIndex(0, 0, micro)
+        (losses,) = objective.losses("model", models, batch, microbatch, CPU)
+        sigmas.append(losses.parts["sigma"])
     assert not torch.equal(*sigmas)

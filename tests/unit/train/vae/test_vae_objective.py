@@ -20,6 +20,12 @@ SHAPE = VAEShape(
 )  # fmt: skip
 
 
+def loss_of(objective, batch, microbatch):
+    models = {"model": objective.module}
+    (losses,) = objective.losses("model", models, batch, microbatch, CPU)
+    return losses
+
+
 @pytest.fixture
 def objective(loss_weights):
     def build(footage, **weights):
@@ -89,9 +95,7 @@ def test_training_does_not_depend_on_the_statistics_in_use(memory_footage, objec
         **{**vars(SHAPE), "latent_mean": (1.0,) * 4, "latent_std": (3.0,) * 4}
     )
     microbatch = MicrobatchIndex(0, 0, 0)
-    losses = [
-        o.loss(o.module, o.batch(microbatch), microbatch, CPU).per_sample for o in (plain, scaled)
-    ]
+    losses = [loss_of(o, o.batch(microbatch), microbatch).per_sample for o in (plain, scaled)]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)
 
 
@@ -102,10 +106,10 @@ def test_loss_is_the_weighted_sum_of_its_parts_and_a_function_of_its_index(
     trained = objective(memory_footage(), **weights)
     microbatch = MicrobatchIndex(0, 4, 1)
     torch.manual_seed(1)
-    first = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
+    first = loss_of(trained, trained.batch(microbatch), microbatch)
     torch.manual_seed(2)
-    again = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
-    other = trained.loss(trained.module, trained.batch(microbatch), MicrobatchIndex(0, 5, 1), CPU)
+    again = loss_of(trained, trained.batch(microbatch), microbatch)
+    other = loss_of(trained, trained.batch(microbatch), MicrobatchIndex(0, 5, 1))
     parts = first.parts
     total = 3 * parts["l1"] + 0.5 * parts["kl"] + 2 * parts["perceptual"]
     torch.testing.assert_close(first.per_sample.detach(), total)
@@ -121,7 +125,7 @@ def test_a_term_is_neither_computed_nor_added_before_its_step(memory_footage, ob
     for step, names in ((2, {"l1", "psnr"}), (3, {"l1", "kl", "perceptual", "psnr"})):
         calls = []
         microbatch = MicrobatchIndex(0, step, 0)
-        found = trained.loss(trained.module, trained.batch(microbatch), microbatch, CPU)
+        found = loss_of(trained, trained.batch(microbatch), microbatch)
         assert found.parts.keys() == names
         assert bool(calls) == ("perceptual" in names)
         total = sum({"l1": 1}.get(n, 2) * v for n, v in found.parts.items() if n != "psnr")
