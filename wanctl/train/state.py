@@ -135,8 +135,9 @@ def check_finite(name: str, state: TrainState, step: int, values: Mapping[str, f
             continue
         scaled = state.scaler is not None
         if not scaled:
-            log.warning("%s: step %d skipped, %s loss or gradient is not finite",
-                        name, step, _whose(network))  # fmt: skip
+            whose = ", its" if network.is_main else f" for the {network.name}, whose"
+            log.warning("%s: step %d skipped%s loss or gradient is not finite",
+                        name, step, whose)  # fmt: skip
         if network.bad_in_a_row >= (MAX_BAD_STEPS_FP16 if scaled else MAX_BAD_STEPS):
             of = "" if network.is_main else f" of the {network.name}"
             raise TrainingError(

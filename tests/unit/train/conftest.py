@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,97 @@ class ToyObjective:
 @pytest.fixture
 def toy():
     return ToyObjective
+
+
+@dataclass
+class ToyBatch:
+    """Samples (B, 4), and what the model made of them in its turn."""
+
+    samples: torch.Tensor
+    made: torch.Tensor | None = None
+
+
+class ToyGAN(ToyObjective):
+    """A model and a critic of it, which learns from step `critic_from` on.
+
+    Every third micro-batch leaves out the model's second layer, as images leave out layers over
+    time.
+    """
+
+    def __init__(
+        self, critic_optimizer, critic_from=2, chunks=1, critic_poison=(), skips=True, **settings
+    ):
+        super().__init__(**settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.module = Generator()
+            self.critic = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1))
+        self.critic_optimizer = critic_optimizer
+        self.critic_from = critic_from
+        self.chunks = chunks
+        self.critic_poison = critic_poison
+        self.skips = skips
+
+    @property
+    def networks(self):
+        critic = Network(self.critic, self.critic_optimizer, averaged=False)
+        return {"model": Network(self.module, skips_parameters=True), "critic": critic}
+
+    def turns(self, step):
+        return ("model", "critic") if step >= self.critic_from else ("model",)
+
+    def batch(self, microbatch):
+        return ToyBatch(super().batch(microbatch))
+
+    def losses(self, turn, models, batch, microbatch, device):
+        if turn == "critic":
+            yield self.critic_loss(models["critic"], batch, microbatch)
+            return
+        self.trained_steps.append(microbatch.step)
+        if microbatch.step == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        made = []
+        skip = self.skips and (microbatch.step + microbatch.micro) % 3 == 0
+        for index, chunk in enumerate(batch.samples.to(device).chunk(self.chunks)):
+            fake = models["model"](chunk, skip=skip)
+            error = (fake - chunk[:, :2] * 2 + 1).pow(2).mean(1)
+            if microbatch.step in self.poison:
+                error = error * float("nan")
+            critic = models["critic"](fake)[:, 0]
+            made.append(fake.detach())
+            share = len(chunk) / len(batch.samples)
+            parts = {"critic": critic.detach()}
+            yield Losses(error - 0.1 * critic, parts, share, last=index == self.chunks - 1)
+        batch.made = torch.cat(made)
+
+    def critic_loss(self, critic, batch, microbatch):
+        real = critic(batch.samples[:, :2] * 2 - 1)[:, 0]
+        fake = critic(batch.made)[:, 0]
+        loss = nn.functional.relu(1 - real) + nn.functional.relu(1 + fake)
+        if microbatch.step in self.critic_poison:
+            loss = loss * float("nan")
+        return Losses(loss, {"real": real.detach(), "fake": fake.detach()})
+
+
+class Generator(nn.Module):
+    """(B, 4) -> (B, 2) through two layers, or through the outer ones only."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 5)
+        self.last = nn.Linear(5, 2)
+
+    def forward(self, x, skip=False):
+        hidden = torch.tanh(self.first(x))
+        return self.last(hidden if skip else torch.tanh(self.second(hidden)))
+
+
+@pytest.fixture
+def toy_gan(optimizer_options):
+    def build(**settings):
+        return ToyGAN(optimizer_options(lr=0.01, betas=(0.5, 0.9), clip_norm=10), **settings)
+
+    return build
 
 
 class MemoryFootage:
