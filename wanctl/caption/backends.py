@@ -42,6 +42,7 @@ class CaptionClip:
         id: sixteen hex digits.
         source: path of the footage.
         shot: number of the shot in its footage, from 0.
+        start_s: where in its footage the clip begins, in seconds.
         duration_s: seconds.
         width: display pixels.
         height: display pixels.
@@ -52,6 +53,7 @@ class CaptionClip:
     id: str
     source: Path
     shot: int
+    start_s: float
     duration_s: float
     width: int
     height: int
@@ -148,10 +150,16 @@ class Sidecar:
         return [
             [
                 Caption(each.text, each.variant)
-                for each in self._reader.captions(clip.source, clip.shot)
+                for each in self._reader.captions(
+                    clip.source, clip.shot, clip.start_s, clip.start_s + clip.duration_s
+                )
             ]
             for clip in clips
         ]
+
+    def log_unused_cues(self) -> None:
+        """Log how many timed captions were those of no clip."""
+        self._reader.log_unused_cues()
 
 
 class Template:

@@ -211,6 +211,9 @@ class _Run:
         """Log how many clips each backend captioned, and warnings."""
         counts = ", ".join(f"{name} {self.counts[name]}" for name in self.captioners)
         log.info("captioned %d clips: %s", sum(self.counts.values()), counts)
+        for captioner in self.captioners.values():
+            if isinstance(captioner, Sidecar):
+                captioner.log_unused_cues()
         if self.unquoted:
             action = {"append": "it was added", "drop": "they were dropped"}[self.quote_text]
             log.warning(
@@ -268,6 +271,7 @@ def _clip(
         id=row["id"],
         source=Path(row["source"]),
         shot=row["shot"],
+        start_s=row["start_s"],
         duration_s=row["end_s"] - row["start_s"],
         width=row["width"],
         height=row["height"],

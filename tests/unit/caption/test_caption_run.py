@@ -272,3 +272,57 @@ def test_a_sidecar_in_another_encoding_is_named_once(made, caplog):
     caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
     assert captions(made)["sidecar"] == [("2", "default", "A cat.")]
     assert caplog.text.count("one.txt: not used as a caption: not UTF-8") == 1
+
+
+def test_a_clip_takes_the_cue_that_overlaps_it_most(made, caplog):
+    dataset = DatasetDir.open(made / "out" / "dataset", lock=True)
+    spans = [(0.0, 2.0), (2.0, 4.0)]
+    rows = [
+        clip(number, made / "one.mp4", shot=0, start_s=start, end_s=end)
+        for number, (start, end) in enumerate(spans)
+    ]
+    dataset.write_part("clips", "part-00000", rows)
+    del dataset
+    cues = [
+        {"start_s": 0, "end_s": 1.5, "caption": "The first part."},
+        {
+            "start_s": 1.5,
+            "end_s": 3.5,
+            "captions": {"long": "The second part.", "short": "Second."},
+        },
+        {"start_s": 3.5, "end_s": 9, "caption": "Later."},
+        {"start_s": 5, "end_s": 4, "caption": "Backwards."},
+        {"start_s": "00:01", "end_s": 4, "caption": "No number."},
+        {"start_s": 1, "end_s": 2, "text": "No caption."},
+        "plain text",
+    ]
+    sidecar = {"cues": cues, "captions": {"default": "The whole file."}, "shots": {"0": "Shot."}}
+    (made / "one.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    (made / "two.json").write_text('{"cues": "1.5 s"}', encoding="utf-8")
+    (made / "two.txt").write_text("Of the whole file.", encoding="utf-8")
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert captions(made)["sidecar"] == [
+        ("0", "default", "The first part."),
+        ("1", "long", "The second part."),
+        ("1", "short", "Second."),
+        ("2", "default", "Of the whole file."),
+    ]
+    for problem in (
+        "one.json: cue 4 is not used: it lasts from 5 to 4 s, need 0 <= start_s < end_s",
+        "one.json: cue 5 is not used: start_s is '00:01', need a number of seconds",
+        "one.json: cue 6 is not used: it holds no caption",
+        'one.json: cue 7 is not used: need {"start_s": ',
+        "two.json: `cues` needs a list",
+    ):
+        assert problem in caplog.text
+    assert "1 timed captions are of no kept clip and not used, in" in caplog.text
+
+
+def test_a_clip_that_no_cue_overlaps_takes_the_caption_of_its_file(made):
+    sidecar = {
+        "cues": [{"start_s": 8, "end_s": 9, "caption": "Late."}],
+        "caption": "The whole file.",
+    }
+    (made / "one.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    caption(recipe(made, "caption.backends=[sidecar]"), made / "out")
+    assert [row[2] for row in captions(made)["sidecar"]] == ["The whole file."] * 2
