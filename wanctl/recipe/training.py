@@ -58,9 +58,25 @@ class TimestepsSection(Section):
 
 
 class OptimizerSection(Section):
-    """AdamW and its learning-rate schedule."""
+    """The optimizer and its learning-rate schedule."""
 
-    lr: PositiveFloat = Field(default=1e-4, le=10, description="peak learning rate")
+    name: str = Field(
+        default="adamw",
+        description="`adamw`; `muon`: matrices and kernels by Muon, the rest by AdamW; `adafactor`;"
+        " with `pip install wanctl[optimizers]` also `prodigy` and `schedulefree`",
+    )
+    lr: PositiveFloat = Field(
+        default=1e-4,
+        le=10,
+        description="peak learning rate. adamw, schedulefree: size of a step of each weight; muon:"
+        " the same of matrices and kernels (the update of equal singular values is scaled to"
+        " AdamW's size, 0.2); adafactor: largest step relative to the size of the weights, about"
+        " 1e-2; prodigy: factor of the step size that it estimates, 1",
+    )
+    adamw_lr: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        default=None,
+        description="muon: peak learning rate of norms, biases and modulation; null: `lr`",
+    )
     warmup_steps: int = Field(default=100, ge=0, description="steps of linear warm-up")
     decay: Literal["constant", "cosine"] = Field(
         default="constant",
@@ -73,8 +89,10 @@ class OptimizerSection(Section):
         description="on matrices and kernels only, not on norms and biases",
     )
     betas: tuple[Beta, Beta] = Field(
-        default=(0.9, 0.999), description="decay rates of AdamW's two moments"
+        default=(0.9, 0.999),
+        description="decay rates of AdamW's two moments; adafactor has its own",
     )
+    momentum: Beta = Field(default=0.95, description="muon: decay rate of the momentum")
     clip_norm: PositiveFloat = Field(default=1.0, le=1e6, description="maximum gradient norm")
 
 

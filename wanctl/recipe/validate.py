@@ -155,6 +155,32 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
             if tracker not in TRACKER_MODULES:
                 message = unknown("tracker", tracker, TRACKER_MODULES)
                 yield f"{name}.trackers.{index}", message
+    yield from _optimizer(name, section)
+
+
+def _optimizer(name: str, section: TrainSection) -> Iterator[Finding]:
+    options = section.optimizer
+    keys = ("name", "adamw_lr", "momentum")
+    if all(getattr(options, key) == _default_of(type(options), key) for key in keys):
+        return  # AdamW with keys that it has
+
+    from wanctl.train.optimizers.table import OPTIMIZERS  # noqa: PLC0415
+
+    row = OPTIMIZERS.get(options.name)
+    if row is None:
+        yield f"{name}.optimizer.name", unknown("optimizer", options.name, OPTIMIZERS)
+        return
+    for key in sorted(frozenset().union(*(each.keys for each in OPTIMIZERS.values())) - row.keys):
+        value, default = getattr(options, key), _default_of(type(options), key)
+        if value != default:
+            message = f"got {value}, which {options.name} does not use; leave it out"
+            yield f"{name}.optimizer.{key}", message
+    if row.averages and options.decay != "constant":
+        message = f"got {options.decay}; {options.name} takes `constant`"
+        yield f"{name}.optimizer.decay", message
+    if row.averages and section.ema_decay:
+        message = f"got {section.ema_decay}; {options.name} averages the weights itself: say 0"
+        yield f"{name}.ema_decay", message
 
 
 def _sample(recipe: Recipe) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from wanctl.train.metrics import MetricsFile, PendingMetrics
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import TrainedNetwork
 from wanctl.train.objective import Objective
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.signals import StopRequest
 from wanctl.train.state import (
     TrainState,

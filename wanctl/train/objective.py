@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex
 
 BatchT = TypeVar("BatchT")

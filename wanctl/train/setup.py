@@ -21,7 +21,8 @@ from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips
 from wanctl.train.loop import LoopOptions, TrainingResult, train
 from wanctl.train.objective import Objective
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.table import check_optimizer
 from wanctl.video.workers.worker_pool import DecodePool
 
 
@@ -68,8 +69,9 @@ def training_clips(
         only: ids of the clips that may be used; None: all kept ones.
 
     Raises:
-        UserError: no data set, or no clip serves a bucket.
+        UserError: no data set, no clip serves a bucket, or the optimizer is not installed.
     """
+    check_optimizer(section.optimizer.name)
     recipe, decode = loaded.recipe, loaded.recipe.curate.decode
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     options = TrainingDataOptions(

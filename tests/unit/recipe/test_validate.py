@@ -62,6 +62,26 @@ from wanctl.recipe.validate import load_checked
             "'logit_normal'?",
         ),
         (
+            "train_vae",
+            "train_vae:\n  optimizer:\n    name: moun\n",
+            "r.yaml:3: train_vae.optimizer.name: no optimizer named 'moun'; did you mean 'muon'?",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    momentum: 0.9\n",
+            "r.yaml:3: train_dit.optimizer.momentum: got 0.9, which adamw does not use; leave it",
+        ),
+        (
+            "train_vae",
+            "train_vae:\n  ema_decay: 0\n  optimizer:\n    name: schedulefree\n    decay: cosine\n",
+            "r.yaml:5: train_vae.optimizer.decay: got cosine; schedulefree takes `constant`",
+        ),
+        (
+            "train_vae",
+            "train_vae:\n  ema_decay: 0.9\n  optimizer:\n    name: schedulefree\n",
+            "r.yaml:2: train_vae.ema_decay: got 0.9; schedulefree averages the weights itself",
+        ),
+        (
             "sample",
             "sample:\n  solver: unipcc\n",
             "r.yaml:2: sample.solver: no solver named 'unipcc'; did you mean 'unipc'?",

@@ -13,7 +13,7 @@ from wanctl.recipe.training import OptimizerSection, TrainSection, VAELossSectio
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.loop import LoopOptions
 from wanctl.train.objective import Losses, Network
-from wanctl.train.optim import OptimizerOptions
+from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae.loss_options import vae_loss_options
 

@@ -13,14 +13,13 @@ from wanctl.train.accelerator import prepare_network
 from wanctl.train.checkpoint import Checkpoint
 from wanctl.train.ema import EMA
 from wanctl.train.objective import Network
-from wanctl.train.optim import (
-    OptimizerOptions,
-    learning_rate,
+from wanctl.train.optimizers.saved_state import (
+    evaluation_weights,
     load_optimizer_tensors,
-    make_optimizer,
     optimizer_tensors,
-    set_learning_rate,
 )
+from wanctl.train.optimizers.schedule import OptimizerOptions, learning_rate, set_learning_rate
+from wanctl.train.optimizers.table import make_optimizer
 
 
 class TrainedNetwork:
@@ -123,7 +122,7 @@ class TrainedNetwork:
         """Inside, the module holds the averaged weights and is in evaluation mode."""
         self.module.eval()
         try:
-            with self.ema.swapped(self.module):
+            with evaluation_weights(self.optimizer), self.ema.swapped(self.module):
                 yield
         finally:
             self.module.train()

@@ -5,13 +5,10 @@ from torch import nn
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
-from wanctl.train.optim import (
-    decays,
-    learning_rate,
-    load_optimizer_tensors,
-    make_optimizer,
-    optimizer_tensors,
-)
+from wanctl.train.optimizers.groups import decays
+from wanctl.train.optimizers.saved_state import load_optimizer_tensors, optimizer_tensors
+from wanctl.train.optimizers.schedule import learning_rate
+from wanctl.train.optimizers.table import make_optimizer
 
 
 def test_warm_up_rises_in_equal_steps_then_stays(optimizer_options):

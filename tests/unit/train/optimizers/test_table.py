@@ -1,0 +1,145 @@
+"""Every optimizer: it learns, a checkpoint continues it, a bad step changes nothing."""
+
+import importlib.util
+
+import pytest
+import torch
+from torch import nn
+
+from wanctl.train.optimizers.saved_state import (
+    evaluation_weights,
+    load_optimizer_tensors,
+    optimizer_tensors,
+)
+from wanctl.train.optimizers.schedule import set_learning_rate
+from wanctl.train.optimizers.table import OPTIMIZERS, OptimizerError, make_optimizer
+
+RATES = {"adafactor": 0.1, "prodigy": 1.0, "schedulefree": 0.05, "muon": 0.02}
+
+
+class Net(nn.Module):
+    """A kernel, a matrix, a scale and biases; `unused` never has a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Conv3d(2, 8, (1, 3, 3), padding=(0, 1, 1))
+        self.norm = nn.GroupNorm(2, 8)
+        self.out = nn.Linear(8, 2)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.out(self.norm(self.kernel(x)).mean((2, 3, 4)))
+
+
+class Run:
+    """A network, its optimizer and batches keyed by the step."""
+
+    def __init__(self, options, model=None, state=None):
+        torch.manual_seed(0)
+        self.module = Net()
+        self.optimizer = make_optimizer(self.module, options)
+        self.lr = options.lr
+        if model is not None:
+            self.module.load_state_dict(model)
+            load_optimizer_tensors(self.optimizer, self.module, state)
+
+    def steps(self, first, last, poison=()):
+        losses = []
+        for step in range(first, last):
+            x = torch.randn(4, 2, 2, 4, 4, generator=torch.Generator().manual_seed(step))
+            set_learning_rate(self.optimizer, self.lr * min(1, (step + 1) / 4))
+            loss = (self.module(x) - x.mean((2, 3, 4)) * 4).pow(2).mean()
+            losses.append(loss.item())
+            (loss * float("nan") if step in poison else loss).backward()
+            self.optimizer.found_inf = torch.tensor(float(step in poison))
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return losses
+
+    def tensors(self):
+        model = {name: value.clone() for name, value in self.module.state_dict().items()}
+        state = optimizer_tensors(self.optimizer, self.module)
+        return model, {name: value.clone() for name, value in state.items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(params=sorted(OPTIMIZERS))
+def options(request, optimizer_options):
+    row = OPTIMIZERS[request.param]
+    if row.module is not None and importlib.util.find_spec(row.module) is None:
+        pytest.skip(f"{row.package} is not installed")
+    return optimizer_options(
+        name=request.param, lr=RATES.get(request.param, 0.02), weight_decay=0.01
+    )
+
+
+def test_the_loss_falls(options):
+    losses = Run(options).steps(0, 150)
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+
+
+def test_a_checkpoint_in_the_middle_changes_no_bit(options):
+    straight = Run(options)
+    straight.steps(0, 9)
+    first = Run(options)
+    first.steps(0, 5)
+    second = Run(options, *first.tensors())
+    second.steps(5, 9)
+    for a, b in zip(straight.tensors(), second.tensors(), strict=True):
+        assert equal(a, b)
+
+
+@pytest.mark.parametrize("bad", [0, 6])
+def test_a_step_that_is_not_finite_changes_nothing(options, bad):
+    run = Run(options)
+    run.steps(0, bad)
+    before = run.tensors()
+    run.steps(bad, bad + 1, poison={bad})
+    model, state = run.tensors()
+    assert equal(model, before[0])
+    fresh = {k: v for k, v in state.items() if k not in before[1]}
+    assert not any(value.any() for value in fresh.values())  # moments of zero
+    assert equal({k: state[k] for k in before[1]}, before[1])
+    losses = run.steps(bad + 1, bad + 3)
+    assert losses[-1] == losses[-1]
+
+
+def test_evaluation_leaves_the_run_as_it_was(options):
+    run = Run(options)
+    run.steps(0, 6)
+    before = run.tensors()
+    with evaluation_weights(run.optimizer):
+        inside = run.tensors()[0]
+    after = run.tensors()
+    assert equal(before[0], after[0])
+    assert equal(before[1], after[1])
+    assert equal(inside, before[0]) != OPTIMIZERS[options.name].averages
+    run.steps(6, 7)
+
+
+def test_frozen_parameters_are_left_out(options):
+    run = Run(options)
+    run.module.kernel.requires_grad_(False)
+    optimizer = make_optimizer(run.module, options)
+    owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert owned == {id(p) for p in run.module.parameters() if p.requires_grad}
+
+
+def test_the_state_of_another_optimizer_is_refused_in_one_line(optimizer_options):
+    first = Run(optimizer_options(name="muon"))
+    first.steps(0, 2)
+    with pytest.raises(OptimizerError, match=r"got adamw, but .* had muon; .*--out") as error:
+        Run(optimizer_options(), *first.tensors())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("moun", "did you mean 'muon'"), ("prodigy", "pip install prodigyopt")]
+)
+def test_an_optimizer_that_is_not_there_is_named(monkeypatch, optimizer_options, name, line):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(OptimizerError, match=line):
+        make_optimizer(nn.Linear(2, 2), optimizer_options(name=name))
