@@ -8,7 +8,8 @@ from torch import nn
 
 from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
-from wanctl.train.optim import learning_rate, make_optimizer, set_learning_rate
+from wanctl.train.optimizers.schedule import learning_rate, set_learning_rate
+from wanctl.train.optimizers.table import make_optimizer
 from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.state import TrainingError
 
