@@ -13,8 +13,8 @@ SMALL = DiTShape(
     text_dim=24, text_len=64, freq_dim=16,
 )  # fmt: skip
 GRID = (3, 6, 10)
-# Measured: 2.4e-7 in fp32; the outputs are of the order of 1.
-ATOL = 2e-6
+# Measured: 2.4e-7 to 2.2e-6 in fp32, by processor; the outputs are of the order of 1.
+ATOL = 2e-5
 
 
 def noisy(grid=GRID) -> tuple[torch.Tensor, torch.Tensor]:
