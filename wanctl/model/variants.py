@@ -334,12 +334,14 @@ def get_variant(
 def resized_vae(shape: VAEShape, width: int | None, latent_channels: int | None) -> VAEShape:
     """The shape with another width or another number of latent channels; None: its own.
 
-    The statistics of other latent channels are not known: mean 0 and deviation 1.
+    The statistics of additional latent channels are not known: mean 0 and deviation 1.
     """
     if width is not None and width != shape.dim:
         decoder = shape.decoder_dim and max(1, round(width * shape.decoder_dim / shape.dim))
         shape = replace(shape, dim=width, decoder_dim=decoder)
     if latent_channels is not None and latent_channels != shape.z_dim:
-        mean, std = (0.0,) * latent_channels, (1.0,) * latent_channels
+        more = max(0, latent_channels - shape.z_dim)
+        mean = (*shape.latent_mean[:latent_channels], *(0.0,) * more)
+        std = (*shape.latent_std[:latent_channels], *(1.0,) * more)
         shape = replace(shape, z_dim=latent_channels, latent_mean=mean, latent_std=std)
     return shape

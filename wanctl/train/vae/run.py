@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wanctl.model.variants import get_variant
 from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.model import ModelSection
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.setup import (
     check_buckets,
@@ -17,7 +18,7 @@ from wanctl.train.setup import (
 )
 from wanctl.train.vae.loss_options import vae_loss_options
 from wanctl.train.vae.objective import VAEObjective
-from wanctl.train.vae.start import start_vae
+from wanctl.train.vae.start import VAESource, start_vae
 
 
 def train_vae(loaded: LoadedRecipe, out: Path) -> None:
@@ -40,8 +41,7 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
 def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_vae
     variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
-    ref = recipe.model.vae_weights or recipe.model.weights
-    vae, has_statistics = start_vae(variant, ref, recipe.seed)
+    vae, has_statistics = start_vae(variant, _source(recipe.model), recipe.seed)
     check_buckets(loaded, "train_vae", section, vae, patch=1)
     clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
     objective = VAEObjective(
@@ -57,4 +57,14 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     result = run_training(loaded, section, objective, out / "vae", processes, identity)
     log_result(
         "train-vae", result, out / "vae", f"wanctl train-dit {command_options_of(loaded, out)}"
+    )
+
+
+def _source(model: ModelSection) -> VAESource:
+    """The weights and sizes that the recipe names; `vae_weights` has to hold a VAE."""
+    return VAESource(
+        model.vae_weights or model.weights,
+        must_hold_vae=model.vae_weights is not None,
+        width=model.vae_width,
+        latent_channels=model.latent_channels,
     )

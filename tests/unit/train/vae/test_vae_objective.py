@@ -6,12 +6,12 @@ import torch
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import VAEShape, get_variant
 from wanctl.train.inputs.windows import Shape, read_video
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
 from wanctl.train.vae.objective import VAEObjective
-from wanctl.train.vae.start import start_vae
+from wanctl.train.vae.start import VAESource, start_vae
 
 CPU = torch.device("cpu")
 SHAPE = VAEShape(
@@ -73,7 +73,7 @@ def test_given_weights_keep_their_statistics(memory_footage, tmp_path, options, 
     mean, std = (0.5, -0.25, 0.0, 1.0), (2.0, 1.0, 0.5, 4.0)
     published = WanVAE(replace(SHAPE, latent_mean=mean, latent_std=std))
     save_vae(published, tmp_path / "published")
-    vae, has_statistics = start_vae(None, str(tmp_path / "published"), 0)
+    vae, has_statistics = start_vae(get_variant("tiny"), VAESource(str(tmp_path / "published")), 0)
     assert has_statistics
     trained = VAEObjective(
         vae,
