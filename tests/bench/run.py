@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 MODULES = (
     "vae",
+    "vae_training",
     "dit",
     "sample",
     "weights_memory",

@@ -1,6 +1,6 @@
 """The VAE against diffusers 0.42 on the same weights: time at two sizes, peak memory at one.
 
-Run it alone: `python tests/bench/vae.py`. Bars: tiny decode and training step at least 3x as fast;
+Run it alone: `python tests/bench/vae.py`. Bars: tiny decode at least 3x as fast;
 the published size no slower in encode and decode and not above diffusers' peak memory.
 """
 
@@ -38,13 +38,6 @@ class Ours:
         with torch.inference_mode():
             return self.vae.decode(latents, chunked=self.chunked)
 
-    def train_step(self, video):
-        self.vae.train().zero_grad()
-        mean, _ = self.vae.moments(video)
-        decoded = self.vae.decode(self.vae.normalise(mean), clamp=False)
-        (decoded - video).abs().mean().backward()
-        self.vae.eval()
-
 
 class Diffusers:
     """AutoencoderKLWan; it always works in chunks of one latent frame."""
@@ -62,11 +55,6 @@ class Diffusers:
         with torch.inference_mode():
             return self.vae.decode(latents).sample
 
-    def train_step(self, video):
-        self.vae.zero_grad()
-        decoded = self.vae.decode(self.vae.encode(video).latent_dist.mean).sample
-        (decoded - video).abs().mean().backward()
-
 
 def latents_of(video_shape: tuple[int, ...]) -> torch.Tensor:
     batch, _, frames, height, width = video_shape
@@ -77,7 +65,7 @@ def time_tiny(repeats: int) -> dict[str, float]:
     ours, peer = Ours(TINY, chunked=False), Diffusers(TINY)
     video, latents = torch.rand(TINY_VIDEO) * 2 - 1, latents_of(TINY_VIDEO)
     figures = {}
-    for job, data in (("encode", video), ("decode", latents), ("train_step", video)):
+    for job, data in (("encode", video), ("decode", latents)):
         arms = {"ours": call(ours, job, data), "diffusers": call(peer, job, data)}
         figures |= compare(f"tiny.{job}", arms, repeats)
     return figures

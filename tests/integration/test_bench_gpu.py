@@ -68,6 +68,14 @@ def test_decoding_is_timed_in_both_formats(bench):
     assert {f"{dtype}.times_as_fast" for dtype in ("bf16", "fp32")} < set(figures)
 
 
+def test_a_training_step_is_timed_with_and_without_checkpointing(bench):
+    clip = (1, 3, 5, 16, 16)
+    figures = bench("gpu_vae_training").run(VAEShape(dim=8), clip, CPU, repeats=1)
+    for arm in ("ours", "checkpointed", "diffusers"):
+        assert figures[f"step.{arm}_s"] > 0
+        assert figures[f"step.{arm}_added_mb"] == 0
+
+
 def test_streaming_is_timed_beside_the_same_blocks_in_place(bench):
     transfer = PlainTransfer()
     streaming = bench("gpu_streaming")
