@@ -18,28 +18,28 @@ from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae.loss_options import vae_loss_options
 
 
+def make_optimizer_options(**changes):
+    """AdamW's settings with the recipe's defaults, but without warm-up, and some changes."""
+    return OptimizerOptions(**{**OptimizerSection(warmup_steps=0).model_dump(), **changes})
+
+
+def make_loop_options(**changes):
+    """Settings of the loop with the recipe's defaults, without trackers, and some changes."""
+    section = TrainSection(trackers=())
+    names = LoopOptions.__dataclass_fields__.keys() - {"seed", "optimizer"}
+    defaults = {name: getattr(section, name) for name in names}
+    defaults |= {"seed": 0, "optimizer": make_optimizer_options()}
+    return LoopOptions(**{**defaults, **changes})
+
+
 @pytest.fixture
 def optimizer_options():
-    """AdamW's settings with the recipe's defaults, but without warm-up, and some changes."""
-
-    def build(**changes):
-        return OptimizerOptions(**{**OptimizerSection(warmup_steps=0).model_dump(), **changes})
-
-    return build
+    return make_optimizer_options
 
 
 @pytest.fixture
-def loop_options(optimizer_options):
-    """Settings of the loop with the recipe's defaults, without trackers, and some changes."""
-
-    def build(**changes):
-        section = TrainSection(trackers=())
-        names = LoopOptions.__dataclass_fields__.keys() - {"seed", "optimizer"}
-        defaults = {name: getattr(section, name) for name in names}
-        defaults |= {"seed": 0, "optimizer": optimizer_options()}
-        return LoopOptions(**{**defaults, **changes})
-
-    return build
+def loop_options():
+    return make_loop_options
 
 
 @pytest.fixture
@@ -125,12 +125,18 @@ class ToyBatch:
 class ToyGAN(ToyObjective):
     """A model and a critic of it, which learns from step `critic_from` on.
 
-    Every third micro-batch leaves out the model's second layer, as images leave out layers over
-    time.
+    `skips` says which micro-batches leave out the model's second layer, as images leave out layers
+    over time.
     """
 
     def __init__(
-        self, critic_optimizer, critic_from=2, chunks=1, critic_poison=(), skips=True, **settings
+        self,
+        critic_optimizer,
+        critic_from=2,
+        chunks=1,
+        critic_poison=(),
+        skips=lambda microbatch: (microbatch.step + microbatch.micro) % 3 == 0,
+        **settings,
     ):
         super().__init__(**settings)
         with torch.random.fork_rng(devices=[]):
@@ -162,7 +168,7 @@ class ToyGAN(ToyObjective):
         if microbatch.step == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         made = []
-        skip = self.skips and (microbatch.step + microbatch.micro) % 3 == 0
+        skip = self.skips(microbatch)
         for index, chunk in enumerate(batch.samples.to(device).chunk(self.chunks)):
             fake = models["model"](chunk, skip=skip)
             error = (fake - chunk[:, :2] * 2 + 1).pow(2).mean(1)
@@ -197,12 +203,15 @@ class Generator(nn.Module):
         return self.last(hidden if skip else torch.tanh(self.second(hidden)))
 
 
-@pytest.fixture
-def toy_gan(optimizer_options):
-    def build(**settings):
-        return ToyGAN(optimizer_options(lr=0.01, betas=(0.5, 0.9), clip_norm=10), **settings)
+def make_toy_gan(**settings):
+    """A `ToyGAN` whose critic has its own optimizer."""
+    optimizer = make_optimizer_options(lr=0.01, betas=(0.5, 0.9), clip_norm=10)
+    return ToyGAN(optimizer, **settings)
 
-    return build
+
+@pytest.fixture
+def toy_gan():
+    return make_toy_gan
 
 
 class MemoryFootage:

@@ -1,0 +1,159 @@
+"""Toy runs in one or several processes that are killed at a moment and started again.
+
+Run as a script with a folder and a number of moments; writes `results.json` there. The library
+is imported once, each process of a run is a fork.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from conftest import make_loop_options, make_optimizer_options, make_toy_gan
+
+from wanctl.train import checkpoint
+from wanctl.train.accelerator import start_processes
+from wanctl.train.loop import train
+from wanctl.train.metrics import MetricsFile
+
+STEPS = 40
+SAVING = ("save_tensors", "_fsync", "_sha256")
+OPTIONS = make_loop_options(
+    steps=STEPS,
+    optimizer=make_optimizer_options(lr=0.02, warmup_steps=3, decay="cosine"),
+    ema_decay=0.9,
+    log_every=3,
+    eval_every=10,
+    preview_every=20,
+    checkpoint_every=7,
+)
+
+
+class Moments:
+    """Counts calls of this process and kills it at one of them.
+
+    Args:
+        kill_at: number of the call; None never.
+    """
+
+    def __init__(self, kill_at):
+        self.kill_at = kill_at
+        self.names = []
+
+    def counted(self, name, function):
+        def call(*arguments, **named):
+            self.names.append(name)
+            if len(self.names) == self.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **named)
+
+        return call
+
+
+def run_process(folder, rank, processes, port, accumulate, kill_at, settings):
+    """One process of a run; writes the names of its calls where it ends."""
+    if processes > 1:
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
+        }  # fmt: skip
+    moments = Moments(kill_at)
+    objective = make_toy_gan(**settings)
+    for name in ("batch", "losses", "save"):
+        setattr(objective, name, moments.counted(name, getattr(objective, name)))
+    for name in SAVING:
+        setattr(checkpoint, name, moments.counted(name, getattr(checkpoint, name)))
+    MetricsFile.append = moments.counted("append", MetricsFile.append)
+    device = start_processes("cpu").device
+    train(objective, folder, replace(OPTIONS, accumulate=accumulate), device=device)
+    (folder / f"calls-{rank}.json").write_text(json.dumps(moments.names))
+
+
+def run(folder, processes, accumulate, kill_at=None, kill_rank=0, **settings):
+    """Run in `processes` forks; returns whether all of them came to their end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        if not (child := os.fork()):
+            own = kill_at if rank == kill_rank else None
+            try:
+                run_process(folder, rank, processes, port, accumulate, own, settings)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    died = os.waitpid(children[kill_rank], 0)[1]
+    others = [child for child in children if child != children[kill_rank]]
+    if died:
+        for child in others:  # they wait for the one that died
+            os.kill(child, signal.SIGKILL)
+    return not any([died, *(os.waitpid(child, 0)[1] for child in others)])
+
+
+def outcome(folder):
+    """What must not depend on interruptions: metrics, and checksums of the last checkpoint."""
+    manifest = json.loads((folder / f"checkpoints/step-{STEPS:06d}/manifest.json").read_text())
+    return {"metrics": (folder / "metrics.jsonl").read_text(), "manifest": manifest}
+
+
+def weights(folder):
+    path = folder / f"checkpoints/step-{STEPS:06d}"
+    return checkpoint.read_checkpoint(path).tensors("model")
+
+
+def kills(folder, count, processes, accumulate):
+    """(call at which a process was killed, whether the run then ended as if it had not been)."""
+    full = folder / f"full-{processes}"
+    assert run(full, processes, accumulate, batch_size=2)
+    calls = json.loads((full / "calls-0.json").read_text())
+    saving = [number for number, name in enumerate(calls, start=1) if name in SAVING]
+    draw = random.Random(processes)
+    moments = [draw.randint(1, len(calls)) for _ in range(count // 2)]
+    moments += draw.sample(saving, count // 2)
+    results = []
+    for index, moment in enumerate(moments):
+        killed, rank = folder / f"killed-{processes}-{index}", 0
+        if calls[moment - 1] in ("batch", "losses"):
+            rank = index % processes  # the other process does not save
+        assert not run(killed, processes, accumulate, moment, rank, batch_size=2)
+        assert run(killed, processes, accumulate, batch_size=2)
+        results.append((calls[moment - 1], outcome(killed) == outcome(full)))
+    return results
+
+
+def largest_difference(folder, accumulate, **settings):
+    """Between the weights of one process and of two with half its accumulation, by 4 samples."""
+    one, two = folder / "one", folder / "two"
+    assert run(one, 1, accumulate, batch_size=4 // accumulate, **settings)
+    assert run(two, 2, accumulate // 2, batch_size=4 // accumulate, **settings)
+    pairs = [(value, weights(two)[name]) for name, value in weights(one).items()]
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+def main(folder, count):
+    torch.set_num_threads(1)
+    # imports what training imports late, such as torch's compiler, once for all forks
+    train(make_toy_gan(), folder / "first", replace(OPTIONS, steps=3), device=torch.device("cpu"))
+    results = {
+        "kills_1": kills(folder, count, 1, accumulate=2),
+        "kills_2": kills(folder, count, 2, accumulate=1),
+        "equal": outcome(folder / "full-1") == outcome(folder / "full-2"),
+        # the second layer learns in the first micro-batches only, before gradients are exchanged
+        "accumulated": largest_difference(folder / "skips", 4, skips=lambda m: m.micro >= 2),
+        "chunks": largest_difference(folder / "chunks", 2, chunks=2),
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
