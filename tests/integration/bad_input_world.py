@@ -132,9 +132,13 @@ def _weights(folder: Path) -> None:
         return struct.pack("<Q", len(header)) + header + data
 
     one = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    two = {**one, "data_offsets": [8, 16]}
     files = {
         "none": tensors({}),
         "unknown": tensors({"a.b": one}, bytes(8)),
+        "umt5": tensors(
+            {"token_embedding.weight": one, "blocks.0.ffn.gate.0.weight": two}, bytes(16)
+        ),
         "short": tensors({"a.b": one}, bytes(3)),
         "offsets": tensors({"a.b": {**one, "data_offsets": [0, 800]}}, bytes(8)),
         "header": struct.pack("<Q", 2**60) + b"{}",

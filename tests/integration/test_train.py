@@ -249,12 +249,36 @@ def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
     assert sorted((dataset / "latents").rglob("*.safetensors")) == latents
 
 
+def test_a_decoder_is_trained_on_published_latents_whose_statistics_stay(loaded, tmp_path, caplog):
+    caplog.set_level("INFO", "wanctl")
+    write_vae(tmp_path / "vae_weights")
+    recipe = loaded(
+        "train_vae.trained=decoder", "train_vae.steps=1", "train_vae.loss.perceptual=0",
+        "train_vae.latent_statistics=measure", f"model.vae_weights={tmp_path / 'vae_weights'}",
+    )  # fmt: skip
+    train_vae(recipe, tmp_path / "out")
+    before, after = load_vae(tmp_path / "vae_weights"), load_vae(tmp_path / "out")
+    assert after.shape == before.shape
+    for name, tensor in before.state_dict().items():
+        kept = after.state_dict()[name].numpy().tobytes() == tensor.numpy().tobytes()
+        assert kept == name.startswith(("encoder.", "conv1.")), name
+    assert "trains decoder: 0.04 of 0.07 M weights" in caplog.text
+    assert "KL is constant and left out of the loss" in caplog.text
+    assert "statistics of its latents are kept" in caplog.text
+    first = (tmp_path / "out/vae/metrics.jsonl").read_text().splitlines()[0]
+    assert "kl" not in json.loads(first)
+
+
 def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage):
+    write_vae(tmp_path / "vae_weights")
+    flat = f"model.vae_weights={tmp_path / 'vae_weights'}"
     big = "train_vae.buckets=[{frames: 49, height: 32, width: 32}]"
     cases = [
         (train_vae, (f"dataset.path={tmp_path / 'none'}",), DatasetError, "wanctl curate FOLDER"),
         (train_vae, ("dataset.selection=best",), UserError, "wanctl data select --recipe"),
         (train_vae, (big,), UserError, "none of the 4 clips serves a bucket"),
+        (train_vae, (flat, "model.vae_width=16"), UserError, "1,1,1,1.* tiny has dim_mult 1,2,4,4"),
+        (train_dit, (flat, "model.latent_channels=4"), UserError, "channels 4, the VAE makes 16"),
         (train_dit, (), UserError, r"run `wanctl train-vae --recipe .*--out"),
     ]
     for train, overrides, kind, line in cases:

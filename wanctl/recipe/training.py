@@ -246,9 +246,31 @@ class VAELossSection(Section):
         return self
 
 
+def _one_name_as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_name_as_list, json_schema_input_type=str | tuple[str, ...]),
+]
+
+
 class TrainVAESection(TrainSection):
     """Keys of `wanctl train-vae`."""
 
+    trained: Names = Field(
+        default=("all",),
+        min_length=1,
+        description="what is trained: `all`, `encoder`, `decoder` (the latents, their statistics "
+        "and so transformers that were trained on them stay valid), or a list of blocks as in the "
+        "tensors' names, e.g. `[decoder.head, decoder.upsamples.14]`",
+    )
+    latent_statistics: Literal["keep", "measure"] = Field(
+        default="keep",
+        description="mean and deviation of the latents: `keep` those of the weights that training "
+        "starts from, if they fit; `measure` them when training ends, as after random weights",
+    )
     loss: VAELossSection = VAELossSection()
 
 

@@ -1,11 +1,15 @@
 """`wanctl train-vae`: unpack the recipe, prepare the data, run the loop."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from wanctl.errors import ProblemsError
+from wanctl.log import log
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.model import ModelSection
+from wanctl.recipe.training import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.setup import (
     check_buckets,
@@ -16,8 +20,9 @@ from wanctl.train.setup import (
     run_training,
     training_clips,
 )
-from wanctl.train.vae.loss_options import vae_loss_options
+from wanctl.train.vae.loss_options import VAELossOptions, vae_loss_options
 from wanctl.train.vae.objective import VAEObjective
+from wanctl.train.vae.parts import ALL, freeze_others, part_problem
 from wanctl.train.vae.start import VAESource, start_vae
 
 
@@ -42,18 +47,24 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_vae
     variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
     vae, has_statistics = start_vae(variant, _source(recipe.model), recipe.seed)
+    trains_latents = _freeze(loaded, vae)
     check_buckets(loaded, "train_vae", section, vae, patch=1)
     clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
+    measures = section.latent_statistics == "measure"
+    if has_statistics and measures and not trains_latents:
+        log.info("train-vae: the encoder is frozen, so the statistics of its latents are kept")
     objective = VAEObjective(
         vae,
         clips,
-        vae_loss_options(section.loss.model_dump()),
+        _loss_options(section, trains_latents=trains_latents),
         fps=section.clip_fps,
         metadata=run_metadata(loaded),
-        keep_statistics=has_statistics,
+        keep_statistics=has_statistics and not (trains_latents and measures),
     )
     sizes = asdict(vae.shape)
     identity = {"VAE width": sizes["dim"], "latent channels": sizes["z_dim"]}
+    if ALL not in section.trained:  # checkpoints of older versions have no such entry
+        identity["trained parts"] = ", ".join(section.trained)
     result = run_training(loaded, section, objective, out / "vae", processes, identity)
     log_result(
         "train-vae", result, out / "vae", f"wanctl train-dit {command_options_of(loaded, out)}"
@@ -68,3 +79,33 @@ def _source(model: ModelSection) -> VAESource:
         width=model.vae_width,
         latent_channels=model.latent_channels,
     )
+
+
+def _freeze(loaded: LoadedRecipe, vae: WanVAE) -> bool:
+    """Freeze what the recipe does not train; returns whether the latents change.
+
+    Raises:
+        RecipeError: every name that is no part of the VAE, at its line.
+    """
+    trained = loaded.recipe.train_vae.trained
+    problems = [
+        (f"train_vae.trained.{index}", message)
+        for index, name in enumerate(trained)
+        if (message := part_problem(vae, name))
+    ]
+    if problems:
+        raise loaded.locate(ProblemsError(problems))
+    parts = freeze_others(vae, trained)
+    if parts.trained < parts.total:
+        log.info("train-vae: trains %s: %.2f of %.2f M weights; the others keep their bits",
+                 ", ".join(trained), parts.trained / 1e6, parts.total / 1e6)  # fmt: skip
+    return parts.moves_latents
+
+
+def _loss_options(section: TrainVAESection, *, trains_latents: bool) -> VAELossOptions:
+    """The terms of the loss, without KL where the encoder is frozen: it would be a constant."""
+    options = vae_loss_options(section.loss.model_dump())
+    if trains_latents or not options.kl.weight:
+        return options
+    log.info("train-vae: the encoder is frozen, so KL is constant and left out of the loss")
+    return replace(options, kl=replace(options.kl, weight=0.0))

@@ -5,10 +5,12 @@ another width or other latent channels, which are resized.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from wanctl.checkpoint.files.finite import finite_tensors
+from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.tensor_files import check_tensors
 from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.load import load_vae, read_vae_shape
@@ -22,9 +24,8 @@ from wanctl.train.rng import keyed_seed
 from wanctl.train.vae.inflation import inflate, start_as_image_vae
 from wanctl.train.vae.resize import fill_resized
 
-# Sizes that tell Wan 2.1 from 2.2, and those of the levels.
-FAMILY = ("residual", "patch")
-LEVELS = ("dim_mult", "num_res_blocks", "temporal_downsample")
+# Sizes that cannot be changed: patches and shortcuts tell Wan 2.1 from 2.2.
+LAYOUT = ("residual", "patch", "dim_mult", "num_res_blocks", "temporal_downsample")
 
 
 class VAEStartError(UserError):
@@ -60,6 +61,8 @@ def start_vae(variant: Variant, source: VAESource, seed: int) -> tuple[WanVAE, b
         UserError: no such weights, no VAE in them, or one of another layout.
     """
     if source.ref is not None:
+        if source.must_hold_vae:
+            _check_stage_folder(source.ref)
         components = find_components(source.ref)
         if components.vae is not None:
             return _from_weights(variant, source, components, seed)
@@ -74,6 +77,21 @@ def start_vae(variant: Variant, source: VAESource, seed: int) -> tuple[WanVAE, b
     return vae, False
 
 
+def _check_stage_folder(ref: str) -> None:
+    """Name the command that makes `runs/RECIPE/vae`, where that is missing or unfinished.
+
+    Raises:
+        VAEStartError: `ref` is called so and holds no weights.
+    """
+    folder = Path(ref).expanduser()
+    if folder.name == "vae" and not folder.is_file() and not weight_files(folder):
+        state = "holds no finished VAE" if folder.is_dir() else "does not exist"
+        raise VAEStartError(
+            f"model.vae_weights: {folder} {state}; `wanctl train-vae --recipe "
+            f"{folder.resolve().parent.name}` makes one where its --out is {folder.parent}"
+        )
+
+
 def _from_weights(
     variant: Variant, source: VAESource, components: Components, seed: int
 ) -> tuple[WanVAE, bool]:
@@ -85,7 +103,8 @@ def _from_weights(
     if is_image_vae:
         shape = replace(shape, temporal_downsample=variant.vae.temporal_downsample)
     target = resized_vae(shape, source.width, source.latent_channels)
-    _check_layout(shape, variant, where, all_sizes=is_image_vae or target != shape)
+    if is_image_vae or target != shape:
+        _check_layout(shape, variant, where)
     log.info("train-vae: starting from %s", where)
     if is_image_vae:
         log.info("train-vae: it is an image VAE; its kernels become the last temporal taps")
@@ -127,14 +146,13 @@ def _inflated(network: StoredNetwork, shape: VAEShape, seed: int) -> WanVAE:
     return vae
 
 
-def _check_layout(shape: VAEShape, variant: Variant, where: str, *, all_sizes: bool) -> None:
-    """Refuse weights of the other VAE; where tensors are to change their size, of other levels.
+def _check_layout(shape: VAEShape, variant: Variant, where: str) -> None:
+    """Refuse to change the sizes of weights whose layout is not the variant's.
 
     Raises:
         VAEStartError: names the sizes that differ.
     """
-    names = (*FAMILY, *LEVELS) if all_sizes else FAMILY
-    differing = [n for n in names if getattr(shape, n) != getattr(variant.vae, n)]
+    differing = [name for name in LAYOUT if getattr(shape, name) != getattr(variant.vae, name)]
     if differing:
         stored, takes = (
             ", ".join(f"{name} {_plain(getattr(each, name))}" for name in differing)
