@@ -14,6 +14,9 @@ import numpy as np
 
 from wanctl.model.shapes import floor_frames, valid_frames
 
+# Areas within this factor are one size: 480x832 and 544x544, but not 480p and 720p (2.3).
+SIZE_CLASS = 1.5
+
 
 class BucketLike(Protocol):
     """One training shape; a recipe's bucket is one."""
@@ -79,28 +82,52 @@ def bucket_name(bucket: BucketLike) -> str:
 def clip_buckets(
     buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
 ) -> list[int]:
-    """Indices of the buckets a clip serves: for each frame count the best shape that it can fill.
+    """Indices of the buckets a clip serves: of each frame count and size class the best shape.
 
     A clip fills a shape when it has the frames and covers height and width without being
-    enlarged. The best shape is the one that crops least away, then the largest.
+    enlarged. The best shape is the one that crops least away, then the largest, then the first of
+    the list. Shapes are taken from the best on; one whose area is within a factor of 1.5 of a
+    shape that is already taken is left out, e.g. 832x480 beside 480x832. So a 1080p clip serves
+    720p and 480p, each in its own aspect ratio where the recipe has that.
     """
-    best: dict[int, tuple[float, int, int]] = {}
-    for index, bucket in enumerate(buckets):
-        if bucket.frames > num_frames or bucket.height > height or bucket.width > width:
-            continue
-        scale = max(bucket.height / height, bucket.width / width)
-        kept = bucket.height * bucket.width / (height * width * scale**2)
-        rank = (round(kept, 6), bucket.height * bucket.width, -index)
-        best[bucket.frames] = max(best.get(bucket.frames, rank), rank)
-    return sorted(-rank[2] for rank in best.values())
+    taken: list[int] = []
+    for _, _, negative in sorted(_fitting(buckets, num_frames, height, width), reverse=True):
+        bucket = buckets[-negative]
+        if not any(_same_class(bucket, buckets[other]) for other in taken):
+            taken.append(-negative)
+    return sorted(taken)
 
 
 def clip_bucket(
     buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
 ) -> BucketLike | None:
-    """The longest bucket a clip serves; None where it serves none (`why_no_bucket` says why)."""
-    indices = clip_buckets(buckets, num_frames, height, width)
-    return max((buckets[i] for i in indices), key=lambda b: b.frames, default=None)
+    """The longest bucket a clip serves, the best shape if several sizes have that length.
+
+    None where it serves none; `why_no_bucket` says why.
+    """
+    ranks = _fitting(buckets, num_frames, height, width)
+    best = max(ranks, key=lambda rank: (buckets[-rank[2]].frames, rank), default=None)
+    return None if best is None else buckets[-best[2]]
+
+
+def _fitting(
+    buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
+) -> list[tuple[float, int, int]]:
+    """Share of the frame that is kept, area and negative index of each bucket a clip can fill."""
+    ranks = []
+    for index, bucket in enumerate(buckets):
+        if bucket.frames > num_frames or bucket.height > height or bucket.width > width:
+            continue
+        scale = max(bucket.height / height, bucket.width / width)
+        area = bucket.height * bucket.width
+        ranks.append((round(area / (height * width * scale**2), 6), area, -index))
+    return ranks
+
+
+def _same_class(one: BucketLike, other: BucketLike) -> bool:
+    """Whether two shapes have the same frame count and about the same area."""
+    areas = sorted((one.height * one.width, other.height * other.width))
+    return one.frames == other.frames and areas[1] <= SIZE_CLASS * areas[0]
 
 
 def why_no_bucket(buckets: Sequence[BucketLike], num_frames: int, height: int, width: int) -> str:

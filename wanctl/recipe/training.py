@@ -103,7 +103,8 @@ class TrainSection(Section):
     buckets: tuple[Bucket, ...] = Field(
         default=(Bucket(frames=17, height=256, width=256),),
         min_length=1,
-        description="shapes of training samples; of each frame count a clip serves the best",
+        description="shapes of training samples; of each frame count a clip serves the shape that "
+        "crops it least, and so for every size (areas within a factor of 1.5 are one size)",
     )
     clip_fps: FrameRate = Field(default=16.0, description="frame rate to which clips are resampled")
     optimizer: OptimizerSection = OptimizerSection()

@@ -38,6 +38,31 @@ def test_a_clip_serves_the_best_shape_of_every_length():
     assert bucket_name(LONG) == "33x64x96"
 
 
+SIZES = [
+    Shape(81, 480, 832), Shape(81, 832, 480), Shape(81, 720, 1280), Shape(81, 1280, 720),
+    Shape(1, 256, 256), Shape(1, 480, 832), Shape(1, 544, 544), Shape(81, 544, 544),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "served"),
+    [
+        (1080, 1920, ["1x256x256", "1x480x832", "81x480x832", "81x720x1280"]),
+        (1920, 1080, ["1x256x256", "1x544x544", "81x832x480", "81x1280x720"]),
+        (1080, 1080, ["1x256x256", "1x544x544", "81x544x544"]),
+        (600, 1060, ["1x256x256", "1x480x832", "81x480x832"]),
+    ],
+)
+def test_a_clip_serves_the_best_shape_of_every_size(height, width, served):
+    indices = clip_buckets(SIZES, 100, height, width)
+    assert sorted(bucket_name(SIZES[i]) for i in indices) == sorted(served)
+    longest = clip_bucket(SIZES, 100, height, width)
+    assert bucket_name(longest) in served
+    turned = [SIZES[i] for i in reversed(range(len(SIZES)))]
+    again = [bucket_name(turned[i]) for i in clip_buckets(turned, 100, height, width)]
+    assert sorted(again) == sorted(served), "whatever the order in the recipe"
+
+
 @pytest.mark.parametrize(
     ("frames", "height", "width", "reason"),
     [
