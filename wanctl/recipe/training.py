@@ -63,15 +63,16 @@ class OptimizerSection(Section):
     name: str = Field(
         default="adamw",
         description="`adamw`; `muon`: matrices and kernels by Muon, the rest by AdamW; `adafactor`;"
-        " with `pip install wanctl[optimizers]` also `prodigy` and `schedulefree`",
+        " with `pip install wanctl[optimizers]` also `prodigy`, `schedulefree` and `adamw8bit`,"
+        " whose moments take 2 bytes per weight instead of 8",
     )
     lr: PositiveFloat = Field(
         default=1e-4,
         le=10,
-        description="peak learning rate. adamw, schedulefree: size of a step of each weight; muon:"
-        " the same of matrices and kernels (the update of equal singular values is scaled to"
-        " AdamW's size, 0.2); adafactor: largest step relative to the size of the weights, about"
-        " 1e-2; prodigy: factor of the step size that it estimates, 1",
+        description="peak learning rate. adamw, adamw8bit, schedulefree: size of a step of each"
+        " weight; muon: the same of matrices and kernels (updates of equal singular values are"
+        " scaled to AdamW's size, 0.2); adafactor: largest step relative to the size of the"
+        " weights, about 1e-2; prodigy: factor of the step size that it estimates, 1",
     )
     adamw_lr: Annotated[float, Field(gt=0, le=10)] | None = Field(
         default=None,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wanctl.train.optimizers.eight_bit import joined_moment, moment_parts
 from wanctl.train.optimizers.table import DEFAULT, OPTIMIZERS, OptimizerError
 
 # Key prefixes that no value of a parameter's state has.
@@ -67,10 +68,7 @@ def load_optimizer_tensors(
         )
     for name, parameter in module.named_parameters():
         if name in by_owner:
-            optimizer.state[parameter] = {
-                value_name: _value(value, parameter.device)
-                for value_name, value in by_owner[name].items()
-            }
+            optimizer.state[parameter] = _values(by_owner[name], parameter)
 
 
 @contextlib.contextmanager
@@ -102,14 +100,25 @@ def _row_name(optimizer: torch.optim.Optimizer) -> str:
 
 
 def _parts(value: Any) -> dict[str, Tensor]:
-    """Suffix -> plain tensor; a number of Python becomes an int64 or float64 scalar."""
-    if isinstance(value, int):
-        return {"": torch.tensor(value)}
+    """Suffix -> plain tensor; a whole number of Python becomes an int64 scalar."""
+    if hasattr(value, "__tensor_flatten__"):
+        return {f".{name}": part for name, part in moment_parts(value).items()}
     return {"": torch.as_tensor(value)}
 
 
-def _value(tensor: Tensor, device: torch.device) -> Tensor | int:
-    """The inverse of `_parts` for whole values; no optimizer has int64 scalars of its own."""
-    if tensor.dtype == torch.int64 and tensor.ndim == 0:
-        return int(tensor.item())
-    return tensor.to(device)
+def _values(tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor | int]:
+    """The inverse of `_parts`, for all values of a parameter.
+
+    An int64 scalar is a number of Python: no optimizer has such tensors.
+    """
+    values: dict[str, Tensor | int] = {}
+    divided: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, part = key.partition(".")
+        if part:
+            divided.setdefault(name, {})[part] = tensor
+        elif tensor.dtype == torch.int64 and tensor.ndim == 0:
+            values[name] = int(tensor.item())
+        else:
+            values[name] = tensor.to(parameter.device)
+    return values | {name: joined_moment(parts, parameter) for name, parts in divided.items()}

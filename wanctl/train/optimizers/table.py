@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from wanctl.errors import UserError, unknown
+from wanctl.train.optimizers.eight_bit import adamw8bit_class
 from wanctl.train.optimizers.groups import decays, parameter_groups
 from wanctl.train.optimizers.muon import Muon
 from wanctl.train.optimizers.nonfinite import skipping
@@ -113,6 +114,12 @@ def _adafactor(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer
     return skipping(torch.optim.Adafactor)(groups, lr=options.lr)
 
 
+def _adamw8bit(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
+    """AdamW whose moments take 2 bytes of memory per weight instead of 8."""
+    groups = parameter_groups(named, options.weight_decay)
+    return skipping(adamw8bit_class())(groups, lr=options.lr, betas=options.betas)
+
+
 def _prodigy(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     """Prodigy (arXiv 2306.06101): AdamW with a step size that it estimates."""
     prodigy = importlib.import_module("prodigyopt").Prodigy
@@ -148,6 +155,9 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adafactor": OptimizerRow(
         _adafactor,
         "largest step, relative to the root mean square of the weights of a parameter",
+    ),
+    "adamw8bit": OptimizerRow(
+        _adamw8bit, _AS_ADAM, frozenset({"betas"}), package="torchao", module="torchao"
     ),
     "prodigy": OptimizerRow(
         _prodigy,

@@ -14,6 +14,8 @@ from wanctl.train.optimizers.saved_state import (
 from wanctl.train.optimizers.schedule import set_learning_rate
 from wanctl.train.optimizers.table import OPTIMIZERS, OptimizerError, make_optimizer
 
+# of a docstring of torchao, the first time that it is compiled to bytecode
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")
 RATES = {"adafactor": 0.1, "prodigy": 1.0, "schedulefree": 0.05, "muon": 0.02}
 
 
@@ -22,9 +24,10 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.kernel = nn.Conv3d(2, 8, (1, 3, 3), padding=(0, 1, 1))
-        self.norm = nn.GroupNorm(2, 8)
-        self.out = nn.Linear(8, 2)
+        # 9,216 values: smaller moments are not kept in 8 bits
+        self.kernel = nn.Conv3d(8, 64, (2, 3, 3), padding=(1, 1, 1))
+        self.norm = nn.GroupNorm(2, 64)
+        self.out = nn.Linear(64, 8)
         self.unused = nn.Linear(2, 2)
 
     def forward(self, x):
@@ -46,7 +49,7 @@ class Run:
     def steps(self, first, last, poison=()):
         losses = []
         for step in range(first, last):
-            x = torch.randn(4, 2, 2, 4, 4, generator=torch.Generator().manual_seed(step))
+            x = torch.randn(4, 8, 2, 4, 4, generator=torch.Generator().manual_seed(step))
             set_learning_rate(self.optimizer, self.lr * min(1, (step + 1) / 4))
             loss = (self.module(x) - x.mean((2, 3, 4)) * 4).pow(2).mean()
             losses.append(loss.item())
