@@ -1,4 +1,6 @@
-"""The curation recipes of the training stages: one data set serves all stages."""
+"""Recipes of stages: those of curation, whose data set serves all, and those of a VAE."""
+
+from itertools import pairwise
 
 import pytest
 
@@ -6,6 +8,7 @@ from wanctl.curate.registry import build_filters
 from wanctl.recipe.validate import load_checked
 
 STAGES = ("curate-256p", "curate-480p", "curate-720p", "curate-post")
+VAE_STAGES = ("vae-stage1-image", "vae-stage2-video")
 
 
 def filters(name):
@@ -26,3 +29,26 @@ def test_later_stages_are_stricter():
     assert [each["ocr"].max_overlay for each in chain] == [0.045, 0.013, 0.007]
     assert [each["aesthetic"].min_mean for each in chain] == [3.5, 4.3, 4.5]
     assert "posttrain" in filters("curate-post")
+
+
+def test_each_stage_of_a_vae_starts_from_the_folder_that_the_stage_before_writes():
+    chain = [load_checked(name) for name in VAE_STAGES]
+    assert chain[0].recipe.model.vae_weights is None
+    for before, loaded in pairwise(chain):
+        assert loaded.recipe.model.vae_weights == str(before.out_dir(None) / "vae")
+    (dataset,) = {loaded.recipe.dataset.path for loaded in chain}
+    assert dataset == chain[0].out_dir(None) / "dataset", "where curate writes it"
+    assert {loaded.recipe.train_vae.latent_statistics for loaded in chain} == {"measure"}
+    video = chain[1].recipe.train_vae
+    assert [(b.frames, b.height, b.width) for b in video.buckets] == [(5, 128, 128)]
+    assert (video.loss.l1.weight, video.loss.kl.weight, video.loss.perceptual.weight) == (
+        3,
+        3e-6,
+        3,
+    )
+
+
+@pytest.mark.parametrize("name", ["vae-finetune", "vae22-finetune"])
+def test_fine_tuning_keeps_published_latents(name):
+    section = load_checked(name).recipe.train_vae
+    assert (section.trained, section.latent_statistics) == (("decoder",), "keep")
