@@ -187,7 +187,11 @@ SURFACE = {
     "weights inspect": {"source", "--json"},
     "weights check": {"source"},
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
-}
+    "eval vae": {
+        "vaes", "--clips", "--max-clips", "--frames", "--size", "--fps", "--chunked", "--dtype",
+        "--device", "--fvd", "--json", "--out",
+    },
+}  # fmt: skip
 """Command -> its arguments and options. A key of the recipe gets no flag."""
 
 

@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"device: got {name!r}, but this machine has {torch.cuda.device_count()} CUDA devices; "
-            "say `--set device=cpu` or `auto`"
+            "choose `cpu` or `auto`"
         )
     return device
 

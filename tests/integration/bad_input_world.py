@@ -97,6 +97,7 @@ def make_world(folder: Path) -> None:
     _footage(folder)
     _pictures(folder)
     _weights(folder)
+    _vaes(folder)
     _data_sets(folder)
 
 
@@ -113,6 +114,13 @@ def _footage(folder: Path) -> None:
     (folder / "texts").mkdir()
     (folder / "texts" / "notes.txt").write_text("no footage", encoding="utf-8")
     (folder / "broken.mp4").write_bytes(path.read_bytes()[:700])
+    with av.open(str(folder / "small.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 24, 24, "yuv420p"
+        for _ in range(12):
+            frame = av.VideoFrame.from_ndarray(np.zeros((24, 24, 3), np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
 
 
@@ -156,6 +164,22 @@ def _weights(folder: Path) -> None:
     (folder / "config").mkdir()
     (folder / "config" / "config.json").write_text("{", encoding="utf-8")
     (folder / "config" / "diffusion_pytorch_model.safetensors").write_bytes(files["unknown"])
+
+
+def _vaes(folder: Path) -> None:
+    import torch
+
+    from wanctl.checkpoint.save import save_vae
+    from wanctl.model.vae.autoencoder import WanVAE
+    from wanctl.model.variants import VAEShape
+
+    shape = VAEShape(dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
+    with torch.random.fork_rng(devices=[]):
+        vae = WanVAE(shape)
+        save_vae(vae, folder / "vae")
+        with torch.no_grad():
+            vae.conv1.weight[0] = float("nan")
+        save_vae(vae, folder / "nanvae")
 
 
 def _data_sets(folder: Path) -> None:

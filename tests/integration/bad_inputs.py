@@ -378,6 +378,40 @@ LOOKING = {
     "list with an argument": (["filters", "list", "blur"], "unexpected extra argument"),
     "doctor with an argument": (["doctor", "me"], "unexpected extra argument"),
 }
+EVAL = ["eval", "vae", "vae", "--clips", "footage"]
+EVALUATION = {
+    "eval of nothing": (["eval", "vae"], "wanctl eval vae: Missing argument 'VAE...'"),
+    "eval nowhere": (["eval", "vae", "nowhere"], "no file or folder 'nowhere'"),
+    "eval of words": (["eval", "vae", "words.txt"], "words.txt: "),
+    "eval of an empty folder": (["eval", "vae", "empty"], "empty: holds no weights known here"),
+    "eval of no VAE": (["eval", "vae", "weights/unknown.safetensors"], "unknown.safetensors: "),
+    "eval of NaN": (
+        ["eval", "vae", "nanvae", "--clips", "footage"], "conv1.weight holds NaN or infinity",
+    ),
+    "eval of a VAE twice": (["eval", "vae", "vae", "./vae"], "the same VAE 2 times"),
+    "eval without clips": (["eval", "vae", "vae"], "name footage with --clips"),
+    "eval of a damaged run": (["eval", "vae", "vae", "damaged"], "damaged: "),
+    "eval of clips nowhere": ([*EVAL, "--clips", "nowhere"], "--clips: nowhere: no such file"),
+    "eval of texts": (["eval", "vae", "vae", "--clips", "texts"], "texts: no video among its 1 "),
+    "eval of a short clip": (EVAL, "footage/good.mp4: has 12 frames at 10 fps; need 25"),
+    "eval of a small clip": (
+        ["eval", "vae", "vae", "--clips", "small.mp4", "--frames", "5"],
+        "small.mp4: 24x24 px are too small; need at least 32x32",
+    ),
+    "eval of a broken clip": (["eval", "vae", "vae", "--clips", "broken.mp4"], "broken.mp4: "),
+    "eval of 24 frames": ([*EVAL, "--frames", "24"], "--frames: got 24; must be 4n+1, e.g. 21 or"),
+    "eval of no frames": ([*EVAL, "--frames", "0"], "'--frames'"),
+    "eval of no size": ([*EVAL, "--size", "8"], "'--size'"),
+    "eval at no rate": ([*EVAL, "--fps", "0"], "'--fps'"),
+    "eval of no clips at most": ([*EVAL, "--max-clips", "0"], "'--max-clips'"),
+    "eval in no format": ([*EVAL, "--dtype", "fp61"], "'fp61'; did you mean 'fp16'?"),
+    "eval on no device": ([*EVAL, "--device", "gpu"], "device: got 'gpu'; allowed are"),
+    "eval with no network": ([*EVAL, "--fvd", "no.pt"], "no.pt: no such file; FVD needs I3D"),
+    "eval with a text": ([*EVAL, "--fvd", "weights/text.pt"], "text.pt: is no TorchScript file"),
+    "eval into a file": ([*EVAL, "--out", "file"], "file"),
+    "eval below a file": ([*EVAL, "--out", "file/x"], "file/x"),
+    "eval in no place": ([*EVAL, "--out", "/proc/1/x"], "/proc/1/x"),
+}  # fmt: skip
 CHECK = ["data", "check", "footage", *TINY, "--csv"]
 OUTPUT = {
     "rows into a folder": ([*CHECK, "empty"], "'--csv': empty: is a folder; name a file"),
@@ -386,5 +420,5 @@ OUTPUT = {
 }
 TABLE = {
     **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **NAMES,
-    **LOOKING, **OUTPUT,
+    **LOOKING, **EVALUATION, **OUTPUT,
 }  # fmt: skip

@@ -24,6 +24,7 @@ from wanctl.checkpoint.load import official_names, read_dit_shape, read_vae_shap
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.files import read_lora
 from wanctl.checkpoint.prefixes import IMAGE_ENCODER, TEXT_ENCODER, TRANSFORMER, VAE
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 
 # transformers stores the embedding of umT5 twice, or under either name.
@@ -64,6 +65,15 @@ def weights_fingerprint(
     for lora in loras:
         _add_lora(digest, lora)
     return digest.hexdigest()[:16]
+
+
+def vae_hash(vae: WanVAE) -> str:
+    """12 hex digits of a hash over sizes, statistics and weights, whatever file they come from."""
+    total = hashlib.sha256(repr(vae.shape).encode())
+    for name, tensor in sorted(vae.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return total.hexdigest()[:12]
 
 
 def _sizes(read: Callable[[Components], DiTShape | VAEShape], components: Components) -> str:

@@ -19,6 +19,7 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
     bench,
     data,
     doctor,
+    evaluate,
     filters,
     pipeline,
     recipe,

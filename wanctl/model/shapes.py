@@ -10,6 +10,8 @@ from wanctl.errors import UserError
 TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
 PATCH = (1, 2, 2)
+# More pixels than this are encoded in chunks; 81x480x832 at once takes over 30 GB.
+MAX_UNCHUNKED_PIXELS = 17 * 256 * 256
 
 
 class PixelShape(NamedTuple):
@@ -31,6 +33,11 @@ class LatentShape(NamedTuple):
     def tokens(self) -> int:
         """Length of the transformer's sequence."""
         return self.frames * (self.height // PATCH[1]) * (self.width // PATCH[2])
+
+
+def fits_unchunked(video: PixelShape) -> bool:
+    """Whether a video is small enough for the VAE to take it at once."""
+    return video.frames * video.height * video.width <= MAX_UNCHUNKED_PIXELS
 
 
 def valid_frames(frames: int, stride: int = TEMPORAL_STRIDE) -> bool:

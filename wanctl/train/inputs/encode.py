@@ -5,7 +5,6 @@ window and size; the text encoder and the cleaned caption. Nothing in the cache 
 and a run that is killed loses at most the shard it was filling.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor
 
 from wanctl.checkpoint.files.finite import is_finite
+from wanctl.checkpoint.fingerprint import vae_hash
 from wanctl.data.cache import CacheError, LatentCache, cache_key
 from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
+from wanctl.model.shapes import PixelShape, fits_unchunked
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.tasks.api import trim_text
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 
-# More pixels than this are encoded in chunks; 81x480x832 at once takes over 30 GB.
-MAX_UNCHUNKED_PIXELS = 17 * 256 * 256
 RESIDENT_BYTES = 2**30
 
 
@@ -96,9 +95,8 @@ def encode_window(
 
     One window at a time: in a batch the last bits would depend on its neighbours.
     """
-    frames, height, width = window.shape
     video = read_video(footage, window)[None].to(device)
-    return vae.encode(video, chunked=frames * height * width > MAX_UNCHUNKED_PIXELS)[0].cpu()
+    return vae.encode(video, chunked=not fits_unchunked(PixelShape(*window.shape)))[0].cpu()
 
 
 class TextStore:
@@ -157,12 +155,3 @@ class TensorCache:
                 self._left_bytes -= tensor.nbytes
                 self._tensors[key] = tensor
             return tensor
-
-
-def vae_hash(vae: WanVAE) -> str:
-    """12 hex digits of a hash over sizes, statistics and weights, whatever file they come from."""
-    total = hashlib.sha256(repr(vae.shape).encode())
-    for name, tensor in sorted(vae.state_dict().items()):
-        total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return total.hexdigest()[:12]
