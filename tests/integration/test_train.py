@@ -182,8 +182,10 @@ def test_the_trained_vae_is_what_train_dit_takes(loaded, tmp_path, caplog, foota
     preview = tmp_path / "dit/previews/step-000002.png"
     assert "a square, number" in read_metadata(preview)["captions"]
     caplog.clear()
-    train_dit(loaded(*short), tmp_path)
+    train_dit(loaded(*short, "train_dit.optimizer.lr=0.002"), tmp_path)
     assert "train-dit: finished before" in caplog.text
+    changed = "was trained with other settings: train_dit.optimizer.lr was 0.001, is 0.002"
+    assert any(record.getMessage().endswith(changed) for record in caplog.records)
     assert "encoding" not in caplog.text
     other = WanVAE(load_vae(tmp_path / "vae").shape)
     save_vae(other, tmp_path / "vae", metadata={"step": "2"})

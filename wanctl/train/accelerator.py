@@ -94,6 +94,7 @@ def start_processes(device: str) -> Processes:
         UserError: this machine has no such device.
     """
     if get_int_from_env(WORLD_SIZES, 1) == 1:
+        _warn_of_missing_processes()
         return Processes(pick_device(device))
     cpu = pick_device(device).type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     # The library's state outlives a run in one process; a process group is never joined twice.
@@ -106,6 +107,19 @@ def start_processes(device: str) -> Processes:
         log.setLevel(logging.WARNING)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
     return Processes(state.device, state.process_index, state.num_processes, local)
+
+
+def _warn_of_missing_processes() -> None:
+    """Say so where `accelerate launch --num_processes N` has started one process only.
+
+    It does that on the CPU, and on GPUs without `--multi_gpu`; the only trace of N > 1 is the
+    address at which the processes would meet.
+    """
+    launched = "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ
+    if launched and get_int_from_env(WORLD_SIZES, 0) == 0:
+        log.warning("accelerate launch has started one process only, so that each step has one "
+                    "process's batch; for several use `torchrun --nproc-per-node N -m wanctl ...`, "
+                    "or on GPUs --multi_gpu")  # fmt: skip
 
 
 def make_accelerator(

@@ -25,14 +25,9 @@ from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import TrainedNetwork
 from wanctl.train.objective import Objective
 from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.resume import check_identity, check_networks, warn_of_changed_settings
 from wanctl.train.signals import StopRequest
-from wanctl.train.state import (
-    TrainState,
-    check_finite,
-    check_identity,
-    check_networks,
-    check_result,
-)
+from wanctl.train.state import TrainState, check_finite, check_result
 from wanctl.train.throughput import ThroughputMeter
 
 
@@ -80,6 +75,7 @@ def train(
     *,
     device: torch.device,
     identity: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
     """Train to `options.steps`, continuing whatever `folder` holds.
 
@@ -89,6 +85,7 @@ def train(
         options: steps, precision, intervals.
         device: of this process (`accelerator.start_processes`).
         identity: JSON values; a checkpoint with other values is refused, e.g. of another model.
+        settings: JSON values; where a checkpoint has others, a warning names them.
 
     Raises:
         TrainingError: the checkpoint belongs to another model or lacks a network, or a loss was
@@ -102,12 +99,13 @@ def train(
     if checkpoint is not None:
         check_identity(objective.name, checkpoint, identity)
         check_networks(objective.name, checkpoint, list(objective.networks))
+        warn_of_changed_settings(objective.name, checkpoint, settings or {})
     finished = objective.saved_step(folder)
     if finished is not None and finished >= options.steps:
         log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
                  objective.name, folder, finished)  # fmt: skip
         return TrainingResult(finished)
-    run = _Run(objective, folder, options, device, identity)
+    run = _Run(objective, folder, options, device, identity, dict(settings or {}))
     with StopRequest() as stop:
         return run.run_steps(checkpoint, stop)
 
@@ -122,11 +120,13 @@ class _Run:
         options: LoopOptions,
         device: torch.device,
         identity: dict[str, Any],
+        settings: dict[str, Any],
     ) -> None:
         self.objective = objective
         self.folder = folder
         self.options = options
         self.identity = identity
+        self.settings = settings
         self.accelerator = make_accelerator(
             device, options.mixed_precision, options.trackers, folder / "tracker"
         )
@@ -280,7 +280,8 @@ class _Run:
         if self.accelerator.is_main_process and self.state.saved_step != self.state.step:
             self.metrics.sync()
             folder = self.folder / "checkpoints"
-            self.state.write(folder, self.identity, self.options.keep_checkpoints)
+            keep = self.options.keep_checkpoints
+            self.state.write(folder, self.identity, self.settings, keep)
 
     def _should_stop(self, stop: StopRequest) -> bool:
         """Whether any process received a signal; all must stop at the same step."""

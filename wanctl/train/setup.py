@@ -1,7 +1,8 @@
 """What the run modules of `train-vae` and `train-dit` share: clips, loop options, log lines."""
 
+import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,12 @@ from wanctl.train.objective import Objective
 from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.optimizers.table import check_optimizer
 from wanctl.video.workers.worker_pool import DecodePool
+
+# Keys of a section that may change when a run continues: they change no step that is still to come.
+FREE_KEYS = {
+    "steps", "accumulate", "log_every", "eval_every", "preview_every", "checkpoint_every",
+    "keep_checkpoints", "trackers", "preview_prompts", "preview_steps",
+}  # fmt: skip
 
 
 def locked_run(folder: Path, processes: Processes) -> AbstractContextManager[None]:
@@ -103,12 +110,52 @@ def run_training(
     folder: Path,
     processes: Processes,
     identity: Mapping[str, Any],
+    data: Mapping[str, str],
 ) -> TrainingResult:
-    """Save the recipe beside the run and train; arguments and errors are those of `train`."""
+    """Save the recipe beside the run and train; arguments and errors are those of `train`.
+
+    Args:
+        loaded: the recipe.
+        section: `train_vae` or `train_dit`.
+        objective: of the command.
+        folder: of the run.
+        processes: those of the run; only the first one warns of settings that have changed.
+        identity: see `train`.
+        data: fingerprints of what is trained on, by what it is.
+    """
+    settings: dict[str, Any] = {}
     if processes.is_main:
         write_bytes(folder / "recipe.yaml", loaded.dump().encode())
-    options = _loop_options(loaded, section)
-    return train(objective, folder, options, device=processes.device, identity=identity)
+        settings = {
+            "seed": loaded.recipe.seed,
+            "micro-batches per step": section.accumulate * processes.count,
+            **data,
+            objective.name.replace("-", "_"): section.model_dump(mode="json", exclude=FREE_KEYS),
+        }
+    return train(
+        objective,
+        folder,
+        _loop_options(loaded, section),
+        device=processes.device,
+        identity=identity,
+        settings=settings,
+    )
+
+
+def clips_fingerprint(clips: ClipSet) -> dict[str, str]:
+    """Numbers of clips with a hash of their pixels' sources, for `run_training`."""
+    kinds = {"training clips": clips.training, "held-out clips": clips.evaluation}
+    return {
+        kind: fingerprint(f"{clip.id} {clip.pixels}" for clip in several)
+        for kind, several in kinds.items()
+    }
+
+
+def fingerprint(items: Iterable[str]) -> str:
+    """The number of items and a hash of them, whatever their order."""
+    ordered = sorted(items)
+    digest = hashlib.sha256("\0".join(ordered).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{len(ordered)} ({digest[:8]})"
 
 
 def _loop_options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:

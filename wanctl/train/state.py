@@ -1,25 +1,19 @@
-"""State of a run that a checkpoint holds, and the checks that end a run or refuse a checkpoint."""
+"""State of a run that a checkpoint holds, and the checks of its figures that end a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.train.checkpoint import Checkpoint, prune_checkpoints, write_checkpoint
 from wanctl.train.networks.trained import TrainedNetwork
+from wanctl.train.resume import NETWORKS, SETTINGS, TrainingError
 
-# Key of a checkpoint's state that holds those of the networks beyond the main one.
-NETWORKS = "networks"
 MAX_BAD_STEPS = 5
 # fp16 starts with a loss scale of 65,536 and halves it at every overflow.
 MAX_BAD_STEPS_FP16 = 25
-
-
-class TrainingError(UserError):
-    """Training cannot begin or cannot go on."""
 
 
 class TrainState:
@@ -40,10 +34,18 @@ class TrainState:
         self.step = 0
         self.saved_step = -1
 
-    def write(self, folder: Path, identity: Mapping[str, Any], keep: int) -> None:
+    def write(
+        self, folder: Path, identity: Mapping[str, Any], settings: Mapping[str, Any], keep: int
+    ) -> None:
         """Write a checkpoint into `folder` and delete all but the newest `keep`.
 
         A state that is not finite is not written: it would replace the last one that is.
+
+        Args:
+            folder: of the checkpoints.
+            identity: what a run that continues must have in common with this one.
+            settings: what it should have in common.
+            keep: number of checkpoints.
         """
         for network in self.networks.values():
             if not network.is_sound or network.nonfinite_weights():
@@ -61,6 +63,8 @@ class TrainState:
                 others[network.name] = network.counts()
         if others:
             state[NETWORKS] = others
+        if settings:
+            state[SETTINGS] = settings
         if self.scaler is not None:
             state["scaler"] = self.scaler.state_dict()
         write_checkpoint(folder, self.step, tensors, identity=identity, state=state)
@@ -75,44 +79,6 @@ class TrainState:
         if self.scaler is not None and "scaler" in state:
             self.scaler.load_state_dict(state["scaler"])
         self.step = self.saved_step = checkpoint.step
-
-
-def check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    """Compare what must not differ between the run of a checkpoint and this one.
-
-    Raises:
-        TrainingError: names the first value that differs.
-    """
-    for key in sorted({*identity, *checkpoint.identity}):
-        before, now = checkpoint.identity.get(key), identity.get(key)
-        if before != now:
-            raise TrainingError(
-                f"{name}: {checkpoint.path} was trained with {key} {before}, this run has {now}; "
-                "go back to that, or give another --out"
-            )
-
-
-def check_networks(name: str, checkpoint: Checkpoint, networks: Sequence[str]) -> None:
-    """Compare the networks of a checkpoint with those of this run.
-
-    Args:
-        name: the command, for messages.
-        checkpoint: that the run would continue.
-        networks: names of the run's networks, the main one first.
-
-    Raises:
-        TrainingError: the checkpoint has no state of one of them.
-    """
-    held = checkpoint.state.get(NETWORKS, {})
-    for network in networks[1:]:
-        if network not in held:
-            raise TrainingError(
-                f"{name}: {checkpoint.path} holds no {network}, this run trains one; start from "
-                "the weights of that run with another --out, or train without it"
-            )
-    for network in sorted(held.keys() - set(networks)):
-        log.warning("%s: %s holds a %s, which this run does not train; later checkpoints leave it "
-                    "out", name, checkpoint.path, network)  # fmt: skip
 
 
 def check_finite(name: str, state: TrainState, step: int, values: Mapping[str, float]) -> None:
@@ -142,7 +108,7 @@ def check_finite(name: str, state: TrainState, step: int, values: Mapping[str, f
             of = "" if network.is_main else f" of the {network.name}"
             raise TrainingError(
                 f"{name}: {network.bad_in_a_row} steps{of} in a row up to step {step} had a loss "
-                f"or gradient that is not finite; {_advice(state)}"
+                f"or gradient that is not finite; {_advice(state, network)}"
             )
 
 
@@ -165,16 +131,17 @@ def check_result(name: str, state: TrainState) -> None:
             )
         else:
             continue
-        raise TrainingError(f"{name}: {reason}; no model was written; {_advice(state)}")
+        raise TrainingError(f"{name}: {reason}; no model was written; {_advice(state, network)}")
 
 
 def _whose(network: TrainedNetwork) -> str:
     return "its" if network.is_main else f"its {network.name}'s"
 
 
-def _advice(state: TrainState) -> str:
+def _advice(state: TrainState, network: TrainedNetwork) -> str:
+    lr = "optimizer.lr" if network.is_main else f"the {network.name}'s learning rate"
     kept = f"the checkpoint of step {state.saved_step}" if state.saved_step >= 0 else "the start"
     return (
-        "lower optimizer.lr, or set mixed_precision to bf16 or no; the same command then "
+        f"lower {lr}, or set mixed_precision to bf16 or no; the same command then "
         f"continues from {kept}, which is the last finite one"
     )

@@ -38,3 +38,15 @@ def test_shares_cover_all_items_once():
     assert sorted(item for share in shares for item in share) == items
     assert [len(share) for share in shares] == [4, 3, 3]
     assert Processes(CPU).gather(items) == items
+
+
+@pytest.mark.parametrize(("port", "warned"), [("29500", True), (None, False)])
+def test_processes_that_accelerate_did_not_start_are_reported(monkeypatch, caplog, port, warned):
+    """`accelerate launch --cpu --num_processes 2` leaves no other trace of the 2."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    if port:
+        monkeypatch.setenv("MASTER_PORT", port)
+    start_processes("cpu")
+    assert ("one process only" in caplog.text) is warned

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wanctl.errors import TerminatedError
 from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
+from wanctl.train.resume import TrainingError
 from wanctl.train.signals import StopRequest
-from wanctl.train.state import TrainingError
 
 CPU = torch.device("cpu")
 
@@ -143,6 +143,20 @@ def test_another_model_is_refused_in_one_line(toy, tmp_path, options):
     ) as error:
         train(toy(), tmp_path, options(steps=20), device=CPU, identity={"dim": 6})
     assert "\n" not in str(error.value)
+
+
+def test_changed_settings_are_named_in_one_warning(toy, tmp_path, options, caplog):
+    before = {"seed": 0, "clips": "9 (ab)", "train": {"optimizer": {"lr": 0.1}, "batch": [1, 2]}}
+    train(toy(), tmp_path, options(), device=CPU, settings=before)
+    train(toy(), tmp_path, options(steps=13), device=CPU, settings={**before, "new": 1})
+    assert "other settings" not in caplog.text
+    now = {"seed": 1, "clips": "9 (ab)", "train": {"optimizer": {"lr": 0.2}, "batch": [1, 3]}}
+    train(toy(), tmp_path, options(steps=13), device=CPU, settings=now)  # finished before
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning.endswith(
+        "step-000013 was trained with other settings: seed was 0, is 1; "
+        "train.optimizer.lr was 0.1, is 0.2; train.batch was [1, 2], is [1, 3]"
+    )
 
 
 def test_one_bad_step_is_skipped(toy, tmp_path, caplog, options):

@@ -10,8 +10,8 @@ from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
 from wanctl.train.optimizers.schedule import learning_rate, set_learning_rate
 from wanctl.train.optimizers.table import make_optimizer
+from wanctl.train.resume import TrainingError
 from wanctl.train.rng import MicrobatchIndex
-from wanctl.train.state import TrainingError
 
 CPU = torch.device("cpu")
 
@@ -128,6 +128,7 @@ def test_a_critic_that_is_not_finite_stops_alone_and_then_the_run(
         with pytest.raises(TrainingError) as error:
             train(poisoned, tmp_path / "many", options(), device=CPU)
         assert "5 steps of the critic in a row up to step 11" in str(error.value)
+        assert "lower the critic's learning rate" in str(error.value)
         assert "\n" not in str(error.value)
     assert newest_checkpoint(tmp_path / "many/checkpoints").step == 4
 

@@ -32,7 +32,9 @@ from wanctl.train.inputs.collect import ClipsError
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.setup import (
     check_buckets,
+    clips_fingerprint,
     command_options_of,
+    fingerprint,
     locked_run,
     log_result,
     run_metadata,
@@ -112,7 +114,9 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         "VAE": latents.key,
         "text encoder": texts.key,
     }
-    result = run_training(loaded, section, objective, out / "dit", processes, identity)
+    texts_of = (f"{clip} {text}" for clip, several in captions.items() for text in several)
+    data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
+    result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
 
 

@@ -13,6 +13,7 @@ from wanctl.recipe.training import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.setup import (
     check_buckets,
+    clips_fingerprint,
     command_options_of,
     locked_run,
     log_result,
@@ -65,7 +66,8 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     identity = {"VAE width": sizes["dim"], "latent channels": sizes["z_dim"]}
     if ALL not in section.trained:  # checkpoints of older versions have no such entry
         identity["trained parts"] = ", ".join(section.trained)
-    result = run_training(loaded, section, objective, out / "vae", processes, identity)
+    data = clips_fingerprint(clips)
+    result = run_training(loaded, section, objective, out / "vae", processes, identity, data)
     log_result(
         "train-vae", result, out / "vae", f"wanctl train-dit {command_options_of(loaded, out)}"
     )
