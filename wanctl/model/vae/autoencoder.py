@@ -27,12 +27,26 @@ from wanctl.model.vae.blocks import (
     output_head,
 )
 from wanctl.model.vae.ops.conv import CausalConv3d, Stream
+from wanctl.model.vae.ops.norm import wide
 from wanctl.model.vae.wan22 import Decoder22, Encoder22, from_patches, to_patches
 from wanctl.model.variants import RGB_CHANNELS, VAEShape
 
 
 class VideoSizeError(UserError):
     """A video that the VAE cannot encode without losing frames or pixels."""
+
+
+class VAEStream:
+    """What encoder and decoder remember of a clip that is coded in chunks while it trains.
+
+    Args:
+        detach: end the gradient of a chunk at its start; memory then does not grow with the clip.
+            Otherwise the gradients are those of the whole clip, and so is their memory.
+    """
+
+    def __init__(self, *, detach: bool) -> None:
+        self.encoder = Stream(detach=detach)
+        self.decoder = Stream(detach=detach)
 
 
 class Encoder(CausalCoder):
@@ -125,53 +139,66 @@ class WanVAE(nn.Module):
         assert self.conv1.bias is not None
         return self.conv1.bias[self.shape.z_dim :]
 
-    def moments(self, video: Tensor, *, chunked: bool = False) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, video: Tensor, *, chunked: bool = False, stream: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, not normalised (for training).
 
         Args:
             video: (B, 3, T, H, W) in [-1, 1]; T is 4n+1, H and W are multiples of 8 (2.2: 16).
             chunked: encode 4 frames at a time, so that memory does not grow with T.
+            stream: connects `video` to the chunks of the clip before it; where it has started, T
+                is 4n.
 
         Returns:
-            Two tensors (B, Z, (T-1)/4+1, H/8, W/8); for 2.2 a sixteenth.
+            Two tensors (B, Z, (T-1)/4+1, H/8, W/8), of a later chunk T/4 frames; for 2.2 a
+            sixteenth.
 
         Raises:
             VideoSizeError: the video would lose frames or pixels.
         """
-        self._check_video(video)
+        self._check_video(video, continues=stream is not None and stream.has_started)
         video = video.to(self.conv1.weight.dtype)
         if self.shape.patch > 1:
             video = to_patches(video, self.shape.patch)
-        encoded = self._encode_chunks(video) if chunked else self.encoder(video)
+        encoded = self._encode_chunks(video) if chunked else self.encoder(video, stream)
         mean, logvar = self.conv1(encoded).chunk(2, dim=1)
         return mean, logvar
 
     def normalise(self, mean: Tensor) -> Tensor:
-        """Bring posterior means to zero mean and unit variance per channel, in float32."""
-        return (mean.float() - self.latent_mean) / self.latent_std
+        """Bring posterior means to zero mean and unit variance per channel, at least in float32."""
+        return (wide(mean) - self.latent_mean) / self.latent_std
 
     def denormalise(self, latents: Tensor) -> Tensor:
-        """Posterior means from normalised latents: the inverse of `normalise`, in float32."""
-        return latents.float() * self.latent_std + self.latent_mean
+        """Posterior means from normalised latents: the inverse of `normalise`."""
+        return wide(latents) * self.latent_std + self.latent_mean
 
     def encode(self, video: Tensor, *, chunked: bool = False) -> Tensor:
         """Normalised latents (the posterior's mean), float32; arguments as for `moments`."""
         return self.normalise(self.moments(video, chunked=chunked)[0])
 
-    def decode(self, latents: Tensor, *, chunked: bool = False, clamp: bool = True) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        *,
+        chunked: bool = False,
+        clamp: bool = True,
+        stream: Stream | None = None,
+    ) -> Tensor:
         """Turn normalised latents into a video.
 
         Args:
             latents: (B, Z, T, Y, X).
             chunked: decode one latent frame at a time; only the video itself grows with T.
             clamp: limit the result to [-1, 1]; training needs the gradient outside as well.
+            stream: connects `latents` to the chunks of the clip before them.
 
         Returns:
-            (B, 3, 4(T-1)+1, 8Y, 8X).
+            (B, 3, 4(T-1)+1, 8Y, 8X), of a later chunk 4T frames.
         """
         if chunked:
             return torch.cat(list(self._decode_chunks(latents, 1, clamp)), dim=2)
-        (video,) = self._decode_chunks(latents, latents.shape[2], clamp)
+        (video,) = self._decode_chunks(latents, latents.shape[2], clamp, stream)
         return video
 
     def decode_frames(self, latents: Tensor, *, latent_frames: int = 1) -> Iterator[Tensor]:
@@ -193,9 +220,12 @@ class WanVAE(nn.Module):
         chunks = [first, *(rest.split(self.temporal_stride, dim=2) if rest.shape[2] else ())]
         return torch.cat([self.encoder(chunk, stream) for chunk in chunks], dim=2)
 
-    def _decode_chunks(self, latents: Tensor, size: int, clamp: bool) -> Iterator[Tensor]:
+    def _decode_chunks(
+        self, latents: Tensor, size: int, clamp: bool, stream: Stream | None = None
+    ) -> Iterator[Tensor]:
         z = self.conv2(self.denormalise(latents).to(self.conv2.weight.dtype))
-        stream = Stream() if size < z.shape[2] else None
+        if size < z.shape[2]:
+            stream = Stream()
         for chunk in z.split(size, dim=2):
             video = self.decoder(chunk, stream)
             if self.shape.patch > 1:
@@ -205,9 +235,11 @@ class WanVAE(nn.Module):
     def _per_channel(self, values: tuple[float, ...]) -> Tensor:
         return torch.tensor(values, device=self.conv1.weight.device).view(1, -1, 1, 1, 1)
 
-    def _check_video(self, video: Tensor) -> None:
+    def _check_video(self, video: Tensor, *, continues: bool) -> None:
         frames, height, width = video.shape[2:]
-        if not valid_frames(frames, self.temporal_stride):
+        if continues:
+            assert frames % self.temporal_stride == 0, f"a later chunk of {frames} frames"
+        elif not valid_frames(frames, self.temporal_stride):
             low = floor_frames(frames, self.temporal_stride)
             raise VideoSizeError(
                 f"video: got {frames} frames; the VAE takes {self.temporal_stride}n+1, "

@@ -7,6 +7,7 @@ Shape suffixes: B batch, C channels, T frames, H rows, W columns, N = B * T imag
 """
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -164,11 +165,27 @@ class CausalCoder(nn.Module):
         x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
         x_BCTHW = self.conv1(x_BCTHW, stream)
         for layer in self.layers():
-            # Not with a stream: recomputing would advance it a second time.
-            if self.checkpointing and self.training and stream is None:
-                result = checkpoint(layer, x_BCTHW, use_reentrant=False)
-                assert isinstance(result, Tensor)
-                x_BCTHW = result
+            if self.checkpointing and self.training:
+                x_BCTHW = _recomputed(layer, x_BCTHW, stream)
             else:
                 x_BCTHW = layer(x_BCTHW, stream)
         return self.head["2"](self.head["0"](x_BCTHW), stream)
+
+
+def _recomputed(layer: nn.Module, x_BCTHW: Tensor, stream: Stream | None) -> Tensor:
+    """Run a layer whose activations are computed again in the backward pass.
+
+    A stream must not advance a second time then: each run gets a fork of where it was.
+    """
+    if stream is None:
+        return cast("Tensor", checkpoint(layer, x_BCTHW, use_reentrant=False))
+    before = stream.fork()
+
+    def run(x_BCTHW: Tensor) -> tuple[Tensor, Stream]:
+        fork = before.fork()
+        return layer(x_BCTHW, fork), fork
+
+    result = checkpoint(run, x_BCTHW, use_reentrant=False)
+    y_BCTHW, after = cast("tuple[Tensor, Stream]", result)
+    stream.follow(after)
+    return y_BCTHW

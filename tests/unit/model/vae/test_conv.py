@@ -44,13 +44,22 @@ def test_causal_convolution(kernel, batch, frames):
 
 
 @pytest.mark.parametrize("past_frames", [1, 2])
-@pytest.mark.parametrize("training", [False, True])
-def test_causal_convolution_that_continues(past_frames, training):
+def test_causal_convolution_that_continues(past_frames):
     past, chunk = clip(2, 4, past_frames), clip(2, 4, 3)
     weight, bias = torch.randn(6, 4, 3, 3, 3), torch.randn(6)
-    got = causal_conv3d(chunk, weight, bias, past, training=training)
+    got = causal_conv3d(chunk, weight, bias, past, training=False)
     expected = plain_causal_conv3d(chunk, weight, bias, past)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 1, 1)])
+@pytest.mark.parametrize("past_frames", [1, 2])
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_gradients_of_a_convolution_that_continues(kernel, past_frames, frames):
+    weight = torch.randn(6, 4, *kernel, requires_grad=True)
+    bias = torch.randn(6, requires_grad=True)
+    inputs = (clip(2, 4, frames), weight, bias, clip(2, 4, past_frames))
+    assert_same_with_gradients(partial(causal_conv3d, training=True), plain_causal_conv3d, inputs)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (1, 4), (2, 3), (5,)])
@@ -59,6 +68,15 @@ def test_a_stream_carries_the_convolution_over_any_chunks(sizes):
     with torch.inference_mode():
         pieces = [conv(chunk, stream) for chunk in video.split(sizes, dim=2)]
         torch.testing.assert_close(torch.cat(pieces, dim=2), conv(video), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_detached_stream_ends_the_gradient_at_its_chunk(detach):
+    conv, stream = CausalConv3d(4, 6, (3, 3, 3)), Stream(detach=detach)
+    first, second = clip(1, 4, 3), clip(1, 4, 2)
+    conv(first, stream)
+    (gradient,) = torch.autograd.grad(conv(second, stream).sum(), first, allow_unused=True)
+    assert (gradient is None) == detach
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 6)])

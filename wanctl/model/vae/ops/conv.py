@@ -26,11 +26,21 @@ class Stream:
 
     A layer exchanges the frames that it kept for the frames to keep. A new stream, or no stream,
     is at the start of a video.
+
+    Args:
+        detach: keep frames without their gradient, so that a backward pass ends at the start of its
+            chunk and needs no activations of the chunks before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, detach: bool = False) -> None:
+        self._detach = detach
         self._kept: dict[nn.Module, Tensor] = {}
         self._started: set[nn.Module] = set()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a chunk went through already."""
+        return bool(self._started or self._kept)
 
     def starts(self, layer: nn.Module) -> bool:
         """Whether this is the first call for `layer`, which is the start of the video."""
@@ -43,9 +53,21 @@ class Stream:
         past = self._kept.get(layer)
         if past is not None and frames_BCTHW.shape[2] < keep:
             frames_BCTHW = torch.cat([past, frames_BCTHW], dim=2)
+        if self._detach:
+            frames_BCTHW = frames_BCTHW.detach()
         # A clone, because a view would hold the whole chunk in memory.
         self._kept[layer] = frames_BCTHW[:, :, -keep:].clone()
         return past
+
+    def fork(self) -> "Stream":
+        """A stream at the same place, which goes on by itself."""
+        copy = Stream(detach=self._detach)
+        copy.follow(self)
+        return copy
+
+    def follow(self, other: "Stream") -> None:
+        """Go to the place of another stream of the same video."""
+        self._kept, self._started = dict(other._kept), set(other._started)
 
 
 class CausalConv3d(nn.Conv3d):
@@ -113,13 +135,13 @@ def causal_conv3d(
     """
     if not _prefers_images(x_BCTHW):
         return plain_causal_conv3d(x_BCTHW, weight, bias, past)
+    skip = 0
+    if past is not None:
+        skip = past.shape[2]
+        x_BCTHW = torch.cat([past, x_BCTHW], dim=2)
     if training:
-        if past is None:
-            return _TapConvolution.apply(x_BCTHW, weight, bias)  # pyright: ignore[reportReturnType]
-        return plain_causal_conv3d(x_BCTHW, weight, bias, past)
-    if past is None:
-        return _fewest_products(x_BCTHW, weight, bias, skip=0)
-    return _fewest_products(torch.cat([past, x_BCTHW], dim=2), weight, bias, skip=past.shape[2])
+        return _TapConvolution.apply(x_BCTHW, weight, bias, skip)  # pyright: ignore[reportReturnType]
+    return _fewest_products(x_BCTHW, weight, bias, skip)
 
 
 def plain_causal_conv3d(
@@ -226,9 +248,12 @@ class _TapConvolution(torch.autograd.Function):
     """The autograd function of `_add_taps`; its backward adds in place (1.4x autograd's speed)."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, skip: int
+    ) -> Tensor:
         ctx.save_for_backward(x_BCTHW, weight)
-        return _add_taps(x_BCTHW, weight, bias)
+        ctx.skip = skip  # pyright: ignore[reportAttributeAccessIssue]
+        return _add_taps(x_BCTHW, weight, bias, skip)
 
     @staticmethod
     @once_differentiable
@@ -236,16 +261,20 @@ class _TapConvolution(torch.autograd.Function):
         ctx: FunctionCtx, grad_BCTHW: Tensor
     ) -> tuple[Tensor | None, ...]:
         x_BCTHW, weight = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad  # pyright: ignore
+        skip: int = ctx.skip  # pyright: ignore[reportAttributeAccessIssue]
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]  # pyright: ignore
         grad_BCTHW = grad_BCTHW.contiguous(memory_format=torch.channels_last_3d)
-        grad_x = grad_bias = None
+        grad_x = torch.zeros_like(x_BCTHW) if wants_x and skip else None
+        grad_bias = None
         grad_weight = torch.zeros_like(weight) if wants_weight else None
         kt, kh, kw = weight.shape[2:]
-        for lag in range(min(kt, x_BCTHW.shape[2])):
+        frames = x_BCTHW.shape[2]
+        for lag in range(min(kt, frames)):
             tap = kt - 1 - lag
+            start = max(0, lag - skip)  # first output frame that sees a frame through this tap
+            seen = slice(skip + start - lag, frames - lag)
             part_x, part_weight, part_bias = torch.ops.aten.convolution_backward(
-                frames_to_images(grad_BCTHW[:, :, lag:]),
-                frames_to_images(x_BCTHW[:, :, : x_BCTHW.shape[2] - lag]),
+                frames_to_images(grad_BCTHW[:, :, start:]), frames_to_images(x_BCTHW[:, :, seen]),
                 weight[:, :, tap], [weight.shape[0]], [1, 1], [kh // 2, kw // 2], [1, 1],
                 False, [0, 0], 1, [wants_x, wants_weight, wants_bias and lag == 0],
             )  # fmt: skip
@@ -253,7 +282,11 @@ class _TapConvolution(torch.autograd.Function):
                 grad_weight[:, :, tap] = part_weight
             if lag == 0:
                 grad_bias = part_bias
-                grad_x = images_to_frames(part_x, x_BCTHW.shape[0]) if wants_x else None
-            elif grad_x is not None:
-                grad_x[:, :, :-lag] += images_to_frames(part_x, x_BCTHW.shape[0])
-        return grad_x, grad_weight, grad_bias
+            if not wants_x:
+                continue
+            part_BCTHW = images_to_frames(part_x, x_BCTHW.shape[0])
+            if grad_x is None:
+                grad_x = part_BCTHW  # of lag 0 without a past: all frames
+            else:
+                grad_x[:, :, seen] += part_BCTHW
+        return grad_x, grad_weight, grad_bias, None

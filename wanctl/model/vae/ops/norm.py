@@ -16,6 +16,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 SHORTEST = 1e-12
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32; float64 stays, so that gradients can be compared beyond float32's rounding."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class RMSNorm(nn.Module):
     """Scale every pixel's channel vector to length sqrt(C), then each channel by gamma."""
 
@@ -26,8 +31,8 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, ...) over C."""
         # Clamped before the root: a pixel of zeros stays zero and has a finite gradient.
-        inverse = x.float().square().sum(1, keepdim=True).clamp_min(SHORTEST**2).rsqrt()
-        return (x.float() * inverse * math.sqrt(x.shape[1])).to(x.dtype) * self.gamma
+        inverse = wide(x).square().sum(1, keepdim=True).clamp_min(SHORTEST**2).rsqrt()
+        return (wide(x) * inverse * math.sqrt(x.shape[1])).to(x.dtype) * self.gamma
 
 
 class NormSiLU(RMSNorm):
@@ -60,7 +65,7 @@ def one_kernel_norm_silu(x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
 class _NormSiLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x_BCTHW: Tensor, gamma: Tensor) -> Tensor:
-        x_PC = _pixels(x_BCTHW).float()
+        x_PC = wide(_pixels(x_BCTHW))
         inverse_P1 = torch.linalg.vector_norm(x_PC, dim=1, keepdim=True)
         inverse_P1.clamp_min_(SHORTEST).reciprocal_()
         ctx.save_for_backward(x_BCTHW, gamma, inverse_P1)
@@ -74,8 +79,8 @@ class _NormSiLU(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         x_BCTHW, gamma, inverse_P1 = ctx.saved_tensors  # pyright: ignore
         scale_C = _scale(gamma)
-        unit_PC = _pixels(x_BCTHW).float() * inverse_P1
-        grad_PC = torch.ops.aten.silu_backward(_pixels(grad_BCTHW).float(), unit_PC * scale_C)
+        unit_PC = wide(_pixels(x_BCTHW)) * inverse_P1
+        grad_PC = torch.ops.aten.silu_backward(wide(_pixels(grad_BCTHW)), unit_PC * scale_C)
         product_PC = grad_PC * unit_PC
         grad_gamma = product_PC.sum(0).mul_(math.sqrt(len(gamma))).view_as(gamma)
         # The component along x is zero: a longer x has the same norm.
@@ -85,7 +90,7 @@ class _NormSiLU(torch.autograd.Function):
 
 
 def _scale(gamma: Tensor) -> Tensor:
-    return gamma.float().flatten() * math.sqrt(len(gamma))
+    return wide(gamma).flatten() * math.sqrt(len(gamma))
 
 
 def _pixels(x_BCTHW: Tensor) -> Tensor:
