@@ -12,7 +12,7 @@ import torch
 from gpu_meter import BF16, CUDA, forget, held_bytes, peak_bytes
 from harness import Arm, compare
 from torch import Tensor
-from vae_training import Trainee, inputs, ours, pair
+from vae_training import TrainedVAE, inputs, ours, pair
 
 from wanctl.model.variants import VAEShape
 
@@ -34,8 +34,8 @@ def run(
         checkpointed = ours(shape, checkpointing=True)
     checkpointed.module.load_state_dict(both["ours"].module.state_dict())
     arms = {
-        name: step_of(trainee, data)
-        for name, trainee in {
+        name: step_of(trained, data)
+        for name, trained in {
             "ours": both["ours"],
             "checkpointed": checkpointed,
             "diffusers": both["diffusers"],
@@ -49,10 +49,10 @@ def run(
     return figures
 
 
-def step_of(trainee: Trainee, data: tuple[Tensor, ...]) -> Arm:
+def step_of(trained: TrainedVAE, data: tuple[Tensor, ...]) -> Arm:
     """A step with its forward pass under autocast; it ends when the loss is on the host."""
     autocast = torch.autocast(data[0].device.type, dtype=BF16)
-    return partial(trainee._replace(forward=autocast(trainee.forward)).step, *data)
+    return partial(trained._replace(forward=autocast(trained.forward)).step, *data)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(video, noise of the posterior) -> reconstruction, mean, log-variance."""
 
 
-class Trainee(NamedTuple):
+class TrainedVAE(NamedTuple):
     """A VAE of either program, with its optimizer."""
 
     module: nn.Module
@@ -49,7 +49,7 @@ class Trainee(NamedTuple):
         return loss.item()
 
 
-def ours(shape: VAEShape, *, checkpointing: bool = False) -> Trainee:
+def ours(shape: VAEShape, *, checkpointing: bool = False) -> TrainedVAE:
     """The VAE as `wanctl train-vae` runs it."""
     vae = WanVAE(shape).train()
     vae.checkpointing = checkpointing
@@ -60,10 +60,10 @@ def ours(shape: VAEShape, *, checkpointing: bool = False) -> Trainee:
         sample = mean + torch.exp(0.5 * logvar) * noise
         return vae.decode(vae.normalise(sample), clamp=False), mean, logvar
 
-    return trainee(vae, forward)
+    return with_optimizer(vae, forward)
 
 
-def diffusers(shape: VAEShape) -> Trainee:
+def diffusers(shape: VAEShape) -> TrainedVAE:
     """AutoencoderKLWan; it works in chunks of one latent frame and clamps what it decodes."""
     from diffusers import AutoencoderKLWan
 
@@ -74,18 +74,18 @@ def diffusers(shape: VAEShape) -> Trainee:
         (decoded,) = vae.decode(posterior.mean + posterior.std * noise, return_dict=False)
         return decoded, posterior.mean, posterior.logvar
 
-    return trainee(vae, forward)
+    return with_optimizer(vae, forward)
 
 
-def trainee(vae: nn.Module, forward: Forward) -> Trainee:
+def with_optimizer(vae: nn.Module, forward: Forward) -> TrainedVAE:
     """AdamW as a single kernel for each parameter, as `wanctl` has it."""
-    return Trainee(vae, forward, torch.optim.AdamW(vae.parameters(), lr=1e-5, fused=True))
+    return TrainedVAE(vae, forward, torch.optim.AdamW(vae.parameters(), lr=1e-5, fused=True))
 
 
 ARMS = {"ours": ours, "diffusers": diffusers}
 
 
-def pair(shape: VAEShape) -> dict[str, Trainee]:
+def pair(shape: VAEShape) -> dict[str, TrainedVAE]:
     """Both programs with the same weights."""
     arms = {"ours": ours(shape), "diffusers": diffusers(shape)}
     weights = arms["ours"].module.state_dict()
@@ -101,7 +101,7 @@ def inputs(clip: tuple[int, ...] = CLIP) -> tuple[Tensor, Tensor]:
     return torch.rand(clip) * 2 - 1, torch.randn(latents)
 
 
-def saved_mb(arm: Trainee, data: tuple[Tensor, Tensor]) -> int:
+def saved_mb(arm: TrainedVAE, data: tuple[Tensor, Tensor]) -> int:
     """What the graph of a forward pass holds for the backward pass besides the weights."""
     sizes: dict[int, int] = {}
 
@@ -117,7 +117,7 @@ def saved_mb(arm: Trainee, data: tuple[Tensor, Tensor]) -> int:
     return round(sum(size for at, size in sizes.items() if at not in weights) / 1e6)
 
 
-def build(arm: str, width: str) -> Trainee:
+def build(arm: str, width: str) -> TrainedVAE:
     """A process with libraries and weights: the part of a peak that no step causes."""
     torch.manual_seed(0)
     return ARMS[arm](VAEShape(dim=int(width)))

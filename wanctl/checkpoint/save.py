@@ -45,7 +45,7 @@ def save_dit(
     """
     tensors = model.state_dict() if tensors is None else tensors
     names = to_diffusers(tensors, DIT_KEYS) if layout == "diffusers" else None
-    _save(folder, _renamed(tensors, names), metadata or {}, max_shard_bytes)
+    write_weights(folder, _renamed(tensors, names), metadata or {}, max_shard_bytes)
     write_config(folder / "config.json", dit_config(model.shape, layout))
 
 
@@ -60,19 +60,15 @@ def save_vae(
     """Write config.json and the weights of a VAE; arguments as in `save_dit`."""
     tensors = vae.state_dict() if tensors is None else tensors
     names = to_diffusers(tensors, vae_key_table(vae.shape)) if layout == "diffusers" else None
-    _save(folder, _renamed(tensors, names), metadata or {}, None)
+    write_weights(folder, _renamed(tensors, names), metadata or {})
     write_config(folder / "config.json", vae_config(vae.shape, layout))
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:
-    return {names[name] if names else name: tensor for name, tensor in tensors.items()}
-
-
-def _save(
+def write_weights(
     folder: Path,
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str],
-    max_shard_bytes: int | None,
+    max_shard_bytes: int | None = None,
 ) -> None:
     """Write one file, or shards and their index; then remove files of an earlier save."""
     make_folder(folder)
@@ -98,3 +94,7 @@ def _save(
     for path in folder.glob(f"{STEM}*"):
         if path.suffix in REPLACED_SUFFIXES and path.name not in written:
             path.unlink()
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str] | None) -> dict[str, Tensor]:
+    return {names[name] if names else name: tensor for name, tensor in tensors.items()}

@@ -261,6 +261,18 @@ Names = Annotated[
 class TrainVAESection(TrainSection):
     """Keys of `wanctl train-vae`."""
 
+    network: Literal["vae", "tiny_decoder"] = Field(
+        default="vae",
+        description="`vae`; `tiny_decoder`: a small decoder for previews, which learns to repeat "
+        "the decoder of the run's VAE and is written to OUT/tiny_decoder",
+    )
+    tiny_decoder_width: int = Field(
+        default=256,
+        ge=4,
+        le=4096,
+        multiple_of=4,
+        description="channels of the tiny decoder's first level; the published ones have 256",
+    )
     trained: Names = Field(
         default=("all",),
         min_length=1,
@@ -274,6 +286,18 @@ class TrainVAESection(TrainSection):
         "starts from, if they fit; `measure` them when training ends, as after random weights",
     )
     loss: VAELossSection = VAELossSection()
+
+    @model_validator(mode="after")
+    def _keys_are_of_the_network(self) -> Self:
+        """Refuse keys of the VAE beside a tiny decoder, which would change nothing."""
+        if self.network == "tiny_decoder":
+            for key in ("trained", "latent_statistics"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ContradictionError(
+                        key, "the VAE stays as it is while a tiny decoder is trained; leave this "
+                        "key out, or set network: vae",
+                    )  # fmt: skip
+        return self
 
 
 class TrainDiTSection(TrainSection):

@@ -21,6 +21,7 @@ from wanctl.train.setup import (
     run_training,
     training_clips,
 )
+from wanctl.train.vae.distill.run import distill
 from wanctl.train.vae.loss_options import VAELossOptions, vae_loss_options
 from wanctl.train.vae.objective import VAEObjective
 from wanctl.train.vae.parts import ALL, freeze_others, part_problem
@@ -28,7 +29,7 @@ from wanctl.train.vae.start import VAESource, start_vae
 
 
 def train_vae(loaded: LoadedRecipe, out: Path) -> None:
-    """Train the VAE and write it to `out/vae`.
+    """Train the VAE and write it to `out/vae`, or a tiny decoder to `out/tiny_decoder`.
 
     Args:
         loaded: the recipe; sections `train_vae`, `model`, `dataset` and `curate.decode` are used.
@@ -40,6 +41,9 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
         KeyboardInterrupt: stopped by a signal, after a checkpoint.
     """
     processes = start_processes(loaded.recipe.device)
+    if loaded.recipe.train_vae.network == "tiny_decoder":
+        distill(loaded, out, processes)
+        return
     with locked_run(out / "vae", processes):
         _train_vae(loaded, out, processes)
 

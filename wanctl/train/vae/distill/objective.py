@@ -1,0 +1,167 @@
+"""`train-vae` with `network: tiny_decoder`: a small decoder learns what a VAE's decoder gives.
+
+The VAE is frozen. Loss: l1 * L1 + perceptual * LPIPS between both decodes of the posterior's mean,
+so that the tiny decoder repeats the VAE's colours and errors and adds no detail of its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.checkpoint.find import saved_step
+from wanctl.checkpoint.tiny_decoder import save_tiny_decoder
+from wanctl.device import to_device
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_decoder import TinyDecoder, TinyDecoderShape
+from wanctl.train.inputs.windows import Footage, read_video, to_video
+from wanctl.train.objective import Losses, Network
+from wanctl.train.previews import to_uint8_frames, write_preview
+from wanctl.train.rng import MicrobatchIndex, keyed_generator, keyed_seed
+from wanctl.train.vae import losses
+from wanctl.train.vae.loss_options import VAELossOptions
+
+NETWORK = "tiny_decoder"
+NUM_PREVIEWS = 4
+
+
+def start_tiny_decoder(shape: TinyDecoderShape, seed: int) -> TinyDecoder:
+    """A decoder with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(keyed_seed(seed, NETWORK))
+        return TinyDecoder(shape)
+
+
+class DistillObjective:
+    """A tiny decoder that repeats a VAE's decoder on windows; an `Objective`.
+
+    Args:
+        decoder: trained in place.
+        vae: frozen; encodes windows and decodes their latents.
+        footage: source of windows.
+        options: of the loss terms; L1 and perceptual are used.
+        fps: frame rate of the preview videos.
+        metadata: strings saved in the header of the weights.
+    """
+
+    name = "train-vae"
+
+    def __init__(
+        self,
+        decoder: TinyDecoder,
+        vae: WanVAE,
+        footage: Footage,
+        options: VAELossOptions,
+        *,
+        fps: float,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self.decoder = decoder
+        self.vae = vae.eval().requires_grad_(requires_grad=False)
+        self.footage = footage
+        self.options = options
+        self.fps = fps
+        self.metadata = dict(metadata)
+        self.eval_split = "held-out" if footage.held_out else "training"
+        term = options.perceptual
+        self.distance = (
+            losses.perceptual_distance(term.network, term.weights) if term.weight > 0 else None
+        )
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """The tiny decoder."""
+        return {NETWORK: Network(self.decoder)}
+
+    def batch(self, microbatch: MicrobatchIndex) -> Tensor:
+        """(B, T, H, W, 3) uint8."""
+        windows = self.footage.sample_windows(microbatch)
+        return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
+
+    def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
+        """The tiny decoder learns in every step."""
+        return (NETWORK,)
+
+    def losses(
+        self,
+        turn: str,
+        models: Mapping[str, nn.Module],
+        batch: Tensor,
+        microbatch: MicrobatchIndex,
+        device: torch.device,
+    ) -> Iterator[Losses]:
+        """Weighted sum of the terms, and each of them."""
+        latents, target = self._teach(to_video(to_device(batch, device)))
+        decoded = models[turn](latents)
+        parts: dict[str, Tensor] = {}
+        if self.options.l1.active(microbatch.step):
+            parts["l1"] = losses.l1(decoded, target)
+        if self.distance is not None and self.options.perceptual.active(microbatch.step):
+            frames = self._perceptual_frames(target.shape[2], microbatch)
+            distance = self.distance.to(device)
+            parts["perceptual"] = losses.perceptual(distance, decoded, target, frames)
+        total = torch.stack([getattr(self.options, n).weight * v for n, v in parts.items()]).sum(0)
+        with torch.no_grad():
+            parts["psnr"] = losses.psnr(decoded, target)
+        yield Losses(total, {name: value.detach() for name, value in parts.items()})
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """L1, PSNR and LPIPS to the VAE's decodes; PSNR of both decoders to the footage."""
+        sums: dict[str, float] = defaultdict(float)
+        windows = self.footage.eval_windows()
+        for window in windows:
+            video = read_video(self.footage, window)[None].to(device)
+            target, decoded = self._decode_both(video)
+            sums["l1"] += losses.l1(decoded, target).item()
+            sums["psnr"] += losses.psnr(decoded, target).item()
+            sums["footage_psnr"] += losses.psnr(decoded, video).item()
+            sums["vae_footage_psnr"] += losses.psnr(target, video).item()
+            if self.distance is not None:
+                distance = self.distance.to(device)
+                sums["perceptual"] += losses.perceptual(distance, decoded, target, None).item()
+        return {name: value / len(windows) for name, value in sums.items()}
+
+    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
+        """From top to bottom: footage, the VAE, the tiny decoder; of the largest shape."""
+        windows = self.footage.eval_windows()
+        shape = max(window.shape for window in windows)
+        videos = []
+        for window in [w for w in windows if w.shape == shape][:NUM_PREVIEWS]:
+            video = read_video(self.footage, window)[None].to(device)
+            rows = torch.cat([video, *self._decode_both(video)], dim=3)
+            videos.append((to_uint8_frames(rows[0]), window.clip))
+        frames, clips = zip(*videos, strict=True)
+        return write_preview(folder, step, frames, self.fps, clips)
+
+    def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
+        """Write the tiny decoder."""
+        (folder / "config.json").unlink(missing_ok=True)  # written last: marks a complete folder
+        save_tiny_decoder(self.decoder, folder, metadata={**self.metadata, "step": str(step)})
+
+    def saved_step(self, folder: Path) -> int | None:
+        """Step of the tiny decoder in `folder`."""
+        return saved_step(folder)
+
+    @torch.no_grad()
+    def _teach(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised latents of a video, and what the VAE decodes from them, in [-1, 1]."""
+        vae = self.vae.to(video.device)
+        latents = vae.encode(video)
+        return latents, vae.decode(latents).float()
+
+    def _decode_both(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """The VAE's decode and the tiny decoder's."""
+        latents, target = self._teach(video)
+        return target, self.decoder.decode(latents).float()
+
+    def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
+        """Indices of the frames whose LPIPS is computed in this step; None: all."""
+        count = self.options.perceptual.frames
+        if count is None or count >= frames:
+            return None
+        generator = keyed_generator(
+            microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
+        )
+        return torch.randperm(frames, generator=generator)[:count]
