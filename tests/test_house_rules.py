@@ -189,7 +189,7 @@ SURFACE = {
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},
     "eval vae": {
         "vaes", "--clips", "--max-clips", "--frames", "--size", "--fps", "--chunked", "--dtype",
-        "--device", "--fvd", "--json", "--out",
+        "--device", "--fvd", "--lpips", "--json", "--out",
     },
 }  # fmt: skip
 """Command -> its arguments and options. A key of the recipe gets no flag."""

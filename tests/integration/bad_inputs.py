@@ -408,6 +408,8 @@ EVALUATION = {
     "eval on no device": ([*EVAL, "--device", "gpu"], "device: got 'gpu'; allowed are"),
     "eval with no network": ([*EVAL, "--fvd", "no.pt"], "no.pt: no such file; FVD needs I3D"),
     "eval with a text": ([*EVAL, "--fvd", "weights/text.pt"], "text.pt: is no TorchScript file"),
+    "eval with no VGG": ([*EVAL, "--lpips", "no.pth"], "no.pth"),
+    "eval with half a VGG": ([*EVAL, "--lpips", "weights/unknown.safetensors"], "31 missing"),
     "eval into a file": ([*EVAL, "--out", "file"], "file"),
     "eval below a file": ([*EVAL, "--out", "file/x"], "file/x"),
     "eval in no place": ([*EVAL, "--out", "/proc/1/x"], "/proc/1/x"),

@@ -76,6 +76,15 @@ def eval_vae(  # noqa: PLR0913  (a command states its whole signature)
             help="I3D as TorchScript (i3d_torchscript.pt), for reconstruction FVD",
         ),
     ] = None,
+    lpips: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--lpips",
+            metavar="FILE",
+            parser=local_path,
+            help="weights of VGG16 and of the heads of LPIPS, in one file or two; may be repeated",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     out: Annotated[
         Path,
@@ -96,6 +105,7 @@ def eval_vae(  # noqa: PLR0913  (a command states its whole signature)
     options = EvalOptions(
         clips=tuple(clips or ()), max_clips=max_clips, frames=frames, size_px=size, fps=fps,
         chunked=chunked, dtype=dtype, device=device, fvd=fvd,
+        lpips=tuple(lpips or ()),
     )  # fmt: skip
     result = run(vaes, options, out)
     if as_json:

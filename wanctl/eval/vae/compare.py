@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,14 +198,10 @@ class Comparison:
         outcome.failed.append((clip.name, vae, why))
 
 
-def networks_key(files: Mapping[str, Path | None]) -> str:
+def networks_key(files: Sequence[Path]) -> str:
     """Hash of the files that measure: a changed one is another measure."""
-    named = {
-        name: [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns]
-        for name, path in files.items()
-        if path is not None
-    }
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
+    named = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(named).encode()).hexdigest()[:8]
 
 
 def fvd_fits(window: WindowOptions) -> bool:

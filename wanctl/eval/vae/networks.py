@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -95,9 +94,3 @@ def reconstruct(vae: WanVAE, video: Tensor, options: CodingOptions) -> tuple[Ten
     latents = vae.encode(video[None].to(options.device), chunked=chunked)
     decoded = vae.decode(latents, chunked=chunked)
     return latents[0], decoded[0].float()
-
-
-def is_run(name: str) -> bool:
-    """Whether a reference is a run folder with a data set or a VAE that was trained there."""
-    path = Path(name).expanduser()
-    return any((path / part).is_file() for part in ("dataset/dataset.json", "vae/recipe.yaml"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from wanctl.atomic import replacing, write_bytes
 from wanctl.data.dataset import DatasetDir
@@ -24,6 +25,7 @@ from wanctl.eval.vae.windows import Clip, WindowOptions
 from wanctl.lock import locked
 from wanctl.log import log, progress
 from wanctl.metrics.frechet import MIN_FRAMES, NAMES, VideoFeatures
+from wanctl.metrics.lpips_vgg import VGGDistance
 from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.model.shapes import PixelShape, floor_frames, valid_frames
 from wanctl.recipe.load import load_recipe
@@ -47,6 +49,7 @@ class EvalOptions:
         dtype: auto, fp32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:N.
         fvd: TorchScript file of the network for FVD.
+        lpips: files with the weights of LPIPS-VGG; empty: not measured.
     """
 
     clips: tuple[str, ...]
@@ -58,6 +61,7 @@ class EvalOptions:
     dtype: str
     device: str
     fvd: Path | None
+    lpips: tuple[Path, ...]
 
 
 def eval_vae(refs: Sequence[str], options: EvalOptions, out: Path) -> dict[str, Any]:
@@ -186,8 +190,17 @@ def _networks(
         notes.append(f"rFVD was not measured: needs --frames of at least {MIN_FRAMES}")
     else:
         features = VideoFeatures(options.fvd, device)
-    distances = {"stlpips": PerceptualDistance().to(device).eval()}
-    key = networks_key({"fvd": options.fvd if features else None})
+    distances: dict[str, nn.Module] = {"stlpips": PerceptualDistance()}
+    if options.lpips:
+        distances["lpips_vgg"] = VGGDistance(options.lpips)
+    else:
+        notes.append(
+            "LPIPS with VGG16 was not measured: name the weights of VGG16 and of its heads, "
+            "vgg16-397923af.pth and vgg.pth, with --lpips FILE each"
+        )
+    for distance in distances.values():
+        distance.to(device)
+    key = networks_key([*options.lpips, *([options.fvd] if features and options.fvd else [])])
     return Networks(distances, features, key), notes
 
 
@@ -258,6 +271,7 @@ def _settings(options: EvalOptions, window: WindowOptions, coding: CodingOptions
         "dtype": str(coding.dtype).removeprefix("torch."),
         "device": str(coding.device),
         "fvd": None if options.fvd is None else str(options.fvd),
+        "lpips": [str(path) for path in options.lpips],
     }
 
 

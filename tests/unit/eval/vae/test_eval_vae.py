@@ -1,6 +1,7 @@
 """`wanctl eval vae` on random VAEs: figures, files, resumption, and what is left out."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -117,6 +118,48 @@ def test_vaes_are_compared_on_the_clips_that_can_be_read(
     _, text, _ = evaluate(capsys, *arguments, "--json")
     assert measured == [str(first)]
     assert json.loads(text)["vaes"] == result["vaes"]
+
+
+class Features(torch.nn.Module):
+    """Called like I3D; gives the mean of each channel."""
+
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        return x.mean(dim=(2, 3, 4))
+
+
+def test_fvd_is_measured_with_a_network_that_is_named(
+    small_vaes, clips, tmp_path, capsys, cost_here
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.script(Features()).save(str(tmp_path / "i3d.pt"))
+    arguments = (
+        small_vaes[1], "--clips", clips, "--fvd", tmp_path / "i3d.pt", "--out", tmp_path / "out",
+        "--json",
+    )  # fmt: skip
+    _, text, log = evaluate(capsys, *arguments, "--frames", 5)
+    assert json.loads(text)["vaes"][0]["fvd"] is None
+    assert "rFVD was not measured: needs --frames of at least 10" in log
+    _, text, log = evaluate(capsys, *arguments, "--frames", 13)
+    (record,) = json.loads(text)["vaes"]
+    results = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "out/results" / record["weights"]).glob("*-*.json")
+    ]
+    x, y = (
+        np.array([each["features"] for each in group if "features" in each])
+        for group in (
+            [json.loads(p.read_text(encoding="utf-8")) for p in
+             (tmp_path / "out/results/source").glob("*.json")],
+            results,
+        )
+    )  # fmt: skip
+    assert (x.shape, y.shape) == ((2, 3), (2, 3))
+    # two videos: each covariance has one direction, half of the difference squared
+    spread = [(z[1] - z[0]) / 2**0.5 for z in (x, y)]
+    expected = np.square(x.mean(0) - y.mean(0)).sum() + sum(s @ s for s in spread)
+    expected -= 2 * abs(spread[0] @ spread[1])
+    assert record["fvd"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_nothing_measured_is_one_line_and_leaves_nothing(small_vaes, clips, tmp_path, capsys):
