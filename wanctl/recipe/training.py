@@ -285,6 +285,12 @@ class TrainVAESection(TrainSection):
         description="mean and deviation of the latents: `keep` those of the weights that training "
         "starts from, if they fit; `measure` them when training ends, as after random weights",
     )
+    chunk_frames: Annotated[FrameCount, Field(ge=5)] | None = Field(
+        default=None,
+        description="longer clips are trained in chunks of so many frames (4n+1; later ones one "
+        "less): layers see the frames before a chunk, gradients end at its start, memory is that "
+        "of one chunk; null: clips are trained whole",
+    )
     loss: VAELossSection = VAELossSection()
 
     @model_validator(mode="after")

@@ -49,7 +49,16 @@ def kl_factor(reduction: str, shape: Sequence[int]) -> int:
 
 def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, of frames clamped to [-1, 1]."""
-    error = per_sample_mean((reconstruction.clamp(-1, 1) - video).square())
+    return decibels(squared_error(reconstruction, video))
+
+
+def squared_error(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Mean squared difference, of frames clamped to [-1, 1]."""
+    return per_sample_mean((reconstruction.clamp(-1, 1) - video).square())
+
+
+def decibels(error: Tensor) -> Tensor:
+    """PSNR in dB for a mean squared error."""
     return 10 * torch.log10(PEAK**2 / error.clamp(min=1e-10))
 
 

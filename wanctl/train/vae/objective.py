@@ -17,12 +17,13 @@ from wanctl.checkpoint.save import save_vae
 from wanctl.device import to_device
 from wanctl.log import progress
 from wanctl.model.shapes import latent_frames
-from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.autoencoder import VAEStream, WanVAE
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
-from wanctl.train.objective import Losses, Network
+from wanctl.train.objective import Losses, Network, per_sample_mean
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
+from wanctl.train.vae.chunks import Chunk, clip_chunks
 from wanctl.train.vae.loss_options import VAELossOptions
 
 MODEL = "model"
@@ -42,12 +43,15 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, video: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction (not clamped), posterior mean and log-variance."""
-        mean, logvar = self.vae.moments(video)
+    def forward(
+        self, video: Tensor, noise: Tensor, stream: VAEStream | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction (not clamped), posterior mean and log-variance, of a clip or a chunk."""
+        encoder, decoder = (None, None) if stream is None else (stream.encoder, stream.decoder)
+        mean, logvar = self.vae.moments(video, stream=encoder)
         logvar = logvar.clamp(*LOGVAR_RANGE)
-        sample = mean + torch.exp(0.5 * logvar) * noise
-        return self.vae.decode(self.vae.normalise(sample), clamp=False), mean, logvar
+        latents = self.vae.normalise(mean + torch.exp(0.5 * logvar) * noise)
+        return self.vae.decode(latents, clamp=False, stream=decoder), mean, logvar
 
 
 class VAEObjective:
@@ -61,6 +65,7 @@ class VAEObjective:
         metadata: strings saved in the header of the weights.
         keep_statistics: keep the latents' mean and deviation (published weights); otherwise they
             are measured when training ends.
+        chunk_frames: longer clips are trained in chunks of so many frames, 4n+1; None: whole.
     """
 
     name = "train-vae"
@@ -74,6 +79,7 @@ class VAEObjective:
         fps: float,
         metadata: Mapping[str, str],
         keep_statistics: bool,
+        chunk_frames: int | None = None,
     ) -> None:
         self.module = Reconstruction(vae)
         self.footage = footage
@@ -81,6 +87,7 @@ class VAEObjective:
         self.fps = fps
         self.metadata = dict(metadata)
         self.keep_statistics = keep_statistics
+        self.chunk_frames = chunk_frames
         self.eval_split = "held-out" if footage.held_out else "training"
         term = options.perceptual
         self.distance = (
@@ -115,17 +122,27 @@ class VAEObjective:
         microbatch: MicrobatchIndex,
         device: torch.device,
     ) -> Iterator[Losses]:
-        """Weighted sum of the terms, and each of them."""
-        video = to_video(to_device(batch, device))
+        """Weighted sum of the terms, and each of them, of every chunk of the clips."""
         generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
-        noise = torch.randn(self._latent_shape(video), generator=generator)
-        noise = to_device(noise, device)
-        reconstruction, mean, logvar = models[turn](video, noise)
-        parts = self._terms(video, reconstruction, mean.float(), logvar.float(), microbatch)
-        total = torch.stack([getattr(self.options, n).weight * v for n, v in parts.items()]).sum(0)
-        with torch.no_grad():
-            parts["psnr"] = losses.psnr(reconstruction, video)
-        yield Losses(total, {name: value.detach() for name, value in parts.items()})
+        noise = torch.randn(self._latent_shape(batch), generator=generator)
+        chunks = clip_chunks(batch.shape[1], self.chunk_frames, self.vae.temporal_stride)
+        stream = VAEStream(detach=True) if len(chunks) > 1 else None
+        drawn = self._perceptual_frames(batch.shape[1], microbatch)
+        error = torch.zeros((), device=device)
+        for chunk in chunks:
+            video = to_video(to_device(batch[:, chunk.frames], device))
+            chunk_noise = to_device(noise[:, :, chunk.latents], device)
+            reconstruction, mean, logvar = models[turn](video, chunk_noise, stream)
+            parts = self._terms(video, reconstruction, mean.float(), logvar.float(),
+                                microbatch.step, drawn, chunk)  # fmt: skip
+            weighted = [getattr(self.options, name).weight * part for name, part in parts.items()]
+            total = torch.stack(weighted).sum(0)
+            with torch.no_grad():
+                error = error + losses.squared_error(reconstruction, video) * chunk.share
+                if chunk.last:  # of the clip, which is no mean of the chunks'
+                    parts["psnr"] = losses.decibels(error) / chunk.share
+            logged = {name: value.detach() for name, value in parts.items()}
+            yield Losses(total, logged, share=chunk.share, last=chunk.last)
 
     def _terms(
         self,
@@ -133,19 +150,26 @@ class VAEObjective:
         reconstruction: Tensor,
         mean: Tensor,
         logvar: Tensor,
-        microbatch: MicrobatchIndex,
+        step: int,
+        drawn: Tensor | None,
+        chunk: Chunk,
     ) -> dict[str, Tensor]:
-        """The terms of this step by name, (B,) each, without their weights."""
-        options, step = self.options, microbatch.step
+        """The terms of this step by name, (B,) each, without their weights, scaled for `chunk`."""
+        options = self.options
         terms = {}
         if options.l1.active(step):
             terms["l1"] = losses.l1(reconstruction, video)
         if options.kl.active(step):
-            terms["kl"] = losses.kl(mean, logvar, options.kl.reduction)
+            divergence = losses.kl(mean, logvar, options.kl.reduction)
+            terms["kl"] = divergence * chunk.kl_scale(options.kl.reduction)
         if self.distance is not None and options.perceptual.active(step):
-            frames = self._perceptual_frames(video.shape[2], microbatch)
+            frames, scale = chunk.drawn(drawn)
             distance = self.distance.to(video.device)
-            terms["perceptual"] = losses.perceptual(distance, reconstruction, video, frames)
+            if scale:
+                distances = losses.perceptual(distance, reconstruction, video, frames)
+            else:  # none of the drawn frames is in this chunk
+                distances = per_sample_mean(reconstruction)
+            terms["perceptual"] = distances * scale
         return terms
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
@@ -188,11 +212,16 @@ class VAEObjective:
         """Step of the VAE in `folder`."""
         return saved_step(folder)
 
-    def _reconstruct(self, video: Tensor) -> Tensor:
-        return self.vae.decode(self.vae.encode(video)).float()
+    def _in_chunks(self, frames: int) -> bool:
+        """Whether clips of so many frames are coded in chunks outside of training, too."""
+        return self.chunk_frames is not None and frames > self.chunk_frames
 
-    def _latent_shape(self, video: Tensor) -> tuple[int, ...]:
-        batch, _, frames, height, width = video.shape
+    def _reconstruct(self, video: Tensor) -> Tensor:
+        chunked = self._in_chunks(video.shape[2])
+        return self.vae.decode(self.vae.encode(video, chunked=chunked), chunked=chunked).float()
+
+    def _latent_shape(self, frames_BTHWC: Tensor) -> tuple[int, ...]:
+        batch, frames, height, width, _ = frames_BTHWC.shape
         time, space = self.vae.temporal_stride, self.vae.spatial_stride
         z_dim = self.vae.shape.z_dim
         return (batch, z_dim, latent_frames(frames, time), height // space, width // space)
@@ -216,7 +245,8 @@ class VAEObjective:
         windows = windows[:: -(-len(windows) // MEASURED_WINDOWS)]
         with progress(len(windows), "latent statistics") as bar:
             for window in windows:
-                mean, _ = self.vae.moments(read_video(self.footage, window)[None].to(device))
+                video = read_video(self.footage, window)[None].to(device)
+                mean, _ = self.vae.moments(video, chunked=self._in_chunks(video.shape[2]))
                 values = mean.double().cpu().transpose(0, 1).flatten(1)
                 total += values.sum(dim=1)
                 squares += values.square().sum(dim=1)

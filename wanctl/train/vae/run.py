@@ -65,6 +65,7 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         fps=section.clip_fps,
         metadata=run_metadata(loaded),
         keep_statistics=has_statistics and not (trains_latents and measures),
+        chunk_frames=section.chunk_frames,
     )
     sizes = asdict(vae.shape)
     identity = {"VAE width": sizes["dim"], "latent channels": sizes["z_dim"]}
