@@ -297,7 +297,7 @@ class TrainVAESection(TrainSection):
     def _keys_are_of_the_network(self) -> Self:
         """Refuse keys of the VAE beside a tiny decoder, which would change nothing."""
         if self.network == "tiny_decoder":
-            for key in ("trained", "latent_statistics"):
+            for key in ("trained", "latent_statistics", "chunk_frames"):
                 if getattr(self, key) != type(self).model_fields[key].default:
                     raise ContradictionError(
                         key, "the VAE stays as it is while a tiny decoder is trained; leave this "

@@ -33,7 +33,7 @@ class Chunk:
     last: bool
 
     def kl_scale(self, reduction: str) -> float:
-        """Factor of the chunk's KL: a sum over the clip is divided, a mean over latents weighted."""
+        """Factor of the chunk's KL, whose reduction is a sum over the latents or a mean of them."""
         return (1.0 if reduction == "sample" else self.latent_share) / self.share
 
     def drawn(self, frames: Tensor | None) -> tuple[Tensor | None, float]:

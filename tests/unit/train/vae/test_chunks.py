@@ -7,6 +7,7 @@ import torch
 
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
+from wanctl.recipe.training import TrainVAESection
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
@@ -105,3 +106,12 @@ def test_a_vae_that_was_trained_in_chunks_codes_clips_whole_and_in_chunks_alike(
         torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-5)
     first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["loss"]
     assert result.loss < 0.9 * first
+
+
+def test_the_recipe_takes_whole_latent_frames_and_no_single_images():
+    TrainVAESection(chunk_frames=17)
+    for wrong in (1, 16):
+        with pytest.raises(ValueError, match="chunk_frames"):
+            TrainVAESection(chunk_frames=wrong)
+    with pytest.raises(ValueError, match="while a tiny decoder is trained"):
+        TrainVAESection(chunk_frames=17, network="tiny_decoder")
