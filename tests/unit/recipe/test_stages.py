@@ -6,6 +6,7 @@ import pytest
 
 from wanctl.curate.registry import build_filters
 from wanctl.recipe.validate import load_checked
+from wanctl.train.vae.run import next_command
 
 STAGES = ("curate-256p", "curate-480p", "curate-720p", "curate-post")
 VAE_STAGES = ("vae-stage1-image", "vae-stage2-video")
@@ -36,6 +37,10 @@ def test_each_stage_of_a_vae_starts_from_the_folder_that_the_stage_before_writes
     assert chain[0].recipe.model.vae_weights is None
     for before, loaded in pairwise(chain):
         assert loaded.recipe.model.vae_weights == str(before.out_dir(None) / "vae")
+        assert (
+            next_command(before, before.out_dir(None)) == f"wanctl train-vae --recipe {loaded.name}"
+        )
+    assert next_command(chain[-1], chain[-1].out_dir(None)).startswith("wanctl train-dit")
     (dataset,) = {loaded.recipe.dataset.path for loaded in chain}
     assert dataset == chain[0].out_dir(None) / "dataset", "where curate writes it"
     assert {loaded.recipe.train_vae.latent_statistics for loaded in chain} == {"measure"}

@@ -79,5 +79,6 @@ def check_fit(dit: WanModel, vae: WanVAE, text_dim: int) -> None:
         if takes != gives:
             raise StartError(
                 f"train-dit: the transformer takes {what} {takes}, {source} {gives}; "
-                "choose weights that belong together, or another model.variant"
+                "choose weights that belong together, another model.variant, or for random weights "
+                "model.latent_channels"
             )

@@ -7,7 +7,7 @@ from wanctl.errors import ProblemsError
 from wanctl.log import log
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import get_variant
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.training import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
@@ -73,9 +73,20 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         identity["trained parts"] = ", ".join(section.trained)
     data = clips_fingerprint(clips)
     result = run_training(loaded, section, objective, out / "vae", processes, identity, data)
-    log_result(
-        "train-vae", result, out / "vae", f"wanctl train-dit {command_options_of(loaded, out)}"
-    )
+    log_result("train-vae", result, out / "vae", next_command(loaded, out))
+
+
+def next_command(loaded: LoadedRecipe, out: Path) -> str:
+    """The next stage of the VAE where a shipped recipe starts from this one; else the transformer.
+
+    The folders in those recipes are those of runs without `--out`.
+    """
+    shipped = shipped_recipes()
+    if out == Path("runs") / loaded.name and loaded.name in shipped:
+        for name in shipped:
+            if load_recipe(name).recipe.model.vae_weights == str(out / "vae"):
+                return f"wanctl train-vae --recipe {name}"
+    return f"wanctl train-dit {command_options_of(loaded, out)}"
 
 
 def _source(model: ModelSection) -> VAESource:
