@@ -14,16 +14,20 @@ import av
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
+from wanctl.checkpoint.convert.plan import ConversionOptions
+from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
+from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
 from wanctl.data.table_order import record_tables
 from wanctl.demo.nearest import compare
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import WAN22_VAE, VAEShape
 from wanctl.recipe.load import load_recipe
 from wanctl.train.dit.run import train_dit
 from wanctl.train.vae.run import train_vae
@@ -269,6 +273,66 @@ def test_a_decoder_is_trained_on_published_latents_whose_statistics_stay(loaded,
     assert "statistics of its latents are kept" in caplog.text
     first = (tmp_path / "out/vae/metrics.jsonl").read_text().splitlines()[0]
     assert "kl" not in json.loads(first)
+
+
+TRAINED = {
+    "2.1": ("tiny", VAEShape(dim=8)),
+    "2.2": ("wan2.2-ti2v-5b", replace(WAN22_VAE, dim=4, decoder_dim=4, num_res_blocks=1)),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_diffusers_opens_exports_of_trained_vaes_and_decodes_the_same(loaded, tmp_path, name):
+    variant, shape = TRAINED[name]
+    start, out = tmp_path / "start", tmp_path / "out"
+    save_vae(WanVAE(shape), start)
+    recipe = loaded(
+        f"model.variant={variant}", f"model.vae_weights={start}", "train_vae.steps=3",
+        "train_vae.loss.perceptual=0", "train_vae.optimizer.lr=0.01",
+    )  # fmt: skip
+    train_vae(recipe, out)
+    ours, before = load_vae(out), load_vae(start)
+    assert not torch.equal(ours.encoder.conv1.weight, before.encoder.conv1.weight)
+    (official,) = convert(str(out / "vae"), tmp_path / "official", ConversionOptions("official"))
+    exports = {"diffusers": str(out / "vae"), "from official": str(official)}
+    peers = {}
+    for export, source in exports.items():
+        convert(source, tmp_path / export, ConversionOptions("diffusers"))
+        peers[export] = AutoencoderKLWan.from_pretrained(tmp_path / export / "vae")
+    if name == "2.1":  # diffusers has no reader of 2.2's official names
+        config = str(tmp_path / "diffusers/vae")
+        peers["official"] = AutoencoderKLWan.from_single_file(str(official), config=config)
+    video = torch.rand(1, 3, 9, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        mean, _ = ours.moments(video)
+        decoded = ours.decode(ours.normalise(mean))
+        for peer in peers.values():
+            found = peer.eval().encode(video).latent_dist.mean
+            torch.testing.assert_close(found, mean, atol=2e-5, rtol=0)
+            torch.testing.assert_close(peer.decode(mean).sample, decoded, atol=2e-5, rtol=0)
+
+
+def test_a_tiny_decoder_learns_from_the_vae_of_its_run(loaded, tmp_path, caplog):
+    caplog.set_level("INFO", "wanctl")
+    settings = (
+        "train_vae.network=tiny_decoder", "train_vae.tiny_decoder_width=16", "train_vae.steps=4",
+        "train_vae.loss.perceptual=0",
+    )  # fmt: skip
+    recipe, out = loaded(*settings), tmp_path / "out"
+    with pytest.raises(UserError, match=r"run `wanctl train-vae --recipe .*network=vae`"):
+        train_vae(recipe, out)
+    vae = WanVAE(replace(SMALL_VAE, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4))
+    save_vae(vae, out / "vae", metadata={"step": "1"})
+    before = (out / "vae/diffusion_pytorch_model.safetensors").read_bytes()
+    train_vae(recipe, out)
+    assert (out / "vae/diffusion_pytorch_model.safetensors").read_bytes() == before
+    decoder, latents = load_tiny_decoder(out / "tiny_decoder"), torch.randn(1, 4, 2, 3, 4)
+    with torch.inference_mode():
+        assert decoder.decode(latents).shape == vae.eval().decode(latents).shape
+    assert (out / "tiny_decoder/previews/step-000004.png").exists()
+    save_vae(WanVAE(vae.shape), out / "vae", metadata={"step": "1"})
+    with pytest.raises(UserError, match="was trained with VAE"):
+        train_vae(loaded(*settings, "train_vae.steps=6"), out)
 
 
 def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage):

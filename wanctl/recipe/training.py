@@ -264,7 +264,8 @@ class TrainVAESection(TrainSection):
     network: Literal["vae", "tiny_decoder"] = Field(
         default="vae",
         description="`vae`; `tiny_decoder`: a small decoder for previews, which learns to repeat "
-        "the decoder of the run's VAE and is written to OUT/tiny_decoder",
+        "the decoder of the run's VAE (OUT/vae, else `model.vae_weights`) and is written to "
+        "OUT/tiny_decoder; of the loss, l1 and perceptual apply",
     )
     tiny_decoder_width: int = Field(
         default=256,
@@ -292,18 +293,6 @@ class TrainVAESection(TrainSection):
         "of one chunk; null: clips are trained whole",
     )
     loss: VAELossSection = VAELossSection()
-
-    @model_validator(mode="after")
-    def _keys_are_of_the_network(self) -> Self:
-        """Refuse keys of the VAE beside a tiny decoder, which would change nothing."""
-        if self.network == "tiny_decoder":
-            for key in ("trained", "latent_statistics", "chunk_frames"):
-                if getattr(self, key) != type(self).model_fields[key].default:
-                    raise ContradictionError(
-                        key, "the VAE stays as it is while a tiny decoder is trained; leave this "
-                        "key out, or set network: vae",
-                    )  # fmt: skip
-        return self
 
 
 class TrainDiTSection(TrainSection):

@@ -13,6 +13,7 @@ from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes
 from wanctl.train.setup import (
     check_buckets,
+    clips_fingerprint,
     command_options_of,
     locked_run,
     log_result,
@@ -52,8 +53,9 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     found = weights.find_vae(f"wanctl train-vae {command_options} --set train_vae.network=vae")
     assert found.vae is not None
     vae = load_vae(found)
-    log.info("train-vae: a tiny decoder learns from the VAE %s; of the loss, only l1 and "
-             "perceptual apply", found.vae[0])  # fmt: skip
+    log.info("train-vae: a tiny decoder learns from the VAE %s, which stays as it is; keys for "
+             "parts and latents of the VAE, and other terms than l1 and perceptual, do not apply",
+             found.vae[0])  # fmt: skip
     check_buckets(loaded, "train_vae", section, vae, patch=1)
     shape = shape_for(vae.shape, section.tiny_decoder_width)
     clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
@@ -66,5 +68,6 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         metadata=run_metadata(loaded),
     )
     identity = {"tiny decoder": str(shape), "VAE": fingerprint(found.vae)}
-    result = run_training(loaded, section, objective, out / FOLDER, processes, identity)
+    data = clips_fingerprint(clips)
+    result = run_training(loaded, section, objective, out / FOLDER, processes, identity, data)
     log_result("train-vae", result, out / FOLDER, f"wanctl train-dit {command_options}")
