@@ -104,7 +104,9 @@ class Muon(torch.optim.Optimizer):
         rows, columns = gradient.shape
         state = self.state[parameter]
         if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
+            state["momentum_buffer"] = torch.zeros_like(
+                parameter, memory_format=torch.contiguous_format
+            )
         buffer = state["momentum_buffer"].view(rows, columns)
 
         if self.found_inf is not None:

@@ -1,11 +1,13 @@
 """Every optimizer: it learns, a checkpoint continues it, a bad step changes nothing."""
 
 import importlib.util
+import re
 
 import pytest
 import torch
 from torch import nn
 
+from wanctl.recipe.training import OptimizerSection
 from wanctl.train.optimizers.saved_state import (
     evaluation_weights,
     load_optimizer_tensors,
@@ -69,14 +71,18 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture(params=sorted(OPTIMIZERS))
+# those of libraries that are not installed are left out; test_eight_bit.py says so
+INSTALLED = sorted(
+    name
+    for name, row in OPTIMIZERS.items()
+    if row.module is None or importlib.util.find_spec(row.module) is not None
+)
+
+
+@pytest.fixture(params=INSTALLED)
 def options(request, optimizer_options):
-    row = OPTIMIZERS[request.param]
-    if row.module is not None and importlib.util.find_spec(row.module) is None:
-        pytest.skip(f"{row.package} is not installed")
-    return optimizer_options(
-        name=request.param, lr=RATES.get(request.param, 0.02), weight_decay=0.01
-    )
+    rate = RATES.get(request.param, 0.02)
+    return optimizer_options(name=request.param, lr=rate, weight_decay=0.01)
 
 
 def test_the_loss_falls(options):
@@ -121,6 +127,12 @@ def test_evaluation_leaves_the_run_as_it_was(options):
     assert equal(before[1], after[1])
     assert equal(inside, before[0]) != OPTIMIZERS[options.name].averages
     run.steps(6, 7)
+
+
+def test_the_recipe_explains_the_learning_rate_of_each(options):
+    fields = OptimizerSection.model_fields
+    for key in ("name", "lr"):
+        assert options.name in re.findall(r"\w+", fields[key].description)
 
 
 def test_frozen_parameters_are_left_out(options):
