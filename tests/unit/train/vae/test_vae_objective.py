@@ -132,6 +132,24 @@ def test_a_term_is_neither_computed_nor_added_before_its_step(memory_footage, ob
         torch.testing.assert_close(found.per_sample.detach(), total)
 
 
+def test_the_loss_of_a_batch_is_the_mean_of_its_samples_losses(memory_footage, objective):
+    """Without the posterior's noise, which every micro-batch draws anew."""
+    trained = objective(memory_footage(), kl=1e-3, perceptual=2.0)
+    with torch.no_grad():
+        trained.vae.log_variance_bias.fill_(-60.0)
+    microbatch = MicrobatchIndex(0, 3, 0)
+    batch = trained.batch(microbatch)
+    batch[1] = 255 - batch[1]  # samples that differ
+    whole = loss_of(trained, batch, microbatch)
+    alone = [loss_of(trained, sample[None], microbatch) for sample in batch]
+    for name in ("l1", "kl", "perceptual"):
+        samples = torch.cat([each.parts[name] for each in alone])
+        torch.testing.assert_close(whole.parts[name], samples, rtol=1e-5, atol=0)
+    losses = torch.cat([each.per_sample for each in alone])
+    torch.testing.assert_close(whole.per_sample.mean(), losses.mean(), rtol=1e-5, atol=0)
+    assert abs(losses[0] / losses[1] - 1) > 0.01
+
+
 def test_held_out_figures_are_the_same_every_time(memory_footage, objective):
     trained = objective(memory_footage(held_out=True))
     assert trained.eval_split == "held-out"
