@@ -24,7 +24,7 @@ def reconstruction_measures(
         source: the same shape, in [-1, 1].
         temporal_stride: frames of one latent frame.
         spatial_stride: pixels of one latent along a side.
-        distances: name -> distance of images, e.g. `stlpips`.
+        distances: name -> distance of images, e.g. `st_lpips`.
 
     Returns:
         `psnr` in dB, `ssim`, the distances, `flicker` in grey levels, `seam_time` and `seam_space`

@@ -70,11 +70,11 @@ def test_a_perfect_reconstruction_has_no_artefacts():
     source = half_still(frames=5)
     measures = reconstruction_measures(
         source, source, temporal_stride=4, spatial_stride=8,
-        distances={"stlpips": lambda x, y: (x - y).abs().mean(dim=(1, 2, 3))},
+        distances={"st_lpips": lambda x, y: (x - y).abs().mean(dim=(1, 2, 3))},
     )  # fmt: skip
     assert measures["psnr"] > 100
     assert measures == pytest.approx(
-        {"psnr": measures["psnr"], "ssim": 1, "stlpips": 0, "flicker": 0, "seam_time": 1,
+        {"psnr": measures["psnr"], "ssim": 1, "st_lpips": 0, "flicker": 0, "seam_time": 1,
          "seam_space": 1},
         abs=1e-5,
     )  # fmt: skip

@@ -190,7 +190,7 @@ def _networks(
         notes.append(f"rFVD was not measured: needs --frames of at least {MIN_FRAMES}")
     else:
         features = VideoFeatures(options.fvd, device)
-    distances: dict[str, nn.Module] = {"stlpips": PerceptualDistance()}
+    distances: dict[str, nn.Module] = {"st_lpips": PerceptualDistance()}
     if options.lpips:
         distances["lpips_vgg"] = VGGDistance(options.lpips)
     else:

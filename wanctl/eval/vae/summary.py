@@ -13,7 +13,16 @@ from wanctl.eval.vae.networks import NamedVAE
 from wanctl.metrics.frechet import frechet_distance
 from wanctl.metrics.latents import LatentSums, add_sums, statistics_of
 
-MEASURES = ("psnr", "ssim", "ms_ssim", "stlpips", "lpips_vgg", "flicker", "seam_time", "seam_space")
+MEASURES = (
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "st_lpips",
+    "lpips_vgg",
+    "flicker",
+    "seam_time",
+    "seam_space",
+)
 
 
 class TableRow(NamedTuple):
@@ -29,7 +38,7 @@ ROWS = (
     TableRow("psnr", "PSNR", "dB, higher is better", ".2f"),
     TableRow("ssim", "SSIM", "higher is better", ".4f"),
     TableRow("ms_ssim", "MS-SSIM", "higher is better; from 176 px", ".4f"),
-    TableRow("stlpips", "ST-LPIPS", "lower is better", ".4f"),
+    TableRow("st_lpips", "ST-LPIPS", "lower is better", ".4f"),
     TableRow("lpips_vgg", "LPIPS (VGG)", "lower is better", ".4f"),
     TableRow("flicker", "flicker", "grey levels in still areas, lower is better", ".3f"),
     TableRow("seam_time", "seams over time", "energy at chunk borders, 1 is none", ".2f"),

@@ -4,7 +4,6 @@ Loss: l1 * L1 + kl * KL + perceptual * LPIPS (Wan report, arXiv 2503.20314, sect
 weights 3, 3e-6 and 3), each from a step of its own.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,25 +14,22 @@ from torch import Tensor, nn
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
 from wanctl.device import to_device
-from wanctl.log import progress
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import VAEStream, WanVAE
-from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
+from wanctl.train.inputs.windows import Footage, read_video, to_video
 from wanctl.train.objective import Losses, Network, per_sample_mean
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
 from wanctl.train.vae.chunks import Chunk, clip_chunks
+from wanctl.train.vae.evaluation import VAEEvaluation
+from wanctl.train.vae.latent_statistics import measure_latents
 from wanctl.train.vae.loss_options import VAELossOptions
 
 MODEL = "model"
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
-# Lower bound of a channel's deviation: dividing by less would amplify a constant channel to noise.
-MIN_LATENT_STD = 1e-3
 NUM_PREVIEWS = 4
-# Enough for three digits of a mean; a large set need not be encoded completely.
-MEASURED_WINDOWS = 256
 
 
 class Reconstruction(nn.Module):
@@ -93,6 +89,7 @@ class VAEObjective:
         self.distance = (
             losses.perceptual_distance(term.network, term.weights) if term.weight > 0 else None
         )
+        self.evaluation = VAEEvaluation(footage, self.distance)
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -173,20 +170,8 @@ class VAEObjective:
         return terms
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
-        """L1, PSNR and ST-LPIPS of the posterior's mean, averaged over windows."""
-        sums: dict[str, float] = defaultdict(float)
-        windows = self.footage.eval_windows()
-        for window in windows:
-            video = read_video(self.footage, window)[None].to(device)
-            reconstruction = self._reconstruct(video)
-            sums["l1"] += losses.l1(reconstruction, video).item()
-            sums["psnr"] += losses.psnr(reconstruction, video).item()
-            if self.distance is not None:
-                distance = self.distance.to(device)
-                sums["perceptual"] += losses.perceptual(
-                    distance, reconstruction, video, None
-                ).item()
-        return {name: value / len(windows) for name, value in sums.items()}
+        """Measures of the posterior's mean, averaged over windows, see `VAEEvaluation`."""
+        return self.evaluation.measure(self.vae, self._reconstruct, device)
 
     def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
         """Originals over their reconstructions, of the largest evaluation shape."""
@@ -204,7 +189,8 @@ class VAEObjective:
         """Measure the latents' statistics, then write the VAE."""
         (folder / "config.json").unlink(missing_ok=True)  # written last: marks a complete folder
         if not self.keep_statistics:
-            mean, std = self._measure(self.footage.training_windows(), device)
+            windows = self.footage.training_windows()
+            mean, std = measure_latents(self.vae, self.footage, windows, device)
             self.vae.shape = replace(self.vae.shape, latent_mean=mean, latent_std=std)
         save_vae(self.vae, folder, metadata={**self.metadata, "step": str(step)})
 
@@ -235,23 +221,3 @@ class VAEObjective:
             microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
         )
         return torch.randperm(frames, generator=generator)[:count]
-
-    def _measure(
-        self, windows: list[ClipWindow], device: torch.device
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each latent channel over windows, in float64."""
-        total = torch.zeros(self.vae.shape.z_dim, dtype=torch.float64)
-        squares, count = torch.zeros_like(total), 0
-        windows = windows[:: -(-len(windows) // MEASURED_WINDOWS)]
-        with progress(len(windows), "latent statistics") as bar:
-            for window in windows:
-                video = read_video(self.footage, window)[None].to(device)
-                mean, _ = self.vae.moments(video, chunked=self._in_chunks(video.shape[2]))
-                values = mean.double().cpu().transpose(0, 1).flatten(1)
-                total += values.sum(dim=1)
-                squares += values.square().sum(dim=1)
-                count += values.shape[1]
-                bar.advance()
-        average = total / count
-        deviation = (squares / count - average.square()).clamp(min=0).sqrt()
-        return tuple(average.tolist()), tuple(deviation.clamp(min=MIN_LATENT_STD).tolist())
