@@ -20,6 +20,7 @@ from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
+from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.recipe.training import TrainSection
 
 Finding = tuple[str, str]
@@ -128,6 +129,8 @@ def _model(recipe: Recipe) -> Iterator[Finding]:
 
 def _train_vae(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
+    discriminator = recipe.train_vae.loss.adversarial.optimizer
+    yield from _optimizer("train_vae.loss.adversarial", discriminator, ema_decay=0)
 
 
 def _train_dit(recipe: Recipe) -> Iterator[Finding]:
@@ -155,11 +158,10 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
             if tracker not in TRACKER_MODULES:
                 message = unknown("tracker", tracker, TRACKER_MODULES)
                 yield f"{name}.trackers.{index}", message
-    yield from _optimizer(name, section)
+    yield from _optimizer(name, section.optimizer, section.ema_decay)
 
 
-def _optimizer(name: str, section: TrainSection) -> Iterator[Finding]:
-    options = section.optimizer
+def _optimizer(name: str, options: OptimizerSection, ema_decay: float) -> Iterator[Finding]:
     keys = ("name", "adamw_lr", "momentum")
     if all(getattr(options, key) == _default_of(type(options), key) for key in keys):
         return  # AdamW with keys that it has
@@ -178,8 +180,8 @@ def _optimizer(name: str, section: TrainSection) -> Iterator[Finding]:
     if row.averages and options.decay != "constant":
         message = f"got {options.decay}; {options.name} takes `constant`"
         yield f"{name}.optimizer.decay", message
-    if row.averages and section.ema_decay:
-        message = f"got {section.ema_decay}; {options.name} averages the weights itself: say 0"
+    if row.averages and ema_decay:
+        message = f"got {ema_decay}; {options.name} averages the weights itself: say 0"
         yield f"{name}.ema_decay", message
 
 

@@ -1,6 +1,6 @@
 """The interface between the training loop and what it trains."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -42,12 +42,16 @@ class Network:
         optimizer: settings of its optimizer; None: those of the run.
         averaged: whether a moving average of its weights is kept.
         skips_parameters: whether some batches leave parameters without a gradient.
+        observe: called with the number of each step in which it learned, from 1, and the figures of
+            that step (the parts of its losses, their mean and the gradient's norm), when they are
+            read; None: nothing is.
     """
 
     module: nn.Module
     optimizer: OptimizerOptions | None = None
     averaged: bool = True
     skips_parameters: bool = False
+    observe: Callable[[int, Mapping[str, float]], None] | None = None
 
 
 class Objective(Protocol, Generic[BatchT]):

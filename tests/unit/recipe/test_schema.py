@@ -99,6 +99,10 @@ def mistakes(*overrides: str) -> list[str]:
             "r.yaml:3: train_vae.loss.perceptual.weights: lpips-vgg needs files: "
             "[vgg16-397923af.pth, vgg.pth] (torchvision's VGG16, the heads of the `lpips` package)",
         ),
+        (
+            "train_vae:\n  loss:\n    adversarial: {weight: 1, width: 20}\n",
+            "r.yaml:3: train_vae.loss.adversarial.width: got 20; must be a multiple of 8, e.g. 16",
+        ),
     ],
 )
 def test_a_mistake_is_reported_at_its_line(write, text, expected):

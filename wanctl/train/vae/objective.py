@@ -1,11 +1,11 @@
 """`train-vae`: reconstruct clips from their latents.
 
 Loss: l1 * L1 + kl * KL + perceptual * LPIPS (Wan report, arXiv 2503.20314, section 4.1.2, with
-weights 3, 3e-6 and 3), each from a step of its own.
+weights 3, 3e-6 and 3) + adversarial * GAN (the report's last stage), each from a step of its own.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_vae
 from wanctl.device import to_device
+from wanctl.errors import UserError
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import VAEStream, WanVAE
 from wanctl.train.inputs.windows import Footage, read_video, to_video
@@ -21,12 +22,14 @@ from wanctl.train.objective import Losses, Network, per_sample_mean
 from wanctl.train.previews import to_uint8_frames, write_preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
+from wanctl.train.vae.adversarial import Adversary
 from wanctl.train.vae.chunks import Chunk, clip_chunks
 from wanctl.train.vae.evaluation import VAEEvaluation
 from wanctl.train.vae.latent_statistics import measure_latents
 from wanctl.train.vae.loss_options import VAELossOptions
 
 MODEL = "model"
+DISCRIMINATOR = "discriminator"
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
 NUM_PREVIEWS = 4
@@ -50,6 +53,20 @@ class Reconstruction(nn.Module):
         return self.vae.decode(latents, clamp=False, stream=decoder), mean, logvar
 
 
+@dataclass
+class VAEBatch:
+    """One micro-batch.
+
+    Attributes:
+        video: (B, T, H, W, 3) uint8, a quarter of the memory of floats while batches are queued.
+        reconstructions: (B, 3, t, H, W) of each chunk, on the device, without gradient: what the
+            VAE's turn leaves for the discriminator's.
+    """
+
+    video: Tensor
+    reconstructions: list[Tensor] = field(default_factory=list)
+
+
 class VAEObjective:
     """Reconstruction of windows; an `Objective`.
 
@@ -62,6 +79,11 @@ class VAEObjective:
         keep_statistics: keep the latents' mean and deviation (published weights); otherwise they
             are measured when training ends.
         chunk_frames: longer clips are trained in chunks of so many frames, 4n+1; None: whole.
+        seed: of the discriminator's random weights.
+
+    Raises:
+        UserError: the perceptual network's weights are missing or do not fit, or the decoder's last
+            layer is not trained and the adversarial term's weight adapts to it.
     """
 
     name = "train-vae"
@@ -76,6 +98,7 @@ class VAEObjective:
         metadata: Mapping[str, str],
         keep_statistics: bool,
         chunk_frames: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.module = Reconstruction(vae)
         self.footage = footage
@@ -90,50 +113,83 @@ class VAEObjective:
             losses.perceptual_distance(term.network, term.weights) if term.weight > 0 else None
         )
         self.evaluation = VAEEvaluation(footage, self.distance)
+        self.adversary = None
+        if options.adversarial.weight > 0:
+            if options.adversarial.adaptive and not self._last_layer.requires_grad:
+                raise UserError(
+                    "train_vae.loss.adversarial.adaptive: the decoder's last layer is not trained, "
+                    "so no weight can be adapted to its gradients; set adaptive: false"
+                )
+            self.adversary = Adversary(options.adversarial, seed)
 
     @property
     def networks(self) -> dict[str, Network]:
-        """The VAE."""
+        """The VAE, and the discriminator of an adversarial loss."""
         # single images skip the layers over time
-        return {MODEL: Network(self.module, None, averaged=True, skips_parameters=True)}
+        networks = {MODEL: Network(self.module, None, averaged=True, skips_parameters=True)}
+        return networks | ({DISCRIMINATOR: self.adversary.network} if self.adversary else {})
 
     @property
     def vae(self) -> WanVAE:
         """The network that is trained."""
         return self.module.vae
 
-    def batch(self, microbatch: MicrobatchIndex) -> Tensor:
-        """(B, T, H, W, 3) uint8, a quarter of the memory of floats while batches are queued."""
-        windows = self.footage.sample_windows(microbatch)
-        return torch.stack([torch.from_numpy(self.footage.read(window)) for window in windows])
+    @property
+    def _last_layer(self) -> nn.Parameter:
+        return self.vae.decoder.get_parameter("head.2.weight")
 
-    def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
-        """The VAE learns in every step."""
-        return (MODEL,)
+    def batch(self, microbatch: MicrobatchIndex) -> VAEBatch:
+        """Windows of footage."""
+        windows = self.footage.sample_windows(microbatch)
+        videos = [torch.from_numpy(self.footage.read(window)) for window in windows]
+        return VAEBatch(torch.stack(videos))
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """The VAE learns in every step, the discriminator from the adversarial term's first on."""
+        adversarial = self.adversary is not None and self.options.adversarial.active(step)
+        return (MODEL, DISCRIMINATOR) if adversarial else (MODEL,)
 
     def losses(
         self,
         turn: str,
         models: Mapping[str, nn.Module],
-        batch: Tensor,
+        batch: VAEBatch,
         microbatch: MicrobatchIndex,
         device: torch.device,
     ) -> Iterator[Losses]:
-        """Weighted sum of the terms, and each of them, of every chunk of the clips."""
+        """Weighted sum of the terms, and each of them, of every chunk of the clips.
+
+        The discriminator's losses compare what the VAE's turn reconstructed, in the same chunks.
+        """
+        frames = batch.video.shape[1]
+        chunks = clip_chunks(frames, self.chunk_frames, self.vae.temporal_stride)
+        if turn == DISCRIMINATOR:
+            assert self.adversary is not None
+            for chunk, fake in zip(chunks, batch.reconstructions, strict=True):
+                video = to_video(to_device(batch.video[:, chunk.frames], device))
+                found = self.adversary.discriminator_losses(models[turn], video, fake, microbatch)
+                yield replace(found, share=chunk.share, last=chunk.last)
+            return
         generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
-        noise = torch.randn(self._latent_shape(batch), generator=generator)
-        chunks = clip_chunks(batch.shape[1], self.chunk_frames, self.vae.temporal_stride)
+        noise = torch.randn(self._latent_shape(batch.video), generator=generator)
         stream = VAEStream(detach=True) if len(chunks) > 1 else None
-        drawn = self._perceptual_frames(batch.shape[1], microbatch)
+        drawn = self._perceptual_frames(frames, microbatch)
         error = torch.zeros((), device=device)
         for chunk in chunks:
-            video = to_video(to_device(batch[:, chunk.frames], device))
+            video = to_video(to_device(batch.video[:, chunk.frames], device))
             chunk_noise = to_device(noise[:, :, chunk.latents], device)
             reconstruction, mean, logvar = models[turn](video, chunk_noise, stream)
             parts = self._terms(video, reconstruction, mean.float(), logvar.float(),
                                 microbatch.step, drawn, chunk)  # fmt: skip
-            weighted = [getattr(self.options, name).weight * part for name, part in parts.items()]
-            total = torch.stack(weighted).sum(0)
+            terms = {name: getattr(self.options, name).weight * v for name, v in parts.items()}
+            total = torch.stack(list(terms.values())).sum(0)
+            if self.adversary is not None and self.options.adversarial.active(microbatch.step):
+                loss, more = self.adversary.generator_loss(
+                    models[DISCRIMINATOR], reconstruction, total - terms.get("kl", 0),
+                    self._last_layer,
+                )  # fmt: skip
+                total, parts = total + loss, parts | more
+                batch.reconstructions.append(reconstruction.detach())
             with torch.no_grad():
                 error = error + losses.squared_error(reconstruction, video) * chunk.share
                 if chunk.last:  # of the clip, which is no mean of the chunks'

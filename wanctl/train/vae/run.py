@@ -66,6 +66,7 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         metadata=run_metadata(loaded),
         keep_statistics=has_statistics and not (trains_latents and measures),
         chunk_frames=section.chunk_frames,
+        seed=recipe.seed,
     )
     sizes = asdict(vae.shape)
     identity = {"VAE width": sizes["dim"], "latent channels": sizes["z_dim"]}
