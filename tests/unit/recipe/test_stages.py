@@ -9,7 +9,7 @@ from wanctl.recipe.validate import load_checked
 from wanctl.train.vae.run import next_command
 
 STAGES = ("curate-256p", "curate-480p", "curate-720p", "curate-post")
-VAE_STAGES = ("vae-stage1-image", "vae-stage2-video")
+VAE_STAGES = ("vae-stage1-image", "vae-stage2-video", "vae-stage3-gan")
 
 
 def filters(name):
@@ -51,6 +51,8 @@ def test_each_stage_of_a_vae_starts_from_the_folder_that_the_stage_before_writes
         3e-6,
         3,
     )
+    adversarial = [loaded.recipe.train_vae.loss.adversarial.weight > 0 for loaded in chain]
+    assert adversarial == [False, False, True]
 
 
 @pytest.mark.parametrize("name", ["vae-finetune", "vae22-finetune"])
