@@ -14,8 +14,8 @@ from torch import Tensor
 PEAK = 2.0
 # Bounds the result for equal videos, at 106 dB.
 MIN_SQUARED_ERROR = 1e-10
-# SSIM keeps ten images per frame: 25 frames of 1280x720 at once would take 3 GB.
-FRAMES_AT_ONCE = 4
+# At most so many pixels, and at least a frame, at once: ST-LPIPS keeps 64 channels of each pixel.
+PIXELS_AT_ONCE = 2**20
 # Five scales with a window of 11 pixels at the smallest: torchmetrics takes no smaller images.
 MS_SSIM_MIN_SIDE_PX = 176
 # The window of SSIM.
@@ -90,9 +90,10 @@ def _mean_over_frames(
 ) -> float:
     """Mean of a measure of images (N, 3, H, W), (N, 3, H, W) -> (N,)."""
     images = [x.float().clamp(-1, 1).transpose(0, 1) for x in (video, source)]
+    count = max(1, PIXELS_AT_ONCE // source[0, 0].numel())
     with torch.no_grad():
         values = [
             measure(x.contiguous(), y.contiguous()).reshape(-1)
-            for x, y in zip(*(each.split(FRAMES_AT_ONCE) for each in images), strict=True)
+            for x, y in zip(*(each.split(count) for each in images), strict=True)
         ]
     return torch.cat(values).mean().item()

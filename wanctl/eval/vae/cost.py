@@ -70,7 +70,9 @@ def measure_cost(vae: NamedVAE, shape: PixelShape, options: CodingOptions) -> Co
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        why = lines[-1] if lines else f"exit code {done.returncode}"
+        why = lines[-1] if lines else f"its process ended with code {done.returncode}"
+        if done.returncode < 0:
+            why = f"signal {-done.returncode} ended its process; memory may not suffice"
         log.warning("%s: seconds and memory were not measured: %s", vae.name, why)
         return None
     return cost_from(json.loads(done.stdout))

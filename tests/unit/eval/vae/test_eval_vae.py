@@ -10,6 +10,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from wanctl.checkpoint.load import load_vae
+from wanctl.checkpoint.save import save_vae
 from wanctl.cli.main import main
 from wanctl.eval.vae import compare, cost_worker, run
 from wanctl.eval.vae.cost import cost_from, measure_cost
@@ -170,6 +171,19 @@ def test_nothing_measured_is_one_line_and_leaves_nothing(small_vaes, clips, tmp_
     assert "none of 1 clips could be measured; short: " in log.splitlines()[-1]
     assert "has 2 frames at 16 fps; need 25" in log.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_vae_that_overflows_is_named(small_vaes, clips, tmp_path, capsys):
+    vae = load_vae(small_vaes[0])
+    vae.conv1.weight.data *= 1e38
+    vae.conv1.bias.data.fill_(3.4e38)
+    save_vae(vae, tmp_path / "overflow")
+    code, _, log = evaluate(
+        capsys, tmp_path / "overflow", "--clips", clips / "good.mp4", "--frames", 5,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 2
+    assert f"good, {tmp_path}/overflow: the VAE makes NaN or infinity of it" in log.splitlines()[-1]
 
 
 def test_seconds_and_memory_are_measured_in_a_process_of_their_own(small_vaes, caplog):
