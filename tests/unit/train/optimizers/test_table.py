@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wanctl.recipe.training import OptimizerSection
 from wanctl.train.optimizers.saved_state import (
@@ -114,6 +115,31 @@ def test_a_step_that_is_not_finite_changes_nothing(options, bad):
     assert equal({k: state[k] for k in before[1]}, before[1])
     losses = run.steps(bad + 1, bad + 3)
     assert losses[-1] == losses[-1]
+
+
+class HostReads(TorchDispatchMode):
+    """Counts reads of tensors by the host: each would wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += "local_scalar_dense" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_step_reads_nothing_from_the_device(optimizer_options, name):
+    run = Run(optimizer_options(name=name))
+    run.steps(0, 1)
+    for poisoned in (0.0, 1.0):
+        for parameter in run.module.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        run.optimizer.found_inf = torch.tensor(poisoned)
+        with HostReads() as reads:
+            run.optimizer.step()
+        assert reads.count == 0
 
 
 def test_evaluation_leaves_the_run_as_it_was(options):
