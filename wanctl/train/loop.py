@@ -8,7 +8,6 @@ no loader position, and a run that was killed continues as if it had not been.
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +17,17 @@ from torch import Tensor
 from wanctl.atomic import make_folder
 from wanctl.background import prefetch
 from wanctl.log import log, progress
-from wanctl.train.accelerator import make_accelerator, start_trackers
+from wanctl.train.accelerator import make_accelerator
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
-from wanctl.train.metrics import MetricsFile, PendingMetrics
+from wanctl.train.metrics import RunMetrics
 from wanctl.train.networks.step import OptimizerStep
-from wanctl.train.networks.trained import TrainedNetwork
+from wanctl.train.networks.trained import trained_networks
 from wanctl.train.objective import Objective
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.options import LoopOptions, TrainingResult
 from wanctl.train.resume import check_identity, check_networks, warn_of_changed_settings
 from wanctl.train.signals import StopRequest
 from wanctl.train.state import TrainState, check_finite, check_result
 from wanctl.train.throughput import ThroughputMeter
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """Settings of the loop; the fields and their defaults are those of the recipe's sections."""
-
-    steps: int
-    seed: int
-    optimizer: OptimizerOptions
-    accumulate: int
-    mixed_precision: str
-    ema_decay: float
-    log_every: int
-    eval_every: int
-    preview_every: int
-    checkpoint_every: int
-    keep_checkpoints: int
-    trackers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Result of a run.
-
-    Attributes:
-        step: optimizer steps the model has seen in all runs together.
-        trained: steps done by this run; 0 where the model was finished before.
-        loss: mean training loss of this run's last `log_every` steps; None without steps.
-        steps_per_s: of this run, evaluations and previews not counted; None without steps.
-        figures: the last evaluation; empty without steps.
-    """
-
-    step: int
-    trained: int = 0
-    loss: float | None = None
-    steps_per_s: float | None = None
-    figures: Mapping[str, float] | None = None
 
 
 def train(
@@ -131,17 +93,9 @@ class _Run:
             device, options.mixed_precision, options.trackers, folder / "tracker"
         )
         self.device = self.accelerator.device
-        networks = {
-            name: TrainedNetwork(
-                name,
-                network,
-                options.optimizer,
-                options.ema_decay,
-                self.accelerator,
-                is_main=index == 0,
-            )
-            for index, (name, network) in enumerate(objective.networks.items())
-        }
+        networks = trained_networks(
+            objective.networks, options.optimizer, options.ema_decay, self.accelerator
+        )
         self.state = TrainState(networks, self.accelerator.scaler)
         self.step = OptimizerStep(
             objective,
@@ -151,8 +105,7 @@ class _Run:
             accumulate=options.accumulate,
             steps=options.steps,
         )
-        self.metrics = MetricsFile(folder / "metrics.jsonl")
-        self.pending = PendingMetrics()
+        self.metrics = RunMetrics(folder / "metrics.jsonl", self.accelerator, options.log_every)
         self.throughput = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
         self.figures: dict[str, float] = {}
 
@@ -164,11 +117,9 @@ class _Run:
             log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
         first = self.state.step
         self.throughput = ThroughputMeter(name, first, steps, self.options.log_every)
-        if self.accelerator.is_main_process:
-            self.metrics.truncate_after(first)
-        start_trackers(self.accelerator, name, first)
+        self.metrics.start(name, first)
         batches = prefetch(self.objective.batch, self.step.microbatches(first))
-        with progress(steps, name) as bar, contextlib.closing(batches), self._lines_kept():
+        with progress(steps, name) as bar, contextlib.closing(batches), self.metrics.kept():
             bar.advance(first)
             while self.state.step < steps:
                 started_s = time.monotonic()
@@ -198,7 +149,7 @@ class _Run:
         """
         figures = self.step.run(self.state.step, batches)
         self.state.step += 1
-        self.pending.add(self.state.step, figures.rates, figures.names, figures.values)
+        self.metrics.add(self.state.step, figures.rates, figures.names, figures.values)
         return next(iter(figures.rates.values()))
 
     def _reads_figures(self, stop: StopRequest) -> bool:
@@ -213,12 +164,12 @@ class _Run:
 
     def _read_figures(self) -> None:
         """Write a line for every step since the last call, and end a run that diverges."""
-        for step, rates, values in self.pending.read():
+        for step, rates, values in self.metrics.read():
             check_finite(self.objective.name, self.state, step, values)
             self._observe(step, values)
             if "loss" in values:  # the main network learned
                 self.throughput.add_loss(values["loss"])
-            self._record({"step": step, **values, **rates})
+            self.metrics.record({"step": step, **values, **rates})
 
     def _observe(self, step: int, values: Mapping[str, float]) -> None:
         """Pass the figures of a step to the networks that want to know them."""
@@ -227,25 +178,6 @@ class _Run:
             if network.observe is not None and f"{start}loss" in values:
                 own = {n.removeprefix(start): v for n, v in values.items() if n.startswith(start)}
                 network.observe(step, own)
-
-    @contextlib.contextmanager
-    def _lines_kept(self) -> Iterator[None]:
-        """Write the lines of steps that were done before an error ends the run."""
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(RuntimeError):  # a device that failed cannot be read
-                for step, rates, values in self.pending.read():
-                    self._record({"step": step, **values, **rates})
-            raise
-
-    def _record(self, line: Mapping[str, float | str]) -> None:
-        if self.accelerator.is_main_process:
-            self.metrics.append(line)
-        if line["step"] % self.options.log_every == 0 or "eval" in line:
-            group = "eval" if "eval" in line else "train"
-            numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
-            self.accelerator.log(numbers, step=int(line["step"]))
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.options.steps
@@ -257,12 +189,12 @@ class _Run:
             self._due(self.options.preview_every),
         )
         if (evaluates or previews) and self.accelerator.is_main_process:
-            with self._averaged_weights():
+            with self.state.averaged_weights(), self.accelerator.autocast():
                 if evaluates:
                     self._evaluate()
                 if previews:
                     folder = self.folder / "previews"
-                    folder.mkdir(exist_ok=True)
+                    make_folder(folder)
                     self.objective.preview(folder, self.state.step, self.device)
         if self._due(self.options.checkpoint_every):
             self._checkpoint()
@@ -271,19 +203,9 @@ class _Run:
     def _evaluate(self) -> None:
         split = self.objective.eval_split
         self.figures = self.objective.evaluate(self.device)
-        self._record({"step": self.state.step, "eval": split, **self.figures})
+        self.metrics.record({"step": self.state.step, "eval": split, **self.figures})
         text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
-
-    @contextlib.contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Inside, the modules hold the averaged weights, in evaluation mode, without gradients."""
-        with contextlib.ExitStack() as stack:
-            for network in self.state.networks.values():
-                stack.enter_context(network.averaged_weights())
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(self.accelerator.autocast())
-            yield
 
     def _checkpoint(self) -> None:
         if self.accelerator.is_main_process and self.state.saved_step != self.state.step:
@@ -313,7 +235,7 @@ class _Run:
     def _finish(self) -> None:
         """Write the model with the averaged weights."""
         if self.accelerator.is_main_process:
-            with self._averaged_weights():
+            with self.state.averaged_weights(), self.accelerator.autocast():
                 self.objective.save(self.folder, self.state.step, self.device)
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()

@@ -8,14 +8,17 @@ Lines carry no times, so that an interrupted and an uninterrupted run can be com
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from wanctl.atomic import writing
 from wanctl.textfiles import split_lines
+from wanctl.train.accelerator import start_trackers
 
 
 class MetricsFile:
@@ -56,6 +59,62 @@ class MetricsFile:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in split_lines(self.path.read_text(encoding="utf-8"))]
+
+
+class RunMetrics:
+    """Figures of a run's steps and evaluations, in metrics.jsonl and in the trackers.
+
+    Args:
+        path: of metrics.jsonl, which the main process writes.
+        accelerator: of the run; holds the trackers.
+        log_every: steps from one line to the next in the trackers.
+    """
+
+    def __init__(self, path: Path, accelerator: Accelerator, log_every: int) -> None:
+        self._file = MetricsFile(path)
+        self._pending = PendingMetrics()
+        self._accelerator = accelerator
+        self._log_every = log_every
+
+    def start(self, name: str, first_step: int) -> None:
+        """Drop lines after step `first_step`, and open the trackers under the command's name."""
+        if self._accelerator.is_main_process:
+            self._file.truncate_after(first_step)
+        start_trackers(self._accelerator, name, first_step)
+
+    def add(
+        self, step: int, rates: Mapping[str, float], names: Sequence[str], values: Tensor
+    ) -> None:
+        """Keep the figures of one step on the device; arguments as of `PendingMetrics.add`."""
+        self._pending.add(step, rates, names, values)
+
+    def read(self) -> list[tuple[int, Mapping[str, float], dict[str, float]]]:
+        """(step, learning rates, figures) of the steps since the last call, to be recorded."""
+        return self._pending.read()
+
+    def record(self, line: Mapping[str, float | str]) -> None:
+        """Write the line of a step, or of an evaluation, which has `eval`."""
+        if self._accelerator.is_main_process:
+            self._file.append(line)
+        if line["step"] % self._log_every == 0 or "eval" in line:
+            group = "eval" if "eval" in line else "train"
+            numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
+            self._accelerator.log(numbers, step=int(line["step"]))
+
+    def sync(self) -> None:
+        """Force the lines to disk; called before the checkpoint that relies on them."""
+        self._file.sync()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write the lines of steps that were done before an error ends the run."""
+        try:
+            yield
+        except BaseException:
+            with suppress(RuntimeError):  # a device that failed cannot be read
+                for step, rates, values in self.read():
+                    self.record({"step": step, **values, **rates})
+            raise
 
 
 class PendingMetrics:

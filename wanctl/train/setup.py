@@ -20,10 +20,11 @@ from wanctl.recipe.training import TrainSection
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips
-from wanctl.train.loop import LoopOptions, TrainingResult, train
+from wanctl.train.loop import train
 from wanctl.train.objective import Objective
 from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.optimizers.table import check_optimizer
+from wanctl.train.options import LoopOptions, TrainingResult
 from wanctl.video.workers.worker_pool import DecodePool
 
 # Keys of a section that may change when a run continues: they change no step that is still to come.

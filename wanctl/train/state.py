@@ -1,9 +1,11 @@
 """State of a run that a checkpoint holds, and the checks of its figures that end a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wanctl.log import log
@@ -33,6 +35,14 @@ class TrainState:
         self.scaler = scaler
         self.step = 0
         self.saved_step = -1
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside, the modules hold the averaged weights, in evaluation mode, without gradients."""
+        with ExitStack() as stack, torch.no_grad():
+            for network in self.networks.values():
+                stack.enter_context(network.averaged_weights())
+            yield
 
     def write(
         self, folder: Path, identity: Mapping[str, Any], settings: Mapping[str, Any], keep: int

@@ -13,9 +13,9 @@ from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.recipe.train.vae_losses import VAELossSection
 from wanctl.recipe.training import TrainSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
-from wanctl.train.loop import LoopOptions
 from wanctl.train.objective import Losses, Network
 from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.options import LoopOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae.loss_options import vae_loss_options
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from wanctl.train.ema import EMA, ema_decay
+from wanctl.train.networks.ema import EMA, ema_decay
 
 APPLIED, SKIPPED = torch.tensor(True), torch.tensor(False)
 

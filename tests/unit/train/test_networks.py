@@ -141,7 +141,7 @@ def test_a_model_that_is_not_finite_leaves_the_critic_its_turns(toy_gan, tmp_pat
 
 
 def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_path, options):
-    class Alone(type(toy_gan())):
+    class WithoutCritic(type(toy_gan())):
         @property
         def networks(self):
             return {"model": super().networks["model"]}
@@ -153,8 +153,8 @@ def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_pat
             yield from super().losses(turn, {**models, "critic": self.critic.eval()}, *rest)
 
     with pytest.raises(KeyboardInterrupt):
-        train(Alone(None, stop_at=5), tmp_path, options(), device=CPU)
+        train(WithoutCritic(None, stop_at=5), tmp_path, options(), device=CPU)
     with pytest.raises(TrainingError, match=r"step-000006 holds no critic.*--out") as error:
         train(toy_gan(), tmp_path, options(), device=CPU)
     assert "\n" not in str(error.value)
-    assert train(Alone(None), tmp_path, options(), device=CPU).trained == 6
+    assert train(WithoutCritic(None), tmp_path, options(), device=CPU).trained == 6

@@ -11,7 +11,7 @@ from torch import Tensor
 from wanctl.checkpoint.files.finite import nonfinite_names
 from wanctl.train.accelerator import prepare_network
 from wanctl.train.checkpoint import Checkpoint
-from wanctl.train.ema import EMA
+from wanctl.train.networks.ema import EMA
 from wanctl.train.objective import Network
 from wanctl.train.optimizers.saved_state import (
     evaluation_weights,
@@ -165,6 +165,19 @@ class TrainedNetwork:
 
     def _file(self, part: str) -> str:
         return part if self.is_main else f"{self.name}-{part}"
+
+
+def trained_networks(
+    networks: Mapping[str, Network],
+    options: OptimizerOptions,
+    ema_decay: float,
+    accelerator: Accelerator,
+) -> dict[str, TrainedNetwork]:
+    """All networks of an objective, by name; the first is the main one. See TrainedNetwork."""
+    return {
+        name: TrainedNetwork(name, network, options, ema_decay, accelerator, is_main=index == 0)
+        for index, (name, network) in enumerate(networks.items())
+    }
 
 
 @contextmanager
