@@ -89,7 +89,11 @@ def _adamw(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
 
 
 def _muon(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """Muon for matrices and kernels, AdamW for norms, biases and modulation."""
+    """Muon for matrices and kernels, AdamW for norms, biases and modulation.
+
+    The first and last layers of encoder and decoder are among the kernels: by AdamW a VAE of 16
+    channels has 19.9 dB after 67 steps on images instead of 20.6.
+    """
     named = list(named)
     matrices = [p for n, p in named if decays(n, p)]
     rest = [p for n, p in named if not decays(n, p)]

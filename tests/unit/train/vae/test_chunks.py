@@ -113,5 +113,3 @@ def test_the_recipe_takes_whole_latent_frames_and_no_single_images():
     for wrong in (1, 16):
         with pytest.raises(ValueError, match="chunk_frames"):
             TrainVAESection(chunk_frames=wrong)
-    with pytest.raises(ValueError, match="while a tiny decoder is trained"):
-        TrainVAESection(chunk_frames=17, network="tiny_decoder")

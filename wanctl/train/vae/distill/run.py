@@ -54,7 +54,8 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     assert found.vae is not None
     vae = load_vae(found)
     log.info("train-vae: a tiny decoder learns from the VAE %s, which stays as it is; keys for "
-             "parts and latents of the VAE, and other terms than l1 and perceptual, do not apply",
+             "parts, latents and chunks of the VAE, and other terms than l1 and perceptual, do not "
+             "apply",
              found.vae[0])  # fmt: skip
     check_buckets(loaded, "train_vae", section, vae, patch=1)
     shape = shape_for(vae.shape, section.tiny_decoder_width)
