@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wanctl.recipe.training import OptimizerSection
+from wanctl.train.loop import train
 from wanctl.train.optimizers.saved_state import (
     evaluation_weights,
     load_optimizer_tensors,
@@ -100,6 +101,19 @@ def test_a_checkpoint_in_the_middle_changes_no_bit(options):
     second.steps(5, 9)
     for a, b in zip(straight.tensors(), second.tensors(), strict=True):
         assert equal(a, b)
+
+
+def test_a_run_that_was_stopped_equals_one_that_was_not(options, toy, loop_options, tmp_path):
+    settings = loop_options(
+        steps=8, optimizer=options, ema_decay=0.0, log_every=2, eval_every=3, checkpoint_every=4
+    )
+    train(toy(), tmp_path / "straight", settings, device=torch.device("cpu"))
+    with pytest.raises(KeyboardInterrupt):
+        train(toy(stop_at=4), tmp_path / "stopped", settings, device=torch.device("cpu"))
+    train(toy(), tmp_path / "stopped", settings, device=torch.device("cpu"))
+    for name in ("metrics.jsonl", "checkpoints/step-000008/manifest.json"):
+        straight, stopped = (tmp_path / run / name for run in ("straight", "stopped"))
+        assert straight.read_bytes() == stopped.read_bytes()  # the manifest holds checksums
 
 
 @pytest.mark.parametrize("bad", [0, 6])
