@@ -50,7 +50,9 @@ train_vae:
   preview_every: 7
   checkpoint_every: 4
   trackers: []
-  loss: {{perceptual: {{weight: 3, frames: 1}}}}
+  loss:
+    perceptual: {{weight: 3, frames: 1}}
+    adversarial: {{weight: 0.5, from_step: 3, width: 8, layers: 2}}
 train_dit:
   steps: 16
   clip_fps: 8
@@ -170,6 +172,9 @@ def test_every_clip_is_trained_on_or_named(loaded, tmp_path, caplog):
     assert "3 frames, the shortest bucket needs 9" in caplog.text
     assert "1 of 4 clips serve no bucket" in caplog.text
     assert "bucket 9x32x32: 2 clips, 1 held out" in caplog.text
+    assert (
+        "of the same latents at 49x32x32 `position` gives 16 and `sample` 3328 times" in caplog.text
+    )
     assert "bucket 49x32x32: 0 clips, 0 held out; never drawn" in caplog.text
     assert "next: wanctl train-dit --recipe" in caplog.text
 

@@ -1,16 +1,19 @@
 """`wanctl train-vae`: unpack the recipe, prepare the data, run the loop."""
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from wanctl.errors import ProblemsError
 from wanctl.log import log
+from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import get_variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.training import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
+from wanctl.train.optimizers.table import check_optimizer
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,
@@ -23,6 +26,7 @@ from wanctl.train.setup import (
 )
 from wanctl.train.vae.distill.run import distill
 from wanctl.train.vae.loss_options import VAELossOptions, vae_loss_options
+from wanctl.train.vae.losses import kl_factor
 from wanctl.train.vae.objective import VAEObjective
 from wanctl.train.vae.parts import ALL, freeze_others, part_problem
 from wanctl.train.vae.start import VAESource, start_vae
@@ -54,6 +58,10 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     vae, has_statistics = start_vae(variant, _source(recipe.model), recipe.seed)
     trains_latents = _freeze(loaded, vae)
     check_buckets(loaded, "train_vae", section, vae, patch=1)
+    options = _loss_options(section, trains_latents=trains_latents)
+    _log_kl(section, options, vae)
+    if options.adversarial.weight:
+        check_optimizer(options.adversarial.optimizer.name)
     clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
     measures = section.latent_statistics == "measure"
     if has_statistics and measures and not trains_latents:
@@ -61,7 +69,7 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     objective = VAEObjective(
         vae,
         clips,
-        _loss_options(section, trains_latents=trains_latents),
+        options,
         fps=section.clip_fps,
         metadata=run_metadata(loaded),
         keep_statistics=has_statistics and not (trains_latents and measures),
@@ -128,3 +136,18 @@ def _loss_options(section: TrainVAESection, *, trains_latents: bool) -> VAELossO
         return options
     log.info("train-vae: the encoder is frozen, so KL is constant and left out of the loss")
     return replace(options, kl=replace(options.kl, weight=0.0))
+
+
+def _log_kl(section: TrainVAESection, options: VAELossOptions, vae: WanVAE) -> None:
+    """Say what the weight of KL means at the largest shape that is trained."""
+    if not options.kl.weight:
+        return
+    frames, height, width = max(
+        ((b.frames, b.height, b.width) for b in section.buckets), key=math.prod
+    )
+    stride = vae.spatial_stride
+    latents = (latent_frames(frames, vae.temporal_stride), height // stride, width // stride)
+    shape = (vae.shape.z_dim, *latents)
+    log.info("train-vae: KL is reduced by %s; of the same latents at %dx%dx%d `position` gives %d "
+             "and `sample` %d times the `mean`", options.kl.reduction, frames, height, width,
+             kl_factor("position", shape), kl_factor("sample", shape))  # fmt: skip

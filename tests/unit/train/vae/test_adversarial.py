@@ -1,6 +1,10 @@
 """The discriminator's and the generator's losses, and how `train-vae` uses them."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -224,3 +228,17 @@ def test_warnings_keep_their_distance_and_a_fair_game_has_none(caplog):
     assert len(caplog.records) == 2
     assert "loss is 0.0" in caplog.text
     assert "7.0 apart" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_that_accumulates(tmp_path):
+    worker = Path(__file__).with_name("adversarial_worker.py")
+    fixtures = Path(__file__).parents[1]
+    path = os.pathsep.join([str(fixtures), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, str(worker), str(tmp_path)],
+        capture_output=True, text=True, timeout=600, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert float(done.stdout) == 0
