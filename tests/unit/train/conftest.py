@@ -44,14 +44,14 @@ def loop_options():
     return make_loop_options
 
 
+def make_loss_options(**changes):
+    """Options of the VAE's loss with the recipe's defaults and some changes."""
+    return vae_loss_options(VAELossSection(**changes).model_dump())
+
+
 @pytest.fixture
 def loss_weights():
-    """Options of the VAE's loss with the recipe's defaults and some changes."""
-
-    def build(**changes):
-        return vae_loss_options(VAELossSection(**changes).model_dump())
-
-    return build
+    return make_loss_options
 
 
 class ToyObjective:

@@ -1,7 +1,7 @@
-"""Toy runs in one or several processes that are killed at a moment and started again.
+"""Runs of two networks, in one or two processes, killed at some moments and started again.
 
-Run as a script with a folder and a number of moments; writes `results.json` there. The library
-is imported once, each process of a run is a fork.
+Run as a script with a folder, a number of moments and a row of OBJECTIVES; writes `results.json`
+there. The library is imported once, each process of a run is a fork.
 """
 
 import json
@@ -15,12 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from conftest import make_loop_options, make_optimizer_options, make_toy_gan
+from conftest import (
+    MemoryFootage,
+    make_loop_options,
+    make_loss_options,
+    make_optimizer_options,
+    make_toy_gan,
+)
 
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import VAEShape
 from wanctl.train import checkpoint
 from wanctl.train.accelerator import start_processes
+from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
 from wanctl.train.metrics import MetricsFile
+from wanctl.train.vae.objective import VAEObjective
 
 STEPS = 40
 SAVING = ("save_tensors", "_fsync", "_sha256")
@@ -33,6 +43,37 @@ OPTIONS = make_loop_options(
     preview_every=20,
     checkpoint_every=7,
 )
+
+
+class ImagesAndVideos(MemoryFootage):
+    """Every third micro-batch is an image, which skips the layers over time."""
+
+    def sample_windows(self, microbatch):
+        image = (microbatch.step + microbatch.micro) % 3 == 0
+        shape = Shape(1, 32, 32) if image else self.shape
+        return [replace(window, shape=shape) for window in super().sample_windows(microbatch)]
+
+
+def make_vae_gan(batch_size, chunks=1, skips=None):
+    """A small VAE with a discriminator from step 2 on, adaptive weight and gradient penalty."""
+    shape = VAEShape(dim=8, z_dim=4, dim_mult=(1, 1, 2, 2), num_res_blocks=1)
+    shape = replace(shape, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4)
+    adversary = {"weight": 0.5, "from_step": 2, "width": 8, "layers": 2, "r1": 1.0, "r1_every": 4}
+    footage = ImagesAndVideos if skips is None else MemoryFootage
+    torch.manual_seed(0)
+    return VAEObjective(
+        WanVAE(shape),
+        footage(Shape(5 if chunks == 1 else 9, 32, 32), batch_size),
+        make_loss_options(perceptual=0, adversarial=adversary),
+        fps=8,
+        metadata={},
+        keep_statistics=True,
+        chunk_frames=None if chunks == 1 else 5,
+    )
+
+
+OBJECTIVES = {"toy": (make_toy_gan, 0.02), "vae": (make_vae_gan, 2e-3)}
+"""How each is made, and its learning rate."""
 
 
 class Moments:
@@ -56,7 +97,7 @@ class Moments:
         return call
 
 
-def run_process(folder, rank, processes, port, accumulate, kill_at, settings):
+def run_process(kind, folder, rank, processes, port, accumulate, kill_at, settings):
     """One process of a run; writes the names of its calls where it ends."""
     if processes > 1:
         os.environ |= {
@@ -65,18 +106,21 @@ def run_process(folder, rank, processes, port, accumulate, kill_at, settings):
             "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
         }  # fmt: skip
     moments = Moments(kill_at)
-    objective = make_toy_gan(**settings)
+    make, lr = OBJECTIVES[kind]
+    objective = make(**settings)
     for name in ("batch", "losses", "save"):
         setattr(objective, name, moments.counted(name, getattr(objective, name)))
     for name in SAVING:
         setattr(checkpoint, name, moments.counted(name, getattr(checkpoint, name)))
     MetricsFile.append = moments.counted("append", MetricsFile.append)
     device = start_processes("cpu").device
-    train(objective, folder, replace(OPTIONS, accumulate=accumulate), device=device)
+    optimizer = replace(OPTIONS.optimizer, lr=lr)
+    options = replace(OPTIONS, accumulate=accumulate, optimizer=optimizer)
+    train(objective, folder, options, device=device)
     (folder / f"calls-{rank}.json").write_text(json.dumps(moments.names))
 
 
-def run(folder, processes, accumulate, kill_at=None, kill_rank=0, **settings):
+def run(kind, folder, processes, accumulate, kill_at=None, kill_rank=0, **settings):
     """Run in `processes` forks; returns whether all of them came to their end."""
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -86,7 +130,7 @@ def run(folder, processes, accumulate, kill_at=None, kill_rank=0, **settings):
         if not (child := os.fork()):
             own = kill_at if rank == kill_rank else None
             try:
-                run_process(folder, rank, processes, port, accumulate, own, settings)
+                run_process(kind, folder, rank, processes, port, accumulate, own, settings)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
@@ -111,10 +155,10 @@ def weights(folder):
     return checkpoint.read_checkpoint(path).tensors("model")
 
 
-def kills(folder, count, processes, accumulate):
+def kills(kind, folder, count, processes, accumulate):
     """(call at which a process was killed, whether the run then ended as if it had not been)."""
     full = folder / f"full-{processes}"
-    assert run(full, processes, accumulate, batch_size=2)
+    assert run(kind, full, processes, accumulate, batch_size=2)
     calls = json.loads((full / "calls-0.json").read_text())
     saving = [number for number, name in enumerate(calls, start=1) if name in SAVING]
     draw = random.Random(processes)
@@ -125,35 +169,35 @@ def kills(folder, count, processes, accumulate):
         killed, rank = folder / f"killed-{processes}-{index}", 0
         if calls[moment - 1] in ("batch", "losses"):
             rank = index % processes  # the other process does not save
-        assert not run(killed, processes, accumulate, moment, rank, batch_size=2)
-        assert run(killed, processes, accumulate, batch_size=2)
+        assert not run(kind, killed, processes, accumulate, moment, rank, batch_size=2)
+        assert run(kind, killed, processes, accumulate, batch_size=2)
         results.append((calls[moment - 1], outcome(killed) == outcome(full)))
     return results
 
 
-def largest_difference(folder, accumulate, **settings):
+def largest_difference(kind, folder, accumulate, **settings):
     """Between the weights of one process and of two with half its accumulation, by 4 samples."""
     one, two = folder / "one", folder / "two"
-    assert run(one, 1, accumulate, batch_size=4 // accumulate, **settings)
-    assert run(two, 2, accumulate // 2, batch_size=4 // accumulate, **settings)
+    assert run(kind, one, 1, accumulate, batch_size=4 // accumulate, **settings)
+    assert run(kind, two, 2, accumulate // 2, batch_size=4 // accumulate, **settings)
     pairs = [(value, weights(two)[name]) for name, value in weights(one).items()]
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
-def main(folder, count):
+def main(folder, count, kind):
     torch.set_num_threads(1)
     # imports what training imports late, such as torch's compiler, once for all forks
     train(make_toy_gan(), folder / "first", replace(OPTIONS, steps=3), device=torch.device("cpu"))
     results = {
-        "kills_1": kills(folder, count, 1, accumulate=2),
-        "kills_2": kills(folder, count, 2, accumulate=1),
+        "kills_1": kills(kind, folder, count, 1, accumulate=2),
+        "kills_2": kills(kind, folder, count, 2, accumulate=1),
         "equal": outcome(folder / "full-1") == outcome(folder / "full-2"),
         # the second layer learns in the first micro-batches only, before gradients are exchanged
-        "accumulated": largest_difference(folder / "skips", 4, skips=lambda m: m.micro >= 2),
-        "chunks": largest_difference(folder / "chunks", 2, chunks=2),
+        "accumulated": largest_difference(kind, folder / "skips", 4, skips=lambda m: m.micro >= 2),
+        "chunks": largest_difference(kind, folder / "chunks", 2, chunks=2),
     }
     (folder / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -20,11 +20,18 @@ CPU = torch.device("cpu")
 WORKER = Path(__file__).with_name("resume_worker.py")
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, moments):
+@pytest.mark.parametrize(
+    ("objective", "moments"),
+    [
+        ("toy", 2),
+        pytest.param("toy", 10, marks=pytest.mark.slow),
+        pytest.param("vae", 10, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objective, moments):
     """Half of the moments lie in the middle of a save; the other half are drawn from all calls."""
-    arguments = [sys.executable, str(WORKER), str(tmp_path), str(moments)]
-    worker = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    arguments = [sys.executable, str(WORKER), str(tmp_path), str(moments), objective]
+    worker = subprocess.run(arguments, capture_output=True, text=True, timeout=3600, check=False)
     assert worker.returncode == 0, worker.stderr[-4000:]
     results = json.loads((tmp_path / "results.json").read_text())
     for processes in (1, 2):
