@@ -101,6 +101,20 @@ def load_tiny_decoder(
     return decoder.eval()
 
 
+def is_tiny_decoder(ref: str | Path) -> bool:
+    """Whether a folder or file holds a tiny decoder, by the names of its tensors."""
+    path = Path(ref).expanduser()
+    try:
+        files = weight_files(path) if path.is_dir() else (path,) if path.is_file() else ()
+        shapes = {
+            name: shape for file in files or () for name, shape in tensor_shapes(file).items()
+        }
+    except WeightsError:
+        return False
+    names = [f"decoder.{index}.weight" for index in (FIRST, LAST)]
+    return all(len(shapes.get(name, ())) == 4 for name in names)
+
+
 def shape_from_tensors(shapes: Mapping[str, tuple[int, ...]], where: str) -> TinyDecoderShape:
     """Sizes from tensor shapes; every level doubles height and width, as in the published files.
 

@@ -11,7 +11,9 @@ from wanctl.cli.program import eval_app
 VaesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="VAE...", parser=source_name, help="run folders, weights folders, files or hub ids"
+        metavar="VAE...",
+        parser=source_name,
+        help="run folders, weights folders, files or hub ids; tiny decoders after their VAE",
     ),
 ]
 ClipsOption = Annotated[

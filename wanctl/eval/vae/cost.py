@@ -51,6 +51,7 @@ def measure_cost(vae: NamedVAE, shape: PixelShape, options: CodingOptions) -> Co
     """Encode and decode noise of a shape; None, with a warning, where that fails."""
     task = {
         "ref": vae.ref,
+        "decoder_ref": vae.decoder_ref,
         "shape": list(shape),
         "device": str(options.device),
         "dtype": str(options.dtype).removeprefix("torch."),

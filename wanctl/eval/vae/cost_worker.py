@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wanctl.checkpoint.load import load_vae
 from wanctl.errors import UserError, is_out_of_memory
+from wanctl.eval.vae.networks import TinyDecodedVAE, load_network
 from wanctl.model.vae.autoencoder import WanVAE
 
 # Short work is repeated until it has taken so long, and the best time counts.
@@ -42,7 +42,7 @@ def main() -> int:
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     """The cost of one task, see `cost.Cost`."""
     device, dtype = torch.device(task["device"]), getattr(torch, task["dtype"])
-    vae = load_vae(task["ref"], device=device, dtype=dtype).requires_grad_(False)
+    vae = load_network(task["ref"], task["decoder_ref"], dtype, device)
     chunked, shape = task["chunked"], tuple(task["shape"])
     meter = _CudaMemory(device) if device.type == "cuda" else _ProcessMemory()
     _warm_up(vae, device)
@@ -136,7 +136,7 @@ def _timed(
     return min(times), peak, result
 
 
-def _warm_up(vae: WanVAE, device: torch.device) -> None:
+def _warm_up(vae: WanVAE | TinyDecodedVAE, device: torch.device) -> None:
     """Load kernels and start threads with the smallest video that touches every layer."""
     side = 2 * vae.spatial_stride
     tiny = torch.zeros(1, 3, 1 + vae.temporal_stride, side, side, device=device)

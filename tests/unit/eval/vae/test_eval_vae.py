@@ -25,8 +25,10 @@ def cost_here(monkeypatch):
     """Measure seconds and memory in this process, which has torch already."""
 
     def measure(vae, shape, options):
-        task = {"ref": vae.ref, "shape": shape, "device": "cpu", "dtype": "float32",
-                "chunked": options.in_chunks(shape)}  # fmt: skip
+        task = {
+            "ref": vae.ref, "decoder_ref": vae.decoder_ref, "shape": shape, "device": "cpu",
+            "dtype": "float32", "chunked": options.in_chunks(shape),
+        }  # fmt: skip
         return cost_from(cost_worker.measure(task))
 
     monkeypatch.setattr(cost_worker, "MEASURED_S", 0.0)
