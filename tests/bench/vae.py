@@ -1,17 +1,20 @@
 """The VAE against diffusers 0.42 on the same weights: time at two sizes, peak memory at one.
 
 Run it alone: `python tests/bench/vae.py`. Bars: tiny decode at least 3x as fast;
-the published size no slower in encode and decode and not above diffusers' peak memory.
+the published size no slower in encode and decode and not above diffusers' peak memory; the decoder
+for previews at least 10x as fast as the VAE's.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_decoder import TinyDecoder, shape_for
 from wanctl.model.variants import VAEShape
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -81,6 +84,22 @@ def time_full(repeats: int) -> dict[str, float]:
     return figures
 
 
+def time_tiny_decoder(repeats: int) -> dict[str, float]:
+    """The published sizes of the decoder for previews against those of the VAE, piece by piece."""
+    vae, latents = WanVAE(FULL).eval(), latents_of(FULL_VIDEO)
+    small = TinyDecoder(shape_for(FULL)).eval()
+    arms = {
+        "tiny": partial(decode_frames, small, latents),
+        "vae": partial(decode_frames, vae, latents),
+    }
+    return compare("previews.decode", arms, repeats)
+
+
+@torch.inference_mode()
+def decode_frames(decoder: WanVAE | TinyDecoder, latents: torch.Tensor) -> torch.Tensor:
+    return torch.cat(list(decoder.decode_frames(latents)), dim=2)
+
+
 def call(arm: Ours | Diffusers, job: str, data: torch.Tensor) -> Callable[[], object]:
     return lambda: getattr(arm, job)(data)
 
@@ -114,7 +133,8 @@ def memory() -> dict[str, float]:
 def run(repeats: int = 5) -> dict[str, float]:
     """All figures of this module."""
     torch.manual_seed(0)
-    return time_tiny(repeats) | time_full(repeats) | memory()
+    times = time_tiny(repeats) | time_full(repeats) | time_tiny_decoder(repeats)
+    return times | memory()
 
 
 if __name__ == "__main__":

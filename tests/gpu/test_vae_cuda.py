@@ -1,4 +1,4 @@
-"""The VAE on a GPU against itself on the CPU, chunked and at once; partial softmaxes merged."""
+"""The VAE on a GPU against itself on the CPU, with gradients; partial softmaxes merged."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ import torch
 from wanctl.distributed.ring_attention import attend_partial, merge
 from wanctl.model.dit.attention import attention
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_decoder import TinyDecoder, shape_for
 from wanctl.model.variants import WAN22_VAE, VAEShape
 
 # What drivers and compilers of other releases warn of is no failure.
@@ -55,6 +56,43 @@ def test_encoding_on_the_gpu_is_that_on_the_cpu(name, chunked):
     expected = vae.encode(video)
     latents_on_gpu = vae.to(DEVICE).encode(video.to(DEVICE), chunked=chunked)
     assert distance(latents_on_gpu, expected) < WORST[torch.float32]
+
+
+def gradients_of(vae, video) -> dict[str, torch.Tensor]:
+    """Of the mean squared error; that of L1 would jump where a rounding changes a sign."""
+    vae.zero_grad()
+    reconstruction = vae.decode(vae.encode(video), clamp=False)
+    (reconstruction - video).square().mean().backward()
+    return {name: p.grad.cpu() for name, p in vae.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_gradients_on_the_gpu_are_those_on_the_cpu(name, checkpointing):
+    vae = random_vae(name).train()
+    vae.checkpointing = checkpointing
+    video = torch.rand(1, 3, 5, 32, 48) * 2 - 1
+    expected = gradients_of(vae, video)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        found = gradients_of(vae.to(DEVICE), video.to(DEVICE))
+    assert found.keys() == expected.keys()
+    for parameter, gradient in expected.items():
+        assert distance(found[parameter], gradient) < 1e-3, parameter
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", WORST)
+@pytest.mark.parametrize("name", SHAPES)
+def test_tiny_decoders_on_the_gpu_are_those_on_the_cpu(name, dtype):
+    torch.manual_seed(0)
+    decoder = TinyDecoder(shape_for(SHAPES[name], 32)).eval()
+    latents = torch.randn(1, SHAPES[name].z_dim, 3, 6, 8)
+    expected = decoder.decode(latents)
+    decoder.to(DEVICE, dtype)
+    pieces = list(decoder.decode_frames(latents.to(DEVICE)))
+    for found in (decoder.decode(latents.to(DEVICE)), torch.cat(pieces, dim=2)):
+        assert found.dtype == dtype
+        assert distance(found, expected) < WORST[dtype]
 
 
 @torch.no_grad()

@@ -317,8 +317,9 @@ def test_diffusers_opens_exports_of_trained_vaes_and_decodes_the_same(loaded, tm
             torch.testing.assert_close(peer.decode(mean).sample, decoded, atol=2e-5, rtol=0)
 
 
-def test_a_tiny_decoder_learns_from_the_vae_of_its_run(loaded, tmp_path, caplog):
-    caplog.set_level("INFO", "wanctl")
+def test_a_tiny_decoder_learns_from_the_vae_of_its_run_and_draws_previews(
+    loaded, tmp_path, monkeypatch
+):
     settings = (
         "train_vae.network=tiny_decoder", "train_vae.tiny_decoder_width=16", "train_vae.steps=4",
         "train_vae.loss.perceptual=0",
@@ -335,6 +336,11 @@ def test_a_tiny_decoder_learns_from_the_vae_of_its_run(loaded, tmp_path, caplog)
     with torch.inference_mode():
         assert decoder.decode(latents).shape == vae.eval().decode(latents).shape
     assert (out / "tiny_decoder/previews/step-000004.png").exists()
+    dit = ("train_dit.steps=1", "train_dit.preview_decoder=tiny_decoder", "model.latent_channels=4")
+    with monkeypatch.context() as patched:
+        patched.setattr(WanVAE, "decode_frames", None)
+        train_dit(loaded(*dit), out)
+    assert (out / "dit/previews/step-000001.png").exists()
     save_vae(WanVAE(vae.shape), out / "vae", metadata={"step": "1"})
     with pytest.raises(UserError, match="was trained with VAE"):
         train_vae(loaded(*settings, "train_vae.steps=6"), out)

@@ -155,3 +155,8 @@ class TrainDiTSection(TrainSection):
         default=(), description="prompts sampled during training; empty: captions of held-out clips"
     )
     preview_steps: Steps = Field(default=20, description="solver steps of a preview")
+    preview_decoder: Literal["vae", "tiny_decoder"] = Field(
+        default="vae",
+        description="what decodes previews; `tiny_decoder`, that of OUT/tiny_decoder, is several "
+        "times as fast and softer",
+    )

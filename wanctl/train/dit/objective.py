@@ -23,6 +23,7 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.tasks.api import Task
 from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.objective import Losses, Network, per_sample_mean
@@ -114,7 +115,7 @@ class DiTObjective:
 
     Args:
         model: trained in place.
-        vae: decodes previews.
+        vae: decodes previews, or the tiny decoder that does it in its place.
         footage: source of windows.
         encoded: their latents and embeddings.
         task: builds the model's conditions.
@@ -127,7 +128,7 @@ class DiTObjective:
     def __init__(
         self,
         model: WanModel,
-        vae: WanVAE,
+        vae: WanVAE | TinyDecoder,
         footage: Footage,
         encoded: EncodedData,
         task: Task,

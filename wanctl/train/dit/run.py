@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wanctl.checkpoint.resolve import WeightsResolver
+from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_ids
@@ -24,6 +25,7 @@ from wanctl.train.dit.objective import (
 from wanctl.train.dit.start import (
     check_fit,
     load_frozen_vae,
+    load_preview_decoder,
     load_run_text_encoder,
     start_dit,
 )
@@ -81,6 +83,11 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         text_weights=model.text_weights,
     )
     vae = load_frozen_vae(weights, command_options)
+    decoder = (
+        load_preview_decoder(out / TINY_DECODER, vae)
+        if section.preview_decoder == "tiny_decoder"
+        else vae
+    )
     dit = start_dit(variant, model.weights, model.precision, recipe.seed, strict=model.strict)
     check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
@@ -97,7 +104,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     texts.encode(["", preview.negative_prompt, *preview.prompts, *clip_texts], processes)
     objective = DiTObjective(
         dit,
-        vae,
+        decoder,
         clips,
         EncodedData(latents.get, texts.get, captions),
         get_task(TASK),

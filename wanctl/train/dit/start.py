@@ -1,15 +1,19 @@
 """Networks that `train-dit` starts with: the transformer, the frozen VAE and the text encoder."""
 
+from pathlib import Path
+
 import torch
 
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.checkpoint.resolve import WeightsResolver
+from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
 from wanctl.encoders.text import TextEncoder, load_text_encoder
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.model.variants import Variant
 from wanctl.train.copied import copied_from_file
 from wanctl.train.rng import keyed_seed
@@ -63,6 +67,27 @@ def load_run_text_encoder(
     half = components is not None and device.type == "cuda"
     dtype = torch.bfloat16 if half else torch.float32
     return load_text_encoder(kind, components, text_len=text_len, device=device, dtype=dtype)
+
+
+def load_preview_decoder(folder: Path, vae: WanVAE) -> TinyDecoder:
+    """The tiny decoder in a folder.
+
+    Raises:
+        WeightsError: there is none.
+        StartError: it decodes latents of another form than this VAE's.
+    """
+    decoder = load_tiny_decoder(folder)
+    takes, gives = (
+        (each.z_dim, each.temporal_stride, each.spatial_stride)
+        for each in (decoder.shape, vae.shape)
+    )
+    if takes != gives:
+        raise StartError(
+            "train_dit.preview_decoder: {}: has {} latent channels, {} frames and {} pixels per "
+            "latent; the VAE has {}, {} and {}; train it again with train_vae.network: tiny_decoder"
+            .format(folder, *takes, *gives)
+        )  # fmt: skip
+    return decoder
 
 
 def check_fit(dit: WanModel, vae: WanVAE, text_dim: int) -> None:
