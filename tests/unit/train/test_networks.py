@@ -179,7 +179,8 @@ def test_one_gradient_scaler_serves_both_networks(toy_gan, tmp_path, options, mo
     for name in ("grad_norm", "critic/grad_norm"):
         assert steps[0][name] is None
         assert sum(line[name] is None for line in steps) < 12
-    assert not any(map(torch.equal, weights(trained.critic), weights(toy_gan().critic)))
+    # the last bias has no gradient: within the margin those of real and made samples cancel
+    assert not any(map(torch.equal, weights(trained.critic)[:3], weights(toy_gan().critic)[:3]))
     with pytest.raises(KeyboardInterrupt):
         train(toy_gan(critic_from=0, stop_at=15), tmp_path / "stopped", options, device=CPU)
     train(toy_gan(critic_from=0), tmp_path / "stopped", options, device=CPU)
