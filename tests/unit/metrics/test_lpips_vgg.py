@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from torchmetrics.functional.image.lpips import _LPIPS
+from torchvision.models import vgg
 
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.metrics.lpips_vgg import VGGDistance
@@ -10,8 +13,12 @@ from wanctl.metrics.lpips_vgg import VGGDistance
 @pytest.fixture(scope="module")
 def peer():
     """The peer's network with random weights; heads are not negative, as the published ones."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patch:
         torch.manual_seed(0)
+        # without the classifier, whose 120 million weights take seconds
+        features = vgg.make_layers(vgg.cfgs["D"], batch_norm=False)
+        made = SimpleNamespace(features=features)
+        patch.setattr("torchvision.models.vgg16", lambda **_: made)
         network = _LPIPS(pretrained=False, net="vgg", pnet_rand=True)
     for name, parameter in network.named_parameters():
         parameter.data = parameter.data.abs() if name.startswith("lin") else parameter.data

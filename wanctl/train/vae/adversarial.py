@@ -120,11 +120,11 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, layer: Tensor) 
 
 
 def gradient_penalty(discriminator: nn.Module, video: Tensor, generator: torch.Generator) -> Tensor:
-    """R1: half the squared gradient of the logits at real videos (Mescheder et al. 2018, eq. 9).
+    """R1: half the squared gradient of a logit at real videos (Mescheder et al. 2018, eq. 9).
 
-    Summed over the logits, per pixel and frame, so that it means the same for all sizes. One
-    product with random signs estimates the sum without a backward pass per logit (Hutchinson).
-    The plain sum of the logits would not do: behind a group norm its gradient is nearly zero.
+    The mean over a sample's logits, so that it means the same for all sizes. One product with
+    random signs estimates it without a backward pass per logit (Hutchinson). The plain sum of the
+    logits would not do: behind a group norm its gradient is nearly zero.
 
     Args:
         discriminator: differentiated twice.
@@ -135,4 +135,4 @@ def gradient_penalty(discriminator: nn.Module, video: Tensor, generator: torch.G
     logits = discriminator(video).float()
     signs = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
     (gradient,) = torch.autograd.grad((logits * signs).sum(), video, create_graph=True)
-    return 0.5 * per_sample_mean(gradient.square().sum(dim=1))
+    return 0.5 * gradient.square().flatten(1).sum(dim=1) / logits[0].numel()
