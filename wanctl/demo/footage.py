@@ -10,7 +10,7 @@ from wanctl.errors import UserError
 from wanctl.recipe.load import shipped_recipes
 
 RECIPE = "tiny"
-CUES = {"bigbuckbunny": 1, "carphone_pristine": 0, "bikes": 4}
+CUES = {"bigbuckbunny": 1, "carphone_pristine": 1, "bikes": 3}
 """Clip -> the caption of it that is sampled: index of a cue in `recipes/tiny/NAME.json`."""
 
 
