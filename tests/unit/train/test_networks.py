@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from wanctl.train import loop
 from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
 from wanctl.train.optimizers.schedule import learning_rate, set_learning_rate
@@ -158,3 +159,30 @@ def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_pat
         train(toy_gan(), tmp_path, options(), device=CPU)
     assert "\n" not in str(error.value)
     assert train(WithoutCritic(None), tmp_path, options(), device=CPU).trained == 6
+
+
+def test_one_gradient_scaler_serves_both_networks(toy_gan, tmp_path, options, monkeypatch):
+    """fp16 as on a GPU: the scale starts too high, so that both networks skip their first turns."""
+
+    def with_scaler(*arguments):
+        accelerator = make_accelerator(*arguments)
+        accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+        return accelerator
+
+    make_accelerator = loop.make_accelerator
+    monkeypatch.setattr(loop, "make_accelerator", with_scaler)
+    options = options(steps=24)
+    trained = toy_gan(critic_from=0)
+    assert train(trained, tmp_path / "full", options, device=CPU).trained == 24
+    steps = [line for line in lines(tmp_path / "full") if "eval" not in line]
+    for name in ("grad_norm", "critic/grad_norm"):
+        assert steps[0][name] is None
+        assert sum(line[name] is None for line in steps) < 12
+    # the last bias has no gradient: within the margin those of real and made samples cancel
+    assert not any(map(torch.equal, weights(trained.critic)[:3], weights(toy_gan().critic)[:3]))
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_gan(critic_from=0, stop_at=15), tmp_path / "stopped", options, device=CPU)
+    train(toy_gan(critic_from=0), tmp_path / "stopped", options, device=CPU)
+    full, stopped = (tmp_path / name / "metrics.jsonl" for name in ("full", "stopped"))
+    assert full.read_bytes() == stopped.read_bytes()
