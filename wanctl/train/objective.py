@@ -20,7 +20,8 @@ class Losses:
 
     Attributes:
         per_sample: (B,) fp32, with gradient; the loop takes the mean.
-        parts: name -> detached scalar or (B,) tensor, for the log.
+        parts: name -> detached scalar or (B,) tensor, for the log. The names in a micro-batch may
+            depend on the step alone, because processes average them in the same order.
         share: weight of this chunk in the losses and the parts of its micro-batch, e.g. its share
             of the frames; those of a micro-batch add up to 1.
         last: whether no other chunk of the micro-batch follows.
