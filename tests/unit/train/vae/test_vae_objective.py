@@ -10,7 +10,7 @@ from wanctl.model.variants import VAEShape, get_variant
 from wanctl.train.inputs.windows import Shape, read_video
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
-from wanctl.train.vae.objective import VAEObjective
+from wanctl.train.vae.objective import VAEBatch, VAEObjective
 from wanctl.train.vae.start import VAESource, start_vae
 
 CPU = torch.device("cpu")
@@ -139,9 +139,9 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples_losses(memory_footage, o
         trained.vae.log_variance_bias.fill_(-60.0)
     microbatch = MicrobatchIndex(0, 3, 0)
     batch = trained.batch(microbatch)
-    batch[1] = 255 - batch[1]  # samples that differ
+    batch.video[1] = 255 - batch.video[1]  # samples that differ
     whole = loss_of(trained, batch, microbatch)
-    alone = [loss_of(trained, sample[None], microbatch) for sample in batch]
+    alone = [loss_of(trained, VAEBatch(each[None]), microbatch) for each in batch.video]
     for name in ("l1", "kl", "perceptual"):
         samples = torch.cat([each.parts[name] for each in alone])
         torch.testing.assert_close(whole.parts[name], samples, rtol=1e-5, atol=0)
