@@ -14,6 +14,7 @@ from wanctl.device import to_device
 from wanctl.metrics.lpips_vgg import VGGDistance
 from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.train.objective import per_sample_mean
+from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 # Peak-to-peak range of a video in [-1, 1].
 PEAK = 2.0
@@ -85,3 +86,17 @@ def perceptual(
     images = [x.transpose(1, 2).flatten(0, 1) for x in (reconstruction, video)]
     chunks = zip(*(x.split(FRAMES_AT_ONCE) for x in images), strict=True)
     return torch.cat([distance(x, y) for x, y in chunks]).view(batch, -1).mean(dim=1)
+
+
+def compared_frames(count: int | None, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
+    """Indices of the frames whose perceptual distance is computed in a step; None: all.
+
+    Args:
+        count: how many, drawn by the micro-batch's position; None: all.
+        frames: of the clip.
+        microbatch: keys the draw.
+    """
+    if count is None or count >= frames:
+        return None
+    key = ("perceptual frames", microbatch.step, microbatch.micro)
+    return torch.randperm(frames, generator=keyed_generator(microbatch.seed, *key))[:count]

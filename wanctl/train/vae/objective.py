@@ -173,7 +173,7 @@ class VAEObjective:
         generator = keyed_generator(microbatch.seed, "posterior", microbatch.step, microbatch.micro)
         noise = torch.randn(self._latent_shape(batch.video), generator=generator)
         stream = VAEStream(detach=True) if len(chunks) > 1 else None
-        drawn = self._perceptual_frames(frames, microbatch)
+        drawn = losses.compared_frames(self.options.perceptual.frames, frames, microbatch)
         error = torch.zeros((), device=device)
         for chunk in chunks:
             video = to_video(to_device(batch.video[:, chunk.frames], device))
@@ -267,13 +267,3 @@ class VAEObjective:
         time, space = self.vae.temporal_stride, self.vae.spatial_stride
         z_dim = self.vae.shape.z_dim
         return (batch, z_dim, latent_frames(frames, time), height // space, width // space)
-
-    def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
-        """Indices of the frames whose ST-LPIPS is computed in this step; None: all."""
-        count = self.options.perceptual.frames
-        if count is None or count >= frames:
-            return None
-        generator = keyed_generator(
-            microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
-        )
-        return torch.randperm(frames, generator=generator)[:count]

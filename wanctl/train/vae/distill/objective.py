@@ -19,7 +19,7 @@ from wanctl.model.vae.tiny_decoder import TinyDecoder, TinyDecoderShape
 from wanctl.train.inputs.windows import Footage, read_video, to_video
 from wanctl.train.objective import Losses, Network
 from wanctl.train.previews import to_uint8_frames, write_preview
-from wanctl.train.rng import MicrobatchIndex, keyed_generator, keyed_seed
+from wanctl.train.rng import MicrobatchIndex, keyed_seed
 from wanctl.train.vae import losses
 from wanctl.train.vae.loss_options import VAELossOptions
 
@@ -118,7 +118,9 @@ class DistillObjective:
         if self.options.l1.active(microbatch.step):
             parts["l1"] = losses.l1(decoded, target)
         if self.distance is not None and self.options.perceptual.active(microbatch.step):
-            frames = self._perceptual_frames(target.shape[2], microbatch)
+            frames = losses.compared_frames(
+                self.options.perceptual.frames, target.shape[2], microbatch
+            )
             distance = self.distance.to(device)
             parts["perceptual"] = losses.perceptual(distance, decoded, target, frames)
         total = torch.stack([getattr(self.options, n).weight * v for n, v in parts.items()]).sum(0)
@@ -174,13 +176,3 @@ class DistillObjective:
         """The VAE's decode and the tiny decoder's."""
         latents, target = self._teach(video)
         return target, self.decoder.decode(latents).float()
-
-    def _perceptual_frames(self, frames: int, microbatch: MicrobatchIndex) -> Tensor | None:
-        """Indices of the frames whose LPIPS is computed in this step; None: all."""
-        count = self.options.perceptual.frames
-        if count is None or count >= frames:
-            return None
-        generator = keyed_generator(
-            microbatch.seed, "perceptual frames", microbatch.step, microbatch.micro
-        )
-        return torch.randperm(frames, generator=generator)[:count]
