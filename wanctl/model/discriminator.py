@@ -2,8 +2,11 @@
 
 Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, with
 one more axis. It sees past and future frames alike; the causality of the VAE is no property of a
-video. It has no batch statistics: the logits of a sample depend on that sample alone, so that
-accumulated micro-batches, several processes and one large batch learn the same.
+video. Its norm is a group norm: the logits of a sample depend on that sample alone, so that
+accumulated micro-batches, several processes and one large batch learn the same. Batch norm would
+mix samples. Spectral norm would have a state that every forward pass changes, the generator's too,
+and learned more slowly: in the texture test its hinge loss was 1.9 after 450 steps, that of the
+group norm 0.3, without a norm 1.6 to 2.1.
 
 Shape suffixes: B batch, C channels, T frames, H rows, W columns.
 """

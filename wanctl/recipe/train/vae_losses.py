@@ -94,7 +94,7 @@ class AdversarialSection(LossTermSection):
         ge=0,
         le=1e6,
         description="weight of the gradient penalty R1, which calms a discriminator that wins: "
-        "half the squared gradient of a logit at real videos; 0: none",
+        "half the squared gradient of a logit at real videos, e.g. 10; 0: none",
     )
     r1_every: Count = Field(
         default=16, description="steps between penalties, each counted this often (lazy R1)"
