@@ -84,7 +84,8 @@ def test_training_goes_on_from_its_checkpoints(run, caplog, part, train):
     assert len(steps) == len(expected) == 12
     for step, values in zip(steps, expected, strict=True):
         assert step.pop("eval", None) == values.pop("eval", None)
-        assert step == pytest.approx(values, rel=TOLERANCE)
+        known = {name: step[name] for name in values}  # later versions measure more
+        assert known == pytest.approx(values, rel=TOLERANCE)
     # latents and embeddings of that version are found under their names
     assert "encoding" not in caplog.text
     assert sorted((folder / "dataset").rglob("*.safetensors")) == cached

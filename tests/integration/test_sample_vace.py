@@ -85,7 +85,7 @@ def test_footage_mask_and_references_make_a_video_of_the_footage_s_size(model, f
     with av.open(str(path)) as container:
         shapes = [(frame.height, frame.width) for frame in container.decode(video=0)]
     assert shapes == [(HEIGHT, WIDTH)] * 5
-    assert latents(path).shape == (1, 4, 2, HEIGHT // 8, WIDTH // 8)
+    assert latents(path).shape == (1, 16, 2, HEIGHT // 8, WIDTH // 8)
     said = read_metadata(path)
     assert set(json.loads(said["input_files"])) == {"video", "mask", "references.0"}
     assert "blank" in said["vace"]

@@ -69,10 +69,7 @@ train_dit:
   windows_per_clip: 2
 """
 WORKER = Path(__file__).with_name("train_worker.py")
-SMALL_VAE = VAEShape(
-    dim=8, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1, latent_mean=(0.0,) * 4,
-    latent_std=(1.0,) * 4,
-)  # fmt: skip
+SMALL_VAE = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
 
 
 def moving_square(number, frames, height=40, width=72):
@@ -187,7 +184,7 @@ def test_the_trained_vae_is_what_train_dit_takes(loaded, tmp_path, caplog, foota
     short = ("train_vae.steps=2", "train_dit.steps=2", "train_vae.loss.perceptual=0")
     train_vae(loaded(*short), tmp_path)
     config = json.loads((tmp_path / "vae/config.json").read_text())
-    assert config["latents_std"] != [1.0] * 4
+    assert config["latents_std"] != [1.0] * 16
     train_dit(loaded(*short), tmp_path)
     latents = sorted(path.name for path in (footage / "latents").iterdir())
     assert any(name.startswith("tiny@") for name in latents)
@@ -330,7 +327,7 @@ def test_a_tiny_decoder_learns_from_the_vae_of_its_run_and_draws_previews(
     recipe, out = loaded(*settings), tmp_path / "out"
     with pytest.raises(UserError, match=r"run `wanctl train-vae --recipe .*network=vae`"):
         train_vae(recipe, out)
-    vae = WanVAE(SMALL_VAE)
+    vae = WanVAE(replace(SMALL_VAE, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4))
     save_vae(vae, out / "vae", metadata={"step": "1"})
     before = (out / "vae/diffusion_pytorch_model.safetensors").read_bytes()
     train_vae(recipe, out)
@@ -358,7 +355,7 @@ def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage
         (train_vae, ("dataset.selection=best",), UserError, "wanctl data select --recipe"),
         (train_vae, (big,), UserError, "none of the 4 clips serves a bucket"),
         (train_vae, (flat, "model.vae_width=16"), UserError, "1,1,1,1.* tiny has dim_mult 1,2,4,4"),
-        (train_dit, (flat, "model.latent_channels=8"), UserError, "channels 8, the VAE makes 4"),
+        (train_dit, (flat, "model.latent_channels=4"), UserError, "channels 4, the VAE makes 16"),
         (train_dit, (), UserError, r"run `wanctl train-vae --recipe .*--out"),
     ]
     for train, overrides, kind, line in cases:
@@ -382,7 +379,7 @@ def test_shapes_that_the_networks_cannot_take_are_named_before_any_work(
     monkeypatch.setattr("wanctl.train.setup.collect_clips", fail)
     monkeypatch.setattr("wanctl.train.dit.run.load_run_text_encoder", fail)
     # stride 16, so that train-dit needs multiples of 32, and train-vae multiples of 16
-    wide = replace(SMALL_VAE, patch=2)
+    wide = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1, patch=2)
     wide = replace(wide, dim=8, decoder_dim=8, residual=True)
     save_vae(WanVAE(wide), tmp_path / "vae_weights", metadata={"step": "1"})
     bad = "[{frames: 5, height: 64, width: 48}]"

@@ -207,12 +207,10 @@ VARIANTS: dict[str, Variant] = {
     for v in (
         Variant(
             name="tiny",
-            # 4 latent channels: as sharp as 16 here, and less for the transformer to learn.
             dit=DiTShape(
-                dim=192, ffn_dim=768, num_layers=6, num_heads=6, in_channels=4, out_channels=4,
-                text_dim=384, text_len=64, vace_channels=72,
+                dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64
             ),
-            vae=VAEShape(dim=16, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4),
+            vae=VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16),
             text_encoder="minilm",
             defaults=RunDefaults(
                 steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,

@@ -71,9 +71,9 @@ def test_a_samples_folder_that_is_a_file(random_model):
 
 
 def test_a_vae_of_another_model_is_refused(random_model):
-    other = VAEShape(dim=4, z_dim=8, latent_mean=(0.0,) * 8, latent_std=(1.0,) * 8)
+    other = VAEShape(dim=4, z_dim=4, latent_mean=(0.0,) * 4, latent_std=(1.0,) * 4)
     save_vae(WanVAE(other), random_model / "vae")
-    with pytest.raises(UserError, match=r"makes 4 channels and the VAE .* takes 8"):
+    with pytest.raises(UserError, match=r"makes 16 channels and the VAE .* takes 4"):
         sample(load_recipe("tiny"), "a fox", random_model)
 
 

@@ -59,10 +59,10 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     trains_latents = _freeze(loaded, vae)
     check_buckets(loaded, "train_vae", section, vae, patch=1)
     options = _loss_options(section, trains_latents=trains_latents)
-    _log_kl(section, options, vae)
     if options.adversarial.weight:
         check_optimizer(options.adversarial.optimizer.name)
     clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
+    _log_kl(section, options, vae)
     measures = section.latent_statistics == "measure"
     if has_statistics and measures and not trains_latents:
         log.info("train-vae: the encoder is frozen, so the statistics of its latents are kept")

@@ -127,7 +127,7 @@ class TextureObjective(VAEObjective):
 def shares(tmp_path, loss_weights, loop_options, optimizer_options):
     """Train and return the last evaluation: the share of the texture's power, and L1."""
 
-    def run(steps, **adversary):
+    def run(steps, decay="constant", **adversary):
         torch.manual_seed(0)
         objective = TextureObjective(
             PatchAutoencoder(),
@@ -137,7 +137,7 @@ def shares(tmp_path, loss_weights, loop_options, optimizer_options):
         )  # fmt: skip
         options = loop_options(
             steps=steps,
-            optimizer=optimizer_options(lr=3e-3, betas=(0.5, 0.9), weight_decay=0),
+            optimizer=optimizer_options(lr=3e-3, betas=(0.5, 0.9), weight_decay=0, decay=decay),
             ema_decay=0.97,
             eval_every=steps,
             preview_every=steps,
@@ -167,9 +167,14 @@ def test_texture_begins_to_come_back_with_the_discriminator(shares):
 
 @pytest.mark.slow
 def test_texture_comes_back_in_every_band(shares):
-    """Measured after 550 steps of the discriminator: 0.46, bands 0.29 to 0.53, still rising."""
-    against = shares(600, **{**ADVERSARY, "weight": 1.0, "optimizer": {"lr": 2e-3}})
+    """Measured after 1200 steps with seeds 0 to 3: 0.93, 0.98, 0.87 and 0.87 of its power.
+
+    A learning rate that ends near 0 matters: at a constant one the share stays at 0.5.
+    """
+    settings = {**ADVERSARY, "weight": 3.0, "optimizer": {"lr": 1e-3}}
+    against = shares(1200, decay="cosine", **settings)
     bands = [share for name, share in against.items() if name.startswith("band")]
-    assert 0.3 < against["high"] < 1.2
-    assert min(bands) > 0.15
+    assert 0.8 < against["high"] < 1.2
+    assert len(bands) == 5
+    assert min(bands) > 0.8  # 0.86 with this seed, 0.57 with the worst of four
     assert max(bands) < 1.2
