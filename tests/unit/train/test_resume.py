@@ -39,9 +39,11 @@ def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objectiv
         assert len(ends) == moments
         assert all(equal for _, equal in ends), ends
     assert results["equal"], "two processes differ from one that accumulates two micro-batches"
-    # of weights up to 1, where sums are grouped otherwise
+    # of weights up to 1, where sums are grouped otherwise: measured 6e-8, and 5e-5 after 40 steps
+    # of two networks of a VAE, which amplify rounding
+    limit = 1e-5 if objective == "toy" else 5e-4
     for name in ("accumulated", "chunks"):
-        assert results[name] < 1e-5, name
+        assert results[name] < limit, name
 
 
 @pytest.fixture
