@@ -7,7 +7,7 @@ is truncated where a part that holds frames says that it is longer than the file
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,23 +101,38 @@ def _segment_end(file: BinaryIO, size: int) -> int:
 
     A live recording does not say how long its segment is; its clusters may.
     """
-    offset = end = 0
+    end = 0
+    for index, (name, length, stop) in enumerate(_elements(file, size)):
+        if length < 0:
+            continue
+        if index == 0 and name != _EBML_HEADER:
+            break
+        if name in _FRAME_ELEMENTS:
+            end = stop
+    return end
+
+
+def _elements(file: BinaryIO, size: int, enters: bytes = b"") -> Iterator[tuple[bytes, int, int]]:
+    """Elements of a Matroska or WebM file in order, up to what is none.
+
+    Args:
+        file: the file.
+        size: its length in bytes.
+        enters: name of the elements whose contents are listed; those of unknown length always are.
+
+    Yields:
+        Name, declared length (negative: unknown), and the byte where the walk goes on.
+    """
+    offset = 0
     while offset + 12 <= size:
         file.seek(offset)
         head = file.read(12)
         name_length = 9 - head[0].bit_length()
         if not head[0] or name_length > 4:
-            break
+            return
         name, (length, start) = head[:name_length], _vint(head, name_length)
-        if length < 0:
-            offset += start
-            continue
-        if offset == 0 and name != _EBML_HEADER:
-            break
-        offset += start + length
-        if name in _FRAME_ELEMENTS:
-            end = offset
-    return end
+        offset += start if name == enters or length < 0 else start + length
+        yield name, length, offset
 
 
 def unread_clusters(path: Path, container: str, end_byte: int, complaints: Sequence[str]) -> str:
@@ -134,19 +149,11 @@ def unread_clusters(path: Path, container: str, end_byte: int, complaints: Seque
     if "matroska" not in container.split(",") or not complaints:
         return ""
     size = path.stat().st_size
-    offset = end = 0
+    end = 0
     with path.open("rb") as file:
-        while offset + 12 <= size:
-            file.seek(offset)
-            head = file.read(12)
-            name_length = 9 - head[0].bit_length()
-            if not head[0] or name_length > 4:
-                break
-            name, (length, start) = head[:name_length], _vint(head, name_length)
-            inside = name == _SEGMENT or length < 0
-            offset += start if inside else start + length
+        for name, _, stop in _elements(file, size, enters=_SEGMENT):
             if name == _CLUSTER:
-                end = offset
+                end = stop
     end = min(end, size)
     if end - end_byte <= max(_UNREAD_BYTES, _UNREAD_SHARE * size):
         return ""
