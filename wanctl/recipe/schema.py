@@ -24,7 +24,8 @@ from wanctl.recipe.section import (
     Seconds,
     Section,
 )
-from wanctl.recipe.training import TrainDiTSection, TrainVAESection
+from wanctl.recipe.train.dit import TrainDiTSection
+from wanctl.recipe.train.vae import TrainVAESection
 
 
 class SplitSection(Section):

@@ -21,7 +21,7 @@ from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.train.optimizer import OptimizerSection
-from wanctl.recipe.training import TrainSection
+from wanctl.recipe.train.section import TrainSection
 
 Finding = tuple[str, str]
 """Dotted recipe path and message."""

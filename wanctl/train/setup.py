@@ -16,7 +16,7 @@ from wanctl.lock import locked
 from wanctl.log import log
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
-from wanctl.recipe.training import TrainSection
+from wanctl.recipe.train.section import TrainSection
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from wanctl.recipe.train.optimizer import OptimizerSection
+from wanctl.recipe.train.section import TrainSection
 from wanctl.recipe.train.vae_losses import VAELossSection
-from wanctl.recipe.training import TrainSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.objective import Losses, Network
 from wanctl.train.optimizers.schedule import OptimizerOptions

@@ -1,4 +1,4 @@
-"""Parts of the sections `train_vae` and `train_dit`: the optimizer and the loss of the VAE.
+"""Sections `train_vae` and `train_dit`, and their parts.
 
-Start with `vae_losses.py`; `optimizer.py` is shared by all networks that are trained.
+Start with `section.py`, the keys that both share; `vae.py` and `dit.py` add their own.
 """

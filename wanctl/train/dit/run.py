@@ -15,13 +15,9 @@ from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes, start_processes
-from wanctl.train.dit.objective import (
-    DiTObjective,
-    DiTOptions,
-    EncodedData,
-    NoiseLaw,
-    PreviewOptions,
-)
+from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.objective import DiTObjective
+from wanctl.train.dit.options import DiTOptions, NoiseLaw, PreviewOptions
 from wanctl.train.dit.start import (
     check_fit,
     load_frozen_vae,

@@ -11,7 +11,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import get_variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
-from wanctl.recipe.training import TrainVAESection
+from wanctl.recipe.train.vae import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.optimizers.table import check_optimizer
 from wanctl.train.setup import (

@@ -9,7 +9,7 @@ from wanctl.curate.select.balance import Balance
 from wanctl.curate.select.select import SelectRules, resolve_percentiles, select
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
-from wanctl.recipe.training import Bucket
+from wanctl.recipe.train.section import Bucket
 
 RULES = SelectRules(0.9, (Bucket(frames=17, height=32, width=32),), 25.0, "recipe")
 EMPTY = {"string": "x", "bool": False}

@@ -6,7 +6,7 @@ from wanctl.curate.select.select import SelectRules, filters_with_evidence, sele
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.errors import UserError
-from wanctl.recipe.training import Bucket
+from wanctl.recipe.train.section import Bucket
 
 
 class Loudness(Filter):

@@ -6,16 +6,12 @@ from wanctl.checkpoint.load import load_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
-from wanctl.recipe.training import TimestepsSection
+from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes
-from wanctl.train.dit.objective import (
-    DiTObjective,
-    DiTOptions,
-    EncodedData,
-    NoiseLaw,
-    PreviewOptions,
-)
+from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.objective import DiTObjective
+from wanctl.train.dit.options import DiTOptions, NoiseLaw, PreviewOptions
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
@@ -123,7 +119,7 @@ def test_the_target_points_from_video_to_noise(make):
 def test_cached_latents_equal_those_made_on_the_fly(make):
     objective = make(shape=Shape(9, 32, 32))
     vae = WanVAE(VAE_SHAPE).eval()
-    vae.load_state_dict(objective.vae.state_dict())
+    vae.load_state_dict(objective.previews.vae.state_dict())
     for window in objective.footage.training_windows():
         fresh = encode_window(vae, objective.footage, window, CPU)
         assert fresh.shape == (4, 3, 4, 4)

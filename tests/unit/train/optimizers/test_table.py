@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wanctl.recipe.training import OptimizerSection
+from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.train.loop import train
 from wanctl.train.optimizers.saved_state import (
     evaluation_weights,

@@ -7,7 +7,7 @@ import torch
 
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
-from wanctl.recipe.training import TrainVAESection
+from wanctl.recipe.train.vae import TrainVAESection
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from wanctl.train.dit.objective import velocity_error
+from wanctl.train.dit.loss import velocity_error
 from wanctl.train.vae import losses
 
 

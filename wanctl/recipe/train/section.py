@@ -1,0 +1,64 @@
+"""Keys that `train_vae` and `train_dit` share."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat
+
+from wanctl.recipe.section import Count, FrameCount, FrameRate, Height, Section, Width
+from wanctl.recipe.train.optimizer import OptimizerSection
+
+
+class Bucket(Section):
+    """One training shape and how often it is drawn."""
+
+    frames: FrameCount = Field(description="frames per sample; 1 (an image) or 4n+1")
+    height: Height = Field(description="pixels, a multiple of 16")
+    width: Width = Field(description="pixels, a multiple of 16")
+    batch_size: Count = Field(default=1, description="samples per micro-batch of this bucket")
+    probability: PositiveFloat = Field(
+        default=1.0, le=1e9, description="relative probability that a step draws from this bucket"
+    )
+    from_step: int = Field(
+        default=0,
+        ge=0,
+        description="first step that draws from it: images first, then short clips, then long ones",
+    )
+
+
+class TrainSection(Section):
+    """Keys that `train-vae` and `train-dit` share."""
+
+    steps: Count = Field(default=10_000, description="optimizer steps")
+    buckets: tuple[Bucket, ...] = Field(
+        default=(Bucket(frames=17, height=256, width=256),),
+        min_length=1,
+        description="shapes of training samples; of each frame count a clip serves the shape that "
+        "crops it least, and so for every size (areas within a factor of 1.5 are one size)",
+    )
+    clip_fps: FrameRate = Field(default=16.0, description="frame rate to which clips are resampled")
+    optimizer: OptimizerSection = OptimizerSection()
+    accumulate: Count = Field(default=1, description="micro-batches per optimizer step")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="autocast of the forward pass; parameters stay fp32"
+    )
+    ema_decay: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the parameters; 0: no average",
+    )
+    holdout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of clips held out of training for the evaluation loss",
+    )
+    log_every: Count = Field(default=10, description="steps between log lines")
+    eval_every: Count = Field(default=500, description="steps between evaluations")
+    preview_every: Count = Field(default=1000, description="steps between previews")
+    checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
+    keep_checkpoints: Count = Field(default=2, description="newest checkpoints that are kept")
+    trackers: tuple[str, ...] = Field(
+        default=("tensorboard",),
+        description="trackers of accelerate: `tensorboard`, `wandb`",
+    )

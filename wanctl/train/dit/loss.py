@@ -1,0 +1,51 @@
+"""The squared error of the velocity, in training and in evaluations.
+
+x = (1 - sigma) * x0 + sigma * noise;  target = noise - x0;  timestep = 1000 * sigma
+"""
+
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor, nn
+
+from wanctl.device import to_device
+from wanctl.diffusion.conditions import Conditions, predict
+from wanctl.diffusion.flow import add_noise, timesteps, velocity
+from wanctl.train.objective import per_sample_mean
+
+
+def flow_error(
+    model: nn.Module,
+    x0: Tensor,
+    noise: Tensor,
+    sigma: Tensor,
+    conditions: Conditions,
+    device: torch.device,
+) -> Tensor:
+    """(B,) squared error of the model's velocity on the path from `x0` to `noise`.
+
+    Args:
+        model: the transformer, or a module around it.
+        x0: (B, C, T, Y, X) clean latents.
+        noise: same shape.
+        sigma: (B,) noise levels.
+        conditions: for the same batch.
+        device: where the model is; all else is copied there.
+    """
+    x0, noise, sigma = (to_device(tensor, device) for tensor in (x0, noise, sigma))
+    noisy = add_noise(x0, noise, sigma)
+    conditions = conditions_to_device(conditions, device)
+    predicted = predict(model, noisy, timesteps(sigma), conditions)
+    return velocity_error(predicted, velocity(x0, noise))
+
+
+def conditions_to_device(conditions: Conditions, device: torch.device) -> Conditions:
+    """Copy the conditions without waiting for what the device still computes."""
+    values = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})
+
+
+def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the predicted velocity."""
+    return per_sample_mean((predicted.float() - target.float()).square())
