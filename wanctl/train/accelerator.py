@@ -78,6 +78,12 @@ class Processes:
         torch.distributed.all_gather_object(gathered, own)
         return [item for several in gathered for item in several]
 
+    def deal(self, results: Iterable[T]) -> list[T]:
+        """Results for the items of `share`, of all processes, in the order of the items."""
+        gathered = self.gather([list(results)])
+        longest = max(map(len, gathered))
+        return [own[index] for index in range(longest) for own in gathered if index < len(own)]
+
     def wait(self) -> None:
         """Wait until every process has come here."""
         self.gather(())

@@ -17,8 +17,9 @@ from torch import Tensor
 from wanctl.atomic import make_folder
 from wanctl.background import prefetch
 from wanctl.log import log, progress
-from wanctl.train.accelerator import make_accelerator
+from wanctl.train.accelerator import Processes, make_accelerator
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
+from wanctl.train.evaluation.shared import evaluate, write_previews
 from wanctl.train.metrics import RunMetrics
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import trained_networks
@@ -93,6 +94,9 @@ class _Run:
             device, options.mixed_precision, options.trackers, folder / "tracker"
         )
         self.device = self.accelerator.device
+        self.processes = Processes(
+            self.device, self.accelerator.process_index, self.accelerator.num_processes
+        )
         networks = trained_networks(
             objective.networks, options.optimizer, options.ema_decay, self.accelerator
         )
@@ -188,26 +192,25 @@ class _Run:
             self._due(self.options.eval_every),
             self._due(self.options.preview_every),
         )
-        if (evaluates or previews) and self.accelerator.is_main_process:
+        if evaluates or previews:
             with self.state.averaged_weights(), self.accelerator.autocast():
                 if evaluates:
                     self._evaluate()
                 if previews:
                     folder = self.folder / "previews"
-                    make_folder(folder)
-                    self.objective.preview(folder, self.state.step, self.device)
+                    write_previews(self.objective, folder, self.state.step, self.processes)
         if self._due(self.options.checkpoint_every):
             self._checkpoint()
-        self.accelerator.wait_for_everyone()
 
     def _evaluate(self) -> None:
         split = self.objective.eval_split
-        self.figures = self.objective.evaluate(self.device)
+        self.figures = evaluate(self.objective, self.processes)
         self.metrics.record({"step": self.state.step, "eval": split, **self.figures})
         text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
 
     def _checkpoint(self) -> None:
+        """Write a checkpoint in the main process; the others wait in the next step for it."""
         if self.accelerator.is_main_process and self.state.saved_step != self.state.step:
             self.metrics.sync()
             folder = self.folder / "checkpoints"

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +56,21 @@ class Network:
     observe: Callable[[int, Mapping[str, float]], None] | None = None
 
 
+@dataclass(frozen=True)
+class Preview:
+    """One video for people to look at.
+
+    Attributes:
+        video: (T, H, W, 3) uint8; all previews of an objective have one frame size.
+        caption: what it shows, e.g. the prompt.
+        fps: frame rate of its file.
+    """
+
+    video: np.ndarray
+    caption: str
+    fps: float
+
+
 class Objective(Protocol, Generic[BatchT]):
     """Networks, the source of their batches and their losses; the loop knows nothing else of them.
 
@@ -77,7 +93,7 @@ class Objective(Protocol, Generic[BatchT]):
 
     @property
     def eval_split(self) -> str:
-        """Clips that `evaluate` uses: `held-out`, or `training` where none are held out."""
+        """Clips that `eval_items` are of: `held-out`, or `training` where none are held out."""
         ...
 
     def turns(self, step: int) -> Sequence[str]:
@@ -119,16 +135,34 @@ class Objective(Protocol, Generic[BatchT]):
         """
         ...
 
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Figures on fixed samples with fixed noise; the averaged weights are in the modules."""
+    def eval_items(self) -> Sequence[Any]:
+        """What is measured at an evaluation, e.g. windows; the same list in every process.
+
+        The loop deals them out to the processes.
+        """
         ...
 
-    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Write previews of the model; the averaged weights are in the modules."""
+    def measure(self, item: Any, device: torch.device) -> Mapping[str, float]:
+        """Figures of one of `eval_items`, with noise that is keyed by the item.
+
+        The averaged weights are in the modules. An evaluation is the mean of each figure over the
+        items that have it.
+        """
+        ...
+
+    def preview_items(self) -> Sequence[Any]:
+        """What previews are made of, e.g. prompts; the same list in every process."""
+        ...
+
+    def preview(self, item: Any, device: torch.device) -> Preview:
+        """The preview of one of `preview_items`; the averaged weights are in the modules."""
         ...
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:
-        """Write the finished model; the averaged weights are in the modules."""
+        """Write the finished model; the averaged weights are in the modules.
+
+        Called in the main process; the others wait for it at the end of the run.
+        """
         ...
 
     def saved_step(self, folder: Path) -> int | None:

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from wanctl.tasks.pixels import to_uint8
+from wanctl.train.objective import Preview
 from wanctl.video.encode import write_png, write_video
 
 SHOWN_FRAMES = 5
@@ -32,32 +33,43 @@ def contact_sheet(rows: Sequence[np.ndarray], shown: int = SHOWN_FRAMES) -> np.n
     sheet = np.zeros((sheet_height, sheet_width, 3), dtype=np.uint8)
     for row, video in enumerate(rows):
         top = row * (height + GAP_PX)
-        columns = min(shown, len(video))
-        indices = np.linspace(0, len(video) - 1, columns).round().astype(int)
-        for column, index in enumerate(indices):
+        for column, frame in enumerate(shown_frames(video, shown)):
             left = column * (width + GAP_PX)
-            sheet[top : top + height, left : left + width] = video[index]
+            sheet[top : top + height, left : left + width] = frame
     return sheet
 
 
-def write_preview(
-    folder: Path, step: int, videos: Sequence[np.ndarray], fps: float, captions: Sequence[str]
-) -> list[Path]:
-    """Write a contact sheet of all videos, and each one as mp4 (a single frame only as PNG).
+def preview_video(folder: Path, step: int, number: int) -> Path:
+    """File of the video of preview `number`, from 1: `step-000500-1.mp4`."""
+    return folder / f"step-{step:06d}-{number}.mp4"
+
+
+def write_preview_video(folder: Path, step: int, number: int, preview: Preview) -> None:
+    """Write one preview as mp4; a single frame has its place in the contact sheet only."""
+    if len(preview.video) > 1:
+        metadata = {"step": str(step), "caption": preview.caption}
+        path = preview_video(folder, step, number)
+        write_video(path, preview.video, preview.fps, metadata=metadata)
+
+
+def write_preview_sheet(
+    folder: Path, step: int, videos: Sequence[np.ndarray], captions: Sequence[str]
+) -> Path:
+    """Write the contact sheet of all previews of a step, `step-000500.png`.
 
     Args:
-        folder: receives the files.
-        step: names the files, `step-000500.png`, `step-000500-1.mp4`.
+        folder: receives the file.
+        step: names it.
         videos: (T, H, W, 3) uint8, one frame size.
-        fps: frame rate of the mp4 files.
-        captions: one per video; kept in the files' metadata.
+        captions: one per video; kept in the file's metadata.
     """
-    stem = f"step-{step:06d}"
+    path = folder / f"step-{step:06d}.png"
     metadata = {"step": str(step), "captions": "\n".join(captions)}
-    paths = [folder / f"{stem}.png"]
-    write_png(paths[0], contact_sheet(videos), metadata)
-    for index, (video, caption) in enumerate(zip(videos, captions, strict=True), start=1):
-        if len(video) > 1:
-            paths.append(folder / f"{stem}-{index}.mp4")
-            write_video(paths[-1], video, fps, metadata={"step": str(step), "caption": caption})
-    return paths
+    write_png(path, contact_sheet(videos), metadata)
+    return path
+
+
+def shown_frames(video: np.ndarray, shown: int = SHOWN_FRAMES) -> np.ndarray:
+    """Up to `shown` evenly spaced frames of a video (T, H, W, 3), the first and last included."""
+    columns = min(shown, len(video))
+    return video[np.linspace(0, len(video) - 1, columns).round().astype(int)]

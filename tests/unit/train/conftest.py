@@ -13,7 +13,7 @@ from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.recipe.train.section import TrainSection
 from wanctl.recipe.train.vae_losses import VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
-from wanctl.train.objective import Losses, Network
+from wanctl.train.objective import Losses, Network, Preview
 from wanctl.train.optimizers.schedule import OptimizerOptions
 from wanctl.train.options import LoopOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
@@ -32,6 +32,31 @@ def make_loop_options(**changes):
     defaults = {name: getattr(section, name) for name in names}
     defaults |= {"seed": 0, "optimizer": make_optimizer_options()}
     return LoopOptions(**{**defaults, **changes})
+
+
+def metric_lines(folder):
+    """The lines of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def lines():
+    return metric_lines
+
+
+@pytest.fixture
+def toy_options(loop_options, optimizer_options):
+    """Settings of twelve steps of a toy, and some changes."""
+    usual = {
+        "steps": 12,
+        "optimizer": optimizer_options(lr=0.02, warmup_steps=3, decay="cosine"),
+        "ema_decay": 0.9,
+        "log_every": 2,
+        "eval_every": 4,
+        "preview_every": 6,
+        "checkpoint_every": 4,
+    }
+    return lambda **changes: loop_options(**{**usual, **changes})
 
 
 @pytest.fixture
@@ -94,13 +119,21 @@ class ToyObjective:
             error = error * float("nan")
         return Losses(error, {"largest": error.detach().max()})
 
-    def evaluate(self, device):
-        x = torch.linspace(-1, 1, 32, device=device).reshape(8, 4)
+    def eval_items(self):
+        return [-1, 0.5, 2]
+
+    def measure(self, item, device):
+        x = torch.linspace(-1, item, 32, device=device).reshape(8, 4)
         return {"mse": (self.module(x) - x[:, :2] * 2 + 1).pow(2).mean().item()}
 
-    def preview(self, folder: Path, step, device):
-        (folder / f"step-{step:06d}.txt").write_text("seen")
-        return []
+    def preview_items(self):
+        return [0, 1, 2]
+
+    def preview(self, item, device):
+        """A still whose colour is the model's answer."""
+        shade = self.module(torch.eye(4, device=device)[item : item + 1])[0, 0]
+        level = int(torch.sigmoid(shade).nan_to_num().item() * 255)
+        return Preview(np.full((1, 2, 2, 3), level, np.uint8), f"item {item}", 8.0)
 
     def save(self, folder: Path, step, device):
         torch.save(self.module.state_dict(), folder / "model.pt")

@@ -108,7 +108,7 @@ def run_process(kind, folder, rank, processes, port, accumulate, kill_at, settin
     moments = Moments(kill_at)
     make, lr = OBJECTIVES[kind]
     objective = make(**settings)
-    for name in ("batch", "losses", "save"):
+    for name in ("batch", "losses", "measure", "preview", "save"):
         setattr(objective, name, moments.counted(name, getattr(objective, name)))
     for name in SAVING:
         setattr(checkpoint, name, moments.counted(name, getattr(checkpoint, name)))
@@ -145,9 +145,17 @@ def run(kind, folder, processes, accumulate, kill_at=None, kill_rank=0, **settin
 
 
 def outcome(folder):
-    """What must not depend on interruptions: metrics, and checksums of the last checkpoint."""
+    """What must not depend on interruptions: metrics, previews, the last checkpoint's checksums."""
     manifest = json.loads((folder / f"checkpoints/step-{STEPS:06d}/manifest.json").read_text())
-    return {"metrics": (folder / "metrics.jsonl").read_text(), "manifest": manifest}
+    previews = {p.name: p.read_bytes().hex() for p in sorted((folder / "previews").iterdir())}
+    metrics = (folder / "metrics.jsonl").read_text()
+    return {"metrics": metrics, "manifest": manifest, "previews": previews}
+
+
+def calls_of(folder):
+    """Numbers of items that each process measured and made previews of."""
+    calls = [json.loads(path.read_text()) for path in sorted(folder.glob("calls-*.json"))]
+    return {name: [each.count(name) for each in calls] for name in ("measure", "preview")}
 
 
 def weights(folder):
@@ -167,7 +175,7 @@ def kills(kind, folder, count, processes, accumulate):
     results = []
     for index, moment in enumerate(moments):
         killed, rank = folder / f"killed-{processes}-{index}", 0
-        if calls[moment - 1] in ("batch", "losses"):
+        if calls[moment - 1] in ("batch", "losses", "measure", "preview"):
             rank = index % processes  # the other process does not save
         assert not run(kind, killed, processes, accumulate, moment, rank, batch_size=2)
         assert run(kind, killed, processes, accumulate, batch_size=2)
@@ -191,6 +199,7 @@ def main(folder, count, kind):
     results = {
         "kills_1": kills(kind, folder, count, 1, accumulate=2),
         "kills_2": kills(kind, folder, count, 2, accumulate=1),
+        "measured": {processes: calls_of(folder / f"full-{processes}") for processes in (1, 2)},
         "equal": outcome(folder / "full-1") == outcome(folder / "full-2"),
         # the second layer learns in the first micro-batches only, before gradients are exchanged
         "accumulated": largest_difference(kind, folder / "skips", 4, skips=lambda m: m.micro >= 2),

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 
@@ -15,26 +14,8 @@ from wanctl.train.signals import StopRequest
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def options(loop_options, optimizer_options):
-    usual = {
-        "steps": 12,
-        "optimizer": optimizer_options(lr=0.02, warmup_steps=3, decay="cosine"),
-        "ema_decay": 0.9,
-        "log_every": 2,
-        "eval_every": 4,
-        "preview_every": 6,
-        "checkpoint_every": 4,
-    }
-    return lambda **changes: loop_options(**{**usual, **changes})
-
-
-def lines(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_loss_falls_and_the_result_has_its_figures(toy, tmp_path, options):
-    result = train(toy(), tmp_path, options(steps=150), device=CPU)
+def test_loss_falls_and_the_result_has_its_figures(toy, tmp_path, toy_options, lines):
+    result = train(toy(), tmp_path, toy_options(steps=150), device=CPU)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
     assert result.step == result.trained == 150
     assert result.loss < 0.6 * losses[0]
@@ -42,22 +23,24 @@ def test_loss_falls_and_the_result_has_its_figures(toy, tmp_path, options):
     assert result.steps_per_s > 0
 
 
-def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path, options):
-    train(toy(), tmp_path, options(), device=CPU)
+def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path, toy_options, lines):
+    train(toy(), tmp_path, toy_options(), device=CPU)
     training = [line for line in lines(tmp_path) if "eval" not in line]
     assert [line["step"] for line in training] == list(range(1, 13))
     assert training[0].keys() == {"step", "loss", "largest", "grad_norm", "lr"}
     assert [line["step"] for line in lines(tmp_path) if "eval" in line] == [4, 8, 12]
     assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == [
-        "step-000006.txt",
-        "step-000012.txt",
+        "step-000006.png",
+        "step-000012.png",
     ]
 
 
-def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy, tmp_path, options):
+def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(
+    toy, tmp_path, toy_options
+):
     state = torch.get_rng_state()
     for name in ("a", "b"):
-        train(toy(), tmp_path / name, options(), device=CPU)
+        train(toy(), tmp_path / name, toy_options(), device=CPU)
     assert (tmp_path / "a/metrics.jsonl").read_bytes() == (
         tmp_path / "b/metrics.jsonl"
     ).read_bytes()
@@ -65,20 +48,20 @@ def test_two_runs_are_equal_to_the_bit_and_leave_the_global_generator_alone(toy,
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 8])
-def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at, options):
-    train(toy(), tmp_path / "full", options(), device=CPU)
+def test_stopped_and_continued_equals_uninterrupted(toy, tmp_path, stop_at, toy_options, lines):
+    train(toy(), tmp_path / "full", toy_options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(toy(stop_at=stop_at), tmp_path / "stopped", options(), device=CPU)
+        train(toy(stop_at=stop_at), tmp_path / "stopped", toy_options(), device=CPU)
     assert lines(tmp_path / "stopped")[-1]["step"] == stop_at + 1
     resumed = toy()
-    result = train(resumed, tmp_path / "stopped", options(), device=CPU)
+    result = train(resumed, tmp_path / "stopped", toy_options(), device=CPU)
     assert resumed.trained_steps[0] == stop_at + 1
     assert result.trained == 12 - stop_at - 1
     for name in ("metrics.jsonl", "checkpoints/step-000012/manifest.json"):
         assert (tmp_path / "full" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
 
 
-def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, options):
+def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, toy_options, lines):
     class DiedError(Exception):
         pass
 
@@ -88,70 +71,70 @@ def test_lines_after_the_checkpoint_are_written_anew(toy, tmp_path, options):
                 raise DiedError
             return super().batch(microbatch)
 
-    train(toy(), tmp_path / "full", options(), device=CPU)
+    train(toy(), tmp_path / "full", toy_options(), device=CPU)
     with pytest.raises(DiedError):
-        train(Dies(), tmp_path / "stopped", options(), device=CPU)
+        train(Dies(), tmp_path / "stopped", toy_options(), device=CPU)
     assert lines(tmp_path / "stopped")[-1]["step"] == 7
     with (tmp_path / "stopped/metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "lo')
-    train(toy(), tmp_path / "stopped", options(), device=CPU)
+    train(toy(), tmp_path / "stopped", toy_options(), device=CPU)
     full, stopped = (tmp_path / name / "metrics.jsonl" for name in ("full", "stopped"))
     assert full.read_bytes() == stopped.read_bytes()
 
 
-def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog, options):
-    train(toy(), tmp_path / "full", options(), device=CPU)
+def test_damaged_newest_checkpoint_costs_only_steps(toy, tmp_path, caplog, toy_options):
+    train(toy(), tmp_path / "full", toy_options(), device=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(toy(stop_at=8), tmp_path / "stopped", options(keep_checkpoints=3), device=CPU)
+        train(toy(stop_at=8), tmp_path / "stopped", toy_options(keep_checkpoints=3), device=CPU)
     newest = tmp_path / "stopped/checkpoints/step-000009/model.safetensors"
     data = bytearray(newest.read_bytes())
     data[-1] ^= 1
     newest.write_bytes(bytes(data))
     resumed = toy()
-    train(resumed, tmp_path / "stopped", options(), device=CPU)
+    train(resumed, tmp_path / "stopped", toy_options(), device=CPU)
     assert resumed.trained_steps[0] == 8
     assert "step-000009 is damaged (model.safetensors has another checksum)" in caplog.text
     full, stopped = (tmp_path / name / "metrics.jsonl" for name in ("full", "stopped"))
     assert full.read_bytes() == stopped.read_bytes()
 
 
-def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog, options):
+def test_finished_run_repeats_nothing_and_more_steps_continue(toy, tmp_path, caplog, toy_options):
     caplog.set_level("INFO", "wanctl")
-    train(toy(), tmp_path, options(), device=CPU)
+    train(toy(), tmp_path, toy_options(), device=CPU)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     again = toy()
-    assert train(again, tmp_path, options(), device=CPU).trained == 0
+    assert train(again, tmp_path, toy_options(), device=CPU).trained == 0
     assert again.trained_steps == []
     assert "finished before" in caplog.text
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
-    assert train(toy(), tmp_path, options(steps=14), device=CPU).trained == 2
+    assert train(toy(), tmp_path, toy_options(steps=14), device=CPU).trained == 2
 
 
-def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path, options):
-    train(toy(), tmp_path, options(), device=CPU)
+def test_model_that_was_not_saved_is_saved_without_training(toy, tmp_path, toy_options):
+    train(toy(), tmp_path, toy_options(), device=CPU)
     (tmp_path / "saved.json").unlink()
     again = toy()
-    assert train(again, tmp_path, options(), device=CPU).step == 12
+    assert train(again, tmp_path, toy_options(), device=CPU).step == 12
     assert again.trained_steps == []
     assert (tmp_path / "saved.json").exists()
 
 
-def test_another_model_is_refused_in_one_line(toy, tmp_path, options):
-    train(toy(), tmp_path, options(), device=CPU, identity={"dim": 5})
+def test_another_model_is_refused_in_one_line(toy, tmp_path, toy_options):
+    train(toy(), tmp_path, toy_options(), device=CPU, identity={"dim": 5})
     with pytest.raises(
         TrainingError, match=r"trained with dim 5, this run has 6; .*--out"
     ) as error:
-        train(toy(), tmp_path, options(steps=20), device=CPU, identity={"dim": 6})
+        train(toy(), tmp_path, toy_options(steps=20), device=CPU, identity={"dim": 6})
     assert "\n" not in str(error.value)
 
 
-def test_changed_settings_are_named_in_one_warning(toy, tmp_path, options, caplog):
+def test_changed_settings_are_named_in_one_warning(toy, tmp_path, toy_options, caplog):
     before = {"seed": 0, "clips": "9 (ab)", "train": {"optimizer": {"lr": 0.1}, "batch": [1, 2]}}
-    train(toy(), tmp_path, options(), device=CPU, settings=before)
-    train(toy(), tmp_path, options(steps=13), device=CPU, settings={**before, "new": 1})
+    train(toy(), tmp_path, toy_options(), device=CPU, settings=before)
+    train(toy(), tmp_path, toy_options(steps=13), device=CPU, settings={**before, "new": 1})
     assert "other settings" not in caplog.text
     now = {"seed": 1, "clips": "9 (ab)", "train": {"optimizer": {"lr": 0.2}, "batch": [1, 3]}}
-    train(toy(), tmp_path, options(steps=13), device=CPU, settings=now)  # finished before
+    train(toy(), tmp_path, toy_options(steps=13), device=CPU, settings=now)  # finished before
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warning.endswith(
         "step-000013 was trained with other settings: seed was 0, is 1; "
@@ -159,18 +142,18 @@ def test_changed_settings_are_named_in_one_warning(toy, tmp_path, options, caplo
     )
 
 
-def test_one_bad_step_is_skipped(toy, tmp_path, caplog, options):
-    train(toy(poison={3}), tmp_path, options(), device=CPU)
+def test_one_bad_step_is_skipped(toy, tmp_path, caplog, toy_options, lines):
+    train(toy(poison={3}), tmp_path, toy_options(), device=CPU)
     assert "step 4 skipped" in caplog.text
     assert lines(tmp_path)[3]["loss"] is None
     assert all(line["loss"] is not None for line in lines(tmp_path)[4:] if "eval" not in line)
 
 
-def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path, options):
+def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path, toy_options):
     with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
-        train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
+        train(toy(poison=range(6, 20)), tmp_path, toy_options(), device=CPU)
     with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
-        train(toy(poison=range(6, 20)), tmp_path, options(), device=CPU)
+        train(toy(poison=range(6, 20)), tmp_path, toy_options(), device=CPU)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +165,10 @@ def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path
         ({0, 11}, 8, "the last 1 of 12 steps"),
     ],
 )
-def test_a_run_that_ends_without_a_finite_loss_fails(toy, tmp_path, options, poison, kept, named):
-    options = options(keep_checkpoints=1)
+def test_a_run_that_ends_without_a_finite_loss_fails(
+    toy, tmp_path, toy_options, poison, kept, named
+):
+    options = toy_options(keep_checkpoints=1)
     for _ in range(2):  # the same command again does not write the model either
         with pytest.raises(TrainingError) as error:
             train(toy(poison=poison), tmp_path, options, device=CPU)
@@ -198,13 +183,13 @@ def test_a_run_that_ends_without_a_finite_loss_fails(toy, tmp_path, options, poi
     assert mended.trained_steps[0] == kept
 
 
-def test_a_short_run_without_any_finite_loss_says_that_nothing_is_kept(toy, tmp_path, options):
+def test_a_short_run_without_any_finite_loss_says_that_nothing_is_kept(toy, tmp_path, toy_options):
     with pytest.raises(TrainingError, match="continues from the start"):
-        train(toy(poison=range(3)), tmp_path, options(steps=3), device=CPU)
+        train(toy(poison=range(3)), tmp_path, toy_options(steps=3), device=CPU)
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_weights_that_are_not_finite_are_neither_kept_nor_saved(toy, tmp_path, options, caplog):
+def test_weights_that_are_not_finite_are_neither_kept_nor_saved(toy, tmp_path, toy_options, caplog):
     """The loss of the step that spoils them is finite: nothing after it is, but it may be last."""
 
     class Spoiled(toy):
@@ -222,45 +207,45 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_saved(toy, tmp_path, o
             return type(losses)(finite, {"largest": finite.detach().max()})
 
     with pytest.raises(TrainingError, match=r"2\.bias\).*checkpoint of step 8"):
-        train(Spoiled(), tmp_path, options(keep_checkpoints=1), device=CPU)
+        train(Spoiled(), tmp_path, toy_options(keep_checkpoints=1), device=CPU)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000008"]
     assert "no checkpoint of step 12" in caplog.text
     assert not (tmp_path / "saved.json").exists()
 
 
-def test_skipped_steps_do_not_spoil_the_mean_loss(toy, tmp_path, options):
-    result = train(toy(poison={3, 10}), tmp_path, options(log_every=12), device=CPU)
+def test_skipped_steps_do_not_spoil_the_mean_loss(toy, tmp_path, toy_options):
+    result = train(toy(poison={3, 10}), tmp_path, toy_options(log_every=12), device=CPU)
     assert result.loss == result.loss < 10
 
 
-def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, options):
+def test_accumulated_micro_batches_equal_one_batch(toy, tmp_path, toy_options):
     full, parts = toy(batch_size=4), toy(batch_size=1)
-    train(full, tmp_path / "full", options(), device=CPU)
-    train(parts, tmp_path / "parts", options(accumulate=4), device=CPU)
+    train(full, tmp_path / "full", toy_options(), device=CPU)
+    train(parts, tmp_path / "parts", toy_options(accumulate=4), device=CPU)
     for a, b in zip(full.module.parameters(), parts.module.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-6)  # measured 2.4e-7
 
 
-def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path, options):
+def test_bf16_trains_on_cpu_with_fp32_weights(toy, tmp_path, toy_options):
     objective = toy()
-    result = train(objective, tmp_path, options(mixed_precision="bf16"), device=CPU)
+    result = train(objective, tmp_path, toy_options(mixed_precision="bf16"), device=CPU)
     assert result.trained == 12
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 
 
-def test_fp16_on_the_cpu_is_refused_in_one_line(toy, tmp_path, options):
+def test_fp16_on_the_cpu_is_refused_in_one_line(toy, tmp_path, toy_options):
     with pytest.raises(ValueError, match="fp16 needs a GPU; say bf16 or no"):
-        train(toy(), tmp_path, options(mixed_precision="fp16"), device=CPU)
+        train(toy(), tmp_path, toy_options(mixed_precision="fp16"), device=CPU)
 
 
-def test_signal_handlers_are_put_back(toy, tmp_path, options):
+def test_signal_handlers_are_put_back(toy, tmp_path, toy_options):
     before = signal.getsignal(signal.SIGTERM)
-    train(toy(), tmp_path, options(), device=CPU)
+    train(toy(), tmp_path, toy_options(), device=CPU)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_tensorboard_gets_the_figures(toy, tmp_path, options):
-    train(toy(), tmp_path, options(trackers=("tensorboard",)), device=CPU)
+def test_tensorboard_gets_the_figures(toy, tmp_path, toy_options):
+    train(toy(), tmp_path, toy_options(trackers=("tensorboard",)), device=CPU)
     events = list((tmp_path / "tracker").rglob("events.out.tfevents.*"))
     assert [path.stat().st_size > 500 for path in events] == [True]
 
@@ -269,10 +254,10 @@ def test_tensorboard_gets_the_figures(toy, tmp_path, options):
     ("name", "line"),
     [("tensorbord", "did you mean 'tensorboard'"), ("wandb", "pip install wandb")],
 )
-def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line, options):
+def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line, toy_options):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=line):
-        train(toy(), tmp_path, options(trackers=(name,)), device=CPU)
+        train(toy(), tmp_path, toy_options(trackers=(name,)), device=CPU)
 
 
 class HostReads(TorchDispatchMode):
@@ -289,7 +274,7 @@ class HostReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("log_every", [4, 12])
 def test_the_device_is_read_at_log_steps_and_not_at_others(
-    toy, tmp_path, options, monkeypatch, log_every
+    toy, tmp_path, toy_options, monkeypatch, log_every, lines
 ):
     transfers, tolist = [], torch.Tensor.tolist
     monkeypatch.setattr(
@@ -297,18 +282,18 @@ def test_the_device_is_read_at_log_steps_and_not_at_others(
     )
     rare = {"eval_every": 12, "preview_every": 12, "checkpoint_every": 12}
     with HostReads() as reads:
-        train(toy(), tmp_path, options(log_every=log_every, **rare), device=CPU)
+        train(toy(), tmp_path, toy_options(log_every=log_every, **rare), device=CPU)
     assert len(transfers) == 12 // log_every
     assert sum(transfers) == 12 * 3  # loss, largest, grad_norm
-    # the evaluation's figure, and the count of updates in the checkpoint
-    assert reads.count <= 2
+    # figures of the evaluation's items, previews, and the count of updates in the checkpoint
+    assert reads.count <= 3 + 3 + 1
     assert len(lines(tmp_path)) == 13
 
 
-def test_metrics_and_weights_do_not_depend_on_when_the_device_is_read(toy, tmp_path, options):
+def test_metrics_and_weights_do_not_depend_on_when_the_device_is_read(toy, tmp_path, toy_options):
     for log_every in (1, 12):
         folder = tmp_path / str(log_every)
-        train(toy(poison={2, 5}), folder, options(log_every=log_every), device=CPU)
+        train(toy(poison={2, 5}), folder, toy_options(log_every=log_every), device=CPU)
     assert (tmp_path / "1/metrics.jsonl").read_bytes() == (
         tmp_path / "12/metrics.jsonl"
     ).read_bytes()
@@ -316,11 +301,13 @@ def test_metrics_and_weights_do_not_depend_on_when_the_device_is_read(toy, tmp_p
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_bad_steps_end_the_run_at_the_same_step_when_they_are_read_late(toy, tmp_path, options):
+def test_bad_steps_end_the_run_at_the_same_step_when_they_are_read_late(
+    toy, tmp_path, toy_options, lines
+):
     rare = {"log_every": 100, "eval_every": 100, "preview_every": 100, "checkpoint_every": 4}
     for _ in range(2):  # the count survives the restart at step 8
         with pytest.raises(TrainingError, match="5 steps in a row up to step 11"):
-            train(toy(poison=range(6, 20)), tmp_path, options(**rare), device=CPU)
+            train(toy(poison=range(6, 20)), tmp_path, toy_options(**rare), device=CPU)
     assert [line["step"] for line in lines(tmp_path) if "eval" not in line] == list(range(1, 11))
 
 
@@ -333,13 +320,13 @@ def test_bad_steps_end_the_run_at_the_same_step_when_they_are_read_late(toy, tmp
     ],
 )
 def test_every_signal_to_stop_writes_a_checkpoint(
-    toy, tmp_path, options, monkeypatch, number, error
+    toy, tmp_path, toy_options, monkeypatch, number, error
 ):
     objective = toy(stop_at=3)
     kill = os.kill
     monkeypatch.setattr(os, "kill", lambda pid, _: kill(pid, number))
     with pytest.raises(error) as stopped:
-        train(objective, tmp_path, options(), device=CPU)
+        train(objective, tmp_path, toy_options(), device=CPU)
     assert type(stopped.value) is error
     assert getattr(stopped.value, "number", signal.SIGINT) == number
     assert newest_checkpoint(tmp_path / "checkpoints").step == 4

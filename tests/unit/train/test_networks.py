@@ -1,7 +1,5 @@
 """An objective of two networks, a model and its critic."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -17,29 +15,12 @@ from wanctl.train.rng import MicrobatchIndex
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def options(loop_options, optimizer_options):
-    usual = {
-        "steps": 12,
-        "optimizer": optimizer_options(lr=0.02, warmup_steps=3, decay="cosine"),
-        "ema_decay": 0.9,
-        "log_every": 2,
-        "eval_every": 4,
-        "checkpoint_every": 4,
-    }
-    return lambda **changes: loop_options(**{**usual, **changes})
-
-
-def lines(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 def weights(module):
     return [parameter.detach().clone() for parameter in module.parameters()]
 
 
-def test_both_networks_learn_as_in_a_loop_written_by_hand(toy_gan, tmp_path, options):
-    options = options()
+def test_both_networks_learn_as_in_a_loop_written_by_hand(toy_gan, tmp_path, toy_options):
+    options = toy_options()
     trained = toy_gan()
     train(trained, tmp_path, options, device=CPU)
     made, steps = toy_gan(), options.steps
@@ -75,8 +56,8 @@ def test_both_networks_learn_as_in_a_loop_written_by_hand(toy_gan, tmp_path, opt
     )
 
 
-def test_figures_of_the_other_network_carry_its_name(toy_gan, tmp_path, options):
-    train(toy_gan(critic_from=2), tmp_path, options(), device=CPU)
+def test_figures_of_the_other_network_carry_its_name(toy_gan, tmp_path, toy_options, lines):
+    train(toy_gan(critic_from=2), tmp_path, toy_options(), device=CPU)
     steps = [line for line in lines(tmp_path) if "eval" not in line]
     own = {"step", "loss", "critic", "grad_norm", "lr"}
     others = {f"critic/{name}" for name in ("loss", "real", "fake", "grad_norm", "lr")}
@@ -86,8 +67,8 @@ def test_figures_of_the_other_network_carry_its_name(toy_gan, tmp_path, options)
 
 
 @pytest.mark.parametrize("stop_at", [1, 6])
-def test_both_networks_continue_as_if_not_stopped(toy_gan, tmp_path, options, stop_at):
-    options = options(accumulate=2)
+def test_both_networks_continue_as_if_not_stopped(toy_gan, tmp_path, toy_options, stop_at):
+    options = toy_options(accumulate=2)
     train(toy_gan(batch_size=2), tmp_path / "full", options, device=CPU)
     with pytest.raises(KeyboardInterrupt):
         train(toy_gan(batch_size=2, stop_at=stop_at), tmp_path / "stopped", options, device=CPU)
@@ -99,13 +80,15 @@ def test_both_networks_continue_as_if_not_stopped(toy_gan, tmp_path, options, st
 
 
 @pytest.mark.parametrize("changes", [{"chunks": 2}, {"chunks": 4}, {"batch_size": 2}])
-def test_chunks_and_micro_batches_add_up_to_the_whole(toy_gan, tmp_path, options, changes):
+def test_chunks_and_micro_batches_add_up_to_the_whole(
+    toy_gan, tmp_path, toy_options, changes, lines
+):
     """Without skipped layers, which differ between the micro-batches of a step."""
     objectives = [toy_gan(), toy_gan(**changes)]
     for index, objective in enumerate(objectives):
         objective.skips = lambda _: False
         accumulate = 4 // objective.batch_size
-        train(objective, tmp_path / str(index), options(accumulate=accumulate), device=CPU)
+        train(objective, tmp_path / str(index), toy_options(accumulate=accumulate), device=CPU)
     for network in ("module", "critic"):
         pairs = zip(*(weights(getattr(o, network)) for o in objectives), strict=True)
         for a, b in pairs:
@@ -116,10 +99,10 @@ def test_chunks_and_micro_batches_add_up_to_the_whole(toy_gan, tmp_path, options
 
 
 def test_a_critic_that_is_not_finite_stops_alone_and_then_the_run(
-    toy_gan, tmp_path, options, caplog
+    toy_gan, tmp_path, toy_options, caplog, lines
 ):
     spoiled = toy_gan(critic_poison={3})
-    train(spoiled, tmp_path / "one", options(), device=CPU)
+    train(spoiled, tmp_path / "one", toy_options(), device=CPU)
     assert "step 4 skipped for the critic, whose loss or gradient is not finite" in caplog.text
     steps = [line for line in lines(tmp_path / "one") if "eval" not in line]
     assert [line["step"] for line in steps if line.get("critic/loss", 0) is None] == [4]
@@ -127,21 +110,23 @@ def test_a_critic_that_is_not_finite_stops_alone_and_then_the_run(
     for _ in range(2):
         poisoned = toy_gan(critic_poison=range(6, 20))
         with pytest.raises(TrainingError) as error:
-            train(poisoned, tmp_path / "many", options(), device=CPU)
+            train(poisoned, tmp_path / "many", toy_options(), device=CPU)
         assert "5 steps of the critic in a row up to step 11" in str(error.value)
         assert "lower the critic's learning rate" in str(error.value)
         assert "\n" not in str(error.value)
     assert newest_checkpoint(tmp_path / "many/checkpoints").step == 4
 
 
-def test_a_model_that_is_not_finite_leaves_the_critic_its_turns(toy_gan, tmp_path, options):
-    train(toy_gan(poison={3}), tmp_path, options(), device=CPU)
+def test_a_model_that_is_not_finite_leaves_the_critic_its_turns(
+    toy_gan, tmp_path, toy_options, lines
+):
+    train(toy_gan(poison={3}), tmp_path, toy_options(), device=CPU)
     line = lines(tmp_path)[3]
     assert line["loss"] is None
     assert line["critic/loss"] is not None
 
 
-def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_path, options):
+def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_path, toy_options):
     class WithoutCritic(type(toy_gan())):
         @property
         def networks(self):
@@ -154,14 +139,16 @@ def test_a_checkpoint_without_the_critic_is_refused_in_one_line(toy_gan, tmp_pat
             yield from super().losses(turn, {**models, "critic": self.critic.eval()}, *rest)
 
     with pytest.raises(KeyboardInterrupt):
-        train(WithoutCritic(None, stop_at=5), tmp_path, options(), device=CPU)
+        train(WithoutCritic(None, stop_at=5), tmp_path, toy_options(), device=CPU)
     with pytest.raises(TrainingError, match=r"step-000006 holds no critic.*--out") as error:
-        train(toy_gan(), tmp_path, options(), device=CPU)
+        train(toy_gan(), tmp_path, toy_options(), device=CPU)
     assert "\n" not in str(error.value)
-    assert train(WithoutCritic(None), tmp_path, options(), device=CPU).trained == 6
+    assert train(WithoutCritic(None), tmp_path, toy_options(), device=CPU).trained == 6
 
 
-def test_one_gradient_scaler_serves_both_networks(toy_gan, tmp_path, options, monkeypatch):
+def test_one_gradient_scaler_serves_both_networks(
+    toy_gan, tmp_path, toy_options, monkeypatch, lines
+):
     """fp16 as on a GPU: the scale starts too high, so that both networks skip their first turns."""
 
     def with_scaler(*arguments):
@@ -172,7 +159,7 @@ def test_one_gradient_scaler_serves_both_networks(toy_gan, tmp_path, options, mo
 
     make_accelerator = loop.make_accelerator
     monkeypatch.setattr(loop, "make_accelerator", with_scaler)
-    options = options(steps=24)
+    options = toy_options(steps=24)
     trained = toy_gan(critic_from=0)
     assert train(trained, tmp_path / "full", options, device=CPU).trained == 24
     steps = [line for line in lines(tmp_path / "full") if "eval" not in line]

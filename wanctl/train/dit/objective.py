@@ -22,8 +22,8 @@ from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.loss import flow_error
 from wanctl.train.dit.options import DiTOptions
 from wanctl.train.dit.previews import Previews
-from wanctl.train.inputs.windows import Footage
-from wanctl.train.objective import Losses, Network
+from wanctl.train.inputs.windows import ClipWindow, Footage
+from wanctl.train.objective import Losses, Network, Preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 MODEL = "model"
@@ -112,27 +112,31 @@ class DiTObjective:
         error = flow_error(models[turn], batch.latents, noise, sigma, batch.conditions, device)
         yield Losses(error, {"sigma": sigma})
 
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Loss at four fixed noise levels with fixed noise, and their mean."""
-        windows = self.footage.eval_windows()
-        sigma = torch.tensor(EVAL_SIGMAS)
-        errors = torch.zeros(len(EVAL_SIGMAS))
-        for window in windows:
-            x0 = self.encoded.latents(window).expand(len(EVAL_SIGMAS), -1, -1, -1, -1)
-            noise = torch.randn(
-                x0.shape, generator=keyed_generator(self.options.seed, "eval", window.key)
-            )
-            text = self.encoded.texts(self.encoded.captions[window.clip][0])
-            conditions = self._conditions([text] * len(EVAL_SIGMAS))
-            errors += flow_error(self.module, x0, noise, sigma, conditions, device).cpu()
-        errors /= len(windows)
-        by_level = zip(EVAL_SIGMAS, errors.tolist(), strict=True)
-        levels = {f"loss_sigma_{level}": error for level, error in by_level}
-        return {"loss": errors.mean().item(), **levels}
+    def eval_items(self) -> list[ClipWindow]:
+        """A few fixed windows."""
+        return self.footage.eval_windows()
 
-    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Sample every preview prompt from its own fixed noise."""
-        return self.previews.write(self.module, folder, step, device)
+    def measure(self, item: ClipWindow, device: torch.device) -> dict[str, float]:
+        """Loss of a window at four fixed noise levels with fixed noise, and their mean."""
+        sigma = torch.tensor(EVAL_SIGMAS)
+        x0 = self.encoded.latents(item).expand(len(EVAL_SIGMAS), -1, -1, -1, -1)
+        noise = torch.randn(
+            x0.shape, generator=keyed_generator(self.options.seed, "eval", item.key)
+        )
+        text = self.encoded.texts(self.encoded.captions[item.clip][0])
+        conditions = self._conditions([text] * len(EVAL_SIGMAS))
+        errors = flow_error(self.module, x0, noise, sigma, conditions, device).tolist()
+        by_level = zip(EVAL_SIGMAS, errors, strict=True)
+        levels = {f"loss_sigma_{level}": error for level, error in by_level}
+        return {"loss": sum(errors) / len(errors), **levels}
+
+    def preview_items(self) -> list[tuple[int, str]]:
+        """The preview prompts with their numbers, from 0."""
+        return list(enumerate(self.options.preview.prompts))
+
+    def preview(self, item: tuple[int, str], device: torch.device) -> Preview:
+        """Sample a prompt from its own fixed noise."""
+        return self.previews.sample(self.module, *item, device)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
         """Write the transformer."""

@@ -1,7 +1,6 @@
 """Videos that are sampled while the transformer is trained."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.train.dit.options import PreviewOptions
-from wanctl.train.previews import to_uint8_frames, write_preview
+from wanctl.train.objective import Preview
+from wanctl.train.previews import to_uint8_frames
 from wanctl.train.rng import keyed_generator
 
 
@@ -38,27 +38,29 @@ class Previews:
         self.conditions = conditions
         self.seed = seed
 
-    def write(self, model: Model, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Sample all prompts with the model as it is and write them."""
+    def sample(self, model: Model, index: int, prompt: str, device: torch.device) -> Preview:
+        """Sample one prompt with the model as it is.
+
+        Args:
+            model: the transformer, on `device`.
+            index: number of the prompt, which alone keys the noise: all previews of a run start
+                from the same one.
+            prompt: its text.
+            device: where to sample and decode.
+        """
         options = self.options
-        schedule = make_schedule(options.solver, options.steps, options.shift)
-        negative_context = self.conditions(options.negative_prompt).context.to(device)
+        generator = keyed_generator(self.seed, "preview", index)
+        noise: Tensor = torch.randn((1, *options.latent_shape), generator=generator)
+        latents = generate(
+            model,
+            noise=noise.to(device),
+            conditions=self.conditions(prompt).to(device),
+            negative_context=self.conditions(options.negative_prompt).context.to(device),
+            guide_scale=options.guide_scale,
+            schedule=make_schedule(options.solver, options.steps, options.shift),
+            solver=options.solver,
+        )
         vae = self.vae.to(device)
-        videos = []
-        for index, prompt in enumerate(options.prompts):
-            # Keyed by the prompt's index alone: all previews of a run start from the same noise.
-            generator = keyed_generator(self.seed, "preview", index)
-            noise: Tensor = torch.randn((1, *options.latent_shape), generator=generator)
-            latents = generate(
-                model,
-                noise=noise.to(device),
-                conditions=self.conditions(prompt).to(device),
-                negative_context=negative_context,
-                guide_scale=options.guide_scale,
-                schedule=schedule,
-                solver=options.solver,
-            )
-            video = torch.cat(list(vae.decode_frames(latents)), dim=2)
-            videos.append(to_uint8_frames(video[0]))
+        video = torch.cat(list(vae.decode_frames(latents)), dim=2)
         self.vae.to("cpu")  # training needs the memory
-        return write_preview(folder, step, videos, options.fps, options.prompts)
+        return Preview(to_uint8_frames(video[0]), prompt, options.fps)

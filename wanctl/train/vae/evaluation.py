@@ -1,6 +1,5 @@
 """What `train-vae` measures at each evaluation: quick measures of those of `wanctl eval vae`."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
 
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 from wanctl.metrics.perceptual import PerceptualDistance, PerceptualWeightsError
 from wanctl.metrics.reconstruction import reconstruction_measures
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.train.inputs.windows import Footage, read_video
+from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 from wanctl.train.vae import losses
+
+NUM_PREVIEWS = 4
 
 
 class VAEEvaluation:
@@ -37,39 +38,46 @@ class VAEEvaluation:
             return None
 
     def measure(
-        self, vae: WanVAE, reconstruct: Callable[[Tensor], Tensor], device: torch.device
+        self,
+        vae: WanVAE,
+        reconstruct: Callable[[Tensor], Tensor],
+        window: ClipWindow,
+        device: torch.device,
     ) -> dict[str, float]:
-        """Averages over the windows; a measure that no window has is left out.
+        """Measures of one window; one that it has not is left out.
 
         Args:
             vae: its strides decide where seams are looked for.
             reconstruct: (1, 3, T, H, W) in [-1, 1] -> the same shape.
+            window: what is reconstructed.
             device: of the VAE.
 
         Returns:
             `l1`, `perceptual` (the loss's network), and those of `reconstruction_measures`.
         """
-        values: dict[str, list[float]] = defaultdict(list)
         distances = {} if self._st_lpips is None else {"st_lpips": self._st_lpips.to(device)}
-        for window in self._footage.eval_windows():
-            video = read_video(self._footage, window)[None].to(device)
-            reconstruction = reconstruct(video)
-            with torch.autocast(device.type, enabled=False):
-                figures: dict[str, float | None] = {"l1": losses.l1(reconstruction, video).item()}
-                figures |= reconstruction_measures(
-                    reconstruction[0],
-                    video[0],
-                    temporal_stride=vae.temporal_stride,
-                    spatial_stride=vae.spatial_stride,
-                    distances=distances,
-                )
-                if self._distance is self._st_lpips and self._distance is not None:
-                    figures["perceptual"] = figures["st_lpips"]
-                elif self._distance is not None:
-                    distance = self._distance.to(device)
-                    compared = losses.perceptual(distance, reconstruction, video, None)
-                    figures["perceptual"] = compared.item()
-            for name, value in figures.items():
-                if value is not None:
-                    values[name].append(value)
-        return {name: sum(each) / len(each) for name, each in values.items()}
+        video = read_video(self._footage, window)[None].to(device)
+        reconstruction = reconstruct(video)
+        with torch.autocast(device.type, enabled=False):
+            figures: dict[str, float | None] = {"l1": losses.l1(reconstruction, video).item()}
+            figures |= reconstruction_measures(
+                reconstruction[0],
+                video[0],
+                temporal_stride=vae.temporal_stride,
+                spatial_stride=vae.spatial_stride,
+                distances=distances,
+            )
+            if self._distance is self._st_lpips and self._distance is not None:
+                figures["perceptual"] = figures["st_lpips"]
+            elif self._distance is not None:
+                distance = self._distance.to(device)
+                compared = losses.perceptual(distance, reconstruction, video, None)
+                figures["perceptual"] = compared.item()
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+def largest_windows(footage: Footage) -> list[ClipWindow]:
+    """Up to four windows of the evaluation's largest shape, for previews."""
+    windows = footage.eval_windows()
+    shape = max(window.shape for window in windows)
+    return [window for window in windows if window.shape == shape][:NUM_PREVIEWS]

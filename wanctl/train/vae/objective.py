@@ -17,14 +17,14 @@ from wanctl.device import to_device
 from wanctl.errors import UserError
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import VAEStream, WanVAE
-from wanctl.train.inputs.windows import Footage, read_video, to_video
-from wanctl.train.objective import Losses, Network, per_sample_mean
-from wanctl.train.previews import to_uint8_frames, write_preview
+from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
+from wanctl.train.objective import Losses, Network, Preview, per_sample_mean
+from wanctl.train.previews import to_uint8_frames
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae import losses
 from wanctl.train.vae.adversarial import Adversary
 from wanctl.train.vae.chunks import Chunk, clip_chunks
-from wanctl.train.vae.evaluation import VAEEvaluation
+from wanctl.train.vae.evaluation import VAEEvaluation, largest_windows
 from wanctl.train.vae.latent_statistics import measure_latents
 from wanctl.train.vae.loss_options import VAELossOptions
 
@@ -32,7 +32,6 @@ MODEL = "model"
 DISCRIMINATOR = "discriminator"
 # The bounds of the published code; they keep exp() finite early in training.
 LOGVAR_RANGE = (-30.0, 20.0)
-NUM_PREVIEWS = 4
 
 
 class Reconstruction(nn.Module):
@@ -225,21 +224,23 @@ class VAEObjective:
             terms["perceptual"] = distances * scale
         return terms
 
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Measures of the posterior's mean, averaged over windows, see `VAEEvaluation`."""
-        return self.evaluation.measure(self.vae, self._reconstruct, device)
+    def eval_items(self) -> list[ClipWindow]:
+        """A few fixed windows."""
+        return self.footage.eval_windows()
 
-    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """Originals over their reconstructions, of the largest evaluation shape."""
-        windows = self.footage.eval_windows()
-        shape = max(window.shape for window in windows)
-        videos = []
-        for window in [w for w in windows if w.shape == shape][:NUM_PREVIEWS]:
-            video = read_video(self.footage, window)[None].to(device)
-            both = torch.cat((video[0], self._reconstruct(video)[0]), dim=2)
-            videos.append((to_uint8_frames(both), window.clip))
-        frames, clips = zip(*videos, strict=True)
-        return write_preview(folder, step, frames, self.fps, clips)
+    def measure(self, item: ClipWindow, device: torch.device) -> dict[str, float]:
+        """Measures of the posterior's mean of a window, see `VAEEvaluation`."""
+        return self.evaluation.measure(self.vae, self._reconstruct, item, device)
+
+    def preview_items(self) -> list[ClipWindow]:
+        """Windows of the largest evaluation shape."""
+        return largest_windows(self.footage)
+
+    def preview(self, item: ClipWindow, device: torch.device) -> Preview:
+        """The original over its reconstruction."""
+        video = read_video(self.footage, item)[None].to(device)
+        both = torch.cat((video[0], self._reconstruct(video)[0]), dim=2)
+        return Preview(to_uint8_frames(both), item.clip, self.fps)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:
         """Measure the latents' statistics, then write the VAE."""

@@ -12,6 +12,7 @@ from wanctl.train.accelerator import Processes
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, NoiseLaw, PreviewOptions
+from wanctl.train.evaluation.shared import evaluate, write_previews
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
@@ -80,7 +81,7 @@ def test_held_out_loss_falls_and_the_average_is_saved(
     make, tmp_path, loop_options, optimizer_options
 ):
     objective = make(held_out=True, batch_size=4)
-    before = objective.evaluate(CPU)
+    before = evaluate(objective, PROCESSES)
     options = loop_options(
         steps=60, optimizer=optimizer_options(lr=3e-3), ema_decay=0.9, eval_every=30
     )
@@ -91,7 +92,7 @@ def test_held_out_loss_falls_and_the_average_is_saved(
     assert objective.saved_step(tmp_path / "dit") == 60
     objective.module = load_dit(tmp_path / "dit")
     # measured 1e-7: weights in a mapped file lie at other addresses
-    assert objective.evaluate(CPU) == pytest.approx(result.figures, rel=1e-5)
+    assert evaluate(objective, PROCESSES) == pytest.approx(result.figures, rel=1e-5)
     names = {path.name for path in (tmp_path / "dit/previews").iterdir()}
     assert names == {"step-000060.png", "step-000060-1.mp4"}
 
@@ -161,10 +162,9 @@ def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp
     written = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        written.append(objective.evaluate(CPU))
-        (tmp_path / str(seed)).mkdir()
-        paths = objective.preview(tmp_path / str(seed), 3, CPU)
-        written.append([path.read_bytes() for path in paths])
+        written.append(evaluate(objective, PROCESSES))
+        write_previews(objective, tmp_path / str(seed), 3, PROCESSES)
+        written.append([p.read_bytes() for p in sorted((tmp_path / str(seed)).iterdir())])
     assert written[:2] == written[2:]
 
 

@@ -8,6 +8,8 @@ from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import shape_for
 from wanctl.model.variants import VAEShape
+from wanctl.train.accelerator import Processes
+from wanctl.train.evaluation.shared import evaluate, write_previews
 from wanctl.train.inputs.windows import read_video
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
@@ -50,7 +52,7 @@ def test_the_tiny_decoder_comes_closer_to_the_vae_which_stays_as_it_is(
 ):
     trained = objective()
     weights = {name: value.clone() for name, value in trained.vae.state_dict().items()}
-    before = trained.evaluate(CPU)
+    before = evaluate(trained, Processes(CPU))
     options = loop_options(steps=40, optimizer=optimizer_options(lr=3e-3), ema_decay=0.5)
     result = train(trained, tmp_path, options, device=CPU)
     assert result.figures["psnr"] > before["psnr"] + 3
@@ -80,7 +82,7 @@ def test_loss_compares_with_the_vaes_decode_of_the_posteriors_mean(objective):
 def test_previews_show_footage_over_the_vae_over_the_tiny_decoder(objective, tmp_path):
     trained = objective()
     with torch.no_grad():
-        sheet, *_ = trained.preview(tmp_path, 3, CPU)
+        sheet = write_previews(trained, tmp_path, 3, Processes(CPU))
         window = max(trained.footage.eval_windows(), key=lambda window: window.shape)
         video = read_video(trained.footage, window)[None]
         latents = trained.vae.encode(video)

@@ -7,6 +7,7 @@ from wanctl.metrics.perceptual import PerceptualDistance
 from wanctl.metrics.reconstruction import reconstruction_measures
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
+from wanctl.train.evaluation.shared import means
 from wanctl.train.inputs.encode import encode_window
 from wanctl.train.inputs.windows import ClipWindow, Shape, read_video
 from wanctl.train.vae import losses
@@ -47,7 +48,12 @@ def test_an_evaluation_averages_measures_of_its_windows_in_full_precision(vae, m
     distance = PerceptualDistance()
     noise = 0.1 * torch.randn(1, 3, 5, 32, 48)
     with AUTOCAST:
-        got = VAEEvaluation(footage, distance).measure(vae, lambda video: video + noise, CPU)
+        evaluation = VAEEvaluation(footage, distance)
+        measured = [
+            evaluation.measure(vae, lambda video: video + noise, window, CPU)
+            for window in footage.eval_windows()
+        ]
+    got = means(measured)
     expected = []
     for window in footage.eval_windows():
         video = read_video(footage, window)
@@ -66,5 +72,6 @@ def test_images_have_no_measures_over_time_and_a_missing_package_is_left_out(
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     footage = memory_footage(Shape(1, 32, 48))
-    got = VAEEvaluation(footage, None).measure(vae, lambda video: video * 0.9, CPU)
+    (window,) = footage.eval_windows()
+    got = VAEEvaluation(footage, None).measure(vae, lambda video: video * 0.9, window, CPU)
     assert set(got) == {"l1", "psnr", "ssim", "seam_space"}

@@ -105,7 +105,10 @@ def power(videos, band=(HIGH, 1.0)):
 
 
 class TextureObjective(VAEObjective):
-    def evaluate(self, device):
+    def eval_items(self):
+        return [None]
+
+    def measure(self, item, device):
         test = self.footage.test
         made = self.vae.decode(self.vae.moments(test)[0])
         shares = {f"band {low:g}": power(made, (low, high)) / power(test, (low, high))
@@ -113,7 +116,7 @@ class TextureObjective(VAEObjective):
         l1 = (made - test).abs().mean().item()
         return {"high": power(made) / power(test), "l1": l1, **shares}
 
-    def preview(self, folder, step, device):
+    def preview_items(self):
         return []
 
     def save(self, folder, step, device):

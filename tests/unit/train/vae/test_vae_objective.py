@@ -7,6 +7,8 @@ from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape, get_variant
+from wanctl.train.accelerator import Processes
+from wanctl.train.evaluation.shared import evaluate
 from wanctl.train.inputs.windows import Shape, read_video
 from wanctl.train.loop import train
 from wanctl.train.rng import MicrobatchIndex
@@ -53,7 +55,7 @@ def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(
 ):
     footage = memory_footage()
     trained = objective(footage)
-    before = trained.evaluate(CPU)
+    before = evaluate(trained, Processes(CPU))
     result = train(trained, tmp_path, options(25), device=CPU)
     assert result.figures["l1"] < 0.7 * before["l1"]
     assert result.figures["psnr"] > before["psnr"] + 2
@@ -153,7 +155,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples_losses(memory_footage, o
 def test_held_out_figures_are_the_same_every_time(memory_footage, objective):
     trained = objective(memory_footage(held_out=True))
     assert trained.eval_split == "held-out"
-    assert trained.evaluate(CPU) == trained.evaluate(CPU)
+    assert evaluate(trained, Processes(CPU)) == evaluate(trained, Processes(CPU))
 
 
 @pytest.mark.parametrize("frames", [1, 5])

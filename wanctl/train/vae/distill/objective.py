@@ -4,7 +4,6 @@ The VAE is frozen. Loss: l1 * L1 + perceptual * LPIPS between both decodes of th
 so that the tiny decoder repeats the VAE's colours and errors and adds no detail of its own.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,15 +15,15 @@ from wanctl.checkpoint.tiny_decoder import save_tiny_decoder
 from wanctl.device import to_device
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder, TinyDecoderShape
-from wanctl.train.inputs.windows import Footage, read_video, to_video
-from wanctl.train.objective import Losses, Network
-from wanctl.train.previews import to_uint8_frames, write_preview
+from wanctl.train.inputs.windows import ClipWindow, Footage, read_video, to_video
+from wanctl.train.objective import Losses, Network, Preview
+from wanctl.train.previews import to_uint8_frames
 from wanctl.train.rng import MicrobatchIndex, keyed_seed
 from wanctl.train.vae import losses
+from wanctl.train.vae.evaluation import largest_windows
 from wanctl.train.vae.loss_options import VAELossOptions
 
 NETWORK = "tiny_decoder"
-NUM_PREVIEWS = 4
 
 
 def start_tiny_decoder(shape: TinyDecoderShape, seed: int) -> TinyDecoder:
@@ -128,33 +127,34 @@ class DistillObjective:
             parts["psnr"] = losses.psnr(decoded, target)
         yield Losses(total, {name: value.detach() for name, value in parts.items()})
 
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """L1, PSNR and LPIPS to the VAE's decodes; PSNR of both decoders to the footage."""
-        sums: dict[str, float] = defaultdict(float)
-        windows = self.footage.eval_windows()
-        for window in windows:
-            video = read_video(self.footage, window)[None].to(device)
-            target, decoded = self._decode_both(video)
-            sums["l1"] += losses.l1(decoded, target).item()
-            sums["psnr"] += losses.psnr(decoded, target).item()
-            sums["footage_psnr"] += losses.psnr(decoded, video).item()
-            sums["vae_footage_psnr"] += losses.psnr(target, video).item()
-            if self.distance is not None:
-                distance = self.distance.to(device)
-                sums["perceptual"] += losses.perceptual(distance, decoded, target, None).item()
-        return {name: value / len(windows) for name, value in sums.items()}
+    def eval_items(self) -> list[ClipWindow]:
+        """A few fixed windows."""
+        return self.footage.eval_windows()
 
-    def preview(self, folder: Path, step: int, device: torch.device) -> list[Path]:
-        """From top to bottom: footage, the VAE, the tiny decoder; of the largest shape."""
-        windows = self.footage.eval_windows()
-        shape = max(window.shape for window in windows)
-        videos = []
-        for window in [w for w in windows if w.shape == shape][:NUM_PREVIEWS]:
-            video = read_video(self.footage, window)[None].to(device)
-            rows = torch.cat([video, *self._decode_both(video)], dim=3)
-            videos.append((to_uint8_frames(rows[0]), window.clip))
-        frames, clips = zip(*videos, strict=True)
-        return write_preview(folder, step, frames, self.fps, clips)
+    def measure(self, item: ClipWindow, device: torch.device) -> dict[str, float]:
+        """L1, PSNR and LPIPS to the VAE's decodes; PSNR of both decoders to the footage."""
+        video = read_video(self.footage, item)[None].to(device)
+        target, decoded = self._decode_both(video)
+        figures = {
+            "l1": losses.l1(decoded, target),
+            "psnr": losses.psnr(decoded, target),
+            "footage_psnr": losses.psnr(decoded, video),
+            "vae_footage_psnr": losses.psnr(target, video),
+        }
+        if self.distance is not None:
+            distance = self.distance.to(device)
+            figures["perceptual"] = losses.perceptual(distance, decoded, target, None)
+        return {name: value.item() for name, value in figures.items()}
+
+    def preview_items(self) -> list[ClipWindow]:
+        """Windows of the largest evaluation shape."""
+        return largest_windows(self.footage)
+
+    def preview(self, item: ClipWindow, device: torch.device) -> Preview:
+        """From top to bottom: footage, the VAE, the tiny decoder."""
+        video = read_video(self.footage, item)[None].to(device)
+        rows = torch.cat([video, *self._decode_both(video)], dim=3)
+        return Preview(to_uint8_frames(rows[0]), item.clip, self.fps)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
         """Write the tiny decoder."""
