@@ -3,12 +3,16 @@
 Each output channel has a scale. `int8` and `fp8` store 8 bits and multiply in the model's own
 format, so only the weights are rounded; `fp8-dynamic` also rounds the activations, each token by
 a scale of its own, and multiplies in fp8 (GPUs of capability 8.9 and up). All three change the
-video; what they do to a velocity is measured in tests and in docs/benchmarks.md.
+video; what they do to a velocity is measured in tests and in docs/benchmarks.md. `nf4` (nf4.py)
+stores 4 bits, for frozen weights under an adapter that is trained.
+
+Gradients flow through these layers to their inputs; the weights have none.
 
 Shapes: O outputs, I inputs, P rows.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +20,28 @@ from torch import Tensor, nn
 
 from wanctl.errors import UserError, unknown
 from wanctl.model.dit.transformer import WanModel
+from wanctl.runtime.nf4 import dequantize_nf4, quantize_nf4
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max
 INT8_MAX = 127.0
 FP8_CAPABILITY = (8, 9)
-KINDS = ("int8", "fp8", "fp8-dynamic")
+KINDS = ("int8", "fp8", "fp8-dynamic")  # for sampling
+FROZEN_KINDS = ("int8", "fp8", "nf4")  # under an adapter that is trained
 
 
 class QuantizedLinear(nn.Module):
-    """`nn.Linear` with an 8-bit weight.
+    """`nn.Linear` with a frozen weight in 8 or 4 bits.
 
     Args:
-        linear: the layer that it replaces; the products run in the dtype of its bias.
-        kind: one of KINDS.
+        linear: the layer that it replaces; the products run in the dtype of its bias, or of
+            autocast.
+        kind: one of KINDS or of FROZEN_KINDS.
     """
 
     def __init__(self, linear: nn.Linear, kind: str) -> None:
         super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         weight, scale = _quantized(linear.weight.detach(), kind)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
@@ -41,14 +49,40 @@ class QuantizedLinear(nn.Module):
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., O) in the dtype of the bias."""
+        """(..., O) in the dtype of the products."""
+        device = x.device.type
+        autocast = torch.is_autocast_enabled(device)
+        x = x.to(torch.get_autocast_dtype(device) if autocast else self.bias.dtype)
         if self.kind == "fp8-dynamic":
-            return self._product_in_fp8(x.to(self.bias.dtype))
-        x = x.to(self.bias.dtype)
-        if x.dtype == torch.float16:  # products with up to 448 per weight leave its range
-            return F.linear(x, (self.weight.float() * self.scale[:, None]).to(x), self.bias)
+            return self._product_in_fp8(x)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _FrozenProduct.apply(x, self)
+        return self.product(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """(..., O) in the dtype of x."""
+        if self._multiplies_values(x):
+            return F.linear(x, self.values().to(x), self.bias.to(x))
         # The scale comes after the product: one multiplication per output, not per weight.
-        return torch.addcmul(self.bias, F.linear(x, self.weight.to(x.dtype)), self.scale.to(x))
+        y = F.linear(x, self.weight.to(x.dtype))
+        return torch.addcmul(self.bias.to(x), y, self.scale.to(x))
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """(..., I) the gradient of a product's input from that of its output (..., O)."""
+        if self._multiplies_values(gradient):
+            return gradient @ self.values().to(gradient)
+        return (gradient * self.scale.to(gradient)) @ self.weight.to(gradient.dtype)
+
+    def values(self) -> Tensor:
+        """(O, I) fp32, the matrix that the codes stand for."""
+        if self.kind == "nf4":
+            shape = (self.out_features, self.in_features)
+            return dequantize_nf4(self.weight, self.scale, shape)
+        return self.weight.float() * self.scale[:, None]
+
+    def _multiplies_values(self, x: Tensor) -> bool:
+        # products with up to 448 per weight leave the range of fp16
+        return self.kind == "nf4" or x.dtype == torch.float16
 
     def _product_in_fp8(self, x: Tensor) -> Tensor:
         x_PI = x.flatten(0, -2)
@@ -68,13 +102,30 @@ class QuantizedLinear(nn.Module):
     scale: Tensor
 
 
+class _FrozenProduct(torch.autograd.Function):
+    """The product of a quantised layer, with the gradient of its input.
+
+    The backward pass converts the weight again. Autograd would keep the converted one of every
+    layer: as much memory as the model takes without quantisation.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.layer = layer
+        return layer.product(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.layer.input_gradient(gradient), None
+
+
 def quantize(model: WanModel, kind: str) -> WanModel:
-    """Quantise the blocks' matrices to 8 bits, in place; all other tensors keep their format.
+    """Quantise the blocks' matrices, in place; all other tensors keep their format.
 
     Raises:
         UserError: no such kind.
     """
-    if kind not in KINDS:
+    if kind not in (*KINDS, *FROZEN_KINDS):
         raise UserError(f"model.quantize: {unknown('kind', kind, KINDS)}")
     for parent, name, layer in list(_layers(model)):
         setattr(parent, name, QuantizedLinear(layer, kind))
@@ -82,7 +133,7 @@ def quantize(model: WanModel, kind: str) -> WanModel:
 
 
 def quantized_names(model: WanModel) -> set[str]:
-    """Names of the weights that `quantize` turns into 8 bits."""
+    """Names of the weights that `quantize` replaces."""
     return {
         f"{blocks}.{number}.{part}.{name}.weight"
         for blocks in ("vace_blocks", "blocks")
@@ -94,7 +145,7 @@ def quantized_names(model: WanModel) -> set[str]:
 
 
 def quantized_tensors(name: str, weight_OI: Tensor, kind: str) -> dict[str, Tensor]:
-    """Name -> tensor of the 8-bit weight and its scale, for the state of a quantised model."""
+    """Name -> tensor of the codes and their scales, for the state of a quantised model."""
     quantized, scale_O = _quantized(weight_OI, kind)
     return {name: quantized, name.removesuffix("weight") + "scale": scale_O}
 
@@ -132,7 +183,9 @@ def _quantized_parts(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _quantized(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """The matrix in 8 bits, and (O,) fp32 the factor of each of its rows."""
+    """The matrix in 8 bits, and (O,) fp32 the factor of each of its rows; or those of NF4."""
+    if kind == "nf4":
+        return quantize_nf4(weight_OI)
     largest, dtype = (INT8_MAX, torch.int8) if kind == "int8" else (FP8_MAX, FP8)
     # The result is allocated before the temporaries: otherwise glibc's heap would grow to the size
     # of the fp32 model (1.3B: 6.5 GB instead of 2.3).
