@@ -6,22 +6,25 @@ are imported only where a value differs from its default.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from wanctl.caption.backends import captioner_names
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import PACK, build_filters, filter_class, filter_names
 from wanctl.curate.split.shots import AUTO, DETECTORS
-from wanctl.data.buckets import bucket_problems
+from wanctl.data.buckets import bucket_name, bucket_problems
 from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
 from wanctl.model.variants import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
+from wanctl.recipe.section import Section
+from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.recipe.train.optimizer import OptimizerSection
-from wanctl.recipe.train.section import TrainSection
+from wanctl.recipe.train.section import Bucket, TrainSection
+from wanctl.recipe.train.timesteps import TimestepsSection
 
 Finding = tuple[str, str]
 """Dotted recipe path and message."""
@@ -135,12 +138,72 @@ def _train_vae(recipe: Recipe) -> Iterator[Finding]:
 
 def _train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
-    law = recipe.train_dit.timesteps.law
-    if law != _default_of(type(recipe.train_dit.timesteps), "law"):
-        from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
+    yield from _timesteps(recipe.train_dit)
 
-        if law not in LAWS:
-            yield "train_dit.timesteps.law", unknown("law", law, LAWS)
+
+def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:
+    """Names of laws, formulas and weightings, and keys that the chosen ones do not use."""
+    timesteps, at = section.timesteps, "train_dit.timesteps"
+    if timesteps == TimestepsSection(shift=timesteps.shift):
+        return  # names and keys that need no table
+
+    from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
+    from wanctl.train.dit.noise.shifts import SHIFT_FORMULAS  # noqa: PLC0415
+    from wanctl.train.dit.noise.weights import WEIGHTING_KEYS, WEIGHTINGS  # noqa: PLC0415
+
+    formulas = {name: formula.keys for name, formula in SHIFT_FORMULAS.items()}
+    tables: Sequence[tuple[str, str, Mapping[str, Collection[str]]]] = (
+        ("law", "law", {name: law.keys for name, law in LAWS.items()}),
+        ("shift_formula", "formula", formulas),
+        ("weighting", "weighting", {name: WEIGHTING_KEYS.get(name, ()) for name in WEIGHTINGS}),
+    )
+    for key, kind, rows in tables:
+        yield from _row_and_its_keys(timesteps, at, key, kind, rows)
+    yield from _shifts(timesteps, formulas.get(timesteps.shift_formula, ()), section.buckets)
+
+
+def _row_and_its_keys(
+    section: Section, at: str, key: str, kind: str, rows: Mapping[str, Collection[str]]
+) -> Iterator[Finding]:
+    """The name that `key` holds, and keys of other rows of its table that are set.
+
+    Args:
+        section: holds the keys.
+        at: its path.
+        key: that names a row.
+        kind: what a row is.
+        rows: name -> keys that the row uses.
+    """
+    name = getattr(section, key)
+    if name not in rows:
+        yield f"{at}.{key}", unknown(kind, name, rows)
+        return
+    for other in sorted({key for keys in rows.values() for key in keys} - set(rows[name])):
+        value = getattr(section, other)
+        if value != _default_of(type(section), other):
+            yield f"{at}.{other}", f"got {value}, which {name} does not use; leave it out"
+
+
+def _shifts(
+    timesteps: TimestepsSection, needed: Collection[str], buckets: Sequence[Bucket]
+) -> Iterator[Finding]:
+    """Keys that the formula of the shift needs, and the shifts of single buckets."""
+    at = "train_dit.timesteps"
+    for key in needed:
+        if getattr(timesteps, key) is None:
+            yield f"{at}.shift_formula", f"{timesteps.shift_formula} needs {key}; set it"
+    if "max_shift_tokens" in needed and timesteps.max_shift_tokens == timesteps.shift_tokens:
+        message = f"got {timesteps.max_shift_tokens}, which shift_tokens is too; must differ"
+        yield f"{at}.max_shift_tokens", message
+    names = [bucket_name(bucket) for bucket in buckets]
+    for name in timesteps.bucket_shifts:
+        if name not in names:
+            yield f"{at}.bucket_shifts.{name}", unknown("bucket", name, names)
+    if set(names) <= timesteps.bucket_shifts.keys():
+        for key in ("shift", "shift_formula"):
+            if (value := getattr(timesteps, key)) != _default_of(type(timesteps), key):
+                message = f"got {value}, and bucket_shifts has every bucket; leave it out"
+                yield f"{at}.{key}", message
 
 
 def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Finding]:

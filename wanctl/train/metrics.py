@@ -20,6 +20,9 @@ from wanctl.atomic import writing
 from wanctl.textfiles import split_lines
 from wanctl.train.accelerator import start_trackers
 
+# Ends the name of a figure by which the figure of the same name is divided when it is read.
+DENOMINATOR = "/denominator"
+
 
 class MetricsFile:
     """Appends lines; each reaches the operating system before `append` returns."""
@@ -148,11 +151,33 @@ class PendingMetrics:
             return []
         numbers = iter(torch.cat(self._values).tolist())
         steps = [
-            (step, rates, {name: next(numbers) for name in names})
+            (step, rates, _quotients({name: next(numbers) for name in names}))
             for step, rates, names in self._steps
         ]
         self._steps, self._values = [], []
         return steps
+
+
+def with_denominators(ratios: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Numerators and denominators as two figures each, which are averaged and divided on reading.
+
+    Args:
+        ratios: those of `Losses`.
+    """
+    figures = {name: numerator for name, (numerator, _) in ratios.items()}
+    return figures | {name + DENOMINATOR: below for name, (_, below) in ratios.items()}
+
+
+def _quotients(figures: dict[str, float]) -> dict[str, float]:
+    """Replace the two means of each ratio by it; one whose denominator is 0 is left out."""
+    numbers = {name: value for name, value in figures.items() if not name.endswith(DENOMINATOR)}
+    for name in [name for name in numbers if name + DENOMINATOR in figures]:
+        below = figures[name + DENOMINATOR]
+        if below:
+            numbers[name] /= below
+        else:
+            del numbers[name]
+    return numbers
 
 
 def _step_of(line: str) -> int | None:

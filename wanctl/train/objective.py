@@ -1,7 +1,7 @@
 """The interface between the training loop and what it trains."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,6 +23,9 @@ class Losses:
         per_sample: (B,) fp32, with gradient; the loop takes the mean.
         parts: name -> detached scalar or (B,) tensor, for the log. The names in a micro-batch may
             depend on the step alone, because processes average them in the same order.
+        ratios: name -> detached numerators and denominators, scalars or (B,) tensors, for the log:
+            the mean of the ones over that of the others in the whole step, e.g. a loss of the
+            samples of one kind; left out of the log where the denominators are 0. Names as above.
         share: weight of this chunk in the losses and the parts of its micro-batch, e.g. its share
             of the frames; those of a micro-batch add up to 1.
         last: whether no other chunk of the micro-batch follows.
@@ -30,6 +33,7 @@ class Losses:
 
     per_sample: Tensor
     parts: Mapping[str, Tensor]
+    ratios: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict, kw_only=True)
     share: float = 1.0
     last: bool = True
 
@@ -171,5 +175,5 @@ class Objective(Protocol, Generic[BatchT]):
 
 
 def per_sample_mean(values: Tensor) -> Tensor:
-    """(B, ...) -> (B,) fp32."""
-    return values.float().flatten(1).mean(dim=1)
+    """(B, ...) -> (B,) fp32, or fp64 where the values are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)).flatten(1).mean(dim=1)

@@ -62,6 +62,45 @@ from wanctl.recipe.validate import load_checked
             "'logit_normal'?",
         ),
         (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    law: uniform\n    mean: 0.5\n",
+            "r.yaml:4: train_dit.timesteps.mean: got 0.5, which uniform does not use; leave it out",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    mode_scale: 0.5\n",
+            "r.yaml:3: train_dit.timesteps.mode_scale: got 0.5, which logit_normal does not use; "
+            "leave it out",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    weighting: cosmap\n    min_snr_gamma: 3\n",
+            "r.yaml:4: train_dit.timesteps.min_snr_gamma: got 3.0, which cosmap does not use; "
+            "leave it out",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    shift_formula: sqrt_tokens\n",
+            "r.yaml:3: train_dit.timesteps.shift_formula: sqrt_tokens needs shift_tokens; set it",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    shift_tokens: 512\n",
+            "r.yaml:3: train_dit.timesteps.shift_tokens: got 512, which constant does not use",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    bucket_shifts:\n      17x256x265: 2\n",
+            "r.yaml:4: train_dit.timesteps.bucket_shifts.17x256x265: no bucket named '17x256x265'; "
+            "did you mean '17x256x256'?",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  timesteps:\n    shift: 5\n    bucket_shifts: {17x256x256: 2}\n",
+            "r.yaml:3: train_dit.timesteps.shift: got 5.0, and bucket_shifts has every bucket; "
+            "leave it out",
+        ),
+        (
             "train_vae",
             "train_vae:\n  optimizer:\n    name: moun\n",
             "r.yaml:3: train_vae.optimizer.name: no optimizer named 'moun'; did you mean 'muon'?",

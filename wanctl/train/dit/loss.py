@@ -47,5 +47,6 @@ def conditions_to_device(conditions: Conditions, device: torch.device) -> Condit
 
 
 def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the predicted velocity."""
-    return per_sample_mean((predicted.float() - target.float()).square())
+    """Mean squared error of the predicted velocity, fp32, or fp64 where both are."""
+    dtype = torch.promote_types(predicted.dtype, torch.float32)
+    return per_sample_mean((predicted.to(dtype) - target.to(dtype)).square())

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_dit
+from wanctl.device import to_device
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.timesteps import sample_sigmas
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.tasks.api import Task
 from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.loss import flow_error
+from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
 from wanctl.train.dit.options import DiTOptions
 from wanctl.train.dit.previews import Previews
 from wanctl.train.inputs.windows import ClipWindow, Footage
@@ -63,6 +64,7 @@ class DiTObjective:
         self.encoded = encoded
         self.task = task
         self.options = options
+        self.levels = NoiseLevels(options.noise)
         self.metadata = dict(metadata)
         self.eval_split = "held-out" if footage.held_out else "training"
 
@@ -97,20 +99,14 @@ class DiTObjective:
         microbatch: MicrobatchIndex,
         device: torch.device,
     ) -> Iterator[Losses]:
-        """Squared error of the velocity at one noise level per sample."""
+        """Squared error of the velocity at one noise level per sample, weighted by the level."""
         where = (microbatch.step, microbatch.micro)
-        sigma = sample_sigmas(
-            self.options.noise.law,
-            len(batch.latents),
-            shift=self.options.noise.shift,
-            mean=self.options.noise.mean,
-            std=self.options.noise.std,
-            generator=keyed_generator(microbatch.seed, "sigma", *where),
-        )
+        sigma = self.levels.draw(len(batch.latents), batch.latents.shape[2:], microbatch)
         generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
         error = flow_error(models[turn], batch.latents, noise, sigma, batch.conditions, device)
-        yield Losses(error, {"sigma": sigma})
+        weight = to_device(self.levels.weight(sigma.double()).to(error.dtype), error.device)
+        yield Losses(error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma))
 
     def eval_items(self) -> list[ClipWindow]:
         """A few fixed windows."""

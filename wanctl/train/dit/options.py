@@ -2,15 +2,7 @@
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class NoiseLaw:
-    """Distribution of noise levels; the fields are those of `train_dit.timesteps`."""
-
-    law: str
-    mean: float
-    std: float
-    shift: float
+from wanctl.train.dit.noise.options import NoiseOptions
 
 
 @dataclass(frozen=True)
@@ -43,13 +35,13 @@ class DiTOptions:
     """Settings of the objective.
 
     Attributes:
-        noise: distribution of noise levels.
+        noise: distribution of noise levels, weight of each in the loss.
         text_dropout: share of captions that is replaced by the empty prompt.
         preview: videos that are sampled while training.
         seed: of the noise in evaluations and previews.
     """
 
-    noise: NoiseLaw
+    noise: NoiseOptions
     text_dropout: float
     preview: PreviewOptions
     seed: int

@@ -5,19 +5,23 @@ from pathlib import Path
 
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
+from wanctl.data.buckets import bucket_name
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_ids
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.shapes import PATCH
+from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
-from wanctl.train.dit.options import DiTOptions, NoiseLaw, PreviewOptions
+from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.dit.start import (
     check_fit,
     load_frozen_vae,
@@ -105,7 +109,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         EncodedData(latents.get, texts.get, captions),
         get_task(TASK),
         DiTOptions(
-            noise=NoiseLaw(**section.timesteps.model_dump()),
+            noise=_noise_options(section, vae, processes.count),
             text_dropout=section.text_dropout,
             preview=preview,
             seed=recipe.seed,
@@ -121,6 +125,18 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
     result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
+
+
+def _noise_options(section: TrainDiTSection, vae: WanVAE, processes: int) -> NoiseOptions:
+    """The recipe's noise levels, with the shifts that it states by the latents' shape."""
+    keys = section.timesteps.model_dump(exclude={"bucket_shifts"})
+    task, shifts = get_task(TASK), section.timesteps.bucket_shifts
+    shapes = {
+        bucket_name(each): task.latent_shape(vae.shape, each.frames, each.height, each.width)
+        for each in section.buckets
+    }
+    stated = {shapes[name][1:]: shift for name, shift in shifts.items()}
+    return NoiseOptions(**keys, latent_shifts=stated, microbatches=section.accumulate * processes)
 
 
 def _captions(

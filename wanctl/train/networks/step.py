@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wanctl.device import to_device
 from wanctl.train.accelerator import exchange_gradients
+from wanctl.train.metrics import with_denominators
 from wanctl.train.networks.trained import TrainedNetwork, frozen
 from wanctl.train.objective import Objective
 from wanctl.train.rng import MicrobatchIndex
@@ -139,7 +140,8 @@ class OptimizerStep:
                 if last_micro and complete:
                     exchange_gradients(network.model, loss)
                 self.accelerator.backward(loss)
-                for name, value in {"loss": part.per_sample, **part.parts}.items():
+                logged = {"loss": part.per_sample, **part.parts, **with_denominators(part.ratios)}
+                for name, value in logged.items():
                     mean = value.detach().float().mean() * share
                     figures[name] = figures[name] + mean if name in figures else mean
         assert complete, "the last losses of a micro-batch are those with `last`"

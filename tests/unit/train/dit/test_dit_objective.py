@@ -1,3 +1,7 @@
+import json
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,13 +14,14 @@ from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes
 from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
-from wanctl.train.dit.options import DiTOptions, NoiseLaw, PreviewOptions
+from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.evaluation.shared import evaluate, write_previews
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
 from wanctl.train.loop import train
-from wanctl.train.rng import MicrobatchIndex
+from wanctl.train.rng import MicrobatchIndex, keyed_generator
 
 CPU = torch.device("cpu")
 PROCESSES = Processes(CPU)
@@ -28,6 +33,12 @@ DIT_SHAPE = DiTShape(
     dim=48, ffn_dim=96, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
     text_dim=6, text_len=5, freq_dim=32,
 )  # fmt: skip
+
+
+def noise_options(microbatches=4, latent_shifts=None, **changes):
+    """The recipe's defaults and some changes."""
+    keys = TimestepsSection(**changes).model_dump(exclude={"bucket_shifts"})
+    return NoiseOptions(**keys, latent_shifts=latent_shifts or {}, microbatches=microbatches)
 
 
 class LetterEncoder:
@@ -50,7 +61,7 @@ class LetterEncoder:
 
 @pytest.fixture
 def make(memory_footage, tmp_path):
-    def build(text_dropout=0.1, captions=None, **footage):
+    def build(text_dropout=0.1, captions=None, noise=None, **footage):
         torch.manual_seed(0)
         clips = memory_footage(**footage)
         latents = LatentStore(tmp_path / "latents", WanVAE(VAE_SHAPE).eval(), "toy")
@@ -70,7 +81,7 @@ def make(memory_footage, tmp_path):
             clips,
             EncodedData(latents.get, texts.get, captions),
             get_task("t2v"),
-            DiTOptions(NoiseLaw(**TimestepsSection().model_dump()), text_dropout, preview, seed=0),
+            DiTOptions(noise or noise_options(), text_dropout, preview, seed=0),
             metadata={"recipe": "x"},
         )
 
@@ -115,6 +126,68 @@ def test_the_target_points_from_video_to_noise(make):
     (losses,) = objective.losses("model", {"model": TrueVelocity()}, batch, microbatch, CPU)
     assert losses.per_sample.max() < 1e-6
     assert 0 < losses.parts["sigma"].min() < losses.parts["sigma"].max() < 1
+
+
+class Affine(nn.Module):
+    """A function of all that the model is given, in the precision of its input."""
+
+    def forward(self, x, times, context):
+        at = times.to(x)[:, None, None, None, None] / 1000
+        return 0.3 * x + at * x.square() + context.to(x).mean((1, 2))[:, None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("weighting", "factor"),
+    [
+        ("none", lambda sigma: 1.0),
+        ("cosmap", lambda sigma: 2 / math.pi / (1 - 2 * sigma + 2 * sigma**2)),
+        ("min_snr", lambda sigma: sigma**2 * min(((1 - sigma) / sigma) ** 2, 5.0)),
+    ],
+)
+def test_the_loss_is_that_of_a_plain_computation_in_float64(make, weighting, factor):
+    objective = make(batch_size=5, noise=noise_options(weighting=weighting))
+    microbatch = MicrobatchIndex(3, 7, 0)
+    batch = objective.batch(microbatch)
+    batch = replace(batch, latents=batch.latents.double())
+    (losses,) = objective.losses("model", {"model": Affine()}, batch, microbatch, CPU)
+    levels = objective.levels.draw(5, batch.latents.shape[2:], microbatch)
+    noises = torch.randn(batch.latents.shape, generator=keyed_generator(3, "noise", 7, 0))
+    for number, level in enumerate(levels):
+        clean, noise = batch.latents[number].numpy(), noises[number].double().numpy()
+        sigma, text = level.item(), batch.conditions.context[number].double().mean().item()
+        noisy = (1 - sigma) * clean + sigma * noise
+        predicted = 0.3 * noisy + (level * 1000).item() / 1000 * noisy**2 + text
+        error = ((predicted - (noise - clean)) ** 2).mean()
+        assert losses.per_sample[number].item() == pytest.approx(factor(sigma) * error, rel=1e-10)
+
+
+def test_losses_by_noise_level_are_means_over_their_samples_alone(make, tmp_path, loop_options):
+    """Over accumulation too, though a micro-batch of two samples leaves out two of four bins."""
+    seen = []
+
+    class Recording(DiTObjective):
+        def losses(self, turn, models, batch, microbatch, device):
+            for each in super().losses(turn, models, batch, microbatch, device):
+                sigma = self.levels.draw(2, batch.latents.shape[2:], microbatch)
+                seen.append((microbatch.step, sigma, each.per_sample.detach()))
+                yield each
+
+    objective = make(noise=noise_options(microbatches=3, law="uniform", shift=6))
+    objective.__class__ = Recording
+    train(objective, tmp_path / "dit", loop_options(steps=4, accumulate=3), device=CPU)
+    lines = map(json.loads, (tmp_path / "dit/metrics.jsonl").read_text().splitlines())
+    lines = [line for line in lines if "eval" not in line]
+    absent = 0
+    for step, line in enumerate(lines):
+        sigma, error = (torch.cat([each[i] for each in seen if each[0] == step]) for i in (1, 2))
+        for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)):
+            inside = (sigma >= low) & (sigma < high)
+            name = f"loss_sigma_{low:g}-{high:g}"
+            absent += name not in line
+            assert (name in line) == bool(inside.any())
+            if inside.any():
+                assert line[name] == pytest.approx(error[inside].mean().item(), rel=1e-5)
+    assert absent, "no bin was empty; the test shows nothing"
 
 
 def test_cached_latents_equal_those_made_on_the_fly(make):
