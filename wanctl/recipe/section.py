@@ -99,3 +99,11 @@ Source = Annotated[str, AfterValidator(_checked(source_problem))]
 """A path, a URL or a hub id."""
 FrameRate = Annotated[float, Field(ge=0.1, le=1000)]
 """Frames per second. Outside these bounds a clip has no frames, or more than a disk holds."""
+
+Finding = tuple[str, str]
+"""Dotted recipe path and message, of a check that needs a table."""
+
+
+def default_of(section: type[BaseModel], key: str) -> Any:
+    """The default of a key."""
+    return section.model_fields[key].default

@@ -98,7 +98,11 @@ class _Run:
             self.device, self.accelerator.process_index, self.accelerator.num_processes
         )
         networks = trained_networks(
-            objective.networks, options.optimizer, options.ema_decay, self.accelerator
+            objective.networks,
+            options.optimizer,
+            options.ema_decay,
+            torch.device("cpu") if options.ema_device == "cpu" else None,
+            self.accelerator,
         )
         self.state = TrainState(networks, self.accelerator.scaler)
         self.step = OptimizerStep(

@@ -16,6 +16,7 @@ class LoopOptions:
     accumulate: int
     mixed_precision: str
     ema_decay: float
+    ema_device: str
     log_every: int
     eval_every: int
     preview_every: int

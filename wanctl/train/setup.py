@@ -29,8 +29,8 @@ from wanctl.video.workers.worker_pool import DecodePool
 
 # Keys of a section that may change when a run continues: they change no step that is still to come.
 FREE_KEYS = {
-    "steps", "accumulate", "log_every", "eval_every", "preview_every", "checkpoint_every",
-    "keep_checkpoints", "trackers", "preview_prompts", "preview_steps",
+    "steps", "accumulate", "ema_device", "log_every", "eval_every", "preview_every",
+    "checkpoint_every", "keep_checkpoints", "trackers", "preview_prompts", "preview_steps",
 }  # fmt: skip
 
 
@@ -161,8 +161,8 @@ def fingerprint(items: Iterable[str]) -> str:
 
 def _loop_options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:
     same = (
-        "steps", "accumulate", "mixed_precision", "ema_decay", "log_every", "eval_every",
-        "preview_every", "checkpoint_every", "keep_checkpoints", "trackers",
+        "steps", "accumulate", "mixed_precision", "ema_decay", "ema_device", "log_every",
+        "eval_every", "preview_every", "checkpoint_every", "keep_checkpoints", "trackers",
     )  # fmt: skip
     return LoopOptions(
         seed=loaded.recipe.seed,

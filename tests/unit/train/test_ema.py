@@ -3,6 +3,7 @@ import contextlib
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wanctl.train.networks.ema import EMA, ema_decay
 
@@ -40,6 +41,38 @@ def test_swapping_gives_the_weights_back_even_after_an_error():
         raise RuntimeError
     assert torch.equal(module.weight, own)
     assert ema.shadow["weight"].dtype == torch.float32
+    assert ema.shadow["weight"].eq(7.0).all()
+
+
+class NewTensors(TorchDispatchMode):
+    """Counts bytes of tensors that are made and not part of an argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, torch.Tensor) and each.untyped_storage().data_ptr() not in known:
+                self.bytes += each.nbytes
+        return made
+
+
+def test_swapping_takes_no_memory():
+    """Before, all weights were cloned: a run met its largest peak at the first evaluation."""
+    module = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    own = [p.detach().clone() for p in module.parameters()]
+    ema = EMA(module, 0.9)
+    for average in ema.shadow.values():
+        average.add_(1.0)
+    with NewTensors() as made, ema.swapped(module):
+        inside = [p.detach() for p in module.parameters()]
+    assert made.bytes == 0
+    assert all(torch.equal(a, b + 1.0) for a, b in zip(inside, own, strict=True))
+    assert all(map(torch.equal, module.parameters(), own))
+    assert all(map(torch.equal, ema.shadow.values(), inside))
 
 
 def test_zero_decay_keeps_no_second_copy():

@@ -47,6 +47,12 @@ class TrainSection(Section):
         lt=1,
         description="decay of the moving average of the parameters; 0: no average",
     )
+    ema_device: Literal["same", "cpu"] = Field(
+        default="same",
+        description="where that average is kept: `same`, beside the parameters; `cpu`, in host "
+        "memory, which saves 4 bytes of GPU memory per parameter and copies all trained ones to "
+        "the host at each step",
+    )
     holdout: float = Field(
         default=0.1,
         ge=0,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -30,6 +31,7 @@ class TrainedNetwork:
         network: the module and its settings.
         options: of the run, for a network without its own.
         ema_decay: of the run, for a network that is averaged.
+        ema_device: where averages are kept, see `EMA`.
         accelerator: of the run.
         is_main: whether it is the objective's first network.
 
@@ -47,6 +49,7 @@ class TrainedNetwork:
         network: Network,
         options: OptimizerOptions,
         ema_decay: float,
+        ema_device: torch.device | None,
         accelerator: Accelerator,
         *,
         is_main: bool,
@@ -61,7 +64,7 @@ class TrainedNetwork:
         self.model, self.stepper = prepare_network(
             accelerator, self.module, self.optimizer, skips_parameters=network.skips_parameters
         )
-        self.ema = EMA(self.module, ema_decay if network.averaged else 0.0)
+        self.ema = EMA(self.module, ema_decay if network.averaged else 0.0, ema_device)
         self.turns = 0
         self.bad_in_a_row = 0
         self.loss_is_finite = True
@@ -171,11 +174,14 @@ def trained_networks(
     networks: Mapping[str, Network],
     options: OptimizerOptions,
     ema_decay: float,
+    ema_device: torch.device | None,
     accelerator: Accelerator,
 ) -> dict[str, TrainedNetwork]:
     """All networks of an objective, by name; the first is the main one. See TrainedNetwork."""
     return {
-        name: TrainedNetwork(name, network, options, ema_decay, accelerator, is_main=index == 0)
+        name: TrainedNetwork(
+            name, network, options, ema_decay, ema_device, accelerator, is_main=index == 0
+        )
         for index, (name, network) in enumerate(networks.items())
     }
 

@@ -84,7 +84,8 @@ def evaluation_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         return
     averaging: Any = optimizer
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    own = [parameter.detach().clone() for parameter in parameters]
+    # on the host: the device may not hold a second copy of the weights
+    own = [parameter.detach().to("cpu", copy=True) for parameter in parameters]
     averaging.eval()
     try:
         yield

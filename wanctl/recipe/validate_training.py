@@ -1,0 +1,137 @@
+"""Checks of the training sections that need a table, for `wanctl.recipe.validate`."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from wanctl.data.buckets import bucket_name, bucket_problems
+from wanctl.errors import unknown
+from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
+from wanctl.model.variants import VARIANTS
+from wanctl.recipe.schema import Recipe
+from wanctl.recipe.section import Finding, Section, default_of
+from wanctl.recipe.train.dit import TrainDiTSection
+from wanctl.recipe.train.optimizer import OptimizerSection
+from wanctl.recipe.train.section import Bucket, TrainSection
+from wanctl.recipe.train.timesteps import TimestepsSection
+
+
+def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
+    """Findings about `train_vae`."""
+    yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
+    discriminator = recipe.train_vae.loss.adversarial.optimizer
+    yield from _optimizer("train_vae.loss.adversarial", discriminator, ema_decay=0)
+
+
+def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
+    """Findings about `train_dit`."""
+    yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
+    yield from _timesteps(recipe.train_dit)
+
+
+def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:
+    """Names of laws, formulas and weightings, and keys that the chosen ones do not use."""
+    timesteps, at = section.timesteps, "train_dit.timesteps"
+    if timesteps == TimestepsSection(shift=timesteps.shift):
+        return  # names and keys that need no table
+
+    from wanctl.diffusion.timesteps import LAWS  # noqa: PLC0415
+    from wanctl.train.dit.noise.shifts import SHIFT_FORMULAS  # noqa: PLC0415
+    from wanctl.train.dit.noise.weights import WEIGHTING_KEYS, WEIGHTINGS  # noqa: PLC0415
+
+    formulas = {name: formula.keys for name, formula in SHIFT_FORMULAS.items()}
+    tables: Sequence[tuple[str, str, Mapping[str, Collection[str]]]] = (
+        ("law", "law", {name: law.keys for name, law in LAWS.items()}),
+        ("shift_formula", "formula", formulas),
+        ("weighting", "weighting", {name: WEIGHTING_KEYS.get(name, ()) for name in WEIGHTINGS}),
+    )
+    for key, kind, rows in tables:
+        yield from _row_and_its_keys(timesteps, at, key, kind, rows)
+    yield from _shifts(timesteps, formulas.get(timesteps.shift_formula, ()), section.buckets)
+
+
+def _row_and_its_keys(
+    section: Section, at: str, key: str, kind: str, rows: Mapping[str, Collection[str]]
+) -> Iterator[Finding]:
+    """The name that `key` holds, and keys of other rows of its table that are set.
+
+    Args:
+        section: holds the keys.
+        at: its path.
+        key: that names a row.
+        kind: what a row is.
+        rows: name -> keys that the row uses.
+    """
+    name = getattr(section, key)
+    if name not in rows:
+        yield f"{at}.{key}", unknown(kind, name, rows)
+        return
+    for other in sorted({key for keys in rows.values() for key in keys} - set(rows[name])):
+        value = getattr(section, other)
+        if value != default_of(type(section), other):
+            yield f"{at}.{other}", f"got {value}, which {name} does not use; leave it out"
+
+
+def _shifts(
+    timesteps: TimestepsSection, needed: Collection[str], buckets: Sequence[Bucket]
+) -> Iterator[Finding]:
+    """Keys that the formula of the shift needs, and the shifts of single buckets."""
+    at = "train_dit.timesteps"
+    for key in needed:
+        if getattr(timesteps, key) is None:
+            yield f"{at}.shift_formula", f"{timesteps.shift_formula} needs {key}; set it"
+    if "max_shift_tokens" in needed and timesteps.max_shift_tokens == timesteps.shift_tokens:
+        message = f"got {timesteps.max_shift_tokens}, which shift_tokens is too; must differ"
+        yield f"{at}.max_shift_tokens", message
+    names = [bucket_name(bucket) for bucket in buckets]
+    for name in timesteps.bucket_shifts:
+        if name not in names:
+            yield f"{at}.bucket_shifts.{name}", unknown("bucket", name, names)
+    if set(names) <= timesteps.bucket_shifts.keys():
+        for key in ("shift", "shift_formula"):
+            if (value := getattr(timesteps, key)) != default_of(type(timesteps), key):
+                message = f"got {value}, and bucket_shifts has every bucket; leave it out"
+                yield f"{at}.{key}", message
+
+
+def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Finding]:
+    variant = VARIANTS.get(recipe.model.variant)
+    if variant is not None:
+        multiple = variant.vae.spatial_stride * patch
+        for path, message in bucket_problems(
+            section.buckets, temporal_stride=TEMPORAL_STRIDE, spatial_multiple=multiple
+        ):
+            yield f"{name}.buckets.{path}", f"{message} ({variant.name})"
+    if section.trackers != default_of(type(section), "trackers"):
+        from wanctl.train.accelerator import TRACKER_MODULES  # noqa: PLC0415
+
+        for index, tracker in enumerate(section.trackers):
+            if tracker not in TRACKER_MODULES:
+                message = unknown("tracker", tracker, TRACKER_MODULES)
+                yield f"{name}.trackers.{index}", message
+    if section.ema_device != default_of(type(section), "ema_device") and not section.ema_decay:
+        message = f"got {section.ema_device}, but ema_decay 0 keeps no average; leave it out"
+        yield f"{name}.ema_device", message
+    yield from _optimizer(name, section.optimizer, section.ema_decay)
+
+
+def _optimizer(name: str, options: OptimizerSection, ema_decay: float) -> Iterator[Finding]:
+    keys = ("name", "adamw_lr", "momentum")
+    if all(getattr(options, key) == default_of(type(options), key) for key in keys):
+        return  # AdamW with keys that it has
+
+    from wanctl.train.optimizers.table import OPTIMIZERS  # noqa: PLC0415
+
+    row = OPTIMIZERS.get(options.name)
+    if row is None:
+        yield f"{name}.optimizer.name", unknown("optimizer", options.name, OPTIMIZERS)
+        return
+    for key in sorted(frozenset().union(*(each.keys for each in OPTIMIZERS.values())) - row.keys):
+        value, default = getattr(options, key), default_of(type(options), key)
+        if value != default:
+            message = f"got {value}, which {options.name} does not use; leave it out"
+            yield f"{name}.optimizer.{key}", message
+    if row.averages and options.decay != "constant":
+        message = f"got {options.decay}; {options.name} takes `constant`"
+        yield f"{name}.optimizer.decay", message
+    if row.averages and ema_decay:
+        message = f"got {ema_decay}; {options.name} averages the weights itself: say 0"
+        yield f"{name}.ema_decay", message
