@@ -1,25 +1,17 @@
-"""Which training shapes a clip can fill, and which windows each training step samples.
+"""Training shapes: which of them a clip can fill, and how many samples a batch of each has."""
 
-Everything here is a pure function of its arguments: step k of a resumed run samples what step k
-of an uninterrupted one samples, without any saved state.
-"""
-
-import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeVar
 
-import numpy as np
-
-from wanctl.model.shapes import floor_frames, valid_frames
+from wanctl.model.shapes import floor_frames, latent_frames, valid_frames
 
 # Areas within this factor are one size: 480x832 and 544x544, but not 480p and 720p (2.3).
 SIZE_CLASS = 1.5
 
 
 class BucketLike(Protocol):
-    """One training shape; a recipe's bucket is one."""
+    """One training shape."""
 
     @property
     def frames(self) -> int: ...  # noqa: D102
@@ -27,8 +19,13 @@ class BucketLike(Protocol):
     def height(self) -> int: ...  # noqa: D102
     @property
     def width(self) -> int: ...  # noqa: D102
+
+
+class BucketWithProbability(BucketLike, Protocol):
+    """A training shape and how often it is drawn; a recipe's bucket is one."""
+
     @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    def batch_size(self) -> int | None: ...  # noqa: D102
     @property
     def probability(self) -> float: ...  # noqa: D102
     @property
@@ -36,42 +33,29 @@ class BucketLike(Protocol):
 
 
 @dataclass(frozen=True)
-class ClipShape:
-    """Size and weight of a clip, as the plan of batches needs them.
+class TrainingBucket:
+    """A training shape with its batch size.
 
     Attributes:
-        num_frames: at the frame rate of training.
-        height: pixels, after cropping.
-        width: pixels, after cropping.
-        weight: relative probability to be sampled within its bucket.
+        frames: per sample.
+        height: pixels.
+        width: pixels.
+        batch_size: samples per micro-batch.
+        probability: relative probability that a micro-batch has this shape.
+        from_step: first step with it.
+        tokens: of a sample.
     """
 
-    num_frames: int
+    frames: int
     height: int
     width: int
-    weight: float = 1.0
+    batch_size: int
+    probability: float
+    from_step: int
+    tokens: int
 
 
-class PlannedWindow(NamedTuple):
-    """`bucket.frames` frames of a clip from `start` on; `clip` is its index in the plan."""
-
-    clip: int
-    start: int
-
-
-@dataclass(frozen=True)
-class PlannedBatch:
-    """Bucket and windows of one micro-batch.
-
-    Attributes:
-        index: of the bucket in the plan's list.
-        bucket: the training shape.
-        windows: one per sample.
-    """
-
-    index: int
-    bucket: BucketLike
-    windows: list[PlannedWindow]
+BucketT = TypeVar("BucketT", bound=BucketLike)
 
 
 def bucket_name(bucket: BucketLike) -> str:
@@ -99,8 +83,8 @@ def clip_buckets(
 
 
 def clip_bucket(
-    buckets: Sequence[BucketLike], num_frames: int, height: int, width: int
-) -> BucketLike | None:
+    buckets: Sequence[BucketT], num_frames: int, height: int, width: int
+) -> BucketT | None:
     """The longest bucket a clip serves, the best shape if several sizes have that length.
 
     None where it serves none; `why_no_bucket` says why.
@@ -143,105 +127,42 @@ def why_no_bucket(buckets: Sequence[BucketLike], num_frames: int, height: int, w
     )
 
 
-class BatchPlan:
-    """Batches of a run, as a function of (seed, step, micro).
+def with_batch_sizes(
+    buckets: Sequence[BucketWithProbability],
+    tokens_per_batch: int | None,
+    *,
+    temporal_stride: int,
+    spatial_multiple: int,
+) -> list[TrainingBucket]:
+    """Buckets of a recipe with the batch size of each.
+
+    A bucket's own batch size counts; else it is the largest with at most `tokens_per_batch`
+    tokens, at least 1; without that number 1.
 
     Args:
-        buckets: the shapes; those that no clip can fill are never sampled.
-        clips: the training clips.
-        seed: of the run.
-
-    Attributes:
-        members: per bucket, indices of the clips that serve it.
-
-    Raises:
-        ValueError: no clip serves any bucket.
+        buckets: training shapes.
+        tokens_per_batch: of a micro-batch; None: not given.
+        temporal_stride: of the VAE.
+        spatial_multiple: pixels per token in height and in width.
     """
 
-    def __init__(
-        self, buckets: Sequence[BucketLike], clips: Sequence[ClipShape], *, seed: int
-    ) -> None:
-        self._buckets = list(buckets)
-        self._clips = list(clips)
-        self._seed = seed
-        self.members: list[list[int]] = [[] for _ in buckets]
-        for number, clip in enumerate(clips):
-            for index in clip_buckets(buckets, clip.num_frames, clip.height, clip.width):
-                if clip.weight > 0:
-                    self.members[index].append(number)
-        if not any(self.members):
-            raise ValueError("no clip serves any bucket")
-        # Where no bucket may be sampled at first, the earliest one is.
-        served = [b.from_step for b, m in zip(buckets, self.members, strict=True) if m]
-        self._first_step = min(served)
+    def batch_size(bucket: BucketWithProbability, tokens: int) -> int:
+        if bucket.batch_size is not None or tokens_per_batch is None:
+            return bucket.batch_size or 1
+        return max(1, tokens_per_batch // tokens)
 
-    def batch(self, step: int, micro: int = 0) -> PlannedBatch:
-        """The bucket, clips and window starts of one micro-batch.
-
-        A clip occurs at most once in a batch if the bucket has enough clips.
-        """
-        random = np.random.Generator(
-            np.random.Philox(np.random.SeedSequence((self._seed, step, micro)))
+    sized = []
+    for bucket in buckets:
+        frames, height, width = bucket.frames, bucket.height, bucket.width
+        per_frame = (height // spatial_multiple) * (width // spatial_multiple)
+        tokens = latent_frames(frames, temporal_stride) * per_frame
+        size = batch_size(bucket, tokens)
+        sized.append(
+            TrainingBucket(
+                frames, height, width, size, bucket.probability, bucket.from_step, tokens
+            )
         )
-        index = int(random.choice(len(self._buckets), p=self._chances(step)))
-        bucket, members = self._buckets[index], self.members[index]
-        weights = np.array([self._clips[m].weight for m in members], dtype=np.float64)
-        chosen = random.choice(
-            len(members),
-            size=bucket.batch_size,
-            replace=bucket.batch_size > len(members),
-            p=weights / weights.sum(),
-        )
-        windows = []
-        for member in chosen:
-            clip = members[int(member)]
-            last = self._clips[clip].num_frames - bucket.frames
-            windows.append(PlannedWindow(clip, int(random.integers(0, last + 1))))
-        return PlannedBatch(index, bucket, windows)
-
-    def _chances(self, step: int) -> np.ndarray:
-        reached = max(step, self._first_step)
-        chances = np.array(
-            [
-                bucket.probability if members and bucket.from_step <= reached else 0.0
-                for bucket, members in zip(self._buckets, self.members, strict=True)
-            ]
-        )
-        return chances / chances.sum()
-
-
-def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:
-    """At most `count` distinct starts, evenly spaced over a clip, both ends included."""
-    last = num_frames - frames
-    if count == 1:
-        return [last // 2]
-    return sorted({round(i * last / (count - 1)) for i in range(count)})
-
-
-def holdout(ids: Sequence[str], sources: Sequence[str], share: float) -> list[bool]:
-    """Choose the clips that are held out of training.
-
-    The choice depends on the clip's id alone, so it stays when the set grows; but a source does
-    not lose its last clip, and at least one clip is held out where `share` is positive and some
-    source has two clips. Linear in the number of clips, but for one sort.
-
-    Args:
-        ids: clip ids.
-        sources: source of each clip.
-        share: expected share of held-out clips, 0 to 1.
-    """
-    if share <= 0:
-        return [False] * len(ids)
-    draws = [int(hashlib.sha256(i.encode()).hexdigest()[:8], 16) / 2**32 for i in ids]
-    remaining = Counter(sources)
-    held_out = [False] * len(ids)
-    any_held_out = False
-    for index in sorted(range(len(ids)), key=lambda i: (draws[i], ids[i])):
-        chosen = draws[index] < share or not any_held_out
-        if chosen and remaining[sources[index]] > 1:
-            remaining[sources[index]] -= 1
-            held_out[index] = any_held_out = True
-    return held_out
+    return sized
 
 
 def bucket_problems(

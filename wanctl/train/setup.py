@@ -2,14 +2,14 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import write_bytes
-from wanctl.data.buckets import bucket_problems
+from wanctl.data.buckets import TrainingBucket, bucket_problems, with_batch_sizes
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError
 from wanctl.lock import locked
@@ -41,8 +41,8 @@ def locked_run(folder: Path, processes: Processes) -> AbstractContextManager[Non
 
 def check_buckets(
     loaded: LoadedRecipe, name: str, section: TrainSection, vae: WanVAE, *, patch: int
-) -> None:
-    """Refuse shapes that the networks cannot take, before a clip is exported or encoded.
+) -> list[TrainingBucket]:
+    """The section's buckets with batch sizes, before a clip is exported or encoded.
 
     Raises:
         RecipeError: every such size, at its line.
@@ -55,6 +55,12 @@ def check_buckets(
     located = [(f"{name}.buckets.{path}", message) for path, message in problems]
     if located:
         raise loaded.locate(ProblemsError(located))
+    return with_batch_sizes(
+        section.buckets,
+        section.tokens_per_batch,
+        temporal_stride=vae.temporal_stride,
+        spatial_multiple=vae.spatial_stride * patch,
+    )
 
 
 def training_clips(
@@ -63,6 +69,7 @@ def training_clips(
     section: TrainSection,
     processes: Processes,
     *,
+    buckets: Sequence[TrainingBucket],
     windows_per_clip: int | None,
     only: Mapping[str, object] | None = None,
 ) -> ClipSet:
@@ -73,6 +80,7 @@ def training_clips(
         out: run folder; holds the data set unless the recipe names one.
         section: `train_vae` or `train_dit`.
         processes: those of the run; each exports its share.
+        buckets: training shapes, from `check_buckets`.
         windows_per_clip: see `TrainingDataOptions`.
         only: ids of the clips that may be used; None: all kept ones.
 
@@ -84,10 +92,13 @@ def training_clips(
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     options = TrainingDataOptions(
         selection=recipe.dataset.selection,
-        buckets=section.buckets,
+        buckets=buckets,
         fps=section.clip_fps,
+        weights=section.weights,
         holdout=section.holdout,
+        holdout_by=section.holdout_by,
         seed=recipe.seed,
+        accumulate=section.accumulate,
         windows_per_clip=windows_per_clip,
     )
     memory_bytes = int(decode.memory_gb * 2**30)
@@ -130,6 +141,8 @@ def run_training(
         settings = {
             "seed": loaded.recipe.seed,
             "micro-batches per step": section.accumulate * processes.count,
+            # with one bucket, other numbers of both with the same product change no batch
+            **({"processes": processes.count} if len(section.buckets) > 1 else {}),
             **data,
             objective.name.replace("-", "_"): section.model_dump(mode="json", exclude=FREE_KEYS),
         }

@@ -1,19 +1,14 @@
-import time
-from collections import Counter
 from typing import NamedTuple
 
 import pytest
 
 from wanctl.data.buckets import (
-    BatchPlan,
-    ClipShape,
     bucket_name,
     bucket_problems,
     clip_bucket,
     clip_buckets,
-    holdout,
-    spread_windows,
     why_no_bucket,
+    with_batch_sizes,
 )
 
 
@@ -21,7 +16,7 @@ class Shape(NamedTuple):
     frames: int
     height: int
     width: int
-    batch_size: int = 1
+    batch_size: int | None = 1
     probability: float = 1.0
     from_step: int = 0
 
@@ -75,86 +70,15 @@ def test_the_reason_why_a_clip_serves_no_bucket_is_named(frames, height, width, 
     assert why_no_bucket(BUCKETS[1:], frames, height, width) == reason
 
 
-CLIPS = [ClipShape(20, 360, 640), ClipShape(50, 360, 640, 3.0), ClipShape(17, 640, 360)]
-
-
-def test_a_step_has_the_same_batch_in_any_order_of_calls():
-    plan, other = (BatchPlan(BUCKETS, CLIPS, seed=7) for _ in range(2))
-    draws = [plan.batch(step, micro) for step in range(20) for micro in range(2)]
-    assert [other.batch(step, micro) for step in reversed(range(20)) for micro in (1, 0)] == draws[
-        ::-1
-    ]
-    assert BatchPlan(BUCKETS, CLIPS, seed=8).batch(0) != plan.batch(0)
-
-
-def test_batches_follow_probabilities_and_weights_and_stay_inside_the_clips():
-    plan = BatchPlan(BUCKETS, CLIPS, seed=0)
-    drawn, clips = Counter(), Counter()
-    for step in range(2000):
-        batch = plan.batch(step)
-        drawn[batch.index] += 1
-        assert len(batch.windows) == batch.bucket.batch_size
-        for clip, start in batch.windows:
-            assert 0 <= start <= CLIPS[clip].num_frames - batch.bucket.frames
-            assert clip in plan.members[batch.index]
-        if batch.index == 0:
-            clips.update(window.clip for window in batch.windows)
-    assert drawn[0] / 2000 == pytest.approx(0.5, abs=0.04)
-    assert clips[1] / clips.total() == pytest.approx(0.6, abs=0.04)
-
-
-def test_a_batch_does_not_repeat_clips_while_there_are_enough():
-    clips = [ClipShape(20, 360, 640) for _ in range(5)]
-    plan = BatchPlan([WIDE], clips, seed=0)
-    assert all(len({w.clip for w in plan.batch(s).windows}) == 2 for s in range(50))
-
-
-def test_a_plan_without_clips_is_refused():
-    with pytest.raises(ValueError, match="no clip serves any bucket"):
-        BatchPlan([LONG], CLIPS[:1], seed=0)
-
-
-def test_windows_are_spread_from_end_to_end():
-    assert spread_windows(33, 17, 3) == [0, 8, 16]
-    assert spread_windows(18, 17, 8) == [0, 1]
-    assert spread_windows(33, 17, 1) == [8]
-
-
-def test_held_out_clips_stay_held_out_as_the_set_grows():
-    ids = [f"clip{i}" for i in range(400)]
-    sources = [f"source{i // 20}" for i in range(400)]
-    few = dict(zip(ids[:200], holdout(ids[:200], sources[:200], 0.1), strict=True))
-    many = dict(zip(ids, holdout(ids, sources, 0.1), strict=True))
-    assert all(many[i] == held for i, held in few.items())
-    assert 0.05 < sum(many.values()) / 400 < 0.15
-
-
-def test_no_source_loses_its_last_clip():
-    assert holdout(["a", "b", "c"], ["x", "y", "z"], 0.9) == [False] * 3
-    assert sum(holdout(["a", "b", "c"], ["x"] * 3, 0.99)) == 2
-    assert sum(holdout(["a", "b"], ["x"] * 2, 0.001)) == 1
-    assert holdout(["a", "b"], ["x"] * 2, 0) == [False] * 2
-
-
-def test_a_bucket_waits_for_its_step_and_the_first_one_never_does():
-    late = LONG._replace(from_step=5)
-    clips = [ClipShape(40, 64, 96)] * 4
-    plan = BatchPlan([WIDE, late], clips, seed=0)
-    drawn = [plan.batch(step).index for step in range(60)]
-    assert set(drawn[:5]) == {0}
-    assert set(drawn[5:]) == {0, 1}
-    alone = BatchPlan([late], clips, seed=0)
-    assert alone.batch(0).index == 0
-
-
-def test_holdout_is_linear_in_the_number_of_clips():
-    """200,000 clips of 200,000 sources took hours with one `count` per source."""
-    number = 200_000
-    ids = [f"clip{i}" for i in range(number)]
-    started = time.process_time()
-    assert not any(holdout(ids, ids, 0.1))
-    assert 0.09 < sum(holdout(ids, [f"source{i // 5}" for i in range(number)], 0.1)) / number < 0.11
-    assert time.process_time() - started < 10
+def test_batch_sizes_follow_from_tokens():
+    buckets = [Shape(1, 64, 96, None), Shape(17, 64, 96, None, 2.0, 5), Shape(33, 64, 96, 3)]
+    grid = {"temporal_stride": 4, "spatial_multiple": 16}
+    image, video, own = with_batch_sizes(buckets, 300, **grid)
+    assert (image.tokens, video.tokens, own.tokens) == (24, 5 * 24, 9 * 24)
+    assert (image.batch_size, video.batch_size, own.batch_size) == (12, 2, 3)
+    assert (video.probability, video.from_step) == (2.0, 5)
+    assert [b.batch_size for b in with_batch_sizes(buckets, 10, **grid)] == [1, 1, 3]
+    assert [b.batch_size for b in with_batch_sizes(buckets, None, **grid)] == [1, 1, 3]
 
 
 def test_sizes_that_the_networks_cannot_take_are_named_with_the_nearest_ones():

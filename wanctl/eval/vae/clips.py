@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.buckets import BucketLike, clip_buckets, holdout
+from wanctl.data.batches.holdout import hold_out
+from wanctl.data.buckets import BucketLike, clip_buckets
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import crop_of, frames_of, kept_clips
 from wanctl.errors import UserError
@@ -78,6 +79,7 @@ def held_out_ids(
     buckets: Sequence[BucketLike],
     fps: float,
     share: float,
+    by: str,
 ) -> set[str]:
     """Ids of the clips that `wanctl train-vae` holds out of training; empty where it holds none.
 
@@ -87,12 +89,12 @@ def held_out_ids(
         buckets: training shapes; clips that serve none are not trained on.
         fps: frame rate of training.
         share: `train_vae.holdout`.
+        by: `train_vae.holdout_by`.
     """
     rows = kept_clips(dataset, selection)
     serving = [row for row in rows if clip_buckets(buckets, frames_of(row, fps), *_size(row)[::-1])]
-    ids = [row["id"] for row in serving]
-    flags = holdout(ids, [row["source"] for row in serving], share)
-    return {name for name, held in zip(ids, flags, strict=True) if held}
+    flags = hold_out(serving, share, by).flags
+    return {row["id"] for row, held in zip(serving, flags, strict=True) if held}
 
 
 def spread(clips: Sequence[Clip], most: int) -> list[Clip]:

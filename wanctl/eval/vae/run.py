@@ -155,7 +155,12 @@ def _clips_of_run(refs: Sequence[str]) -> tuple[list[Clip], str]:
             return dataset_clips(dataset, selection, None), f"kept clips of {dataset.path}"
         section, selection = loaded.recipe.train_vae, loaded.recipe.dataset.selection
         held_out = held_out_ids(
-            dataset, selection, section.buckets, section.clip_fps, section.holdout
+            dataset,
+            selection,
+            section.buckets,
+            section.clip_fps,
+            section.holdout,
+            section.holdout_by,
         )
         kind = "held-out" if held_out else "kept"
         return (

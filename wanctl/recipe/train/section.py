@@ -1,11 +1,13 @@
 """Keys that `train_vae` and `train_dit` share."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
 from wanctl.recipe.section import Count, FrameCount, FrameRate, Height, Section, Width
 from wanctl.recipe.train.optimizer import OptimizerSection
+
+Factor = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Bucket(Section):
@@ -14,9 +16,15 @@ class Bucket(Section):
     frames: FrameCount = Field(description="frames per sample; 1 (an image) or 4n+1")
     height: Height = Field(description="pixels, a multiple of 16")
     width: Width = Field(description="pixels, a multiple of 16")
-    batch_size: Count = Field(default=1, description="samples per micro-batch of this bucket")
+    batch_size: Count | None = Field(
+        default=None,
+        description="samples per micro-batch of this bucket; null: as many as `tokens_per_batch` "
+        "has room for, without that 1",
+    )
     probability: PositiveFloat = Field(
-        default=1.0, le=1e9, description="relative probability that a step draws from this bucket"
+        default=1.0,
+        le=1e9,
+        description="relative probability that a micro-batch, of all processes, has this shape",
     )
     from_step: int = Field(
         default=0,
@@ -34,6 +42,17 @@ class TrainSection(Section):
         min_length=1,
         description="shapes of training samples; of each frame count a clip serves the shape that "
         "crops it least, and so for every size (areas within a factor of 1.5 are one size)",
+    )
+    tokens_per_batch: Count | None = Field(
+        default=None,
+        description="tokens per micro-batch, from which the batch sizes of buckets follow that "
+        "have none: latent frames x rows x columns, by the transformer's patches in train_dit",
+    )
+    weights: dict[str, dict[str, Factor]] = Field(
+        default={},
+        description="how much more often clips are drawn, by filter or column of the clips: value "
+        "-> factor, e.g. {motion: {high: 2, low: 0.5}, aesthetic: {'>=5': 2}, source: "
+        "{'*/stills/*': 0}}; the first value of a name that fits counts, 0 leaves clips out",
     )
     clip_fps: FrameRate = Field(default=16.0, description="frame rate to which clips are resampled")
     optimizer: OptimizerSection = OptimizerSection()
@@ -58,6 +77,12 @@ class TrainSection(Section):
         ge=0,
         lt=1,
         description="share of clips held out of training for the evaluation loss",
+    )
+    holdout_by: Literal["auto", "source", "clip"] = Field(
+        default="auto",
+        description="`source`: all clips of a file of footage; `clip`: single clips, beside others "
+        "of the same file in training; `auto`: by source with ten files or more. Copies, as the "
+        "filter `duplicates` labels them, are held out together",
     )
     log_every: Count = Field(default=10, description="steps between log lines")
     eval_every: Count = Field(default=500, description="steps between evaluations")

@@ -89,11 +89,17 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         else vae
     )
     dit = start_dit(variant, model.weights, model.precision, recipe.seed, strict=model.strict)
-    check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
+    buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
     clips = training_clips(
-        loaded, out, section, processes, windows_per_clip=section.windows_per_clip, only=captions
+        loaded,
+        out,
+        section,
+        processes,
+        buckets=buckets,
+        windows_per_clip=section.windows_per_clip,
+        only=captions,
     )
     preview = _preview(loaded, variant, clips, captions)
     latents = LatentStore(dataset.path / "latents", vae, variant.name)

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wanctl.data.buckets import (
-    BatchPlan,
-    BucketLike,
-    ClipShape,
-    bucket_name,
-    clip_buckets,
-    spread_windows,
-)
+from wanctl.data.batches.plan import BatchPlan, ClipShape, spread_windows
+from wanctl.data.buckets import TrainingBucket, bucket_name, clip_buckets
 from wanctl.data.clips import ClipReader
 from wanctl.data.export import ClipFile
 from wanctl.train.inputs.windows import ClipWindow, Shape
@@ -53,6 +47,8 @@ class ClipSet:
         held_out: for each, whether it is held out of training.
         buckets: training shapes.
         seed: of the batches.
+        ranks: processes that have batches of their own.
+        accumulate: micro-batches per step and process.
         windows_per_clip: sample from this many evenly spaced windows; None: from all.
 
     Raises:
@@ -63,8 +59,11 @@ class ClipSet:
         self,
         clips: Sequence[TrainingClip],
         held_out: Sequence[bool],
-        buckets: Sequence[BucketLike],
+        buckets: Sequence[TrainingBucket],
+        *,
         seed: int,
+        ranks: int,
+        accumulate: int,
         windows_per_clip: int | None,
     ) -> None:
         self.buckets = list(buckets)
@@ -72,7 +71,8 @@ class ClipSet:
         self.training = [clip for clip, held in pairs if not held]
         self.evaluation = [clip for clip, held in pairs if held]
         self.windows_per_clip = windows_per_clip
-        self._plan = BatchPlan(buckets, [clip.shape for clip in self.training], seed=seed)
+        shapes = [clip.shape for clip in self.training]
+        self._plan = BatchPlan(buckets, shapes, seed=seed, ranks=ranks, accumulate=accumulate)
         files = {(clip.id, size): file for clip in clips for size, file in clip.files.items()}
         self._file_index = {key: number for number, key in enumerate(files)}
         self._files = list(files.values())
@@ -129,21 +129,25 @@ class ClipSet:
             return self._decoded[number][window.start : window.start + frames]
 
     def describe(self) -> list[str]:
-        """One line per bucket: numbers of training clips and of held-out clips."""
+        """One line per bucket: its clips, batch size, tokens and probability."""
         lines = []
         for index, (bucket, numbers) in enumerate(
             zip(self.buckets, self._plan.members, strict=True)
         ):
             held = sum(index in self._buckets_of(clip) for clip in self.evaluation)
             text = f"bucket {bucket_name(bucket)}: {len(numbers)} clips, {held} held out"
-            lines.append(text if numbers else f"{text}; never drawn")
+            tokens = bucket.batch_size * bucket.tokens
+            drawn = (
+                f"batch {bucket.batch_size} ({tokens} tokens), probability {bucket.probability:g}"
+            )
+            lines.append(f"{text}; {drawn if numbers else 'never drawn'}")
         return lines
 
     def _buckets_of(self, clip: TrainingClip) -> list[int]:
         shape = clip.shape
         return clip_buckets(self.buckets, shape.num_frames, shape.height, shape.width)
 
-    def _sampled(self, clip: TrainingClip, bucket: BucketLike, start: int) -> ClipWindow:
+    def _sampled(self, clip: TrainingClip, bucket: TrainingBucket, start: int) -> ClipWindow:
         """The window at `start`, or the listed window of this part of the clip."""
         if self.windows_per_clip is not None:
             last = clip.shape.num_frames - bucket.frames
@@ -152,9 +156,9 @@ class ClipSet:
         return _window(clip, bucket, start)
 
 
-def _window(clip: TrainingClip, bucket: BucketLike, start: int) -> ClipWindow:
+def _window(clip: TrainingClip, bucket: TrainingBucket, start: int) -> ClipWindow:
     return ClipWindow(clip.id, _size(bucket), start, clip.pixels)
 
 
-def _size(bucket: BucketLike) -> Shape:
+def _size(bucket: TrainingBucket) -> Shape:
     return Shape(bucket.frames, bucket.height, bucket.width)

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.buckets import (
-    BucketLike,
-    ClipShape,
-    clip_buckets,
-    holdout,
-    why_no_bucket,
-)
+from wanctl.data.batches.holdout import hold_out
+from wanctl.data.batches.plan import ClipShape
+from wanctl.data.batches.weights import clip_weights
+from wanctl.data.buckets import TrainingBucket, clip_buckets, why_no_bucket
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import (
     ExportFormat,
@@ -49,16 +46,22 @@ class TrainingDataOptions:
         selection: name of the selection.
         buckets: training shapes.
         fps: clips are resampled to this.
+        weights: factors of clips (data/batches/weights.py).
         holdout: share of clips kept from training.
+        holdout_by: see `hold_out`.
         seed: of the batches.
+        accumulate: micro-batches per step and process.
         windows_per_clip: train on this many evenly spaced windows of each clip; None: on any.
     """
 
     selection: str
-    buckets: Sequence[BucketLike]
+    buckets: Sequence[TrainingBucket]
     fps: float
+    weights: Mapping[str, Mapping[str, float]]
     holdout: float
+    holdout_by: str
     seed: int
+    accumulate: int
     windows_per_clip: int | None
 
 
@@ -71,7 +74,7 @@ def collect_clips(
     command_options: str,
     only: Iterable[str] | None = None,
 ) -> ClipSet:
-    """Find the clips that serve a bucket, export them and plan the batches.
+    """Find the clips that serve a bucket, hold some out, export them and plan the batches.
 
     Args:
         dataset: with a selection.
@@ -82,27 +85,43 @@ def collect_clips(
         only: leave all other clips out (those without a caption, say).
 
     Raises:
-        ClipsError: no clip was kept, or none serves a bucket.
+        ClipsError: no clip was kept, none serves a bucket, or all weigh nothing.
         DatasetError: there is no such selection.
+        WeightsError: a weight for something that no clip has.
     """
     rows = _kept(dataset, options.selection, command_options)
     if only is not None:
         allowed = set(only)
         rows = [row for row in rows if row["id"] in allowed]
-    serving, ids_by_size = _serving(rows, options)
+    serving = _serving(rows, options)
     if not serving:
         raise ClipsError(
             f"{dataset.path}: none of the {len(rows)} clips serves a bucket (reasons above); "
             "add a smaller or shorter bucket to the recipe"
         )
-    exported = _export(dataset, options, ids_by_size, pool, processes)
-    clips = [_training_clip(row, dataset, options, exported) for row in serving]
-    clips = [clip for clip in clips if clip is not None]
-    if not clips:
-        raise ClipsError(f"{dataset.path}: no clip could be exported (reasons above)")
-    held_out = holdout([c.id for c in clips], [c.footage for c in clips], options.holdout)
-    clip_set = ClipSet(clips, held_out, options.buckets, options.seed, options.windows_per_clip)
-    for line in clip_set.describe():
+    held = hold_out(serving, options.holdout, options.holdout_by)
+    held_out = dict(zip((row["id"] for row in serving), held.flags, strict=True))
+    serving = _weighted(serving, options)
+    if not serving:
+        raise ClipsError(f"{dataset.path}: all clips have weight 0; change `weights`")
+    exported = _export(dataset, options, _ids_by_size(serving, options), pool, processes)
+    found = [_training_clip(row, dataset, options, exported) for row in serving]
+    clips = [clip for clip in found if clip is not None]
+    if all(held_out[clip.id] for clip in clips):
+        raise ClipsError(
+            f"{dataset.path}: no clip is left to train on: {len(clips)} are held out, the others "
+            "have weight 0 or could not be exported (reasons above)"
+        )
+    clip_set = ClipSet(
+        clips,
+        [held_out[clip.id] for clip in clips],
+        options.buckets,
+        seed=options.seed,
+        ranks=processes.count,
+        accumulate=options.accumulate,
+        windows_per_clip=options.windows_per_clip,
+    )
+    for line in filter(None, [*clip_set.describe(), held.text]):
         log.info(line)
     return clip_set
 
@@ -132,26 +151,50 @@ def _shape(row: Mapping[str, Any], fps: float) -> ClipShape:
     return ClipShape(frames_of(row, fps), height, width, weight)
 
 
-def _serving(
-    rows: Sequence[dict[str, Any]], options: TrainingDataOptions
-) -> tuple[list[dict[str, Any]], dict[tuple[int, int], list[str]]]:
-    """Rows that serve a bucket, and the clip ids per frame size; logs why the others serve none."""
+def _serving(rows: Sequence[dict[str, Any]], options: TrainingDataOptions) -> list[dict[str, Any]]:
+    """Rows that serve a bucket; logs why the others serve none."""
     serving, reasons = [], []
-    ids_by_size: dict[tuple[int, int], list[str]] = {}
     for row in rows:
         shape = _shape(row, options.fps)
-        if not (sizes := _sizes(options, shape)):
-            why = why_no_bucket(options.buckets, shape.num_frames, shape.height, shape.width)
-            reasons.append(f"{row['id']}: {why}")
+        if _sizes(options, shape):
+            serving.append(row)
             continue
-        serving.append(row)
-        for size in sizes:
-            ids_by_size.setdefault(size, []).append(row["id"])
+        why = why_no_bucket(options.buckets, shape.num_frames, shape.height, shape.width)
+        reasons.append(f"{row['id']}: {why}")
     for reason in reasons[:REASONS_SHOWN]:
         log.warning("clip %s", reason)
     if reasons:
         log.warning("%d of %d clips serve no bucket", len(reasons), len(rows))
-    return serving, ids_by_size
+    return serving
+
+
+def _weighted(rows: Sequence[dict[str, Any]], options: TrainingDataOptions) -> list[dict[str, Any]]:
+    """Rows with their weight times the recipe's factors; those of weight 0 are left out."""
+    weights = clip_weights(rows, options.weights)
+    for line in weights.lines:
+        log.info(line)
+    for line in weights.unused:
+        log.warning(line)
+    weighted = []
+    for row, factor in zip(rows, weights.factors, strict=True):
+        weight = (1.0 if row["weight"] is None else row["weight"]) * factor
+        if weight > 0:
+            weighted.append({**row, "weight": weight})
+    if len(weighted) < len(rows):
+        log.info("%d of %d clips have weight 0 and are left out", len(rows) - len(weighted),
+                 len(rows))  # fmt: skip
+    return weighted
+
+
+def _ids_by_size(
+    rows: Iterable[Mapping[str, Any]], options: TrainingDataOptions
+) -> dict[tuple[int, int], list[str]]:
+    """(height, width) -> ids of the clips that are needed in this size."""
+    ids: dict[tuple[int, int], list[str]] = {}
+    for row in rows:
+        for size in _sizes(options, _shape(row, options.fps)):
+            ids.setdefault(size, []).append(row["id"])
+    return ids
 
 
 def _sizes(options: TrainingDataOptions, shape: ClipShape) -> set[tuple[int, int]]:

@@ -57,11 +57,11 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
     vae, has_statistics = start_vae(variant, _source(recipe.model), recipe.seed)
     trains_latents = _freeze(loaded, vae)
-    check_buckets(loaded, "train_vae", section, vae, patch=1)
+    buckets = check_buckets(loaded, "train_vae", section, vae, patch=1)
     options = _loss_options(section, trains_latents=trains_latents)
     if options.adversarial.weight:
         check_optimizer(options.adversarial.optimizer.name)
-    clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
+    clips = training_clips(loaded, out, section, processes, buckets=buckets, windows_per_clip=None)
     _log_kl(section, options, vae)
     measures = section.latent_statistics == "measure"
     if has_statistics and measures and not trains_latents:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from wanctl.data.buckets import with_batch_sizes
 from wanctl.data.dataset import DatasetDir
 from wanctl.eval.vae.clips import ClipsError, dataset_clips, held_out_ids, named_clips, spread
 from wanctl.eval.vae.run import _clips_of_run
@@ -46,9 +47,11 @@ def run_folder(tmp_path, make_video):
 def test_the_clips_of_a_run_are_those_that_its_training_holds_out(run_folder):
     dataset = DatasetDir.open(run_folder / "dataset")
     section = load_recipe(str(run_folder / "vae/recipe.yaml")).recipe.train_vae
+    buckets = with_batch_sizes(section.buckets, None, temporal_stride=4, spatial_multiple=8)
     options = TrainingDataOptions(
-        selection="default", buckets=section.buckets, fps=section.clip_fps,
-        holdout=section.holdout, seed=0, windows_per_clip=None,
+        selection="default", buckets=buckets, fps=section.clip_fps, weights={},
+        holdout=section.holdout, holdout_by=section.holdout_by, seed=0, accumulate=1,
+        windows_per_clip=None,
     )  # fmt: skip
     with DecodePool(1, 60, 2**31) as pool:
         trained = collect_clips(
@@ -59,7 +62,7 @@ def test_the_clips_of_a_run_are_those_that_its_training_holds_out(run_folder):
     clips, origin = _clips_of_run([str(run_folder / "nowhere"), str(run_folder)])
     assert {clip.name for clip in clips} == expected
     assert origin == f"held-out clips of {run_folder}/dataset"
-    none = held_out_ids(dataset, "default", section.buckets, section.clip_fps, 0.0)
+    none = held_out_ids(dataset, "default", section.buckets, section.clip_fps, 0.0, "auto")
     assert none == set()
     assert len(dataset_clips(dataset, "default", None)) == 5
 

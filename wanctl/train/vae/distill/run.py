@@ -57,9 +57,9 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
              "parts, latents and chunks of the VAE, and other terms than l1 and perceptual, do not "
              "apply",
              found.vae[0])  # fmt: skip
-    check_buckets(loaded, "train_vae", section, vae, patch=1)
+    buckets = check_buckets(loaded, "train_vae", section, vae, patch=1)
     shape = shape_for(vae.shape, section.tiny_decoder_width)
-    clips = training_clips(loaded, out, section, processes, windows_per_clip=None)
+    clips = training_clips(loaded, out, section, processes, buckets=buckets, windows_per_clip=None)
     objective = DistillObjective(
         start_tiny_decoder(shape, recipe.seed),
         vae,
