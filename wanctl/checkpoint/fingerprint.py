@@ -76,6 +76,18 @@ def vae_hash(vae: WanVAE) -> str:
     return total.hexdigest()[:12]
 
 
+def image_encoder_hash(image: Components) -> str:
+    """12 hex digits of a hash over the tensors of CLIP's vision tower.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    if image.image_encoder:
+        _add_tensors(digest, _files(image.image_encoder), IMAGE_ENCODER)
+    return digest.hexdigest()[:12]
+
+
 def _sizes(read: Callable[[Components], DiTShape | VAEShape], components: Components) -> str:
     """Sizes as JSON; they hold what no tensor shows, such as heads and latent statistics."""
     try:

@@ -27,7 +27,7 @@ class Conditions:
         control_scale: strength of the control.
         known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
             for which the model gets timestep 0 (TI2V).
-        known_frames: (T,) bool.
+        known_frames: (T,) bool, or (B, T) where items differ.
     """
 
     context: Tensor
@@ -59,7 +59,9 @@ class Conditions:
         """Replace the known frames of latents, (B, C, T, Y, X)."""
         if self.known is None or self.known_frames is None:
             return latents
-        return torch.where(self.known_frames[:, None, None], self.known, latents)
+        places = self.known_frames
+        places = places if places.ndim == 1 else places[:, None]  # a dimension for channels
+        return torch.where(places[..., None, None], self.known, latents)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Conditions":
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}

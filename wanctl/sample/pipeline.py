@@ -30,7 +30,7 @@ from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.batches import batches
 from wanctl.sample.expert_loader import ExpertLoader
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
-from wanctl.sample.input_encoders import SampleEncoders
+from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.prompt_embeddings import PromptEncoder
@@ -280,7 +280,7 @@ class SamplingPipeline:
         """Conditions without the text, on the CPU; cached for the next request of its kind."""
         if self._cached_conditions is None or self._cached_conditions[0] != request.kind:
             shape, vae = self.dit_shape, self._shared_vae(request)
-            encode = SampleEncoders(vae, shape, self.weights.image, self.device)
+            encode = InputEncoders(vae, shape, self.weights.image, self.device)
             no_text = torch.zeros(0, shape.text_dim)
             inputs = self._inputs(request)
             conditions = get_task(request.task).conditions(

@@ -2,16 +2,23 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from wanctl.recipe.section import Count, Steps
 from wanctl.recipe.train.section import TrainSection
+from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
 
 
 class TrainDiTSection(TrainSection):
     """Keys of `wanctl train-dit`."""
 
+    tasks: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="task -> weight; each micro-batch draws one of those that serve its bucket "
+        "(t2i images, all others videos); {}: t2v and t2i, or the variant's first task",
+    )
+    conditions: ConditionsSection = ConditionsSection()
     timesteps: TimestepsSection = TimestepsSection()
     text_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of captions replaced by the empty prompt"

@@ -26,7 +26,14 @@ class EncodedData:
 
 @dataclass(frozen=True)
 class DiTBatch:
-    """Clean latents (B, C, T, Y, X) fp32 and the conditions of the model; on the CPU."""
+    """Samples of one micro-batch, on the CPU.
+
+    Attributes:
+        latents: (B, C, T, Y, X) fp32 clean latents that the model is trained to make.
+        conditions: of the model.
+        task: name of the task that was drawn.
+    """
 
     latents: Tensor
     conditions: Conditions
+    task: str

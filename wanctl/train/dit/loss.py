@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wanctl.device import to_device
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
+from wanctl.train.dit.tasks.frame_weights import frame_weights, weighted_mean
 from wanctl.train.objective import per_sample_mean
 
 
@@ -21,6 +22,7 @@ def flow_error(
     sigma: Tensor,
     conditions: Conditions,
     device: torch.device,
+    known_frames_weight: float = 1.0,
 ) -> Tensor:
     """(B,) squared error of the model's velocity on the path from `x0` to `noise`.
 
@@ -31,12 +33,14 @@ def flow_error(
         sigma: (B,) noise levels.
         conditions: for the same batch.
         device: where the model is; all else is copied there.
+        known_frames_weight: see `frame_weights`.
     """
     x0, noise, sigma = (to_device(tensor, device) for tensor in (x0, noise, sigma))
     noisy = add_noise(x0, noise, sigma)
     conditions = conditions_to_device(conditions, device)
     predicted = predict(model, noisy, timesteps(sigma), conditions)
-    return velocity_error(predicted, velocity(x0, noise))
+    weights = frame_weights(conditions, known_frames_weight)
+    return velocity_error(predicted, velocity(x0, noise), weights)
 
 
 def conditions_to_device(conditions: Conditions, device: torch.device) -> Conditions:
@@ -46,7 +50,14 @@ def conditions_to_device(conditions: Conditions, device: torch.device) -> Condit
     return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})
 
 
-def velocity_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the predicted velocity, fp32, or fp64 where both are."""
+def velocity_error(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(B,) mean squared error of the predicted velocity, fp32, or fp64 where both are.
+
+    Args:
+        predicted: (B, C, T, Y, X).
+        target: same shape.
+        weights: (B, T) of the latent frames; None: all count alike.
+    """
     dtype = torch.promote_types(predicted.dtype, torch.float32)
-    return per_sample_mean((predicted.to(dtype) - target.to(dtype)).square())
+    error = (predicted.to(dtype) - target.to(dtype)).square()
+    return per_sample_mean(error) if weights is None else weighted_mean(error, weights)

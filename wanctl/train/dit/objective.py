@@ -4,7 +4,7 @@ Latents and text embeddings are computed before (inputs/encode.py): neither the 
 the text encoder runs while training.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_dit
 from wanctl.device import to_device
-from wanctl.diffusion.conditions import Conditions
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
-from wanctl.tasks.api import Task
 from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.loss import flow_error
 from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
 from wanctl.train.dit.options import DiTOptions
 from wanctl.train.dit.previews import Previews
+from wanctl.train.dit.tasks.api import TrainingTask
+from wanctl.train.dit.tasks.mixture import TaskMixture
 from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.objective import Losses, Network, Preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
@@ -40,7 +40,7 @@ class DiTObjective:
         vae: decodes previews, or the tiny decoder that does it in its place.
         footage: source of windows.
         encoded: their latents and embeddings.
-        task: builds the model's conditions.
+        tasks: draws what the model is given, and builds its conditions.
         options: noise levels, text dropout, previews, seed.
         metadata: strings saved in the header of the weights.
     """
@@ -53,16 +53,16 @@ class DiTObjective:
         vae: WanVAE | TinyDecoder,
         footage: Footage,
         encoded: EncodedData,
-        task: Task,
+        tasks: TaskMixture,
         options: DiTOptions,
         *,
         metadata: Mapping[str, str],
     ) -> None:
         self.module = model
-        self.previews = Previews(options.preview, vae, self._conditions_of, options.seed)
+        self.previews = Previews(options.preview, vae, tasks, encoded.texts, options.seed)
         self.footage = footage
         self.encoded = encoded
-        self.task = task
+        self.tasks = tasks
         self.options = options
         self.levels = NoiseLevels(options.noise)
         self.metadata = dict(metadata)
@@ -78,7 +78,7 @@ class DiTObjective:
         return (MODEL,)
 
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
-        """Latents of windows, each with one of its captions or the empty prompt."""
+        """Latents of windows, each with one of its captions or the empty prompt, and a task."""
         windows = self.footage.sample_windows(microbatch)
         generator = keyed_generator(microbatch.seed, "captions", microbatch.step, microbatch.micro)
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
@@ -89,7 +89,8 @@ class DiTObjective:
             text = "" if drop else captions[int(share * len(captions))]
             texts.append(self.encoded.texts(text))
         latents = torch.stack([self.encoded.latents(window) for window in windows])
-        return DiTBatch(latents, self._conditions(texts))
+        task, conditions = self.tasks.batch(microbatch, windows, texts)
+        return DiTBatch(task.targets(latents, conditions), conditions, task.name)
 
     def losses(
         self,
@@ -104,33 +105,49 @@ class DiTObjective:
         sigma = self.levels.draw(len(batch.latents), batch.latents.shape[2:], microbatch)
         generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
-        error = flow_error(models[turn], batch.latents, noise, sigma, batch.conditions, device)
+        error = flow_error(
+            models[turn], batch.latents, noise, sigma, batch.conditions, device,
+            self.options.known_frames_weight,
+        )  # fmt: skip
         weight = to_device(self.levels.weight(sigma.double()).to(error.dtype), error.device)
         yield Losses(error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma))
 
-    def eval_items(self) -> list[ClipWindow]:
-        """A few fixed windows."""
-        return self.footage.eval_windows()
+    def eval_items(self) -> list[tuple[TrainingTask, ClipWindow]]:
+        """A few fixed windows, with each task that they serve."""
+        windows = self.footage.eval_windows()
+        return [(task, each) for each in windows for task in self.tasks.serving(each.shape.frames)]
 
-    def measure(self, item: ClipWindow, device: torch.device) -> dict[str, float]:
-        """Loss of a window at four fixed noise levels with fixed noise, and their mean."""
-        sigma = torch.tensor(EVAL_SIGMAS)
-        x0 = self.encoded.latents(item).expand(len(EVAL_SIGMAS), -1, -1, -1, -1)
+    def measure(
+        self, item: tuple[TrainingTask, ClipWindow], device: torch.device
+    ) -> dict[str, float]:
+        """Loss of a window at four fixed noise levels with fixed noise, and their mean.
+
+        The model is given what the first draw of the window's inputs gives.
+        """
+        task, window = item
+        count = len(EVAL_SIGMAS)
+        text = self.encoded.texts(self.encoded.captions[window.clip][0])
+        conditions = self.tasks.conditions(task, [window], [text]).repeated(count)
+        x0 = task.targets(self.encoded.latents(window).expand(count, -1, -1, -1, -1), conditions)
         noise = torch.randn(
-            x0.shape, generator=keyed_generator(self.options.seed, "eval", item.key)
+            x0.shape, generator=keyed_generator(self.options.seed, "eval", window.key)
         )
-        text = self.encoded.texts(self.encoded.captions[item.clip][0])
-        conditions = self._conditions([text] * len(EVAL_SIGMAS))
-        errors = flow_error(self.module, x0, noise, sigma, conditions, device).tolist()
+        weight = self.options.known_frames_weight
+        errors = flow_error(
+            self.module, x0, noise, torch.tensor(EVAL_SIGMAS), conditions, device, weight
+        ).tolist()
         by_level = zip(EVAL_SIGMAS, errors, strict=True)
-        levels = {f"loss_sigma_{level}": error for level, error in by_level}
-        return {"loss": sum(errors) / len(errors), **levels}
+        figures = {f"loss_sigma_{level}": error for level, error in by_level}
+        figures |= {"loss": sum(errors) / len(errors)}
+        if len(self.tasks) > 1:
+            figures[f"loss_{task.name}"] = figures["loss"]
+        return figures
 
-    def preview_items(self) -> list[tuple[int, str]]:
-        """The preview prompts with their numbers, from 0."""
-        return list(enumerate(self.options.preview.prompts))
+    def preview_items(self) -> list[tuple[TrainingTask, int]]:
+        """The numbers of the preview prompts, from 0, with each task of their length."""
+        return self.previews.items()
 
-    def preview(self, item: tuple[int, str], device: torch.device) -> Preview:
+    def preview(self, item: tuple[TrainingTask, int], device: torch.device) -> Preview:
         """Sample a prompt from its own fixed noise."""
         return self.previews.sample(self.module, *item, device)
 
@@ -142,9 +159,3 @@ class DiTObjective:
     def saved_step(self, folder: Path) -> int | None:
         """Step of the transformer in `folder`."""
         return saved_step(folder)
-
-    def _conditions(self, texts: Sequence[Tensor]) -> Conditions:
-        return self.task.conditions(texts, self.module.shape.text_len)
-
-    def _conditions_of(self, prompt: str) -> Conditions:
-        return self._conditions([self.encoded.texts(prompt)])

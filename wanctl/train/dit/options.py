@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wanctl.train.dit.noise.options import NoiseOptions
+from wanctl.train.inputs.windows import ClipWindow
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,8 @@ class PreviewOptions:
     """Settings of the videos that are sampled while training.
 
     Attributes:
-        prompts: one video each.
+        prompts: one video each, of each task that serves its length.
+        windows: for each prompt the window of footage whose frames a task is given.
         negative_prompt: of classifier-free guidance.
         latent_shape: (C, T, Y, X) of one preview.
         steps: solver steps.
@@ -21,6 +23,7 @@ class PreviewOptions:
     """
 
     prompts: tuple[str, ...]
+    windows: tuple[ClipWindow, ...]
     negative_prompt: str
     latent_shape: tuple[int, int, int, int]
     steps: int
@@ -37,11 +40,13 @@ class DiTOptions:
     Attributes:
         noise: distribution of noise levels, weight of each in the loss.
         text_dropout: share of captions that is replaced by the empty prompt.
+        known_frames_weight: weight in the loss of known frames that the model reads as channels.
         preview: videos that are sampled while training.
         seed: of the noise in evaluations and previews.
     """
 
     noise: NoiseOptions
     text_dropout: float
+    known_frames_weight: float
     preview: PreviewOptions
     seed: int

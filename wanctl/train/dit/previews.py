@@ -5,24 +5,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.conditions import Conditions, Model
+from wanctl.diffusion.conditions import Model
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.train.dit.options import PreviewOptions
+from wanctl.train.dit.tasks.api import TrainingTask
+from wanctl.train.dit.tasks.mixture import TaskMixture
 from wanctl.train.objective import Preview
 from wanctl.train.previews import to_uint8_frames
 from wanctl.train.rng import keyed_generator
 
 
 class Previews:
-    """Samples every preview prompt from its own fixed noise.
+    """Samples every preview prompt from its own fixed noise, for each task.
 
     Args:
         options: prompts, size, solver.
         vae: decodes, or the tiny decoder that does it in its place.
-        conditions: those of a prompt, (1, ...).
+        tasks: those of the run; a task is given what the first draw of the prompt's window gives.
+        texts: embedding (tokens, E) of a prompt.
         seed: of the noise.
     """
 
@@ -30,37 +33,55 @@ class Previews:
         self,
         options: PreviewOptions,
         vae: WanVAE | TinyDecoder,
-        conditions: Callable[[str], Conditions],
+        tasks: TaskMixture,
+        texts: Callable[[str], Tensor],
         seed: int,
     ) -> None:
         self.options = options
         self.vae = vae.requires_grad_(False).eval()
-        self.conditions = conditions
+        self.tasks = tasks
+        self.texts = texts
         self.seed = seed
 
-    def sample(self, model: Model, index: int, prompt: str, device: torch.device) -> Preview:
+    def items(self) -> list[tuple[TrainingTask, int]]:
+        """Each task that serves the length of the previews, with the number of each prompt."""
+        prompts = range(len(self.options.prompts))
+        return [(task, prompt) for task in self._tasks for prompt in prompts]
+
+    def sample(
+        self, model: Model, task: TrainingTask, index: int, device: torch.device
+    ) -> Preview:
         """Sample one prompt with the model as it is.
 
         Args:
             model: the transformer, on `device`.
+            task: what the model is given beside the prompt.
             index: number of the prompt, which alone keys the noise: all previews of a run start
                 from the same one.
-            prompt: its text.
             device: where to sample and decode.
         """
-        options = self.options
+        options, window = self.options, [self.options.windows[index]]
+        prompt, negative = options.prompts[index], options.negative_prompt
+        conditions = self.tasks.conditions(task, window, [self.texts(prompt)])
+        unguided = self.tasks.conditions(task, window, [self.texts(negative)])
+        shape = task.targets(torch.zeros(1, *options.latent_shape), conditions).shape
         generator = keyed_generator(self.seed, "preview", index)
-        noise: Tensor = torch.randn((1, *options.latent_shape), generator=generator)
         latents = generate(
             model,
-            noise=noise.to(device),
-            conditions=self.conditions(prompt).to(device),
-            negative_context=self.conditions(options.negative_prompt).context.to(device),
+            noise=torch.randn(shape, generator=generator).to(device),
+            conditions=conditions.to(device),
+            negative_context=unguided.context.to(device),
             guide_scale=options.guide_scale,
             schedule=make_schedule(options.solver, options.steps, options.shift),
             solver=options.solver,
         )
+        latents = task.outputs(latents, options.latent_shape[1])
         vae = self.vae.to(device)
         video = torch.cat(list(vae.decode_frames(latents)), dim=2)
         self.vae.to("cpu")  # training needs the memory
-        return Preview(to_uint8_frames(video[0]), prompt, options.fps)
+        caption = f"{task.name}: {prompt}" if len(self._tasks) > 1 else prompt
+        return Preview(to_uint8_frames(video[0]), caption, options.fps)
+
+    @property
+    def _tasks(self) -> list[TrainingTask]:
+        return self.tasks.serving(self.options.windows[0].shape.frames)

@@ -93,3 +93,12 @@ class TrainingTask(ABC):
             conditions: of the same batch.
         """
         return latents
+
+    def outputs(self, latents: Tensor, frames: int) -> Tensor:  # noqa: ARG002
+        """The part of sampled latents (B, C, T, Y, X) that is decoded.
+
+        Args:
+            latents: of the shape of `targets`.
+            frames: latent frames of a window.
+        """
+        return latents

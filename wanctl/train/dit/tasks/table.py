@@ -3,10 +3,7 @@
 To add a task, subclass `TrainingTask` in a module of this package and name the class here.
 """
 
-from collections.abc import Iterable
-
-from wanctl.errors import UserError, unknown
-from wanctl.train.dit.tasks.api import TaskOptions, TrainingTask
+from wanctl.train.dit.tasks.api import TrainingTask
 from wanctl.train.dit.tasks.known_frames import (
     CleanFirstFrame,
     FirstAndLastFrame,
@@ -29,16 +26,3 @@ TRAINING_TASKS: dict[str, type[TrainingTask]] = {
     )
 }
 
-
-def make_training_tasks(names: Iterable[str], options: TaskOptions) -> list[TrainingTask]:
-    """The tasks of these names.
-
-    Raises:
-        UserError: no such row; names the nearest one.
-    """
-    tasks = []
-    for name in names:
-        if name not in TRAINING_TASKS:
-            raise UserError(f"train_dit.tasks: {unknown('task', name, TRAINING_TASKS)}")
-        tasks.append(TRAINING_TASKS[name](options))
-    return tasks

@@ -1,7 +1,11 @@
-"""The networks that encode a task's inputs: the VAE's encoder and CLIP's vision tower."""
+"""The networks that encode a task's inputs, in sampling and in training: the VAE's encoder and CLIP.
+
+Shapes: H/W pixels, F frames, C channels, T latent frames, Y/X latent rows/columns, N images,
+I image tokens, E width.
+"""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -9,30 +13,32 @@ from torch import Tensor
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import Components
 from wanctl.device import free_device_memory
-from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape
 
 if TYPE_CHECKING:
-    from wanctl.distributed.vae_rows import VAERowParallel
-    from wanctl.runtime.vae_tiling import TiledVAE
+    from wanctl.encoders.clip_vision import ImageEncoder
 
 
-class SampleEncoders:
+class VideoEncoder(Protocol):
+    """A VAE in any form: plain, in tiles, or divided between processes."""
+
+    def encode(self, video: Tensor, *, chunked: bool = ...) -> Tensor:
+        """Encode (B, 3, F, H, W) pixels in [-1, 1] to (B, C, T, Y, X) normalised latents."""
+        ...
+
+
+class InputEncoders:
     """Implements `Encoders` for one model; CLIP is loaded for each call and freed after it.
 
     Args:
         vae: encodes in fp32, since the whole video shows the loss of half precision here.
         dit: sizes of the transformer.
-        image: weights of the vision tower; None: the model has none.
+        image: weights of the vision tower; None: there are none.
         device: where both networks run.
     """
 
     def __init__(
-        self,
-        vae: "WanVAE | VAERowParallel | TiledVAE",
-        dit: DiTShape,
-        image: Components | None,
-        device: torch.device,
+        self, vae: VideoEncoder, dit: DiTShape, image: Components | None, device: torch.device
     ) -> None:
         self._vae = vae
         self._dit = dit
@@ -55,6 +61,18 @@ class SampleEncoders:
         Raises:
             WeightsError: the tower is missing, or belongs to another model.
         """
+        encoder = self.load_image_encoder()
+        hidden = encoder(pictures).cpu()
+        del encoder
+        free_device_memory(self._device)
+        return hidden
+
+    def load_image_encoder(self) -> "ImageEncoder":
+        """CLIP's vision tower on the device: fp16 on a GPU as in the official code, else fp32.
+
+        Raises:
+            WeightsError: it is missing, or belongs to another model.
+        """
         if self._image is None or self._image.image_encoder is None:
             raise WeightsError(
                 "no CLIP vision tower, which this model looks at pictures through; need "
@@ -73,7 +91,4 @@ class SampleEncoders:
                 f"{path}: makes hidden states of width {encoder.width} and the transformer takes "
                 f"{self._dit.image_dim}; they are not of one model"
             )
-        hidden = encoder(pictures).cpu()
-        del encoder
-        free_device_memory(self._device)
-        return hidden
+        return encoder
