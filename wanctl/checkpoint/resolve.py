@@ -125,7 +125,7 @@ class WeightsResolver:
         # What was trained here with the packaged encoder is sampled with it; a model from elsewhere
         # that brings an encoder of its own is sampled with that one.
         text, kind = self.find_text_encoder(packaged=dit is self._trained)
-        image = self._find("image_encoder") if self.variant.dit.image_dim else None
+        image = self.find_image_encoder() if self.variant.dit.image_dim else None
         key = weights_fingerprint(dit, vae, text, image, self.loras)
         return ResolvedWeights(dit, vae, text, kind, key, image, self.loras, self.strict)
 
@@ -170,6 +170,10 @@ class WeightsResolver:
                 "folder with `--set model.text_weights=DIR`"
             )
         return None, kind
+
+    def find_image_encoder(self) -> Components | None:
+        """Find CLIP's vision tower; None where there is none, which is refused where it is used."""
+        return self._find("image_encoder")
 
     def _dit(self) -> Components:
         dit = self._find("dit", self._trained)

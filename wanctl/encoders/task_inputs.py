@@ -1,4 +1,4 @@
-"""The networks that encode a task's inputs, in sampling and in training: the VAE's encoder and CLIP.
+"""The encoders of a task's inputs, in sampling and in training: the VAE and CLIP's vision tower.
 
 Shapes: H/W pixels, F frames, C channels, T latent frames, Y/X latent rows/columns, N images,
 I image tokens, E width.

@@ -21,6 +21,7 @@ from wanctl.diffusion.schedules import Schedule, make_schedule
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions, choose_layout
+from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
@@ -30,7 +31,6 @@ from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.batches import batches
 from wanctl.sample.expert_loader import ExpertLoader
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
-from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.prompt_embeddings import PromptEncoder

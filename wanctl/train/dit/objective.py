@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wanctl.checkpoint.find import saved_step
 from wanctl.checkpoint.save import save_dit
@@ -139,7 +139,7 @@ class DiTObjective:
         by_level = zip(EVAL_SIGMAS, errors, strict=True)
         figures = {f"loss_sigma_{level}": error for level, error in by_level}
         figures |= {"loss": sum(errors) / len(errors)}
-        if len(self.tasks) > 1:
+        if len({each.name for each, _ in self.eval_items()}) > 1:
             figures[f"loss_{task.name}"] = figures["loss"]
         return figures
 

@@ -48,9 +48,7 @@ class Previews:
         prompts = range(len(self.options.prompts))
         return [(task, prompt) for task in self._tasks for prompt in prompts]
 
-    def sample(
-        self, model: Model, task: TrainingTask, index: int, device: torch.device
-    ) -> Preview:
+    def sample(self, model: Model, task: TrainingTask, index: int, device: torch.device) -> Preview:
         """Sample one prompt with the model as it is.
 
         Args:

@@ -9,14 +9,14 @@ from wanctl.data.buckets import bucket_name
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_ids
-from wanctl.errors import UserError
+from wanctl.errors import ProblemsError
 from wanctl.log import log
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.train.dit import TrainDiTSection
-from wanctl.tasks.table import get_task
+from wanctl.tasks.api import noise_shape
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.noise.options import NoiseOptions
@@ -29,6 +29,9 @@ from wanctl.train.dit.start import (
     load_run_text_encoder,
     start_dit,
 )
+from wanctl.train.dit.tasks.api import TaskOptions
+from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
+from wanctl.train.dit.tasks.choice import dit_to_train, make_tasks, task_problems, task_weights
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import ClipsError
 from wanctl.train.inputs.encode import LatentStore, TextStore
@@ -44,8 +47,6 @@ from wanctl.train.setup import (
     training_clips,
 )
 
-# All buckets use the text-to-video conditions; an image bucket is a video of one frame.
-TASK = "t2v"
 PREVIEW_PROMPTS = 4
 
 
@@ -71,8 +72,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, command_options_of(loaded, out)
     variant = get_variant(model.variant, **model.vae_sizes)
-    if reason := get_task(TASK).refusal(variant.dit):
-        raise UserError(f"model.variant: {variant.name} is not trained here: {reason}")
+    mixture = _task_mixture(loaded, variant)
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = _captions(loaded, dataset, command_options)
     weights = WeightsResolver(
@@ -81,6 +81,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         weights=model.weights,
         vae_weights=model.vae_weights,
         text_weights=model.text_weights,
+        image_weights=model.image_weights,
     )
     vae = load_frozen_vae(weights, command_options)
     decoder = (
@@ -88,7 +89,8 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         if section.preview_decoder == "tiny_decoder"
         else vae
     )
-    dit = start_dit(variant, model.weights, model.precision, recipe.seed, strict=model.strict)
+    shape = dit_to_train(variant, section.conditions.clip_branch)
+    dit = start_dit(shape, model.weights, model.precision, recipe.seed, strict=model.strict)
     buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
@@ -106,6 +108,17 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     texts = TextStore(dataset.path / "text", encoder)
     del encoder
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
+    tasks = make_mixture(
+        mixture,
+        clips,
+        vae,
+        latents.key,
+        dit.shape,
+        weights.find_image_encoder() if dit.shape.image_dim else None,
+        processes.device,
+        dataset.path / "conditions",
+    )
+    tasks.encode(clips, processes)
     clip_texts = [text for variants in captions.values() for text in variants]
     texts.encode(["", preview.negative_prompt, *preview.prompts, *clip_texts], processes)
     objective = DiTObjective(
@@ -113,10 +126,11 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         decoder,
         clips,
         EncodedData(latents.get, texts.get, captions),
-        get_task(TASK),
+        tasks,
         DiTOptions(
             noise=_noise_options(section, vae, processes.count),
             text_dropout=section.text_dropout,
+            known_frames_weight=section.conditions.known_frames_weight,
             preview=preview,
             seed=recipe.seed,
         ),
@@ -136,13 +150,33 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
 def _noise_options(section: TrainDiTSection, vae: WanVAE, processes: int) -> NoiseOptions:
     """The recipe's noise levels, with the shifts that it states by the latents' shape."""
     keys = section.timesteps.model_dump(exclude={"bucket_shifts"})
-    task, shifts = get_task(TASK), section.timesteps.bucket_shifts
+    shifts = section.timesteps.bucket_shifts
     shapes = {
-        bucket_name(each): task.latent_shape(vae.shape, each.frames, each.height, each.width)
+        bucket_name(each): noise_shape(vae.shape, each.frames, each.height, each.width)
         for each in section.buckets
     }
     stated = {shapes[name][1:]: shift for name, shift in shifts.items()}
     return NoiseOptions(**keys, latent_shifts=stated, microbatches=section.accumulate * processes)
+
+
+def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
+    """The tasks of the run, checked against the variant and the buckets.
+
+    Raises:
+        RecipeError: every problem, at its line.
+    """
+    section = loaded.recipe.train_dit
+    how = section.conditions
+    options = TaskOptions(how.continuation_s, how.interpolation_frames)
+    problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
+    if located := [(f"train_dit.{path}", message) for path, message in problems]:
+        raise loaded.locate(ProblemsError(located))
+    return MixtureOptions(
+        tasks=make_tasks(task_weights(section.tasks, variant), options),
+        fps=section.clip_fps,
+        draws_per_window=how.draws_per_window,
+        dropout=how.dropout,
+    )
 
 
 def _captions(
@@ -170,16 +204,23 @@ def _preview(
     """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would."""
     section, sample = loaded.recipe.train_dit, loaded.recipe.sample
     shape = max(window.shape for window in clips.eval_windows())
+    windows = [window for window in clips.eval_windows() if window.shape == shape]
     own = dict.fromkeys(captions[window.clip][0] for window in clips.eval_windows())
+    prompts = section.preview_prompts or tuple(own)[:PREVIEW_PROMPTS]
+    first = {captions[window.clip][0]: window for window in reversed(windows)}
     negative = sample.negative_prompt
     defaults = variant.defaults
     guide_scale = defaults.guide_scale if sample.guide_scale is None else sample.guide_scale
     if isinstance(guide_scale, tuple):  # of two experts; one of them is trained
         guide_scale = guide_scale[0]
     return PreviewOptions(
-        prompts=section.preview_prompts or tuple(own)[:PREVIEW_PROMPTS],
+        prompts=prompts,
+        windows=tuple(
+            first.get(prompt, windows[number % len(windows)])
+            for number, prompt in enumerate(prompts)
+        ),
         negative_prompt=defaults.negative_prompt if negative is None else negative,
-        latent_shape=get_task(TASK).latent_shape(variant.vae, *shape),
+        latent_shape=noise_shape(variant.vae, *shape),
         steps=section.preview_steps,
         shift=sample.shift or defaults.shift,
         guide_scale=guide_scale,

@@ -14,8 +14,9 @@ from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
-from wanctl.model.variants import Variant
+from wanctl.model.variants import DiTShape
 from wanctl.train.copied import copied_from_file
+from wanctl.train.dit.base_model import fit_inputs
 from wanctl.train.rng import keyed_seed
 
 
@@ -24,12 +25,12 @@ class StartError(UserError):
 
 
 def start_dit(
-    variant: Variant, ref: str | None, precision: str, seed: int, *, strict: bool = False
+    shape: DiTShape, ref: str | None, precision: str, seed: int, *, strict: bool = False
 ) -> WanModel:
     """The transformer to train, in fp32: mixed precision keeps fp32 weights.
 
     Args:
-        variant: sizes of a transformer with random weights.
+        shape: sizes of a transformer with random weights; one with weights gets its inputs.
         ref: weights that the recipe names; None, or without a transformer, for random ones.
         precision: see `WanModel`.
         seed: of the random weights.
@@ -39,11 +40,12 @@ def start_dit(
         components = find_components(ref)
         if components.dit is not None:
             log.info("train-dit: starting from %s", components.dit[0].parent)
-            return copied_from_file(load_dit(components, precision=precision, strict=strict))
+            base = load_dit(components, precision=precision, strict=strict)
+            return copied_from_file(fit_inputs(base, shape, str(components.dit[0]), seed))
         log.info("train-dit: %s holds no transformer; starting from random weights", ref)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "dit"))
-        return WanModel(variant.dit, precision)
+        return WanModel(shape, precision)
 
 
 def load_frozen_vae(weights: WeightsResolver, command_options: str) -> WanVAE:
@@ -97,7 +99,7 @@ def check_fit(dit: WanModel, vae: WanVAE, text_dim: int) -> None:
         StartError: names the two numbers that differ.
     """
     pairs = (
-        ("latent channels", dit.shape.in_channels, "the VAE makes", vae.shape.z_dim),
+        ("latent channels", dit.shape.out_channels, "the VAE makes", vae.shape.z_dim),
         ("text width", dit.shape.text_dim, "the text encoder gives", text_dim),
     )
     for what, takes, source, gives in pairs:

@@ -11,12 +11,15 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.train.timesteps import TimestepsSection
-from wanctl.tasks.table import get_task
+from wanctl.tasks.api import pad_texts
 from wanctl.train.accelerator import Processes
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
+from wanctl.train.dit.tasks.api import TaskOptions
+from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
+from wanctl.train.dit.tasks.choice import make_tasks
 from wanctl.train.evaluation.shared import evaluate, write_previews
 from wanctl.train.inputs.encode import LatentStore, TextStore, encode_window
 from wanctl.train.inputs.windows import Shape
@@ -29,6 +32,7 @@ VAE_SHAPE = VAEShape(
     dim=8, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1,
     latent_mean=(0.0,) * 4, latent_std=(0.1,) * 4,
 )  # fmt: skip
+TASK_OPTIONS = TaskOptions((1.5, 1.5), 4)
 DIT_SHAPE = DiTShape(
     dim=48, ffn_dim=96, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
     text_dim=6, text_len=5, freq_dim=32,
@@ -72,16 +76,29 @@ def make(memory_footage, tmp_path):
             ["", "a prompt", "worse", *(t for v in captions.values() for t in v)], PROCESSES
         )
         shape = clips.shape
+        options = MixtureOptions(make_tasks({"t2v": 1, "t2i": 1}, TASK_OPTIONS), 8.0, 2, 0.0)
+        mixture = make_mixture(
+            options, clips, latents.vae, latents.key, DIT_SHAPE, None, CPU, tmp_path / "conditions"
+        )
+        mixture.encode(clips, PROCESSES)
         preview = PreviewOptions(
-            ("a prompt",), "worse", (4, (shape.frames + 3) // 4, 4, 4), 2, 3.0, 2.0, "euler", 8.0
+            ("a prompt",),
+            tuple(clips.eval_windows()),
+            "worse",
+            (4, (shape.frames + 3) // 4, 4, 4),
+            2,
+            3.0,
+            2.0,
+            "euler",
+            8.0,
         )
         return DiTObjective(
             WanModel(DIT_SHAPE),
             latents.vae,
             clips,
             EncodedData(latents.get, texts.get, captions),
-            get_task("t2v"),
-            DiTOptions(noise or noise_options(), text_dropout, preview, seed=0),
+            mixture,
+            DiTOptions(noise or noise_options(), text_dropout, 1.0, preview, seed=0),
             metadata={"recipe": "x"},
         )
 
@@ -221,7 +238,7 @@ def test_captions_are_sampled_and_dropped_at_their_share(make):
     objective = make(text_dropout=0.3, captions=captions, batch_size=1)
     counts = dict.fromkeys(("first", "second", ""), 0)
     padded = {
-        text: objective._conditions([objective.encoded.texts(text)]).context for text in counts
+        text: pad_texts([objective.encoded.texts(text)], DIT_SHAPE.text_len) for text in counts
     }
     for step in range(300):
         context = objective.batch(MicrobatchIndex(0, step, 0)).conditions.context

@@ -48,7 +48,9 @@ def task_problems(
     """
     dit, has_branch = dit_to_train(variant, clip_branch), variant.dit.image_dim is not None
     if clip_branch is not None and not has_branch:
-        message = f"got {str(clip_branch).lower()}; {variant.name} has no image branch: leave it out"
+        message = (
+            f"got {str(clip_branch).lower()}; {variant.name} has no image branch: leave it out"
+        )
         yield "conditions.clip_branch", message
     weights = task_weights(requested, variant)
     if names := [name for name in weights if name not in TRAINING_TASKS]:
@@ -63,7 +65,10 @@ def task_problems(
             yield f"tasks.{task.name}", message
         unused = not any(task.serves(bucket.frames) for bucket in buckets)
         if unused and task.name in requested:
-            yield f"tasks.{task.name}", "takes the frames of no bucket; add a bucket or leave it out"
+            yield (
+                f"tasks.{task.name}",
+                "takes the frames of no bucket; add a bucket or leave it out",
+            )
     for index, bucket in enumerate(buckets):
         if not any(task.serves(bucket.frames) for task in tasks):
             named = ", ".join(weights)

@@ -22,6 +22,9 @@ class TrainingEncoders(InputEncoders):
         dit: sizes of the transformer.
         image: weights of CLIP's vision tower; None: there are none.
         device: where both networks run.
+
+    Raises:
+        WeightsError: the transformer has an image branch and there is no vision tower for it.
     """
 
     def __init__(
@@ -34,8 +37,12 @@ class TrainingEncoders(InputEncoders):
     ) -> None:
         super().__init__(vae, dit, image, device)
         self.vae = vae
-        self.key = vae_key if image is None else f"{vae_key}-{image_encoder_hash(image)}"
-        self._tower = None
+        self.key = (
+            vae_key
+            if dit.image_dim is None or image is None
+            else f"{vae_key}-{image_encoder_hash(image)}"
+        )
+        self._tower = self.load_image_encoder() if dit.image_dim else None
 
     def latents(self, video: Tensor) -> Tensor:
         """Encode (3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""

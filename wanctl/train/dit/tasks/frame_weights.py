@@ -30,6 +30,6 @@ def frame_weights(conditions: Conditions, known_frames_weight: float) -> Tensor 
 
 
 def weighted_mean(errors: Tensor, weights: Tensor) -> Tensor:
-    """(B,) mean of (B, C, T, Y, X) errors with (B, T) weights of the frames; 0 where none counts."""
+    """(B,) mean of (B, C, T, Y, X) errors with (B, T) weights of frames; 0 where none counts."""
     per_frame = errors.mean(dim=(1, 3, 4))
     return (per_frame * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)

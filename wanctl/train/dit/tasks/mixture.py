@@ -41,10 +41,6 @@ class TaskMixture:
         self._draws_per_window = draws_per_window
         self._dropout = dropout
 
-    def __len__(self) -> int:
-        """Number of tasks."""
-        return len(self._tasks)
-
     def serving(self, frames: int) -> list[TrainingTask]:
         """The tasks that are trained on windows of so many frames."""
         return [task for task in self._tasks if task.serves(frames)]

@@ -44,16 +44,15 @@ class ConditionStore:
         encoders: the VAE and CLIP; their memory is freed after `encode`.
         fps: frame rate of the windows.
         folder: `DATASET/conditions`; None: nothing is cached, each read encodes.
-        key: names the encoders' weights, `NAME@HASH`.
     """
 
     def __init__(
-        self, footage: Footage, encoders: TrainingEncoders, fps: float, folder: Path | None, key: str
+        self, footage: Footage, encoders: TrainingEncoders, fps: float, folder: Path | None
     ) -> None:
         self._footage = footage
         self._encoders = encoders
         self._fps = fps
-        self._cache = None if folder is None else LatentCache(folder, key)
+        self._cache = None if folder is None else LatentCache(folder, encoders.key)
         self._in_memory = None if self._cache is None else TensorCache(self._cache.get)
 
     def encode(self, drawn: Iterable[DrawnWindow], processes: Processes) -> None:
@@ -159,7 +158,7 @@ def unpack(packed: Tensor, context: Tensor) -> Conditions:
         full = known.new_zeros(*known.shape[:2], len(places), *known.shape[3:])
         full[:, :, places] = known
         tensors |= {"known": full, "known_frames": places}
-    return Conditions(context, **tensors)
+    return replace(Conditions(context), **tensors)
 
 
 def _batched(conditions: Conditions, name: str) -> Tensor:

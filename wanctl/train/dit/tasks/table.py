@@ -25,4 +25,3 @@ TRAINING_TASKS: dict[str, type[TrainingTask]] = {
         CleanFirstFrame,
     )
 }
-
