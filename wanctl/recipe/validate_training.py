@@ -25,6 +25,23 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     """Findings about `train_dit`."""
     yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
     yield from _timesteps(recipe.train_dit)
+    yield from _tasks(recipe)
+
+
+def _tasks(recipe: Recipe) -> Iterator[Finding]:
+    """Tasks that the variant cannot do, or for which there is no bucket."""
+    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    how = section.conditions
+    if variant is None or not (section.tasks or how.clip_branch is not None):
+        return
+
+    from wanctl.train.dit.tasks.api import TaskOptions  # noqa: PLC0415
+    from wanctl.train.dit.tasks.choice import task_problems  # noqa: PLC0415
+
+    options = TaskOptions(how.continuation_s, how.interpolation_frames)
+    problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
+    for path, message in problems:
+        yield f"train_dit.{path}", message
 
 
 def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:
