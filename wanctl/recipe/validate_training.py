@@ -18,7 +18,11 @@ def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
     """Findings about `train_vae`."""
     yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
     discriminator = recipe.train_vae.loss.adversarial.optimizer
-    yield from _optimizer("train_vae.loss.adversarial", discriminator, ema_decay=0)
+    precision = recipe.train_vae.mixed_precision
+    yield from _optimizer("train_vae.loss.adversarial", discriminator, 0, precision)
+    if recipe.train_vae.optimizer.weights == "bf16":
+        message = "got bf16; a VAE is measured in fp32 and keeps such weights: leave it out"
+        yield "train_vae.optimizer.weights", message
 
 
 def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
@@ -84,7 +88,8 @@ def _row_and_its_keys(
     for other in sorted({key for keys in rows.values() for key in keys} - set(rows[name])):
         value = getattr(section, other)
         if value != default_of(type(section), other):
-            yield f"{at}.{other}", f"got {value}, which {name} does not use; leave it out"
+            got = "has keys" if isinstance(value, Section) else f"got {value}"
+            yield f"{at}.{other}", f"{got}, which {name} does not use; leave it out"
 
 
 def _shifts(
@@ -127,28 +132,40 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
     if section.ema_device != default_of(type(section), "ema_device") and not section.ema_decay:
         message = f"got {section.ema_device}, but ema_decay 0 keeps no average; leave it out"
         yield f"{name}.ema_device", message
-    yield from _optimizer(name, section.optimizer, section.ema_decay)
+    yield from _optimizer(name, section.optimizer, section.ema_decay, section.mixed_precision)
 
 
-def _optimizer(name: str, options: OptimizerSection, ema_decay: float) -> Iterator[Finding]:
-    keys = ("name", "adamw_lr", "momentum")
-    if all(getattr(options, key) == default_of(type(options), key) for key in keys):
+def _optimizer(
+    name: str, options: OptimizerSection, ema_decay: float, mixed_precision: str
+) -> Iterator[Finding]:
+    at = f"{name}.optimizer"
+    if all(
+        getattr(options, key) == default_of(type(options), key)
+        for key in ("name", "adamw_lr", "momentum", "decay", "final_share", "plateau", "weights")
+    ):
         return  # AdamW with keys that it has
 
+    from wanctl.train.optimizers.schedule import DECAYS  # noqa: PLC0415
     from wanctl.train.optimizers.table import OPTIMIZERS  # noqa: PLC0415
 
-    row = OPTIMIZERS.get(options.name)
-    if row is None:
-        yield f"{name}.optimizer.name", unknown("optimizer", options.name, OPTIMIZERS)
+    optimizers = {name: row.keys for name, row in OPTIMIZERS.items()}
+    yield from _row_and_its_keys(options, at, "name", "optimizer", optimizers)
+    decays = {name: decay.keys for name, decay in DECAYS.items()}
+    yield from _row_and_its_keys(options, at, "decay", "decay", decays)
+    if options.weights == "bf16" and mixed_precision != "bf16":
+        message = f"got bf16 with mixed_precision {mixed_precision}; set mixed_precision: bf16"
+        yield f"{at}.weights", message
+    if (row := OPTIMIZERS.get(options.name)) is None:
         return
-    for key in sorted(frozenset().union(*(each.keys for each in OPTIMIZERS.values())) - row.keys):
-        value, default = getattr(options, key), default_of(type(options), key)
-        if value != default:
-            message = f"got {value}, which {options.name} does not use; leave it out"
-            yield f"{name}.optimizer.{key}", message
     if row.averages and options.decay != "constant":
-        message = f"got {options.decay}; {options.name} takes `constant`"
-        yield f"{name}.optimizer.decay", message
+        yield f"{at}.decay", f"got {options.decay}; {options.name} takes `constant`"
     if row.averages and ema_decay:
         message = f"got {ema_decay}; {options.name} averages the weights itself: say 0"
         yield f"{name}.ema_decay", message
+    if row.one_rate:
+        for index, group in enumerate(options.groups):
+            if group.lr_factor != 1:
+                message = (
+                    f"got {group.lr_factor}; {options.name} has one rate for all; leave it out"
+                )
+                yield f"{at}.groups.{index}.lr_factor", message

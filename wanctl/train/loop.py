@@ -212,6 +212,12 @@ class _Run:
         self.metrics.record({"step": self.state.step, "eval": split, **self.figures})
         text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
+        for network in self.state.networks.values():
+            lr = network.judge(self.figures[self.objective.judged])
+            if lr is not None:
+                log.info("%s: the %s %s has stopped falling; learning rate%s lowered to %.3g",
+                         self.objective.name, split, self.objective.judged,
+                         "" if network.is_main else f" of the {network.name}", lr)  # fmt: skip
 
     def _checkpoint(self) -> None:
         """Write a checkpoint in the main process; the others wait in the next step for it."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex
 
 BatchT = TypeVar("BatchT")
@@ -98,6 +98,11 @@ class Objective(Protocol, Generic[BatchT]):
     @property
     def eval_split(self) -> str:
         """Clips that `eval_items` are of: `held-out`, or `training` where none are held out."""
+        ...
+
+    @property
+    def judged(self) -> str:
+        """The figure of an evaluation, lower is better, that says whether the networks learn."""
         ...
 
     def turns(self, step: int) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import OptimizerOptions
 
 
 @dataclass(frozen=True)

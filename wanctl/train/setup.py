@@ -22,7 +22,7 @@ from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips
 from wanctl.train.loop import train
 from wanctl.train.objective import Objective
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import read_optimizer_options
 from wanctl.train.optimizers.table import check_optimizer
 from wanctl.train.options import LoopOptions, TrainingResult
 from wanctl.video.workers.worker_pool import DecodePool
@@ -179,7 +179,7 @@ def _loop_options(loaded: LoadedRecipe, section: TrainSection) -> LoopOptions:
     )  # fmt: skip
     return LoopOptions(
         seed=loaded.recipe.seed,
-        optimizer=OptimizerOptions(**section.optimizer.model_dump()),
+        optimizer=read_optimizer_options(section.optimizer.model_dump()),
         **{name: getattr(section, name) for name in same},
     )
 

@@ -121,6 +121,48 @@ from wanctl.recipe.validate import load_checked
             "r.yaml:2: train_vae.ema_decay: got 0.9; schedulefree averages the weights itself",
         ),
         (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    final_share: 0.2\n",
+            "r.yaml:3: train_dit.optimizer.final_share: got 0.2, which constant does not use",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    decay: linear\n    plateau:\n      patience: 2\n",
+            "r.yaml:4: train_dit.optimizer.plateau: has keys, which linear does not use; leave it",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    name: prodigy\n    groups:\n"
+            "    - match: '*norm*'\n      lr_factor: 0.1\n",
+            "r.yaml:6: train_dit.optimizer.groups.0.lr_factor: got 0.1; prodigy has one rate for",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    groups:\n    - match: '*norm*'\n",
+            "r.yaml:4: train_dit.optimizer.groups.0.match: the group changes nothing; set",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  mixed_precision: bf16\n"
+            "  optimizer:\n    name: muon\n    weights: bf16\n",
+            "r.yaml:5: train_dit.optimizer.weights: got bf16, which muon does not use; leave",
+        ),
+        (
+            "train_dit",
+            "train_dit:\n  optimizer:\n    weights: bf16\n",
+            "r.yaml:3: train_dit.optimizer.weights: got bf16 with mixed_precision no; set mixed",
+        ),
+        (
+            "train_vae",
+            "train_vae:\n  mixed_precision: bf16\n  optimizer:\n    weights: bf16\n",
+            "r.yaml:4: train_vae.optimizer.weights: got bf16; a VAE is measured in fp32",
+        ),
+        (
+            "train_vae",
+            "train_vae:\n  ema_decay: 0\n  ema_device: cpu\n",
+            "r.yaml:3: train_vae.ema_device: got cpu, but ema_decay 0 keeps no average; leave it",
+        ),
+        (
             "sample",
             "sample:\n  solver: unipcc\n",
             "r.yaml:2: sample.solver: no solver named 'unipcc'; did you mean 'unipc'?",

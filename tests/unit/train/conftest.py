@@ -14,7 +14,7 @@ from wanctl.recipe.train.section import TrainSection
 from wanctl.recipe.train.vae_losses import VAELossSection
 from wanctl.train.inputs.windows import ClipWindow, Shape
 from wanctl.train.objective import Losses, Network, Preview
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import read_optimizer_options
 from wanctl.train.options import LoopOptions
 from wanctl.train.rng import MicrobatchIndex, keyed_generator
 from wanctl.train.vae.loss_options import vae_loss_options
@@ -22,7 +22,7 @@ from wanctl.train.vae.loss_options import vae_loss_options
 
 def make_optimizer_options(**changes):
     """AdamW's settings with the recipe's defaults, but without warm-up, and some changes."""
-    return OptimizerOptions(**{**OptimizerSection(warmup_steps=0).model_dump(), **changes})
+    return read_optimizer_options(OptimizerSection(**{"warmup_steps": 0, **changes}).model_dump())
 
 
 def make_loop_options(**changes):
@@ -84,6 +84,7 @@ class ToyObjective:
 
     name = "train-toy"
     eval_split = "held-out"
+    judged = "mse"
 
     def __init__(self, batch_size=4, poison=(), stop_at=None):
         with torch.random.fork_rng(devices=[]):

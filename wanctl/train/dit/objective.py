@@ -46,6 +46,7 @@ class DiTObjective:
     """
 
     name = "train-dit"
+    judged = "loss"
 
     def __init__(
         self,

@@ -14,12 +14,15 @@ from wanctl.train.accelerator import prepare_network
 from wanctl.train.checkpoint import Checkpoint
 from wanctl.train.networks.ema import EMA
 from wanctl.train.objective import Network
+from wanctl.train.optimizers.bf16 import keep_in_bf16
+from wanctl.train.optimizers.options import OptimizerOptions
+from wanctl.train.optimizers.plateau import Plateau
 from wanctl.train.optimizers.saved_state import (
     evaluation_weights,
     load_optimizer_tensors,
     optimizer_tensors,
 )
-from wanctl.train.optimizers.schedule import OptimizerOptions, learning_rate, set_learning_rate
+from wanctl.train.optimizers.schedule import learning_rate, set_learning_rate
 from wanctl.train.optimizers.table import make_optimizer
 
 
@@ -60,11 +63,14 @@ class TrainedNetwork:
         self.observe = network.observe
         self.scaler = accelerator.scaler
         self.module = network.module.to(accelerator.device).train()
+        if self.options.weights == "bf16":
+            keep_in_bf16(self.module)
         self.optimizer = make_optimizer(self.module, self.options)
         self.model, self.stepper = prepare_network(
             accelerator, self.module, self.optimizer, skips_parameters=network.skips_parameters
         )
         self.ema = EMA(self.module, ema_decay if network.averaged else 0.0, ema_device)
+        self.plateau = Plateau(self.options.plateau) if self.options.decay == "plateau" else None
         self.turns = 0
         self.bad_in_a_row = 0
         self.loss_is_finite = True
@@ -97,6 +103,8 @@ class TrainedNetwork:
             steps_left: optimizer steps of the run from this one on, this one included.
         """
         lr = learning_rate(self.options, self.turns, self.turns + steps_left)
+        if self.plateau is not None:
+            lr *= self.plateau.share
         set_learning_rate(self.optimizer, lr)
         self.turns += 1
         return lr
@@ -121,6 +129,12 @@ class TrainedNetwork:
         self.bad_in_a_row = 0 if applied else self.bad_in_a_row + 1
         return applied
 
+    def judge(self, loss: float) -> float | None:
+        """Take the loss of an evaluation; returns the learning rate where it has been lowered."""
+        if self.plateau is None or self.turns < self.options.warmup_steps:
+            return None
+        return self.options.lr * self.plateau.share if self.plateau.observe(loss) else None
+
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Inside, the module holds the averaged weights and is in evaluation mode."""
@@ -141,20 +155,22 @@ class TrainedNetwork:
             tensors["ema"] = self.ema.shadow
         return {self._file(part): values for part, values in tensors.items()}
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """The numbers that a checkpoint holds beside the tensors."""
-        return {
+        counts = {
             "updates": int(self.ema.updates.item()),
             "bad_in_a_row": self.bad_in_a_row,
             "turns": self.turns,
         }
+        return counts | ({} if self.plateau is None else {"plateau": self.plateau.state()})
 
     def restore(self, checkpoint: Checkpoint, counts: Mapping[str, Any]) -> None:
         """Restore this network. An average that was off until then starts from the weights.
 
         Args:
             checkpoint: holds the tensors.
-            counts: those of `counts`; older checkpoints have no `turns`.
+            counts: those of `counts`; older checkpoints have no `turns`, those of runs with another
+                decay no `plateau`.
         """
         self.module.load_state_dict(checkpoint.tensors(self._file("model")))
         moments = checkpoint.tensors(self._file("optimizer"))
@@ -164,6 +180,8 @@ class TrainedNetwork:
         self.ema.load(averages or dict(self.module.named_parameters()), counts["updates"])
         self.bad_in_a_row = counts["bad_in_a_row"]
         self.turns = counts.get("turns", checkpoint.step)
+        if self.plateau is not None and "plateau" in counts:
+            self.plateau.restore(counts["plateau"])
         self.loss_is_finite = True
 
     def _file(self, part: str) -> str:

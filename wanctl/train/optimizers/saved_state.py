@@ -120,6 +120,8 @@ def _values(tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor |
             divided.setdefault(name, {})[part] = tensor
         elif tensor.dtype == torch.int64 and tensor.ndim == 0:
             values[name] = int(tensor.item())
+        elif tensor.shape == parameter.shape and tensor.is_floating_point():
+            values[name] = tensor.to(parameter)  # a run may go on with weights of another dtype
         else:
             values[name] = tensor.to(parameter.device)
     return values | {name: joined_moment(parts, parameter) for name, parts in divided.items()}

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from wanctl.errors import UserError, unknown
+from wanctl.train.optimizers.bf16 import BF16AdamW
 from wanctl.train.optimizers.eight_bit import adamw8bit_class
-from wanctl.train.optimizers.groups import decays, parameter_groups
+from wanctl.train.optimizers.groups import Named, decays, first_match, parameter_groups
 from wanctl.train.optimizers.muon import Muon
 from wanctl.train.optimizers.nonfinite import skipping
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import GroupOptions, OptimizerOptions
 
-Named = Iterable[tuple[str, nn.Parameter]]
 DEFAULT = "adamw"
 
 
@@ -32,12 +32,13 @@ class OptimizerRow:
         make: optimizer of the named parameters that are trained. A step with 1 in its `found_inf`
             changes nothing.
         lr: what `optimizer.lr` means for it.
-        keys: keys of the recipe's `optimizer` section that it reads, besides `lr`, `warmup_steps`,
-            `decay`, `weight_decay` and `clip_norm`, which all of them do.
+        keys: keys of the recipe's `optimizer` section that it reads, besides those that all do:
+            `lr`, `warmup_steps`, `decay` and its keys, `weight_decay`, `clip_norm`, `groups`.
         package: name on the package index of the library that it needs; None: torch.
         module: module of that library.
         group_state: values of its parameter groups that change while it runs.
         averages: whether it averages the weights itself, and needs a constant learning rate.
+        one_rate: whether all groups must have one learning rate.
     """
 
     make: Callable[[Named, OptimizerOptions], torch.optim.Optimizer]
@@ -47,6 +48,7 @@ class OptimizerRow:
     module: str | None = None
     group_state: tuple[str, ...] = ()
     averages: bool = False
+    one_rate: bool = False
 
 
 def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
@@ -55,10 +57,12 @@ def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.
     The loop sets `found_inf` on it, a scalar on the device; steps with 1 there do nothing.
 
     Raises:
-        OptimizerError: there is none of that name, or its library is not installed.
+        OptimizerError: there is none of that name, its library is not installed, or a group of
+            `options` has no parameter.
     """
     check_optimizer(options.name)
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    _check_groups([name for name, _ in named], options.groups)
     # torch imports its compiler the first time an optimizer is made: two seconds, once.
     optimizer = OPTIMIZERS[options.name].make(named, options)
     for group in optimizer.param_groups:
@@ -82,9 +86,27 @@ def check_optimizer(name: str) -> None:
         )
 
 
+def _check_groups(names: Sequence[str], groups: Sequence[GroupOptions]) -> None:
+    matched = {first_match(name, groups) for name in names}
+    for index, group in enumerate(groups):
+        if index not in matched:
+            like = ", ".join(list(names)[:: max(1, len(names) // 3)][:3])
+            why = (
+                "groups before it have all of them"
+                if any(first_match(name, [group]) is not None for name in names)
+                else f"trained parameters are called e.g. {like}"
+            )
+            raise OptimizerError(
+                f"optimizer.groups.{index}.match: no trained parameter is left that matches "
+                f"{group.match!r}; {why}; mend the pattern or leave the group out"
+            )
+
+
 def _adamw(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     """AdamW (arXiv 1711.05101), fused: one call per step on CPU and CUDA."""
-    groups = parameter_groups(named, options.weight_decay)
+    groups = _groups(named, options)
+    if options.weights == "bf16":
+        return BF16AdamW(groups, lr=options.lr, betas=options.betas)
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
@@ -95,14 +117,15 @@ def _muon(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     channels has 19.9 dB after 67 steps on images instead of 20.6.
     """
     named = list(named)
-    matrices = [p for n, p in named if decays(n, p)]
-    rest = [p for n, p in named if not decays(n, p)]
+    matrices = [(n, p) for n, p in named if decays(n, p)]
+    rest = [(n, p) for n, p in named if not decays(n, p)]
     factor = 1.0 if options.adamw_lr is None else options.adamw_lr / options.lr
-    groups = {"params": matrices, "weight_decay": options.weight_decay}
-    rests = {"params": rest, "weight_decay": 0.0, "lr_factor": factor}
+    rests = _groups(rest, options)
+    for group in rests:
+        group["lr_factor"] = factor * group.get("lr_factor", 1.0)
     return Muon(
-        [groups] if matrices else [],
-        [rests] if rest else [],
+        _groups(matrices, options),
+        rests,
         lr=options.lr,
         momentum=options.momentum,
         betas=options.betas,
@@ -114,20 +137,20 @@ def _adafactor(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer
 
     Of a kernel torch factors the last two axes, so that its saving there is smaller.
     """
-    groups = parameter_groups(named, options.weight_decay)
+    groups = _groups(named, options)
     return skipping(torch.optim.Adafactor)(groups, lr=options.lr)
 
 
 def _adamw8bit(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     """AdamW whose moments take 2 bytes of memory per weight instead of 8."""
-    groups = parameter_groups(named, options.weight_decay)
+    groups = _groups(named, options)
     return skipping(adamw8bit_class())(groups, lr=options.lr, betas=options.betas)
 
 
 def _prodigy(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     """Prodigy (arXiv 2306.06101): AdamW with a step size that it estimates."""
     prodigy = importlib.import_module("prodigyopt").Prodigy
-    groups = parameter_groups(named, options.weight_decay)
+    groups = _groups(named, options)
     # with bias correction and without lr in the estimate, a warm-up does not mislead it
     return skipping(prodigy)(
         groups,
@@ -141,15 +164,21 @@ def _prodigy(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
 def _schedulefree(named: Named, options: OptimizerOptions) -> torch.optim.Optimizer:
     """Schedule-free AdamW (arXiv 2405.15682): a constant rate and an average of the weights."""
     adamw: Any = importlib.import_module("schedulefree").AdamWScheduleFree
-    groups = parameter_groups(named, options.weight_decay)
+    groups = _groups(named, options)
     optimizer = skipping(adamw)(groups, lr=options.lr, betas=options.betas)
     optimizer.train()
     return optimizer
 
 
+def _groups(named: Named, options: OptimizerOptions) -> list[dict[str, Any]]:
+    return parameter_groups(named, options.weight_decay, options.groups)
+
+
 _AS_ADAM = "size of a step of each weight"
 OPTIMIZERS: dict[str, OptimizerRow] = {
-    DEFAULT: OptimizerRow(_adamw, _AS_ADAM, frozenset({"betas"})),
+    DEFAULT: OptimizerRow(
+        _adamw, _AS_ADAM, frozenset({"betas", "weights"}), group_state=("calls",)
+    ),
     "muon": OptimizerRow(
         _muon,
         f"{_AS_ADAM} of matrices and kernels, times 0.2 (as large as AdamW's); `adamw_lr` is that "
@@ -170,6 +199,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         package="prodigyopt",
         module="prodigyopt",
         group_state=("d", "d_max", "d_numerator", "d_denom", "d_hat", "k"),
+        one_rate=True,
     ),
     "schedulefree": OptimizerRow(
         _schedulefree,

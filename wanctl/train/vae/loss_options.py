@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wanctl.train.optimizers.schedule import OptimizerOptions
+from wanctl.train.optimizers.options import OptimizerOptions, read_optimizer_options
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def vae_loss_options(section: Mapping[str, Any]) -> VAELossOptions:
         kl=KLOptions(**section["kl"]),
         perceptual=PerceptualOptions(**section["perceptual"]),
         adversarial=AdversarialOptions(
-            **{**section["adversarial"], "optimizer": OptimizerOptions(**optimizer)}
+            **{**section["adversarial"], "optimizer": read_optimizer_options(optimizer)}
         ),
     )

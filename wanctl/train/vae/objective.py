@@ -86,6 +86,7 @@ class VAEObjective:
     """
 
     name = "train-vae"
+    judged = "l1"
 
     def __init__(
         self,

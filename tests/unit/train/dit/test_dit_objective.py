@@ -266,6 +266,21 @@ def test_bf16_trains_images_and_videos_on_cpu(make, tmp_path, frames, loop_optio
     assert {p.dtype for p in objective.module.parameters()} == {torch.float32}
 
 
+def test_bf16_weights_train_and_are_saved(make, tmp_path, loop_options, optimizer_options):
+    objective = make(batch_size=4)
+    before = evaluate(objective, PROCESSES)["loss"]
+    optimizer = optimizer_options(lr=3e-3, weights="bf16")
+    options = loop_options(
+        steps=30, mixed_precision="bf16", optimizer=optimizer, ema_decay=0.9, eval_every=30
+    )
+    result = train(objective, tmp_path / "dit", options, device=CPU)
+    assert result.figures["loss"] < 0.9 * before
+    kept = {name: p.dtype for name, p in objective.module.named_parameters()}
+    assert kept["blocks.0.ffn.0.weight"] == torch.bfloat16
+    assert kept["blocks.0.modulation"] == kept["blocks.0.ffn.0.bias"] == torch.float32
+    load_dit(tmp_path / "dit")
+
+
 def test_accumulated_micro_batches_have_their_own_noise(make):
     objective = make()
     batch = objective.batch(MicrobatchIndex(0, 0, 0))

@@ -65,6 +65,7 @@ class DistillObjective:
     """
 
     name = "train-vae"
+    judged = "l1"
 
     def __init__(
         self,
