@@ -24,7 +24,14 @@ from wanctl.checkpoint.files.tensor_files import (
     read_metadata,
     tensor_names,
 )
-from wanctl.checkpoint.prefixes import IMAGE_ENCODER, TEXT_ENCODER, TRANSFORMER, VAE, networks_in
+from wanctl.checkpoint.prefixes import (
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    VAE,
+    are_of_tiny_decoder,
+    networks_in,
+)
 from wanctl.log import log
 
 Layout = Literal["official", "diffusers", "wanctl"]
@@ -124,6 +131,12 @@ def _components_at(path: Path) -> Components:
         raise WeightsError(f"{path}: is neither a file nor a folder")
     if found is not None:
         return found
+    files = (path,) if path.is_file() else filter(holds_weights, _weight_paths(path))
+    if any(are_of_tiny_decoder(tensor_names(file)) for file in files):
+        raise WeightsError(
+            f"{path}: is a tiny decoder, which only draws previews (train_dit.preview_decoder); "
+            "name the VAE from which it was trained"
+        )
     if _is_lora(path):
         raise WeightsError(
             f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
@@ -264,7 +277,10 @@ def _in_folder(folder: Path) -> Components | None:
         image_encoder=_image_encoder(folder),
     )
     files, config = weight_files(folder), _config(folder)
-    kind = read_config(config).get("model_type") if config else None
+    about = read_config(config) if config else {}
+    if about.get("_class_name") == "TinyDecoder":
+        return None
+    kind = about.get("model_type")
     if kind == "umt5":
         return replace(here, text_encoder=folder, tokenizer=_tokenizer(folder.parent) or folder)
     if kind == "clip_vision_model":

@@ -91,6 +91,11 @@ def networks_in(stored: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in NETWORKS if _sets(bare, each))
 
 
+def are_of_tiny_decoder(stored: Iterable[str]) -> bool:
+    """Whether these are the names of a tiny decoder in TAEHV's layout: first and last layer."""
+    return {"decoder.1.weight", "decoder.22.weight"} <= set(stored)
+
+
 def without_wrappers(name: str) -> str:
     """A name without the words that wrapping modules put into it."""
     if not any(word in name for word in WRAPPERS):

@@ -17,12 +17,26 @@ from wanctl.recipe.train.timesteps import TimestepsSection
 def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
     """Findings about `train_vae`."""
     yield from _train("train_vae", recipe, recipe.train_vae, patch=1)
+    yield from _trained_parts(recipe)
     discriminator = recipe.train_vae.loss.adversarial.optimizer
     precision = recipe.train_vae.mixed_precision
     yield from _optimizer("train_vae.loss.adversarial", discriminator, 0, precision)
     if recipe.train_vae.optimizer.weights == "bf16":
         message = "got bf16; a VAE is measured in fp32 and keeps such weights: leave it out"
         yield "train_vae.optimizer.weights", message
+
+
+def _trained_parts(recipe: Recipe) -> Iterator[Finding]:
+    section, model = recipe.train_vae, recipe.model
+    if {"all", "encoder", "decoder"}.issuperset(section.trained) or section.network != "vae":
+        return
+    variant = VARIANTS.get(model.variant)
+    if variant is not None:
+        from wanctl.train.vae.parts import part_problems  # noqa: PLC0415
+
+        ref = model.vae_weights or model.weights
+        for index, message in part_problems(variant, ref, section.trained).items():
+            yield f"train_vae.trained.{index}", message
 
 
 def check_train_dit(recipe: Recipe) -> Iterator[Finding]:

@@ -2,9 +2,16 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
+from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.load import read_vae_shape
+from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import Variant
 
 ALL = "all"
 # The 1x1x1 convolutions on both sides of the latents belong to the half that they are next to.
@@ -34,6 +41,27 @@ def part_problem(vae: WanVAE, name: str) -> str | None:
         f"the VAE has no part {name!r}{hint}; allowed are all, encoder, decoder and beginnings of "
         "its tensors' names, e.g. decoder.head"
     )
+
+
+def part_problems(variant: Variant, ref: str | None, names: Sequence[str]) -> dict[int, str]:
+    """Index of each name that is no part of the VAE to be trained -> why; reads no weights.
+
+    Args:
+        variant: has the VAE's layout where `ref` shows none.
+        ref: weights that training starts from; nothing is downloaded.
+        names: `train_vae.trained`.
+    """
+    shape = variant.vae
+    if ref is not None and Path(ref).expanduser().exists():
+        try:
+            components = find_components(ref)
+            shape = read_vae_shape(components) if components.vae else shape
+        except UserError:
+            return {}  # the run names what is wrong with the weights
+    with torch.device("meta"):
+        vae = WanVAE(shape)
+    problems = {index: part_problem(vae, name) for index, name in enumerate(names)}
+    return {index: message for index, message in problems.items() if message}
 
 
 def freeze_others(vae: WanVAE, names: Sequence[str]) -> TrainedParts:
