@@ -11,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training_world import SMALL_VAE, make_data_set, write_vae
 
 from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
@@ -22,7 +25,7 @@ from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
 from wanctl.data.captions import read_captions
-from wanctl.data.dataset import DatasetDir, DatasetError, clip_id
+from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.table_order import record_tables
 from wanctl.demo.nearest import compare
 from wanctl.errors import UserError
@@ -32,7 +35,6 @@ from wanctl.recipe.load import load_recipe
 from wanctl.train.dit.run import train_dit
 from wanctl.train.vae.run import train_vae
 from wanctl.video.encode import read_metadata, write_video
-from wanctl.video.probe import scan
 
 RECIPE = """
 curate: {{decode: {{workers: 1}}}}
@@ -69,46 +71,12 @@ train_dit:
   windows_per_clip: 2
 """
 WORKER = Path(__file__).with_name("train_worker.py")
-SMALL_VAE = VAEShape(dim=8, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
-
-
-def moving_square(number, frames, height=40, width=72):
-    video = np.full((frames, height, width, 3), 30, dtype=np.uint8)
-    for t in range(frames):
-        video[t, 4 + t : 20 + t, 3 * number : 18 + 3 * number, number % 3] = 120 + 4 * t
-    return video
-
-
-def add_clip(folder, number, frames):
-    path = folder / f"clip{number // 2}.mp4"
-    if not path.exists():
-        write_video(path, moving_square(number, 24), 8)
-    found = scan(path)
-    info, first = found.info, number % 2 * 12
-    start, end = int(found.pts[first]), int(found.pts[first + frames - 1] + found.durations[0])
-    name = clip_id(info.content_hash, start, end)
-    clip = {
-        "id": name, "source": str(path), "content_hash": info.content_hash, "shot": number % 2,
-        "start_pts": start, "end_pts": end, "time_base_num": info.time_base[0],
-        "time_base_den": info.time_base[1], "num_frames": frames, "fps": info.fps,
-        "width": info.width, "height": info.height, "rotation": 0, "sar_num": 1, "sar_den": 1,
-    }  # fmt: skip
-    verdict = {"id": name, "kept": True, "reasons": [], "scores": [], "weight": 1.0}
-    text = f"a square, number {number}"
-    return clip, verdict, {"id": name, "text": text, "variant": "default", "backend": "sidecar"}
 
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
     """A data set of four clips of two sources; the last one has three frames only."""
-    folder = tmp_path_factory.mktemp("footage")
-    dataset = DatasetDir.create_or_open(folder / "dataset")
-    rows = [add_clip(folder, number, 12 if number < 3 else 3) for number in range(4)]
-    clips, verdicts, captions = zip(*rows, strict=True)
-    dataset.write_part("clips", "part-00000", clips)
-    dataset.write_part("selections/default", "", verdicts)
-    dataset.write_part("captions/sidecar@1", "part-00000", captions)
-    return folder / "dataset"
+    return make_data_set(tmp_path_factory.mktemp("footage"))
 
 
 @pytest.fixture
@@ -119,11 +87,6 @@ def loaded(tmp_path, footage):
         return load_recipe(str(path), [f"dataset.path={footage}", *overrides])
 
     return load
-
-
-def write_vae(folder):
-    torch.manual_seed(0)
-    save_vae(WanVAE(SMALL_VAE), folder, metadata={"step": "1"})
 
 
 def kill_in_the_middle(command, loaded, out, after_steps):
