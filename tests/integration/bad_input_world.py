@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -170,7 +171,9 @@ def _vaes(folder: Path) -> None:
     import torch
 
     from wanctl.checkpoint.save import save_vae
+    from wanctl.checkpoint.tiny_decoder import save_tiny_decoder
     from wanctl.model.vae.autoencoder import WanVAE
+    from wanctl.model.vae.tiny_decoder import TinyDecoder, TinyDecoderShape
     from wanctl.model.variants import VAEShape
 
     shape = VAEShape(dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
@@ -180,6 +183,13 @@ def _vaes(folder: Path) -> None:
         with torch.no_grad():
             vae.conv1.weight[0] = float("nan")
         save_vae(vae, folder / "nanvae")
+        tiny_decoder = TinyDecoder(TinyDecoderShape(widths=(16, 8, 4, 4)))
+    save_tiny_decoder(tiny_decoder, folder / "taew")
+    (folder / "loose").mkdir()
+    shutil.copy(
+        folder / "taew/diffusion_pytorch_model.safetensors", folder / "loose/taew2_1.safetensors"
+    )
+    (folder / "unfinished/vae/checkpoints").mkdir(parents=True)
 
 
 def _data_sets(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The table of bad inputs: name -> arguments and a part of the one line that they give."""
 
+from bad_training_inputs import TRAINING
+
 TINY = ["--recipe", "tiny"]
 SAMPLE = ["sample", "a cat", *TINY]
 CURATE = ["curate", "footage", *TINY]
@@ -425,5 +427,5 @@ OUTPUT = {
 }
 TABLE = {
     **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **NAMES,
-    **LOOKING, **EVALUATION, **OUTPUT,
+    **LOOKING, **EVALUATION, **OUTPUT, **TRAINING,
 }  # fmt: skip

@@ -1,16 +1,23 @@
 """Training on a world that is damaged: name -> what is done to it, arguments, part of the line.
 
-Every case starts from a data set and runs of two steps of both trainers, and asks for more steps.
+Every case starts in a folder with a data set and runs of two steps of both trainers, and asks for
+two more steps.
 """
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
+
+from wanctl.data.cache import LatentCache
 
 RECIPE = """
 dataset: {path: dataset}
@@ -21,6 +28,7 @@ train_vae:
   clip_fps: 8
   buckets: [{frames: 5, height: 32, width: 32}]
   checkpoint_every: 1
+  keep_checkpoints: 9
   trackers: []
   loss: {perceptual: 0, adversarial: {weight: 0.5, width: 8, layers: 1}}
 train_dit:
@@ -28,12 +36,29 @@ train_dit:
   clip_fps: 8
   buckets: [{frames: 5, height: 32, width: 32}]
   checkpoint_every: 1
+  keep_checkpoints: 9
   preview_steps: 1
   trackers: []
 """
 VAE, DIT = Path("runs/small/vae"), Path("runs/small/dit")
-NEWEST = "checkpoints/step-000002"
-Case = tuple[Callable[[], object] | None, list[str], str]
+
+
+class Case(NamedTuple):
+    """One mistake.
+
+    Attributes:
+        arguments: of the command.
+        line: part of the one line that says what is wrong.
+        change: made in the folder before; takes pytest's monkeypatch where its argument says so.
+    """
+
+    arguments: list[str]
+    line: str
+    change: Callable[..., object] | None = None
+
+
+def _command(name: str, *settings: str) -> list[str]:
+    return [name, "--recipe", "small.yaml", *(p for each in settings for p in ("--set", each))]
 
 
 def _vae(*settings: str) -> list[str]:
@@ -44,32 +69,29 @@ def _dit(*settings: str) -> list[str]:
     return _command("train-dit", "train_dit.steps=4", *settings)
 
 
-def _command(name: str, *settings: str) -> list[str]:
-    return [name, "--recipe", "small.yaml", *(p for each in settings for p in ("--set", each))]
-
-
-def damage(path: Path) -> None:
-    """Flip bits in the middle of a file; its old content stays in files linked to it."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    replace(path, bytes(data))
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file anew: the worlds of all cases share the files that they do not change."""
+def write_anew(path: Path, data: bytes) -> None:
+    """Write a file in the place of one that other cases see too."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
-def _only(folder: str, pattern: str) -> Path:
-    (found,) = Path(folder).rglob(pattern)
-    return found
+def damage(*paths: Path) -> None:
+    """Flip the second half of the bits of files."""
+    for path in paths:
+        data = path.read_bytes()
+        half = len(data) // 2
+        write_anew(path, data[:half] + bytes(each ^ 0xFF for each in data[half:]))
 
 
-def _poison(folder: Path) -> None:
-    """NaN in the first tensor of the weights in a folder."""
-    path = folder / "diffusion_pytorch_model.safetensors"
+def remove(*paths: str | Path) -> None:
+    """Remove files and folders."""
+    for path in map(Path, paths):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _put_nan(path: Path) -> None:
+    """NaN in the first tensor of a file."""
     tensors = load_file(path)
     first = min(tensors)
     tensors[first] = torch.full_like(tensors[first], float("nan"))
@@ -77,101 +99,184 @@ def _poison(folder: Path) -> None:
     save_file(tensors, path)
 
 
-def _edit_table(table: str, edit: Callable[[list[dict]], list[dict]]) -> None:
-    path = next(Path("dataset").glob(f"{table}*"))
-    path = path if path.is_file() else next(path.rglob("*.parquet"))
-    stored = pq.read_table(path)
-    rows = edit(stored.to_pylist())
+def _put_nan_into_cache(folder: str) -> None:
+    """NaN in every tensor of a cache, with the checksums of these values."""
+    (inner,) = Path(folder).iterdir()
+    tensors = {k: v for path in inner.glob("*") for k, v in load_file(path).items()}
+    shutil.rmtree(inner)
+    with LatentCache(Path(folder), inner.name) as cache:
+        for key, tensor in tensors.items():
+            cache.put(key, torch.full_like(tensor, float("nan")))
+
+
+def _cut_exports() -> None:
+    remove(*Path().glob("*.mp4"))
+    for path in Path("dataset/training").rglob("*.mp4"):
+        write_anew(path, path.read_bytes()[:900])
+
+
+def _of_later_version() -> None:
+    for path in DIT.rglob("checkpoints/*/manifest.json"):
+        write_anew(path, json.dumps(json.loads(path.read_bytes()) | {"format": 99}).encode())
+
+
+def _keep_no_clip() -> None:
+    path = Path("dataset/selections/default.parquet")
+    table = pq.read_table(path)
+    rows = [row | {"kept": False} for row in table.to_pylist()]
     path.unlink()
-    pq.write_table(type(stored).from_pylist(rows, stored.schema), path)
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
 
 
-def _clips_lost() -> None:
-    """Neither the footage nor what was exported of it is there."""
-    for path in (*Path().glob("*.mp4"), *Path("dataset/training").rglob("*.mp4")):
-        path.unlink()
+def _fill_disk(monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("wanctl.train.checkpoint.save_tensors", full)
 
 
-def _edit_manifest(**changes: object) -> None:
-    path = DIT / NEWEST / "manifest.json"
-    replace(path, json.dumps(json.loads(path.read_text()) | changes).encode())
+def _run_out_of_memory(monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("wanctl.train.networks.step.OptimizerStep.run", fail)
 
 
-DATA: dict[str, Case] = {
-    "no data set": (lambda: shutil.rmtree("dataset"), _dit(), "dataset: no data set there"),
-    "no clips table": (
-        lambda: shutil.rmtree("dataset/clips"), _dit(), "dataset",
+def _uninstall(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+
+
+DIVERGING = [f"train_dit.optimizer.{key}" for key in ("lr=10", "warmup_steps=0", "clip_norm=1e6")]
+DATA = {
+    "no data set": Case(
+        _dit(), "dataset: no data set there", lambda: remove("dataset")
     ),
-    "no selection": (None, _dit("dataset.selection=best"), "no selection named 'best'"),
-    "nothing kept": (
-        lambda: _edit_table("selections/", lambda rows: [r | {"kept": False} for r in rows]),
-        _dit(), "keeps none of 4 clips",
+    "a table is missing": Case(
+        _dit(), "are not in clips/: a part is missing", lambda: remove("dataset/clips")
     ),
-    "no captions": (
-        lambda: shutil.rmtree("dataset/captions"), _dit(),
-        "none of 4 clips has a caption; run `wanctl caption --recipe small.yaml`",
+    "no such selection": Case(
+        _dit("dataset.selection=best"), "no selection named 'best'; `wanctl data select"
     ),
-    "captions of another backend": (
-        None, _dit("caption.backends=[camera]"), "none of 4 clips has a caption",
+    "a selection that is no table": Case(
+        _dit(), "selections/default.parquet: not readable",
+        lambda: write_anew(Path("dataset/selections/default.parquet"), b"PAR1"),
     ),
-    "clips shorter than the bucket": (
-        None, _vae("train_vae.buckets=[{frames: 49, height: 32, width: 32}]"),
-        "none of the 4 clips serves a bucket",
+    "nothing kept": Case(_dit(), "keeps none of 4 clips", _keep_no_clip),
+    "no captions": Case(
+        _dit(), "none of 4 clips has a caption; run `wanctl caption --recipe small.yaml`",
+        lambda: remove("dataset/captions"),
     ),
-    "clips smaller than the bucket": (
-        None, _dit("train_dit.buckets=[{frames: 5, height: 480, width: 832}]"),
-        "none of the 4 clips serves a bucket",
+    "clips shorter than the bucket": Case(
+        _vae("train_vae.buckets=[{frames: 49, height: 32, width: 32}]"),
+        "none of the 4 clips serves a bucket (reasons above)",
     ),
-    "clips are gone": (_clips_lost, _dit(), "no clip could be exported"),
-    "a selection that is no table": (
-        lambda: replace(Path("dataset/selections/default.parquet"), b"PAR1"), _dit(),
-        "selections/default",
+    "clips smaller than the bucket": Case(
+        _dit("train_dit.buckets=[{frames: 5, height: 480, width: 832}]"),
+        "none of the 4 clips serves a bucket (reasons above)",
     ),
-    "a damaged latent": (
-        lambda: damage(_only("dataset/latents", "*.safetensors")), _dit(),
-        "damaged and deleted; run the same command again",
+    "footage and exports are gone": Case(
+        _vae(), "dataset: no clip could be exported (reasons above)",
+        lambda: remove("dataset/training", *Path().glob("*.mp4")),
     ),
-    "a damaged text embedding": (
-        lambda: damage(_only("dataset/text", "*.safetensors")), _dit(),
-        "damaged and deleted; run the same command again",
+    "footage is gone and its exports are cut off": Case(
+        _vae(), "dataset: no clip could be exported (reasons above)", _cut_exports
+    ),
+    "damaged latents": Case(
+        _dit(), "damaged and deleted; run the same command again",
+        lambda: damage(*Path("dataset/latents").rglob("*.safetensors")),
+    ),
+    "damaged embeddings": Case(
+        _dit(), "damaged and deleted; run the same command again",
+        lambda: damage(*Path("dataset/text").rglob("*.safetensors")),
+    ),
+    "NaN in latents": Case(
+        _dit(), "holds latents with NaN or infinity; delete this folder",
+        lambda: _put_nan_into_cache("dataset/latents"),
+    ),
+    "NaN in embeddings": Case(
+        _dit(), "holds embeddings with NaN or infinity; delete this folder",
+        lambda: _put_nan_into_cache("dataset/text"),
     ),
 }  # fmt: skip
-START: dict[str, Case] = {
-    "a VAE with NaN": (lambda: _poison(VAE), _dit(), "NaN or infinity"),
-    "no VAE": (
-        lambda: [shutil.rmtree(VAE), shutil.rmtree("vae_weights")], _dit(), "vae_weights",
+START = {
+    "NaN in the VAE": Case(
+        _dit(), "holds NaN or infinity",
+        lambda: _put_nan(VAE / "diffusion_pytorch_model.safetensors"),
     ),
-    "a transformer as VAE": (None, _vae(f"model.vae_weights={DIT}"), "holds no VAE"),
-    "weights of another size": (
-        None, _dit(f"model.weights={DIT}", "model.latent_channels=4"), "latent channels",
+    "NaN in the transformer": Case(
+        _dit("model.weights=runs/small/dit"), "holds NaN or infinity",
+        lambda: _put_nan(DIT / "diffusion_pytorch_model.safetensors"),
     ),
-    "a VAE as the transformer's text encoder": (
-        None, _dit("model.text_weights=vae_weights"), "vae_weights holds no text encoder",
+    "no VAE": Case(
+        _dit("model.vae_weights=null"), "no VAE weights: looked in", lambda: remove(VAE)
     ),
-    "no tiny decoder": (
-        None, _dit("train_dit.preview_decoder=tiny_decoder"), "holds no tiny decoder",
+    "VAE weights that are gone": Case(_dit(), "vae_weights", lambda: remove("vae_weights")),
+    "a transformer as VAE": Case(_vae("model.vae_weights=runs/small/dit"), "dit holds no VAE"),
+    "a VAE as text encoder": Case(
+        _dit("model.text_weights=vae_weights"), "vae_weights holds no text encoder",
     ),
-    "another VAE than before": (
-        lambda: [shutil.rmtree(VAE), shutil.copytree("other_vae", VAE)], _dit(),
-        "was trained with VAE",
+    "latents of another width": Case(
+        _dit("model.latent_channels=4"), "latent_channels: got 4, the VAE makes 16",
     ),
-}  # fmt: skip
-RESUME: dict[str, Case] = {
-    "a VAE of another width": (
-        lambda: shutil.rmtree("vae_weights"), _vae("model.vae_weights=other_vae"), "VAE width",
+    "no tiny decoder for previews": Case(
+        _dit("train_dit.preview_decoder=tiny_decoder"), "holds no tiny decoder",
     ),
-    "other parts": (None, _vae("train_vae.trained=decoder"), "was trained with trained parts"),
-    "another optimizer": (
-        None, _dit("train_dit.optimizer.name=muon"), "had adamw",
+    "the discriminator's optimizer is not installed": Case(
+        _vae("train_vae.loss.adversarial.optimizer.name=prodigy"),
+        "adversarial.optimizer.name: prodigy needs prodigyopt, which is not installed", _uninstall,
     ),
-    "no discriminator before": (
-        lambda: shutil.copytree("without/vae", VAE, dirs_exist_ok=True), _vae(),
-        "holds no discriminator, this run trains one",
+    "the optimizer is not installed": Case(
+        _dit("train_dit.optimizer.name=schedulefree", "train_dit.ema_decay=0"),
+        "pip install schedulefree", _uninstall,
     ),
-    "a checkpoint of a later format": (
-        lambda: _edit_manifest(format=99), _dit(), "format 99",
-    ),
-    "all checkpoints damaged": (
-        lambda: [damage(p) for p in DIT.rglob("checkpoints/*/model.safetensors")], _dit(), "damaged",
+    "the tracker is not installed": Case(
+        _dit("train_dit.trackers=[wandb]"), "wandb is not installed", _uninstall,
     ),
 }  # fmt: skip
+RESUME = {
+    "another VAE than before": Case(
+        _dit(), "was trained with VAE tiny@",
+        lambda: [remove(VAE), shutil.copytree("other_vae", VAE)],
+    ),
+    "a VAE of another width": Case(
+        _vae("model.vae_weights=other_vae"), "was trained with VAE width 8, this run has 4",
+    ),
+    "other parts than before": Case(
+        _vae("train_vae.trained=decoder"), "trained with trained parts (default), this run has",
+    ),
+    "another optimizer than before": Case(
+        _dit("train_dit.optimizer.name=muon"), "got muon, but the checkpoint's run had adamw",
+    ),
+    "no discriminator before": Case(
+        _vae(), "holds no discriminator, this run trains one",
+        lambda: [remove(VAE), shutil.copytree("without/vae", VAE)],
+    ),
+    "the discriminator's state is missing": Case(
+        _vae(), "discriminator-model.safetensors is missing",
+        lambda: [path.unlink() for path in VAE.rglob("discriminator-model.safetensors")],
+    ),
+    "every checkpoint is damaged": Case(
+        _dit(), "step-000001 is damaged (model.safetensors has another checksum), and there",
+        lambda: damage(*DIT.rglob("checkpoints/*/model.safetensors")),
+    ),
+    "every checkpoint is of a later version": Case(
+        _dit(), "format 99, this version reads 1",
+        _of_later_version,
+    ),
+}  # fmt: skip
+DURING = {
+    "the disk is full": Case(
+        _dit(), "checkpoints/step-000003: cannot write: the disk is full; free", _fill_disk
+    ),
+    "the batch is larger than the memory": Case(
+        _dit(), "out of memory (CUDA out of memory. Tried to allocate 20.00 GiB.); lower",
+        _run_out_of_memory,
+    ),
+    "a file in the place of the run": Case(
+        _dit(), "runs/small/dit", lambda: [remove("runs/small"), Path("runs/small").touch()]
+    ),
+    "a learning rate that diverges": Case(
+        _dit(*DIVERGING, "train_dit.steps=40"), "not finite; lower optimizer.lr",
+    ),
+}  # fmt: skip
+CASES = {**DATA, **START, **RESUME, **DURING}

@@ -319,7 +319,12 @@ def test_mistakes_are_one_line_with_the_command_to_run(loaded, tmp_path, footage
         (train_vae, ("dataset.selection=best",), UserError, "wanctl data select --recipe"),
         (train_vae, (big,), UserError, "none of the 4 clips serves a bucket"),
         (train_vae, (flat, "model.vae_width=16"), UserError, "1,1,1,1.* tiny has dim_mult 1,2,4,4"),
-        (train_dit, (flat, "model.latent_channels=4"), UserError, "channels 4, the VAE makes 16"),
+        (
+            train_dit,
+            (flat, "model.latent_channels=4"),
+            UserError,
+            "channels: got 4, the VAE makes 16",
+        ),
         (train_dit, (), UserError, r"run `wanctl train-vae --recipe .*--out"),
     ]
     for train, overrides, kind, line in cases:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wanctl.atomic import writing
 from wanctl.checkpoint.files.write import save_tensors
+from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.path_names import is_inside
 
@@ -28,6 +29,10 @@ MANIFEST = "manifest.json"
 
 class CheckpointDamagedError(Exception):
     """The files of a folder do not match its manifest."""
+
+
+class NoIntactCheckpointError(UserError):
+    """A run has checkpoints, and all of them are damaged."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,27 @@ def _write_files(
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest intact checkpoint; logs a warning about every damaged one that is skipped."""
+    """The newest intact checkpoint; logs a warning about every damaged one that is skipped.
+
+    Returns:
+        None where there are no checkpoints.
+
+    Raises:
+        NoIntactCheckpointError: all are damaged; starting anew would replace them.
+    """
+    reason = ""
     for path in reversed(_by_step(folder)):
+        if reason:
+            log.warning("%s; going back to the one before", reason)
         try:
             return read_checkpoint(path)
         except CheckpointDamagedError as error:
-            log.warning("%s is damaged (%s); going back to the one before", path, error)
+            reason = f"{path} is damaged ({error})"
+    if reason:
+        raise NoIntactCheckpointError(
+            f"{reason}, and there is none before it; delete {folder} to start anew, or give "
+            "another --out"
+        )
     return None
 
 

@@ -28,8 +28,8 @@ def check_identity(name: str, checkpoint: Checkpoint, identity: Mapping[str, Any
         before, now = checkpoint.identity.get(key), identity.get(key)
         if before != now:
             raise TrainingError(
-                f"{name}: {checkpoint.path} was trained with {key} {before}, this run has {now}; "
-                "go back to that, or give another --out"
+                f"{name}: {checkpoint.path} was trained with {key} {_known(before)}, this run has "
+                f"{_known(now)}; go back to that, or give another --out"
             )
 
 
@@ -87,6 +87,10 @@ def _differences(
             yield from _differences(old, new, f"{dotted}.")
         elif old != new:
             yield dotted, old, new
+
+
+def _known(value: Any) -> Any:
+    return "(default)" if value is None else value
 
 
 def _short(value: Any) -> str:

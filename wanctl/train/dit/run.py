@@ -83,7 +83,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         text_weights=model.text_weights,
         image_weights=model.image_weights,
     )
-    vae = load_frozen_vae(weights, command_options)
+    vae = load_frozen_vae(weights, command_options, model.latent_channels)
     decoder = (
         load_preview_decoder(out / TINY_DECODER, vae)
         if section.preview_decoder == "tiny_decoder"

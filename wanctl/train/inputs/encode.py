@@ -39,7 +39,7 @@ class LatentStore:
         self.vae = vae
         self.key = f"{name}@{vae_hash(vae)}"
         self._cache = LatentCache(folder, self.key)
-        self._in_memory = TensorCache(self._load)
+        self._in_memory = TensorCache(lambda key: _finite(self._cache, key, "latents"))
 
     def encode(self, footage: Footage, windows: Iterable[ClipWindow], processes: Processes) -> None:
         """Encode the windows that the cache lacks; each process of the run encodes its share."""
@@ -54,20 +54,6 @@ class LatentStore:
     def get(self, window: ClipWindow) -> Tensor:
         """(C, T, Y, X) fp32 normalised latents of an encoded window."""
         return self._in_memory.get(cache_key(window.key))
-
-    def _load(self, key: str) -> Tensor:
-        """Latents of a key.
-
-        Raises:
-            CacheError: they are not finite; an earlier version kept such latents.
-        """
-        latents = self._cache.get(key)
-        if not is_finite(latents):
-            raise CacheError(
-                f"{self._cache.folder}: holds latents with NaN or infinity; delete this folder and "
-                "run the same command again"
-            )
-        return latents
 
     def _encode(
         self, footage: Footage, missing: Mapping[str, ClipWindow], device: torch.device
@@ -112,7 +98,7 @@ class TextStore:
         self.dim = encoder.dim
         self._encoder: TextEncoder | None = encoder
         self._cache = LatentCache(folder, self.key)
-        self._in_memory = TensorCache(self._cache.get)
+        self._in_memory = TensorCache(lambda key: _finite(self._cache, key, "embeddings"))
 
     def encode(self, prompts: Iterable[str], processes: Processes) -> None:
         """Embed the prompts that the cache lacks, then free the encoder: it may be 11 GB.
@@ -134,6 +120,21 @@ class TextStore:
     def get(self, prompt: str) -> Tensor:
         """(tokens, E) fp32 embedding of an encoded prompt."""
         return self._in_memory.get(cache_key(clean_prompt(prompt)))
+
+
+def _finite(cache: LatentCache, key: str, what: str) -> Tensor:
+    """The cached tensor of a key.
+
+    Raises:
+        CacheError: it is damaged, or not finite; an earlier version kept such latents.
+    """
+    tensor = cache.get(key)
+    if not is_finite(tensor):
+        raise CacheError(
+            f"{cache.folder}: holds {what} with NaN or infinity; delete this folder and run the "
+            "same command again"
+        )
+    return tensor
 
 
 class TensorCache:

@@ -70,18 +70,22 @@ def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.
     return optimizer
 
 
-def check_optimizer(name: str) -> None:
+def check_optimizer(name: str, key: str = "optimizer.name") -> None:
     """Check that an optimizer is known and its library installed, before any work.
+
+    Args:
+        name: of OPTIMIZERS.
+        key: of the recipe that names it, for the error.
 
     Raises:
         OptimizerError: it is not.
     """
     if name not in OPTIMIZERS:
-        raise OptimizerError(f"optimizer.name: {unknown('optimizer', name, OPTIMIZERS)}")
+        raise OptimizerError(f"{key}: {unknown('optimizer', name, OPTIMIZERS)}")
     row = OPTIMIZERS[name]
     if row.module is not None and importlib.util.find_spec(row.module) is None:
         raise OptimizerError(
-            f"optimizer.name: {name} needs {row.package}, which is not installed; "
+            f"{key}: {name} needs {row.package}, which is not installed; "
             f"`pip install {row.package}`, or say {DEFAULT}"
         )
 

@@ -60,7 +60,8 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     buckets = check_buckets(loaded, "train_vae", section, vae, patch=1)
     options = _loss_options(section, trains_latents=trains_latents)
     if options.adversarial.weight:
-        check_optimizer(options.adversarial.optimizer.name)
+        key = "train_vae.loss.adversarial.optimizer.name"
+        check_optimizer(options.adversarial.optimizer.name, key)
     clips = training_clips(loaded, out, section, processes, buckets=buckets, windows_per_clip=None)
     _log_kl(section, options, vae)
     measures = section.latent_statistics == "measure"

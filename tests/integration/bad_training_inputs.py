@@ -1,0 +1,138 @@
+"""Mistakes in training that show before a data set is opened: settings, names and weights.
+
+Name -> arguments and a part of the one line that they give, as in bad_inputs.py.
+"""
+
+VAE = ["train-vae", "--recipe", "tiny"]
+DIT = ["train-dit", "--recipe", "tiny"]
+PLAIN = ["train-vae", "--recipe", "wan2.1-t2v-1.3b"]
+FINETUNE = ["train-vae", "--recipe", "vae-finetune"]
+GAN = "train_vae.loss.adversarial"
+
+
+def _cases(start: str, rows: list[tuple[list[str], str, str]]) -> dict[str, tuple[list[str], str]]:
+    return {
+        f"{start} {command[0]} {settings[:60]}": (
+            [*command, *(part for each in settings.split("; ") for part in ("--set", each))],
+            expected,
+        )
+        for command, settings, expected in rows
+    }
+
+
+NAMES = _cases(
+    "name",
+    [
+        (DIT, "train_dit.timesteps.law=logitnormal", "did you mean 'logit_normal'?"),
+        (DIT, "train_dit.optimizer.name=adam", "no optimizer named 'adam'; did you mean 'adamw'?"),
+        (VAE, "train_vae.optimizer.name=moun", "did you mean 'muon'?"),
+        (
+            VAE,
+            f"{GAN}={{weight: 1, optimizer: {{name: moun}}}}",
+            f"{GAN}.optimizer.name: no optimizer named 'moun'",
+        ),
+        (DIT, "train_dit.trackers=[tensorbord]", "did you mean 'tensorboard'?"),
+        (DIT, "model.variant=wan2.1-t2v-1.3", "did you mean 'wan2.1-t2v-1.3b'?"),
+        (DIT, "train_dit.step=3", "train_dit.step: unknown key; did you mean 'steps'?"),
+        (VAE, "train_vae.network=tinydecoder", "did you mean 'tiny_decoder'?"),
+        (VAE, "train_vae.trained=decodr", "no part 'decodr'; near are decoder"),
+        (VAE, "train_vae.trained=[decoder,head]", "train_vae.trained.1: the VAE has no part"),
+        (VAE, "train_vae.loss.perceptual_frames=3", "this key has moved; write `perceptual:"),
+        (DIT, "train_dit.preview_decoder=taehv", "train_dit.preview_decoder: got 'taehv'"),
+        (VAE, "train_vae.loss.kl={weight: 1, reduction: sum}", "reduction: got 'sum'"),
+    ],
+)
+VALUES = _cases(
+    "value",
+    [
+        (DIT, "train_dit.steps=0", "must be greater than 0"),
+        (DIT, "train_dit.optimizer.lr=0", "must be greater than 0"),
+        (DIT, "train_dit.optimizer.lr=.nan", "must be a finite number"),
+        (DIT, "train_dit.optimizer.betas=[0.9]", "train_dit.optimizer.betas"),
+        (DIT, "train_dit.holdout=1", "must be less than 1"),
+        (DIT, "train_dit.text_dropout=1", "must be less than 1"),
+        (DIT, "train_dit.buckets=[]", "train_dit.buckets"),
+        (DIT, "train_dit.buckets.0.frames=16", "got 16; must be 4n+1"),
+        (DIT, "train_dit.buckets.0.width=50", "got 50; must be a multiple of 16"),
+        (DIT, "train_dit.buckets.0.probability=0", "must be greater than 0"),
+        (DIT, "train_dit.mixed_precision=fp8", "mixed_precision: got 'fp8'"),
+        (DIT, "train_dit.mixed_precision=true", "mixed_precision: got true"),
+        (VAE, "train_vae.chunk_frames=1", "train_vae.chunk_frames: got 1"),
+        (VAE, f"{GAN}={{weight: 1, width: 12}}", "width: got 12; must be a multiple of 8, e.g. 16"),
+        (VAE, f"{GAN}=true", "must be a number (the weight), or a section"),
+    ],
+)
+WITHOUT_EFFECT = _cases(
+    "without effect",
+    [
+        (DIT, "train_dit.optimizer.momentum=0.9", "got 0.9, which adamw does not use; leave it"),
+        (DIT, "train_dit.optimizer.adamw_lr=0.1", "got 0.1, which adamw does not use; leave it"),
+        (
+            PLAIN,
+            "train_vae.optimizer.name=schedulefree; train_vae.optimizer.decay=cosine; "
+            "train_vae.ema_decay=0",
+            "got cosine; schedulefree takes `constant`",
+        ),
+        (
+            PLAIN, "train_vae.optimizer.name=schedulefree; train_vae.ema_decay=0.9",
+            "schedulefree averages the weights itself: say 0",
+        ),
+        (VAE, "train_vae.loss.perceptual={weight: 1, weights: [a]}", "st-lpips comes with its"),
+        (VAE, "train_vae.loss.perceptual={weight: 1, network: lpips-vgg}", "lpips-vgg needs files"),
+        (VAE, "train_vae.loss.l1=0; train_vae.loss.perceptual=0", "nothing compares videos at"),
+    ],
+)  # fmt: skip
+
+
+def _tiny_decoders() -> dict[str, tuple[list[str], str]]:
+    """A tiny decoder in every place that takes weights of a model."""
+    cases = {}
+    for place in ("taew", "taew/diffusion_pytorch_model.safetensors", "loose"):
+        line = f"{place}: is a tiny decoder, which only draws previews"
+        sample = ["sample", "a cat", "--recipe", "tiny"]
+        cases |= {
+            f"inspect tiny decoder {place}": (["weights", "inspect", place], line),
+            f"check tiny decoder {place}": (["weights", "check", place], line),
+            f"convert tiny decoder {place}": (
+                ["weights", "convert", place, "to", "--layout", "official"], line,
+            ),
+            f"sample tiny decoder {place}": ([*sample, "--set", f"model.weights={place}"], line),
+            f"sample with VAE {place}": ([*sample, "--set", f"model.vae_weights={place}"], line),
+            f"train from VAE {place}": ([*VAE, "--set", f"model.vae_weights={place}"], line),
+            f"train from {place}": ([*VAE, "--set", f"model.weights={place}"], line),
+        }  # fmt: skip
+    return cases
+
+
+WEIGHTS = {
+    **_cases(
+        "weights",
+        [
+            (FINETUNE, "model.vae_weights=nowhere.pth", "no file or folder 'nowhere.pth'"),
+            (FINETUNE, "model.vae_weights=weights/umt5.safetensors", "holds no VAE; name a folder"),
+            (FINETUNE, "model.vae_weights=weights/page.safetensors", "a web page, so the download"),
+            (FINETUNE, "model.vae_weights=unfinished/vae", "unfinished/vae holds no finished VAE"),
+            (
+                FINETUNE, "model.vae_weights=vae; model.vae_width=16",
+                "holds a VAE with dim_mult 1,1,1,1",
+            ),
+            (
+                FINETUNE, "model.vae_weights=vae; train_vae.trained=decoder.middle.9",
+                "train_vae.trained.0: the VAE has no part 'decoder.middle.9'; near are",
+            ),
+        ],
+    ),
+    "stage 2 before stage 1": (
+        ["train-vae", "--recipe", "vae-stage2-video"],
+        "does not exist; `wanctl train-vae --recipe vae-stage1-image` makes one",
+    ),
+    "stage 3 before stage 2": (
+        ["train-vae", "--recipe", "vae-stage3-gan"],
+        "does not exist; `wanctl train-vae --recipe vae-stage2-video` makes one",
+    ),
+    "parts checked with the recipe": (
+        ["recipe", "check", "vae-finetune", "--set", "train_vae.trained=decoder.haed"],
+        "no part 'decoder.haed'; near are decoder.head",
+    ),
+}  # fmt: skip
+TRAINING = {**NAMES, **VALUES, **WITHOUT_EFFECT, **WEIGHTS, **_tiny_decoders()}
