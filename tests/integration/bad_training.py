@@ -175,11 +175,11 @@ DATA = {
         "none of the 4 clips serves a bucket (reasons above)",
     ),
     "footage and exports are gone": Case(
-        _vae(), "dataset: no clip could be exported (reasons above)",
+        _vae(), "dataset: no clip is left to train on",
         lambda: remove("dataset/training", *Path().glob("*.mp4")),
     ),
     "footage is gone and its exports are cut off": Case(
-        _vae(), "dataset: no clip could be exported (reasons above)", _cut_exports
+        _vae(), "dataset: no clip is left to train on", _cut_exports
     ),
     "damaged latents": Case(
         _dit(), "damaged and deleted; run the same command again",

@@ -77,7 +77,7 @@ def test_what_nobody_named_is_not_downloaded(tmp_path, hub):
     with pytest.raises(WeightsError, match=rf"no text encoder.*hf download {HUB}"):
         load_run_text_encoder(weights, 8, torch.device("cpu"))
     with pytest.raises(WeightsError, match=rf"run `wanctl train-vae --recipe r`.*{HUB}"):
-        load_frozen_vae(resolver(tmp_path / "new"), "--recipe r", None)
+        load_frozen_vae(resolver(tmp_path / "new"), "--recipe r")
     doctor.examine()
     assert cached_components(HUB) is None
     assert hub.downloads == []
@@ -127,7 +127,7 @@ def test_training_and_sampling_find_the_same_files(tmp_path, hub, monkeypatch, s
         lambda kind, found, **_: loaded.update(text=found),
     )
     for component, place, run in (
-        ("vae", vae, lambda: load_frozen_vae(weights, "", None)),
+        ("vae", vae, lambda: load_frozen_vae(weights, "")),
         ("text", text, lambda: load_run_text_encoder(weights, 8, torch.device("cpu"))),
     ):
         if place is None:

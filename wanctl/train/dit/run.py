@@ -24,6 +24,7 @@ from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.dit.start import (
     check_fit,
+    check_latent_channels,
     load_frozen_vae,
     load_preview_decoder,
     load_run_text_encoder,
@@ -83,7 +84,8 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         text_weights=model.text_weights,
         image_weights=model.image_weights,
     )
-    vae = load_frozen_vae(weights, command_options, model.latent_channels)
+    vae = load_frozen_vae(weights, command_options)
+    check_latent_channels(model.latent_channels, vae)
     decoder = (
         load_preview_decoder(out / TINY_DECODER, vae)
         if section.preview_decoder == "tiny_decoder"

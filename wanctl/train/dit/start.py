@@ -48,27 +48,26 @@ def start_dit(
         return WanModel(shape, precision)
 
 
-def load_frozen_vae(
-    weights: WeightsResolver, command_options: str, latent_channels: int | None
-) -> WanVAE:
+def load_frozen_vae(weights: WeightsResolver, command_options: str) -> WanVAE:
     """The VAE whose latents the transformer is trained on.
-
-    Args:
-        weights: of the run.
-        command_options: options of the command that trains a VAE for this run, for the error.
-        latent_channels: `model.latent_channels`.
 
     Raises:
         WeightsError: there is none; says how to get one.
-        StartError: it has other latent channels than the recipe asks for.
     """
-    vae = load_vae(weights.find_vae(f"wanctl train-vae {command_options}"))
-    if latent_channels not in (None, vae.shape.z_dim):
+    return load_vae(weights.find_vae(f"wanctl train-vae {command_options}"))
+
+
+def check_latent_channels(requested: int | None, vae: WanVAE) -> None:
+    """Compare the recipe's `model.latent_channels` with the VAE.
+
+    Raises:
+        StartError: they differ.
+    """
+    if requested not in (None, vae.shape.z_dim):
         raise StartError(
-            f"model.latent_channels: got {latent_channels}, the VAE makes {vae.shape.z_dim}; leave "
-            "it out, or name another VAE"
+            f"model.latent_channels: got {requested}, the VAE makes {vae.shape.z_dim}; leave it "
+            "out, or name another VAE"
         )
-    return vae
 
 
 def load_run_text_encoder(
