@@ -165,6 +165,22 @@ def test_the_trained_vae_is_what_train_dit_takes(loaded, tmp_path, caplog, foota
         train_dit(loaded(*short, "train_dit.steps=4"), tmp_path)
 
 
+def test_a_run_without_a_cache_learns_the_same_and_writes_none(loaded, tmp_path, footage):
+    dataset = tmp_path / "dataset"
+    shutil.copytree(footage, dataset, ignore=shutil.ignore_patterns("latents", "text", ".lock*"))
+    write_vae(tmp_path / "vae_weights")
+    keys = (f"dataset.path={dataset}", f"model.vae_weights={tmp_path / 'vae_weights'}",
+            "train_dit.steps=6", "train_dit.eval_every=3", "train_dit.text_dropout=0.3",
+            "train_dit.preview_every=3", "train_dit.mixed_precision=bf16")  # fmt: skip
+    train_dit(loaded(*keys, "train_dit.cache=none"), tmp_path / "none")
+    assert not (dataset / "latents").exists()
+    assert not (dataset / "text").exists()
+    train_dit(loaded(*keys), tmp_path / "disk")
+    for name in ("metrics.jsonl", "previews/step-000006.png"):
+        one, other = (tmp_path / out / "dit" / name for out in ("none", "disk"))
+        assert one.read_bytes() == other.read_bytes()
+
+
 def test_the_demo_compares_each_sample_with_the_clips_of_its_prompt(loaded, tmp_path, footage):
     run = tmp_path / "run"
     shutil.copytree(footage, run / "dataset", ignore=shutil.ignore_patterns("training", "latents"))

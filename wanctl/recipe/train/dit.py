@@ -1,11 +1,11 @@
 """Keys of `train_dit`."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
-from wanctl.recipe.section import Count, Steps
-from wanctl.recipe.train.section import TrainSection
+from wanctl.recipe.section import ContradictionError, Count, Steps
+from wanctl.recipe.train.section import Factor, TrainSection
 from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
 
@@ -20,11 +20,31 @@ class TrainDiTSection(TrainSection):
     )
     conditions: ConditionsSection = ConditionsSection()
     timesteps: TimestepsSection = TimestepsSection()
-    text_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="share of captions replaced by the empty prompt"
+    captions: dict[str, Factor] = Field(
+        default={},
+        description="captioner, variant, or CAPTIONER/VARIANT -> weight, e.g. {vlm/long: 3, "
+        "vlm/short: 1}: how often a clip comes with which of its captions; empty: all variants of "
+        "the first captioner in `caption.backends` equally often",
     )
-    windows_per_clip: Count = Field(
-        default=4, description="windows per clip, evenly spaced, that are encoded and cached"
+    text_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of captions replaced by `text_dropout_to`"
+    )
+    text_dropout_to: Literal["negative", "empty"] = Field(
+        default="negative",
+        description="what replaces them: `negative`, the prompt that `sample` guides away from "
+        "(`sample.negative_prompt`, else the variant's), so that guidance meets what was trained; "
+        "`empty`, the empty prompt",
+    )
+    cache: Literal["disk", "none"] = Field(
+        default="disk",
+        description="`disk`: latents and text embeddings are computed once and kept in the data "
+        "set; `none`: each batch computes its own on the device, which then holds VAE and text "
+        "encoder as well: for data too large to keep. The batches are the same",
+    )
+    windows_per_clip: Count | None = Field(
+        default=4,
+        description="windows per clip, evenly spaced, that are trained on; null, with `cache: "
+        "none`: any window",
     )
     preview_prompts: tuple[str, ...] = Field(
         default=(), description="prompts sampled during training; empty: captions of held-out clips"
@@ -35,3 +55,13 @@ class TrainDiTSection(TrainSection):
         description="what decodes previews; `tiny_decoder`, that of OUT/tiny_decoder, is several "
         "times as fast and softer",
     )
+
+    @model_validator(mode="after")
+    def _cached_windows_are_listed(self) -> Self:
+        """Refuse a cache of any window."""
+        if self.cache == "disk" and self.windows_per_clip is None:
+            raise ContradictionError(
+                "windows_per_clip", "got null, but `cache: disk` needs a number, e.g. 4; or set "
+                "cache: none",
+            )  # fmt: skip
+        return self

@@ -1,7 +1,9 @@
 """Latents and embeddings that were computed before training, and the batches made of them."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -17,11 +19,22 @@ class EncodedData:
         latents: normalised latents (C, T, Y, X) fp32 of a window.
         texts: embedding (tokens, E) fp32 of a caption.
         captions: clip id -> its captions; one of them is sampled each time.
+        shares: clip id -> how often each of its captions is sampled, adding up to 1; clips
+            that are not in it sample theirs equally often.
     """
 
     latents: Callable[[ClipWindow], Tensor]
     texts: Callable[[str], Tensor]
     captions: Mapping[str, Sequence[str]]
+    shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def caption(self, clip: str, point: float) -> str:
+        """The caption of a clip in whose part of [0, 1) the point lies."""
+        captions = self.captions[clip]
+        if clip not in self.shares:
+            return captions[int(point * len(captions))]
+        index = bisect_right(list(accumulate(self.shares[clip])), point)
+        return captions[min(index, len(captions) - 1)]
 
 
 @dataclass(frozen=True)

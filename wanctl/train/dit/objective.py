@@ -79,15 +79,15 @@ class DiTObjective:
         return (MODEL,)
 
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
-        """Latents of windows, each with one of its captions or the empty prompt, and a task."""
+        """Latents of windows, each with one of its captions or the dropped text, and a task."""
         windows = self.footage.sample_windows(microbatch)
         generator = keyed_generator(microbatch.seed, "captions", microbatch.step, microbatch.micro)
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
         chosen = torch.rand(len(windows), generator=generator)
         texts = []
         for window, drop, share in zip(windows, dropped.tolist(), chosen.tolist(), strict=True):
-            captions = self.encoded.captions[window.clip]
-            text = "" if drop else captions[int(share * len(captions))]
+            caption = self.encoded.caption(window.clip, share)
+            text = self.options.dropped_text if drop else caption
             texts.append(self.encoded.texts(text))
         latents = torch.stack([self.encoded.latents(window) for window in windows])
         task, conditions = self.tasks.batch(microbatch, windows, texts)

@@ -39,7 +39,8 @@ class DiTOptions:
 
     Attributes:
         noise: distribution of noise levels, weight of each in the loss.
-        text_dropout: share of captions that is replaced by the empty prompt.
+        text_dropout: share of captions that is replaced by `dropped_text`.
+        dropped_text: the negative prompt, or the empty one.
         known_frames_weight: weight in the loss of known frames that the model reads as channels.
         preview: videos that are sampled while training.
         seed: of the noise in evaluations and previews.
@@ -47,6 +48,7 @@ class DiTOptions:
 
     noise: NoiseOptions
     text_dropout: float
+    dropped_text: str
     known_frames_weight: float
     preview: PreviewOptions
     seed: int

@@ -1,16 +1,14 @@
 """`wanctl train-dit`: unpack the recipe, encode the clips and captions, run the loop."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
 from wanctl.data.buckets import bucket_name
-from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.export import kept_ids
 from wanctl.errors import ProblemsError
-from wanctl.log import log
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
@@ -18,6 +16,7 @@ from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.tasks.api import noise_shape
 from wanctl.train.accelerator import Processes, start_processes
+from wanctl.train.dit.captions import training_captions
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
@@ -34,7 +33,6 @@ from wanctl.train.dit.tasks.api import TaskOptions
 from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
 from wanctl.train.dit.tasks.choice import dit_to_train, make_tasks, task_problems, task_weights
 from wanctl.train.inputs.clipset import ClipSet
-from wanctl.train.inputs.collect import ClipsError
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.setup import (
     check_buckets,
@@ -75,7 +73,13 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     variant = get_variant(model.variant, **model.vae_sizes)
     mixture = _task_mixture(loaded, variant)
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
-    captions = _captions(loaded, dataset, command_options)
+    captions = training_captions(
+        dataset,
+        recipe.dataset.selection,
+        backends=recipe.caption.backends,
+        weights=section.captions,
+        command_options=command_options,
+    )
     weights = WeightsResolver(
         out=out,
         variant=variant,
@@ -103,35 +107,40 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         processes,
         buckets=buckets,
         windows_per_clip=section.windows_per_clip,
-        only=captions,
+        only=captions.texts,
     )
-    preview = _preview(loaded, variant, clips, captions)
-    latents = LatentStore(dataset.path / "latents", vae, variant.name)
-    texts = TextStore(dataset.path / "text", encoder)
+    preview = _preview(loaded, variant, clips, captions.texts)
+    cached = section.cache == "disk"
+    # previews move their VAE off the device, on another thread than the batches
+    own_vae = vae if cached else copy.deepcopy(vae)
+    latents = LatentStore(dataset.path / "latents" if cached else None, own_vae, variant.name)
+    texts = TextStore(dataset.path / "text" if cached else None, encoder)
     del encoder
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
     tasks = make_mixture(
         mixture,
         clips,
-        vae,
+        own_vae,
         latents.key,
         dit.shape,
         weights.find_image_encoder() if dit.shape.image_dim else None,
         processes.device,
-        dataset.path / "conditions",
+        dataset.path / "conditions" if cached else None,
     )
     tasks.encode(clips, processes)
-    clip_texts = [text for variants in captions.values() for text in variants]
-    texts.encode(["", preview.negative_prompt, *preview.prompts, *clip_texts], processes)
+    dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""
+    clip_texts = [text for variants in captions.texts.values() for text in variants]
+    texts.encode([dropped, preview.negative_prompt, *preview.prompts, *clip_texts], processes)
     objective = DiTObjective(
         dit,
         decoder,
         clips,
-        EncodedData(latents.get, texts.get, captions),
+        EncodedData(latents.get, texts.get, captions.texts, captions.shares),
         tasks,
         DiTOptions(
             noise=_noise_options(section, vae, processes.count),
             text_dropout=section.text_dropout,
+            dropped_text=dropped,
             known_frames_weight=section.conditions.known_frames_weight,
             preview=preview,
             seed=recipe.seed,
@@ -143,7 +152,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         "VAE": latents.key,
         "text encoder": texts.key,
     }
-    texts_of = (f"{clip} {text}" for clip, several in captions.items() for text in several)
+    texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
     result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
@@ -181,27 +190,8 @@ def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
     )
 
 
-def _captions(
-    loaded: LoadedRecipe, dataset: DatasetDir, command_options: str
-) -> dict[str, list[str]]:
-    """Captions of the kept clips; logs how many have none."""
-    recipe = loaded.recipe
-    kept = kept_ids(dataset, recipe.dataset.selection)
-    by_clip = read_captions(dataset, recipe.caption.backends, kept)
-    captions = {clip: [caption.text for caption in several] for clip, several in by_clip.items()}
-    if kept and not captions:
-        raise ClipsError(
-            f"{dataset.path}: none of {len(kept)} clips has a caption; run "
-            f"`wanctl caption {command_options}`"
-        )
-    if len(captions) < len(kept):
-        log.warning("train-dit: %d of %d clips have no caption and are left out",
-                    len(kept) - len(captions), len(kept))  # fmt: skip
-    return captions
-
-
 def _preview(
-    loaded: LoadedRecipe, variant: Variant, clips: ClipSet, captions: Mapping[str, list[str]]
+    loaded: LoadedRecipe, variant: Variant, clips: ClipSet, captions: Mapping[str, Sequence[str]]
 ) -> PreviewOptions:
     """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would."""
     section, sample = loaded.recipe.train_dit, loaded.recipe.sample

@@ -6,7 +6,7 @@ and a run that is killed loses at most the shard it was filling.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -27,50 +27,69 @@ RESIDENT_BYTES = 2**30
 
 
 class LatentStore:
-    """Latents of windows on disk; `encode` adds those that are missing.
+    """Latents of windows on disk, where `encode` adds those that are missing, or computed at need.
 
     Args:
-        folder: `DATASET/latents`.
-        vae: its weights must not change while the store is in use.
+        folder: `DATASET/latents`; None: nothing is kept on disk, `get` encodes.
+        vae: its weights must not change while the store is in use. Without a folder it stays on the
+            device and must not be moved by others.
         name: of the VAE; the folder's name is this and the hash of the weights.
     """
 
-    def __init__(self, folder: Path, vae: WanVAE, name: str) -> None:
+    def __init__(self, folder: Path | None, vae: WanVAE, name: str) -> None:
         self.vae = vae
         self.key = f"{name}@{vae_hash(vae)}"
-        self._cache = LatentCache(folder, self.key)
-        self._in_memory = TensorCache(lambda key: _finite(self._cache, key, "latents"))
+        self._cache = None if folder is None else LatentCache(folder, self.key)
+        self._in_memory = TensorCache()
+        self._live: tuple[Footage, torch.device] | None = None
 
     def encode(self, footage: Footage, windows: Iterable[ClipWindow], processes: Processes) -> None:
         """Encode the windows that the cache lacks; each process of the run encodes its share."""
+        if self._cache is None:
+            self.vae.to(processes.device)
+            self._live = footage, processes.device
+            return
         by_key = {cache_key(window.key): window for window in windows}
         missing = self._cache.missing(processes.share(by_key))
         if missing:
             log.info("encoding %d of %d windows with VAE %s", len(missing), len(by_key), self.key)
-            self._encode(footage, {key: by_key[key] for key in missing}, processes.device)
+            self.vae.to(processes.device)
+            with progress(len(missing), "video to latents") as bar, self._cache:
+                for key in missing:
+                    self._cache.put(key, self._compute(footage, by_key[key], processes.device))
+                    bar.advance()
+            self.vae.to("cpu")
         processes.wait()
         self._cache.refresh()
 
     def get(self, window: ClipWindow) -> Tensor:
-        """(C, T, Y, X) fp32 normalised latents of an encoded window."""
-        return self._in_memory.get(cache_key(window.key))
+        """(C, T, Y, X) fp32 normalised latents of a window on the CPU.
 
-    def _encode(
-        self, footage: Footage, missing: Mapping[str, ClipWindow], device: torch.device
-    ) -> None:
-        self.vae.to(device)
-        with progress(len(missing), "video to latents") as bar, self._cache:
-            for key, window in missing.items():
-                latents = encode_window(self.vae, footage, window, device)
-                if not is_finite(latents):
-                    raise CacheError(
-                        f"clip {window.clip}: the VAE makes latents with NaN or infinity of it; "
-                        "the VAE's training may have diverged (`wanctl weights check` reads its "
-                        "weights)"
-                    )
-                self._cache.put(key, latents)
-                bar.advance()
-        self.vae.to("cpu")
+        Raises:
+            CacheError: they are damaged, or not finite.
+        """
+        return self._in_memory.get(cache_key(window.key), lambda key: self._load(key, window))
+
+    def _load(self, key: str, window: ClipWindow) -> Tensor:
+        """Latents from the cache, or of the VAE where there is none.
+
+        Raises:
+            CacheError: they are damaged, or not finite.
+        """
+        if self._cache is None:
+            assert self._live is not None, "`encode` comes first"
+            footage, device = self._live
+            return self._compute(footage, window, device)
+        return _finite(self._cache, key, "latents")
+
+    def _compute(self, footage: Footage, window: ClipWindow, device: torch.device) -> Tensor:
+        latents = encode_window(self.vae, footage, window, device)
+        if not is_finite(latents):
+            raise CacheError(
+                f"clip {window.clip}: the VAE makes latents with NaN or infinity of it; the VAE's "
+                "training may have diverged (`wanctl weights check` reads its weights)"
+            )
+        return latents
 
 
 @torch.no_grad()
@@ -79,47 +98,62 @@ def encode_window(
 ) -> Tensor:
     """(C, T, Y, X) fp32 normalised latents on the CPU.
 
-    One window at a time: in a batch the last bits would depend on its neighbours.
+    One window at a time and outside autocast: the last bits depend neither on its neighbours nor
+    on whether a batch or an evaluation asks.
     """
     video = read_video(footage, window)[None].to(device)
-    return vae.encode(video, chunked=not fits_unchunked(PixelShape(*window.shape)))[0].cpu()
+    with torch.autocast(device.type, enabled=False):
+        return vae.encode(video, chunked=not fits_unchunked(PixelShape(*window.shape)))[0].cpu()
 
 
 class TextStore:
-    """Embeddings of prompts without their zero rows, on disk; `encode` adds those that are missing.
+    """Embeddings of prompts without their zero rows, on disk or computed at need.
 
     Args:
-        folder: `DATASET/text`.
-        encoder: used by `encode` and then freed.
+        folder: `DATASET/text`, where `encode` adds what is missing; None: `get` embeds.
+        encoder: with a folder it is used by `encode` and then freed.
     """
 
-    def __init__(self, folder: Path, encoder: TextEncoder) -> None:
+    def __init__(self, folder: Path | None, encoder: TextEncoder) -> None:
         self.key = encoder.key
         self.dim = encoder.dim
         self._encoder: TextEncoder | None = encoder
-        self._cache = LatentCache(folder, self.key)
-        self._in_memory = TensorCache(lambda key: _finite(self._cache, key, "embeddings"))
+        self._cache = None if folder is None else LatentCache(folder, self.key)
+        self._in_memory = TensorCache()
 
     def encode(self, prompts: Iterable[str], processes: Processes) -> None:
         """Embed the prompts that the cache lacks, then free the encoder: it may be 11 GB.
 
-        Each process of the run embeds its share.
+        Each process of the run embeds its share. Without a folder nothing is done.
         """
+        if self._cache is None:
+            return
         by_key = {cache_key(clean_prompt(prompt)): prompt for prompt in prompts}
         missing = self._cache.missing(processes.share(by_key))
-        if missing and self._encoder is not None:
+        if missing:
             with progress(len(missing), "captions to embeddings") as bar, self._cache:
                 for key in missing:
-                    embedding = self._encoder.encode([by_key[key]])[0].cpu()
-                    self._cache.put(key, trim_text(embedding))
+                    self._cache.put(key, self._compute(by_key[key]))
                     bar.advance()
         self._encoder = None
         processes.wait()
         self._cache.refresh()
 
     def get(self, prompt: str) -> Tensor:
-        """(tokens, E) fp32 embedding of an encoded prompt."""
-        return self._in_memory.get(cache_key(clean_prompt(prompt)))
+        """(tokens, E) fp32 embedding of a prompt on the CPU."""
+
+        def load(key: str) -> Tensor:
+            if self._cache is None:
+                return self._compute(prompt)
+            return _finite(self._cache, key, "embeddings")
+
+        return self._in_memory.get(cache_key(clean_prompt(prompt)), load)
+
+    def _compute(self, prompt: str) -> Tensor:
+        assert self._encoder is not None
+        # previews ask inside autocast, batches outside
+        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+            return trim_text(self._encoder.encode([prompt])[0].cpu())
 
 
 def _finite(cache: LatentCache, key: str, what: str) -> Tensor:
@@ -138,20 +172,29 @@ def _finite(cache: LatentCache, key: str, what: str) -> Tensor:
 
 
 class TensorCache:
-    """Keeps loaded tensors in memory, up to 1 GiB; safe to use from two threads."""
+    """Keeps loaded tensors in memory, up to 1 GiB; safe to use from two threads.
 
-    def __init__(self, load: Callable[[str], Tensor], limit_bytes: int = RESIDENT_BYTES) -> None:
+    Args:
+        load: the tensor of a key, where `get` is not told another way.
+        limit_bytes: tensors beyond it are loaded again each time.
+    """
+
+    def __init__(
+        self, load: Callable[[str], Tensor] | None = None, limit_bytes: int = RESIDENT_BYTES
+    ) -> None:
         self._load = load
         self._left_bytes = limit_bytes
         self._tensors: dict[str, Tensor] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> Tensor:
-        """The tensor of this key."""
+    def get(self, key: str, load: Callable[[str], Tensor] | None = None) -> Tensor:
+        """The tensor of this key; one thread loads at a time."""
         with self._lock:
             if key in self._tensors:
                 return self._tensors[key]
-            tensor = self._load(key)
+            load = load or self._load
+            assert load is not None
+            tensor = load(key)
             if tensor.nbytes <= self._left_bytes:
                 self._left_bytes -= tensor.nbytes
                 self._tensors[key] = tensor

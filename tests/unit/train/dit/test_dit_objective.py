@@ -65,7 +65,7 @@ class LetterEncoder:
 
 @pytest.fixture
 def make(memory_footage, tmp_path):
-    def build(text_dropout=0.1, captions=None, noise=None, **footage):
+    def build(text_dropout=0.1, captions=None, shares=None, noise=None, **footage):
         torch.manual_seed(0)
         clips = memory_footage(**footage)
         latents = LatentStore(tmp_path / "latents", WanVAE(VAE_SHAPE).eval(), "toy")
@@ -96,9 +96,9 @@ def make(memory_footage, tmp_path):
             WanModel(DIT_SHAPE),
             latents.vae,
             clips,
-            EncodedData(latents.get, texts.get, captions),
+            EncodedData(latents.get, texts.get, captions, shares or {}),
             mixture,
-            DiTOptions(noise or noise_options(), text_dropout, 1.0, preview, seed=0),
+            DiTOptions(noise or noise_options(), text_dropout, "worse", 1.0, preview, seed=0),
             metadata={"recipe": "x"},
         )
 
@@ -233,18 +233,21 @@ def test_what_is_encoded_is_never_encoded_again(memory_footage, tmp_path):
     assert LatentStore(tmp_path / "latents", vae, "toy").key != store.key
 
 
-def test_captions_are_sampled_and_dropped_at_their_share(make):
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_captions_are_sampled_at_their_share_and_dropped_to_the_negative_prompt(make, share):
     captions = {str(clip): ["first", "second"] for clip in range(3)}
-    objective = make(text_dropout=0.3, captions=captions, batch_size=1)
-    counts = dict.fromkeys(("first", "second", ""), 0)
+    shares = {clip: [share, 1 - share] for clip in captions} if share != 0.5 else None
+    objective = make(text_dropout=0.3, captions=captions, shares=shares, batch_size=1)
+    counts = dict.fromkeys(("first", "second", "worse"), 0)
     padded = {
         text: pad_texts([objective.encoded.texts(text)], DIT_SHAPE.text_len) for text in counts
     }
     for step in range(300):
         context = objective.batch(MicrobatchIndex(0, step, 0)).conditions.context
         counts[next(t for t, value in padded.items() if torch.equal(value, context))] += 1
-    assert 60 <= counts[""] <= 120
-    assert abs(counts["first"] - counts["second"]) < 50
+    assert 60 <= counts["worse"] <= 120
+    kept = counts["first"] + counts["second"]
+    assert abs(counts["first"] - share * kept) < 25  # a deviation is 7 at most
 
 
 def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp_path):
