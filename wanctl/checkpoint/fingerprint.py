@@ -67,6 +67,17 @@ def weights_fingerprint(
     return digest.hexdigest()[:16]
 
 
+def dit_fingerprint(dit: Components) -> str:
+    """16 hex digits over the sizes and tensors of a transformer, the one for high noise of two.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    digest = hashlib.sha256(_sizes(read_dit_shape, dit).encode())
+    _add_tensors(digest, dit.dit or (), TRANSFORMER)
+    return digest.hexdigest()[:16]
+
+
 def vae_hash(vae: WanVAE) -> str:
     """12 hex digits of a hash over sizes, statistics and weights, whatever file they come from."""
     total = hashlib.sha256(repr(vae.shape).encode())

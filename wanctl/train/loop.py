@@ -226,6 +226,8 @@ class _Run:
             folder = self.folder / "checkpoints"
             keep = self.options.keep_checkpoints
             self.state.write(folder, self.identity, self.settings, keep)
+            if self.objective.saves_with_checkpoints and self.state.saved_step == self.state.step:
+                self._save()
 
     def _should_stop(self, stop: StopRequest) -> bool:
         """Whether any process received a signal; all must stop at the same step."""
@@ -248,7 +250,10 @@ class _Run:
     def _finish(self) -> None:
         """Write the model with the averaged weights."""
         if self.accelerator.is_main_process:
-            with self.state.averaged_weights(), self.accelerator.autocast():
-                self.objective.save(self.folder, self.state.step, self.device)
+            self._save()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+
+    def _save(self) -> None:
+        with self.state.averaged_weights(), self.accelerator.autocast():
+            self.objective.save(self.folder, self.state.step, self.device)

@@ -48,6 +48,8 @@ class Network:
         optimizer: settings of its optimizer; None: those of the run.
         averaged: whether a moving average of its weights is kept.
         skips_parameters: whether some batches leave parameters without a gradient.
+        saves_frozen: whether checkpoints hold parameters that are not trained; where they do not,
+            the run's identity has to name the weights.
         observe: called with the number of each step in which it learned, from 1, and the figures of
             that step (the parts of its losses, their mean and the gradient's norm), when they are
             read; None: nothing is.
@@ -57,6 +59,7 @@ class Network:
     optimizer: OptimizerOptions | None = None
     averaged: bool = True
     skips_parameters: bool = False
+    saves_frozen: bool = True
     observe: Callable[[int, Mapping[str, float]], None] | None = None
 
 
@@ -93,6 +96,11 @@ class Objective(Protocol, Generic[BatchT]):
 
         Read once, when the run starts.
         """
+        ...
+
+    @property
+    def saves_with_checkpoints(self) -> bool:
+        """Whether `save` is called at each checkpoint too, because what it writes is small."""
         ...
 
     @property

@@ -83,6 +83,7 @@ class ToyObjective:
     """A model of 40 weights whose noise is keyed like that of the real objectives."""
 
     name = "train-toy"
+    saves_with_checkpoints = False
     eval_split = "held-out"
     judged = "mse"
 

@@ -5,7 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from wanctl.recipe.section import ContradictionError, Count, Steps
-from wanctl.recipe.train.section import Factor, TrainSection
+from wanctl.recipe.train.adapter import AdapterSection
+from wanctl.recipe.train.section import Factor, Names, TrainSection
 from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
 
@@ -13,6 +14,17 @@ from wanctl.recipe.train.timesteps import TimestepsSection
 class TrainDiTSection(TrainSection):
     """Keys of `wanctl train-dit`."""
 
+    trained: Names = Field(
+        default=("all",),
+        min_length=1,
+        description="which weights are trained: `all`, or a list of patterns of parameters, by "
+        "parts of their names with * within a part, e.g. `[blocks.*.self_attn, modulation]`",
+    )
+    adapter: AdapterSection | None = Field(
+        default=None,
+        description="an adapter that is trained instead, on the frozen transformer of "
+        "`model.weights`; `sample` finds it in the run folder; null: the weights are trained",
+    )
     tasks: dict[str, PositiveFloat] = Field(
         default_factory=dict,
         description="task -> weight; each micro-batch draws one of those that serve its bucket "
@@ -64,4 +76,11 @@ class TrainDiTSection(TrainSection):
                 "windows_per_clip", "got null, but `cache: disk` needs a number, e.g. 4; or set "
                 "cache: none",
             )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _weights_or_adapter(self) -> Self:
+        if self.adapter is not None and self.trained != ("all",):
+            message = f"got {list(self.trained)} beside an adapter, under which all weights are "
+            raise ContradictionError("trained", f"{message}frozen; leave one of the two out")
         return self

@@ -1,13 +1,23 @@
 """Keys that `train_vae` and `train_dit` share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat
 
 from wanctl.recipe.section import Count, FrameCount, FrameRate, Height, Section, Width
 from wanctl.recipe.train.optimizer import OptimizerSection
 
 Factor = Annotated[float, Field(ge=0, le=1e6)]
+
+
+def _one_name_as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_name_as_list, json_schema_input_type=str | tuple[str, ...]),
+]
 
 
 class Bucket(Section):

@@ -1,22 +1,12 @@
 """Keys of `train_vae`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from wanctl.recipe.section import FrameCount
-from wanctl.recipe.train.section import TrainSection
+from wanctl.recipe.train.section import Names, TrainSection
 from wanctl.recipe.train.vae_losses import VAELossSection
-
-
-def _one_name_as_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_one_name_as_list, json_schema_input_type=str | tuple[str, ...]),
-]
 
 
 class TrainVAESection(TrainSection):

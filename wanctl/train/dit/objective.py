@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wanctl.checkpoint.find import saved_step
-from wanctl.checkpoint.save import save_dit
 from wanctl.device import to_device
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
+from wanctl.train.adapters.prepare import WHOLE, TrainedPart
 from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.loss import flow_error
 from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
@@ -25,7 +24,7 @@ from wanctl.train.dit.tasks.api import TrainingTask
 from wanctl.train.dit.tasks.mixture import TaskMixture
 from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.objective import Losses, Network, Preview
-from wanctl.train.rng import MicrobatchIndex, keyed_generator
+from wanctl.train.rng import MicrobatchIndex, keyed_generator, keyed_seed
 
 MODEL = "model"
 # Middle of each quarter of the noise levels; held-out losses are measured there.
@@ -43,6 +42,7 @@ class DiTObjective:
         tasks: draws what the model is given, and builds its conditions.
         options: noise levels, text dropout, previews, seed.
         metadata: strings saved in the header of the weights.
+        part: what of the model is trained, and saved.
     """
 
     name = "train-dit"
@@ -58,6 +58,7 @@ class DiTObjective:
         options: DiTOptions,
         *,
         metadata: Mapping[str, str],
+        part: TrainedPart = WHOLE,
     ) -> None:
         self.module = model
         self.previews = Previews(options.preview, vae, tasks, encoded.texts, options.seed)
@@ -67,12 +68,18 @@ class DiTObjective:
         self.options = options
         self.levels = NoiseLevels(options.noise)
         self.metadata = dict(metadata)
+        self.part = part
         self.eval_split = "held-out" if footage.held_out else "training"
 
     @property
     def networks(self) -> dict[str, Network]:
         """The transformer."""
-        return {MODEL: Network(self.module, None, averaged=True, skips_parameters=False)}
+        return {MODEL: Network(self.module, saves_frozen=self.part.is_whole)}
+
+    @property
+    def saves_with_checkpoints(self) -> bool:
+        """Adapters are small, and people want to try them while training goes on."""
+        return self.part.is_adapter
 
     def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
         """The transformer learns in every step."""
@@ -103,6 +110,8 @@ class DiTObjective:
     ) -> Iterator[Losses]:
         """Squared error of the velocity at one noise level per sample, weighted by the level."""
         where = (microbatch.step, microbatch.micro)
+        if self.part.dropout:  # by torch's global generator
+            torch.manual_seed(keyed_seed(microbatch.seed, "dropout", *where))
         sigma = self.levels.draw(len(batch.latents), batch.latents.shape[2:], microbatch)
         generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
@@ -153,10 +162,9 @@ class DiTObjective:
         return self.previews.sample(self.module, *item, device)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
-        """Write the transformer."""
-        (folder / "config.json").unlink(missing_ok=True)  # written last: marks a complete folder
-        save_dit(self.module, folder, metadata={**self.metadata, "step": str(step)})
+        """Write the transformer, or its adapter."""
+        self.part.save(self.module, folder, {**self.metadata, "step": str(step)})
 
     def saved_step(self, folder: Path) -> int | None:
-        """Step of the transformer in `folder`."""
-        return saved_step(folder)
+        """Step of the transformer or the adapter in `folder`."""
+        return self.part.saved_step(folder)

@@ -9,6 +9,7 @@ from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
 from wanctl.data.buckets import bucket_name
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
@@ -16,12 +17,16 @@ from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.tasks.api import noise_shape
 from wanctl.train.accelerator import Processes, start_processes
+from wanctl.train.adapters.attach import adapter_options
+from wanctl.train.adapters.patterns import ALL
+from wanctl.train.adapters.prepare import WHOLE, TrainedPart, prepare_adapter, prepare_weights
 from wanctl.train.dit.captions import training_captions
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.dit.start import (
+    base_of,
     check_fit,
     check_latent_channels,
     load_frozen_vae,
@@ -96,7 +101,11 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         else vae
     )
     shape = dit_to_train(variant, section.conditions.clip_branch)
-    dit = start_dit(shape, model.weights, model.precision, recipe.seed, strict=model.strict)
+    dit = start_dit(
+        shape, model.weights, model.precision, recipe.seed, strict=model.strict,
+        frozen_format=section.adapter.base if section.adapter else None,
+    )  # fmt: skip
+    part = _trained_part(loaded, dit)
     buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
@@ -145,12 +154,14 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
             preview=preview,
             seed=recipe.seed,
         ),
-        metadata=run_metadata(loaded),
+        metadata={**run_metadata(loaded), "variant": variant.name},
+        part=part,
     )
     identity = {
         "transformer": str(dit.shape),
         "VAE": latents.key,
         "text encoder": texts.key,
+        **part.identity,
     }
     texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
@@ -188,6 +199,26 @@ def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
         draws_per_window=how.draws_per_window,
         dropout=how.dropout,
     )
+
+
+def _trained_part(loaded: LoadedRecipe, dit: WanModel) -> TrainedPart:
+    """Freeze what the recipe does not train, and attach its adapter.
+
+    Raises:
+        RecipeError: patterns that match nothing, ranks that are too large, at their lines.
+    """
+    section, seed = loaded.recipe.train_dit, loaded.recipe.seed
+    if section.adapter is None and ALL in section.trained:
+        return WHOLE
+    base = base_of(loaded.recipe.model.weights, seed)
+    try:
+        if section.adapter is None:
+            return prepare_weights(dit, base, section.trained)
+        keys = section.adapter.model_dump(exclude={"base", "layout"})
+        options = adapter_options(**keys, seed=seed)
+        return prepare_adapter(dit, base, options, section.adapter.layout)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
 
 
 def _preview(

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.fingerprint import dit_fingerprint
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
@@ -15,6 +16,8 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.model.variants import DiTShape
+from wanctl.runtime.quantize import FROZEN_KINDS
+from wanctl.train.adapters.prepare import Base
 from wanctl.train.copied import copied_from_file
 from wanctl.train.dit.base_model import fit_inputs
 from wanctl.train.rng import keyed_seed
@@ -24,8 +27,22 @@ class StartError(UserError):
     """Two networks that training needs do not fit together."""
 
 
+def base_of(ref: str | None, seed: int) -> Base:
+    """What `start_dit` with the same arguments starts from."""
+    components = find_components(ref) if ref is not None else None
+    if components is None or components.dit is None:
+        return Base(None, f"random, of seed {seed}")
+    return Base(ref, dit_fingerprint(components))
+
+
 def start_dit(
-    shape: DiTShape, ref: str | None, precision: str, seed: int, *, strict: bool = False
+    shape: DiTShape,
+    ref: str | None,
+    precision: str,
+    seed: int,
+    *,
+    strict: bool = False,
+    frozen_format: str | None = None,
 ) -> WanModel:
     """The transformer to train, in fp32: mixed precision keeps fp32 weights.
 
@@ -35,13 +52,36 @@ def start_dit(
         precision: see `WanModel`.
         seed: of the random weights.
         strict: see `load_dit`.
+        frozen_format: of a transformer that only carries an adapter: `keep` (fp32), `bf16`, or one
+            of FROZEN_KINDS; None: its own weights are trained.
+
+    Raises:
+        StartError: an adapter without a transformer that it could be used with.
     """
     if ref is not None:
         components = find_components(ref)
         if components.dit is not None:
             log.info("train-dit: starting from %s", components.dit[0].parent)
-            base = load_dit(components, precision=precision, strict=strict)
-            return copied_from_file(fit_inputs(base, shape, str(components.dit[0]), seed))
+            base = load_dit(
+                components,
+                precision=precision,
+                dtype=torch.bfloat16 if frozen_format == "bf16" else torch.float32,
+                quantize_to=frozen_format if frozen_format in FROZEN_KINDS else None,
+                strict=strict,
+            )
+            model = fit_inputs(base, shape, str(components.dit[0]), seed)
+            if frozen_format is not None and model is not base:
+                raise StartError(
+                    f"model.weights: {ref}: lacks inputs of the variant, which no adapter adds; "
+                    "name weights that have them, or train without train_dit.adapter"
+                )
+            return copied_from_file(model)
+    if frozen_format is not None:
+        raise StartError(
+            f"model.weights: got {ref or 'null'}, which names no transformer; an adapter is "
+            "trained on one and used with it: name its folder, or leave train_dit.adapter out"
+        )
+    if ref is not None:
         log.info("train-dit: %s holds no transformer; starting from random weights", ref)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "dit"))

@@ -24,6 +24,7 @@ from wanctl.train.optimizers.saved_state import (
 )
 from wanctl.train.optimizers.schedule import learning_rate, set_learning_rate
 from wanctl.train.optimizers.table import make_optimizer
+from wanctl.train.resume import TrainingError
 
 
 class TrainedNetwork:
@@ -61,6 +62,7 @@ class TrainedNetwork:
         self.is_main = is_main
         self.options = network.optimizer or options
         self.observe = network.observe
+        self.saves_frozen = network.saves_frozen
         self.scaler = accelerator.scaler
         self.module = network.module.to(accelerator.device).train()
         if self.options.weights == "bf16":
@@ -92,7 +94,7 @@ class TrainedNetwork:
 
     def nonfinite_weights(self) -> list[str]:
         """Names of the weights, and of their averages, that hold NaN or infinity."""
-        return nonfinite_names([*self.module.state_dict().items(), *self.ema.shadow.items()])
+        return nonfinite_names([*self._weights().items(), *self.ema.shadow.items()])
 
     def begin_turn(self, steps_left: int) -> float:
         """Set the learning rate of this turn and return it.
@@ -148,7 +150,7 @@ class TrainedNetwork:
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """File name without suffix -> tensors, as a checkpoint holds them."""
         tensors = {
-            "model": self.module.state_dict(),
+            "model": self._weights(),
             "optimizer": optimizer_tensors(self.optimizer, self.module),
         }
         if self.ema.shadow:
@@ -171,8 +173,19 @@ class TrainedNetwork:
             checkpoint: holds the tensors.
             counts: those of `counts`; older checkpoints have no `turns`, those of runs with another
                 decay no `plateau`.
+
+        Raises:
+            TrainingError: the checkpoint holds other parameters than those that are trained here.
         """
-        self.module.load_state_dict(checkpoint.tensors(self._file("model")))
+        weights, expected = checkpoint.tensors(self._file("model")), self._weights()
+        if weights.keys() != expected.keys():
+            odd = sorted(weights.keys() ^ expected.keys())
+            raise TrainingError(
+                f"{checkpoint.path}: holds {len(weights)} weights of the {self.name}, this run "
+                f"trains {len(expected)} (e.g. {odd[0]} is in one of them only); go back to its "
+                "settings, or give another --out"
+            )
+        self.module.load_state_dict(weights, strict=False)
         moments = checkpoint.tensors(self._file("optimizer"))
         load_optimizer_tensors(self.optimizer, self.module, moments)
         # Copied into the existing tensors, which the optimizer and the averages refer to.
@@ -183,6 +196,14 @@ class TrainedNetwork:
         if self.plateau is not None and "plateau" in counts:
             self.plateau.restore(counts["plateau"])
         self.loss_is_finite = True
+
+    def _weights(self) -> dict[str, Tensor]:
+        """What checkpoints hold of the module: all of it, or what is trained."""
+        state = self.module.state_dict()
+        if self.saves_frozen:
+            return state
+        trained = {name for name, p in self.module.named_parameters() if p.requires_grad}
+        return {name: tensor for name, tensor in state.items() if name in trained}
 
     def _file(self, part: str) -> str:
         return part if self.is_main else f"{self.name}-{part}"

@@ -87,6 +87,7 @@ class VAEObjective:
 
     name = "train-vae"
     judged = "l1"
+    saves_with_checkpoints = False
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class DistillObjective:
 
     name = "train-vae"
     judged = "l1"
+    saves_with_checkpoints = False
 
     def __init__(
         self,
