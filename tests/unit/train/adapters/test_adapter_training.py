@@ -172,7 +172,7 @@ def test_chosen_weights_are_trained_and_the_output_is_the_whole_model(
     [
         ({"base": Base("other/model", "fedcba9876543210")}, "base weights 0123.*this run has fedc"),
         ({"kind": "rslora"}, "adapter lora on 10 layers.*this run has rslora on 10 layers"),
-        ({"trained": ("head",)}, "adapter lora on 10 layers.*this run has None"),
+        ({"trained": ("head",)}, "was trained with adapter lora on 10 layers"),
     ],
 )
 def test_a_run_goes_on_with_the_same_base_and_adapter_alone(
