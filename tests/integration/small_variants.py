@@ -1,0 +1,86 @@
+"""Rows of VARIANTS with the same parts and tiny widths, their weights, and recipes cut to them.
+
+A recipe of a 14B model is then run as it is, but for its sizes, on a processor in a second.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from wanctl.checkpoint.save import save_dit, save_vae
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import VARIANTS, Variant
+from wanctl.recipe.load import LoadedRecipe
+
+# hidden size, heads and head width such that the rotary embedding's three axes have channels each
+DIM, HEADS, LAYERS = 48, 2, 2
+CLIP_DIM = 32
+PACKAGED_TEXT_DIM = 384
+
+
+def small_variant(variant: Variant) -> Variant:
+    """The row with two blocks of 48 channels, a VAE of width 4 and the packaged text encoder."""
+    dit = replace(
+        variant.dit,
+        dim=DIM, num_heads=HEADS, num_layers=LAYERS, ffn_dim=64, freq_dim=32,
+        text_dim=PACKAGED_TEXT_DIM, text_len=64,
+        image_dim=CLIP_DIM if variant.dit.image_dim else None,
+        image_tokens=variant.dit.image_tokens and 2 * (1 + 4),
+        vace_layers=(0,) if variant.dit.vace_layers else (),
+    )  # fmt: skip
+    decoder_dim = 4 if variant.vae.decoder_dim else None
+    vae = replace(variant.vae, dim=4, decoder_dim=decoder_dim, num_res_blocks=1)
+    return replace(variant, dit=dit, vae=vae, text_encoder="minilm", hub=None)
+
+
+def write_small_weights(folder: Path, variant: Variant) -> None:
+    """Random weights of a small variant: transformers, VAE, and CLIP where it reads images."""
+    torch.manual_seed(0)
+    for name in ("dit", "dit_low")[: variant.experts]:
+        model = WanModel(variant.dit)
+        for parameter in model.parameters():  # the published start is zero in places
+            parameter.data += 0.02 * torch.randn_like(parameter)
+        save_dit(model, folder / name)
+    save_vae(WanVAE(variant.vae), folder / "vae")
+    if variant.dit.image_dim:
+        from transformers import CLIPVisionConfig, CLIPVisionModel
+
+        sizes = {"hidden_size": CLIP_DIM, "intermediate_size": 32, "num_hidden_layers": 2}
+        config = CLIPVisionConfig(**sizes, num_attention_heads=2, image_size=14, patch_size=7)
+        CLIPVisionModel(config).save_pretrained(folder / "image_encoder")
+
+
+def small_settings(loaded: LoadedRecipe, weights: Path, steps: int) -> list[str]:
+    """Overrides for a few steps on clips of 32 pixels; all other keys stay those of the recipe.
+
+    Args:
+        loaded: the recipe.
+        weights: folder of `write_small_weights`; for recipes that start from published weights.
+        steps: of training.
+    """
+    section, model = loaded.recipe.train_dit, loaded.recipe.model
+    small = VARIANTS[model.variant]
+    side = 2 * small.vae.spatial_stride
+    buckets, seen = [], set()
+    for bucket in section.buckets:
+        size = (
+            min(bucket.frames, 5),
+            side if bucket.height <= bucket.width else 2 * side,
+            side if bucket.height >= bucket.width else 2 * side,
+        )
+        if size not in seen:
+            seen.add(size)
+            keys = zip(("frames", "height", "width"), size, strict=True)
+            buckets.append(f"{{{', '.join(f'{key}: {value}' for key, value in keys)}}}")
+    numbers = {
+        "steps": steps, "clip_fps": 8, "buckets": f"[{', '.join(buckets)}]", "trackers": "[]",
+        "windows_per_clip": 1, "accumulate": min(2, section.accumulate), "checkpoint_every": 1,
+        "eval_every": steps, "preview_every": steps, "preview_steps": 1, "log_every": 1,
+        "optimizer.warmup_steps": 0, "holdout": 0.3,
+    }  # fmt: skip
+    refs = [f"model.weights={weights}"] if model.weights else []
+    if model.vae_weights or not model.weights:
+        refs.append(f"model.vae_weights={weights / 'vae'}")
+    return [*refs, *(f"train_dit.{key}={value}" for key, value in numbers.items())]
