@@ -29,11 +29,13 @@ class Training:
         step: steps that are done; 0 before the first.
         steps: steps of its recipe; 0 where it is unknown.
         written: whether the trained weights are there.
+        times_seen: how often each clip was seen, on average; None before the end.
     """
 
     step: int
     steps: int
     written: bool
+    times_seen: float | None = None
 
 
 @dataclass
@@ -178,7 +180,13 @@ def _read_training(folder: Path) -> Training | None:
     logged = _last_json(folder / "metrics.jsonl").get("step")
     if isinstance(logged, int):
         step = max(step, logged)
-    return Training(step, 0, any(folder.glob("*.safetensors")))
+    return Training(step, 0, any(folder.glob("*.safetensors")), _times_seen(folder / "data.json"))
+
+
+def _times_seen(path: Path) -> float | None:
+    seen = _json("".join(_lines(path))).get("times_seen")
+    mean = seen.get("mean") if isinstance(seen, dict) else None
+    return mean if isinstance(mean, int | float) else None
 
 
 def _footage(path: Path) -> str:

@@ -44,8 +44,15 @@ def row(record: Mapping[str, Any]) -> tuple[str, ...]:
               ("sources", "clips", "kept", "captioned")]  # fmt: skip
     for name in TRAINED:
         training = record["training"].get(name)
-        cells.append(f"{training['step']} of {training['steps'] or '?'}" if training else "")
+        cells.append(_steps_done(training) if training else "")
     return (*cells, str(record["samples"] or ""), record["state"], record["next"])
+
+
+def _steps_done(training: Mapping[str, Any]) -> str:
+    """Steps, and how often each clip was seen in them where that is known."""
+    seen = training["times_seen"]
+    epochs = "" if seen is None else f", {seen:.3g} epochs"
+    return f"{training['step']} of {training['steps'] or '?'}{epochs}"
 
 
 def _record(progress: RunProgress) -> dict[str, Any]:

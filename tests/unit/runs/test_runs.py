@@ -36,7 +36,7 @@ def test_a_finished_run_is_sampled_from(run):
     record = only(run)
     assert record["data"]["sources"] == 3
     assert record["data"]["kept"] == record["data"]["captioned"] == 4
-    assert record["training"]["dit"] == {"step": 6, "steps": 6, "written": True}
+    assert record["training"]["dit"].items() >= {"step": 6, "steps": 6, "written": True}.items()
     assert record["state"] == "trained"
     recipe = run / "dataset" / "recipe.yaml"
     assert record["next"] == f'wanctl sample "PROMPT" --recipe {recipe} --out {run}'

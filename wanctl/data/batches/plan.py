@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanctl.data.batches.schedule import BucketSchedule
+from wanctl.data.batches.schedule import BucketSchedule, DrawnBucket
 from wanctl.data.batches.systematic import SystematicSampler
 from wanctl.data.buckets import TrainingBucket, clip_buckets
 
@@ -120,16 +120,18 @@ class BatchPlan:
             step: optimizer step, from 0.
             micro: accumulation index x processes + rank.
         """
-        accumulation, rank = divmod(micro, self._ranks)
-        assert accumulation < self._accumulate, (micro, self._ranks, self._accumulate)
-        index, earlier = self._schedule.bucket(step * self._accumulate + accumulation)
+        index, earlier = self._drawn(step, micro)
         bucket, members = self._buckets[index], self.members[index]
-        chosen = self._samplers[index].batch(earlier * self._ranks + rank)
+        chosen = self._samplers[index].batch(earlier * self._ranks + micro % self._ranks)
         clips = [members[member] for member in chosen.tolist()]
         last = [self._clips[clip].num_frames - bucket.frames for clip in clips]
         key = np.random.SeedSequence((self._seed, STARTS, step, micro))
         starts = np.random.Generator(np.random.Philox(key)).integers(0, last, endpoint=True)
         return PlannedBatch(index, bucket, [*map(PlannedWindow, clips, starts.tolist())])
+
+    def bucket(self, step: int, micro: int) -> TrainingBucket:
+        """The bucket of a micro-batch."""
+        return self._buckets[self._drawn(step, micro).bucket]
 
     def counts(self, steps: int) -> list[np.ndarray]:
         """How often each of a bucket's `members` occurs in the first steps, for each bucket."""
@@ -138,6 +140,11 @@ class BatchPlan:
             sampler.counts(int(number))
             for sampler, number in zip(self._samplers, batches, strict=True)
         ]
+
+    def _drawn(self, step: int, micro: int) -> DrawnBucket:
+        accumulation = micro // self._ranks
+        assert accumulation < self._accumulate, (micro, self._ranks, self._accumulate)
+        return self._schedule.bucket(step * self._accumulate + accumulation)
 
 
 def spread_windows(num_frames: int, frames: int, count: int) -> list[int]:

@@ -39,6 +39,7 @@ from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
 from wanctl.train.dit.tasks.choice import dit_to_train, make_tasks, task_problems, task_weights
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.encode import LatentStore, TextStore
+from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,
@@ -166,6 +167,14 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
     result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
+    if processes.is_main and result.trained:
+        write_epochs(
+            out / "dit",
+            "train-dit",
+            clips,
+            result.step,
+            lambda microbatch, frames: tasks.draw(microbatch, frames)[0].name,
+        )
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
 
 

@@ -67,6 +67,8 @@ class ClipSet:
         windows_per_clip: int | None,
     ) -> None:
         self.buckets = list(buckets)
+        self.seed = seed
+        self.microbatches_per_step = ranks * accumulate
         pairs = list(zip(clips, held_out, strict=True))
         self.training = [clip for clip, held in pairs if not held]
         self.evaluation = [clip for clip, held in pairs if held]
@@ -91,6 +93,19 @@ class ClipSet:
         """Windows of one micro-batch, all of one bucket."""
         batch = self._plan.batch(microbatch.step, microbatch.micro)
         return [self._sampled(self.training[w.clip], batch.bucket, w.start) for w in batch.windows]
+
+    @property
+    def members(self) -> list[list[int]]:
+        """Per bucket, indices in `training` of the clips that serve it."""
+        return self._plan.members
+
+    def bucket(self, step: int, micro: int) -> TrainingBucket:
+        """The bucket of a micro-batch."""
+        return self._plan.bucket(step, micro)
+
+    def counts(self, steps: int) -> list[np.ndarray]:
+        """Per bucket, how often each of its `members` is sampled in the first steps."""
+        return self._plan.counts(steps)
 
     def training_windows(self) -> list[ClipWindow]:
         """Evenly spaced windows of every training clip in every bucket it serves."""

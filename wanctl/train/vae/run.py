@@ -13,6 +13,7 @@ from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.train.vae import TrainVAESection
 from wanctl.train.accelerator import Processes, start_processes
+from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.optimizers.table import check_optimizer
 from wanctl.train.setup import (
     check_buckets,
@@ -83,6 +84,8 @@ def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         identity["trained parts"] = ", ".join(section.trained)
     data = clips_fingerprint(clips)
     result = run_training(loaded, section, objective, out / "vae", processes, identity, data)
+    if processes.is_main and result.trained:
+        write_epochs(out / "vae", "train-vae", clips, result.step)
     log_result("train-vae", result, out / "vae", next_command(loaded, out))
 
 

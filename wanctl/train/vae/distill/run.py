@@ -11,6 +11,7 @@ from wanctl.model.vae.tiny_decoder import shape_for
 from wanctl.model.variants import get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes
+from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,
@@ -71,4 +72,6 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     identity = {"tiny decoder": str(shape), "VAE": fingerprint(found.vae)}
     data = clips_fingerprint(clips)
     result = run_training(loaded, section, objective, out / FOLDER, processes, identity, data)
+    if processes.is_main and result.trained:
+        write_epochs(out / FOLDER, "train-vae", clips, result.step)
     log_result("train-vae", result, out / FOLDER, f"wanctl train-dit {command_options}")
