@@ -188,6 +188,12 @@ class Variant:
         return 1 if self.defaults.boundary is None else 2
 
 
+_TINY = DiTShape(dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64)
+_TINY_VAE = VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)
+_TINY_RUN = RunDefaults(
+    steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
+    negative_prompt="",
+)  # fmt: skip
 _1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
 _14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
 _5B = DiTShape(
@@ -196,6 +202,7 @@ _5B = DiTShape(
 _I2V = replace(_14B, in_channels=36)
 _I2V_CLIP = replace(_I2V, image_dim=1280)
 _IMAGE_TASKS = ("i2v", "continuation", "interpolation")
+_ALL_IMAGE_TASKS = ("i2v", "flf2v", "continuation", "interpolation")
 _480P = RunDefaults(
     steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
 )
@@ -206,16 +213,12 @@ VARIANTS: dict[str, Variant] = {
     v.name: v
     for v in (
         Variant(
-            name="tiny",
-            dit=DiTShape(
-                dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64
-            ),
-            vae=VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16),
-            text_encoder="minilm",
-            defaults=RunDefaults(
-                steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
-                negative_prompt="",
-            ),
+            name="tiny", dit=_TINY, vae=_TINY_VAE, text_encoder="minilm", defaults=_TINY_RUN,
+            tasks=("t2v", "t2i", "ti2v", "continuation"),
+        ),
+        Variant(
+            name="tiny-i2v", dit=replace(_TINY, in_channels=36), vae=_TINY_VAE,
+            text_encoder="minilm", defaults=_TINY_RUN, tasks=_ALL_IMAGE_TASKS,
         ),
         Variant(
             name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
@@ -269,7 +272,7 @@ VARIANTS: dict[str, Variant] = {
             dit=_I2V,
             defaults=replace(_720P, steps=40, guide_scale=(3.5, 3.5), boundary=0.9),
             hub="Wan-AI/Wan2.2-I2V-A14B",
-            tasks=("i2v", "flf2v", "continuation", "interpolation"),
+            tasks=_ALL_IMAGE_TASKS,
         ),
         Variant(
             name="wan2.2-ti2v-5b",

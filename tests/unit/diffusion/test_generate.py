@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS
@@ -95,3 +95,25 @@ def test_a_model_can_be_trained_after_it_was_sampled(model):
     model(x, torch.tensor([500.0]), torch.zeros(1, 5, 6)).sum().backward()
     assert all(p.grad is not None for p in model.head.parameters())
     model.eval().zero_grad()
+
+
+def test_items_of_a_batch_may_know_different_frames():
+    torch.manual_seed(0)
+    known, x = torch.randn(2, 2, 3, 2, 2), torch.randn(2, 2, 3, 2, 2)
+    places = torch.tensor([[True, False, False], [True, True, False]])
+    both = Conditions(torch.zeros(2, 1, 4), known=known, known_frames=places)
+    seen = []
+
+    def model(x, timesteps, context):
+        seen.append((x, timesteps))
+        return x
+
+    predict(model, x, torch.tensor([400.0, 700.0]), both)
+    (latents, times), imposed = seen[0], both.impose(x)
+    assert times.tolist() == [[0, 400, 400], [0, 0, 700]]
+    assert torch.equal(latents, imposed)
+    for item in range(2):
+        one = Conditions(both.context[:1], known=known[item : item + 1], known_frames=places[item])
+        assert torch.equal(one.impose(x[item : item + 1])[0], imposed[item])
+    doubled = both.with_negative(both.context)
+    assert torch.equal(doubled.known_frames, torch.cat((places, places)))
