@@ -267,7 +267,7 @@ def _sample_of_names(path: Path) -> str:
 def _in_folder(folder: Path) -> Components | None:
     if (folder / "model_index.json").is_file() or (folder / "transformer").is_dir():
         return _pipeline(folder, "diffusers", dit="transformer", low="transformer_2")
-    if any((folder / part / "config.json").is_file() for part in ("dit", "vae")):
+    if any((folder / part / "config.json").is_file() for part in ("dit", "dit_low", "vae")):
         return _pipeline(folder, "wanctl", dit="dit", low="dit_low")
     here = Components(
         folder,

@@ -179,7 +179,10 @@ class WeightsResolver:
         dit = self._find("dit", self._trained)
         if dit is None:
             raise WeightsError(f"no transformer weights: {self._searched('dit')}; {self._advice()}")
-        if low := self._named.get("low_weights"):
+        trained, low = self._trained, self._named.get("low_weights")
+        if trained is not None and trained.dit_low:
+            dit = replace(dit, dit_low=trained.dit_low, dit_low_config=trained.dit_low_config)
+        elif low:
             dit = replace(dit, dit_low=low.dit, dit_low_config=low.dit_config)
         two_experts, name = self.variant.experts == 2, self.variant.name
         if two_experts and not dit.dit_low:
@@ -206,7 +209,7 @@ class WeightsResolver:
     @cached_property
     def _trained(self) -> Components | None:
         """What the run folder holds; config.json is the last file that a save writes."""
-        configs = (self.out / folder / "config.json" for folder in ("dit", "vae"))
+        configs = (self.out / folder / "config.json" for folder in ("dit", "dit_low", "vae"))
         return find_components(self.out) if any(path.is_file() for path in configs) else None
 
     @cached_property

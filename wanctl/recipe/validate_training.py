@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from wanctl.data.buckets import bucket_name, bucket_problems
 from wanctl.errors import unknown
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variants import VARIANTS, Variant
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.section import Finding, Section, default_of
 from wanctl.recipe.train.dit import TrainDiTSection
@@ -44,6 +44,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
     yield from _timesteps(recipe.train_dit)
     yield from _tasks(recipe)
+    yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
 
 
 def _tasks(recipe: Recipe) -> Iterator[Finding]:
@@ -60,6 +61,22 @@ def _tasks(recipe: Recipe) -> Iterator[Finding]:
     problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
     for path, message in problems:
         yield f"train_dit.{path}", message
+
+
+def _experts(section: TrainDiTSection, variant: Variant | None) -> Iterator[Finding]:
+    """Keys of two experts where there is one transformer, or where one of them is trained."""
+    if variant is None:
+        return
+    if variant.experts == 1:
+        keys, why = ("experts", "expert_steps", "expert_share"), f"{variant.name} has no experts"
+    elif section.experts != "both":
+        keys, why = ("expert_steps", "expert_share"), f"{section.experts} learns in every step"
+    else:
+        return
+    for key in keys:
+        value = getattr(section, key)
+        if value != default_of(type(section), key):
+            yield f"train_dit.{key}", f"got {value}, and {why}; leave it out"
 
 
 def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:

@@ -175,8 +175,9 @@ class _Run:
         for step, rates, values in self.metrics.read():
             check_finite(self.objective.name, self.state, step, values)
             self._observe(step, values)
-            if "loss" in values:  # the main network learned
-                self.throughput.add_loss(values["loss"])
+            for network in self.state.networks.values():
+                if network.gives_run_loss and f"{network.metric_prefix}loss" in values:
+                    self.throughput.add_loss(values[f"{network.metric_prefix}loss"])
             self.metrics.record({"step": step, **values, **rates})
 
     def _observe(self, step: int, values: Mapping[str, float]) -> None:

@@ -50,6 +50,9 @@ class Network:
         skips_parameters: whether some batches leave parameters without a gradient.
         saves_frozen: whether checkpoints hold parameters that are not trained; where they do not,
             the run's identity has to name the weights.
+        alternates: whether it is one of several of which one learns in each step, such as two
+            experts: its figures always have its name in front, its loss is that of the run in its
+            steps, and while another learns it waits in host memory with its optimizer's state.
         observe: called with the number of each step in which it learned, from 1, and the figures of
             that step (the parts of its losses, their mean and the gradient's norm), when they are
             read; None: nothing is.
@@ -60,6 +63,7 @@ class Network:
     averaged: bool = True
     skips_parameters: bool = False
     saves_frozen: bool = True
+    alternates: bool = False
     observe: Callable[[int, Mapping[str, float]], None] | None = None
 
 

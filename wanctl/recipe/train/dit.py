@@ -32,6 +32,23 @@ class TrainDiTSection(TrainSection):
     )
     conditions: ConditionsSection = ConditionsSection()
     timesteps: TimestepsSection = TimestepsSection()
+    experts: Literal["both", "high", "low"] = Field(
+        default="both",
+        description="variants with two experts: train both, each on its noise levels, or that for "
+        "`high` or `low` noise alone, on its levels; the other one is kept",
+    )
+    expert_steps: Count = Field(
+        default=20,
+        description="two experts: steps of one expert before the other may take over; the idle one "
+        "waits in host memory",
+    )
+    expert_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="two experts: share of the steps in which the high-noise expert learns; null: "
+        "the share of the noise levels that `timesteps` draws for it",
+    )
     captions: dict[str, Factor] = Field(
         default={},
         description="captioner, variant, or CAPTIONER/VARIANT -> weight, e.g. {vlm/long: 3, "

@@ -43,10 +43,13 @@ class DiTBatch:
 
     Attributes:
         latents: (B, C, T, Y, X) fp32 clean latents that the model is trained to make.
+        window_shape: (T, Y, X) of the windows' latents, without what a task adds to them; the
+            bucket's shift of the noise levels goes by it.
         conditions: of the model.
         task: name of the task that was drawn.
     """
 
     latents: Tensor
+    window_shape: tuple[int, int, int]
     conditions: Conditions
     task: str

@@ -16,6 +16,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart
 from wanctl.train.dit.data import DiTBatch, EncodedData
+from wanctl.train.dit.experts.transformers import Transformers, one_transformer
 from wanctl.train.dit.loss import flow_error
 from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
 from wanctl.train.dit.options import DiTOptions
@@ -26,16 +27,12 @@ from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.objective import Losses, Network, Preview
 from wanctl.train.rng import MicrobatchIndex, keyed_generator, keyed_seed
 
-MODEL = "model"
-# Middle of each quarter of the noise levels; held-out losses are measured there.
-EVAL_SIGMAS = (0.125, 0.375, 0.625, 0.875)
-
 
 class DiTObjective:
     """Flow matching on latents; an `Objective`.
 
     Args:
-        model: trained in place.
+        model: trained in place: the transformer, or two experts.
         vae: decodes previews, or the tiny decoder that does it in its place.
         footage: source of windows.
         encoded: their latents and embeddings.
@@ -50,7 +47,7 @@ class DiTObjective:
 
     def __init__(
         self,
-        model: WanModel,
+        model: WanModel | Transformers,
         vae: WanVAE | TinyDecoder,
         footage: Footage,
         encoded: EncodedData,
@@ -60,7 +57,9 @@ class DiTObjective:
         metadata: Mapping[str, str],
         part: TrainedPart = WHOLE,
     ) -> None:
-        self.module = model
+        one = isinstance(model, WanModel)
+        self.transformers = one_transformer(model, part) if one else model
+        self.module = self.transformers.main
         self.previews = Previews(options.preview, vae, tasks, encoded.texts, options.seed)
         self.footage = footage
         self.encoded = encoded
@@ -68,22 +67,25 @@ class DiTObjective:
         self.options = options
         self.levels = NoiseLevels(options.noise)
         self.metadata = dict(metadata)
-        self.part = part
         self.eval_split = "held-out" if footage.held_out else "training"
 
     @property
     def networks(self) -> dict[str, Network]:
-        """The transformer."""
-        return {MODEL: Network(self.module, saves_frozen=self.part.is_whole)}
+        """The transformer, or the experts that are trained."""
+        models, parts = self.transformers.models, self.transformers.parts
+        return {
+            name: Network(model, saves_frozen=parts[name].is_whole, alternates=len(models) > 1)
+            for name, model in models.items()
+        }
 
     @property
     def saves_with_checkpoints(self) -> bool:
         """Adapters are small, and people want to try them while training goes on."""
-        return self.part.is_adapter
+        return self.transformers.has_adapters
 
-    def turns(self, step: int) -> tuple[str, ...]:  # noqa: ARG002
-        """The transformer learns in every step."""
-        return (MODEL,)
+    def turns(self, step: int) -> tuple[str, ...]:
+        """The transformer learns in every step; of two experts one does."""
+        return (self.transformers.routing.turn(step),)
 
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
         """Latents of windows, each with one of its captions or the dropped text, and a task."""
@@ -98,7 +100,9 @@ class DiTObjective:
             texts.append(self.encoded.texts(text))
         latents = torch.stack([self.encoded.latents(window) for window in windows])
         task, conditions = self.tasks.batch(microbatch, windows, texts)
-        return DiTBatch(task.targets(latents, conditions), conditions, task.name)
+        frames, rows, columns = latents.shape[2:]
+        targets = task.targets(latents, conditions)
+        return DiTBatch(targets, (frames, rows, columns), conditions, task.name)
 
     def losses(
         self,
@@ -110,9 +114,14 @@ class DiTObjective:
     ) -> Iterator[Losses]:
         """Squared error of the velocity at one noise level per sample, weighted by the level."""
         where = (microbatch.step, microbatch.micro)
-        if self.part.dropout:  # by torch's global generator
+        if self.transformers.parts[turn].dropout:  # by torch's global generator
             torch.manual_seed(keyed_seed(microbatch.seed, "dropout", *where))
-        sigma = self.levels.draw(len(batch.latents), batch.latents.shape[2:], microbatch)
+        sigma = self.levels.draw(
+            len(batch.latents),
+            batch.window_shape,
+            microbatch,
+            self.transformers.routing.levels[turn],
+        )
         generator = keyed_generator(microbatch.seed, "noise", *where)
         noise = torch.randn(batch.latents.shape, generator=generator)
         error = flow_error(
@@ -122,34 +131,35 @@ class DiTObjective:
         weight = to_device(self.levels.weight(sigma.double()).to(error.dtype), error.device)
         yield Losses(error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma))
 
-    def eval_items(self) -> list[tuple[TrainingTask, ClipWindow]]:
-        """A few fixed windows, with each task that they serve."""
-        windows = self.footage.eval_windows()
-        return [(task, each) for each in windows for task in self.tasks.serving(each.shape.frames)]
+    def eval_items(self) -> list[tuple[str, TrainingTask, ClipWindow]]:
+        """A few fixed windows with each task that they serve, for one network after the other."""
+        served = [
+            (task, window)
+            for window in self.footage.eval_windows()
+            for task in self.tasks.serving(window.shape.frames)
+        ]
+        return [(network, *each) for network in self.transformers.models for each in served]
 
     def measure(
-        self, item: tuple[TrainingTask, ClipWindow], device: torch.device
+        self, item: tuple[str, TrainingTask, ClipWindow], device: torch.device
     ) -> dict[str, float]:
         """Loss of a window at four fixed noise levels with fixed noise, and their mean.
 
         The model is given what the first draw of the window's inputs gives.
         """
-        task, window = item
-        count = len(EVAL_SIGMAS)
+        network, task, window = item
+        sigma = self.transformers.routing.eval_sigmas(network)
+        count = len(sigma)
         text = self.encoded.texts(self.encoded.captions[window.clip][0])
         conditions = self.tasks.conditions(task, [window], [text]).repeated(count)
         x0 = task.targets(self.encoded.latents(window).expand(count, -1, -1, -1, -1), conditions)
         noise = torch.randn(
             x0.shape, generator=keyed_generator(self.options.seed, "eval", window.key)
         )
-        weight = self.options.known_frames_weight
-        errors = flow_error(
-            self.module, x0, noise, torch.tensor(EVAL_SIGMAS), conditions, device, weight
-        ).tolist()
-        by_level = zip(EVAL_SIGMAS, errors, strict=True)
-        figures = {f"loss_sigma_{level}": error for level, error in by_level}
-        figures |= {"loss": sum(errors) / len(errors)}
-        if len({each.name for each, _ in self.eval_items()}) > 1:
+        model, weight = self.transformers.use(network, device), self.options.known_frames_weight
+        errors = flow_error(model, x0, noise, sigma, conditions, device, weight).tolist()
+        figures = self.transformers.routing.figures(network, errors)
+        if len({each.name for _, each, _ in self.eval_items()}) > 1:
             figures[f"loss_{task.name}"] = figures["loss"]
         return figures
 
@@ -159,12 +169,12 @@ class DiTObjective:
 
     def preview(self, item: tuple[TrainingTask, int], device: torch.device) -> Preview:
         """Sample a prompt from its own fixed noise."""
-        return self.previews.sample(self.module, *item, device)
+        return self.previews.sample(self.transformers, *item, device)
 
     def save(self, folder: Path, step: int, device: torch.device) -> None:  # noqa: ARG002
-        """Write the transformer, or its adapter."""
-        self.part.save(self.module, folder, {**self.metadata, "step": str(step)})
+        """Write the transformer or both experts, or their adapters."""
+        self.transformers.save(folder, {**self.metadata, "step": str(step)})
 
     def saved_step(self, folder: Path) -> int | None:
-        """Step of the transformer or the adapter in `folder`."""
-        return self.part.saved_step(folder)
+        """Step of the finished transformers or adapters of a run."""
+        return self.transformers.saved_step(folder)

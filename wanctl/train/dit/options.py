@@ -17,7 +17,8 @@ class PreviewOptions:
         latent_shape: (C, T, Y, X) of one preview.
         steps: solver steps.
         shift: of the sampling schedule.
-        guide_scale: of classifier-free guidance.
+        guide_scale: of classifier-free guidance; one number, or those of two experts (low noise,
+            high noise).
         solver: a row of SOLVERS.
         fps: frame rate of the mp4 files.
     """
@@ -28,7 +29,7 @@ class PreviewOptions:
     latent_shape: tuple[int, int, int, int]
     steps: int
     shift: float
-    guide_scale: float
+    guide_scale: float | tuple[float, float]
     solver: str
     fps: float
 

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.conditions import Model
-from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder
+from wanctl.train.dit.experts.transformers import Transformers
 from wanctl.train.dit.options import PreviewOptions
 from wanctl.train.dit.tasks.api import TrainingTask
 from wanctl.train.dit.tasks.mixture import TaskMixture
@@ -48,11 +47,13 @@ class Previews:
         prompts = range(len(self.options.prompts))
         return [(task, prompt) for task in self._tasks for prompt in prompts]
 
-    def sample(self, model: Model, task: TrainingTask, index: int, device: torch.device) -> Preview:
-        """Sample one prompt with the model as it is.
+    def sample(
+        self, transformers: Transformers, task: TrainingTask, index: int, device: torch.device
+    ) -> Preview:
+        """Sample one prompt with the transformers as they are.
 
         Args:
-            model: the transformer, on `device`.
+            transformers: of the run; those that are needed are moved to `device`.
             task: what the model is given beside the prompt.
             index: number of the prompt, which alone keys the noise: all previews of a run start
                 from the same one.
@@ -64,8 +65,7 @@ class Previews:
         unguided = self.tasks.conditions(task, window, [self.texts(negative)])
         shape = task.targets(torch.zeros(1, *options.latent_shape), conditions).shape
         generator = keyed_generator(self.seed, "preview", index)
-        latents = generate(
-            model,
+        latents = transformers.generate(
             noise=torch.randn(shape, generator=generator).to(device),
             conditions=conditions.to(device),
             negative_context=unguided.context.to(device),

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
 from wanctl.data.buckets import bucket_name
@@ -15,6 +16,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.train.dit import TrainDiTSection
+from wanctl.recipe.train.section import Bucket
 from wanctl.tasks.api import noise_shape
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.adapters.attach import adapter_options
@@ -22,6 +24,10 @@ from wanctl.train.adapters.patterns import ALL
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart, prepare_adapter, prepare_weights
 from wanctl.train.dit.captions import training_captions
 from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.experts.plan import ExpertOptions, LatentShape, route_experts
+from wanctl.train.dit.experts.start import check_one_transformer, find_experts, start_experts
+from wanctl.train.dit.experts.transformers import Transformers, one_transformer
+from wanctl.train.dit.noise.levels import NoiseLevels
 from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
@@ -101,13 +107,10 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         if section.preview_decoder == "tiny_decoder"
         else vae
     )
-    shape = dit_to_train(variant, section.conditions.clip_branch)
-    dit = start_dit(
-        shape, model.weights, model.precision, recipe.seed, strict=model.strict,
-        frozen_format=section.adapter.base if section.adapter else None,
-    )  # fmt: skip
-    part = _trained_part(loaded, dit)
     buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
+    noise = _noise_options(section, vae, processes.count)
+    transformers = _start_transformers(loaded, variant, vae, NoiseLevels(noise))
+    dit = transformers.main
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
     clips = training_clips(
@@ -142,13 +145,13 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     clip_texts = [text for variants in captions.texts.values() for text in variants]
     texts.encode([dropped, preview.negative_prompt, *preview.prompts, *clip_texts], processes)
     objective = DiTObjective(
-        dit,
+        transformers,
         decoder,
         clips,
         EncodedData(latents.get, texts.get, captions.texts, captions.shares),
         tasks,
         DiTOptions(
-            noise=_noise_options(section, vae, processes.count),
+            noise=noise,
             text_dropout=section.text_dropout,
             dropped_text=dropped,
             known_frames_weight=section.conditions.known_frames_weight,
@@ -156,13 +159,12 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
             seed=recipe.seed,
         ),
         metadata={**run_metadata(loaded), "variant": variant.name},
-        part=part,
     )
     identity = {
         "transformer": str(dit.shape),
         "VAE": latents.key,
         "text encoder": texts.key,
-        **part.identity,
+        **transformers.identity,
     }
     texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
@@ -178,15 +180,60 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
 
 
+def _start_transformers(
+    loaded: LoadedRecipe, variant: Variant, vae: WanVAE, levels: NoiseLevels
+) -> Transformers:
+    """The transformers to train: one, or the experts that the recipe says.
+
+    Raises:
+        RecipeError: the experts cannot share the steps in this way.
+        UserError: the weights are not those of the variant.
+    """
+    recipe, section, model = loaded.recipe, loaded.recipe.train_dit, loaded.recipe.model
+    shape = dit_to_train(variant, section.conditions.clip_branch)
+
+    def load(ref: str | Components | None, network: str = "") -> tuple[WanModel, TrainedPart]:
+        dit = start_dit(
+            shape, ref, model.precision, recipe.seed, strict=model.strict,
+            frozen_format=section.adapter.base if section.adapter else None, network=network,
+        )  # fmt: skip
+        return dit, _trained_part(loaded, dit, ref, network)
+
+    if variant.defaults.boundary is None:
+        check_one_transformer(variant, model.weights)
+        return one_transformer(*load(model.weights))
+    options = ExpertOptions(
+        trained=section.experts,
+        boundary=variant.defaults.boundary,
+        share=section.expert_share,
+        block_steps=section.expert_steps,
+        steps=section.steps,
+        seed=recipe.seed,
+    )
+    buckets = [(shape, each.probability) for each, shape in _latent_shapes(section, vae)]
+    try:
+        routing = route_experts(options, levels, buckets)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    found = find_experts(model.weights, model.low_weights)
+    return start_experts(
+        options, routing, found, load, precision=model.precision, strict=model.strict
+    )
+
+
+def _latent_shapes(section: TrainDiTSection, vae: WanVAE) -> list[tuple[Bucket, LatentShape]]:
+    """Each bucket with (T, Y, X) of its latents."""
+    return [
+        (each, noise_shape(vae.shape, each.frames, each.height, each.width)[1:])
+        for each in section.buckets
+    ]
+
+
 def _noise_options(section: TrainDiTSection, vae: WanVAE, processes: int) -> NoiseOptions:
     """The recipe's noise levels, with the shifts that it states by the latents' shape."""
     keys = section.timesteps.model_dump(exclude={"bucket_shifts"})
-    shifts = section.timesteps.bucket_shifts
-    shapes = {
-        bucket_name(each): noise_shape(vae.shape, each.frames, each.height, each.width)
-        for each in section.buckets
-    }
-    stated = {shapes[name][1:]: shift for name, shift in shifts.items()}
+    shapes = {bucket_name(each): shape for each, shape in _latent_shapes(section, vae)}
+    stated = {shapes[name]: shift for name, shift in section.timesteps.bucket_shifts.items()}
     return NoiseOptions(**keys, latent_shifts=stated, microbatches=section.accumulate * processes)
 
 
@@ -210,7 +257,9 @@ def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
     )
 
 
-def _trained_part(loaded: LoadedRecipe, dit: WanModel) -> TrainedPart:
+def _trained_part(
+    loaded: LoadedRecipe, dit: WanModel, ref: str | Components | None, network: str
+) -> TrainedPart:
     """Freeze what the recipe does not train, and attach its adapter.
 
     Raises:
@@ -219,13 +268,13 @@ def _trained_part(loaded: LoadedRecipe, dit: WanModel) -> TrainedPart:
     section, seed = loaded.recipe.train_dit, loaded.recipe.seed
     if section.adapter is None and ALL in section.trained:
         return WHOLE
-    base = base_of(loaded.recipe.model.weights, seed)
+    base = base_of(ref, seed)
     try:
         if section.adapter is None:
-            return prepare_weights(dit, base, section.trained)
+            return prepare_weights(dit, base, section.trained, network)
         keys = section.adapter.model_dump(exclude={"base", "layout"})
         options = adapter_options(**keys, seed=seed)
-        return prepare_adapter(dit, base, options, section.adapter.layout)
+        return prepare_adapter(dit, base, options, section.adapter.layout, network)
     except ProblemsError as error:
         raise loaded.locate(error) from None
 
@@ -243,8 +292,6 @@ def _preview(
     negative = sample.negative_prompt
     defaults = variant.defaults
     guide_scale = defaults.guide_scale if sample.guide_scale is None else sample.guide_scale
-    if isinstance(guide_scale, tuple):  # of two experts; one of them is trained
-        guide_scale = guide_scale[0]
     return PreviewOptions(
         prompts=prompts,
         windows=tuple(

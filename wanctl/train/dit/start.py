@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.fingerprint import dit_fingerprint
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.checkpoint.resolve import WeightsResolver
@@ -27,39 +27,42 @@ class StartError(UserError):
     """Two networks that training needs do not fit together."""
 
 
-def base_of(ref: str | None, seed: int) -> Base:
+def base_of(ref: str | Components | None, seed: int) -> Base:
     """What `start_dit` with the same arguments starts from."""
-    components = find_components(ref) if ref is not None else None
+    components = find_components(ref) if isinstance(ref, str) else ref
     if components is None or components.dit is None:
         return Base(None, f"random, of seed {seed}")
-    return Base(ref, dit_fingerprint(components))
+    return Base(ref if isinstance(ref, str) else str(components.root), dit_fingerprint(components))
 
 
 def start_dit(
     shape: DiTShape,
-    ref: str | None,
+    ref: str | Components | None,
     precision: str,
     seed: int,
     *,
     strict: bool = False,
     frozen_format: str | None = None,
+    network: str = "",
 ) -> WanModel:
     """The transformer to train, in fp32: mixed precision keeps fp32 weights.
 
     Args:
         shape: sizes of a transformer with random weights; one with weights gets its inputs.
-        ref: weights that the recipe names; None, or without a transformer, for random ones.
+        ref: weights that the recipe names, or what was found there; None, or without a transformer,
+            for random ones.
         precision: see `WanModel`.
         seed: of the random weights.
         strict: see `load_dit`.
         frozen_format: of a transformer that only carries an adapter: `keep` (fp32), `bf16`, or one
             of FROZEN_KINDS; None: its own weights are trained.
+        network: name of this network among several; their random weights differ.
 
     Raises:
         StartError: an adapter without a transformer that it could be used with.
     """
     if ref is not None:
-        components = find_components(ref)
+        components = find_components(ref) if isinstance(ref, str) else ref
         if components.dit is not None:
             log.info("train-dit: starting from %s", components.dit[0].parent)
             base = load_dit(
@@ -72,19 +75,20 @@ def start_dit(
             model = fit_inputs(base, shape, str(components.dit[0]), seed)
             if frozen_format is not None and model is not base:
                 raise StartError(
-                    f"model.weights: {ref}: lacks inputs of the variant, which no adapter adds; "
-                    "name weights that have them, or train without train_dit.adapter"
+                    f"model.weights: {components.root}: lacks inputs of the variant, which no "
+                    "adapter adds; name weights that have them, or train without train_dit.adapter"
                 )
             return copied_from_file(model)
+    named = ref.root if isinstance(ref, Components) else ref
     if frozen_format is not None:
         raise StartError(
-            f"model.weights: got {ref or 'null'}, which names no transformer; an adapter is "
+            f"model.weights: got {named or 'null'}, which names no transformer; an adapter is "
             "trained on one and used with it: name its folder, or leave train_dit.adapter out"
         )
     if ref is not None:
-        log.info("train-dit: %s holds no transformer; starting from random weights", ref)
+        log.info("train-dit: %s holds no transformer; starting from random weights", named)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(keyed_seed(seed, "dit"))
+        torch.manual_seed(keyed_seed(seed, "dit", network) if network else keyed_seed(seed, "dit"))
         return WanModel(shape, precision)
 
 

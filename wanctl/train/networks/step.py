@@ -1,5 +1,6 @@
 """One optimizer step: each network that learns in it takes its turn with the same micro-batches."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ class OptimizerStep:
         self.seed = seed
         self.accumulate = accumulate
         self.steps = steps
+        self._turns_left: Counter[str] = Counter()
 
     def microbatches(self, first: int) -> Iterator[MicrobatchIndex]:
         """Those of this process from step `first` on, in the order in which `run` takes them."""
@@ -79,11 +81,19 @@ class OptimizerStep:
         rates: dict[str, float] = {}
         names: list[str] = []
         values: list[Tensor] = []
+        if not self._turns_left:  # the first step of this run
+            left = (self.objective.turns(each) for each in range(step, self.steps))
+            self._turns_left.update(turn for turns in left for turn in turns)
         for turn in self.objective.turns(step):
             network = self.networks[turn]
             prefix = network.metric_prefix
-            rates[f"{prefix}lr"] = network.begin_turn(self.steps - step)
+            rates[f"{prefix}lr"] = network.begin_turn(self._turns_left[turn])
+            self._turns_left[turn] -= 1
             others = [other for other in self.networks.values() if other is not network]
+            if network.alternates:
+                for other in others:
+                    other.residency.to_host()
+                network.residency.to_device()
             with frozen(others):
                 figures = self._gradients(network, step, batches, held)
             means = self._mean_over_processes(list(figures.values()))

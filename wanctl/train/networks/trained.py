@@ -13,6 +13,7 @@ from wanctl.checkpoint.files.finite import nonfinite_names
 from wanctl.train.accelerator import prepare_network
 from wanctl.train.checkpoint import Checkpoint
 from wanctl.train.networks.ema import EMA
+from wanctl.train.networks.residency import Residency
 from wanctl.train.objective import Network
 from wanctl.train.optimizers.bf16 import keep_in_bf16
 from wanctl.train.optimizers.options import OptimizerOptions
@@ -63,6 +64,7 @@ class TrainedNetwork:
         self.options = network.optimizer or options
         self.observe = network.observe
         self.saves_frozen = network.saves_frozen
+        self.alternates = network.alternates
         self.scaler = accelerator.scaler
         self.module = network.module.to(accelerator.device).train()
         if self.options.weights == "bf16":
@@ -73,14 +75,20 @@ class TrainedNetwork:
         )
         self.ema = EMA(self.module, ema_decay if network.averaged else 0.0, ema_device)
         self.plateau = Plateau(self.options.plateau) if self.options.decay == "plateau" else None
+        self.residency = Residency(self.module, self.optimizer, self.ema, accelerator.device)
         self.turns = 0
         self.bad_in_a_row = 0
         self.loss_is_finite = True
 
     @property
     def metric_prefix(self) -> str:
-        """Start of the names of its metrics; empty for the main network."""
-        return "" if self.is_main else f"{self.name}/"
+        """Start of the names of its metrics; empty for the main network, unless it alternates."""
+        return "" if self.is_main and not self.alternates else f"{self.name}/"
+
+    @property
+    def gives_run_loss(self) -> bool:
+        """Whether its loss is shown as that of the run."""
+        return self.is_main or self.alternates
 
     @property
     def is_sound(self) -> bool:
@@ -102,7 +110,7 @@ class TrainedNetwork:
         The schedule counts the network's own turns, so that one which starts late warms up too.
 
         Args:
-            steps_left: optimizer steps of the run from this one on, this one included.
+            steps_left: optimizer steps of the run in which it learns, from this one on.
         """
         lr = learning_rate(self.options, self.turns, self.turns + steps_left)
         if self.plateau is not None:
@@ -217,12 +225,14 @@ def trained_networks(
     accelerator: Accelerator,
 ) -> dict[str, TrainedNetwork]:
     """All networks of an objective, by name; the first is the main one. See TrainedNetwork."""
-    return {
-        name: TrainedNetwork(
-            name, network, options, ema_decay, ema_device, accelerator, is_main=index == 0
+    trained: dict[str, TrainedNetwork] = {}
+    for name, network in networks.items():
+        trained[name] = TrainedNetwork(
+            name, network, options, ema_decay, ema_device, accelerator, is_main=not trained
         )
-        for index, (name, network) in enumerate(networks.items())
-    }
+        if network.alternates:  # the next one needs the device
+            trained[name].residency.to_host()
+    return trained
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.tasks.api import pad_texts
 from wanctl.train.accelerator import Processes
 from wanctl.train.dit.data import EncodedData
+from wanctl.train.dit.experts.transformers import one_transformer
 from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
@@ -118,7 +119,7 @@ def test_held_out_loss_falls_and_the_average_is_saved(
     levels = {f"loss_sigma_{sigma}" for sigma in (0.125, 0.375, 0.625, 0.875)}
     assert result.figures.keys() == {"loss", *levels}
     assert objective.saved_step(tmp_path / "dit") == 60
-    objective.module = load_dit(tmp_path / "dit")
+    objective.transformers = one_transformer(load_dit(tmp_path / "dit"))
     # measured 1e-7: weights in a mapped file lie at other addresses
     assert evaluate(objective, PROCESSES) == pytest.approx(result.figures, rel=1e-5)
     names = {path.name for path in (tmp_path / "dit/previews").iterdir()}
@@ -167,7 +168,7 @@ def test_the_loss_is_that_of_a_plain_computation_in_float64(make, weighting, fac
     batch = objective.batch(microbatch)
     batch = replace(batch, latents=batch.latents.double())
     (losses,) = objective.losses("model", {"model": Affine()}, batch, microbatch, CPU)
-    levels = objective.levels.draw(5, batch.latents.shape[2:], microbatch)
+    levels = objective.levels.draw(5, batch.window_shape, microbatch)
     noises = torch.randn(batch.latents.shape, generator=keyed_generator(3, "noise", 7, 0))
     for number, level in enumerate(levels):
         clean, noise = batch.latents[number].numpy(), noises[number].double().numpy()
