@@ -214,11 +214,14 @@ class _Run:
         text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
         for network in self.state.networks.values():
-            lr = network.judge(self.figures[self.objective.judged])
+            judged = self.objective.judged
+            own = f"{network.metric_prefix}{judged}"  # with two experts each has its own figures
+            lr = network.judge(self.figures.get(own, self.figures[judged]))
             if lr is not None:
                 log.info("%s: the %s %s has stopped falling; learning rate%s lowered to %.3g",
-                         self.objective.name, split, self.objective.judged,
-                         "" if network.is_main else f" of the {network.name}", lr)  # fmt: skip
+                         self.objective.name, split, judged,
+                         f" of the {network.name}" if network.metric_prefix else "",
+                         lr)  # fmt: skip
 
     def _checkpoint(self) -> None:
         """Write a checkpoint in the main process; the others wait in the next step for it."""
