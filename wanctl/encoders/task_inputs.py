@@ -5,6 +5,7 @@ I image tokens, E width.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -73,17 +74,11 @@ class InputEncoders:
         Raises:
             WeightsError: it is missing, or belongs to another model.
         """
-        if self._image is None or self._image.image_encoder is None:
-            raise WeightsError(
-                "no CLIP vision tower, which this model looks at pictures through; need "
-                "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth or image_encoder/ beside "
-                "the weights, or say `--set model.image_weights=PATH`"
-            )
+        path = self.image_encoder_path()
         # transformers takes seconds to import, which models without the tower need not pay
         from wanctl.encoders.clip_vision import load_image_encoder  # noqa: PLC0415
 
         half = self._device.type == "cuda"
-        path = self._image.image_encoder
         dtype = torch.float16 if half else torch.float32
         encoder = load_image_encoder(path, self._device, dtype)
         if encoder.width != self._dit.image_dim:
@@ -92,3 +87,17 @@ class InputEncoders:
                 f"{self._dit.image_dim}; they are not of one model"
             )
         return encoder
+
+    def image_encoder_path(self) -> Path:
+        """File or folder of CLIP's vision tower.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        if self._image is None or self._image.image_encoder is None:
+            raise WeightsError(
+                "no CLIP vision tower, which this model looks at pictures through; need "
+                "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth or image_encoder/ beside "
+                "the weights, or say `--set model.image_weights=PATH`"
+            )
+        return self._image.image_encoder

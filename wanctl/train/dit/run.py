@@ -129,7 +129,6 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     latents = LatentStore(dataset.path / "latents" if cached else None, own_vae, variant.name)
     texts = TextStore(dataset.path / "text" if cached else None, encoder)
     del encoder
-    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
     tasks = make_mixture(
         mixture,
         clips,
@@ -140,6 +139,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         processes.device,
         dataset.path / "conditions" if cached else None,
     )
+    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
     tasks.encode(clips, processes)
     dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""
     clip_texts = [text for variants in captions.texts.values() for text in variants]
@@ -164,6 +164,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         "transformer": str(dit.shape),
         "VAE": latents.key,
         "text encoder": texts.key,
+        **({"VAE and CLIP": tasks.encoders_key} if dit.shape.image_dim else {}),
         **transformers.identity,
     }
     texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)

@@ -24,7 +24,7 @@ class TrainingEncoders(InputEncoders):
         device: where both networks run.
 
     Raises:
-        WeightsError: the transformer has an image branch and there is no vision tower for it.
+        WeightsError: the transformer has an image branch and there is no vision tower.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class TrainingEncoders(InputEncoders):
             if dit.image_dim is None or image is None
             else f"{vae_key}-{image_encoder_hash(image)}"
         )
-        self._tower = self.load_image_encoder() if dit.image_dim else None
+        self._tower = None
+        if dit.image_dim:
+            self.image_encoder_path()  # refused before anything is encoded
 
     def latents(self, video: Tensor) -> Tensor:
         """Encode (3, F, H, W) pixels in [-1, 1] to (C, T, Y, X) normalised latents on the CPU."""

@@ -41,6 +41,11 @@ class TaskMixture:
         self._draws_per_window = draws_per_window
         self._dropout = dropout
 
+    @property
+    def encoders_key(self) -> str:
+        """Names the weights of the VAE and of CLIP that encode the inputs."""
+        return self._store.encoders_key
+
     def serving(self, frames: int) -> list[TrainingTask]:
         """The tasks that are trained on windows of so many frames."""
         return [task for task in self._tasks if task.serves(frames)]

@@ -55,6 +55,11 @@ class ConditionStore:
         self._cache = None if folder is None else LatentCache(folder, encoders.key)
         self._in_memory = None if self._cache is None else TensorCache(self._cache.get)
 
+    @property
+    def encoders_key(self) -> str:
+        """Names the weights of the VAE and of CLIP."""
+        return self._encoders.key
+
     def encode(self, drawn: Iterable[DrawnWindow], processes: Processes) -> None:
         """Encode what the cache lacks; each process of the run encodes its share.
 
