@@ -256,7 +256,8 @@ def test_a_decoder_is_trained_on_published_latents_whose_statistics_stay(loaded,
     assert "trains decoder: 0.04 of 0.07 M weights" in caplog.text
     assert "KL is constant and left out of the loss" in caplog.text
     assert "statistics of its latents are kept" in caplog.text
-    first = (tmp_path / "out/vae/metrics.jsonl").read_text().splitlines()[0]
+    _, first, _ = (tmp_path / "out/vae/metrics.jsonl").read_text().splitlines()
+    assert json.loads(first)["step"] == 1
     assert "kl" not in json.loads(first)
 
 

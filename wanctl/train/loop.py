@@ -19,7 +19,7 @@ from wanctl.background import prefetch
 from wanctl.log import log, progress
 from wanctl.train.accelerator import Processes, make_accelerator
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
-from wanctl.train.evaluation.shared import evaluate, write_previews
+from wanctl.train.evaluation.evaluator import Evaluator
 from wanctl.train.metrics import RunMetrics
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import trained_networks
@@ -115,7 +115,7 @@ class _Run:
         )
         self.metrics = RunMetrics(folder / "metrics.jsonl", self.accelerator, options.log_every)
         self.throughput = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
-        self.figures: dict[str, float] = {}
+        self.evaluator = Evaluator(objective, folder, self.metrics, self.processes)
 
     def run_steps(self, checkpoint: Checkpoint | None, stop: StopRequest) -> TrainingResult:
         """Restore, run the steps that are left, save the model."""
@@ -126,9 +126,12 @@ class _Run:
         first = self.state.step
         self.throughput = ThroughputMeter(name, first, steps, self.options.log_every)
         self.metrics.start(name, first)
+        self.evaluator.start()
         batches = prefetch(self.objective.batch, self.step.microbatches(first))
         with progress(steps, name) as bar, contextlib.closing(batches), self.metrics.kept():
             bar.advance(first)
+            if not first:
+                self._evaluate_and_write()  # what training starts from
             while self.state.step < steps:
                 started_s = time.monotonic()
                 lr = self._step(batches)
@@ -147,7 +150,7 @@ class _Run:
             trained=self.state.step - first,
             loss=self.throughput.loss,
             steps_per_s=self.throughput.steps_per_s,
-            figures=self.figures,
+            figures=self.evaluator.figures,
         )
 
     def _step(self, batches: Iterator[Any]) -> float:
@@ -193,31 +196,23 @@ class _Run:
 
     def _evaluate_and_write(self) -> None:
         """Evaluate, write previews, then the checkpoint, each at its own interval."""
-        evaluates, previews = (
-            self._due(self.options.eval_every),
-            self._due(self.options.preview_every),
-        )
+        step, options = self.state.step, self.options
+        evaluates, previews = self._due(options.eval_every), self._due(options.preview_every)
         if evaluates or previews:
             with self.state.averaged_weights(), self.accelerator.autocast():
                 if evaluates:
-                    self._evaluate()
+                    self._judge(self.evaluator.evaluate(step))
                 if previews:
-                    folder = self.folder / "previews"
-                    write_previews(self.objective, folder, self.state.step, self.processes)
-        if self._due(self.options.checkpoint_every):
+                    self.evaluator.preview(step)
+        if step and self._due(options.checkpoint_every):
             self._checkpoint()
 
-    def _evaluate(self) -> None:
-        split = self.objective.eval_split
-        self.figures = evaluate(self.objective, self.processes)
-        self.metrics.record({"step": self.state.step, "eval": split, **self.figures})
-        text = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
-        log.info("%s: step %d, %s clips: %s", self.objective.name, self.state.step, split, text)
+    def _judge(self, figures: Mapping[str, float]) -> None:
+        """Let the schedules follow an evaluation."""
+        split, judged = self.objective.eval_split, self.objective.judged
         for network in self.state.networks.values():
-            judged = self.objective.judged
             own = f"{network.metric_prefix}{judged}"  # with two experts each has its own figures
-            lr = network.judge(self.figures.get(own, self.figures[judged]))
-            if lr is not None:
+            if (lr := network.judge(figures.get(own, figures[judged]))) is not None:
                 log.info("%s: the %s %s has stopped falling; learning rate%s lowered to %.3g",
                          self.objective.name, split, judged,
                          f" of the {network.name}" if network.metric_prefix else "",

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -80,9 +81,12 @@ class RunMetrics:
         self._log_every = log_every
 
     def start(self, name: str, first_step: int) -> None:
-        """Drop lines after step `first_step`, and open the trackers under the command's name."""
+        """Drop lines after step `first_step`, and open the trackers under the command's name.
+
+        A run that begins drops its evaluation before the first step, too: it makes it again.
+        """
         if self._accelerator.is_main_process:
-            self._file.truncate_after(first_step)
+            self._file.truncate_after(first_step or -1)
         start_trackers(self._accelerator, name, first_step)
 
     def add(
@@ -103,6 +107,10 @@ class RunMetrics:
             group = "eval" if "eval" in line else "train"
             numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
             self._accelerator.log(numbers, step=int(line["step"]))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The lines of evaluations so far."""
+        return [line for line in self._file.read() if "eval" in line]
 
     def sync(self) -> None:
         """Force the lines to disk; called before the checkpoint that relies on them."""

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from wanctl.escaping import one_line
 from wanctl.tasks.pixels import to_uint8
 from wanctl.train.objective import Preview
-from wanctl.video.encode import write_png, write_video
+from wanctl.video.encode import read_metadata, write_png, write_video
 
 SHOWN_FRAMES = 5
 GAP_PX = 2
@@ -39,6 +40,16 @@ def contact_sheet(rows: Sequence[np.ndarray], shown: int = SHOWN_FRAMES) -> np.n
     return sheet
 
 
+def preview_sheet(folder: Path, step: int) -> Path:
+    """File of the contact sheet of a step: `step-000500.png`."""
+    return folder / f"step-{step:06d}.png"
+
+
+def sheet_captions(path: Path) -> list[str]:
+    """Captions of a contact sheet, one line each; none where another program wrote the file."""
+    return read_metadata(path).get("captions", "").split("\n")
+
+
 def preview_video(folder: Path, step: int, number: int) -> Path:
     """File of the video of preview `number`, from 1: `step-000500-1.mp4`."""
     return folder / f"step-{step:06d}-{number}.mp4"
@@ -47,7 +58,7 @@ def preview_video(folder: Path, step: int, number: int) -> Path:
 def write_preview_video(folder: Path, step: int, number: int, preview: Preview) -> None:
     """Write one preview as mp4; a single frame has its place in the contact sheet only."""
     if len(preview.video) > 1:
-        metadata = {"step": str(step), "caption": preview.caption}
+        metadata = {"step": str(step), "caption": one_line(preview.caption)}
         path = preview_video(folder, step, number)
         write_video(path, preview.video, preview.fps, metadata=metadata)
 
@@ -61,10 +72,10 @@ def write_preview_sheet(
         folder: receives the file.
         step: names it.
         videos: (T, H, W, 3) uint8, one frame size.
-        captions: one per video; kept in the file's metadata.
+        captions: one per video; kept in the file's metadata, a line each.
     """
-    path = folder / f"step-{step:06d}.png"
-    metadata = {"step": str(step), "captions": "\n".join(captions)}
+    path = preview_sheet(folder, step)
+    metadata = {"step": str(step), "captions": "\n".join(map(one_line, captions))}
     write_png(path, contact_sheet(videos), metadata)
     return path
 

@@ -28,6 +28,9 @@ from wanctl.labels.sheet import COLUMNS, as_csv, read_sheet
 from wanctl.report.page import render_page
 from wanctl.report.report_data import ReportData
 from wanctl.sample.grid import Tile, make_grid
+from wanctl.train.evaluation import page as preview_page
+from wanctl.train.objective import Preview
+from wanctl.train.previews import write_preview_sheet, write_preview_video
 from wanctl.video.encode import read_metadata, write_png
 
 WANCTL = Path(__file__).parents[3] / "wanctl"
@@ -115,7 +118,30 @@ def bench_html(folder, name):
     return (folder / "bench.html").read_text(encoding="utf-8")
 
 
-PAGES = {"report": report_of, "labels": label_page, "bench": bench_html}
+class Run:
+    """What a page of previews takes of an objective."""
+
+    judged = "loss"
+
+    def __init__(self, name):
+        self.name = name
+
+
+def previews_page(folder, name):
+    video = np.zeros((2, 16, 16, 3), np.uint8)
+    for step, caption in ((0, f"{name} before"), (5, name)):
+        write_preview_video(folder / "previews", step, 1, Preview(video, caption, 8.0))
+        write_preview_sheet(folder / "previews", step, [video], [caption])
+    preview_page.write_page(folder, Run(name), [{"step": 5, "loss": 1.0}])
+    return (folder / "previews.html").read_text(encoding="utf-8")
+
+
+PAGES = {
+    "report": report_of,
+    "labels": label_page,
+    "bench": bench_html,
+    "previews": previews_page,
+}
 
 
 @pytest.mark.parametrize("page", PAGES)

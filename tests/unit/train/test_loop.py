@@ -28,8 +28,9 @@ def test_metrics_hold_one_line_per_step_and_per_evaluation(toy, tmp_path, toy_op
     training = [line for line in lines(tmp_path) if "eval" not in line]
     assert [line["step"] for line in training] == list(range(1, 13))
     assert training[0].keys() == {"step", "loss", "largest", "grad_norm", "lr"}
-    assert [line["step"] for line in lines(tmp_path) if "eval" in line] == [4, 8, 12]
+    assert [line["step"] for line in lines(tmp_path) if "eval" in line] == [0, 4, 8, 12]
     assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == [
+        "step-000000.png",
         "step-000006.png",
         "step-000012.png",
     ]
@@ -145,8 +146,8 @@ def test_changed_settings_are_named_in_one_warning(toy, tmp_path, toy_options, c
 def test_one_bad_step_is_skipped(toy, tmp_path, caplog, toy_options, lines):
     train(toy(poison={3}), tmp_path, toy_options(), device=CPU)
     assert "step 4 skipped" in caplog.text
-    assert lines(tmp_path)[3]["loss"] is None
-    assert all(line["loss"] is not None for line in lines(tmp_path)[4:] if "eval" not in line)
+    assert lines(tmp_path)[4]["loss"] is None
+    assert all(line["loss"] is not None for line in lines(tmp_path)[5:] if "eval" not in line)
 
 
 def test_bad_steps_in_a_row_end_the_run_and_count_across_a_restart(toy, tmp_path, toy_options):
@@ -286,8 +287,8 @@ def test_the_device_is_read_at_log_steps_and_not_at_others(
     assert len(transfers) == 12 // log_every
     assert sum(transfers) == 12 * 3  # loss, largest, grad_norm
     # figures of the evaluation's items, previews, and the count of updates in the checkpoint
-    assert reads.count <= 3 + 3 + 1
-    assert len(lines(tmp_path)) == 13
+    assert reads.count <= 2 * (3 + 3) + 1
+    assert len(lines(tmp_path)) == 14
 
 
 def test_metrics_and_weights_do_not_depend_on_when_the_device_is_read(toy, tmp_path, toy_options):

@@ -121,7 +121,7 @@ def test_a_model_that_is_not_finite_leaves_the_critic_its_turns(
     toy_gan, tmp_path, toy_options, lines
 ):
     train(toy_gan(poison={3}), tmp_path, toy_options(), device=CPU)
-    line = lines(tmp_path)[3]
+    line = lines(tmp_path)[4]
     assert line["loss"] is None
     assert line["critic/loss"] is not None
 

@@ -1,4 +1,4 @@
 """What a run measures and shows of its networks between steps, shared out to the processes.
 
-Start with `shared.py`.
+Start with `evaluator.py`; `signs.py` tells whether the run learns, `page.py` writes previews.html.
 """

@@ -68,7 +68,7 @@ def test_reconstruction_improves_and_the_saved_vae_gives_normal_latents(
     torch.testing.assert_close(channels.std(1, correction=0), torch.ones(4), rtol=1e-3, atol=0)
     assert trained.saved_step(tmp_path) == 25
     names = {path.name for path in (tmp_path / "previews").iterdir()}
-    assert names == {"step-000025.png", "step-000025-1.mp4"}
+    assert names == {f"step-0000{step}{end}" for step in ("00", "25") for end in (".png", "-1.mp4")}
 
 
 def test_given_weights_keep_their_statistics(memory_footage, tmp_path, options, loss_weights):
