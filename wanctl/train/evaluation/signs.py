@@ -11,11 +11,11 @@ from wanctl.video.encode import read_metadata
 from wanctl.video.image_files import read_image
 
 EVALUATIONS = 3
-"""Evaluations after which a sign is warned of; one may be a chance of its moment of the training."""
+"""Evaluations after which a sign counts; a single one may be a chance of its moment."""
 RISE = 0.01
 """Share of the lowest loss by which later ones must lie above it."""
 SAME_LEVELS = 0.5
-"""Mean difference of two previews, of 255 levels, up to which people see none."""
+"""Mean difference of two previews, of 255 levels, up to which people see no difference."""
 
 
 class LearningSigns:

@@ -92,7 +92,9 @@ def test_which_courses_of_the_loss_are_told(caplog, losses, expected):
 
 
 @pytest.mark.parametrize(("change", "warned"), [(0, True), (1, False)])
-def test_previews_are_compared_with_those_of_the_same_prompts(toy, tmp_path, caplog, change, warned):
+def test_previews_are_compared_with_those_of_the_same_prompts(
+    toy, tmp_path, caplog, change, warned
+):
     class Shown(toy):
         level, caption = 100, "a"
 
