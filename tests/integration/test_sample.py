@@ -11,8 +11,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from wanctl.checkpoint.lora.write import LoraLayer, write_lora
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.diffusion.schedules import make_schedule
+from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VARIANTS
@@ -208,6 +210,31 @@ def test_other_settings_and_other_weights_make_other_files(saved, tmp_path):
         for extra in ((), ("sample.seed=4",), ("sample.solver=euler",), ("sample.shift=2",))
     }
     assert len(paths) == 4
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_the_adapter_of_a_run_is_found_and_sampled_at_several_strengths(saved, tmp_path):
+    """At strength 0 the output is the base's, bit for bit; each strength has its own."""
+    _, folder = saved
+    one = ("sample.frames=1", "sample.steps=2", "sample.save_latents=false")
+    sweep = recipe(folder, *one, "sample.lora_strengths=[0, 0.5, 1]")
+    with pytest.raises(UserError, match=r"lora_strengths: there is no LoRA: none in the run"):
+        sample(sweep, PROMPT, tmp_path)
+    (plain,) = sample(recipe(folder, *one), PROMPT, tmp_path / "base")
+    layer = LoraLayer(torch.ones(2, 48), torch.ones(24, 2), 2.0)
+    write_lora(tmp_path / "dit", {"blocks.0.ffn.2": layer}, "comfyui", {})
+    *tiles, grid = sample(sweep, PROMPT, tmp_path)
+    contents = [pixels(path) for path in tiles]
+    assert len({each.tobytes() for each in contents}) == 3
+    assert np.array_equal(contents[0], pixels(plain))
+    (adapted,) = sample(recipe(folder, *one), PROMPT, tmp_path)
+    assert adapted == tiles[2]
+    height, width, _ = pixels(grid).shape
+    assert (grid.name[:5], width > 3 * 160, height < 160) == ("grid-", True, True)
 
 
 @pytest.fixture(scope="module")

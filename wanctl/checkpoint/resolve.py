@@ -2,7 +2,8 @@
 
 For each component the first of these places that holds it counts:
 
-1. the run folder: `OUT/dit` and `OUT/vae` hold what was trained there;
+1. the run folder: `OUT/dit` and `OUT/vae` hold what was trained there. An adapter in `OUT/dit` is
+   no component: it is added to the transformer that is found;
 2. the recipe's key for that component alone, e.g. `model.vae_weights`;
 3. `model.weights`;
 4. if `model.weights` is not set, the variant's published model in the local hub cache.
@@ -17,11 +18,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from wanctl.checkpoint.files.tensor_files import WeightsError
+from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
 from wanctl.checkpoint.find import Components, cached_components, find_components
-from wanctl.checkpoint.fingerprint import weights_fingerprint
+from wanctl.checkpoint.fingerprint import dit_fingerprint, weights_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.model.variants import Variant
+from wanctl.checkpoint.lora.write import find_adapter
+from wanctl.log import log
+from wanctl.model.variants import HIGH, LOW, Expert, Variant
 
 COMPONENT_NAMES = {
     "dit": "transformer",
@@ -100,7 +103,7 @@ class WeightsResolver:
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
         low_weights: `model.low_weights`.
-        loras: `model.loras`.
+        loras: `model.loras`; the adapters in the run folder go before them.
         strict: `model.strict`.
     """
 
@@ -121,13 +124,16 @@ class WeightsResolver:
             WeightsError: a component was not found; says where was searched and what to do.
         """
         dit = self._dit()
+        adapters = tuple(run_adapters(self.out, dit))
         vae = self.find_vae()
         # What was trained here with the packaged encoder is sampled with it; a model from elsewhere
         # that brings an encoder of its own is sampled with that one.
-        text, kind = self.find_text_encoder(packaged=dit is self._trained)
+        packaged = dit is self._trained or bool(adapters)
+        text, kind = self.find_text_encoder(packaged=packaged)
         image = self.find_image_encoder() if self.variant.dit.image_dim else None
-        key = weights_fingerprint(dit, vae, text, image, self.loras)
-        return ResolvedWeights(dit, vae, text, kind, key, image, self.loras, self.strict)
+        loras = (*adapters, *self.loras)
+        key = weights_fingerprint(dit, vae, text, image, loras)
+        return ResolvedWeights(dit, vae, text, kind, key, image, loras, self.strict)
 
     def find_vae(self, train_command: str | None = None) -> Components:
         """Find the VAE.
@@ -248,6 +254,34 @@ class WeightsResolver:
             f"{download_advice(self.variant.hub)}, "
             "or take `--recipe tiny`, which samples from what `make demo` trained"
         )
+
+
+def run_adapters(out: Path, dit: Components) -> Iterator[Lora]:
+    """Find the adapters in a run folder; logs each, and warns of one for another base.
+
+    Args:
+        out: the run folder. `dit` holds the adapter of the only transformer or of the expert for
+            high noise, `dit_low` that of the one for low noise.
+        dit: the transformer that they are applied to.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    places: list[tuple[str, Expert | None, Components]] = [("dit", None, dit)]
+    if dit.dit_low:
+        places = [("dit", HIGH, dit), ("dit_low", LOW, dit.low_expert)]
+    for folder, expert, base in places:
+        path = find_adapter(out / folder)
+        if path is None:
+            continue
+        root = (base.dit or (base.root,))[0].parent
+        about = read_metadata(path)
+        log.info("adapter of this run: %s (step %s), on %s", path, about.get("step", "?"), root)
+        trained_on = about.get("base_fingerprint")
+        if trained_on and trained_on != dit_fingerprint(base):
+            log.warning("%s was trained on other weights (%s) than those it is now applied to (%s)",
+                        path, about.get("base") or "not named", root)  # fmt: skip
+        yield Lora(path, expert=expert)
 
 
 def download_advice(hub_id: str) -> str:

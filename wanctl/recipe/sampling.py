@@ -1,6 +1,6 @@
 """Keys of `sample` and `parallel`: what is generated, from what, and by how many processes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -105,6 +105,12 @@ class SampleSection(Section):
         default=None,
         description="outputs per forward pass, if they differ in prompt and seed only; null: as "
         "many as save time; 1: every output is bit-equal to a run of its own",
+    )
+    lora_strengths: tuple[Annotated[float, Field(ge=-100, le=100)], ...] = Field(
+        default=(),
+        description="sample every output at each of these factors of the strengths of all LoRAs, "
+        "e.g. [0, 0.5, 1, 1.5], and write them side by side as with `grid`; empty: once, as they "
+        "are",
     )
     grid: bool = Field(
         default=False, description="also write all outputs of the run side by side, with labels"

@@ -89,7 +89,11 @@ def make_grid(
 
 
 def make_overview(
-    requests: Sequence[SampleRequest], paths: Sequence[Path], columns: int | None, repeat: int
+    requests: Sequence[SampleRequest],
+    paths: Sequence[Path],
+    columns: int | None,
+    repeat: int,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write all outputs of a run side by side into one file next to them.
 
@@ -100,13 +104,17 @@ def make_overview(
         paths: their files, which exist.
         columns: tiles per row; None: a row per prompt where there are repeats, else about square.
         repeat: seeds per prompt.
+        notes: beginning of the label of each output; empty for none.
 
     Returns:
         The file.
     """
     names = "\n".join(path.name for path in paths)
     digest = hashlib.sha256(f"{names}\n{columns}".encode()).hexdigest()[:KEY_DIGITS]
-    tiles = [Tile(path, label) for path, label in zip(paths, _labels(requests), strict=True)]
+    labels = _labels(requests)
+    if notes:
+        labels = [f"{note}, {label}" for note, label in zip(notes, labels, strict=True)]
+    tiles = [Tile(path, label) for path, label in zip(paths, labels, strict=True)]
     with locked(paths[0].parent, "grid", wait=True):
         return make_grid(
             tiles,

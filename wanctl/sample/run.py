@@ -38,6 +38,7 @@ from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
 from wanctl.sample.request import SampleRequest, check_request, workload_of
+from wanctl.sample.sweep import scaled_weights, strength_notes, write_outputs
 from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
@@ -141,41 +142,37 @@ def _sample(
         get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes),
     )
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
-    outputs = OutputFolder(out, weights)
-    by_path = {outputs.path(request): request for request in requests}
-    latents = recipe.sample.save_latents
-    missing = distributed.broadcast_from_main(
-        lambda: [p for p, each in by_path.items() if not outputs.exists(each, latents)]
-    )
-    if missing:
-        layout = ParallelOptions(**recipe.parallel.model_dump())
-        try:
-            pipeline = SamplingPipeline(
-                [by_path[path] for path in missing], cache, outputs, weights, variant,
-                distributed, layout, recipe.sample.batch,
-            )  # fmt: skip
-        except ProblemsError as error:
-            raise loaded.locate(error) from None
-        _write_outputs(pipeline, outputs, save_latents=latents and distributed.is_main_process)
+    latents, strengths = recipe.sample.save_latents, recipe.sample.lora_strengths
+    layout = ParallelOptions(**recipe.parallel.model_dump())
+    columns: list[list[Path]] = []  # of the grid: one for each strength
+    by_path: dict[Path, SampleRequest] = {}
+    for scaled in scaled_weights(weights, strengths):
+        outputs = OutputFolder(out, scaled)
+        by_path = {outputs.path(request): request for request in requests}
+        missing = distributed.broadcast_from_main(
+            lambda by_path=by_path, outputs=outputs: [
+                p for p, each in by_path.items() if not outputs.exists(each, latents)
+            ]
+        )
+        if missing:
+            try:
+                pipeline = SamplingPipeline(
+                    [by_path[path] for path in missing], cache, outputs, scaled, variant,
+                    distributed, layout, recipe.sample.batch,
+                )  # fmt: skip
+            except ProblemsError as error:
+                raise loaded.locate(error) from None
+            write_outputs(pipeline, outputs, save_latents=latents and distributed.is_main_process)
+        columns.append(list(by_path))
     if not distributed.is_main_process:
         return []
-    paths = list(by_path)
-    if not recipe.sample.grid:
+    paths = [path for row in zip(*columns, strict=True) for path in row]
+    if not (recipe.sample.grid or strengths):
         return paths
-    shown = list(by_path.values())
-    return [*paths, make_overview(shown, paths, recipe.sample.grid_columns, repeat)]
-
-
-def _write_outputs(
-    pipeline: SamplingPipeline, outputs: OutputFolder, *, save_latents: bool
-) -> None:
-    """Sample outputs; write each as soon as its latents are there."""
-    for request, latents in pipeline.latents():
-        if save_latents:
-            outputs.write_latents(request, latents)
-        pipeline.write(request, latents)
-        if len(pipeline.requests) > 1:
-            log.info("%s", outputs.path(request))
+    shown = [request for request in by_path.values() for _ in columns]
+    notes = list(strength_notes(strengths, len(by_path)))
+    width = recipe.sample.grid_columns or len(strengths) or None
+    return [*paths, make_overview(shown, paths, width, repeat, notes)]
 
 
 def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:

@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 from wanctl.checkpoint import resolve
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.fingerprint import dit_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
+from wanctl.checkpoint.lora.write import LoraLayer, write_lora
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
@@ -164,3 +166,41 @@ def test_loras_and_their_strengths_are_part_of_the_fingerprint(tmp_path):
     assert found[2].metadata()["loras"] == f"{paths[0]} 0.5"
     with pytest.raises(WeightsError, match=r"LoRA .*gone.safetensors: the file is not there"):
         search(out, loras=(Lora(tmp_path / "gone.safetensors"),)).resolve()
+
+
+def test_the_adapter_in_a_run_folder_is_added_to_the_weights_of_the_recipe(tmp_path, caplog):
+    caplog.set_level("INFO", logger="wanctl")
+    base, out = save(tmp_path / "base", "dit", "vae"), tmp_path / "out"
+    layer = LoraLayer(torch.ones(2, 8), torch.ones(8, 2), 2.0)
+    about = {
+        "step": "7",
+        "base": str(base),
+        "base_fingerprint": dit_fingerprint(find_components(base)),
+    }
+    path = write_lora(out / "dit", {"blocks.0.self_attn.q": layer}, "comfyui", about)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.ones(9)}, other)
+    found = search(out, weights=str(base), loras=(Lora(other),)).resolve()
+    assert (found.dit.root, found.vae.root) == (base, base)
+    assert found.loras == (Lora(path), Lora(other))
+    assert (found.text, found.text_kind) == (None, "minilm")
+    assert f"adapter of this run: {path} (step 7), on {base / 'dit'}" in caplog.text
+    assert "other weights" not in caplog.text
+    save(base, "dit")
+    search(out, weights=str(base)).resolve()
+    assert f"was trained on other weights ({base})" in caplog.text
+
+
+def test_each_of_two_experts_has_its_adapter(tmp_path):
+    for name in ("dit", "dit_low"):
+        save_dit(WanModel(DIT), tmp_path / "base" / name)
+        layer = LoraLayer(torch.ones(2, 8), torch.ones(8, 2), 2.0)
+        write_lora(tmp_path / "out" / name, {"blocks.0.ffn.0": layer}, "comfyui", {})
+    save(tmp_path / "base", "vae")
+    tiny = VARIANTS["tiny"]
+    two = dataclasses.replace(tiny.defaults, boundary=0.9)
+    variant = dataclasses.replace(tiny, defaults=two)
+    given = {"weights": str(tmp_path / "base"), "vae_weights": None, "text_weights": None}
+    found = WeightsResolver(out=tmp_path / "out", variant=variant, **given).resolve()
+    names = [(lora.path.parent.name, lora.expert) for lora in found.loras]
+    assert names == [("dit", "high"), ("dit_low", "low")]

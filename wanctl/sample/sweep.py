@@ -1,0 +1,56 @@
+"""Outputs at several strengths of the LoRAs, one run of the pipeline for each."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from wanctl.checkpoint.resolve import ResolvedWeights
+from wanctl.errors import UserError
+from wanctl.log import log
+from wanctl.sample.outputs import OutputFolder
+from wanctl.sample.pipeline import SamplingPipeline
+
+FINGERPRINT_DIGITS = 16
+
+
+def scaled_weights(weights: ResolvedWeights, strengths: Sequence[float]) -> list[ResolvedWeights]:
+    """The weights with the strengths of all LoRAs multiplied by each factor.
+
+    Args:
+        weights: with their LoRAs.
+        strengths: factors; empty: the weights as they are.
+
+    Raises:
+        UserError: there are factors and no LoRA.
+    """
+    if strengths and not weights.loras:
+        raise UserError(
+            "sample.lora_strengths: there is no LoRA: none in the run folder, none in model.loras; "
+            "name one, or leave the key out"
+        )
+    return [_scaled(weights, factor) for factor in strengths] or [weights]
+
+
+def _scaled(weights: ResolvedWeights, factor: float) -> ResolvedWeights:
+    if factor == 1:
+        return weights
+    text = f"{weights.fingerprint} LoRAs x {factor!r}"
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+    loras = tuple(replace(lora, strength=lora.strength * factor) for lora in weights.loras)
+    return replace(weights, loras=loras if factor else (), fingerprint=fingerprint)
+
+
+def write_outputs(pipeline: SamplingPipeline, outputs: OutputFolder, *, save_latents: bool) -> None:
+    """Sample outputs; write each as soon as its latents are there."""
+    for request, latents in pipeline.latents():
+        if save_latents:
+            outputs.write_latents(request, latents)
+        pipeline.write(request, latents)
+        if len(pipeline.requests) > 1:
+            log.info("%s", outputs.path(request))
+
+
+def strength_notes(strengths: Sequence[float], count: int) -> Iterator[str]:
+    """Label of each tile of a grid whose rows go through the strengths; empty without any."""
+    for _ in range(count):
+        yield from (f"LoRA x {strength:g}" for strength in strengths or ())
