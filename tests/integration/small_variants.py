@@ -83,4 +83,6 @@ def small_settings(loaded: LoadedRecipe, weights: Path, steps: int) -> list[str]
     refs = [f"model.weights={weights}"] if model.weights else []
     if model.vae_weights or not model.weights:
         refs.append(f"model.vae_weights={weights / 'vae'}")
+    if small.dit.image_dim and not model.weights:
+        refs.append(f"model.image_weights={weights / 'image_encoder'}")
     return [*refs, *(f"train_dit.{key}={value}" for key, value in numbers.items())]

@@ -19,6 +19,7 @@ from wanctl.train.networks.step import OptimizerStep
 # One of each kind of training. The others differ from one of them in sizes only.
 RECIPES = [
     "wan2.1-t2v-1.3b-full",
+    "wan2.1-i2v-14b-480p",
 ]
 STEPS = 2
 
