@@ -237,6 +237,21 @@ def test_each_task_learns_and_keeps_known_latents(
             assert torch.equal(latents.movedim(2, 1)[places], known)
 
 
+def test_a_run_that_is_continued_without_a_cache_equals_one_with_it(
+    make_objective, tmp_path, loop_options
+):
+    def trained(steps, **settings):
+        objective = make_objective({"i2v": 1, "interpolation": 2}, dropout=0.3, **settings)
+        folder = tmp_path / str(settings.get("cached", True))
+        train(objective, folder, loop_options(steps=steps, ema_decay=0), device=CPU)
+        return objective.module.state_dict()
+
+    straight = trained(4)
+    trained(2, cached=False)
+    continued = trained(4, cached=False)
+    assert all(torch.equal(tensor, continued[name]) for name, tensor in straight.items())
+
+
 def test_previews_show_every_task_and_start_from_the_same_noise(make_objective, tmp_path):
     objective = make_objective({"i2v": 1, "interpolation": 1})
     written = write_previews(objective, tmp_path, 5, PROCESSES)
