@@ -221,6 +221,10 @@ VARIANTS: dict[str, Variant] = {
             text_encoder="minilm", defaults=_TINY_RUN, tasks=_ALL_IMAGE_TASKS,
         ),
         Variant(
+            name="tiny-experts", dit=_TINY, vae=_TINY_VAE, text_encoder="minilm",
+            defaults=replace(_TINY_RUN, guide_scale=(3.0, 4.0), boundary=0.875),
+        ),
+        Variant(
             name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
         ),
         Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
