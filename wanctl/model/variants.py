@@ -8,6 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from wanctl.errors import UserError, unknown
+from wanctl.model.latent_statistics import (
+    WAN21_LATENT_MEAN,
+    WAN21_LATENT_STD,
+    WAN22_LATENT_MEAN,
+    WAN22_LATENT_STD,
+)
 
 RGB_CHANNELS = 3  # of a video in pixels
 NUM_TRAIN_TIMESTEPS = 1000  # noise level 1 as the transformer's timestep
@@ -20,34 +26,6 @@ CLIP_PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 Expert = Literal["high", "low"]
 HIGH: Expert = "high"
 LOW: Expert = "low"
-
-# Per-channel statistics of the published Wan 2.1 VAE's latents.
-WAN21_LATENT_MEAN = (
-    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
-    0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
-)  # fmt: skip
-WAN21_LATENT_STD = (
-    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
-    3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
-)  # fmt: skip
-
-# Per-channel statistics of the published Wan 2.2 VAE's latents.
-WAN22_LATENT_MEAN = (
-    -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557,
-    -0.1382, 0.0542, 0.2813, 0.0891, 0.1570, -0.0098, 0.0375, -0.1825,
-    -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502,
-    -0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.1230,
-    -0.0313, -0.1649, 0.0117, 0.0723, -0.2839, -0.2083, -0.0520, 0.3748,
-    0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667,
-)  # fmt: skip
-WAN22_LATENT_STD = (
-    0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.4990, 0.4818, 0.5013,
-    0.8158, 1.0344, 0.5894, 1.0901, 0.6885, 0.6165, 0.8454, 0.4978,
-    0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659,
-    0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093,
-    0.5709, 0.6065, 0.6415, 0.4944, 0.5726, 1.2042, 0.5458, 1.6887,
-    0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744,
-)  # fmt: skip
 
 # The negative prompt of the official configuration (data, not our wording).
 WAN_NEGATIVE_PROMPT = (
@@ -188,12 +166,6 @@ class Variant:
         return 1 if self.defaults.boundary is None else 2
 
 
-_TINY = DiTShape(dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64)
-_TINY_VAE = VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)
-_TINY_RUN = RunDefaults(
-    steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
-    negative_prompt="",
-)  # fmt: skip
 _1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
 _14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
 _5B = DiTShape(
@@ -208,21 +180,27 @@ _480P = RunDefaults(
 )
 _720P = replace(_480P, height=720, width=1280)
 _I2V_RUN = replace(_720P, steps=40, small_shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT)
+_TINY = Variant(
+    name="tiny",
+    dit=DiTShape(dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64),
+    vae=VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16),
+    text_encoder="minilm",
+    defaults=RunDefaults(
+        steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
+        negative_prompt="",
+    ),
+    tasks=("t2v", "t2i", "ti2v", "continuation"),
+)  # fmt: skip
 
 VARIANTS: dict[str, Variant] = {
     v.name: v
     for v in (
-        Variant(
-            name="tiny", dit=_TINY, vae=_TINY_VAE, text_encoder="minilm", defaults=_TINY_RUN,
-            tasks=("t2v", "t2i", "ti2v", "continuation"),
+        _TINY,
+        replace(
+            _TINY, name="tiny-i2v", dit=replace(_TINY.dit, in_channels=36), tasks=_ALL_IMAGE_TASKS
         ),
-        Variant(
-            name="tiny-i2v", dit=replace(_TINY, in_channels=36), vae=_TINY_VAE,
-            text_encoder="minilm", defaults=_TINY_RUN, tasks=_ALL_IMAGE_TASKS,
-        ),
-        Variant(
-            name="tiny-experts", dit=_TINY, vae=_TINY_VAE, text_encoder="minilm",
-            defaults=replace(_TINY_RUN, guide_scale=(3.0, 4.0), boundary=0.875),
+        replace(
+            _TINY, name="tiny-vace", dit=replace(_TINY.dit, vace_layers=(0, 2, 4)), tasks=("vace",)
         ),
         Variant(
             name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"

@@ -22,8 +22,7 @@ class DatasetSection(Section):
 
     path: LocalPath | None = Field(
         default=None,
-        description="the data set directory; null: `dataset` in the output folder. Training also "
-        "takes another trainer's folder or index file, which it imports there first",
+        description="the data set directory; null: `dataset` in the output folder",
     )
     selection: PlainName = Field(
         default="default",

@@ -12,6 +12,7 @@ from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.recipe.train.section import Bucket, TrainSection
 from wanctl.recipe.train.timesteps import TimestepsSection
+from wanctl.recipe.train.vace_training import VaceTrainingSection
 
 
 def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
@@ -45,6 +46,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _timesteps(recipe.train_dit)
     yield from _tasks(recipe)
     yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
+    yield from _vace(recipe)
 
 
 def _tasks(recipe: Recipe) -> Iterator[Finding]:
@@ -56,8 +58,11 @@ def _tasks(recipe: Recipe) -> Iterator[Finding]:
 
     from wanctl.train.dit.tasks.api import TaskOptions  # noqa: PLC0415
     from wanctl.train.dit.tasks.choice import task_problems  # noqa: PLC0415
+    from wanctl.train.dit.vace.options import control_options  # noqa: PLC0415
 
-    options = TaskOptions(how.continuation_s, how.interpolation_frames)
+    options = TaskOptions(
+        how.continuation_s, how.interpolation_frames, control_options(section.vace.model_dump())
+    )
     problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
     for path, message in problems:
         yield f"train_dit.{path}", message
@@ -77,6 +82,23 @@ def _experts(section: TrainDiTSection, variant: Variant | None) -> Iterator[Find
         value = getattr(section, key)
         if value != default_of(type(section), key):
             yield f"train_dit.{key}", f"got {value}, and {why}; leave it out"
+
+
+def _vace(recipe: Recipe) -> Iterator[Finding]:
+    """Keys of VACE without that task, and keys that it does not use."""
+    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    if variant is None:
+        return
+    tasks = list(section.tasks or variant.tasks[:1])
+    if "vace" in tasks and section.conditions.dropout:
+        message = (
+            f"got {section.conditions.dropout:g}, which task vace does not use: leave it out; "
+            "train_dit.vace.kinds.text is the weight of samples without a control"
+        )
+        yield "train_dit.conditions.dropout", message
+    if "vace" not in tasks and section.vace != VaceTrainingSection():
+        named = ", ".join(tasks)
+        yield "train_dit.vace", f"has no effect on task {named}; leave it out, or train task vace"
 
 
 def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:

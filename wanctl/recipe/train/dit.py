@@ -9,16 +9,18 @@ from wanctl.recipe.train.adapter import AdapterSection
 from wanctl.recipe.train.section import Factor, Names, TrainSection
 from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
+from wanctl.recipe.train.vace_training import VaceTrainingSection
 
 
 class TrainDiTSection(TrainSection):
     """Keys of `wanctl train-dit`."""
 
-    trained: Names = Field(
-        default=("all",),
+    trained: Names | None = Field(
+        default=None,
         min_length=1,
         description="which weights are trained: `all`, or a list of patterns of parameters, by "
-        "parts of their names with * within a part, e.g. `[blocks.*.self_attn, modulation]`",
+        "parts of their names with * within a part, e.g. `[blocks.*.self_attn, modulation]`; null: "
+        "all, but of VACE variants `vace_*`, the control blocks on a frozen base",
     )
     adapter: AdapterSection | None = Field(
         default=None,
@@ -31,6 +33,7 @@ class TrainDiTSection(TrainSection):
         "(t2i images, all others videos); {}: t2v and t2i, or the variant's first task",
     )
     conditions: ConditionsSection = ConditionsSection()
+    vace: VaceTrainingSection = VaceTrainingSection()
     timesteps: TimestepsSection = TimestepsSection()
     experts: Literal["both", "high", "low"] = Field(
         default="both",
@@ -97,7 +100,9 @@ class TrainDiTSection(TrainSection):
 
     @model_validator(mode="after")
     def _weights_or_adapter(self) -> Self:
-        if self.adapter is not None and self.trained != ("all",):
-            message = f"got {list(self.trained)} beside an adapter, under which all weights are "
+        if self.adapter is not None and self.trained not in (None, ("all",)):
+            message = (
+                f"got {list(self.trained or ())} beside an adapter, under which all weights are "
+            )
             raise ContradictionError("trained", f"{message}frozen; leave one of the two out")
         return self

@@ -34,7 +34,8 @@ class ConditionsSection(Section):
         le=1,
         description="weight in the loss of known frames that the model reads as channels. It makes "
         "them anew in its output: at 1 (Wan) it learns to copy them, at 0 they may differ from the "
-        "given images. Known latents (ti2v) never count",
+        "given images. With vace it is the weight of what the mask keeps and of references. Known "
+        "latents (ti2v) never count",
     )
     clip_branch: bool | None = Field(
         default=None,

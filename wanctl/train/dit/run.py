@@ -1,7 +1,7 @@
 """`wanctl train-dit`: unpack the recipe, encode the clips and captions, run the loop."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wanctl.checkpoint.find import Components
@@ -43,6 +43,9 @@ from wanctl.train.dit.start import (
 from wanctl.train.dit.tasks.api import TaskOptions
 from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
 from wanctl.train.dit.tasks.choice import dit_to_train, make_tasks, task_problems, task_weights
+from wanctl.train.dit.vace.options import control_options
+from wanctl.train.dit.vace.sheet import write_controls
+from wanctl.train.dit.vace.start import CONTEXT_ADAPTER, default_trained
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.epochs import write_epochs
@@ -54,7 +57,6 @@ from wanctl.train.setup import (
     locked_run,
     log_result,
     run_metadata,
-    run_once,
     run_training,
     training_clips,
 )
@@ -62,14 +64,13 @@ from wanctl.train.setup import (
 PREVIEW_PROMPTS = 4
 
 
-def train_dit(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | None = None) -> None:
+def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     """Train the transformer on a VAE's latents and the captions; write it to `out/dit`.
 
     Args:
         loaded: the recipe; sections `train_dit`, `model`, `sample`, `caption`, `dataset` and
             `curate.decode` are used.
         out: output folder.
-        prepare: called once, by the first process, before the data set is opened.
 
     Raises:
         UserError: no data set, captions, VAE or text encoder, no clips that fit, diverged.
@@ -78,7 +79,6 @@ def train_dit(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | Non
     """
     processes = start_processes(loaded.recipe.device)
     with locked_run(out / "dit", processes):
-        run_once(processes, prepare)
         _train_dit(loaded, out, processes)
 
 
@@ -142,6 +142,8 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         processes.device,
         dataset.path / "conditions" if cached else None,
     )
+    if processes.is_main:
+        write_controls(mixture.tasks, clips, mixture.fps, recipe.seed, out / "dit")
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
     tasks.encode(clips, processes)
     dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""
@@ -200,6 +202,7 @@ def _start_transformers(
         dit = start_dit(
             shape, ref, model.precision, recipe.seed, strict=model.strict,
             frozen_format=section.adapter.base if section.adapter else None, network=network,
+            needs_base=(section.trained or default_trained(shape)) == CONTEXT_ADAPTER,
         )  # fmt: skip
         return dit, _trained_part(loaded, dit, ref, network)
 
@@ -249,7 +252,9 @@ def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
     """
     section = loaded.recipe.train_dit
     how = section.conditions
-    options = TaskOptions(how.continuation_s, how.interpolation_frames)
+    options = TaskOptions(
+        how.continuation_s, how.interpolation_frames, control_options(section.vace.model_dump())
+    )
     problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
     if located := [(f"train_dit.{path}", message) for path, message in problems]:
         raise loaded.locate(ProblemsError(located))
@@ -264,18 +269,19 @@ def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
 def _trained_part(
     loaded: LoadedRecipe, dit: WanModel, ref: str | Components | None, network: str
 ) -> TrainedPart:
-    """Freeze what the recipe does not train, and attach its adapter.
+    """Freeze what is not trained, and attach the recipe's adapter.
 
     Raises:
         RecipeError: patterns that match nothing, ranks that are too large, at their lines.
     """
     section, seed = loaded.recipe.train_dit, loaded.recipe.seed
-    if section.adapter is None and ALL in section.trained:
+    trained = section.trained or default_trained(dit.shape)
+    if section.adapter is None and ALL in trained:
         return WHOLE
     base = base_of(ref, seed)
     try:
         if section.adapter is None:
-            return prepare_weights(dit, base, section.trained, network)
+            return prepare_weights(dit, base, trained, network)
         keys = section.adapter.model_dump(exclude={"base", "layout"})
         options = adapter_options(**keys, seed=seed)
         return prepare_adapter(dit, base, options, section.adapter.layout, network)

@@ -1,5 +1,6 @@
 """Networks that `train-dit` starts with: the transformer, the frozen VAE and the text encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import FROZEN_KINDS
 from wanctl.train.adapters.prepare import Base
 from wanctl.train.copied import copied_from_file
-from wanctl.train.dit.base_model import fit_inputs, fitted_shape
+from wanctl.train.dit.base_model import fit_inputs
+from wanctl.train.dit.vace.start import with_control_blocks
 from wanctl.train.rng import keyed_seed
 
 
@@ -44,6 +46,7 @@ def start_dit(
     strict: bool = False,
     frozen_format: str | None = None,
     network: str = "",
+    needs_base: bool = False,
 ) -> WanModel:
     """The transformer to train, in fp32: mixed precision keeps fp32 weights.
 
@@ -57,6 +60,7 @@ def start_dit(
         frozen_format: of a transformer that only carries an adapter: `keep` (fp32), `bf16`, or one
             of FROZEN_KINDS; None: its own weights are trained.
         network: name of this network among several; their random weights differ.
+        needs_base: whether a context adapter alone is trained, which random weights could not use.
 
     Raises:
         StartError: an adapter without a transformer that it could be used with.
@@ -72,14 +76,14 @@ def start_dit(
                 quantize_to=frozen_format if frozen_format in FROZEN_KINDS else None,
                 strict=strict,
             )
-            file = str(components.dit[0])
-            if frozen_format is not None and fitted_shape(base.shape, shape, file) != base.shape:
+            where = str(components.dit[0])
+            model = fit_inputs(with_control_blocks(base, shape, where), shape, where, seed)
+            if frozen_format is not None and model is not base:
                 raise StartError(
-                    f"model.weights: {components.root}: has not the inputs of the variant, which "
-                    "no adapter changes; name weights that have them, or train without "
-                    "train_dit.adapter"
+                    f"model.weights: {components.root}: lacks inputs of the variant, which no "
+                    "adapter adds; name weights that have them, or train without train_dit.adapter"
                 )
-            return copied_from_file(fit_inputs(base, shape, file, seed))
+            return copied_from_file(model)
     named = ref.root if isinstance(ref, Components) else ref
     if frozen_format is not None:
         raise StartError(
@@ -88,9 +92,15 @@ def start_dit(
         )
     if ref is not None:
         log.info("train-dit: %s holds no transformer; starting from random weights", named)
+    if needs_base:
+        raise StartError(
+            f"model.weights: got {named or 'null'}, which names no transformer; control blocks are "
+            "trained on a finished one: name its folder, or train all with `train_dit.trained=all`"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "dit", network) if network else keyed_seed(seed, "dit"))
-        return WanModel(shape, precision)
+        base = WanModel(replace(shape, vace_layers=()), precision)
+    return with_control_blocks(base, shape, "random weights")
 
 
 def load_frozen_vae(weights: WeightsResolver, command_options: str) -> WanVAE:

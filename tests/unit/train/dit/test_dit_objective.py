@@ -33,7 +33,7 @@ VAE_SHAPE = VAEShape(
     dim=8, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1,
     latent_mean=(0.0,) * 4, latent_std=(0.1,) * 4,
 )  # fmt: skip
-TASK_OPTIONS = TaskOptions((1.5, 1.5), 4)
+TASK_OPTIONS = TaskOptions((1.5, 1.5), 4, None)
 DIT_SHAPE = DiTShape(
     dim=48, ffn_dim=96, num_layers=2, num_heads=2, in_channels=4, out_channels=4,
     text_dim=6, text_len=5, freq_dim=32,

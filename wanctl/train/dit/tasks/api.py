@@ -17,6 +17,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.model.variants import DiTShape
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.table import get_task
+from wanctl.train.dit.vace.options import ControlOptions
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class TaskOptions:
     Attributes:
         continuation_s: least and most seconds of first frames that continuation is given.
         interpolation_frames: most known frames that interpolation is given.
+        vace: controls, masks and references; None where that task is not trained.
     """
 
     continuation_s: tuple[float, float]
     interpolation_frames: int
+    vace: ControlOptions | None
 
 
 class TrainingTask(ABC):

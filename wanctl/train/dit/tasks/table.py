@@ -12,6 +12,7 @@ from wanctl.train.dit.tasks.known_frames import (
     RandomFrames,
 )
 from wanctl.train.dit.tasks.text import TextToImage, TextToVideo
+from wanctl.train.dit.vace.task import VaceControls
 
 TRAINING_TASKS: dict[str, type[TrainingTask]] = {
     task.name: task
@@ -23,5 +24,6 @@ TRAINING_TASKS: dict[str, type[TrainingTask]] = {
         FirstFrames,
         RandomFrames,
         CleanFirstFrame,
+        VaceControls,
     )
 }

@@ -1,7 +1,8 @@
 """Settings of what is drawn from footage for VACE."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,8 @@ class ControlOptions:
     max_references: int
     mask_shapes: Mapping[str, float]
     mask_area: tuple[float, float]
+
+
+def control_options(values: Mapping[str, Any]) -> ControlOptions:
+    """The options among values of `train_dit.vace`, whose names are the same."""
+    return ControlOptions(**{each.name: values[each.name] for each in fields(ControlOptions)})

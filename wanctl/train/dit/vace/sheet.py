@@ -4,22 +4,32 @@ One row per example: frames of the window, of the control, and of the mask (whit
 then the reference images.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from wanctl.atomic import make_folder
+from wanctl.log import log
 from wanctl.model.shapes import PixelShape
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.pixels import to_array, to_frames
 from wanctl.tasks.vace.sizes import letterbox_white
 from wanctl.tasks.vace.task import VACE
+from wanctl.train.dit.tasks.api import TrainingTask
+from wanctl.train.dit.vace.kinds import TOGETHER, Window, draw_draft, usable_kinds
+from wanctl.train.dit.vace.options import ControlOptions
+from wanctl.train.dit.vace.references import draw_references
+from wanctl.train.dit.vace.task import VaceControls
+from wanctl.train.inputs.windows import Footage
+from wanctl.train.rng import keyed_seed
 from wanctl.video.encode import write_png
 
-SHOWN_FRAMES = 3
-_CELL_WIDTH_PX = 144
+SHOWN_FRAMES = 4
+_CELL_WIDTH_PX = 120
+_WINDOWS = 6  # of footage, used in turn
 _GAP_PX = 3
 _LINE_PX = 16
 _GREY = 90
@@ -40,6 +50,59 @@ class Example:
     inputs: Inputs
 
 
+def write_controls(
+    tasks: Iterable[TrainingTask], footage: Footage, fps: float, seed: int, folder: Path
+) -> None:
+    """Write `controls.png` where VACE is among the tasks of a run, and log where it is.
+
+    Args:
+        tasks: of the run.
+        footage: source of windows.
+        fps: their frame rate.
+        seed: of the examples.
+        folder: of the run's transformer; receives the file.
+    """
+    task = next((task for task in tasks if isinstance(task, VaceControls)), None)
+    if task is None:
+        return
+    fitting = [w for w in footage.training_windows() if task.serves(w.shape.frames)]
+    chosen = fitting[:: max(1, len(fitting) // _WINDOWS)][:_WINDOWS]
+    windows = [footage.read(window) for window in chosen]
+    path = folder / "controls.png"
+    make_folder(folder)
+    write_control_sheet(path, list(draw_examples(windows, task.controls, fps, seed)))
+    log.info("train-dit: look at %s: what is drawn from the footage", path)
+
+
+def draw_examples(
+    windows: Sequence[np.ndarray], options: ControlOptions, fps: float, seed: int
+) -> Iterator[Example]:
+    """One example of every kind that is drawn, and of every two kinds that are drawn together.
+
+    References come with every second example where the run draws any.
+
+    Args:
+        windows: (T, H, W, 3) uint8 RGB each, used in turn.
+        options: of the run.
+        fps: frame rate of the windows.
+        seed: of the examples.
+    """
+    number = 0
+    for kinds in _rows(options):
+        fitting = [w for w in windows if len(usable_kinds(kinds, len(w))) == len(kinds)]
+        if not fitting:
+            continue
+        frames = fitting[number % len(fitting)]
+        rng = np.random.default_rng(keyed_seed(seed, "controls.png", *kinds))
+        only = replace(options, kinds=kinds, composite=float(len(kinds) > 1))
+        window = Window(frames, rng, only)
+        draft, names = draw_draft(window)
+        count = 1 + number // 2 % options.max_references if number % 2 and options.references else 0
+        inputs = draft.inputs(frames, fps, draw_references(window, count))
+        yield Example(" + ".join(names), frames, inputs)
+        number += 1
+
+
 def control_sheet(examples: Sequence[Example]) -> np.ndarray:
     """(H, W, 3) uint8 picture of examples of any sizes, one row each."""
     columns = 3 * SHOWN_FRAMES + max(len(each.inputs.references) for each in examples)
@@ -49,6 +112,18 @@ def control_sheet(examples: Sequence[Example]) -> np.ndarray:
 def write_control_sheet(path: Path, examples: Sequence[Example]) -> None:
     """Write the sheet as PNG."""
     write_png(path, control_sheet(examples), {"rows": "\n".join(e.title for e in examples)})
+
+
+def _rows(options: ControlOptions) -> list[dict[str, float]]:
+    """Weights of the kinds of each row; of two kinds the second is a partner of the first."""
+    drawn = [name for name, weight in options.kinds.items() if weight > 0]
+    pairs = [
+        {first: 1.0, second: 1e-9}
+        for first in drawn
+        for second in TOGETHER.get(first, ())
+        if second in drawn and drawn.index(second) > drawn.index(first)
+    ]
+    return [*({name: 1.0} for name in drawn), *(pairs if options.composite else [])]
 
 
 def _row(example: Example, columns: int) -> np.ndarray:

@@ -11,15 +11,42 @@ import torch
 from torch import Tensor
 
 from wanctl.errors import UserError
+from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
+from wanctl.train.adapters.patterns import ALL
 
-# Beginnings of the names of the context adapter's parameters; all others are the base's.
-ADAPTER_PREFIX = "vace_"
+# The context adapter, by a pattern of its parameters' names; all others are the base's.
+CONTEXT_ADAPTER = ("vace_*",)
 
 
 class ControlStartError(UserError):
     """The base and the control blocks do not fit together."""
+
+
+def with_control_blocks(base: WanModel, shape: DiTShape, where: str) -> WanModel:
+    """The base, with control blocks where the variant has them and the base does not yet.
+
+    Args:
+        base: with loaded or random weights.
+        shape: sizes of the variant's transformer.
+        where: names the weights, for messages.
+
+    Raises:
+        ControlStartError: the base has other sizes, or other control blocks.
+    """
+    if not shape.vace_layers:
+        return base
+    if base.shape.vace_layers:
+        if base.shape.vace_layers != shape.vace_layers:
+            raise ControlStartError(
+                f"model.weights: {where} has control blocks at {list(base.shape.vace_layers)}, the "
+                f"variant at {list(shape.vace_layers)}; set the model.variant of the weights"
+            )
+        return base
+    log.info("train-dit: %s: control blocks at %s are added as copies", where,
+             ", ".join(map(str, shape.vace_layers)))  # fmt: skip
+    return add_control_blocks(base, shape)
 
 
 def add_control_blocks(base: WanModel, shape: DiTShape) -> WanModel:
@@ -54,10 +81,9 @@ def add_control_blocks(base: WanModel, shape: DiTShape) -> WanModel:
     return model.train(base.training)
 
 
-def freeze_base(model: WanModel) -> None:
-    """Leave gradients to the control blocks and the embedding of the control alone."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(ADAPTER_PREFIX))
+def default_trained(shape: DiTShape) -> tuple[str, ...]:
+    """What is trained where the recipe does not say: all, or the context adapter on its base."""
+    return CONTEXT_ADAPTER if shape.vace_layers else (ALL,)
 
 
 def _check_sizes(base: DiTShape, shape: DiTShape) -> None:

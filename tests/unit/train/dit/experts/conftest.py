@@ -84,7 +84,7 @@ def make_experts(footage, weights=None, **changes):
         torch.manual_seed(0)
         vae = WanVAE(VAE_SHAPE)
     mixture = make_mixture(
-        MixtureOptions(make_tasks({"t2v": 1}, TaskOptions(1.0, 4)), 8.0, 1, 0.0),
+        MixtureOptions(make_tasks({"t2v": 1}, TaskOptions((1, 1), 4, None)), 8.0, 1, 0.0),
         footage, vae, "vae", DIT_SHAPE, None, torch.device("cpu"), None,
     )  # fmt: skip
     preview = PreviewOptions(

@@ -13,18 +13,24 @@ from tests.unit.train.dit.test_dit_objective import (
 )
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.recipe.train.vace_training import VaceTrainingSection
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.dit.tasks.api import TaskOptions
 from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
 from wanctl.train.dit.tasks.choice import make_tasks
+from wanctl.train.dit.vace.options import control_options
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.windows import Shape
 
 FPS = 8.0
 CHANNELS_DIT = replace(DIT_SHAPE, in_channels=12)
-OPTIONS = TaskOptions(continuation_s=(0.1, 0.6), interpolation_frames=3)
+OPTIONS = TaskOptions(
+    continuation_s=(0.1, 0.6),
+    interpolation_frames=3,
+    vace=control_options(VaceTrainingSection().model_dump()),
+)
 
 
 @pytest.fixture

