@@ -107,7 +107,26 @@ def dit_bytes(workload: Workload) -> tuple[float, float]:
 
 def dit_ops(workload: Workload) -> tuple[float, float]:
     """FLOPs of one forward pass: in products with weights, and in attention."""
-    shape, tokens = workload.variant.dit, workload.latents.tokens
+    return forward_ops(workload.variant.dit, workload.latents.tokens)
+
+
+def training_ops(shape: DiTShape, tokens: int, trained_share: float) -> float:
+    """FLOPs of the forward and backward pass of one sample, without what is computed twice.
+
+    Products with weights have two of the same size in the backward pass, of which that for the
+    gradient of the weights is computed for trained ones only.
+
+    Args:
+        shape: of the transformer.
+        tokens: of the sample.
+        trained_share: of its weights.
+    """
+    linear, attention = forward_ops(shape, tokens)
+    return linear * (2 + trained_share) + attention * 3
+
+
+def forward_ops(shape: DiTShape, tokens: int) -> tuple[float, float]:
+    """FLOPs of one forward pass of one sample: in products with weights, and in attention."""
     d, f = shape.dim, shape.ffn_dim
     context = shape.text_len + (shape.image_tokens or 257 if shape.image_dim else 0)
     blocks = shape.num_layers + len(shape.vace_layers)

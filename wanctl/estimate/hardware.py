@@ -56,6 +56,20 @@ GPU_THROUGHPUT = {
     "RTX 4090": Throughput(140e12, 110e12, 35e12, 0.9e12),
     "L40": Throughput(130e12, 110e12, 35e12, 0.7e12),
 }
+# Dense products in bf16 by their data sheets, for the share of it that training reaches. The first
+# entry that is part of the name counts.
+GPU_PEAKS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "RTX 4090": 165e12,
+    "A10G": 70e12,
+}
 UNKNOWN_GPU = Throughput(60e12, 50e12, 15e12, 0.6e12)
 
 
@@ -115,6 +129,14 @@ def detect_hardware(device: str, folder: Path) -> Hardware:
     # counted by definition; element-wise operations take 6 % of a step.
     rates = Throughput(rate, 0.95 * rate, 1.4 * rate, overhead=1.06)
     return Hardware("CPU", rates, available_host_memory(), None, disk)
+
+
+def peak_rate(device: torch.device) -> float | None:
+    """Operations per second of dense bf16 products by the data sheet; None: not known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((rate for part, rate in GPU_PEAKS.items() if part in name), None)
 
 
 def available_host_memory() -> float:

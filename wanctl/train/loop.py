@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wanctl.atomic import make_folder
 from wanctl.background import prefetch
+from wanctl.estimate.hardware import peak_rate
 from wanctl.log import log, progress
 from wanctl.train.accelerator import Processes, make_accelerator
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
@@ -23,7 +24,7 @@ from wanctl.train.evaluation.evaluator import Evaluator
 from wanctl.train.metrics import RunMetrics
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import trained_networks
-from wanctl.train.objective import Objective
+from wanctl.train.objective import Objective, Work
 from wanctl.train.options import LoopOptions, TrainingResult
 from wanctl.train.resume import check_identity, check_networks, warn_of_changed_settings
 from wanctl.train.signals import StopRequest
@@ -114,7 +115,7 @@ class _Run:
             steps=options.steps,
         )
         self.metrics = RunMetrics(folder / "metrics.jsonl", self.accelerator, options.log_every)
-        self.throughput = ThroughputMeter(objective.name, 0, options.steps, options.log_every)
+        self.throughput = self._meter(0)
         self.evaluator = Evaluator(objective, folder, self.metrics, self.processes)
 
     def run_steps(self, checkpoint: Checkpoint | None, stop: StopRequest) -> TrainingResult:
@@ -124,7 +125,7 @@ class _Run:
             self.state.restore(checkpoint)
             log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
         first = self.state.step
-        self.throughput = ThroughputMeter(name, first, steps, self.options.log_every)
+        self.throughput = self._meter(first)
         self.metrics.start(name, first)
         self.evaluator.start()
         batches = prefetch(self.objective.batch, self.step.microbatches(first))
@@ -134,11 +135,13 @@ class _Run:
                 self._evaluate_and_write()  # what training starts from
             while self.state.step < steps:
                 started_s = time.monotonic()
-                lr = self._step(batches)
+                lr, work = self._step(batches)
                 reads = self._reads_figures(stop)
                 if reads:
                     self._read_figures()
-                self.throughput.add_step(time.monotonic() - started_s)
+                self.throughput.add_step(time.monotonic() - started_s, work)
+                if reads:
+                    self.metrics.record_speed(self.state.step, self.throughput.read())
                 self.throughput.log(bar, lr, is_main_process=self.accelerator.is_main_process)
                 self._evaluate_and_write()
                 if reads and self._should_stop(stop):
@@ -153,15 +156,31 @@ class _Run:
             figures=self.evaluator.figures,
         )
 
-    def _step(self, batches: Iterator[Any]) -> float:
-        """Do one optimizer step; returns the learning rate of the first network that learned.
+    def _meter(self, first: int) -> ThroughputMeter:
+        path = self.folder / "speed.jsonl" if self.accelerator.is_main_process else None
+        return ThroughputMeter(
+            self.objective.name,
+            first,
+            self.options.steps,
+            self.options.log_every,
+            device=self.device,
+            processes=self.accelerator.num_processes,
+            peak=peak_rate(self.device),
+            path=path,
+        )
+
+    def _step(self, batches: Iterator[Any]) -> tuple[float, Work]:
+        """Do one optimizer step.
+
+        Returns:
+            Learning rate of the first network that learned; the work of this process.
 
         Nothing is read from the device here: its figures are read by `_read_figures`.
         """
         figures = self.step.run(self.state.step, batches)
         self.state.step += 1
         self.metrics.add(self.state.step, figures.rates, figures.names, figures.values)
-        return next(iter(figures.rates.values()))
+        return next(iter(figures.rates.values())), figures.work
 
     def _reads_figures(self, stop: StopRequest) -> bool:
         """Whether the figures of the last steps are needed on the host now."""
@@ -179,8 +198,10 @@ class _Run:
             check_finite(self.objective.name, self.state, step, values)
             self._observe(step, values)
             for network in self.state.networks.values():
-                if network.gives_run_loss and f"{network.metric_prefix}loss" in values:
-                    self.throughput.add_loss(values[f"{network.metric_prefix}loss"])
+                prefix = network.metric_prefix
+                if network.gives_run_loss and f"{prefix}loss" in values:
+                    norm = values[f"{prefix}grad_norm"]
+                    self.throughput.add_figures(values[f"{prefix}loss"], norm)
             self.metrics.record({"step": step, **values, **rates})
 
     def _observe(self, step: int, values: Mapping[str, float]) -> None:

@@ -108,6 +108,11 @@ class RunMetrics:
             numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
             self._accelerator.log(numbers, step=int(line["step"]))
 
+    def record_speed(self, step: int, speed: Mapping[str, float]) -> None:
+        """Pass figures of a run's speed to the trackers, at the steps that they get."""
+        if speed and step % self._log_every == 0:
+            self._accelerator.log({f"speed/{k}": v for k, v in speed.items()}, step=step)
+
     def evaluations(self) -> list[dict[str, Any]]:
         """The lines of evaluations so far."""
         return [line for line in self._file.read() if "eval" in line]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,22 @@ from wanctl.train.optimizers.options import OptimizerOptions
 from wanctl.train.rng import MicrobatchIndex
 
 BatchT = TypeVar("BatchT")
+
+
+class Work(NamedTuple):
+    """What a micro-batch, or several, is as work of one process.
+
+    Attributes:
+        tokens: that the network takes in; 0: it has no tokens.
+        flops: of forward and backward pass; 0: not known.
+    """
+
+    tokens: int = 0
+    flops: float = 0.0
+
+    def plus(self, other: "Work") -> "Work":
+        """Both together."""
+        return Work(self.tokens + other.tokens, self.flops + other.flops)
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Losses:
         ratios: name -> detached numerators and denominators, scalars or (B,) tensors, for the log:
             the mean of the ones over that of the others in the whole step, e.g. a loss of the
             samples of one kind; left out of the log where the denominators are 0. Names as above.
+        work: of this chunk, for the measure of speed.
         share: weight of this chunk in the losses and the parts of its micro-batch, e.g. its share
             of the frames; those of a micro-batch add up to 1.
         last: whether no other chunk of the micro-batch follows.
@@ -34,6 +51,7 @@ class Losses:
     per_sample: Tensor
     parts: Mapping[str, Tensor]
     ratios: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict, kw_only=True)
+    work: Work = field(default=Work(), kw_only=True)
     share: float = 1.0
     last: bool = True
 

@@ -3,6 +3,7 @@
 x = (1 - sigma) * x0 + sigma * noise;  target = noise - x0;  timestep = 1000 * sigma
 """
 
+import math
 from dataclasses import fields, replace
 
 import torch
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 from wanctl.device import to_device
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
+from wanctl.estimate.flops import training_ops
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.shapes import PATCH
 from wanctl.train.dit.tasks.frame_weights import frame_weights, weighted_mean
-from wanctl.train.objective import per_sample_mean
+from wanctl.train.objective import Work, per_sample_mean
 
 
 def flow_error(
@@ -48,6 +52,21 @@ def conditions_to_device(conditions: Conditions, device: torch.device) -> Condit
     values = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})
+
+
+def training_work(model: WanModel, latents: torch.Size) -> Work:
+    """Tokens and operations of a step's forward and backward pass.
+
+    Args:
+        model: the transformer; frozen weights have no gradients to compute.
+        latents: (B, C, T, Y, X).
+    """
+    count, _, *sides = latents
+    tokens = math.prod(side // patch for side, patch in zip(sides, PATCH, strict=True))
+    parameters = list(model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    share = trained / sum(p.numel() for p in parameters)
+    return Work(count * tokens, count * training_ops(model.shape, tokens, share))
 
 
 def velocity_error(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

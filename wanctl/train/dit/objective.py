@@ -17,7 +17,7 @@ from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart
 from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.experts.transformers import Transformers, one_transformer
-from wanctl.train.dit.loss import flow_error
+from wanctl.train.dit.loss import flow_error, training_work
 from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
 from wanctl.train.dit.options import DiTOptions
 from wanctl.train.dit.previews import Previews
@@ -128,8 +128,11 @@ class DiTObjective:
             models[turn], batch.latents, noise, sigma, batch.conditions, device,
             self.options.known_frames_weight,
         )  # fmt: skip
+        work = training_work(self.transformers.models[turn], batch.latents.shape)
         weight = to_device(self.levels.weight(sigma.double()).to(error.dtype), error.device)
-        yield Losses(error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma))
+        yield Losses(
+            error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma), work=work
+        )
 
     def eval_items(self) -> list[tuple[str, TrainingTask, ClipWindow]]:
         """A few fixed windows with each task that they serve, for one network after the other."""

@@ -13,7 +13,7 @@ from wanctl.device import to_device
 from wanctl.train.accelerator import exchange_gradients
 from wanctl.train.metrics import with_denominators
 from wanctl.train.networks.trained import TrainedNetwork, frozen
-from wanctl.train.objective import Objective
+from wanctl.train.objective import Objective, Work
 from wanctl.train.rng import MicrobatchIndex
 
 
@@ -25,11 +25,13 @@ class StepMetrics:
         rates: `lr` of each network that learned; numbers of the host.
         names: of the other figures.
         values: (figures,) fp32 on the device, averaged over the processes.
+        work: of this process.
     """
 
     rates: Mapping[str, float]
     names: Sequence[str]
     values: Tensor
+    work: Work
 
 
 class OptimizerStep:
@@ -61,6 +63,7 @@ class OptimizerStep:
         self.accumulate = accumulate
         self.steps = steps
         self._turns_left: Counter[str] = Counter()
+        self._work = Work()
 
     def microbatches(self, first: int) -> Iterator[MicrobatchIndex]:
         """Those of this process from step `first` on, in the order in which `run` takes them."""
@@ -77,6 +80,7 @@ class OptimizerStep:
             step: number of the step, from 0.
             batches: of the `microbatches`; one step's are taken from it.
         """
+        self._work = Work()
         held: list[Any] = []
         rates: dict[str, float] = {}
         names: list[str] = []
@@ -102,7 +106,9 @@ class OptimizerStep:
             network.apply(finite)
             names += [f"{prefix}{name}" for name in found]
             values.append(means)
-        return StepMetrics(rates, names, values[0] if len(values) == 1 else torch.cat(values))
+        return StepMetrics(
+            rates, names, values[0] if len(values) == 1 else torch.cat(values), self._work
+        )
 
     def _gradients(
         self, network: TrainedNetwork, step: int, batches: Iterator[Any], held: list[Any]
@@ -145,6 +151,7 @@ class OptimizerStep:
             for part in losses:
                 assert not complete, "the last losses of a micro-batch are those with `last`"
                 complete = part.last
+                self._work = self._work.plus(part.work)
                 share = part.share / self.accumulate
                 loss = part.per_sample.mean() * share
                 if last_micro and complete:
