@@ -95,9 +95,12 @@ def train_vae(
 ) -> None:
     """Train the video VAE on the kept clips."""
     loaded = load_recipe_for(ctx, ("model", "train_vae"), recipe, overrides)
+    from wanctl.exchange.imports.run import prepare_dataset
     from wanctl.train.vae.run import train_vae as run
 
-    run(loaded, loaded.out_dir(out))
+    folder = loaded.out_dir(out)
+    recipe_to_train, prepare = prepare_dataset(loaded, folder)
+    run(recipe_to_train, folder, prepare)
 
 
 @app.command()
@@ -109,9 +112,12 @@ def train_dit(
 ) -> None:
     """Train the diffusion transformer on the VAE's latents and the captions."""
     loaded = load_recipe_for(ctx, ("model", "train_dit"), recipe, overrides)
+    from wanctl.exchange.imports.run import prepare_dataset
     from wanctl.train.dit.run import train_dit as run
 
-    run(loaded, loaded.out_dir(out))
+    folder = loaded.out_dir(out)
+    recipe_to_train, prepare = prepare_dataset(loaded, folder)
+    run(recipe_to_train, folder, prepare)
 
 
 @app.command()

@@ -34,7 +34,7 @@ class LatentCache:
     """Tensors by key, on disk. Use `flush` (or `with`) after the last `put`.
 
     Args:
-        folder: `DATASET/latents` or `DATASET/text`.
+        folder: `DATASET/latents`, `DATASET/text` or `DATASET/conditions`.
         key: the network that computed the tensors: `NAME@HASH`.
         shard_bytes: a shard is written when it holds this much.
     """

@@ -9,7 +9,7 @@
       selections/NAME.parquet               verdicts
       quarantine/part-*.parquet             files and clips that could not be read, and why
       passed_over/                          files that are no footage, counted by their endings
-      latents/, text/, training/            caches and exports of training (see cache.py, export.py)
+      latents/, text/, conditions/, training/   caches and exports of training (cache.py, export.py)
 
 A unit of work is done when its part file exists. Parts are written to a temporary file and renamed,
 and equal rows give equal bytes, so that a run that was killed and started again ends with the same

@@ -246,7 +246,8 @@ def check_report(loaded: LoadedRecipe, out: Path, path: Path | None) -> CheckRep
     recipe = loaded.recipe
     shapes = TrainingShapes(recipe.train_dit.buckets, recipe.train_dit.clip_fps)
     where = path or recipe.dataset.path or out / "dataset"
-    if path is None or (where / "dataset.json").is_file():
+    named = path or recipe.dataset.path
+    if named is None or not named.exists() or (where / "dataset.json").is_file():
         dataset = DatasetDir.open(where)
         selection = recipe.dataset.selection
         kept_clips(dataset, selection)  # raises, naming the selections, where there is none

@@ -202,6 +202,10 @@ VARIANTS: dict[str, Variant] = {
         replace(
             _TINY, name="tiny-vace", dit=replace(_TINY.dit, vace_layers=(0, 2, 4)), tasks=("vace",)
         ),
+        replace(
+            _TINY, name="tiny-experts", tasks=("t2v", "t2i"),
+            defaults=replace(_TINY.defaults, guide_scale=(3.0, 4.0), boundary=0.875),
+        ),
         Variant(
             name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
         ),

@@ -22,7 +22,8 @@ class DatasetSection(Section):
 
     path: LocalPath | None = Field(
         default=None,
-        description="the data set directory; null: `dataset` in the output folder",
+        description="the data set directory; null: `dataset` in the output folder. Training also "
+        "takes another trainer's folder or index file, which it imports there first",
     )
     selection: PlainName = Field(
         default="default",

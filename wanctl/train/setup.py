@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +37,14 @@ FREE_KEYS = {
 def locked_run(folder: Path, processes: Processes) -> AbstractContextManager[None]:
     """Lock the folder of a training run; the first process does it for all."""
     return locked(folder) if processes.is_main else nullcontext()
+
+
+def run_once(processes: Processes, prepare: Callable[[], None] | None) -> None:
+    """Let the first process do what comes before training, e.g. an import; the others wait."""
+    if prepare is not None:
+        if processes.is_main:
+            prepare()
+        processes.wait()
 
 
 def check_buckets(

@@ -101,6 +101,16 @@ from wanctl.recipe.validate import load_checked
             "leave it out",
         ),
         (
+            "train_dit",
+            "train_dit:\n  experts: low\n",
+            "r.yaml:2: train_dit.experts: got low, and wan2.1-t2v-1.3b has no experts; leave",
+        ),
+        (
+            "train_dit",
+            "model: {variant: wan2.2-t2v-a14b}\ntrain_dit:\n  experts: low\n  expert_steps: 5\n",
+            "r.yaml:4: train_dit.expert_steps: got 5, and low learns in every step; leave it out",
+        ),
+        (
             "train_vae",
             "train_vae:\n  optimizer:\n    name: moun\n",
             "r.yaml:3: train_vae.optimizer.name: no optimizer named 'moun'; did you mean 'muon'?",

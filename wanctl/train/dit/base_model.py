@@ -36,7 +36,7 @@ def fit_inputs(base: WanModel, wanted: DiTShape, where: str, seed: int) -> WanMo
     Raises:
         BaseModelError: the base has inputs that the variant lacks, or that cannot be changed.
     """
-    shape = _target(base.shape, wanted, where)
+    shape = fitted_shape(base.shape, wanted, where)
     if shape == base.shape:
         return base
     own = base.state_dict()
@@ -59,8 +59,8 @@ def fit_inputs(base: WanModel, wanted: DiTShape, where: str, seed: int) -> WanMo
     return model.train(base.training)
 
 
-def _target(has: DiTShape, wanted: DiTShape, where: str) -> DiTShape:
-    """Sizes of the base with the inputs of the variant."""
+def fitted_shape(has: DiTShape, wanted: DiTShape, where: str) -> DiTShape:
+    """Sizes of a base with the inputs of the variant; arguments and errors are `fit_inputs`'."""
     shape = has
     if has_image_channels(wanted) and has.in_channels == has.out_channels:
         shape = replace(

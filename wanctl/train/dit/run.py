@@ -1,7 +1,7 @@
 """`wanctl train-dit`: unpack the recipe, encode the clips and captions, run the loop."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wanctl.checkpoint.find import Components
@@ -57,6 +57,7 @@ from wanctl.train.setup import (
     locked_run,
     log_result,
     run_metadata,
+    run_once,
     run_training,
     training_clips,
 )
@@ -64,13 +65,14 @@ from wanctl.train.setup import (
 PREVIEW_PROMPTS = 4
 
 
-def train_dit(loaded: LoadedRecipe, out: Path) -> None:
+def train_dit(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | None = None) -> None:
     """Train the transformer on a VAE's latents and the captions; write it to `out/dit`.
 
     Args:
         loaded: the recipe; sections `train_dit`, `model`, `sample`, `caption`, `dataset` and
             `curate.decode` are used.
         out: output folder.
+        prepare: called once, by the first process, before the data set is opened.
 
     Raises:
         UserError: no data set, captions, VAE or text encoder, no clips that fit, diverged.
@@ -79,6 +81,7 @@ def train_dit(loaded: LoadedRecipe, out: Path) -> None:
     """
     processes = start_processes(loaded.recipe.device)
     with locked_run(out / "dit", processes):
+        run_once(processes, prepare)
         _train_dit(loaded, out, processes)
 
 

@@ -20,7 +20,7 @@ from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import FROZEN_KINDS
 from wanctl.train.adapters.prepare import Base
 from wanctl.train.copied import copied_from_file
-from wanctl.train.dit.base_model import fit_inputs
+from wanctl.train.dit.base_model import fit_inputs, fitted_shape
 from wanctl.train.dit.vace.start import with_control_blocks
 from wanctl.train.rng import keyed_seed
 
@@ -76,14 +76,16 @@ def start_dit(
                 quantize_to=frozen_format if frozen_format in FROZEN_KINDS else None,
                 strict=strict,
             )
-            where = str(components.dit[0])
-            model = fit_inputs(with_control_blocks(base, shape, where), shape, where, seed)
-            if frozen_format is not None and model is not base:
+            file = str(components.dit[0])
+            base_shape = base.shape
+            base = with_control_blocks(base, shape, file)
+            if frozen_format is not None and fitted_shape(base.shape, shape, file) != base_shape:
                 raise StartError(
-                    f"model.weights: {components.root}: lacks inputs of the variant, which no "
-                    "adapter adds; name weights that have them, or train without train_dit.adapter"
+                    f"model.weights: {components.root}: has not the inputs of the variant, which "
+                    "no adapter changes; name weights that have them, or train without "
+                    "train_dit.adapter"
                 )
-            return copied_from_file(model)
+            return copied_from_file(fit_inputs(base, shape, file, seed))
     named = ref.root if isinstance(ref, Components) else ref
     if frozen_format is not None:
         raise StartError(

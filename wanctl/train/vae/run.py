@@ -1,6 +1,7 @@
 """`wanctl train-vae`: unpack the recipe, prepare the data, run the loop."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from wanctl.train.setup import (
     locked_run,
     log_result,
     run_metadata,
+    run_once,
     run_training,
     training_clips,
 )
@@ -33,12 +35,13 @@ from wanctl.train.vae.parts import ALL, freeze_others, part_problem
 from wanctl.train.vae.start import VAESource, start_vae
 
 
-def train_vae(loaded: LoadedRecipe, out: Path) -> None:
+def train_vae(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | None = None) -> None:
     """Train the VAE and write it to `out/vae`, or a tiny decoder to `out/tiny_decoder`.
 
     Args:
         loaded: the recipe; sections `train_vae`, `model`, `dataset` and `curate.decode` are used.
         out: output folder.
+        prepare: called once, by the first process, before the data set is opened.
 
     Raises:
         UserError: no data set, no clips that fit, weights that do not fit, diverged.
@@ -47,9 +50,11 @@ def train_vae(loaded: LoadedRecipe, out: Path) -> None:
     """
     processes = start_processes(loaded.recipe.device)
     if loaded.recipe.train_vae.network == "tiny_decoder":
+        run_once(processes, prepare)
         distill(loaded, out, processes)
         return
     with locked_run(out / "vae", processes):
+        run_once(processes, prepare)
         _train_vae(loaded, out, processes)
 
 

@@ -2,6 +2,9 @@
 
 The Wan report (arXiv 2503.20314, section 5.1) trains one model on four of them: image to video,
 continuation, first and last frame, and random frames.
+
+Frames have the size of the window. Sampling gives CLIP the image in its own size; CLIP itself
+resizes both to 224x224.
 """
 
 import numpy as np

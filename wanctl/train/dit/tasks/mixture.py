@@ -35,7 +35,8 @@ class TaskMixture:
         draws_per_window: int,
         dropout: float,
     ) -> None:
-        self._tasks = dict(tasks)
+        # sorted, so that the order in the recipe changes no draw
+        self._tasks = dict(sorted(tasks.items(), key=lambda item: item[0].name))
         self._store = store
         self._text_len = text_len
         self._draws_per_window = draws_per_window
