@@ -24,6 +24,8 @@ from wanctl.checkpoint.files.tensor_files import (
     read_metadata,
     tensor_names,
 )
+from wanctl.checkpoint.lora.files import PEFT_CONFIG
+from wanctl.checkpoint.lora.write import find_adapter
 from wanctl.checkpoint.prefixes import (
     IMAGE_ENCODER,
     TEXT_ENCODER,
@@ -109,6 +111,15 @@ def cached_components(hub_id: str | None) -> Components | None:
         return None
 
 
+def is_lora(path: Path) -> bool:
+    """Whether a path is a file, or a folder of PEFT or of a training run, that holds a LoRA."""
+    if path.is_dir():
+        return (path / PEFT_CONFIG).is_file() or find_adapter(path) is not None
+    if not path.is_file() or not holds_weights(path):
+        return False
+    return any(LORA_KEY.search(name) for name in tensor_names(path))
+
+
 def saved_step(folder: Path) -> int | None:
     """Training step in the header of the model saved in `folder`; None where none was finished."""
     try:
@@ -137,7 +148,7 @@ def _components_at(path: Path) -> Components:
             f"{path}: is a tiny decoder, which only draws previews (train_dit.preview_decoder); "
             "name the VAE from which it was trained"
         )
-    if _is_lora(path):
+    if is_lora(path):
         raise WeightsError(
             f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
         )
@@ -237,13 +248,6 @@ def _in_loose_files(folder: Path) -> Components | None:
 
 def _first(files: Path | tuple[Path, ...]) -> Path:
     return files if isinstance(files, Path) else files[0]
-
-
-def _is_lora(path: Path) -> bool:
-    """Whether a file, or a folder of PEFT, holds a LoRA."""
-    if path.is_dir():
-        return (path / "adapter_config.json").is_file()
-    return any(LORA_KEY.search(name) for name in tensor_names(path))
 
 
 def _not_weights(folder: Path) -> str | None:

@@ -47,7 +47,12 @@ def convert(
     ],
     layout: Annotated[
         str,
-        typer.Option("--layout", metavar="NAME", help="official, diffusers or single (ComfyUI's)"),
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            help="official, diffusers or single (ComfyUI's); of a LoRA comfyui, kohya, diffusers "
+            "or peft",
+        ),
     ],
     dtype: Annotated[
         str | None,
@@ -66,12 +71,17 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Convert weights to another layout or number format."""
+    """Convert weights or a LoRA to another layout or number format."""
+    from wanctl.checkpoint.convert.lora import convert_lora
     from wanctl.checkpoint.convert.plan import ConversionOptions
     from wanctl.checkpoint.convert.run import convert as run
     from wanctl.checkpoint.convert.run import parse_size
+    from wanctl.checkpoint.find import is_lora
 
     start_logging(ctx)
+    if is_lora(Path(source)):
+        typer.echo(convert_lora(Path(source), to, layout, dtype))
+        return
     options = ConversionOptions(layout, dtype, parse_size(max_shard_size), tuple(part or ()))
     for path in run(source, to, options):
         typer.echo(path)

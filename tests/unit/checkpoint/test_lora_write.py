@@ -7,12 +7,16 @@ import warnings
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from wanctl.checkpoint.convert.lora import convert_lora, stored_layers
+from wanctl.checkpoint.find import is_lora
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import Lora, Loras
+from wanctl.checkpoint.lora.files import read_lora
 from wanctl.checkpoint.lora.write import ADAPTER_FILES, adapter_step, find_adapter, write_lora
 from wanctl.checkpoint.save import save_dit
+from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
 from wanctl.train.adapters.attach import AdapterOptions, Target, attach_adapter
 from wanctl.train.adapters.prepare import lora_layers
@@ -203,3 +207,40 @@ def test_alphas_and_ranks_stand_in_the_settings_of_peft_and_diffusers(velocities
         settings = json.loads(file.metadata()["lora_adapter_metadata"])
     assert settings["transformer.rank_pattern"]["blocks.1.attn1.to_q"] == 2
     assert settings["transformer.alpha_pattern"] == settings["transformer.rank_pattern"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_converting_through_all_layouts_keeps_every_value(velocities, tmp_path, kind):
+    layers = lora_layers(velocities(kind)[0])
+    path = write_lora(tmp_path, layers, "comfyui", {"recipe": "r: 1"})
+    for number, layout in enumerate(("kohya", "peft", "diffusers", "comfyui")):
+        path = convert_lora(path, tmp_path / str(number), layout)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["recipe"] == "r: 1"
+    for name, layer in stored_layers(read_lora(path)).items():
+        before = layers[name]
+        assert torch.equal(layer.down, before.down)
+        assert torch.allclose(layer.scaled_up, before.scaled_up, rtol=1e-6)
+        same = layer.magnitude is None or torch.equal(layer.magnitude, before.magnitude)
+        assert same, name
+    half = convert_lora(path, tmp_path / "half.safetensors", "kohya", "bf16")
+    assert {t.dtype for n, t in load_file(half).items() if "alpha" not in n} == {torch.bfloat16}
+
+
+def test_a_lora_that_no_layout_can_hold(velocities, tmp_path):
+    path = write_lora(tmp_path / "one", lora_layers(velocities("lora")[0]), "comfyui", {})
+    lokr = tmp_path / "lokr.safetensors"
+    key = "lycoris_blocks_0_ffn_0"
+    save_file({f"{key}.lokr_w1": torch.ones(2, 2), f"{key}.lokr_w2": torch.ones(2, 2)}, lokr)
+    other = tmp_path / "other.safetensors"
+    save_file({f"double_blocks.0.x.lora_{m}.weight": torch.ones(2, 2) for m in "AB"}, other)
+    for source, layout, message in (
+        (path, "official", "is a LoRA; no layout named 'official'"),
+        (lokr, "peft", "blocks.0.ffn.0.weight|cannot be written under other names"),
+        (other, "peft", "cannot be written under other names: double_blocks"),
+    ):
+        with pytest.raises(UserError, match=message):
+            convert_lora(source, tmp_path / "to", layout)
+    with pytest.raises(UserError, match="exists; remove it"):
+        convert_lora(path, tmp_path / "one", "kohya")
+    assert [is_lora(p) for p in (path, path.parent, lokr, tmp_path)] == [True, True, True, False]

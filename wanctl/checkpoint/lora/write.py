@@ -99,12 +99,12 @@ def lora_tensors(layers: Mapping[str, LoraLayer], layout: str) -> dict[str, Tens
 
 
 def write_lora(
-    folder: Path, layers: Mapping[str, LoraLayer], layout: str, metadata: Mapping[str, str]
+    to: Path, layers: Mapping[str, LoraLayer], layout: str, metadata: Mapping[str, str]
 ) -> Path:
-    """Write a LoRA under the name that its layout has in a folder; replaces that of another one.
+    """Write a LoRA; in a folder under the name of its layout, in place of that of another one.
 
     Args:
-        folder: created if it does not exist.
+        to: a `.safetensors` file, or a folder, which is created if it does not exist.
         layers: official name -> change.
         layout: a key of ADAPTER_FILES.
         metadata: of the header.
@@ -115,8 +115,9 @@ def write_lora(
     Raises:
         WriteError: the disk is full or cannot be written.
     """
+    is_file = to.suffix == ".safetensors"
+    folder, path = (to.parent, to) if is_file else (to, to / ADAPTER_FILES[layout])
     make_folder(folder)
-    path = folder / ADAPTER_FILES[layout]
     header = {"format": "pt", **metadata}
     if layout == "peft":
         base = metadata.get("base")
@@ -129,6 +130,8 @@ def write_lora(
         own = {f"transformer.{key}": value for key, value in config.items()}
         header[DIFFUSERS_METADATA] = json.dumps(own, sort_keys=True)
     write_tensors(path, lora_tensors(layers, layout), header)
+    if is_file:
+        return path
     for name in {*ADAPTER_FILES.values(), PEFT_CONFIG}:
         if name != path.name and not (layout == "peft" and name == PEFT_CONFIG):
             (folder / name).unlink(missing_ok=True)
