@@ -200,3 +200,23 @@ def test_mistakes_with_experts_are_one_line(loaded, world, tmp_path):
         with pytest.raises(UserError, match=message) as error:
             train_dit(loaded(*overrides), tmp_path / "out")
         assert "\n" not in str(error.value)
+
+
+def test_each_expert_has_its_own_adapter_which_sampling_finds(loaded, world, tmp_path, caplog):
+    caplog.set_level("INFO", "wanctl")
+    recipe = loaded(
+        "train_dit.adapter={rank: 2}", "train_dit.steps=4", "train_dit.optimizer.lr=0.1",
+        weights=world / "weights",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    train_dit(recipe, run)
+    assert not list(run.glob("dit*/diffusion_pytorch_model*")), "a frozen base is not written"
+    caplog.clear()
+    (video,) = sample(recipe, "a square, number 1", run)
+    adapters = [r.getMessage() for r in caplog.records if "adapter of this run" in r.getMessage()]
+    for name, line in zip(("dit", "dit_low"), adapters, strict=True):
+        assert str(run / name) in line
+    assert "was trained on other weights" not in caplog.text
+    loras = read_metadata(video)["loras"]
+    assert "1 high; " in loras
+    assert loras.endswith("1 low")

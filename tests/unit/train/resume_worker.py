@@ -4,6 +4,7 @@ Run as a script with a folder, a number of moments and a row of OBJECTIVES; writ
 there. The library is imported once, each process of a run is a fork.
 """
 
+import importlib.util
 import json
 import os
 import random
@@ -72,7 +73,20 @@ def make_vae_gan(batch_size, chunks=1, skips=None):
     )
 
 
-OBJECTIVES = {"toy": (make_toy_gan, 0.02), "vae": (make_vae_gan, 2e-3)}
+def make_experts(batch_size, **_):
+    """Two experts of the transformer that take turns in blocks of three steps."""
+    path = Path(__file__).parent / "dit/experts/conftest.py"
+    spec = importlib.util.spec_from_file_location("experts", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make_experts(MemoryFootage(batch_size=batch_size), steps=STEPS)
+
+
+OBJECTIVES = {
+    "toy": (make_toy_gan, 0.02),
+    "vae": (make_vae_gan, 2e-3),
+    "experts": (make_experts, 2e-3),
+}
 """How each is made, and its learning rate."""
 
 

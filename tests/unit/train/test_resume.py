@@ -26,6 +26,7 @@ WORKER = Path(__file__).with_name("resume_worker.py")
         ("toy", 2),
         pytest.param("toy", 10, marks=pytest.mark.slow),
         pytest.param("vae", 10, marks=pytest.mark.slow),
+        pytest.param("experts", 10, marks=pytest.mark.slow),
     ],
 )
 def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objective, moments):
@@ -42,7 +43,7 @@ def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objectiv
     for one, two in zip(*(calls.values() for calls in results["measured"].values()), strict=True):
         # each item in one process only, dealt out as evenly as may be
         assert [sum(two)] == one
-        assert objective == "vae" or two[0] == 2 * two[1]
+        assert objective != "toy" or two[0] == 2 * two[1]
     # of weights up to 1, where sums are grouped otherwise: measured 6e-8, and 5e-5 after 40 steps
     # of two networks of a VAE, which amplify rounding
     limit = 1e-5 if objective == "toy" else 5e-4

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from wanctl.checkpoint.find import find_components
+from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.train.adapters.prepare import WHOLE
+from wanctl.train.copied import copied_from_file
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.experts.plan import ExpertOptions, route_experts
 from wanctl.train.dit.experts.start import find_experts, start_experts
@@ -60,7 +62,7 @@ def expert_options(**changes):
     return ExpertOptions(**{**settings, **changes})
 
 
-def noise_levels(microbatches=2, **keys):
+def noise_levels(microbatches=4, **keys):
     section = TimestepsSection(**keys).model_dump(exclude={"bucket_shifts"})
     return NoiseLevels(NoiseOptions(**section, latent_shifts={}, microbatches=microbatches))
 
@@ -71,8 +73,6 @@ def make_experts(footage, weights=None, **changes):
     routing = route_experts(options, levels, [((2, 4, 4), 1.0)])
 
     def load(components, network):
-        from wanctl.checkpoint.load import load_dit
-        from wanctl.train.copied import copied_from_file
 
         model = copied_from_file(load_dit(components)) if components else random_expert(network)
         return model, WHOLE

@@ -1,6 +1,8 @@
 """Runs of two experts: who learns, what is written, what waits where."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -152,8 +154,6 @@ def test_both_experts_continue_as_if_not_stopped(experts, tmp_path, options, sto
 
 
 def _interrupt(microbatch, stop_at):
-    import os
-    import signal
 
     if microbatch == MicrobatchIndex(0, stop_at, 0):
         os.kill(os.getpid(), signal.SIGTERM)
