@@ -8,11 +8,14 @@ copy.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from wanctl.model.dit.transformer import WanModel
 
@@ -21,6 +24,7 @@ SLOTS = 2
 ALIGN_BYTES = 256
 # Host memory allocated at once; until it is filled, its blocks exist twice.
 LARGEST_BYTES = 4 * 2**30
+_RECOMPUTING = ContextVar("recomputing", default=False)
 
 
 class Transfer(Protocol):
@@ -83,12 +87,20 @@ class CudaTransfer:
 
 
 def stream_blocks(
-    model: WanModel, device: torch.device, transfer: Transfer | None = None, slots: int = SLOTS
+    model: WanModel,
+    device: torch.device,
+    transfer: Transfer | None = None,
+    slots: int = SLOTS,
+    *,
+    trained: bool = False,
 ) -> WanModel:
     """Keep the blocks' weights on the host and copy them to the device as they are needed.
 
-    For sampling only: weights are not trained. The prompts' keys and values are computed at every
-    step (0.5 % of a step at 480x832x81), because precomputing them would copy all blocks once more.
+    The prompts' keys and values are computed at every step (0.5 % of a step at 480x832x81), because
+    precomputing them would copy all blocks once more.
+
+    Gradients flow through streamed weights where each block is checkpointed and its recomputation
+    runs inside `recomputing`: a block's copy is overwritten once the block before is recomputed.
 
     Args:
         model: on the host, ready to run: cast, quantised, with its LoRAs. Weights outside the
@@ -96,15 +108,19 @@ def stream_blocks(
         device: where it runs.
         transfer: for tests; CudaTransfer by default.
         slots: number of blocks on the device at once, at least 2.
+        trained: whether weights that require a gradient, such as an adapter's, are trained; they
+            stay on the device.
 
     Returns:
-        The same model.
+        The same model. Its attribute `streamed` is true.
     """
     transfer = CudaTransfer(device, slots) if transfer is None else transfer
     control = list(getattr(model, "vace_blocks", ()))
-    blocks = [*control, *model.blocks]  # in the order they run
-    streamed = [_tensors(block) for block in blocks]
-    for tensor in _resident_tensors(model):
+    # in the order they run; those that are trained as a whole are on the device
+    tensors_of = {block: _tensors(block, trained=trained) for block in (*control, *model.blocks)}
+    blocks = [block for block, tensors in tensors_of.items() if tensors]
+    streamed = [tensors_of[block] for block in blocks]
+    for tensor in _resident_tensors(model, trained=trained):
         tensor.data = tensor.data.to(device)
     memory = _host_memory([_size(tensors) for tensors in streamed], transfer)
     host_blocks = [_HostBlock(*pair) for pair in zip(streamed, memory, strict=True)]
@@ -113,22 +129,37 @@ def stream_blocks(
         block.register_forward_pre_hook(ring.enter(number))
         block.register_forward_hook(ring.leave(number), always_call=True)
     model.can_precompute_cross_attention = False
+    model.streamed = True
     return model
 
 
-def _tensors(block: nn.Module) -> list[Tensor]:
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Inside, a streamed block runs once more for its backward pass, which follows at once."""
+    token = _RECOMPUTING.set(True)
+    try:
+        yield
+    finally:
+        _RECOMPUTING.reset(token)
+
+
+def _tensors(block: nn.Module, *, trained: bool) -> list[Tensor]:
     """A block's weights, without those of VACE's projections, which run outside of it."""
-    return [tensor for name, tensor in _named_tensors(block) if not _is_vace_projection(name)]
+    return [
+        tensor
+        for name, tensor in _named_tensors(block)
+        if not (_is_vace_projection(name) or (trained and tensor.requires_grad))
+    ]
 
 
-def _resident_tensors(model: WanModel) -> Iterator[Tensor]:
-    """The weights that stay on the device: those outside the blocks, and VACE's projections."""
+def _resident_tensors(model: WanModel, *, trained: bool) -> Iterator[Tensor]:
+    """The weights that stay on the device: outside the blocks, VACE's projections, trained ones."""
     for name, tensor in _named_tensors(model):
         container, _, rest = name.partition(".")
         inside = container == "blocks"
         if container == "vace_blocks":
             inside = not _is_vace_projection(rest.partition(".")[2])
-        if not inside:
+        if not inside or (trained and tensor.requires_grad):
             yield tensor
 
 
@@ -205,37 +236,67 @@ class _Ring:
     def __init__(self, blocks: Sequence[_HostBlock], transfer: Transfer, slots: int) -> None:
         self._blocks = blocks
         self._transfer = transfer
-        largest = max(block.bytes.numel() for block in blocks)
+        largest = max((block.bytes.numel() for block in blocks), default=0)
         self._slots = [transfer.device_bytes(largest) for _ in range(slots)]
         self._holds: list[int | None] = [None] * slots
+        self._read: set[int] = set()  # slots that computation may still be reading
 
     def enter(self, number: int) -> Any:
         """The forward pre-hook of block `number`: wait for its copy and use it."""
 
+        @_disable_current_modes()  # selective checkpointing would count these copies as the block's
         def before(*_: Any) -> None:
             if number not in self._holds:  # the first call, or the call before was interrupted
+                step = -1 if _RECOMPUTING.get() else 1
                 for ahead in range(min(len(self._slots), len(self._blocks))):
-                    self._fetch((number + ahead) % len(self._blocks), ahead)
+                    self._fetch((number + step * ahead) % len(self._blocks), ahead)
             slot = self._holds.index(number)
             self._transfer.wait(slot)
+            self._read.add(slot)
             self._blocks[number].point_to(self._slots[slot])
+            if _RECOMPUTING.get():
+                self._fetch_lower(number)
 
         return before
 
     def leave(self, number: int) -> Any:
         """The forward hook of block `number`: free its slot for the next block."""
 
-        def after(*_: Any) -> None:
+        @_disable_current_modes()
+        def after(block: nn.Module, *_: Any) -> None:
+            if _RECOMPUTING.get():
+                return  # the backward pass of this block reads it next
             slot = self._holds.index(number)
             self._blocks[number].point_to(self._blocks[number].bytes)
-            self._transfer.release(slot)
-            following = (number + len(self._slots)) % len(self._blocks)
+            self._release(slot)
+            following = number + len(self._slots)
+            if following >= len(self._blocks) and block.training and torch.is_grad_enabled():
+                return  # the backward pass begins with the last blocks
+            following %= len(self._blocks)
             if following not in self._holds:
                 self._fetch(following, slot)
 
         return after
 
+    def _fetch_lower(self, number: int) -> None:
+        """Put lower blocks into the slots of higher ones than `number`, which are done."""
+        for slot, held in enumerate(self._holds):
+            if held is not None and held <= number:
+                continue
+            lower = [n for n in range(number) if n not in self._holds]
+            if not lower:
+                return  # the next forward pass begins with what the slots hold
+            self._fetch(lower[-1], slot)
+
+    def _release(self, slot: int) -> None:
+        if slot in self._read:
+            self._read.remove(slot)
+            self._transfer.release(slot)
+
     def _fetch(self, number: int, slot: int) -> None:
+        if (held := self._holds[slot]) is not None:
+            self._blocks[held].point_to(self._blocks[held].bytes)
+        self._release(slot)
         host = self._blocks[number].bytes
         self._holds[slot] = number
         self._transfer.send(slot, host, self._slots[slot][: host.numel()])

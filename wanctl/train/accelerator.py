@@ -172,13 +172,19 @@ def prepare_network(
 
     Args:
         accelerator: of the run.
-        module: on its device. Mixed precision changes its `forward`, DDP wraps it.
+        module: on its device, or streamed. Mixed precision changes its `forward`, DDP wraps it.
         optimizer: of the module.
         skips_parameters: some batches leave parameters without a gradient, which DDP must know.
     """
     ddp = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
     accelerator.ddp_handler = ddp  # pyright: ignore[reportAttributeAccessIssue]
-    return accelerator.prepare(module, optimizer)
+    placement = [not is_streamed(module), True]
+    return accelerator.prepare(module, optimizer, device_placement=placement)
+
+
+def is_streamed(module: nn.Module) -> bool:
+    """Whether parts of a network stay in host memory, so that it is not moved to the device."""
+    return getattr(module, "streamed", False)
 
 
 def exchange_gradients(model: nn.Module, loss: Tensor) -> None:

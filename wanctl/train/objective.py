@@ -71,6 +71,7 @@ class Network:
         alternates: whether it is one of several of which one learns in each step, such as two
             experts: its figures always have its name in front, its loss is that of the run in its
             steps, and while another learns it waits in host memory with its optimizer's state.
+        offloads_optimizer: whether the optimizer's state is in host memory between its steps.
         observe: called with the number of each step in which it learned, from 1, and the figures of
             that step (the parts of its losses, their mean and the gradient's norm), when they are
             read; None: nothing is.
@@ -82,6 +83,7 @@ class Network:
     skips_parameters: bool = False
     saves_frozen: bool = True
     alternates: bool = False
+    offloads_optimizer: bool = False
     observe: Callable[[int, Mapping[str, float]], None] | None = None
 
 

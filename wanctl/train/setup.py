@@ -30,7 +30,8 @@ from wanctl.video.workers.worker_pool import DecodePool
 # Keys of a section that may change when a run continues: they change no step that is still to come.
 FREE_KEYS = {
     "steps", "accumulate", "ema_device", "log_every", "eval_every", "preview_every",
-    "checkpoint_every", "keep_checkpoints", "trackers", "preview_prompts", "preview_steps",
+    "checkpoint_every", "keep_checkpoints", "memory", "trackers", "preview_prompts",
+    "preview_steps",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N hea
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from wanctl.model.dit.attention import Kernel, attention
 from wanctl.model.dit.context import Context, KeysValues, Padding
 from wanctl.model.dit.context_parallel import Attend
 from wanctl.model.dit.precision import Numerics
+from wanctl.model.dit.recompute import free_until_backward
 from wanctl.model.dit.rope import RopeTable
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import DiTShape
@@ -27,8 +29,23 @@ def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x.to(next(layer.parameters()).dtype))
 
 
+def product_dtype(layer: nn.Module) -> torch.dtype:
+    """The dtype in which a linear layer multiplies: autocast's, else that of its bias."""
+    bias = layer.bias  # a quantised layer's weights have another dtype
+    assert isinstance(bias, Tensor)
+    device = bias.device.type
+    autocast = torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if autocast else bias.dtype
+
+
 class Block(nn.Module):
-    """Self-attention, cross-attention to the text, feed-forward."""
+    """Self-attention, cross-attention to the text, feed-forward.
+
+    Attributes:
+        recompute_pointwise: in training mode, keep no norms, rotated queries and keys nor GELU for
+            the backward pass, which recomputes them; not where the block is compiled or
+            checkpointed.
+    """
 
     def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
         super().__init__()
@@ -43,6 +60,7 @@ class Block(nn.Module):
         )
         self.modulation = nn.Parameter(torch.empty(1, 6, dim))
         self.eps = shape.eps
+        self.recompute_pointwise = False
         self._numerics = numerics
         self._compiled: Callable[..., Tensor] | None = None
 
@@ -71,23 +89,37 @@ class Block(nn.Module):
         self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
     ) -> Tensor:
         ops, inplace = self._numerics, not self.training
+        recompute = self.recompute_pointwise and self.training and torch.is_grad_enabled()
         modulation = (self.modulation.float() + e6_BG6D)[:, :, :, None].unbind(2)
         shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn = modulation
 
-        u_BGMD = ops.modulated_norm(x_BGMD, shift_attn, scale_attn, self.eps)
-        x_BGMD = ops.gated_add(
-            x_BGMD, self.self_attn(u_BGMD, rope=rope), gate_attn, inplace=inplace
-        )
+        def normed(norm: Callable[..., Tensor], layer: nn.Module, *args: Tensor) -> Tensor:
+            # in the dtype of the products, so that each of them keeps the tensor and no copy of it
+            return norm(*args, self.eps).to(product_dtype(layer))
 
-        u_BGMD = ops.norm(x_BGMD, self.norm3.weight, self.norm3.bias, self.eps)
-        x_BGMD = ops.gated_add(x_BGMD, self.cross_attn(u_BGMD, context), None, inplace=inplace)
+        u_of = partial(normed, ops.modulated_norm, self.self_attn.q, x_BGMD, shift_attn, scale_attn)
+        y_BGMD = self.self_attn(u_of(), rope=rope, recompute=u_of if recompute else None)
+        x_BGMD = ops.gated_add(x_BGMD, y_BGMD, gate_attn, inplace=inplace)
 
-        u_BGMD = ops.modulated_norm(x_BGMD, shift_ffn, scale_ffn, self.eps)
-        return ops.gated_add(x_BGMD, self._feed_forward(u_BGMD), gate_ffn, inplace=inplace)
+        weight, bias = self.norm3.weight, self.norm3.bias
+        u_of = partial(normed, ops.norm, self.cross_attn.q, x_BGMD, weight, bias)
+        y_BGMD = self.cross_attn(u_of(), context, recompute=u_of if recompute else None)
+        x_BGMD = ops.gated_add(x_BGMD, y_BGMD, None, inplace=inplace)
 
-    def _feed_forward(self, x_BGMD: Tensor) -> Tensor:
-        hidden = run_in_weight_dtype(self.ffn[0], x_BGMD)
-        return self.ffn[2](self._numerics.gelu(hidden, inplace=not self.training))
+        u_of = partial(normed, ops.modulated_norm, self.ffn[0], x_BGMD, shift_ffn, scale_ffn)
+        y_BGMD = self._feed_forward(u_of(), recompute=u_of if recompute else None)
+        return ops.gated_add(x_BGMD, y_BGMD, gate_ffn, inplace=inplace)
+
+    def _feed_forward(self, u_BGMD: Tensor, recompute: Callable[[], Tensor] | None) -> Tensor:
+        up, _, down = self.ffn
+        hidden = up(u_BGMD)
+        gelu_of = partial(self._numerics.gelu, hidden, inplace=not self.training)
+        activated = gelu_of()
+        y_BGMD = down(activated)
+        if recompute is not None:
+            free_until_backward(u_BGMD, recompute, [hidden])
+            free_until_backward(activated, gelu_of, [y_BGMD])
+        return y_BGMD
 
 
 class Attention(nn.Module):
@@ -126,18 +158,36 @@ class Attention(nn.Module):
         x_BGMD: Tensor,
         context: Context | KeysValues | None = None,
         rope: RopeTable | None = None,
+        recompute: Callable[[], Tensor] | None = None,
     ) -> Tensor:
-        """(B, G, M, D) in the dtype of the products."""
-        x_BLD = x_BGMD.flatten(1, 2).to(self.q.bias.dtype)
-        q = self._normed(self.q(x_BLD), self.norm_q)
+        """(B, G, M, D) in the dtype of the products.
+
+        Args:
+            x_BGMD: tokens of the queries.
+            context: of cross-attention, or its keys and values; None for self-attention.
+            rope: rotary tables.
+            recompute: computes x again; its memory, and that of the queries and keys, is freed
+                until the backward pass. None: kept.
+        """
+        x_BLD = x_BGMD.flatten(1, 2).to(product_dtype(self.q))
+        q_BLD = self.q(x_BLD)
+        q_of = partial(self._queries_or_keys, q_BLD, self.norm_q, rope)
         if context is None:
-            k, v = self._normed(self.k(x_BLD), self.norm_k), self._heads(self.v(x_BLD))
-            if rope is not None:
-                q, k = self._rotated(q, rope), self._rotated(k, rope)
-            y_BLNK = (self.attend or self.kernel)(q, k, v)
+            k_BLD, v_BLD = self.k(x_BLD), self.v(x_BLD)
+            k_of = partial(self._queries_or_keys, k_BLD, self.norm_k, rope)
+            q, k = q_of(), k_of()
+            y_BLNK = (self.attend or self.kernel)(q, k, self._heads(v_BLD))
+            if recompute is not None:
+                free_until_backward(x_BGMD, recompute, [q_BLD, k_BLD, v_BLD])
+                free_until_backward(k, k_of, [y_BLNK])
         else:
             kv = context if isinstance(context, KeysValues) else self.project_context(context)
+            q = q_of()
             y_BLNK = self._attend_to(kv, q)
+            if recompute is not None:
+                free_until_backward(x_BGMD, recompute, [q_BLD])
+        if recompute is not None:
+            free_until_backward(q, q_of, [y_BLNK])
         return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
 
     def project_context(self, context: Context, padding: Padding | None = None) -> KeysValues:
@@ -162,8 +212,12 @@ class Attention(nn.Module):
         inplace = not self.training
         return self._heads(self._numerics.rms_norm(x_BLD, norm.weight, self.eps, inplace=inplace))
 
-    def _rotated(self, x_BLNK: Tensor, rope: RopeTable) -> Tensor:
-        return self._numerics.rotate(x_BLNK, rope, inplace=not self.training)
+    def _queries_or_keys(self, x_BLD: Tensor, norm: nn.RMSNorm, rope: RopeTable | None) -> Tensor:
+        """Normed and rotated heads; while training in the dtype of the products."""
+        x_BLNK = self._normed(x_BLD, norm)
+        if rope is not None:
+            x_BLNK = self._numerics.rotate(x_BLNK, rope, inplace=not self.training)
+        return x_BLNK.to(x_BLD.dtype) if self.training else x_BLNK
 
     def _heads(self, x_BLD: Tensor) -> Tensor:
         return x_BLD.unflatten(2, (self.num_heads, -1))

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wanctl.model.dit.rms_norm import inverse_rms, rms_norm
 from wanctl.model.dit.rope import RopeTable, rotate, rotate_complex
 
 
@@ -128,12 +129,12 @@ class Fast:
         return x + y if gate is None else torch.addcmul(x, y.float(), gate)
 
     def rms_norm(self, x: Tensor, weight_D: Tensor, eps: float, *, inplace: bool) -> Tensor:
-        """One kernel on CUDA; in place on the CPU, where torch takes five passes."""
-        if not (inplace and _is_cpu_fp32(x)):
+        """One kernel on CUDA; on the CPU, where torch takes five passes, three."""
+        if not _is_cpu_fp32(x) or torch.compiler.is_compiling():
             return F.rms_norm(x, x.shape[-1:], weight_D.to(x.dtype), eps)
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        return x.mul_(inverse).mul_(weight_D)
+        if inplace:
+            return x.mul_(inverse_rms(x, eps)).mul_(weight_D)
+        return rms_norm(x, weight_D.float(), eps)
 
     def rotate(self, x_BLNK: Tensor, table: RopeTable, *, inplace: bool) -> Tensor:
         """In fp32, rounded once."""

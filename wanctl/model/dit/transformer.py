@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from wanctl.errors import unknown
 from wanctl.model.dit.attention import Kernel
@@ -24,7 +23,7 @@ from wanctl.model.dit.context import Context, KeysValues, PrecomputedContext, fo
 from wanctl.model.dit.context_parallel import ContextParallel
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.rope import RopeCache
-from wanctl.model.dit.vace import VaceBlock, hints
+from wanctl.model.dit.vace import RunBlock, VaceBlock, call, hints
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import DiTShape
 
@@ -51,8 +50,10 @@ class WanModel(nn.Module):
         precision: `reference` rounds where the official code does, `fast` takes fewer passes.
 
     Attributes:
-        checkpoint_blocks: in training mode, recompute each block in the backward pass.
+        run_block: in training mode, calls each block in its place, e.g. to recompute it in the
+            backward pass; set by `wanctl.train.memory`.
         context_parallel: shards the tokens between processes; set by `wanctl.distributed`.
+        streamed: whether blocks are in host memory; `wanctl.runtime.streaming` sets it.
         can_precompute_cross_attention: whether `precompute_cross_attention` may be used; not
             where weights are streamed or sharded, because it would load those of all blocks.
 
@@ -68,9 +69,10 @@ class WanModel(nn.Module):
             raise ValueError(unknown("precision", precision, NUMERICS))
         self.shape = shape
         self.precision = precision
-        self.checkpoint_blocks = False
+        self.run_block: RunBlock | None = None
         self.context_parallel: ContextParallel | None = None
         self.can_precompute_cross_attention = True
+        self.streamed = False
         numerics = NUMERICS[precision]()
         dim = shape.dim
 
@@ -174,17 +176,15 @@ class WanModel(nn.Module):
         rope = self._rope.get(grid, x_BGMD.device)
         if self.context_parallel is not None:
             rope = self.context_parallel.shard_rope(rope, groups)
+        run = self.run_block if self.run_block and self.training else call
         control: dict[int, Tensor] = {}
         if control_BCTYX is not None:
             # The first control block reads x before the main blocks change it.
             c_BGMD = self._tokens(control_BCTYX, self.vace_patch_embedding, groups)
-            computed = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, control_contexts, rope)
+            computed = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, control_contexts, rope, run)
             control = dict(zip(self.shape.vace_layers, computed, strict=True))
         for number, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
-            if self.checkpoint_blocks and self.training:
-                x_BGMD = checkpoint(block, x_BGMD, e6_BG6D, context, rope, use_reentrant=False)
-            else:
-                x_BGMD = block(x_BGMD, e6_BG6D, context, rope)
+            x_BGMD = run(block, x_BGMD, e6_BG6D, context, rope)
             if number in control:
                 x_BGMD = x_BGMD + control_scale * control[number]
         x_BLP = self.head(x_BGMD, e_BGD)

@@ -5,7 +5,8 @@ Parameter names are the published ones; `vace_blocks.M` belongs to the M-th of `
 Shapes: B batch, G groups of M tokens, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,14 @@ from wanctl.model.dit.context import Context, KeysValues
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.rope import RopeTable
 from wanctl.model.variants import DiTShape
+
+RunBlock = Callable[..., Tensor]
+"""Calls (block, *arguments of its forward) -> its result."""
+
+
+def call(block: nn.Module, *args: Any) -> Tensor:
+    """The plain `RunBlock`."""
+    return block(*args)
 
 
 class VaceBlock(Block):
@@ -32,6 +41,7 @@ def hints(
     e6_BG6D: Tensor,
     contexts: Sequence[Context | KeysValues],
     rope: RopeTable,
+    run: RunBlock = call,
 ) -> list[Tensor]:
     """The hint that each control block adds to its main block's output, not scaled by strength.
 
@@ -42,6 +52,7 @@ def hints(
         e6_BG6D: projected time embedding, as for the main blocks.
         contexts: the cross-attention context of each block.
         rope: rotary tables, as for the main blocks.
+        run: see `WanModel.run_block`.
     """
     outputs = []
     c_BGMD = control_BGMD
@@ -50,6 +61,6 @@ def hints(
         if block.before_proj is not None:
             dtype = block.before_proj.weight.dtype
             c_BGMD = x_BGMD + block.before_proj(c_BGMD.to(dtype))
-        c_BGMD = block(c_BGMD, e6_BG6D, context, rope)
+        c_BGMD = run(block, c_BGMD, e6_BG6D, context, rope)
         outputs.append(block.after_proj(c_BGMD.to(block.after_proj.weight.dtype)))
     return outputs

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from wanctl.recipe.section import ContradictionError, Count, Steps
 from wanctl.recipe.train.adapter import AdapterSection
+from wanctl.recipe.train.memory import MemorySection
 from wanctl.recipe.train.section import Factor, Names, TrainSection
 from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
@@ -58,6 +59,7 @@ class TrainDiTSection(TrainSection):
         "vlm/short: 1}: how often a clip comes with which of its captions; empty: all variants of "
         "the first captioner in `caption.backends` equally often",
     )
+    memory: MemorySection = MemorySection()
     text_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of captions replaced by `text_dropout_to`"
     )

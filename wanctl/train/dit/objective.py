@@ -74,7 +74,12 @@ class DiTObjective:
         """The transformer, or the experts that are trained."""
         models, parts = self.transformers.models, self.transformers.parts
         return {
-            name: Network(model, saves_frozen=parts[name].is_whole, alternates=len(models) > 1)
+            name: Network(
+                model,
+                saves_frozen=parts[name].is_whole,
+                alternates=len(models) > 1,
+                offloads_optimizer=self.options.offload_optimizer,
+            )
             for name, model in models.items()
         }
 

@@ -45,6 +45,7 @@ class DiTOptions:
         known_frames_weight: weight in the loss of known frames that the model reads as channels.
         preview: videos that are sampled while training.
         seed: of the noise in evaluations and previews.
+        offload_optimizer: whether the optimizer's state is in host memory between its steps.
     """
 
     noise: NoiseOptions
@@ -53,3 +54,4 @@ class DiTOptions:
     known_frames_weight: float
     preview: PreviewOptions
     seed: int
+    offload_optimizer: bool

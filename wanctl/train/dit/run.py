@@ -49,6 +49,8 @@ from wanctl.train.dit.vace.start import CONTEXT_ADAPTER, default_trained
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.epochs import write_epochs
+from wanctl.train.memory.apply import save_memory
+from wanctl.train.memory.options import MemoryOptions
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,
@@ -117,6 +119,11 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     noise = _noise_options(section, vae, processes.count)
     transformers = _start_transformers(loaded, variant, vae, NoiseLevels(noise))
     dit = transformers.main
+    memory = MemoryOptions(**section.memory.model_dump())
+    try:
+        save_memory(transformers.models, memory, processes.device, processes=processes.count)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
     clips = training_clips(
@@ -165,6 +172,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
             known_frames_weight=section.conditions.known_frames_weight,
             preview=preview,
             seed=recipe.seed,
+            offload_optimizer=section.memory.offload_optimizer,
         ),
         metadata={**run_metadata(loaded), "variant": variant.name},
     )

@@ -10,8 +10,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from wanctl.checkpoint.files.finite import nonfinite_names
-from wanctl.train.accelerator import prepare_network
+from wanctl.train.accelerator import is_streamed, prepare_network
 from wanctl.train.checkpoint import Checkpoint
+from wanctl.train.memory.host import copies_for
+from wanctl.train.memory.optimizer import offload_optimizer
 from wanctl.train.networks.ema import EMA
 from wanctl.train.networks.residency import Residency
 from wanctl.train.objective import Network
@@ -66,10 +68,14 @@ class TrainedNetwork:
         self.saves_frozen = network.saves_frozen
         self.alternates = network.alternates
         self.scaler = accelerator.scaler
-        self.module = network.module.to(accelerator.device).train()
+        self.module = network.module.train()
+        if not is_streamed(self.module):
+            self.module.to(accelerator.device)
         if self.options.weights == "bf16":
             keep_in_bf16(self.module)
         self.optimizer = make_optimizer(self.module, self.options)
+        if network.offloads_optimizer:
+            offload_optimizer(self.optimizer, copies_for(accelerator.device))
         self.model, self.stepper = prepare_network(
             accelerator, self.module, self.optimizer, skips_parameters=network.skips_parameters
         )

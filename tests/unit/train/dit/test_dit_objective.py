@@ -99,7 +99,7 @@ def make(memory_footage, tmp_path):
             clips,
             EncodedData(latents.get, texts.get, captions, shares or {}),
             mixture,
-            DiTOptions(noise or noise_options(), text_dropout, "worse", 1.0, preview, seed=0),
+            DiTOptions(noise or noise_options(), text_dropout, "worse", 1.0, preview, 0, False),
             metadata={"recipe": "x"},
         )
 

@@ -97,7 +97,7 @@ def make_experts(footage, weights=None, **changes):
         footage,
         EncodedData(latents, text, {str(clip): [f"clip {clip}"] for clip in range(3)}),
         mixture,
-        DiTOptions(levels.options, 0.1, "", 1.0, preview, seed=0),
+        DiTOptions(levels.options, 0.1, "", 1.0, preview, 0, False),
         metadata={"recipe": "x"},
     )
 

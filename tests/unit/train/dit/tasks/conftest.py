@@ -84,7 +84,7 @@ def make_objective(footage, vae, make_tasks_of, tmp_path):
             footage,
             EncodedData(latents.get, texts.get, captions),
             make_tasks_of(footage, weights, dit, **settings),
-            DiTOptions(noise_options(), 0.1, "", known_frames_weight, preview, seed=0),
+            DiTOptions(noise_options(), 0.1, "", known_frames_weight, preview, 0, False),
             metadata={},
         )
 
