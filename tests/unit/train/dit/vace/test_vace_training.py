@@ -83,7 +83,7 @@ def make(memory_footage, control_options, tmp_path):
             clips,
             EncodedData(latents.get, lambda _: TEXT, {str(clip): ["x"] for clip in range(3)}, {}),
             mixture,
-            DiTOptions(noise, 0.0, "", known_frames_weight, preview, seed=0),
+            DiTOptions(noise, 0.0, "", known_frames_weight, preview, 0, False),
             metadata={},
             part=part,
         )
