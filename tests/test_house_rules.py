@@ -169,6 +169,7 @@ SURFACE = {
     "data select": {"--recipe", "--set", "--out"},
     "data report": {"--recipe", "--set", "--out"},
     "data check": {"path", "--csv", "--json", "--recipe", "--set", "--out"},
+    "data cache": {"--delete-unused", "--json", "--recipe", "--set", "--out"},
     "data layouts": {"--json"},
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},
     "data text-images": {"to", "--recipe", "--set", "--out"},

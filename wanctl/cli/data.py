@@ -37,6 +37,10 @@ CsvOption = Annotated[
     typer.Option("--csv", metavar="FILE", parser=output_file, help="write every row to this file"),
 ]
 
+DeleteOption = Annotated[
+    bool, typer.Option("--delete-unused", help="delete the entries that no run uses")
+]
+
 
 @data_app.command()
 def select(
@@ -101,6 +105,28 @@ def check(
     from wanctl.exchange.run import check as run
 
     run(loaded, loaded.out_dir(out), path, table, as_json=as_json)
+
+
+@data_app.command()
+def cache(
+    ctx: typer.Context,
+    delete: DeleteOption = False,
+    as_json: JsonOption = False,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """List cached latents, embeddings and conditions of a data set, and what no run uses."""
+    loaded = load_recipe_for(ctx, (), recipe, overrides)
+    from wanctl.data.caches.listing import COLUMNS, list_caches
+    from wanctl.listing import print_json, print_rows, records
+
+    dataset = loaded.recipe.dataset.path or loaded.out_dir(out) / "dataset"
+    rows = list_caches(dataset, delete=delete)
+    if as_json:
+        print_json(records(COLUMNS, rows))
+    else:
+        print_rows(COLUMNS, rows, headers=True)
 
 
 @data_app.command("layouts")

@@ -74,12 +74,16 @@ class LatentCache:
         """The tensor that was put under `key`, with its dtype, on the CPU.
 
         Raises:
-            KeyError: there is no such key.
+            KeyError: there is no such key, or no longer.
             CacheError: its shard is damaged; the shard is deleted, to be computed again.
         """
         if key in self._pending:
             return self._pending[key]
         path = self._where[key]
+        if path not in self._open and not path.exists():  # `delete_unused` wrote others for it
+            self._drop(path)
+            self.refresh()
+            path = self._where[key]
         try:
             # not `setdefault`, which would open the shard at each read
             if (shard := self._open.get(path)) is None:

@@ -38,7 +38,7 @@ WHOLE = SplitRules(trim_frames=0, min_clip_s=0, max_clip_s=None)
 
 
 @dataclass(frozen=True)
-class Reading:
+class DecodeOptions:
     """How footage is decoded.
 
     Attributes:
@@ -55,7 +55,7 @@ class Reading:
 
 
 def import_dataset(
-    path: Path, target: Path, selection: str, *, recipe: str, reading: Reading
+    path: Path, target: Path, selection: str, *, recipe: str, decode: DecodeOptions
 ) -> None:
     """Import a folder or an index file into a data set directory.
 
@@ -64,7 +64,7 @@ def import_dataset(
         target: the data set directory; new, or one that an import of `path` made.
         selection: name of the selection that keeps all clips.
         recipe: the resolved recipe as text.
-        reading: how files are decoded.
+        decode: how files are decoded.
 
     Raises:
         LayoutError: the layout is unknown, or its index is damaged.
@@ -93,7 +93,7 @@ def import_dataset(
     _warn(path, [f"{uri}: no such file" for uri in captions.keys() - {f.uri for f in files}])
     gone = {each["uri"] for each in dataset.sources} - {file.uri for file in files}
     parts = dataset.assign_sources(files, FILES_PER_PART, gone)
-    failures = _scan(dataset, parts, reading)
+    failures = _scan(dataset, parts, decode)
     _warn(path, failures)
     ids = _write_captions(dataset, captions)
     if not ids:
@@ -135,21 +135,21 @@ def _source_file(uri: str) -> SourceFile | None:
 
 
 def _scan(
-    dataset: DatasetDir, parts: Sequence[tuple[str, list[str]]], reading: Reading
+    dataset: DatasetDir, parts: Sequence[tuple[str, list[str]]], decode: DecodeOptions
 ) -> list[str]:
     """Write clips and quarantine of the parts that lack some; returns what cannot be read."""
     todo = {part: unaccounted(dataset, part, sources) for part, sources in parts}
     todo = {part: [s for s in each if s not in dataset.removed] for part, each in todo.items()}
     failures: list[str] = []
     with (
-        DecodePool(reading.workers, reading.timeout_s, reading.memory_bytes) as pool,
+        DecodePool(decode.workers, decode.timeout_s, decode.memory_bytes) as pool,
         progress(sum(map(len, todo.values())), "import") as bar,
     ):
         for part, sources in todo.items():
             if not sources:
                 continue
             clips, quarantine = _rows(dataset, "clips", part), _rows(dataset, "quarantine", part)
-            tasks = ((source, STRIP_FPS, reading.bounds) for source in sources)
+            tasks = ((source, STRIP_FPS, decode.bounds) for source in sources)
             for source, (_, result) in zip(sources, pool.map(scan_source, tasks), strict=True):
                 bar.advance()
                 if isinstance(result, Failure):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from wanctl.exchange.imports.importing import Reading, import_dataset
+from wanctl.exchange.imports.importing import DecodeOptions, import_dataset
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.video.probe import ScanBounds
 
@@ -30,17 +30,17 @@ def prepare_dataset(
         return loaded, None
     dataset = loaded.recipe.dataset.model_copy(update={"path": None})
     recipe = replace(loaded, recipe=loaded.recipe.model_copy(update={"dataset": dataset}))
-    decode, split = loaded.recipe.curate.decode, loaded.recipe.curate.split
-    reading = Reading(
-        decode.workers,
-        decode.timeout_s,
-        int(decode.memory_gb * 2**30),
+    keys, split = loaded.recipe.curate.decode, loaded.recipe.curate.split
+    decode = DecodeOptions(
+        keys.workers,
+        keys.timeout_s,
+        int(keys.memory_gb * 2**30),
         ScanBounds(split.max_damaged, split.max_unplaced),
     )
 
     def run() -> None:
         import_dataset(
-            path, out / "dataset", dataset.selection, recipe=recipe.dump(), reading=reading
+            path, out / "dataset", dataset.selection, recipe=recipe.dump(), decode=decode
         )
 
     return recipe, run

@@ -152,13 +152,15 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         processes.device,
         dataset.path / "conditions" if cached else None,
     )
+    run = out / "dit"
     if processes.is_main:
-        write_controls(mixture.tasks, clips, mixture.fps, recipe.seed, out / "dit")
-    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes)
-    tasks.encode(clips, processes)
+        write_controls(mixture.tasks, clips, mixture.fps, recipe.seed, run)
+    latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes, run)
+    tasks.encode(clips, processes, run)
     dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""
     clip_texts = [text for variants in captions.texts.values() for text in variants]
-    texts.encode([dropped, preview.negative_prompt, *preview.prompts, *clip_texts], processes)
+    prompts = [dropped, preview.negative_prompt, *preview.prompts, *clip_texts]
+    texts.encode(prompts, processes, run)
     objective = DiTObjective(
         transformers,
         decoder,

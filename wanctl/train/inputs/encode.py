@@ -15,6 +15,7 @@ from torch import Tensor
 from wanctl.checkpoint.files.finite import is_finite
 from wanctl.checkpoint.fingerprint import vae_hash
 from wanctl.data.cache import CacheError, LatentCache, cache_key
+from wanctl.data.caches.use import record_use
 from wanctl.encoders.text import TextEncoder, clean_prompt
 from wanctl.log import log, progress
 from wanctl.model.shapes import PixelShape, fits_unchunked
@@ -43,13 +44,28 @@ class LatentStore:
         self._in_memory = TensorCache()
         self._live: tuple[Footage, torch.device] | None = None
 
-    def encode(self, footage: Footage, windows: Iterable[ClipWindow], processes: Processes) -> None:
-        """Encode the windows that the cache lacks; each process of the run encodes its share."""
+    def encode(
+        self,
+        footage: Footage,
+        windows: Iterable[ClipWindow],
+        processes: Processes,
+        run: Path | None = None,
+    ) -> None:
+        """Encode the windows that the cache lacks; each process of the run encodes its share.
+
+        Args:
+            footage: source of the windows.
+            windows: all that the run reads.
+            processes: those of the run.
+            run: folder of the run, recorded as a user of the windows' latents; None: not recorded.
+        """
         if self._cache is None:
             self.vae.to(processes.device)
             self._live = footage, processes.device
             return
         by_key = {cache_key(window.key): window for window in windows}
+        if run is not None and processes.is_main:
+            record_use(self._cache.folder, run, by_key)
         missing = self._cache.missing(processes.share(by_key))
         if missing:
             log.info("encoding %d of %d windows with VAE %s", len(missing), len(by_key), self.key)
@@ -121,14 +137,17 @@ class TextStore:
         self._cache = None if folder is None else LatentCache(folder, self.key)
         self._in_memory = TensorCache()
 
-    def encode(self, prompts: Iterable[str], processes: Processes) -> None:
+    def encode(self, prompts: Iterable[str], processes: Processes, run: Path | None = None) -> None:
         """Embed the prompts that the cache lacks, then free the encoder: it may be 11 GB.
 
-        Each process of the run embeds its share. Without a folder nothing is done.
+        Each process of the run embeds its share. Without a folder nothing is done. `run` is
+        recorded as a user of the embeddings.
         """
         if self._cache is None:
             return
         by_key = {cache_key(clean_prompt(prompt)): prompt for prompt in prompts}
+        if run is not None and processes.is_main:
+            record_use(self._cache.folder, run, by_key)
         missing = self._cache.missing(processes.share(by_key))
         if missing:
             with progress(len(missing), "captions to embeddings") as bar, self._cache:

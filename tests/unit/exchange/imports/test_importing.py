@@ -14,12 +14,12 @@ from wanctl.data.description import DatasetError
 from wanctl.data.export import frames_of, kept_clips
 from wanctl.exchange.external.clips import LayoutError
 from wanctl.exchange.imports import importing
-from wanctl.exchange.imports.importing import Reading, import_dataset
+from wanctl.exchange.imports.importing import DecodeOptions, import_dataset
 from wanctl.exchange.imports.run import prepare_dataset
 from wanctl.recipe.load import load_recipe
 from wanctl.video.probe import ScanBounds
 
-READING = Reading(1, 60, 2**31, ScanBounds())
+DECODE = DecodeOptions(1, 60, 2**31, ScanBounds())
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def foreign(tmp_path, video):
 
 
 def run_import(source, target):
-    import_dataset(source, target, "default", recipe="seed: 0\n", reading=READING)
+    import_dataset(source, target, "default", recipe="seed: 0\n", decode=DECODE)
     return DatasetDir.open(target)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -51,14 +52,18 @@ class TaskMixture:
         """The tasks that are trained on windows of so many frames."""
         return [task for task in self._tasks if task.serves(frames)]
 
-    def encode(self, footage: Footage, processes: Processes) -> None:
-        """Encode all draws of the training windows, and the first one of the evaluation windows."""
+    def encode(self, footage: Footage, processes: Processes, run: Path | None = None) -> None:
+        """Encode all draws of the training windows, and the first one of the evaluation windows.
+
+        `run`, a folder, is recorded as a user of them.
+        """
         self._store.encode(
             [
                 *self._drawn(footage.training_windows(), self._draws_per_window),
                 *self._drawn(footage.eval_windows(), 1),
             ],
             processes,
+            run,
         )
 
     def draw(self, microbatch: MicrobatchIndex, frames: int) -> tuple[TrainingTask, int]:

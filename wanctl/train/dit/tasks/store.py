@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wanctl.checkpoint.files.finite import is_finite
 from wanctl.data.cache import CacheError, LatentCache, cache_key
+from wanctl.data.caches.use import record_use
 from wanctl.diffusion.conditions import Conditions
 from wanctl.log import log, progress
 from wanctl.model.shapes import PixelShape
@@ -60,8 +61,12 @@ class ConditionStore:
         """Names the weights of the VAE and of CLIP."""
         return self._encoders.key
 
-    def encode(self, drawn: Iterable[DrawnWindow], processes: Processes) -> None:
+    def encode(
+        self, drawn: Iterable[DrawnWindow], processes: Processes, run: Path | None = None
+    ) -> None:
         """Encode what the cache lacks; each process of the run encodes its share.
+
+        `run`, a folder, is recorded as a user of the conditions.
 
         Raises:
             CacheError: conditions are not finite.
@@ -69,6 +74,8 @@ class ConditionStore:
         if self._cache is None:
             return
         by_key = {self._key(*each): each for each in drawn if each[0].has_inputs}
+        if run is not None and by_key and processes.is_main:
+            record_use(self._cache.folder, run, by_key)
         missing = self._cache.missing(processes.share(by_key))
         if missing:
             log.info("encoding the conditions of %d of %d windows", len(missing), len(by_key))
