@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.load import load_dit
-from wanctl.device import free_device_memory, pick_dtype
+from wanctl.device import pick_dtype
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
@@ -19,6 +19,7 @@ from wanctl.model.variants import HIGH, LOW, Expert
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart
 from wanctl.train.dit.experts.pass_through import write_stored
 from wanctl.train.dit.experts.routing import MODEL, ONE_TRANSFORMER, Routing
+from wanctl.train.networks.residency import HOST
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,11 @@ class StoredExpert:
     precision: str
     strict: bool
 
-    def load(self, device: torch.device) -> WanModel:
-        """Load it, in the number format in which sampling would."""
+    def load(self, dtype: torch.dtype) -> WanModel:
+        """Load it into host memory, its large matrices in a number format."""
         return load_dit(
             self.components,
-            device=device,
-            dtype=pick_dtype("auto", device),
+            dtype=dtype,
             precision=self.precision,
             expert=self.name,
             strict=self.strict,
@@ -75,6 +75,7 @@ class Transformers:
         self.routing = routing
         self.boundary = boundary
         self.stored = stored
+        self._untrained: WanModel | None = None
 
     @property
     def main(self) -> WanModel:
@@ -100,13 +101,22 @@ class Transformers:
         return experts | parts
 
     def use(self, network: str, device: torch.device) -> WanModel:
-        """A transformer that is trained, on the device; the others wait in host memory."""
-        idle = [model for name, model in self.models.items() if name != network]
-        if any(next(model.parameters()).device.type != "cpu" for model in idle):
-            for model in idle:
-                model.to("cpu")
+        """A transformer on the device, in the place of the one that was there.
+
+        The others wait in host memory: those that are trained until their next turn, the one that
+        is not trained from its first use on.
+        """
+        if self.stored is not None and network == self.stored.name and self._untrained is None:
+            self._untrained = self.stored.load(pick_dtype("auto", device))
+        every = dict(self.models)
+        if self.stored is not None and self._untrained is not None:
+            every[self.stored.name] = self._untrained
+        idle = [model for name, model in every.items() if name != network]
+        if any(next(model.parameters()).device != HOST for model in idle):
             torch.clear_autocast_cache()  # holds copies of their weights
-        return self.models[network].to(device)
+        for model in idle:
+            model.to(HOST)
+        return every[network].to(device)
 
     def generate(
         self,
@@ -138,11 +148,13 @@ class Transformers:
             noise=noise, conditions=conditions, negative_context=negative_context,
             guide_scale=scales, schedule=schedule, solver=solver,
         )  # fmt: skip
+        latents = None
         for name, stop in self._parts(schedule):
-            latents = denoising.run_until(self._get(name, noise.device), stop)
-            if latents is not None:
-                return latents
-        raise AssertionError("the last part runs to the end")
+            latents = denoising.run_until(self.use(name, noise.device), stop)
+        assert latents is not None
+        # a network that is trained alone has no turn that would bring it back to the device
+        self.use(self.routing.networks[0], noise.device)
+        return latents
 
     def save(self, folder: Path, metadata: Mapping[str, str]) -> None:
         """Write all transformers, so that the run folder holds a complete model; or the adapters.
@@ -175,14 +187,6 @@ class Transformers:
             return [(self.routing.networks[0], None)]
         change = high_steps(schedule.timesteps, self.boundary)
         return [(HIGH, change), (LOW, None)]
-
-    def _get(self, name: str, device: torch.device) -> WanModel:
-        if self.stored is None or name != self.stored.name:
-            return self.use(name, device)
-        for model in self.models.values():
-            model.to("cpu")
-        free_device_memory(device)
-        return self.stored.load(device)
 
 
 def one_transformer(model: WanModel, part: TrainedPart = WHOLE) -> Transformers:

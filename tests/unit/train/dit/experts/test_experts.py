@@ -10,7 +10,9 @@ import torch
 
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import VARIANTS
+from wanctl.train.dit.experts import transformers
 from wanctl.train.dit.experts.start import check_one_transformer
 from wanctl.train.dit.start import StartError
 from wanctl.train.loop import train
@@ -223,6 +225,39 @@ def test_previews_use_each_expert_in_its_steps_with_its_guidance(experts):
     objective.preview(objective.preview_items()[0], CPU)
     assert [name for name, _ in seen] == ["high"] * 2 + ["low"] * 4
     assert all((timestep >= 875) == (name == "high") for name, timestep in seen)
+
+
+@pytest.mark.parametrize(
+    ("trained", "places"),
+    [
+        ("both", ["high", "low", "high"]),
+        ("high", ["high", "low", "high"]),
+        ("low", ["high", "low", "low"]),
+    ],
+)
+def test_previews_have_one_expert_on_the_device_and_leave_a_trained_one_there(
+    experts, stored, monkeypatch, trained, places
+):
+    """The host is called `cpu:0`, so that it can be told from the device."""
+    objective = experts(weights=str(stored), trained=trained)
+    moves, move = [], WanModel.to
+    names = {"high": find_components(stored), "low": find_components(stored).low_expert}
+    weights = {load_dit(c).head.head.weight.sum().item(): name for name, c in names.items()}
+
+    def to(self, device):
+        moves.append((weights[self.head.head.weight.sum().item()], str(device)))
+        return move(self, device)
+
+    monkeypatch.setattr(WanModel, "to", to)
+    monkeypatch.setattr(transformers, "HOST", torch.device("cpu:0"))
+    with torch.no_grad():
+        objective.preview(objective.preview_items()[0], CPU)
+    assert [name for name, place in moves if place == "cpu"] == places
+    on_device = set()
+    for name, place in moves:
+        (on_device.add if place == "cpu" else on_device.discard)(name)
+        assert len(on_device) <= 1
+    assert on_device == {places[-1]} <= set(objective.transformers.models)
 
 
 def test_weights_that_do_not_fit_the_variant_are_named(experts, stored, tmp_path):
