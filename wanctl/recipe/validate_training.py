@@ -45,8 +45,22 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _train("train_dit", recipe, recipe.train_dit, patch=PATCH[1])
     yield from _timesteps(recipe.train_dit)
     yield from _tasks(recipe)
+    yield from _trained_weights(recipe)
     yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
     yield from _vace(recipe)
+
+
+def _trained_weights(recipe: Recipe) -> Iterator[Finding]:
+    """Patterns that match no layer or parameter of the transformer, ranks that are too large."""
+    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    trained = section.trained or ("all",)
+    if variant is None or (section.adapter is None and "all" in trained):
+        return
+
+    from wanctl.train.adapters.check import trained_problems  # noqa: PLC0415
+
+    adapter = section.adapter and section.adapter.model_dump(exclude={"base", "layout"})
+    yield from trained_problems(variant, recipe.model.weights, trained, adapter)
 
 
 def _tasks(recipe: Recipe) -> Iterator[Finding]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from wanctl.errors import ProblemsError
 from wanctl.recipe.load import RecipeError
-from wanctl.recipe.validate import load_checked
+from wanctl.recipe.schema import Recipe
+from wanctl.recipe.validate import check_sections, load_checked
 
 
 @pytest.mark.parametrize(
@@ -207,3 +209,28 @@ def test_the_vae_alone_takes_sides_that_the_transformer_does_not(tmp_path, monke
         encoding="utf-8",
     )
     assert load_checked("r.yaml").recipe.train_vae.buckets[0].width == 80
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "message"),
+    [
+        (
+            {"adapter": {"targets": ["ffn", "self_atn"]}},
+            "adapter.targets.1.layers",
+            "near are self",
+        ),
+        ({"adapter": {"rank": 5000}}, "adapter.rank", "got 5000 for blocks.*.self_attn, but"),
+        (
+            {"trained": ["blocks.0", "heads"]},
+            "trained.1",
+            "got 'heads', which matches no parameter",
+        ),
+    ],
+)
+def test_what_is_trained_is_a_part_of_the_variant(change, where, message):
+    recipe = Recipe.model_validate({"train_dit": change})
+    with pytest.raises(ProblemsError) as caught:
+        check_sections(recipe, ["train_dit"])
+    ((path, text),) = caught.value.problems
+    assert path == f"train_dit.{where}"
+    assert message in text

@@ -94,10 +94,7 @@ def attach_adapter(
     Raises:
         ProblemsError: a pattern matches nothing, or a rank is larger than a layer.
     """
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear)}
-    chosen = _chosen(layers, options.targets)
-    if problems := _rank_problems(layers, chosen, options.targets):
-        raise ProblemsError(problems)
+    layers, chosen = choose_layers(model, options)
     model.requires_grad_(False)
     attached: dict[str, LowRankLinear] = {}
     for name, target in chosen.items():
@@ -113,6 +110,21 @@ def attach_adapter(
         )
         setattr(model.get_submodule(parent), child, attached[name].train(model.training))
     return attached
+
+
+def choose_layers(
+    model: WanModel, options: AdapterOptions
+) -> tuple[dict[str, Linear], dict[str, Target]]:
+    """The linear layers of a transformer, and the target of those that get an adapter, by name.
+
+    Raises:
+        ProblemsError: a pattern matches nothing, or a rank is larger than a layer.
+    """
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, Linear)}
+    chosen = _chosen(layers, options.targets)
+    if problems := list(_rank_problem(layers, chosen)):
+        raise ProblemsError(problems)
+    return layers, chosen
 
 
 def adapter_layers(model: nn.Module) -> dict[str, LowRankLinear]:
@@ -157,17 +169,16 @@ def _chosen(layers: Mapping[str, Linear], targets: Sequence[Target]) -> dict[str
     return {name: chosen[name] for name in layers if name in chosen}
 
 
-def _rank_problems(
-    layers: Mapping[str, Linear], chosen: Mapping[str, Target], targets: Sequence[Target]
-) -> list[tuple[str, str]]:
-    """One problem for each target whose rank is larger than one of its layers."""
-    problems: dict[int, str] = {}
+def _rank_problem(
+    layers: Mapping[str, Linear], chosen: Mapping[str, Target]
+) -> Iterator[tuple[str, str]]:
+    """The first layer that is smaller than its rank."""
     for name, target in chosen.items():
         outputs, inputs = layers[name].out_features, layers[name].in_features
         if target.rank > min(outputs, inputs):
-            problems.setdefault(
-                targets.index(target),
+            yield (
+                f"{KEY}.rank",
                 f"got {target.rank} for {target.layers}, but {name} is {outputs}x{inputs}, whose "
                 f"changes have ranks up to {min(outputs, inputs)}",
             )
-    return [(f"{KEY}.rank", message) for message in problems.values()]
+            return

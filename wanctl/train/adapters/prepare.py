@@ -124,14 +124,8 @@ def prepare_weights(
     Raises:
         ProblemsError: patterns that match nothing.
     """
+    check_patterns(model, patterns)
     parameters = dict(model.named_parameters())
-    problems = [
-        (f"{TRAINED}.{number}", unmatched(pattern, parameters, "parameter"))
-        for number, pattern in enumerate(patterns)
-        if not any(matches(pattern, name) for name in parameters)
-    ]
-    if problems:
-        raise ProblemsError(problems)
     for name, parameter in parameters.items():
         parameter.requires_grad_(any(matches(pattern, name) for pattern in patterns))
     total = sum(parameter.numel() for parameter in parameters.values())
@@ -139,6 +133,22 @@ def prepare_weights(
              _whose(network), ", ".join(patterns), _count(model) / 1e6, total / 1e6)  # fmt: skip
     identity = {"base weights": base.fingerprint, "trained parameters": ", ".join(patterns)}
     return TrainedPart(identity, is_adapter=False, layout="", base=base)
+
+
+def check_patterns(model: WanModel, patterns: Sequence[str]) -> None:
+    """Check that each pattern matches a parameter.
+
+    Raises:
+        ProblemsError: names those that do not.
+    """
+    parameters = [name for name, _ in model.named_parameters()]
+    problems = [
+        (f"{TRAINED}.{number}", unmatched(pattern, parameters, "parameter"))
+        for number, pattern in enumerate(patterns)
+        if not any(matches(pattern, name) for name in parameters)
+    ]
+    if problems:
+        raise ProblemsError(problems)
 
 
 def lora_layers(model: WanModel) -> dict[str, LoraLayer]:

@@ -8,16 +8,17 @@ from torch import Tensor, nn
 
 from wanctl.train.optimizers.options import GroupOptions
 
+MATRICES = ("weight", "lora_A", "lora_B")
 Named = Iterable[tuple[str, nn.Parameter]]
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay applies: matrices and kernels only.
+    """Whether weight decay applies: matrices and kernels only, those of adapters among them.
 
     Norm scales are called `gamma` or hold one axis; `modulation` is a table of biases in Wan's
     blocks although it has three axes.
     """
-    return name.rpartition(".")[2] == "weight" and parameter.ndim >= 2
+    return name.rpartition(".")[2] in MATRICES and parameter.ndim >= 2
 
 
 def parameter_groups(
