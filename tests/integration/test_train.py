@@ -131,7 +131,16 @@ def test_killed_and_started_again_equals_uninterrupted(loaded, tmp_path, caplog,
 def test_every_clip_is_trained_on_or_named(loaded, tmp_path, caplog):
     caplog.set_level("INFO", "wanctl")
     buckets = "[{frames: 9, height: 32, width: 32}, {frames: 49, height: 32, width: 32}]"
-    train_vae(loaded("train_vae.steps=1", f"train_vae.buckets={buckets}"), tmp_path)
+    weights = "{source: {'*clip0*': 3}, height: {'>40': 0}}"
+    keys = ("train_vae.steps=1", f"train_vae.buckets={buckets}", f"train_vae.weights={weights}")
+    train_vae(loaded(*keys), tmp_path)
+    assert "weights by source: *clip0* x3: 2 clips, others x1: 1" in caplog.text
+    assert "weights.height: no clip fits '>40'" in caplog.text
+    with pytest.raises(UserError, match="no filter or column named 'hight'; did you mean 'height'"):
+        train_vae(loaded(*keys[:2], "train_vae.weights={hight: {'>40': 0}}"), tmp_path / "other")
+    nothing = "train_vae.weights={height: {'*': 0}}"
+    with pytest.raises(UserError, match="all clips have weight 0; change `weights`"):
+        train_vae(loaded(*keys[:2], nothing), tmp_path / "other")
     assert "3 frames, the shortest bucket needs 9" in caplog.text
     assert "1 of 4 clips serve no bucket" in caplog.text
     assert "bucket 9x32x32: 2 clips, 1 held out" in caplog.text

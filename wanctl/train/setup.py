@@ -31,7 +31,7 @@ from wanctl.video.workers.worker_pool import DecodePool
 FREE_KEYS = {
     "steps", "accumulate", "ema_device", "log_every", "eval_every", "preview_every",
     "checkpoint_every", "keep_checkpoints", "memory", "trackers", "preview_prompts",
-    "preview_steps",
+    "preview_steps", "cache",
 }  # fmt: skip
 
 
