@@ -17,7 +17,8 @@ MAX_DEPTH = 4
 # below these nothing is looked for: they hold a run's own files
 _INSIDE = frozenset(
     ("dataset", "vae", "dit", "samples", "prompts", "checkpoints", "evidence", "captions", "clips",
-     "embeddings", "latents", "training", "text", "selections", "quarantine", "grounds")
+     "embeddings", "latents", "conditions", "training", "text", "selections", "quarantine",
+     "grounds")
 )  # fmt: skip
 
 
