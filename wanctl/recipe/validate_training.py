@@ -190,11 +190,11 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
         ):
             yield f"{name}.buckets.{path}", f"{message} ({variant.name})"
     if section.trackers != default_of(type(section), "trackers"):
-        from wanctl.train.accelerator import TRACKER_MODULES  # noqa: PLC0415
+        from wanctl.train.accelerator import TRACKERS  # noqa: PLC0415
 
         for index, tracker in enumerate(section.trackers):
-            if tracker not in TRACKER_MODULES:
-                message = unknown("tracker", tracker, TRACKER_MODULES)
+            if tracker not in TRACKERS:
+                message = unknown("tracker", tracker, TRACKERS)
                 yield f"{name}.trackers.{index}", message
     if section.ema_device != default_of(type(section), "ema_device") and not section.ema_decay:
         message = f"got {section.ema_device}, but ema_decay 0 keeps no average; leave it out"

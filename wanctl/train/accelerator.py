@@ -7,7 +7,9 @@ of the clips on its own device before the loop starts.
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,13 +27,25 @@ from accelerate.utils import (
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from wanctl.atomic import writing
 from wanctl.device import pick_device
 from wanctl.errors import UserError, unknown
 from wanctl.log import log
 
 T = TypeVar("T")
 
-TRACKER_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+# accelerate's name of a tracker -> module of its library, and its name on the package index.
+TRACKERS = {
+    "aim": ("aim", "aim"),
+    "clearml": ("clearml", "clearml"),
+    "comet_ml": ("comet_ml", "comet-ml"),
+    "dvclive": ("dvclive", "dvclive"),
+    "mlflow": ("mlflow", "mlflow"),
+    "swanlab": ("swanlab", "swanlab"),
+    "tensorboard": ("tensorboard", "tensorboard"),
+    "trackio": ("trackio", "trackio"),
+    "wandb": ("wandb", "wandb"),
+}
 
 # Processes wait for each other while clips are exported and encoded, which may take hours; the
 # library's ten minutes would end the run.
@@ -139,8 +153,8 @@ def make_accelerator(
     Args:
         device: of the only process; with several, accelerate assigns them.
         mixed_precision: `no`, `bf16` or `fp16`.
-        trackers: rows of TRACKER_MODULES.
-        tracker_dir: receives TensorBoard's files.
+        trackers: rows of TRACKERS.
+        tracker_dir: receives their files, where they write some.
 
     Raises:
         PlatformError: a tracker is not known or not installed, or fp16 without a GPU.
@@ -199,16 +213,66 @@ def exchange_gradients(model: nn.Module, loss: Tensor) -> None:
 
 
 def start_trackers(accelerator: Accelerator, name: str, first_step: int) -> None:
-    """Open the trackers; TensorBoard drops what a killed run logged after the checkpoint."""
-    init = {"tensorboard": {"purge_step": first_step + 1}}
-    accelerator.init_trackers(name, init_kwargs=init)
+    """Open the trackers; TensorBoard drops what a killed run logged after the checkpoint.
+
+    Raises:
+        WriteError: their folder cannot be written.
+    """
+    folder = Path(accelerator.logging_dir or ".")
+    init = {
+        "tensorboard": {"purge_step": first_step + 1},
+        # these two write into the working directory otherwise
+        "wandb": {"dir": str(folder)},
+        "dvclive": {"dir": str(folder / "dvclive"), "resume": first_step > 0},
+    }
+    with writing(folder):
+        if accelerator.is_main_process and accelerator.log_with:
+            folder.mkdir(parents=True, exist_ok=True)
+        accelerator.init_trackers(name, init_kwargs=init)
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Inside, TensorBoard's thread prints no traceback where it cannot write: `track` says so."""
+    before = threading.excepthook
+
+    def report(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            before(failure)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def track(accelerator: Accelerator, values: Mapping[str, Any], step: int) -> None:
+    """Pass figures of a step to the trackers.
+
+    Raises:
+        WriteError: TensorBoard's file cannot be written; its thread reports that some lines later.
+    """
+    with writing(Path(accelerator.logging_dir or ".")):
+        accelerator.log(dict(values), step=step)
+
+
+def end_trackers(accelerator: Accelerator) -> None:
+    """Close the trackers.
+
+    Raises:
+        WriteError: TensorBoard's file cannot be written.
+    """
+    with writing(Path(accelerator.logging_dir or ".")):
+        accelerator.end_training()
 
 
 def _check_trackers(trackers: Sequence[str]) -> None:
     for name in trackers:
-        if name not in TRACKER_MODULES:
-            raise PlatformError(f"trackers: {unknown('tracker', name, TRACKER_MODULES)}")
-        if importlib.util.find_spec(TRACKER_MODULES[name]) is None:
+        if name not in TRACKERS:
+            raise PlatformError(f"trackers: {unknown('tracker', name, TRACKERS)}")
+        module, package = TRACKERS[name]
+        if importlib.util.find_spec(module) is None:
             raise PlatformError(
-                f"trackers: {name} is not installed; `pip install {name}`, or leave it out"
+                f"trackers: {name} is not installed; `pip install {package}`, or leave it out"
             )

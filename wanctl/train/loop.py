@@ -18,7 +18,7 @@ from wanctl.atomic import make_folder
 from wanctl.background import prefetch
 from wanctl.estimate.hardware import peak_rate
 from wanctl.log import log, progress
-from wanctl.train.accelerator import Processes, make_accelerator
+from wanctl.train.accelerator import Processes, end_trackers, make_accelerator, quiet_writers
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.evaluation.evaluator import Evaluator
 from wanctl.train.metrics import RunMetrics
@@ -70,7 +70,7 @@ def train(
                  objective.name, folder, finished)  # fmt: skip
         return TrainingResult(finished)
     run = _Run(objective, folder, options, device, identity, dict(settings or {}))
-    with StopRequest() as stop:
+    with StopRequest() as stop, quiet_writers():
         return run.run_steps(checkpoint, stop)
 
 
@@ -264,7 +264,7 @@ class _Run:
         self._checkpoint()
         log.info("%s: stopped at step %d of %d; the same command continues from there",
                  self.objective.name, self.state.step, self.options.steps)  # fmt: skip
-        self.accelerator.end_training()
+        end_trackers(self.accelerator)
         raise stop.exception()
 
     def _finish(self) -> None:
@@ -272,7 +272,7 @@ class _Run:
         if self.accelerator.is_main_process:
             self._save()
         self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+        end_trackers(self.accelerator)
 
     def _save(self) -> None:
         with self.state.averaged_weights(), self.accelerator.autocast():

@@ -17,9 +17,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from wanctl.atomic import writing
+from wanctl.atomic import WriteError, writing
 from wanctl.textfiles import split_lines
-from wanctl.train.accelerator import start_trackers
+from wanctl.train.accelerator import start_trackers, track
 
 # Ends the name of a figure by which the figure of the same name is divided when it is read.
 DENOMINATOR = "/denominator"
@@ -41,7 +41,7 @@ class MetricsFile:
     def sync(self) -> None:
         """Force the lines to disk; called before the checkpoint that relies on them."""
         if self.path.exists():
-            with self.path.open("a") as file:
+            with writing(self.path), self.path.open("a") as file:
                 os.fsync(file.fileno())
 
     def truncate_after(self, step: int) -> None:
@@ -106,12 +106,12 @@ class RunMetrics:
         if line["step"] % self._log_every == 0 or "eval" in line:
             group = "eval" if "eval" in line else "train"
             numbers = {f"{group}/{k}": v for k, v in line.items() if k not in ("step", "eval")}
-            self._accelerator.log(numbers, step=int(line["step"]))
+            track(self._accelerator, numbers, int(line["step"]))
 
     def record_speed(self, step: int, speed: Mapping[str, float]) -> None:
         """Pass figures of a run's speed to the trackers, at the steps that they get."""
         if speed and step % self._log_every == 0:
-            self._accelerator.log({f"speed/{k}": v for k, v in speed.items()}, step=step)
+            track(self._accelerator, {f"speed/{k}": v for k, v in speed.items()}, step)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The lines of evaluations so far."""
@@ -127,7 +127,7 @@ class RunMetrics:
         try:
             yield
         except BaseException:
-            with suppress(RuntimeError):  # a device that failed cannot be read
+            with suppress(RuntimeError, WriteError):  # a device that failed cannot be read
                 for step, rates, values in self.read():
                     self.record({"step": step, **values, **rates})
             raise

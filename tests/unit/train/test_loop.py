@@ -3,9 +3,11 @@ import signal
 
 import pytest
 import torch
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wanctl.errors import TerminatedError
+from wanctl.train.accelerator import TRACKERS
 from wanctl.train.checkpoint import newest_checkpoint
 from wanctl.train.loop import train
 from wanctl.train.resume import TrainingError
@@ -253,12 +255,20 @@ def test_tensorboard_gets_the_figures(toy, tmp_path, toy_options):
 
 @pytest.mark.parametrize(
     ("name", "line"),
-    [("tensorbord", "did you mean 'tensorboard'"), ("wandb", "pip install wandb")],
+    [
+        ("tensorbord", "did you mean 'tensorboard'"),
+        ("wandb", "pip install wandb"),
+        ("comet_ml", "pip install comet-ml"),
+    ],
 )
 def test_trackers_that_are_not_there_are_named(toy, tmp_path, monkeypatch, name, line, toy_options):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=line):
         train(toy(), tmp_path, toy_options(trackers=(name,)), device=CPU)
+
+
+def test_trackers_are_those_of_accelerate():
+    assert set(TRACKERS) == set(LOGGER_TYPE_TO_CLASS)
 
 
 class HostReads(TorchDispatchMode):

@@ -101,5 +101,6 @@ class TrainSection(Section):
     keep_checkpoints: Count = Field(default=2, description="newest checkpoints that are kept")
     trackers: tuple[str, ...] = Field(
         default=("tensorboard",),
-        description="trackers of accelerate: `tensorboard`, `wandb`",
+        description="trackers of accelerate: `tensorboard`, `wandb`, `mlflow`, `comet_ml`, `aim`, "
+        "`clearml`, `dvclive`, `swanlab`, `trackio`; files go to `tracker/` of the run",
     )
