@@ -28,6 +28,7 @@ class ExternalClip:
         name: short name for the output.
         notes: what was left out of its row, and what may surprise a reader.
         error: why the row gives no clip; empty where it does.
+        repeats: how often the trainer shows it in an epoch.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ExternalClip:
     name: str = ""
     notes: Sequence[str] = ()
     error: str = ""
+    repeats: float = 1
 
 
 @dataclass(frozen=True)

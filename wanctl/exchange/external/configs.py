@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _diffusion_pipe(path: Path, config: Mapping[str, Any]) -> ExternalDataset:
             raise LayoutError(f"{path}: [[directory]] {number}: no key `path`")
         folder, more = _folder(path, block, "path")
         found, about = folder_clips(folder)
-        clips += found
+        clips += _repeated(found, path, f"[[directory]] {number}", block, config)
         notes += [*more, *about]
     return ExternalDataset("diffusion-pipe", clips, notes)
 
@@ -63,10 +64,28 @@ def _musubi(path: Path, config: Mapping[str, Any]) -> ExternalDataset:
                 f'{path}: [[datasets]] {number}: caption_extension: got {extension!r}, need ".txt"'
             )
         found, about = _block(path, number, block, extension)
-        for clip in found:
+        for clip in _repeated(found, path, f"[[datasets]] {number}", block, general):
             clips.setdefault(clip.path / clip.name if clip.error else clip.path, clip)
         notes += [*about, *_pitfalls(block, caches)]
     return ExternalDataset("musubi-tuner", list(clips.values()), list(dict.fromkeys(notes)))
+
+
+def _repeated(
+    clips: Sequence[ExternalClip],
+    toml: Path,
+    where: str,
+    block: Mapping[str, Any],
+    general: Mapping[str, Any],
+) -> list[ExternalClip]:
+    """The clips of a block with its `num_repeats`, else that of all blocks.
+
+    Raises:
+        LayoutError: it is no positive number.
+    """
+    repeats = block.get("num_repeats", general.get("num_repeats", 1))
+    if isinstance(repeats, bool) or not isinstance(repeats, int | float) or not repeats > 0:
+        raise LayoutError(f"{toml}: {where}: num_repeats: got {repeats!r}, need a number above 0")
+    return [replace(clip, repeats=repeats) for clip in clips]
 
 
 def _pitfalls(block: Mapping[str, Any], caches: list[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wanctl.atomic import make_folder, replacing, write_bytes
 from wanctl.curate.context import quarantine_row
@@ -54,6 +54,13 @@ class DecodeOptions:
     bounds: ScanBounds
 
 
+class _Listed(NamedTuple):
+    """What an index says of a file: its captions, and how often it is drawn."""
+
+    captions: list[str]
+    weight: float
+
+
 def import_dataset(
     path: Path, target: Path, selection: str, *, recipe: str, decode: DecodeOptions
 ) -> None:
@@ -88,31 +95,34 @@ def import_dataset(
                  if clip.error])  # fmt: skip
     dataset = DatasetDir.create_or_open(target, recipe=recipe)
     write_bytes(mark, json.dumps(where).encode())
-    captions = _captions_by_file(usable, target / "unpacked")
-    files = [file for uri in captions if (file := _source_file(uri))]
-    _warn(path, [f"{uri}: no such file" for uri in captions.keys() - {f.uri for f in files}])
+    listed = _listed_files(usable, target / "unpacked")
+    files = [file for uri in listed if (file := _source_file(uri))]
+    _warn(path, [f"{uri}: no such file" for uri in listed.keys() - {f.uri for f in files}])
     gone = {each["uri"] for each in dataset.sources} - {file.uri for file in files}
     parts = dataset.assign_sources(files, FILES_PER_PART, gone)
     failures = _scan(dataset, parts, decode)
     _warn(path, failures)
-    ids = _write_captions(dataset, captions)
-    if not ids:
+    found = _write_captions(dataset, listed)
+    if not found:
         raise DatasetError(f"{path}: none of its {len(external.clips)} files can be read")
-    rows = [{"id": name, "kept": True, "reasons": [], "scores": [], "labels": []} for name in ids]
+    rows = [
+        {"id": clip, "kept": True, "reasons": [], "scores": [], "labels": [], "weight": one.weight}
+        for clip, one in found.items()
+    ]
     dataset.write_part(f"selections/{selection}", "", rows)
-    without = sum(not several for several in ids.values())
+    without = sum(not one.captions for one in found.values())
     log.info("%s: read as %s, %d clips in %s as they are, unfiltered, %d of them without a caption",
-             path, external.layout, len(ids), target, without)  # fmt: skip
+             path, external.layout, len(found), target, without)  # fmt: skip
 
 
-def _captions_by_file(clips: Sequence[ExternalClip], unpacked: Path) -> dict[str, list[str]]:
-    """Absolute path -> captions of all rows that list the file; unpacks members of tars."""
-    captions: dict[str, list[str]] = {}
+def _listed_files(clips: Sequence[ExternalClip], unpacked: Path) -> dict[str, _Listed]:
+    """Absolute path -> what all rows that list the file say; unpacks members of tars."""
+    files: dict[str, _Listed] = {}
     for clip in clips:
         file = _unpacked(clip, unpacked) if clip.member else clip.path.absolute()
-        known = captions.setdefault(str(file), [])
-        known += [text for text in clip.captions if text not in known]
-    return captions
+        listed = files.setdefault(str(file), _Listed([], clip.repeats))
+        listed.captions.extend(text for text in clip.captions if text not in listed.captions)
+    return files
 
 
 def _unpacked(clip: ExternalClip, folder: Path) -> Path:
@@ -167,22 +177,21 @@ def _rows(dataset: DatasetDir, table: str, part: str) -> list[dict[str, Any]]:
     return dataset.read(table, parts=[part]).to_pylist() if dataset.has_part(table, part) else []
 
 
-def _write_captions(
-    dataset: DatasetDir, captions: Mapping[str, Sequence[str]]
-) -> dict[str, Sequence[str]]:
-    """Write the captions of every clip, part by part; returns clip id -> its captions."""
+def _write_captions(dataset: DatasetDir, listed: Mapping[str, _Listed]) -> dict[str, _Listed]:
+    """Write the captions of every clip, part by part; returns clip id -> what is listed of it."""
     table = f"captions/{CAPTIONER}@1"
     record_tables(dataset, [table])
-    found: dict[str, list[str]] = {}
+    found: dict[str, _Listed] = {}
     for part, clips in dataset.clips_by_part(["id", "source"]):
         rows = []
         for clip in clips.to_pylist():
-            for text in captions.get(clip["source"], ()):
-                rows.append({"id": clip["id"], "text": text, "variant": "default",
-                             "backend": CAPTIONER})  # fmt: skip
-            found.setdefault(clip["id"], []).extend(captions.get(clip["source"], ()))
+            one = found[clip["id"]] = listed[clip["source"]]
+            rows += [
+                {"id": clip["id"], "text": text, "variant": "default", "backend": CAPTIONER}
+                for text in one.captions
+            ]
         dataset.write_part(table, part, rows)
-    return {**found}
+    return found
 
 
 def _warn(path: Path, problems: Sequence[str]) -> None:

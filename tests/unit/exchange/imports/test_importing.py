@@ -100,6 +100,27 @@ def test_members_of_a_tar_are_unpacked(tmp_path, video):
     assert [each.text for each in read_captions(dataset, [])[clip["id"]]] == ["a ball"]
 
 
+def test_repeats_of_a_folder_are_weights(tmp_path, foreign):
+    toml = tmp_path / "dataset.toml"
+    (foreign / "metadata.csv").unlink()
+    (foreign / "broken.mp4").unlink()
+    more = tmp_path / "more"
+    more.mkdir()
+    Image.fromarray(np.full((64, 96, 3), 10, np.uint8)).save(more / "dark.png")
+    block = "[[directory]]\npath = '{}'\nnum_repeats = {}\n"
+    toml.write_text(block.format(foreign, 5) + block.format(more, 0.5))
+    dataset = run_import(toml, tmp_path / "run/dataset")
+    weights = {
+        row["source"].rpartition("/")[2]: row["weight"] for row in kept_clips(dataset, "default")
+    }
+    assert weights == {"a.mp4": 5, "b.mp4": 5, "still.png": 5, "dark.png": 0.5}
+    toml.write_text(block.format(foreign, -1))
+    with pytest.raises(
+        LayoutError, match=r"\[\[directory\]\] 1: num_repeats: got -1, need a number"
+    ):
+        run_import(toml, tmp_path / "run/dataset")
+
+
 def test_an_import_touches_no_other_data_set(foreign, tmp_path):
     target = tmp_path / "run/dataset"
     DatasetDir.create_or_open(target)
