@@ -2,13 +2,13 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from wanctl.recipe.section import ContradictionError, Count, Steps
 from wanctl.recipe.train.adapter import AdapterSection
 from wanctl.recipe.train.memory import MemorySection
 from wanctl.recipe.train.section import Factor, Names, TrainSection
-from wanctl.recipe.train.tasks import ConditionsSection
+from wanctl.recipe.train.tasks import ConditionsSection, TaskWeight
 from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.recipe.train.vace_training import VaceTrainingSection
 
@@ -28,7 +28,7 @@ class TrainDiTSection(TrainSection):
         description="an adapter that is trained instead, on the frozen transformer of "
         "`model.weights`; `sample` finds it in the run folder; null: the weights are trained",
     )
-    tasks: dict[str, PositiveFloat] = Field(
+    tasks: dict[str, TaskWeight] = Field(
         default_factory=dict,
         description="task -> weight; each micro-batch draws one of those that serve its bucket "
         "(t2i images, all others videos); {}: t2v and t2i, or the variant's first task",

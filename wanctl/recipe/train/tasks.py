@@ -1,8 +1,13 @@
 """Keys of what the transformer is given beside its text while it is trained."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from wanctl.recipe.section import ContradictionError, Count, Seconds, Section
+
+TaskWeight = Annotated[float, Field(gt=0, le=1e9, strict=True)]
+"""Relative probability of a task."""
 
 
 class ConditionsSection(Section):
@@ -10,6 +15,7 @@ class ConditionsSection(Section):
 
     draws_per_window: Count = Field(
         default=4,
+        le=1000,
         description="draws of a window's inputs (continuation, interpolation), all encoded before "
         "training; disk space grows with it",
     )
