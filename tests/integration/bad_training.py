@@ -23,6 +23,7 @@ RECIPE = """
 dataset: {path: dataset}
 curate: {decode: {workers: 1}}
 model: {variant: tiny, vae_weights: vae_weights}
+device: cpu
 train_vae:
   steps: 2
   clip_fps: 8
@@ -67,6 +68,14 @@ def _vae(*settings: str) -> list[str]:
 
 def _dit(*settings: str) -> list[str]:
     return _command("train-dit", "train_dit.steps=4", *settings)
+
+
+def _lora(*settings: str) -> list[str]:
+    return _dit("model.weights=runs/small/dit", "model.vae_weights=runs/small/vae", *settings)
+
+
+def _new(*settings: str) -> list[str]:
+    return [*_dit(*settings), "--out", "new"]
 
 
 def write_anew(path: Path, data: bytes) -> None:
@@ -279,4 +288,47 @@ DURING = {
         _dit(*DIVERGING, "train_dit.steps=40"), "not finite; lower optimizer.lr",
     ),
 }  # fmt: skip
-CASES = {**DATA, **START, **RESUME, **DURING}
+ADAPTER = {
+    "an adapter on layers that there are not": Case(
+        _lora("train_dit.adapter.targets=[blocks.*.norm]"),
+        "adapter.targets.0.layers: got 'blocks.*.norm', which matches no linear layer; near are",
+    ),
+    "an adapter whose rank exceeds the layer's": Case(
+        _lora("train_dit.adapter={rank: 4096, targets: [blocks.0.ffn.0]}"),
+        "got 4096 for blocks.0.ffn.0, but blocks.0.ffn.0 is 768x192",
+    ),
+    "an adapter on nothing": Case(
+        _dit("train_dit.adapter.rank=2", "model.weights=null"), "model.weights: got null, which",
+    ),
+    "an adapter on a VAE": Case(
+        _dit("train_dit.adapter.rank=2", "model.weights=vae_weights"), "names no transformer",
+    ),
+    "an adapter of another rank than before": Case(
+        [*_lora("train_dit.adapter.rank=4"), "--out", "lora"], "was trained with adapter lora on",
+    ),
+    "an adapter in the place of a whole model": Case(
+        _lora("train_dit.adapter.rank=2"), "step-000002 was trained with adapter (default)",
+    ),
+    "parts that there are not": Case(
+        _lora("train_dit.trained=[nothing.*]"), "got 'nothing.*', which matches no parameter",
+    ),
+}  # fmt: skip
+SETTINGS = {
+    "weights by a column that there is not": Case(
+        _new("train_dit.weights={motoin: {high: 2}}"), "no filter or column named 'motoin'",
+    ),
+    "weights that leave nothing": Case(
+        _new("train_dit.weights={source: {'*': 0}}"), "all clips have weight 0; change `weights`",
+    ),
+    "captions of nobody": Case(
+        _dit("train_dit.captions={longer: 1}"), "no captioner or variant named 'longer'",
+    ),
+    "a group of no parameters": Case(
+        _new("train_dit.optimizer.groups=[{match: '*nothing*', lr_factor: 2}]"),
+        "no trained parameter is left that matches '*nothing*'",
+    ),
+    "fp16 without a GPU": Case(
+        _new("train_dit.mixed_precision=fp16"), "fp16 needs a GPU; say bf16 or no on the CPU",
+    ),
+}  # fmt: skip
+CASES = {**DATA, **START, **RESUME, **DURING, **ADAPTER, **SETTINGS}

@@ -40,6 +40,16 @@ NAMES = _cases(
         (VAE, "train_vae.loss.perceptual_frames=3", "this key has moved; write `perceptual:"),
         (DIT, "train_dit.preview_decoder=taehv", "train_dit.preview_decoder: got 'taehv'"),
         (VAE, "train_vae.loss.kl={weight: 1, reduction: sum}", "reduction: got 'sum'"),
+        (DIT, "train_dit.tasks={t3v: 1}", "no task named 't3v'; did you mean 't2v'?"),
+        (DIT, "train_dit.timesteps.shift_formula=sqrt", "no formula named 'sqrt'"),
+        (DIT, "train_dit.timesteps.weighting=minsnr", "did you mean 'min_snr'?"),
+        (DIT, "train_dit.timesteps.bucket_shifts={17x64x65: 3}", "no bucket named '17x64x65'"),
+        (DIT, "train_dit.optimizer.decay=cosin", "did you mean 'cosine'?"),
+        (DIT, "train_dit.adapter={kind: lokr}", "got 'lokr'; allowed are 'lora', 'rslora' or"),
+        (DIT, "train_dit.adapter={base: fp4}", "adapter.base: got 'fp4'"),
+        (DIT, "train_dit.adapter={layout: a1111}", "adapter.layout: got 'a1111'"),
+        (DIT, "train_dit.cache=ram", "allowed are 'disk' or 'none'"),
+        (DIT, "train_dit.holdout_by=file", "allowed are 'auto', 'source' or 'clip'"),
     ],
 )
 VALUES = _cases(
@@ -60,6 +70,14 @@ VALUES = _cases(
         (VAE, "train_vae.chunk_frames=1", "train_vae.chunk_frames: got 1"),
         (VAE, f"{GAN}={{weight: 1, width: 12}}", "width: got 12; must be a multiple of 8, e.g. 16"),
         (VAE, f"{GAN}=true", "must be a number (the weight), or a section"),
+        (DIT, "train_dit.tasks={t2v: 0}", "train_dit.tasks.t2v: got 0; must be greater than 0"),
+        (DIT, "train_dit.conditions.continuation_s=[2, 1]", "the first number must not be the"),
+        (DIT, "train_dit.conditions.draws_per_window=0", "must be greater than 0"),
+        (DIT, "train_dit.adapter={rank: 0}", "adapter.rank: got 0; must be greater than or equal"),
+        (DIT, "train_dit.timesteps.mode_scale=3", "must be less than or equal to 1.75"),
+        (DIT, "train_dit.weights={motion: {high: -2}}", "weights.motion.high: got -2"),
+        (DIT, "train_dit.windows_per_clip=null", "but `cache: disk` needs a number"),
+        (DIT, "train_dit.buckets.0.batch_size=0", "must be greater than 0"),
     ],
 )
 WITHOUT_EFFECT = _cases(
@@ -77,6 +95,15 @@ WITHOUT_EFFECT = _cases(
             PLAIN, "train_vae.optimizer.name=schedulefree; train_vae.ema_decay=0.9",
             "schedulefree averages the weights itself: say 0",
         ),
+        (DIT, "train_dit.timesteps={law: uniform, std: 2}", "got 2.0, which uniform does not use"),
+        (DIT, "train_dit.timesteps.min_snr_gamma=3", "got 3.0, which none does not use; leave it"),
+        (DIT, "train_dit.timesteps.shift_formula=sqrt_tokens", "sqrt_tokens needs shift_tokens"),
+        (DIT, "train_dit.optimizer.plateau.factor=0.9", "has keys, which cosine does not use"),
+        (DIT, "train_dit.optimizer.groups=[{match: '*'}]", "the group changes nothing"),
+        (DIT, "train_dit.optimizer.weights=bf16", "got bf16 with mixed_precision no"),
+        (DIT, "train_dit.ema_decay=0; train_dit.ema_device=cpu", "ema_decay 0 keeps no average"),
+        (DIT, "train_dit.adapter={}; train_dit.trained=[blocks]", "beside an adapter, under which"),
+        (DIT, "train_dit.conditions.clip_branch=true", "tiny has no image branch: leave it out"),
         (VAE, "train_vae.loss.perceptual={weight: 1, weights: [a]}", "st-lpips comes with its"),
         (VAE, "train_vae.loss.perceptual={weight: 1, network: lpips-vgg}", "lpips-vgg needs files"),
         (VAE, "train_vae.loss.l1=0; train_vae.loss.perceptual=0", "nothing compares videos at"),
@@ -104,6 +131,22 @@ def _tiny_decoders() -> dict[str, tuple[list[str], str]]:
     return cases
 
 
+TASKS = _cases(
+    "task",
+    [
+        (DIT, "train_dit.tasks={i2v: 1}", "tiny cannot do it: it has no channels for pictures"),
+        (DIT, "train_dit.tasks={t2i: 1, t2v: 1}", "tasks.t2i: takes the frames of no bucket"),
+        (
+            [*DIT, "--set", "model.variant=wan2.1-i2v-14b-480p"],
+            "train_dit.buckets=[{frames: 1, height: 480, width: 832}]",
+            "got 1, which none of the tasks takes (i2v)",
+        ),
+        (
+            [*DIT, "--set", "model.variant=wan2.1-i2v-14b-480p"], "train_dit.tasks={t2v: 1}",
+            "cannot do it: it reads pictures beside the noise; it can do i2v",
+        ),
+    ],
+)  # fmt: skip
 WEIGHTS = {
     **_cases(
         "weights",
@@ -135,4 +178,4 @@ WEIGHTS = {
         "no part 'decoder.haed'; near are decoder.head",
     ),
 }  # fmt: skip
-TRAINING = {**NAMES, **VALUES, **WITHOUT_EFFECT, **WEIGHTS, **_tiny_decoders()}
+TRAINING = {**NAMES, **VALUES, **WITHOUT_EFFECT, **TASKS, **WEIGHTS, **_tiny_decoders()}

@@ -51,6 +51,11 @@ def trained(tmp_path_factory):
         assert call(["train-vae", *RUN, *plain]) == 0
         assert call(["train-vae", *RUN]) == 0
         assert call(["train-dit", *RUN]) == 0
+        adapter = ["model.weights=runs/small/dit", "model.vae_weights=runs/small/vae"]
+        settings = [
+            part for each in (*adapter, "train_dit.adapter.rank=2") for part in ("--set", each)
+        ]
+        assert call(["train-dit", *RUN, *settings, "--out", "lora"]) == 0
     return folder
 
 
