@@ -80,6 +80,8 @@ def small_settings(loaded: LoadedRecipe, weights: Path, steps: int) -> list[str]
         "eval_every": steps, "preview_every": steps, "preview_steps": 1, "log_every": 1,
         "optimizer.warmup_steps": 0, "holdout": 0.3,
     }  # fmt: skip
+    if small.experts > 1:
+        numbers |= {"expert_steps": 1, "expert_share": 0.5}
     refs = [f"model.weights={weights}"] if model.weights else []
     if model.vae_weights or not model.weights:
         refs.append(f"model.vae_weights={weights / 'vae'}")

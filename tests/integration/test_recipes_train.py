@@ -23,6 +23,8 @@ RECIPES = [
     "wan2.1-t2v-14b-lora",
     "wan2.1-i2v-14b-480p-lora",
     "wan2.2-ti2v-5b-lora",
+    "wan2.2-t2v-a14b-lora",
+    "wan2.1-vace-1.3b-adapter",
 ]
 STEPS = 2
 
