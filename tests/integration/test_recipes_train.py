@@ -20,7 +20,7 @@ from wanctl.train.networks.step import OptimizerStep
 RECIPES = [
     "wan2.1-t2v-1.3b-full",
     "wan2.1-t2v-1.3b-lora",
-    "wan2.1-t2v-14b-lora",
+    pytest.param("wan2.1-t2v-14b-lora", marks=pytest.mark.slow),  # as A14B's, with one expert
     "wan2.1-i2v-14b-480p-lora",
     "wan2.2-ti2v-5b-lora",
     "wan2.2-t2v-a14b-lora",
