@@ -115,8 +115,9 @@ class Transformers:
         if any(next(model.parameters()).device != HOST for model in idle):
             torch.clear_autocast_cache()  # holds copies of their weights
         for model in idle:
-            model.to(HOST)
-        return every[network].to(device)
+            _move(model, HOST)
+        _move(every[network], device)
+        return every[network]
 
     def generate(
         self,
@@ -187,6 +188,12 @@ class Transformers:
             return [(self.routing.networks[0], None)]
         change = high_steps(schedule.timesteps, self.boundary)
         return [(HIGH, change), (LOW, None)]
+
+
+def _move(model: WanModel, device: torch.device) -> None:
+    """Move a transformer, unless its blocks are in host memory already and come one at a time."""
+    if not model.streamed:
+        model.to(device)
 
 
 def one_transformer(model: WanModel, part: TrainedPart = WHOLE) -> Transformers:
