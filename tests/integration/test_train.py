@@ -14,6 +14,7 @@ import av
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -24,6 +25,7 @@ from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.checkpoint.tiny_decoder import load_tiny_decoder
+from wanctl.cli.main import app
 from wanctl.data.captions import read_captions
 from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.table_order import record_tables
@@ -188,6 +190,21 @@ def test_a_run_without_a_cache_learns_the_same_and_writes_none(loaded, tmp_path,
     for name in ("metrics.jsonl", "previews/step-000006.png"):
         one, other = (tmp_path / out / "dit" / name for out in ("none", "disk"))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_another_trainers_folder_is_trained_on(loaded, tmp_path, footage):
+    for number in range(2):
+        shutil.copy(footage.parent / f"clip{number}.mp4", tmp_path)
+        (tmp_path / f"clip{number}.txt").write_text("a square")
+    keys = [f"dataset.path={tmp_path}", "train_vae.steps=1", "train_vae.loss.perceptual=0",
+            "train_vae.buckets=[{frames: 5, height: 32, width: 32}]"]  # fmt: skip
+    command = ["train-vae", "--recipe", str(loaded().path), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, [*command, *(part for key in keys for part in ("--set", key))])
+    assert done.exit_code == 0, done.output
+    summary = json.loads((tmp_path / "run/vae/data.json").read_text())
+    assert summary["clips"] == 2
+    captions = read_captions(DatasetDir.open(tmp_path / "run/dataset"), ())
+    assert {each.text for several in captions.values() for each in several} == {"a square"}
 
 
 def test_the_demo_compares_each_sample_with_the_clips_of_its_prompt(loaded, tmp_path, footage):
