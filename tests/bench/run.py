@@ -23,6 +23,7 @@ MODULES = (
     "vae",
     "vae_training",
     "dit",
+    "dit_training",
     "sample",
     "weights_memory",
     "sample_cold",

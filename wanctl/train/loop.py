@@ -22,6 +22,7 @@ from wanctl.train.accelerator import Processes, end_trackers, make_accelerator, 
 from wanctl.train.checkpoint import Checkpoint, newest_checkpoint
 from wanctl.train.evaluation.evaluator import Evaluator
 from wanctl.train.metrics import RunMetrics
+from wanctl.train.networks.peak import out_of_memory, try_largest_batch
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import trained_networks
 from wanctl.train.objective import Objective, Work
@@ -70,7 +71,7 @@ def train(
                  objective.name, folder, finished)  # fmt: skip
         return TrainingResult(finished)
     run = _Run(objective, folder, options, device, identity, dict(settings or {}))
-    with StopRequest() as stop, quiet_writers():
+    with StopRequest() as stop, quiet_writers(), out_of_memory(objective):
         return run.run_steps(checkpoint, stop)
 
 
@@ -125,6 +126,8 @@ class _Run:
             self.state.restore(checkpoint)
             log.info("%s: continuing at step %d of %d", name, checkpoint.step, steps)
         first = self.state.step
+        networks = self.state.networks
+        try_largest_batch(self.objective, self.step, networks, self.accelerator, self.options.seed)
         self.throughput = self._meter(first)
         self.metrics.start(name, first)
         self.evaluator.start()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -208,6 +208,20 @@ class Objective(Protocol, Generic[BatchT]):
 
     def saved_step(self, folder: Path) -> int | None:
         """Step of the finished model in `folder`; None where there is none."""
+        ...
+
+
+@runtime_checkable
+class KnowsLargestBatch(Protocol):
+    """An objective whose batches have several sizes."""
+
+    @property
+    def memory_advice(self) -> str:
+        """What to change in the recipe where memory does not suffice."""
+        ...
+
+    def largest_batch(self, seed: int) -> tuple[str, Any, MicrobatchIndex]:
+        """Name of the bucket that takes most memory, a batch of it, and a position for `losses`."""
         ...
 
 

@@ -272,6 +272,9 @@ class MemoryFootage:
         picks = torch.randint(2 if self.held_out else 3, (self.batch_size,), generator=generator)
         return [ClipWindow(str(int(p)), self.shape, 0) for p in picks]
 
+    def largest_windows(self):
+        return self.sample_windows(MicrobatchIndex(0, 0, 0))
+
     def training_windows(self):
         clips = range(2 if self.held_out else 3)
         return [ClipWindow(str(clip), self.shape, start) for clip in clips for start in (0, 4)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from wanctl.model.dit.attention import Kernel, attention
-from wanctl.model.dit.context import Context, KeysValues, Padding
+from wanctl.model.dit.context import Context, KeysValues
 from wanctl.model.dit.context_parallel import Attend
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.recompute import free_until_backward
@@ -190,13 +190,13 @@ class Attention(nn.Module):
             free_until_backward(q, q_of, [y_BLNK])
         return self.o(y_BLNK.flatten(2)).unflatten(1, x_BGMD.shape[1:3])
 
-    def project_context(self, context: Context, padding: Padding | None = None) -> KeysValues:
+    def project_context(self, context: Context) -> KeysValues:
         """Keys and values of a context, which `forward` takes in its place."""
         k, v = self._normed(self.k(context.text), self.norm_k), self._heads(self.v(context.text))
         if context.image is None:
-            return KeysValues(k, v, padding)
+            return KeysValues(k, v, context.padding)
         image_k = self._normed(self.k_img(context.image), self.norm_k_img)
-        return KeysValues(k, v, padding, image_k, self._heads(self.v_img(context.image)))
+        return KeysValues(k, v, context.padding, image_k, self._heads(self.v_img(context.image)))
 
     def _attend_to(self, kv: KeysValues, q: Tensor) -> Tensor:
         """Attention to the text plus, with its own softmax, to the image tokens: (B, L, N, K)."""

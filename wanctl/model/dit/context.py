@@ -1,7 +1,8 @@
 """The context of the transformer's cross-attention: text, and in some models image tokens.
 
 Neither depends on the timestep. So their keys and values can be computed once per prompt and used
-in every step (`WanModel.precompute_cross_attention`); training computes them in each forward pass.
+in every step (`WanModel.precompute_cross_attention`); training computes them in each forward pass,
+on the CPU without the padding.
 
 A prompt of 40 tokens has 512 rows of which 472 are zeros, and the model attends to all of them.
 All zero rows have the same keys and values, so one row is kept and represents the others.
@@ -19,8 +20,9 @@ from torch import Tensor
 class Context(NamedTuple):
     """Embedded tokens, from which every block computes its own keys and values."""
 
-    text: Tensor  # (B, S, D)
+    text: Tensor  # (B, S, D), or (B, R, D) where padding is set
     image: Tensor | None = None  # (B, I, D)
+    padding: "Padding | None" = None
 
 
 @dataclass(frozen=True)

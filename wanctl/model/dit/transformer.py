@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from wanctl.errors import unknown
 from wanctl.model.dit.attention import Kernel
 from wanctl.model.dit.blocks import Attention, Block, Head, ImageEmbedding, run_in_weight_dtype
-from wanctl.model.dit.context import Context, KeysValues, PrecomputedContext, fold_padding
+from wanctl.model.dit.context import (
+    Context,
+    KeysValues,
+    Padding,
+    PrecomputedContext,
+    fold_padding,
+)
 from wanctl.model.dit.context_parallel import ContextParallel
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.rope import RopeCache
@@ -207,12 +213,11 @@ class WanModel(nn.Module):
         """
         self._check_context(context_BSE, len(context_BSE))
         self._check_image(image_BIE, len(context_BSE))
-        folded_BRE, padding = fold_padding(context_BSE)
-        context = self._embed_context(folded_BRE, image_BIE)
+        context = self._embed_context(*fold_padding(context_BSE), image_BIE)
         control = getattr(self, "vace_blocks", ())
         return PrecomputedContext(
-            [_cross(block).project_context(context, padding) for block in self.blocks],
-            [_cross(block).project_context(context, padding) for block in control],
+            [_cross(block).project_context(context) for block in self.blocks],
+            [_cross(block).project_context(context) for block in control],
         )
 
     def _contexts(
@@ -221,13 +226,19 @@ class WanModel(nn.Module):
         """The context of each main block and of each control block."""
         if isinstance(context, PrecomputedContext):
             return context.blocks, context.control
-        embedded = self._embed_context(context, image)
+        padding = None
+        if self.training and self._numerics.weighs_padding(context):  # 5 % of a step on the CPU
+            context, padding = fold_padding(context)
+        embedded = self._embed_context(context, padding, image)
         return [embedded] * len(self.blocks), [embedded] * len(self.shape.vace_layers)
 
-    def _embed_context(self, context_BSE: Tensor, image_BIE: Tensor | None) -> Context:
+    def _embed_context(
+        self, context_BSE: Tensor, padding: Padding | None, image_BIE: Tensor | None
+    ) -> Context:
         return Context(
             run_in_weight_dtype(self.text_embedding, context_BSE),
             None if self.img_emb is None or image_BIE is None else self.img_emb(image_BIE),
+            padding,
         )
 
     def _check(

@@ -4,7 +4,7 @@ Latents and text embeddings are computed before (inputs/encode.py): neither the 
 the text encoder runs while training.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -94,7 +94,26 @@ class DiTObjective:
 
     def batch(self, microbatch: MicrobatchIndex) -> DiTBatch:
         """Latents of windows, each with one of its captions or the dropped text, and a task."""
-        windows = self.footage.sample_windows(microbatch)
+        return self._batch(self.footage.sample_windows(microbatch), microbatch)
+
+    @property
+    def memory_advice(self) -> str:
+        """Settings that take less memory, the cheapest first."""
+        return (
+            "set train_dit.memory.checkpointing: full, then memory.offload_optimizer, "
+            "memory.offload_activations or (with an adapter) memory.stream_blocks to true; or use "
+            "smaller train_dit.buckets, train_dit.mixed_precision: bf16, train_dit.adapter"
+        )
+
+    def largest_batch(self, seed: int) -> tuple[str, DiTBatch, MicrobatchIndex]:
+        """A batch of the largest bucket, at the position of the first step."""
+        microbatch = MicrobatchIndex(seed, 0, 0)
+        windows = self.footage.largest_windows()
+        size = "x".join(map(str, windows[0].shape))
+        name = f"{size}, batch size {len(windows)}"
+        return name, self._batch(windows, microbatch), microbatch
+
+    def _batch(self, windows: Sequence[ClipWindow], microbatch: MicrobatchIndex) -> DiTBatch:
         generator = keyed_generator(microbatch.seed, "captions", microbatch.step, microbatch.micro)
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
         chosen = torch.rand(len(windows), generator=generator)

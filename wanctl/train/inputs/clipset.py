@@ -1,5 +1,7 @@
 """Windows of exported clips: those of a micro-batch, those of an evaluation, and their frames."""
 
+import itertools
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +95,15 @@ class ClipSet:
         """Windows of one micro-batch, all of one bucket."""
         batch = self._plan.batch(microbatch.step, microbatch.micro)
         return [self._sampled(self.training[w.clip], batch.bucket, w.start) for w in batch.windows]
+
+    def largest_windows(self) -> list[ClipWindow]:
+        """A batch of the bucket with the most pixels per batch, of its first clips."""
+        sizes = [math.prod(_size(bucket)) * bucket.batch_size for bucket in self.buckets]
+        served = [index for index, members in enumerate(self.members) if members]
+        largest = max(served, key=lambda index: sizes[index])
+        bucket = self.buckets[largest]
+        clips = itertools.islice(itertools.cycle(self.members[largest]), bucket.batch_size)
+        return [self._sampled(self.training[clip], bucket, 0) for clip in clips]
 
     @property
     def members(self) -> list[list[int]]:

@@ -53,6 +53,10 @@ class Footage(Protocol):
         """Windows of one micro-batch, all of one shape; a pure function of `microbatch`."""
         ...
 
+    def largest_windows(self) -> list[ClipWindow]:
+        """Those of a micro-batch of the bucket that takes most memory."""
+        ...
+
     def training_windows(self) -> list[ClipWindow]:
         """Every window that `sample_windows` may return if windows are listed, else a spread."""
         ...

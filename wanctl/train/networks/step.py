@@ -110,6 +110,20 @@ class OptimizerStep:
             rates, names, values[0] if len(values) == 1 else torch.cat(values), self._work
         )
 
+    def try_batch(self, batch: Any, microbatch: MicrobatchIndex) -> None:
+        """Do the forward and backward pass of a batch as a step would, and drop the gradients."""
+        network = self.networks[self.objective.turns(microbatch.step)[0]]
+        others = [other for other in self.networks.values() if other is not network]
+        if network.alternates:
+            network.residency.to_device()
+        models = {n: o.model if o is network else o.module for n, o in self.networks.items()}
+        device = self.accelerator.device
+        losses = self.objective.losses(network.name, models, batch, microbatch, device)
+        with frozen(others), self.accelerator.no_sync(network.model):
+            for part in losses:
+                self.accelerator.backward(part.per_sample.mean() * part.share)
+        network.stepper.zero_grad()
+
     def _gradients(
         self, network: TrainedNetwork, step: int, batches: Iterator[Any], held: list[Any]
     ) -> dict[str, Tensor]:

@@ -67,6 +67,7 @@ class TrainedNetwork:
         self.observe = network.observe
         self.saves_frozen = network.saves_frozen
         self.alternates = network.alternates
+        self.offloads_optimizer = network.offloads_optimizer
         self.scaler = accelerator.scaler
         self.module = network.module.train()
         if not is_streamed(self.module):

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from wanctl.checkpoint.load import load_dit
+from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
@@ -193,6 +195,7 @@ def test_losses_by_noise_level_are_means_over_their_samples_alone(make, tmp_path
     objective = make(noise=noise_options(microbatches=3, law="uniform", shift=6))
     objective.__class__ = Recording
     train(objective, tmp_path / "dit", loop_options(steps=4, accumulate=3), device=CPU)
+    del seen[0]  # the largest batch, which is tried first
     lines = map(json.loads, (tmp_path / "dit/metrics.jsonl").read_text().splitlines())
     lines = [line for line in lines if "eval" not in line]
     absent = 0
@@ -295,3 +298,42 @@ def test_accumulated_micro_batches_have_their_own_noise(make):
         (losses,) = objective.losses("model", models, batch, microbatch, CPU)
         sigmas.append(losses.parts["sigma"])
     assert not torch.equal(*sigmas)
+
+
+def test_the_largest_batch_is_tried_first_and_changes_nothing(make, tmp_path, loop_options, caplog):
+    caplog.set_level("INFO", "wanctl")
+    ends = []
+    for tries in (True, False):
+        objective = make()
+        run = objective if tries else Untried(objective)
+        train(run, tmp_path / str(tries), loop_options(steps=2), device=CPU)
+        ends.append([*objective.module.parameters(), torch.rand(3)])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+    assert re.search(r"peak memory \d+\.\d GiB at bucket 5x32x32, batch size 2", caplog.text)
+
+
+class Untried:
+    """An objective that does not know its largest batch."""
+
+    def __init__(self, objective):
+        self.objective = objective
+
+    def __getattr__(self, name):
+        if name in ("largest_batch", "memory_advice"):
+            raise AttributeError(name)
+        return getattr(self.objective, name)
+
+
+def test_memory_that_runs_out_is_one_line(make, tmp_path, loop_options, monkeypatch):
+    objective = make()
+
+    def losses(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 ...")
+        yield
+
+    monkeypatch.setattr(objective, "losses", losses)
+    with pytest.raises(UserError) as error:
+        train(objective, tmp_path / "dit", loop_options(steps=2), device=CPU)
+    (line,) = error.value.lines
+    assert "train-dit: out of memory at bucket 5x32x32, batch size 2 (another 2.50 GiB" in line
+    assert "set train_dit.memory.checkpointing: full" in line
