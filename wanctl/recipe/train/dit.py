@@ -81,7 +81,9 @@ class TrainDiTSection(TrainSection):
         "none`: any window",
     )
     preview_prompts: tuple[str, ...] = Field(
-        default=(), description="prompts sampled during training; empty: captions of held-out clips"
+        default=(),
+        description="prompts sampled during training, for each task; empty: captions of held-out "
+        "clips, four for one task, fewer for several",
     )
     preview_steps: Steps = Field(default=20, description="solver steps of a preview")
     preview_decoder: Literal["vae", "tiny_decoder"] = Field(

@@ -76,9 +76,7 @@ def fitted_shape(has: DiTShape, wanted: DiTShape, where: str) -> DiTShape:
             f"{wanted.in_channels} (image to video)"
         )
     elif has_image_channels(has) and not has_image_channels(wanted):
-        problem = (
-            "reads known frames as channels and the variant does not; set model.variant to i2v"
-        )
+        problem = "reads known frames as channels and the variant does not; use an i2v variant"
     elif num_clip_images(shape) != num_clip_images(wanted):
         several = num_clip_images(shape), num_clip_images(wanted)
         problem = (

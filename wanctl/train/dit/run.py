@@ -135,7 +135,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         windows_per_clip=section.windows_per_clip,
         only=captions.texts,
     )
-    preview = _preview(loaded, variant, clips, captions.texts)
+    preview = _preview(loaded, variant, clips, captions.texts, mixture)
     cached = section.cache == "disk"
     # previews move their VAE off the device, on another thread than the batches
     own_vae = vae if cached else copy.deepcopy(vae)
@@ -303,14 +303,22 @@ def _trained_part(
 
 
 def _preview(
-    loaded: LoadedRecipe, variant: Variant, clips: ClipSet, captions: Mapping[str, Sequence[str]]
+    loaded: LoadedRecipe,
+    variant: Variant,
+    clips: ClipSet,
+    captions: Mapping[str, Sequence[str]],
+    mixture: MixtureOptions,
 ) -> PreviewOptions:
-    """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would."""
+    """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would.
+
+    Each prompt is sampled for each task: of several tasks fewer captions are taken.
+    """
     section, sample = loaded.recipe.train_dit, loaded.recipe.sample
     shape = max(window.shape for window in clips.eval_windows())
     windows = [window for window in clips.eval_windows() if window.shape == shape]
     own = dict.fromkeys(captions[window.clip][0] for window in clips.eval_windows())
-    prompts = section.preview_prompts or tuple(own)[:PREVIEW_PROMPTS]
+    tasks = sum(task.serves(shape.frames) for task in mixture.tasks)
+    prompts = section.preview_prompts or tuple(own)[: max(1, PREVIEW_PROMPTS // tasks)]
     first = {captions[window.clip][0]: window for window in reversed(windows)}
     negative = sample.negative_prompt
     defaults = variant.defaults
