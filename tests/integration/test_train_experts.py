@@ -153,6 +153,7 @@ def test_diffusers_opens_both_experts(trained, tmp_path, world):
     )
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_equals_uninterrupted(trained, tmp_path):
     recipe, full = trained
     out = tmp_path / "killed"
@@ -179,7 +180,7 @@ def test_killed_and_started_again_equals_uninterrupted(trained, tmp_path):
 
 
 def test_random_experts_differ_and_another_way_of_training_needs_another_folder(loaded, tmp_path):
-    train_dit(loaded("train_dit.steps=4"), tmp_path / "run")
+    train_dit(loaded("train_dit.steps=2", "train_dit.expert_steps=1"), tmp_path / "run")
     found = find_components(tmp_path / "run")
     high, low = (load_dit(c).state_dict() for c in (found, found.low_expert))
     assert not torch.equal(high["blocks.0.ffn.0.weight"], low["blocks.0.ffn.0.weight"])
