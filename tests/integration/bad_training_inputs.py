@@ -34,6 +34,10 @@ NAMES = _cases(
         (DIT, "train_dit.trackers=[tensorbord]", "did you mean 'tensorboard'?"),
         (DIT, "model.variant=wan2.1-t2v-1.3", "did you mean 'wan2.1-t2v-1.3b'?"),
         (DIT, "train_dit.step=3", "train_dit.step: unknown key; did you mean 'steps'?"),
+        (DIT, "train_dit.adapter={kind: lorra}", "got 'lorra'; allowed are 'lora'"),
+        (DIT, "train_dit.adapter={targets: [self_atn]}", "no linear layer; near are self_attn"),
+        (DIT, "train_dit.adapter={layout: comfy}", "did you mean 'comfyui'?"),
+        (DIT, "train_dit.trained=[heads]", "train_dit.trained.0: got 'heads', which matches no"),
         (VAE, "train_vae.network=tinydecoder", "did you mean 'tiny_decoder'?"),
         (VAE, "train_vae.trained=decodr", "no part 'decodr'; near are decoder"),
         (VAE, "train_vae.trained=[decoder,head]", "train_vae.trained.1: the VAE has no part"),
@@ -65,6 +69,9 @@ VALUES = _cases(
         (DIT, "train_dit.buckets.0.frames=16", "got 16; must be 4n+1"),
         (DIT, "train_dit.buckets.0.width=50", "got 50; must be a multiple of 16"),
         (DIT, "train_dit.buckets.0.probability=0", "must be greater than 0"),
+        (DIT, "train_dit.adapter={rank: 0}", "adapter.rank: got 0; must be greater than or"),
+        (DIT, "train_dit.adapter={rank: 4096}", "is 192x192, whose changes have ranks up to 192"),
+        (DIT, "train_dit.adapter={base: int4}", "did you mean 'int8'?"),
         (DIT, "train_dit.mixed_precision=fp8", "mixed_precision: got 'fp8'"),
         (DIT, "train_dit.mixed_precision=true", "mixed_precision: got true"),
         (VAE, "train_vae.chunk_frames=1", "train_vae.chunk_frames: got 1"),
@@ -84,6 +91,10 @@ WITHOUT_EFFECT = _cases(
     "without effect",
     [
         (DIT, "train_dit.optimizer.momentum=0.9", "got 0.9, which adamw does not use; leave it"),
+        (
+            DIT, "train_dit.adapter={}; train_dit.trained=[head]",
+            "got ['head'] beside an adapter, under which all weights are frozen",
+        ),
         (DIT, "train_dit.optimizer.adamw_lr=0.1", "got 0.1, which adamw does not use; leave it"),
         (
             PLAIN,
