@@ -5,6 +5,7 @@ SIGTERM, 129 by SIGHUP; 141 the reader of a pipe has ended, as in `wanctl filter
 """
 
 import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ FIXABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 SIGNALLED = 128
 """Shells add this to the number of the signal that ended a command."""
 
+# Where in a library's source a message comes from.
+_LIBRARY_LINE = re.compile(r"^\[[^\]]*\] ")
 # Errors of the operating system that the user can fix, and how.
 _ADVICE = {
     errno.ENOSPC: "free some space, or write elsewhere with --out",
@@ -80,6 +83,14 @@ def format_error(error: BaseException) -> list[str] | None:
             f"out of memory ({_first_line(error)}); lower batch_size, frames, height or width with "
             "--set, use --set model.dtype=bf16, or run on a larger device"
         ]
+    if _is_lost_process(error):
+        reason = _LIBRARY_LINE.sub("", _first_line(error)).rstrip(".")
+        return [
+            one_line(
+                f"another process of this run has ended or cannot be reached ({reason}); its own "
+                "message says why, and the same command goes on from the last checkpoint"
+            )
+        ]
     return None
 
 
@@ -140,6 +151,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if names & {"MemoryError", "OutOfMemoryError"}:
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _is_lost_process(error: BaseException) -> bool:
+    """Whether torch's collectives say that another process does not answer; gloo's have no type."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & {"DistBackendError", "DistNetworkError", "DistStoreError"}:
+        return True
+    return isinstance(error, RuntimeError) and "/gloo/" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

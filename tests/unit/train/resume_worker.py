@@ -24,6 +24,7 @@ from conftest import (
     make_toy_gan,
 )
 
+from wanctl.cli.errors import format_error
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import VAEShape
 from wanctl.train import checkpoint
@@ -145,16 +146,16 @@ def run(kind, folder, processes, accumulate, kill_at=None, kill_rank=0, **settin
             own = kill_at if rank == kill_rank else None
             try:
                 run_process(kind, folder, rank, processes, port, accumulate, own, settings)
-            except BaseException:
+            except BaseException as error:
                 traceback.print_exc()
+                lines = format_error(error) or [repr(error)]
+                (folder / f"lost-{rank}.txt").write_text("\n".join(lines))
                 os._exit(1)
             os._exit(0)
         children.append(child)
     died = os.waitpid(children[kill_rank], 0)[1]
     others = [child for child in children if child != children[kill_rank]]
-    if died:
-        for child in others:  # they wait for the one that died
-            os.kill(child, signal.SIGKILL)
+    # they wait for the one that died: a process that does not notice it fails the test's time limit
     return not any([died, *(os.waitpid(child, 0)[1] for child in others)])
 
 
@@ -192,6 +193,9 @@ def kills(kind, folder, count, processes, accumulate):
         if calls[moment - 1] in ("batch", "losses", "measure", "preview"):
             rank = index % processes  # the other process does not save
         assert not run(kind, killed, processes, accumulate, moment, rank, batch_size=2)
+        for lost in killed.glob("lost-*.txt"):
+            assert lost.read_text().startswith("another process of this run has ended"), lost
+            assert "\n" not in lost.read_text()
         assert run(kind, killed, processes, accumulate, batch_size=2)
         results.append((calls[moment - 1], outcome(killed) == outcome(full)))
     return results

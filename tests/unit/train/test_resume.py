@@ -30,10 +30,14 @@ WORKER = Path(__file__).with_name("resume_worker.py")
     ],
 )
 def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objective, moments):
-    """Half of the moments lie in the middle of a save; the other half are drawn from all calls."""
+    """Half of the moments lie in the middle of a save; the other half are drawn from all calls.
+
+    Of two processes the one that is not killed ends with one line.
+    """
     arguments = [sys.executable, str(WORKER), str(tmp_path), str(moments), objective]
     worker = subprocess.run(arguments, capture_output=True, text=True, timeout=3600, check=False)
     assert worker.returncode == 0, worker.stderr[-4000:]
+    assert list(tmp_path.rglob("lost-*.txt"))
     results = json.loads((tmp_path / "results.json").read_text())
     for processes in (1, 2):
         ends = results[f"kills_{processes}"]
