@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,10 +64,13 @@ class TrainedDiT(NamedTuple):
 
 
 def ours(
-    shape: DiTShape = SHAPE, checkpointing: str = "pointwise", rank: int | None = None
+    shape: DiTShape = SHAPE,
+    checkpointing: str = "pointwise",
+    rank: int | None = None,
+    device: torch.device = CPU,
 ) -> TrainedDiT:
     """The transformer as `wanctl train-dit` runs it, or an adapter on it."""
-    model = drawn_transformer(shape, CPU).train()
+    model = drawn_transformer(shape, device).train()
     if rank is not None:
         targets = tuple(Target(layers, rank, rank) for layers in ADAPTED)
         attach_adapter(model, AdapterOptions("lora", targets, dropout=0.0, seed=0))
@@ -75,17 +78,21 @@ def ours(
 
     def loss(inputs: StepInputs) -> Tensor:
         x0, noise, sigma, context = inputs
-        return flow_error(model, x0, noise, sigma, Conditions(context), CPU).mean()
+        return flow_error(model, x0, noise, sigma, Conditions(context), device).mean()
 
     return with_optimizer(model, loss)
 
 
-def diffusers(shape: DiTShape = SHAPE) -> TrainedDiT:
+def diffusers(
+    shape: DiTShape = SHAPE, device: torch.device = CPU, *, checkpointing: bool = False
+) -> TrainedDiT:
     """WanTransformer3DModel in a plain training step."""
-    model = diffusers_twin(drawn_transformer(shape, CPU), torch.float32).train()
+    model: Any = diffusers_twin(drawn_transformer(shape, device), torch.float32).train()
+    if checkpointing:
+        model.enable_gradient_checkpointing()
 
     def loss(inputs: StepInputs) -> Tensor:
-        x0, noise, sigma, context = inputs
+        x0, noise, sigma, context = (each.to(device) for each in inputs)
         noisy = add_noise(x0, noise, sigma)
         (predicted,) = model(noisy, sigma * 1000, context, return_dict=False)
         return nn.functional.mse_loss(predicted.float(), velocity(x0, noise))

@@ -19,7 +19,7 @@ from run import run_all
 from wanctl.errors import UserError, unknown
 from wanctl.runtime.attention_kernels import backend_name
 
-MODULES = ("gpu_step", "gpu_vae", "gpu_vae_training", "gpu_streaming")
+MODULES = ("gpu_step", "gpu_vae", "gpu_vae_training", "gpu_dit_training", "gpu_streaming")
 RESULT = Path("bench-gpu.json")
 
 
