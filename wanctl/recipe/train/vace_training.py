@@ -40,6 +40,9 @@ class VaceKindsSection(WeightsSection):
     layout: Weight = Field(
         default=0.5, description="moving boxes are the control: the subject's, and of other parts"
     )
+    control_video: Weight = Field(
+        default=0.0, description="a file of `control_videos` is the control, of clips that have one"
+    )
 
 
 class MaskShapesSection(WeightsSection):
@@ -83,6 +86,27 @@ class VaceTrainingSection(Section):
         description="least and most area of a mask's shape as a share of the frame, before it is "
         "made a hull or a box or grows, as every second one does by 3 to 25 % of its longer side",
     )
+
+    control_videos: tuple[str, ...] = Field(
+        default=(),
+        description="files of a clip's control videos, e.g. of depth or pose, with {clip} for its "
+        "id: `depth/{clip}.mp4`; each has the frames of the clip as `wanctl data export` writes "
+        "it, in any size; of several one is drawn",
+    )
+
+    @model_validator(mode="after")
+    def _control_videos(self) -> Self:
+        if self.kinds.control_video and not self.control_videos:
+            message = "got none, and kinds.control_video is above 0; name files: [depth/{clip}.mp4]"
+            raise ContradictionError("control_videos", message)
+        if self.control_videos and not self.kinds.control_video:
+            message = "got 0, and control_videos are named; give it a weight, or leave them out"
+            raise ContradictionError("kinds.control_video", message)
+        for number, pattern in enumerate(self.control_videos):
+            if "{clip}" not in pattern:
+                message = f"got {pattern!r}; must hold {{clip}}, which stands for a clip's id"
+                raise ContradictionError(f"control_videos.{number}", message)
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

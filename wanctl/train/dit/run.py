@@ -153,8 +153,9 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         dataset.path / "conditions" if cached else None,
     )
     run = out / "dit"
-    if processes.is_main:
-        write_controls(mixture.tasks, clips, mixture.fps, recipe.seed, run)
+    if processes.is_main and any(task.name == "vace" for task in mixture.tasks):
+        controls = control_options(section.vace.model_dump())
+        write_controls(controls, clips, mixture.fps, recipe.seed, run)
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes, run)
     tasks.encode(clips, processes, run)
     dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""

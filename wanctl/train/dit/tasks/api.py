@@ -18,6 +18,7 @@ from wanctl.model.variants import DiTShape
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.table import get_task
 from wanctl.train.dit.vace.options import ControlOptions
+from wanctl.train.inputs.windows import ClipWindow
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,29 @@ class TrainingTask(ABC):
     def key(self) -> str:
         """What decides the inputs beside the window and the draw; part of the cache's key."""
         return self.name
+
+    def window_key(self, window: ClipWindow) -> str:  # noqa: ARG002
+        """What decides the inputs of a window beside its frames and the draw."""
+        return self.key
+
+    def window_inputs(
+        self,
+        window: ClipWindow,  # noqa: ARG002
+        frames: np.ndarray,
+        fps: float,
+        generator: torch.Generator,
+        draw: int,
+    ) -> Inputs:
+        """Draw inputs of one window; a task that reads files beside its clip overrides this.
+
+        Args:
+            window: where the frames come from.
+            frames: see `inputs`.
+            fps: see `inputs`.
+            generator: see `inputs`.
+            draw: see `inputs`.
+        """
+        return self.inputs(frames, fps, generator, draw)
 
     @abstractmethod
     def inputs(

@@ -99,7 +99,7 @@ class ConditionStore:
     def _key(self, task: TrainingTask, window: ClipWindow, draw: int) -> str:
         dit = self._encoders.dit
         reads = has_image_channels(dit), num_clip_images(dit), len(dit.vace_layers) > 0
-        return cache_key(window.key, task.key, draw, self._fps, *reads)
+        return cache_key(window.key, task.window_key(window), draw, self._fps, *reads)
 
     @torch.no_grad()
     def _compute(self, task: TrainingTask, window: ClipWindow, draw: int) -> Conditions:
@@ -109,7 +109,8 @@ class ConditionStore:
             CacheError: it is not finite.
         """
         generator = keyed_generator("inputs", task.name, window.key, draw)
-        inputs = task.inputs(self._footage.read(window), self._fps, generator, draw)
+        frames = self._footage.read(window)
+        inputs = task.window_inputs(window, frames, self._fps, generator, draw)
         # One window at a time and outside autocast: the last bits depend on neither.
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             conditions = get_task(task.name).conditions(

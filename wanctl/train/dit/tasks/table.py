@@ -12,7 +12,7 @@ from wanctl.train.dit.tasks.known_frames import (
     RandomFrames,
 )
 from wanctl.train.dit.tasks.text import TextToImage, TextToVideo
-from wanctl.train.dit.vace.task import VaceControls
+from wanctl.train.dit.tasks.vace import VaceControls
 
 TRAINING_TASKS: dict[str, type[TrainingTask]] = {
     task.name: task

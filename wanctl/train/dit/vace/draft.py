@@ -27,6 +27,7 @@ class Draft:
         known: (T,) bool, frames that are kept.
         border: (left, top, right, bottom) pixels of the window that are generated around the rest.
         tracks: boxes of a layout, which stands alone.
+        video: (T, H', W', 3) uint8 RGB, a control video of the clip, which stands alone.
     """
 
     control: str | None = None
@@ -36,6 +37,7 @@ class Draft:
     known: np.ndarray | None = None
     border: tuple[int, int, int, int] | None = None
     tracks: tuple[Track, ...] | None = None
+    video: np.ndarray | None = None
 
     def combined(self, other: "Draft") -> "Draft":
         """Both drafts as one; what both have is this one's."""
@@ -53,6 +55,8 @@ class Draft:
         rest = Inputs(references=references, fps=fps, exact=True)
         if self.tracks is not None:
             return replace(rest, vace=VaceOptions(layout=self.tracks))
+        if self.video is not None:
+            return replace(rest, video=_video(self.video, fps, "control video"))
         if self._only():
             return rest
         if self.known is not None and self._only("known") and (ends := _ends(self.known)):

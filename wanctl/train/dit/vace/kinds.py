@@ -7,15 +7,23 @@ together with others is named in TOGETHER.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from wanctl.tasks.vace.masks import FORMS, shape_mask
 from wanctl.tasks.vace_options import Track
+from wanctl.train.dit.vace.control_videos import (
+    CONTROL_VIDEO,
+    find_control_videos,
+    no_control_video,
+    read_control_video,
+)
 from wanctl.train.dit.vace.draft import GENERATED, Draft
 from wanctl.train.dit.vace.options import ControlOptions
 from wanctl.train.dit.vace.shapes import SHAPES, moving_shape
 from wanctl.train.dit.vace.subject import Subject, find_subject, follow_box
+from wanctl.train.inputs.windows import ClipWindow
 
 SUBJECT = "subject"
 MASK_SHAPES = (SUBJECT, *SHAPES)
@@ -41,14 +49,20 @@ class Window:
         frames: (T, H, W, 3) uint8 RGB.
         rng: source of all that is random.
         options: what is drawn.
+        place: where the frames come from; None: from no clip, so that it has no control video.
     """
 
     def __init__(
-        self, frames: np.ndarray, rng: np.random.Generator, options: ControlOptions
+        self,
+        frames: np.ndarray,
+        rng: np.random.Generator,
+        options: ControlOptions,
+        place: ClipWindow | None = None,
     ) -> None:
         self.frames = frames
         self.rng = rng
         self.options = options
+        self.place = place
         self._seed = int(rng.integers(2**31))
 
     @property
@@ -62,6 +76,11 @@ class Window:
         """The main subject; searched when it is first asked for, which moves no random number."""
         return find_subject(self.frames, self._seed)
 
+    @property
+    def control_videos(self) -> list[Path]:
+        """Control videos of the clip that the frames come from."""
+        return [] if self.place is None else find_control_videos(self.options, self.place.clip)
+
 
 def choose(weights: Mapping[str, float], rng: np.random.Generator) -> str:
     """One of the names, by weights of which one is above 0."""
@@ -70,9 +89,17 @@ def choose(weights: Mapping[str, float], rng: np.random.Generator) -> str:
 
 
 def draw_draft(window: Window) -> tuple[Draft, tuple[str, ...]]:
-    """Draw a control for a window; returns it with the names of its kinds."""
+    """Draw a control for a window; returns it with the names of its kinds.
+
+    Raises:
+        UserError: nothing but control videos is to be drawn, and the clip has none.
+    """
     options, rng = window.options, window.rng
     weights = usable_kinds(options.kinds, window.size[0])
+    if not window.control_videos:
+        weights.pop(CONTROL_VIDEO, None)
+    if not weights:
+        raise no_control_video(options, window.place)
     kind = choose(weights, rng)
     draft = KINDS[kind].draw(window)
     partners = {name: weights[name] for name in TOGETHER.get(kind, ()) if name in weights}
@@ -166,6 +193,15 @@ def _layout(window: Window) -> Draft:
     return Draft(tracks=tuple(Track(b, c) for b, c in zip(tracks, _colours(rng), strict=False)))
 
 
+def _control_video(window: Window) -> Draft:
+    """The part of one of the clip's control videos that belongs to the window."""
+    assert window.place is not None
+    paths = window.control_videos
+    path = paths[int(window.rng.integers(len(paths)))]
+    start = window.place.start
+    return Draft(video=read_control_video(path, start, start + len(window.frames)))
+
+
 def _limits(box: Sequence[float] | np.ndarray) -> tuple[float, float, float, float]:
     left, top, right, bottom = (float(min(1.0, max(0.0, value))) for value in box)
     return left, top, right, bottom
@@ -200,6 +236,7 @@ KINDS: dict[str, Kind] = {
     "scribble": Kind(_control("scribble")),
     "flow": Kind(_control("flow"), min_frames=5),
     "layout": Kind(_layout),
+    CONTROL_VIDEO: Kind(_control_video),
 }
 
 _REGION = ("inpaint", "extension")

@@ -16,6 +16,7 @@ class ControlOptions:
         max_references: most reference images of one draw.
         mask_shapes: `subject` or row of SHAPES -> its relative probability, 0 or more.
         mask_area: bounds of a drawn shape's area as a share of the frame.
+        control_videos: paths of control videos of a clip, `{clip}` being its id.
     """
 
     kinds: Mapping[str, float]
@@ -24,6 +25,7 @@ class ControlOptions:
     max_references: int
     mask_shapes: Mapping[str, float]
     mask_area: tuple[float, float]
+    control_videos: tuple[str, ...]
 
 
 def control_options(values: Mapping[str, Any]) -> ControlOptions:

@@ -4,7 +4,7 @@ One row per example: frames of the window, of the control, and of the mask (whit
 then the reference images.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.pixels import to_array, to_frames
 from wanctl.tasks.vace.sizes import letterbox_white
 from wanctl.tasks.vace.task import VACE
-from wanctl.train.dit.tasks.api import TrainingTask
+from wanctl.train.dit.vace.control_videos import CONTROL_VIDEO, find_control_videos
 from wanctl.train.dit.vace.kinds import TOGETHER, Window, draw_draft, usable_kinds
 from wanctl.train.dit.vace.options import ControlOptions
 from wanctl.train.dit.vace.references import draw_references
-from wanctl.train.dit.vace.task import VaceControls
-from wanctl.train.inputs.windows import Footage
+from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.rng import keyed_seed
 from wanctl.video.encode import write_png
 
@@ -51,51 +50,56 @@ class Example:
 
 
 def write_controls(
-    tasks: Iterable[TrainingTask], footage: Footage, fps: float, seed: int, folder: Path
+    options: ControlOptions, footage: Footage, fps: float, seed: int, folder: Path
 ) -> None:
-    """Write `controls.png` where VACE is among the tasks of a run, and log where it is.
+    """Write `controls.png` and log where it is.
 
     Args:
-        tasks: of the run.
+        options: of the run.
         footage: source of windows.
         fps: their frame rate.
         seed: of the examples.
         folder: of the run's transformer; receives the file.
     """
-    task = next((task for task in tasks if isinstance(task, VaceControls)), None)
-    if task is None:
-        return
-    fitting = [w for w in footage.training_windows() if task.serves(w.shape.frames)]
+    windows = footage.training_windows()
+    fitting = [w for w in windows if usable_kinds(options.kinds, w.shape.frames)]
     chosen = fitting[:: max(1, len(fitting) // _WINDOWS)][:_WINDOWS]
-    windows = [footage.read(window) for window in chosen]
+    if options.control_videos:
+        clips = {window.clip for window in fitting}
+        found = [clip for clip in clips if find_control_videos(options, clip)]
+        log.info("train-dit: %d of %d clips have a control video", len(found), len(clips))
+    shown = [(window, footage.read(window)) for window in chosen]
     path = folder / "controls.png"
     make_folder(folder)
-    write_control_sheet(path, list(draw_examples(windows, task.controls, fps, seed)))
+    write_control_sheet(path, list(draw_examples(shown, options, fps, seed)))
     log.info("train-dit: look at %s: what is drawn from the footage", path)
 
 
 def draw_examples(
-    windows: Sequence[np.ndarray], options: ControlOptions, fps: float, seed: int
+    windows: Sequence[tuple[ClipWindow | None, np.ndarray]],
+    options: ControlOptions,
+    fps: float,
+    seed: int,
 ) -> Iterator[Example]:
     """One example of every kind that is drawn, and of every two kinds that are drawn together.
 
     References come with every second example where the run draws any.
 
     Args:
-        windows: (T, H, W, 3) uint8 RGB each, used in turn.
+        windows: place and frames (T, H, W, 3) uint8 RGB of each, used in turn.
         options: of the run.
         fps: frame rate of the windows.
         seed: of the examples.
     """
     number = 0
     for kinds in _rows(options):
-        fitting = [w for w in windows if len(usable_kinds(kinds, len(w))) == len(kinds)]
+        fitting = [each for each in windows if _fits(kinds, *each, options)]
         if not fitting:
             continue
-        frames = fitting[number % len(fitting)]
+        place, frames = fitting[number % len(fitting)]
         rng = np.random.default_rng(keyed_seed(seed, "controls.png", *kinds))
         only = replace(options, kinds=kinds, composite=float(len(kinds) > 1))
-        window = Window(frames, rng, only)
+        window = Window(frames, rng, only, place)
         draft, names = draw_draft(window)
         count = 1 + number // 2 % options.max_references if number % 2 and options.references else 0
         inputs = draft.inputs(frames, fps, draw_references(window, count))
@@ -112,6 +116,15 @@ def control_sheet(examples: Sequence[Example]) -> np.ndarray:
 def write_control_sheet(path: Path, examples: Sequence[Example]) -> None:
     """Write the sheet as PNG."""
     write_png(path, control_sheet(examples), {"rows": "\n".join(e.title for e in examples)})
+
+
+def _fits(
+    kinds: dict[str, float], place: ClipWindow | None, frames: np.ndarray, options: ControlOptions
+) -> bool:
+    """Whether a window can be drawn from in all these kinds."""
+    if CONTROL_VIDEO in kinds and not (place and find_control_videos(options, place.clip)):
+        return False
+    return len(usable_kinds(kinds, len(frames))) == len(kinds)
 
 
 def _rows(options: ControlOptions) -> list[dict[str, float]]:

@@ -34,7 +34,13 @@ def window():
 
 def make_control_options(kinds=None, **changes):
     """All kinds at equal weights, or the named one alone."""
-    names = KINDS if kinds is None else [kinds] if isinstance(kinds, str) else kinds
+    names = (
+        [n for n in KINDS if n != "control_video"]
+        if kinds is None
+        else [kinds]
+        if isinstance(kinds, str)
+        else kinds
+    )
     defaults = {
         "kinds": dict.fromkeys(names, 1.0),
         "composite": 0.0,
@@ -42,6 +48,7 @@ def make_control_options(kinds=None, **changes):
         "max_references": 2,
         "mask_shapes": dict.fromkeys(MASK_SHAPES, 1.0),
         "mask_area": (0.03, 0.4),
+        "control_videos": (),
     }
     return ControlOptions(**{**defaults, **changes})
 

@@ -24,8 +24,8 @@ from wanctl.train.dit.options import DiTOptions, PreviewOptions
 from wanctl.train.dit.tasks.api import TaskOptions
 from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
 from wanctl.train.dit.tasks.choice import make_tasks
+from wanctl.train.dit.tasks.vace import num_references
 from wanctl.train.dit.vace.start import CONTEXT_ADAPTER, add_control_blocks
-from wanctl.train.dit.vace.task import num_references
 from wanctl.train.evaluation.shared import evaluate
 from wanctl.train.inputs.encode import LatentStore
 from wanctl.train.inputs.windows import Shape
@@ -93,12 +93,13 @@ def make(memory_footage, control_options, tmp_path):
 
 def test_training_is_given_what_sampling_would_be_given(make, control_options):
     """Bit for bit: control, mask, references and their frames of noise."""
-    objective = make(control_options(references=0.7, max_references=2, composite=0.5))
+    draws = 4
+    objective = make(control_options(references=0.6, max_references=2, composite=0.5), draws)
     [task] = objective.tasks.serving(5)
     encoders = InputEncoders(objective.previews.vae, SHAPE, None, CPU)
     seen = set()
     for window in objective.footage.training_windows():
-        for draw in range(3):
+        for draw in range(draws):
             generator = keyed_generator("inputs", "vace", window.key, draw)
             inputs = task.inputs(objective.footage.read(window), 8.0, generator, draw)
             size = PixelShape(*window.shape)

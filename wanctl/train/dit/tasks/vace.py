@@ -9,9 +9,11 @@ from torch import Tensor
 from wanctl.diffusion.conditions import Conditions
 from wanctl.tasks.inputs import Inputs
 from wanctl.train.dit.tasks.api import TaskOptions, TrainingTask
+from wanctl.train.dit.vace.control_videos import file_version, find_control_videos
 from wanctl.train.dit.vace.kinds import Window, draw_draft, usable_kinds
 from wanctl.train.dit.vace.options import ControlOptions
 from wanctl.train.dit.vace.references import draw_references
+from wanctl.train.inputs.windows import ClipWindow
 
 # Part of the cache's key: to be raised when the same random numbers give other inputs.
 _VERSION = 1
@@ -42,12 +44,38 @@ class VaceControls(TrainingTask):
         digest = hashlib.sha256(f"{_VERSION} {self.controls}".encode()).hexdigest()[:8]
         return f"{self.name} {digest}"
 
+    def window_key(self, window: ClipWindow) -> str:
+        """All settings, and the clip's control videos where they may be drawn."""
+        found = find_control_videos(self.controls, window.clip)
+        return " ".join([self.key, *map(file_version, found)])
+
+    def window_inputs(
+        self,
+        window: ClipWindow,
+        frames: np.ndarray,
+        fps: float,
+        generator: torch.Generator,
+        draw: int,
+    ) -> Inputs:
+        """What `inputs` draws, or one of the clip's control videos."""
+        return self._inputs(frames, fps, generator, draw, window)
+
     def inputs(
         self, frames: np.ndarray, fps: float, generator: torch.Generator, draw: int
     ) -> Inputs:
         """A control of one or two kinds, and as many references as this draw has."""
+        return self._inputs(frames, fps, generator, draw, None)
+
+    def _inputs(
+        self,
+        frames: np.ndarray,
+        fps: float,
+        generator: torch.Generator,
+        draw: int,
+        place: ClipWindow | None,
+    ) -> Inputs:
         seed = int(torch.randint(2**62, (), generator=generator))
-        window = Window(frames, np.random.default_rng(seed), self.controls)
+        window = Window(frames, np.random.default_rng(seed), self.controls, place)
         draft, _ = draw_draft(window)
         references = draw_references(window, num_references(draw, self.controls))
         return draft.inputs(frames, fps, references)
@@ -65,12 +93,11 @@ class VaceControls(TrainingTask):
 
 
 def num_references(draw: int, options: ControlOptions) -> int:
-    """How many references a draw has; the shares hold from a few draws on.
+    """How many references a draw has; a pure function, for all windows of a micro-batch alike.
 
-    Multiples of the golden ratio, modulo 1, are spread evenly: of ten draws at 0.3 three have
-    references, and of those as many have one, two, ... as the largest number.
+    Multiples of the golden ratio, modulo 1, are spread evenly, so that the share holds from a few
+    draws on. Their number grows with the draws up to the largest one, and starts again at one.
     """
-    place = (draw + 1) * _GOLDEN % 1
-    if place >= options.references:
+    if (draw + 1) * _GOLDEN % 1 >= options.references:
         return 0
-    return 1 + int(options.max_references * place / options.references)
+    return 1 + round(draw * options.references) % options.max_references
