@@ -22,9 +22,10 @@ def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
     discriminator = recipe.train_vae.loss.adversarial.optimizer
     precision = recipe.train_vae.mixed_precision
     yield from _optimizer("train_vae.loss.adversarial", discriminator, 0, precision)
-    if recipe.train_vae.optimizer.weights == "bf16":
-        message = "got bf16; a VAE is measured in fp32 and keeps such weights: leave it out"
-        yield "train_vae.optimizer.weights", message
+    for at, optimizer in (("", recipe.train_vae.optimizer), ("loss.adversarial.", discriminator)):
+        if optimizer.weights == "bf16":
+            message = "got bf16; a VAE is measured in fp32 and keeps such weights: leave it out"
+            yield f"train_vae.{at}optimizer.weights", message
 
 
 def _trained_parts(recipe: Recipe) -> Iterator[Finding]:
@@ -200,6 +201,13 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
         message = f"got {section.ema_device}, but ema_decay 0 keeps no average; leave it out"
         yield f"{name}.ema_device", message
     yield from _optimizer(name, section.optimizer, section.ema_decay, section.mixed_precision)
+    wait = section.optimizer.plateau.patience * section.eval_every
+    if section.optimizer.decay == "plateau" and wait >= section.steps:
+        message = (
+            f"got plateau, which lowers lr after {wait} steps (patience times eval_every) at the "
+            f"earliest, and the run has {section.steps}; evaluate more often"
+        )
+        yield f"{name}.optimizer.decay", message
 
 
 def _optimizer(

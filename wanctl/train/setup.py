@@ -18,6 +18,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.train.section import TrainSection
 from wanctl.train.accelerator import Processes
+from wanctl.train.evaluation.page import NAME as PREVIEWS_PAGE
 from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.collect import TrainingDataOptions, collect_clips
 from wanctl.train.loop import train
@@ -213,5 +214,4 @@ def log_result(name: str, result: TrainingResult, folder: Path, next_command: st
         text = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
         log.info("%s: step %d done at %.2f steps/s, loss %.4f, last evaluation: %s",
                  name, result.step, result.steps_per_s, result.loss, text)  # fmt: skip
-    log.info("%s: look at %s; next: %s",
-             name, folder / "previews" / f"step-{result.step:06d}.png", next_command)  # fmt: skip
+    log.info("%s: look at %s; next: %s", name, folder / PREVIEWS_PAGE, next_command)

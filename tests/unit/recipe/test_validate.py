@@ -171,6 +171,11 @@ from wanctl.recipe.validate import check_sections, load_checked
         ),
         (
             "train_vae",
+            "train_vae:\n  steps: 2500\n  optimizer:\n    decay: plateau\n",
+            "r.yaml:4: train_vae.optimizer.decay: got plateau, which lowers lr after 2500 steps",
+        ),
+        (
+            "train_vae",
             "train_vae:\n  ema_decay: 0\n  ema_device: cpu\n",
             "r.yaml:3: train_vae.ema_device: got cpu, but ema_decay 0 keeps no average; leave it",
         ),

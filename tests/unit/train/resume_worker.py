@@ -189,15 +189,20 @@ def kills(kind, folder, count, processes, accumulate):
     moments += draw.sample(saving, count // 2)
     results = []
     for index, moment in enumerate(moments):
-        killed, rank = folder / f"killed-{processes}-{index}", 0
-        if calls[moment - 1] in ("batch", "losses", "measure", "preview"):
-            rank = index % processes  # the other process does not save
-        assert not run(kind, killed, processes, accumulate, moment, rank, batch_size=2)
+        killed, name = folder / f"killed-{processes}-{index}", calls[moment - 1]
+        rank = index % processes
+        others = json.loads((full / f"calls-{rank}.json").read_text())
+        if rank and name in others:  # that process makes fewer calls: of the same kind the nearest
+            same = [number for number, each in enumerate(others, start=1) if each == name]
+            at = same[min(calls[:moment].count(name), len(same)) - 1]
+        else:  # it does not save
+            rank, at = 0, moment
+        assert not run(kind, killed, processes, accumulate, at, rank, batch_size=2)
         for lost in killed.glob("lost-*.txt"):
             assert lost.read_text().startswith("another process of this run has ended"), lost
             assert "\n" not in lost.read_text()
         assert run(kind, killed, processes, accumulate, batch_size=2)
-        results.append((calls[moment - 1], outcome(killed) == outcome(full)))
+        results.append((name, outcome(killed) == outcome(full)))
     return results
 
 
