@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from small_variants import small_settings, small_variant, write_small_weights
 from training_world import make_data_set
 
+from wanctl.cli.main import main
 from wanctl.model.variants import VARIANTS
 from wanctl.recipe.validate import load_checked
 from wanctl.train.dit import run as dit_run
@@ -67,6 +69,18 @@ def weights(folder):
     """Bytes of the weights that a run has written."""
     files = sorted(folder.rglob("*.safetensors"))
     return {file.name: file.read_bytes() for file in files if "checkpoints" not in file.parts}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_its_samples_are_planned_at_the_published_size(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (832, 480)).save("first.png")
+    takes_image = "i2v" in load_checked(name).recipe.train_dit.tasks
+    image = ["--set", "sample.image=first.png"] if takes_image else []
+    with pytest.raises(SystemExit) as stop:
+        main(["sample", "a cat", "--recipe", name, *image, "--plan"])
+    assert stop.value.code == 0
+    assert "in all, at the peak" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", RECIPES)
