@@ -53,6 +53,7 @@ NAMES = _cases(
         (DIT, "train_dit.adapter={base: fp4}", "adapter.base: got 'fp4'"),
         (DIT, "train_dit.adapter={layout: a1111}", "adapter.layout: got 'a1111'"),
         (DIT, "train_dit.cache=ram", "allowed are 'disk' or 'none'"),
+        (DIT, "train_dit.memory.checkpointing=blocks", "allowed are 'none', 'pointwise'"),
         (DIT, "train_dit.holdout_by=file", "allowed are 'auto', 'source' or 'clip'"),
     ],
 )
@@ -72,6 +73,9 @@ VALUES = _cases(
         (DIT, "train_dit.adapter={rank: 0}", "adapter.rank: got 0; must be greater than or"),
         (DIT, "train_dit.adapter={rank: 4096}", "is 192x192, whose changes have ranks up to 192"),
         (DIT, "train_dit.adapter={base: int4}", "did you mean 'int8'?"),
+        (DIT, "train_dit.memory.checkpoint_every=0", "must be greater than 0"),
+        (DIT, "train_dit.memory.stream_blocks=true", "which needs each block checkpointed; set"),
+        (DIT, "train_dit.memory.offload_activations=true", "`checkpointing: pointwise` frees what"),
         (DIT, "train_dit.mixed_precision=fp8", "mixed_precision: got 'fp8'"),
         (DIT, "train_dit.mixed_precision=true", "mixed_precision: got true"),
         (VAE, "train_vae.chunk_frames=1", "train_vae.chunk_frames: got 1"),

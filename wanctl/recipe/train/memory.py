@@ -1,10 +1,10 @@
 """Keys of `train_dit.memory`."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from wanctl.recipe.section import Count, Section
+from wanctl.recipe.section import ContradictionError, Count, Section
 
 
 class MemorySection(Section):
@@ -37,3 +37,22 @@ class MemorySection(Section):
         description="keep frozen blocks in pinned host memory and copy them to the GPU as they "
         "are needed; needs checkpointing: full or selective",
     )
+
+    @model_validator(mode="after")
+    def _what_is_copied_is_kept(self) -> Self:
+        if self.offload_activations and self.checkpointing == "pointwise":
+            raise ContradictionError(
+                "offload_activations", "got true, but `checkpointing: pointwise` frees what would "
+                "be copied; set checkpointing: full, selective or none",
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _streamed_blocks_are_checkpointed(self) -> Self:
+        whole = self.checkpointing in ("selective", "full") and self.checkpoint_every == 1
+        if self.stream_blocks and not whole:
+            raise ContradictionError(
+                "stream_blocks", "got true, which needs each block checkpointed; set "
+                "checkpointing: full and checkpoint_every: 1",
+            )  # fmt: skip
+        return self

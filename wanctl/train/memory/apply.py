@@ -35,7 +35,7 @@ def save_memory(
         transfer: for tests; that of the device by default.
 
     Raises:
-        ProblemsError: settings that do not go together, or with what is trained.
+        ProblemsError: settings that do not fit what is trained.
     """
     problems = list(_problems(models, options, processes))
     if problems:
@@ -52,13 +52,7 @@ def save_memory(
 def _problems(
     models: Mapping[str, WanModel], options: MemoryOptions, processes: int
 ) -> Iterator[tuple[str, str]]:
-    """(key, message) of settings that do not go together."""
-    if options.offload_activations and options.checkpointing == "pointwise":
-        yield (
-            "offload_activations",
-            "checkpointing: pointwise frees what would be copied; say checkpointing: full, "
-            "selective or none",
-        )
+    """(key, message) of settings that do not fit what is trained."""
     if options.offload_optimizer and len(models) > 1:
         yield (
             "offload_optimizer",
@@ -67,13 +61,6 @@ def _problems(
         )
     if not options.stream_blocks:
         return
-    if options.checkpointing not in ("selective", "full") or options.checkpoint_every > 1:
-        yield (
-            "stream_blocks",
-            f"needs each block checkpointed, got checkpointing: {options.checkpointing}, "
-            f"checkpoint_every: {options.checkpoint_every}; say checkpointing: full and "
-            "checkpoint_every: 1",
-        )
     blocks = [block for model in models.values() for block in training_blocks(model)]
     if not any(_is_frozen(block) for block in blocks):
         yield (
