@@ -7,6 +7,9 @@ VAE = ["train-vae", "--recipe", "tiny"]
 DIT = ["train-dit", "--recipe", "tiny"]
 PLAIN = ["train-vae", "--recipe", "wan2.1-t2v-1.3b"]
 FINETUNE = ["train-vae", "--recipe", "vae-finetune"]
+LORA = ["train-dit", "--recipe", "wan2.1-t2v-1.3b-lora"]
+A14B = ["train-dit", "--recipe", "wan2.2-t2v-a14b-lora"]
+VACE = ["train-dit", "--recipe", "wan2.1-vace-1.3b-adapter"]
 GAN = "train_vae.loss.adversarial"
 
 
@@ -52,6 +55,10 @@ NAMES = _cases(
         (DIT, "train_dit.adapter={kind: lokr}", "got 'lokr'; allowed are 'lora', 'rslora' or"),
         (DIT, "train_dit.adapter={base: fp4}", "adapter.base: got 'fp4'"),
         (DIT, "train_dit.adapter={layout: a1111}", "adapter.layout: got 'a1111'"),
+        (DIT, "train_dit.memory.checkpointing=ful", "did you mean 'full'?"),
+        (VACE, "train_dit.vace.kinds={depth: 1}", "kinds.depth: unknown key; there are"),
+        (A14B, "train_dit.experts=middle", "allowed are 'both', 'high' or 'low'"),
+        (LORA, "train_dit.adapter.targets=[blocks.99.ffn]", "which matches no linear layer; near"),
         (DIT, "train_dit.cache=ram", "allowed are 'disk' or 'none'"),
         (DIT, "train_dit.memory.checkpointing=blocks", "allowed are 'none', 'pointwise'"),
         (DIT, "train_dit.holdout_by=file", "allowed are 'auto', 'source' or 'clip'"),
@@ -81,6 +88,12 @@ VALUES = _cases(
         (VAE, "train_vae.chunk_frames=1", "train_vae.chunk_frames: got 1"),
         (VAE, f"{GAN}={{weight: 1, width: 12}}", "width: got 12; must be a multiple of 8, e.g. 16"),
         (VAE, f"{GAN}=true", "must be a number (the weight), or a section"),
+        (A14B, "train_dit.expert_share=1", "must be less than 1"),
+        (VACE, "train_dit.vace.mask_area=[0.5, 0.1]", "the first number must not be the larger"),
+        (VACE, "train_dit.vace.composite=2", "must be less than or equal to 1"),
+        (LORA, "train_dit.adapter.rank=5000", "changes have ranks up to 1536"),
+        (LORA, "train_dit.adapter.targets=[]", "must hold 1 or more"),
+        (LORA, "device=cuda:7", "got 'cuda:7', but this machine has"),
         (DIT, "train_dit.tasks={t2v: 0}", "train_dit.tasks.t2v: got 0; must be greater than 0"),
         (DIT, "train_dit.conditions.continuation_s=[2, 1]", "the first number must not be the"),
         (DIT, "train_dit.conditions.draws_per_window=0", "must be greater than 0"),
@@ -119,6 +132,13 @@ WITHOUT_EFFECT = _cases(
         (DIT, "train_dit.ema_decay=0; train_dit.ema_device=cpu", "ema_decay 0 keeps no average"),
         (DIT, "train_dit.adapter={}; train_dit.trained=[blocks]", "beside an adapter, under which"),
         (DIT, "train_dit.conditions.clip_branch=true", "tiny has no image branch: leave it out"),
+        (DIT, "train_dit.conditions.dropout=0.5", "got 0.5, which no task here uses (t2v, t2i)"),
+        (DIT, "train_dit.conditions.continuation_s=[1, 2]", "got [1.0, 2.0], which no task here"),
+        (DIT, "train_dit.tokens_per_batch=9", "got 9, and every bucket has a batch_size; leave it"),
+        (DIT, "train_dit.vace.kinds.flow=2", "has no effect on task t2v; leave it out, or train"),
+        (DIT, "train_dit.experts=low", "got low, and tiny has no experts; leave it out"),
+        (A14B, "train_dit.experts=low; train_dit.expert_share=0.5", "low learns in every step"),
+        (LORA, "train_dit.ema_device=cpu", "ema_decay 0 keeps no average; leave it out"),
         (VAE, "train_vae.loss.perceptual={weight: 1, weights: [a]}", "st-lpips comes with its"),
         (VAE, "train_vae.loss.perceptual={weight: 1, network: lpips-vgg}", "lpips-vgg needs files"),
         (VAE, "train_vae.loss.l1=0; train_vae.loss.perceptual=0", "nothing compares videos at"),

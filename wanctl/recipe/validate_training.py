@@ -11,8 +11,19 @@ from wanctl.recipe.section import Finding, Section, default_of
 from wanctl.recipe.train.dit import TrainDiTSection
 from wanctl.recipe.train.optimizer import OptimizerSection
 from wanctl.recipe.train.section import Bucket, TrainSection
+from wanctl.recipe.train.tasks import ConditionsSection
 from wanctl.recipe.train.timesteps import TimestepsSection
 from wanctl.recipe.train.vace_training import VaceTrainingSection
+
+# Key of `train_dit.conditions` -> tasks that read it. `_vace` speaks of the dropout of vace.
+GIVEN_FRAMES = frozenset({"i2v", "flf2v", "continuation", "interpolation"})
+CONDITION_TASKS = {
+    "continuation_s": frozenset({"continuation"}),
+    "interpolation_frames": frozenset({"interpolation"}),
+    "draws_per_window": frozenset({"continuation", "interpolation", "vace"}),
+    "dropout": GIVEN_FRAMES | {"ti2v", "vace"},
+    "known_frames_weight": GIVEN_FRAMES,
+}
 
 
 def check_train_vae(recipe: Recipe) -> Iterator[Finding]:
@@ -49,6 +60,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _trained_weights(recipe)
     yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
     yield from _vace(recipe)
+    yield from _conditions(recipe)
 
 
 def _trained_weights(recipe: Recipe) -> Iterator[Finding]:
@@ -114,6 +126,21 @@ def _vace(recipe: Recipe) -> Iterator[Finding]:
     if "vace" not in tasks and section.vace != VaceTrainingSection():
         named = ", ".join(tasks)
         yield "train_dit.vace", f"has no effect on task {named}; leave it out, or train task vace"
+
+
+def _conditions(recipe: Recipe) -> Iterator[Finding]:
+    """Keys of inputs that no task of the run draws."""
+    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    if variant is None or section.conditions == ConditionsSection():
+        return
+    text = ("t2v", "t2i") if "t2v" in variant.tasks else variant.tasks[:1]
+    tasks = list(section.tasks or text)
+    for key, able in CONDITION_TASKS.items():
+        value = getattr(section.conditions, key)
+        if value != default_of(ConditionsSection, key) and able.isdisjoint(tasks):
+            shown = list(value) if isinstance(value, tuple) else value
+            message = f"got {shown}, which no task here uses ({', '.join(tasks)}); leave it out"
+            yield f"train_dit.conditions.{key}", message
 
 
 def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:
@@ -190,6 +217,9 @@ def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iter
             section.buckets, temporal_stride=TEMPORAL_STRIDE, spatial_multiple=multiple
         ):
             yield f"{name}.buckets.{path}", f"{message} ({variant.name})"
+    if section.tokens_per_batch and all(bucket.batch_size for bucket in section.buckets):
+        message = f"got {section.tokens_per_batch}, and every bucket has a batch_size; leave it out"
+        yield f"{name}.tokens_per_batch", message
     if section.trackers != default_of(type(section), "trackers"):
         from wanctl.train.accelerator import TRACKERS  # noqa: PLC0415
 
