@@ -2,6 +2,9 @@
 
 Figures of single items are exchanged and averaged, not means of the processes' shares, so that a
 run has the same figures with any number of processes.
+
+A process may have one item less than another, so each must hold all weights: networks that are
+divided among processes are gathered before.
 """
 
 import math
