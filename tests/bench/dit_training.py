@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import compare, machine, peak_rss
+from harness import RETURNS_MEMORY, compare, machine, peak_rss
 from models import SHAPE, diffusers_twin, drawn_transformer
 
 from wanctl.diffusion.conditions import Conditions
@@ -178,12 +178,10 @@ def speed(
 
 def memory(name: str, arms: Sequence[str]) -> dict[str, float]:
     """Peak memory that two steps add to a process, and the first arm's as a share of the last's."""
-    added = [
-        peak_rss("dit_training", "two_steps", arm) - peak_rss("dit_training", "build", arm)
-        for arm in arms
-    ]
+    peak = partial(peak_rss, "dit_training", environment=RETURNS_MEMORY)
+    added = [peak("two_steps", arm) - peak("build", arm) for arm in arms]
     figures: dict[str, float] = {
-        f"{name}.{arm}_net_mb": round(peak / 1e6) for arm, peak in zip(arms, added, strict=True)
+        f"{name}.{arm}_net_mb": round(each / 1e6) for arm, each in zip(arms, added, strict=True)
     }
     if len(arms) > 1:
         figures[f"{name}.memory"] = round(added[0] / added[-1], 3)

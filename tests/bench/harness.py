@@ -4,6 +4,7 @@ Absolute times mean little on a shared machine; ratios of alternating arms mean 
 """
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -48,10 +49,25 @@ def _time_once(arms: Mapping[str, Arm], *, backwards: bool) -> dict[str, float]:
     return seconds
 
 
-def peak_rss(module: str, function: str, *arguments: str) -> int:
-    """Run `function(*arguments)` of a benchmark module in a new process; its peak RSS in bytes."""
+# glibc keeps freed memory of up to 32 MB for itself; this returns all tensors, so that resident
+# memory is what is in use.
+RETURNS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(256 * 1024)}
+
+
+def peak_rss(
+    module: str, function: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> int:
+    """Run `function(*arguments)` of a benchmark module in a new process; its peak RSS in bytes.
+
+    Args:
+        module: the benchmark's file, without its suffix.
+        function: in it.
+        arguments: of the function.
+        environment: variables that the process has besides those of this one.
+    """
     command = [sys.executable, __file__, module, function, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
     return json.loads(done.stdout.splitlines()[-1])["peak_rss_bytes"]
 
 
