@@ -190,6 +190,11 @@ def prepare_network(
         optimizer: of the module.
         skips_parameters: some batches leave parameters without a gradient, which DDP must know.
     """
+    # Every process has loaded the same frozen weights. DDP would send them to all at the start, and
+    # buffers, which quantised weights are, before each forward pass; gloo sends no fp8 at all.
+    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    frozen += [name for name, _ in module.named_buffers()]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, frozen)
     ddp = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
     accelerator.ddp_handler = ddp  # pyright: ignore[reportAttributeAccessIssue]
     placement = [not is_streamed(module), True]
