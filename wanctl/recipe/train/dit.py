@@ -63,11 +63,11 @@ class TrainDiTSection(TrainSection):
     text_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of captions replaced by `text_dropout_to`"
     )
-    text_dropout_to: Literal["negative", "empty"] = Field(
-        default="negative",
-        description="what replaces them: `negative`, the prompt that `sample` guides away from "
-        "(`sample.negative_prompt`, else the variant's), so that guidance meets what was trained; "
-        "`empty`, the empty prompt",
+    text_dropout_to: Literal["negative", "empty"] | None = Field(
+        default=None,
+        description="what replaces them: `negative`, the prompt that `sample` guides away from; "
+        "`empty`; null: `negative` from random weights, `empty` from those of `model.weights`, "
+        "which keep what they make of the negative prompt",
     )
     cache: Literal["disk", "none"] = Field(
         default="disk",

@@ -1,13 +1,12 @@
 """`wanctl train-dit`: unpack the recipe, encode the clips and captions, run the loop."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
-from wanctl.data.buckets import bucket_name
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError
 from wanctl.model.dit.transformer import WanModel
@@ -15,22 +14,25 @@ from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
-from wanctl.recipe.train.dit import TrainDiTSection
-from wanctl.recipe.train.section import Bucket
-from wanctl.tasks.api import noise_shape
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.adapters.attach import adapter_options
 from wanctl.train.adapters.patterns import ALL
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart, prepare_adapter, prepare_weights
 from wanctl.train.dit.captions import training_captions
 from wanctl.train.dit.data import EncodedData
-from wanctl.train.dit.experts.plan import ExpertOptions, LatentShape, route_experts
+from wanctl.train.dit.experts.plan import ExpertOptions, route_experts
 from wanctl.train.dit.experts.start import check_one_transformer, find_experts, start_experts
 from wanctl.train.dit.experts.transformers import Transformers, one_transformer
 from wanctl.train.dit.noise.levels import NoiseLevels
-from wanctl.train.dit.noise.options import NoiseOptions
 from wanctl.train.dit.objective import DiTObjective
-from wanctl.train.dit.options import DiTOptions, PreviewOptions
+from wanctl.train.dit.options import DiTOptions
+from wanctl.train.dit.settings import (
+    dropped_text,
+    latent_shapes,
+    mixture_options,
+    noise_options,
+    preview_options,
+)
 from wanctl.train.dit.start import (
     base_of,
     check_fit,
@@ -40,13 +42,11 @@ from wanctl.train.dit.start import (
     load_run_text_encoder,
     start_dit,
 )
-from wanctl.train.dit.tasks.api import TaskOptions
-from wanctl.train.dit.tasks.build import MixtureOptions, make_mixture
-from wanctl.train.dit.tasks.choice import dit_to_train, make_tasks, task_problems, task_weights
+from wanctl.train.dit.tasks.build import make_mixture
+from wanctl.train.dit.tasks.choice import dit_to_train
 from wanctl.train.dit.vace.options import control_options
 from wanctl.train.dit.vace.sheet import write_controls
 from wanctl.train.dit.vace.start import CONTEXT_ADAPTER, default_trained
-from wanctl.train.inputs.clipset import ClipSet
 from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.memory.apply import save_memory
@@ -63,8 +63,6 @@ from wanctl.train.setup import (
     run_training,
     training_clips,
 )
-
-PREVIEW_PROMPTS = 4
 
 
 def train_dit(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | None = None) -> None:
@@ -91,7 +89,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, command_options_of(loaded, out)
     variant = get_variant(model.variant, **model.vae_sizes)
-    mixture = _task_mixture(loaded, variant)
+    mixture = mixture_options(loaded, variant)
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = training_captions(
         dataset,
@@ -116,7 +114,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         else vae
     )
     buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
-    noise = _noise_options(section, vae, processes.count)
+    noise = noise_options(section, vae, processes.count)
     transformers = _start_transformers(loaded, variant, vae, NoiseLevels(noise))
     dit = transformers.main
     memory = MemoryOptions(**section.memory.model_dump())
@@ -135,7 +133,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         windows_per_clip=section.windows_per_clip,
         only=captions.texts,
     )
-    preview = _preview(loaded, variant, clips, captions.texts, mixture)
+    preview = preview_options(loaded, variant, clips, captions.texts, mixture)
     cached = section.cache == "disk"
     # previews move their VAE off the device, on another thread than the batches
     own_vae = vae if cached else copy.deepcopy(vae)
@@ -158,7 +156,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         write_controls(controls, clips, mixture.fps, recipe.seed, run)
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes, run)
     tasks.encode(clips, processes, run)
-    dropped = preview.negative_prompt if section.text_dropout_to == "negative" else ""
+    dropped = dropped_text(loaded, preview.negative_prompt)
     clip_texts = [text for variants in captions.texts.values() for text in variants]
     prompts = [dropped, preview.negative_prompt, *preview.prompts, *clip_texts]
     texts.encode(prompts, processes, run)
@@ -231,7 +229,7 @@ def _start_transformers(
         steps=section.steps,
         seed=recipe.seed,
     )
-    buckets = [(shape, each.probability) for each, shape in _latent_shapes(section, vae)]
+    buckets = [(shape, each.probability) for each, shape in latent_shapes(section, vae)]
     try:
         routing = route_experts(options, levels, buckets)
     except ProblemsError as error:
@@ -239,44 +237,6 @@ def _start_transformers(
     found = find_experts(model.weights, model.low_weights)
     return start_experts(
         options, routing, found, load, precision=model.precision, strict=model.strict
-    )
-
-
-def _latent_shapes(section: TrainDiTSection, vae: WanVAE) -> list[tuple[Bucket, LatentShape]]:
-    """Each bucket with (T, Y, X) of its latents."""
-    return [
-        (each, noise_shape(vae.shape, each.frames, each.height, each.width)[1:])
-        for each in section.buckets
-    ]
-
-
-def _noise_options(section: TrainDiTSection, vae: WanVAE, processes: int) -> NoiseOptions:
-    """The recipe's noise levels, with the shifts that it states by the latents' shape."""
-    keys = section.timesteps.model_dump(exclude={"bucket_shifts"})
-    shapes = {bucket_name(each): shape for each, shape in _latent_shapes(section, vae)}
-    stated = {shapes[name]: shift for name, shift in section.timesteps.bucket_shifts.items()}
-    return NoiseOptions(**keys, latent_shifts=stated, microbatches=section.accumulate * processes)
-
-
-def _task_mixture(loaded: LoadedRecipe, variant: Variant) -> MixtureOptions:
-    """The tasks of the run, checked against the variant and the buckets.
-
-    Raises:
-        RecipeError: every problem, at its line.
-    """
-    section = loaded.recipe.train_dit
-    how = section.conditions
-    options = TaskOptions(
-        how.continuation_s, how.interpolation_frames, control_options(section.vace.model_dump())
-    )
-    problems = task_problems(section.tasks, variant, how.clip_branch, section.buckets, options)
-    if located := [(f"train_dit.{path}", message) for path, message in problems]:
-        raise loaded.locate(ProblemsError(located))
-    return MixtureOptions(
-        tasks=make_tasks(task_weights(section.tasks, variant), options),
-        fps=section.clip_fps,
-        draws_per_window=how.draws_per_window,
-        dropout=how.dropout,
     )
 
 
@@ -301,40 +261,3 @@ def _trained_part(
         return prepare_adapter(dit, base, options, section.adapter.layout, network)
     except ProblemsError as error:
         raise loaded.locate(error) from None
-
-
-def _preview(
-    loaded: LoadedRecipe,
-    variant: Variant,
-    clips: ClipSet,
-    captions: Mapping[str, Sequence[str]],
-    mixture: MixtureOptions,
-) -> PreviewOptions:
-    """The recipe's preview prompts, or captions of measured clips; sampled as `sample` would.
-
-    Each prompt is sampled for each task: of several tasks fewer captions are taken.
-    """
-    section, sample = loaded.recipe.train_dit, loaded.recipe.sample
-    shape = max(window.shape for window in clips.eval_windows())
-    windows = [window for window in clips.eval_windows() if window.shape == shape]
-    own = dict.fromkeys(captions[window.clip][0] for window in clips.eval_windows())
-    tasks = sum(task.serves(shape.frames) for task in mixture.tasks)
-    prompts = section.preview_prompts or tuple(own)[: max(1, PREVIEW_PROMPTS // tasks)]
-    first = {captions[window.clip][0]: window for window in reversed(windows)}
-    negative = sample.negative_prompt
-    defaults = variant.defaults
-    guide_scale = defaults.guide_scale if sample.guide_scale is None else sample.guide_scale
-    return PreviewOptions(
-        prompts=prompts,
-        windows=tuple(
-            first.get(prompt, windows[number % len(windows)])
-            for number, prompt in enumerate(prompts)
-        ),
-        negative_prompt=defaults.negative_prompt if negative is None else negative,
-        latent_shape=noise_shape(variant.vae, *shape),
-        steps=section.preview_steps,
-        shift=sample.shift or defaults.shift,
-        guide_scale=guide_scale,
-        solver=sample.solver or defaults.solver,
-        fps=section.clip_fps,
-    )
