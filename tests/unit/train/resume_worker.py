@@ -74,19 +74,26 @@ def make_vae_gan(batch_size, chunks=1, skips=None):
     )
 
 
-def make_experts(batch_size, **_):
+def make_adapters(batch_size, **_):
+    """A DoRA with dropout on each of two experts, which are frozen in fp8."""
+    return make_experts(batch_size, prepare="dora_on_fp8")
+
+
+def make_experts(batch_size, prepare=None, **_):
     """Two experts of the transformer that take turns in blocks of three steps."""
     path = Path(__file__).parent / "dit/experts/conftest.py"
     spec = importlib.util.spec_from_file_location("experts", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.make_experts(MemoryFootage(batch_size=batch_size), steps=STEPS)
+    own = {"prepare": getattr(module, prepare)} if prepare else {}
+    return module.make_experts(MemoryFootage(batch_size=batch_size), steps=STEPS, **own)
 
 
 OBJECTIVES = {
     "toy": (make_toy_gan, 0.02),
     "vae": (make_vae_gan, 2e-3),
     "experts": (make_experts, 2e-3),
+    "adapters": (make_adapters, 1e-2),
 }
 """How each is made, and its learning rate."""
 

@@ -27,6 +27,7 @@ WORKER = Path(__file__).with_name("resume_worker.py")
         pytest.param("toy", 10, marks=pytest.mark.slow),
         pytest.param("vae", 10, marks=pytest.mark.slow),
         pytest.param("experts", 10, marks=pytest.mark.slow),
+        pytest.param("adapters", 10, marks=pytest.mark.slow),
     ],
 )
 def test_killed_runs_continue_to_the_bit_and_processes_add_up(tmp_path, objective, moments):

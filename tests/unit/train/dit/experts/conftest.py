@@ -10,7 +10,9 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.train.timesteps import TimestepsSection
-from wanctl.train.adapters.prepare import WHOLE
+from wanctl.runtime.quantize import quantize
+from wanctl.train.adapters.attach import AdapterOptions, Target
+from wanctl.train.adapters.prepare import WHOLE, Base, prepare_adapter
 from wanctl.train.copied import copied_from_file
 from wanctl.train.dit.data import EncodedData
 from wanctl.train.dit.experts.plan import ExpertOptions, route_experts
@@ -67,7 +69,14 @@ def noise_levels(microbatches=4, **keys):
     return NoiseLevels(NoiseOptions(**section, latent_shifts={}, microbatches=microbatches))
 
 
-def make_experts(footage, weights=None, **changes):
+def dora_on_fp8(model, network):
+    """An adapter with dropout on a frozen base in 8 bits."""
+    target = Target("blocks.*", 3, 6.0)
+    options = AdapterOptions("dora", (target,), dropout=0.1, seed=0)
+    return prepare_adapter(quantize(model, "fp8"), Base("x", "0"), options, "comfyui", network)
+
+
+def make_experts(footage, weights=None, prepare=lambda model, network: WHOLE, **changes):
     """Both experts of random weights, or those in a folder."""
     options, levels = expert_options(**changes), noise_levels()
     routing = route_experts(options, levels, [((2, 4, 4), 1.0)])
@@ -75,7 +84,7 @@ def make_experts(footage, weights=None, **changes):
     def load(components, network):
 
         model = copied_from_file(load_dit(components)) if components else random_expert(network)
-        return model, WHOLE
+        return model, prepare(model, network)
 
     transformers = start_experts(
         options, routing, find_experts(weights, None), load, precision="fast", strict=False
