@@ -5,6 +5,7 @@ A recipe of a 14B model is then run as it is, but for its sizes, on a processor 
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,7 +48,11 @@ def write_small_weights(folder: Path, variant: Variant) -> None:
     if variant.dit.image_dim:
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
-        sizes = {"hidden_size": CLIP_DIM, "intermediate_size": 32, "num_hidden_layers": 2}
+        sizes: dict[str, Any] = {
+            "hidden_size": CLIP_DIM,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+        }
         config = CLIPVisionConfig(**sizes, num_attention_heads=2, image_size=14, patch_size=7)
         CLIPVisionModel(config).save_pretrained(folder / "image_encoder")
 

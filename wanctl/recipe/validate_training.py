@@ -80,8 +80,10 @@ def _tasks(recipe: Recipe) -> Iterator[Finding]:
     """Tasks that the variant cannot do, or for which there is no bucket."""
     section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
     how = section.conditions
-    if variant is None or not (section.tasks or how.clip_branch is not None):
-        return
+    if variant is None or not (
+        section.tasks or how.clip_branch is not None or "t2v" not in variant.tasks
+    ):
+        return  # text to video and images, which take every bucket
 
     from wanctl.train.dit.tasks.api import TaskOptions  # noqa: PLC0415
     from wanctl.train.dit.tasks.choice import task_problems  # noqa: PLC0415
