@@ -27,6 +27,9 @@ from wanctl.train.vae.run import train_vae
 ARCHIVE = Path(__file__).parents[1] / "data/run_format_2.tar.xz"
 # The same machine gives the same bits; another one may add up products in another order.
 TOLERANCE = 1e-4
+OLD_STEPS = 6
+# Losses of other batches of the three videos; weights that were not restored would be far off.
+OTHER_DRAWS = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,10 @@ def test_training_goes_on_from_its_checkpoints(run, caplog, part, train):
     for step, values in zip(steps, expected, strict=True):
         assert step.pop("eval", None) == values.pop("eval", None)
         known = {name: step[name] for name in values}  # later versions measure more
-        assert known == pytest.approx(values, rel=TOLERANCE)
+        if step["step"] > OLD_STEPS:  # of other clips and noise levels, which later versions draw
+            known, values = {"loss": known["loss"]}, {"loss": values["loss"]}
+        tolerance = TOLERANCE if step["step"] <= OLD_STEPS else OTHER_DRAWS
+        assert known == pytest.approx(values, rel=tolerance)
     # latents and embeddings of that version are found under their names
     assert "encoding" not in caplog.text
     assert sorted((folder / "dataset").rglob("*.safetensors")) == cached

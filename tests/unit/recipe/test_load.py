@@ -244,6 +244,7 @@ def numeric_keys(model, path=()):
 
 
 NUMERIC_KEYS = list(numeric_keys(Recipe))
+LISTS = {"sample.lora_strengths"}  # of any length
 
 
 @pytest.mark.parametrize("key", NUMERIC_KEYS)
@@ -259,6 +260,8 @@ def test_no_numeric_key_takes_a_figure_that_breaks_what_follows(key):
                 assert line.startswith("--set: "), line
                 assert len(line) < 300, line
         else:
+            if figure == "[1]" and key in LISTS:
+                continue
             assert figure in ("1e-9", "-1e-9"), (key, figure)
             assert SMALL.search(key), (key, figure)
 

@@ -66,8 +66,8 @@ def out_of_memory(objective: Objective[Any], where: str = "") -> Iterator[None]:
             if isinstance(objective, KnowsLargestBatch)
             else ("use smaller buckets or batch sizes")
         )
-        asked = re.search(r"[Tt]ried to allocate ([\d.]+ [GMK]iB)", str(error))
-        more = f" (another {asked[1]} were needed)" if asked else ""
+        wanted = re.search(r"[Tt]ried to allocate ([\d.]+ [GMK]iB)", str(error))
+        more = f" (another {wanted[1]} were needed)" if wanted else ""
         raise OutOfMemoryError(f"{objective.name}: out of memory{where}{more}; {advice}") from None
 
 
