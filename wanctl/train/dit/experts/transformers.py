@@ -152,6 +152,8 @@ class Transformers:
         latents = None
         for name, stop in self._parts(schedule):
             latents = denoising.run_until(self.use(name, noise.device), stop)
+            if latents is not None:  # few steps may all be the high-noise expert's
+                break
         assert latents is not None
         # a network that is trained alone has no turn that would bring it back to the device
         self.use(self.routing.networks[0], noise.device)
