@@ -111,7 +111,7 @@ def _put_nan(path: Path) -> None:
 def _put_nan_into_cache(folder: str) -> None:
     """NaN in every tensor of a cache, with the checksums of these values."""
     (inner,) = Path(folder).iterdir()
-    tensors = {k: v for path in inner.glob("*") for k, v in load_file(path).items()}
+    tensors = {k: v for path in inner.glob("*.safetensors") for k, v in load_file(path).items()}
     shutil.rmtree(inner)
     with LatentCache(Path(folder), inner.name) as cache:
         for key, tensor in tensors.items():
@@ -278,7 +278,7 @@ DURING = {
         _dit(), "checkpoints/step-000003: cannot write: the disk is full; free", _fill_disk
     ),
     "the batch is larger than the memory": Case(
-        _dit(), "out of memory (CUDA out of memory. Tried to allocate 20.00 GiB.); lower",
+        _dit(), "out of memory (another 20.00 GiB were needed); set train_dit.memory.",
         _run_out_of_memory,
     ),
     "a file in the place of the run": Case(
