@@ -69,6 +69,7 @@ def test_a_mistake_costs_one_line(arguments, message, tmp_path, monkeypatch, cap
     assert message in line
 
 
+@pytest.mark.slow
 def test_thresholds_come_from_a_recipe(tmp_path, capsys):
     recipe = tmp_path / "mild.yaml"
     recipe.write_text("curate: {filters: {exposure: {max_blown: 0.99}}}\n", encoding="utf-8")

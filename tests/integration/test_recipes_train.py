@@ -21,10 +21,10 @@ from wanctl.train.networks.step import OptimizerStep
 # One of each kind of training. The others differ from one of them in sizes only.
 RECIPES = [
     "wan2.1-t2v-1.3b-full",
-    "wan2.1-t2v-1.3b-lora",
+    pytest.param("wan2.1-t2v-1.3b-lora", marks=pytest.mark.slow),
     pytest.param("wan2.1-t2v-14b-lora", marks=pytest.mark.slow),  # as A14B's, with one expert
     "wan2.1-i2v-14b-480p-lora",
-    "wan2.2-ti2v-5b-lora",
+    pytest.param("wan2.2-ti2v-5b-lora", marks=pytest.mark.slow),
     "wan2.2-t2v-a14b-lora",
     "wan2.1-vace-1.3b-adapter",
 ]

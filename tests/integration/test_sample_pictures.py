@@ -248,7 +248,7 @@ def test_text_to_video_with_two_experts(saved, tmp_path):
     assert_equal(same, got)  # to the bit where both lie equally aligned in memory
 
 
-@pytest.mark.parametrize(("parked", "lots"), [(8, 1), (2, 2)])
+@pytest.mark.parametrize(("parked", "lots"), [pytest.param(8, 1, marks=pytest.mark.slow), (2, 2)])
 def test_each_expert_is_loaded_once_for_several_batches(saved, tmp_path, monkeypatch, parked, lots):
     _, folder = saved("t2v-a14b")
     load_dit, loaded = expert_loader.load_dit, []

@@ -68,7 +68,7 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
         return self.headers.get("Authorization") == f"Basic {login}"
 
 
-@pytest.fixture(params=["password", "token"])
+@pytest.fixture(params=["password", pytest.param("token", marks=pytest.mark.slow)])
 def footage(request, make_clip, tmp_path, monkeypatch):
     """(URL with credentials, URL without) of a server with good and broken footage."""
     monkeypatch.setattr(credentials, "_table", {})
