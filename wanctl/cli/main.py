@@ -28,6 +28,7 @@ from wanctl.cli import (  # noqa: F401  (importing a module registers its comman
 )
 from wanctl.cli.errors import (
     PIPE_CLOSED,
+    SIGNALLED,
     PipeClosedError,
     check_arguments,
     exit_code,
@@ -57,6 +58,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if args is None:  # this process is the command
         atexit.register(_end_interrupted, session)
         _raise_at_signals()
+        _end_while_importing()
         threading.excepthook = lambda bug: _print_traceback(
             bug.exc_type, bug.exc_value or bug.exc_type(), bug.exc_traceback
         )
@@ -109,6 +111,27 @@ def _raise_at_signals() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, handle)
+
+
+def _end_while_importing() -> None:
+    """Let Ctrl-C end the process at once while a module is imported.
+
+    There Python drops an exception that comes in a callback of its import locks, and extension
+    modules make another one of it: the command would go on, or end with a traceback.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                try:
+                    _print_errors(format_error(KeyboardInterrupt()) or [])
+                finally:
+                    os._exit(SIGNALLED + number)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, handle)
 
 
 def _run(args: list[str], session: Session) -> int:
