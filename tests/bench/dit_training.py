@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from harness import RETURNS_MEMORY, compare, machine, peak_rss
-from models import SHAPE, diffusers_twin, drawn_transformer
+from models import SHAPE, diffusers_twin, drawn_transformer, their_transformer
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.flow import add_noise, velocity
@@ -86,10 +86,16 @@ def ours(
 def diffusers(
     shape: DiTShape = SHAPE, device: torch.device = CPU, *, checkpointing: bool = False
 ) -> TrainedDiT:
-    """WanTransformer3DModel in a plain training step."""
-    model: Any = diffusers_twin(drawn_transformer(shape, device), torch.float32).train()
+    """WanTransformer3DModel in a plain training step, with the weights of `ours`."""
+    model: Any = diffusers_twin(drawn_transformer(shape, device), torch.float32)
     if checkpointing:
         model.enable_gradient_checkpointing()
+    return plain_step(model, device)
+
+
+def plain_step(model: nn.Module, device: torch.device = CPU) -> TrainedDiT:
+    """The training step of a transformer of diffusers."""
+    model.train()
 
     def loss(inputs: StepInputs) -> Tensor:
         x0, noise, sigma, context = (each.to(device) for each in inputs)
@@ -143,7 +149,12 @@ def saved_mb(arm: TrainedDiT, inputs: StepInputs) -> int:
 
 
 def build(arm: str) -> TrainedDiT:
-    """A process with libraries and weights: the part of a peak that no step causes."""
+    """A process with libraries and weights: the part of a peak that no step causes.
+
+    diffusers' weights are drawn in place: those of `ours` beside them would be in the peak.
+    """
+    if arm == "diffusers":
+        return plain_step(their_transformer())
     return {**ARMS, **OPTIONS}[arm]()
 
 
