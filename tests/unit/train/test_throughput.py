@@ -8,7 +8,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.estimate import hardware
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
-from wanctl.train.dit.loss import flow_error, training_work
+from wanctl.train.dit.loss import flow_error, trained_share, training_work
 from wanctl.train.loop import train
 from wanctl.train.objective import Losses, Work
 from wanctl.train.throughput import ThroughputMeter
@@ -86,7 +86,7 @@ def test_operations_of_a_step_are_those_that_torch_counts(trained):
     with FlopCounterMode(display=False) as counter:
         conditions = Conditions(torch.stack(text))
         flow_error(model, x, x, torch.tensor([0.5, 0.2]), conditions, CPU).mean().backward()
-    work = training_work(model, x.shape)
+    work = training_work(model.shape, x.shape, trained_share(model))
     assert work.tokens == 2 * 3 * 8 * 8
     # what is left out, embeddings and the products with the text, is a small share
     assert work.flops == pytest.approx(counter.get_total_flops(), rel=0.12)

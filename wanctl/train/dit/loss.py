@@ -13,8 +13,8 @@ from wanctl.device import to_device
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.flow import add_noise, timesteps, velocity
 from wanctl.estimate.flops import training_ops
-from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PATCH
+from wanctl.model.variants import DiTShape
 from wanctl.train.dit.tasks.frame_weights import frame_weights, weighted_mean
 from wanctl.train.objective import Work, per_sample_mean
 
@@ -54,19 +54,25 @@ def conditions_to_device(conditions: Conditions, device: torch.device) -> Condit
     return replace(conditions, **{name: to_device(t, device) for name, t in tensors.items()})
 
 
-def training_work(model: WanModel, latents: torch.Size) -> Work:
+def trained_share(model: nn.Module) -> float:
+    """Share of the weights that are trained; frozen ones have no gradients to compute."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad) / sum(
+        p.numel() for p in parameters
+    )
+
+
+def training_work(shape: DiTShape, latents: torch.Size, share: float) -> Work:
     """Tokens and operations of a step's forward and backward pass.
 
     Args:
-        model: the transformer; frozen weights have no gradients to compute.
+        shape: of the transformer.
         latents: (B, C, T, Y, X).
+        share: see `trained_share`.
     """
     count, _, *sides = latents
     tokens = math.prod(side // patch for side, patch in zip(sides, PATCH, strict=True))
-    parameters = list(model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    share = trained / sum(p.numel() for p in parameters)
-    return Work(count * tokens, count * training_ops(model.shape, tokens, share))
+    return Work(count * tokens, count * training_ops(shape, tokens, share))
 
 
 def velocity_error(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

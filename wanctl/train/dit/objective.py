@@ -17,7 +17,7 @@ from wanctl.model.vae.tiny_decoder import TinyDecoder
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart
 from wanctl.train.dit.data import DiTBatch, EncodedData
 from wanctl.train.dit.experts.transformers import Transformers, one_transformer
-from wanctl.train.dit.loss import flow_error, training_work
+from wanctl.train.dit.loss import flow_error, trained_share, training_work
 from wanctl.train.dit.noise.levels import NoiseLevels, losses_by_level
 from wanctl.train.dit.options import DiTOptions
 from wanctl.train.dit.previews import Previews
@@ -66,6 +66,7 @@ class DiTObjective:
         self.tasks = tasks
         self.options = options
         self.levels = NoiseLevels(options.noise)
+        self.trained_shares = {n: trained_share(m) for n, m in self.transformers.models.items()}
         self.metadata = dict(metadata)
         self.eval_split = "held-out" if footage.held_out else "training"
 
@@ -152,7 +153,7 @@ class DiTObjective:
             models[turn], batch.latents, noise, sigma, batch.conditions, device,
             self.options.known_frames_weight,
         )  # fmt: skip
-        work = training_work(self.transformers.models[turn], batch.latents.shape)
+        work = training_work(self.module.shape, batch.latents.shape, self.trained_shares[turn])
         weight = to_device(self.levels.weight(sigma.double()).to(error.dtype), error.device)
         yield Losses(
             error * weight, {"sigma": sigma}, ratios=losses_by_level(error, sigma), work=work

@@ -62,13 +62,12 @@ class Previews:
         options, window = self.options, [self.options.windows[index]]
         prompt, negative = options.prompts[index], options.negative_prompt
         conditions = self.tasks.conditions(task, window, [self.texts(prompt)])
-        unguided = self.tasks.conditions(task, window, [self.texts(negative)])
         shape = task.targets(torch.zeros(1, *options.latent_shape), conditions).shape
         generator = keyed_generator(self.seed, "preview", index)
         latents = transformers.generate(
             noise=torch.randn(shape, generator=generator).to(device),
             conditions=conditions.to(device),
-            negative_context=unguided.context.to(device),
+            negative_context=self.tasks.context([self.texts(negative)]).to(device),
             guide_scale=options.guide_scale,
             schedule=make_schedule(options.solver, options.steps, options.shift),
             solver=options.solver,

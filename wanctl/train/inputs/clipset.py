@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -132,6 +133,10 @@ class ClipSet:
 
     def eval_windows(self) -> list[ClipWindow]:
         """The middle of up to four clips per bucket: held-out clips if there are any."""
+        return self._eval_windows
+
+    @cached_property
+    def _eval_windows(self) -> list[ClipWindow]:
         windows = []
         for index, bucket in enumerate(self.buckets):
             serving = [c for c in self.evaluation or self.training if index in self._buckets_of(c)]

@@ -113,7 +113,11 @@ class TaskMixture:
     ) -> Conditions:
         """Conditions (B, ...) of windows of one shape, with the text of each."""
         items = [self._store.get(task, window, draw) for window in windows]
-        return stacked(items, pad_texts(texts, self._text_len))
+        return stacked(items, self.context(texts))
+
+    def context(self, texts: Sequence[Tensor]) -> Tensor:
+        """(B, S, E) of (tokens, E) embeddings, as the model takes them."""
+        return pad_texts(texts, self._text_len)
 
     def _drawn(self, windows: Sequence[ClipWindow], limit: int) -> Iterator[DrawnWindow]:
         for task in self._tasks:
