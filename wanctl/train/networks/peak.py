@@ -13,11 +13,8 @@ from wanctl.log import log
 from wanctl.train.networks.step import OptimizerStep
 from wanctl.train.networks.trained import TrainedNetwork
 from wanctl.train.objective import KnowsLargestBatch, Objective
+from wanctl.train.optimizers.table import OPTIMIZERS
 from wanctl.train.throughput import GIB, peak_memory_bytes
-
-# Bytes of an optimizer's state per trained weight, as far as they are not those of AdamW's moments.
-STATE_BYTES = {"adamw8bit": 2, "muon": 4, "adafactor": 0, "prodigy": 16}
-MOMENTS_BYTES = 8
 
 
 class OutOfMemoryError(UserError):
@@ -64,7 +61,7 @@ def out_of_memory(objective: Objective[Any], where: str = "") -> Iterator[None]:
         advice = (
             objective.memory_advice
             if isinstance(objective, KnowsLargestBatch)
-            else ("use smaller buckets or batch sizes")
+            else "use smaller buckets or batch sizes"
         )
         wanted = re.search(r"[Tt]ried to allocate ([\d.]+ [GMK]iB)", str(error))
         more = f" (another {wanted[1]} were needed)" if wanted else ""
@@ -76,7 +73,7 @@ def _state_to_come(network: TrainedNetwork, device: torch.device) -> torch.Tenso
     if device.type == "cpu" or network.optimizer.state or network.offloads_optimizer:
         return None
     weights = sum(p.numel() for p in network.module.parameters() if p.requires_grad)
-    size = weights * STATE_BYTES.get(network.options.name, MOMENTS_BYTES)
+    size = weights * OPTIMIZERS[network.options.name].state_bytes
     return torch.empty(size, dtype=torch.uint8, device=device)
 
 

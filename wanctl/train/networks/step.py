@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +94,8 @@ class OptimizerStep:
             prefix = network.metric_prefix
             rates[f"{prefix}lr"] = network.begin_turn(self._turns_left[turn])
             self._turns_left[turn] -= 1
-            others = [other for other in self.networks.values() if other is not network]
-            if network.alternates:
-                for other in others:
-                    other.residency.to_host()
-                network.residency.to_device()
-            with frozen(others):
-                figures = self._gradients(network, step, batches, held)
+            with self._learning(network) as models:
+                figures = self._gradients(network, models, step, batches, held)
             means = self._mean_over_processes(list(figures.values()))
             found = list(figures)
             finite = means[[found.index("loss"), found.index("grad_norm")]].isfinite().all()
@@ -113,29 +109,43 @@ class OptimizerStep:
     def try_batch(self, batch: Any, microbatch: MicrobatchIndex) -> None:
         """Do the forward and backward pass of a batch as a step would, and drop the gradients."""
         network = self.networks[self.objective.turns(microbatch.step)[0]]
-        others = [other for other in self.networks.values() if other is not network]
-        if network.alternates:
-            network.residency.to_device()
-        models = {n: o.model if o is network else o.module for n, o in self.networks.items()}
         device = self.accelerator.device
-        losses = self.objective.losses(network.name, models, batch, microbatch, device)
-        with frozen(others), self.accelerator.no_sync(network.model):
-            for part in losses:
+        with self._learning(network) as models, self.accelerator.no_sync(network.model):
+            for part in self.objective.losses(network.name, models, batch, microbatch, device):
                 self.accelerator.backward(part.per_sample.mean() * part.share)
         network.stepper.zero_grad()
 
+    @contextmanager
+    def _learning(self, network: TrainedNetwork) -> Iterator[Mapping[str, nn.Module]]:
+        """Inside, a network is on the device and the others are constants; gives all for `losses`.
+
+        Of networks that alternate the others wait in host memory.
+        """
+        others = [other for other in self.networks.values() if other is not network]
+        if network.alternates:
+            for other in others:
+                other.residency.to_host()
+            network.residency.to_device()
+        with frozen(others):
+            yield {n: o.model if o is network else o.module for n, o in self.networks.items()}
+
     def _gradients(
-        self, network: TrainedNetwork, step: int, batches: Iterator[Any], held: list[Any]
+        self,
+        network: TrainedNetwork,
+        models: Mapping[str, nn.Module],
+        step: int,
+        batches: Iterator[Any],
+        held: list[Any],
     ) -> dict[str, Tensor]:
         """Clipped gradients of all micro-batches, in the parameters; returns the figures.
 
         Args:
             network: whose turn it is.
+            models: see `Objective.losses`.
             step: number of the step.
             batches: source of the step's batches, which are read when the first turn needs them.
             held: receives them; later turns find them there.
         """
-        models = {n: o.model if o is network else o.module for n, o in self.networks.items()}
         figures: dict[str, Tensor] = {}
         for index in range(self.accumulate):
             if index == len(held):

@@ -39,6 +39,7 @@ class OptimizerRow:
         group_state: values of its parameter groups that change while it runs.
         averages: whether it averages the weights itself, and needs a constant learning rate.
         one_rate: whether all groups must have one learning rate.
+        state_bytes: of its state per trained weight, for the memory that its first step will take.
     """
 
     make: Callable[[Named, OptimizerOptions], torch.optim.Optimizer]
@@ -49,6 +50,7 @@ class OptimizerRow:
     group_state: tuple[str, ...] = ()
     averages: bool = False
     one_rate: bool = False
+    state_bytes: int = 8
 
 
 def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
@@ -188,13 +190,20 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         f"{_AS_ADAM} of matrices and kernels, times 0.2 (as large as AdamW's); `adamw_lr` is that "
         "of norms, biases and modulation",
         frozenset({"betas", "momentum", "adamw_lr"}),
+        state_bytes=4,
     ),
     "adafactor": OptimizerRow(
         _adafactor,
         "largest step, relative to the root mean square of the weights of a parameter",
+        state_bytes=0,
     ),
     "adamw8bit": OptimizerRow(
-        _adamw8bit, _AS_ADAM, frozenset({"betas"}), package="torchao", module="torchao"
+        _adamw8bit,
+        _AS_ADAM,
+        frozenset({"betas"}),
+        package="torchao",
+        module="torchao",
+        state_bytes=2,
     ),
     "prodigy": OptimizerRow(
         _prodigy,
@@ -204,6 +213,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         module="prodigyopt",
         group_state=("d", "d_max", "d_numerator", "d_denom", "d_hat", "k"),
         one_rate=True,
+        state_bytes=16,
     ),
     "schedulefree": OptimizerRow(
         _schedulefree,
