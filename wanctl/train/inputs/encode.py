@@ -6,8 +6,9 @@ and a run that is killed loses at most the shard it was filling.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.windows import ClipWindow, Footage, read_video
 
 RESIDENT_BYTES = 2**30
+ItemT = TypeVar("ItemT")
 
 
 class LatentStore:
@@ -64,19 +66,14 @@ class LatentStore:
             self._live = footage, processes.device
             return
         by_key = {cache_key(window.key): window for window in windows}
-        if run is not None and processes.is_main:
-            record_use(self._cache.folder, run, by_key)
-        missing = self._cache.missing(processes.share(by_key))
-        if missing:
-            log.info("encoding %d of %d windows with VAE %s", len(missing), len(by_key), self.key)
+
+        def compute(window: ClipWindow) -> Tensor:
             self.vae.to(processes.device)
-            with progress(len(missing), "video to latents") as bar, self._cache:
-                for key in missing:
-                    self._cache.put(key, self._compute(footage, by_key[key], processes.device))
-                    bar.advance()
-            self.vae.to("cpu")
-        processes.wait()
-        self._cache.refresh()
+            return self._compute(footage, window, processes.device)
+
+        what = f"windows with VAE {self.key}"
+        add_missing(self._cache, by_key, compute, processes, run, "video to latents", what)
+        self.vae.to("cpu")
 
     def get(self, window: ClipWindow) -> Tensor:
         """(C, T, Y, X) fp32 normalised latents of a window on the CPU.
@@ -146,17 +143,8 @@ class TextStore:
         if self._cache is None:
             return
         by_key = {cache_key(clean_prompt(prompt)): prompt for prompt in prompts}
-        if run is not None and processes.is_main:
-            record_use(self._cache.folder, run, by_key)
-        missing = self._cache.missing(processes.share(by_key))
-        if missing:
-            with progress(len(missing), "captions to embeddings") as bar, self._cache:
-                for key in missing:
-                    self._cache.put(key, self._compute(by_key[key]))
-                    bar.advance()
+        add_missing(self._cache, by_key, self._compute, processes, run, "captions to embeddings")
         self._encoder = None
-        processes.wait()
-        self._cache.refresh()
 
     def get(self, prompt: str) -> Tensor:
         """(tokens, E) fp32 embedding of a prompt on the CPU."""
@@ -173,6 +161,40 @@ class TextStore:
         # previews ask inside autocast, batches outside
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             return trim_text(self._encoder.encode([prompt])[0].cpu())
+
+
+def add_missing(
+    cache: LatentCache,
+    items: Mapping[str, ItemT],
+    compute: Callable[[ItemT], Tensor],
+    processes: Processes,
+    run: Path | None,
+    title: str,
+    what: str | None = None,
+) -> None:
+    """Compute what a cache lacks; each process of the run computes its share and waits for all.
+
+    Args:
+        cache: receives the tensors.
+        items: key -> what its tensor is computed from.
+        compute: the tensor of an item.
+        processes: those of the run.
+        run: folder of the run, recorded as a user of all items; None: not recorded.
+        title: of the progress bar.
+        what: the items are, for a line of the log that counts them; None: no line.
+    """
+    if run is not None and items and processes.is_main:
+        record_use(cache.folder, run, items)
+    missing = cache.missing(processes.share(items))
+    if missing:
+        if what is not None:
+            log.info("encoding %d of %d %s", len(missing), len(items), what)
+        with progress(len(missing), title) as bar, cache:
+            for key in missing:
+                cache.put(key, compute(items[key]))
+                bar.advance()
+    processes.wait()
+    cache.refresh()
 
 
 def _finite(cache: LatentCache, key: str, what: str) -> Tensor:
@@ -194,25 +216,19 @@ class TensorCache:
     """Keeps loaded tensors in memory, up to 1 GiB; safe to use from two threads.
 
     Args:
-        load: the tensor of a key, where `get` is not told another way.
         limit_bytes: tensors beyond it are loaded again each time.
     """
 
-    def __init__(
-        self, load: Callable[[str], Tensor] | None = None, limit_bytes: int = RESIDENT_BYTES
-    ) -> None:
-        self._load = load
+    def __init__(self, limit_bytes: int = RESIDENT_BYTES) -> None:
         self._left_bytes = limit_bytes
         self._tensors: dict[str, Tensor] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: str, load: Callable[[str], Tensor] | None = None) -> Tensor:
-        """The tensor of this key; one thread loads at a time."""
+    def get(self, key: str, load: Callable[[str], Tensor]) -> Tensor:
+        """The tensor of this key, from `load` where it is not in memory; one thread at a time."""
         with self._lock:
             if key in self._tensors:
                 return self._tensors[key]
-            load = load or self._load
-            assert load is not None
             tensor = load(key)
             if tensor.nbytes <= self._left_bytes:
                 self._left_bytes -= tensor.nbytes

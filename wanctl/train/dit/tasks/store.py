@@ -17,16 +17,14 @@ from torch import Tensor
 
 from wanctl.checkpoint.files.finite import is_finite
 from wanctl.data.cache import CacheError, LatentCache, cache_key
-from wanctl.data.caches.use import record_use
 from wanctl.diffusion.conditions import Conditions
-from wanctl.log import log, progress
 from wanctl.model.shapes import PixelShape
 from wanctl.tasks.image_channels import has_image_channels, num_clip_images
 from wanctl.tasks.table import get_task
 from wanctl.train.accelerator import Processes
 from wanctl.train.dit.tasks.api import TrainingTask
 from wanctl.train.dit.tasks.encoders import TrainingEncoders
-from wanctl.train.inputs.encode import TensorCache
+from wanctl.train.inputs.encode import TensorCache, add_missing
 from wanctl.train.inputs.windows import ClipWindow, Footage
 from wanctl.train.rng import keyed_generator
 
@@ -54,7 +52,7 @@ class ConditionStore:
         self._encoders = encoders
         self._fps = fps
         self._cache = None if folder is None else LatentCache(folder, encoders.key)
-        self._in_memory = None if self._cache is None else TensorCache(self._cache.get)
+        self._in_memory = TensorCache()
 
     @property
     def encoders_key(self) -> str:
@@ -74,27 +72,25 @@ class ConditionStore:
         if self._cache is None:
             return
         by_key = {self._key(*each): each for each in drawn if each[0].has_inputs}
-        if run is not None and by_key and processes.is_main:
-            record_use(self._cache.folder, run, by_key)
-        missing = self._cache.missing(processes.share(by_key))
-        if missing:
-            log.info("encoding the conditions of %d of %d windows", len(missing), len(by_key))
-            with progress(len(missing), "known frames to latents") as bar, self._cache:
-                for key in missing:
-                    self._cache.put(key, pack(self._compute(*by_key[key])))
-                    bar.advance()
+        add_missing(
+            self._cache,
+            by_key,
+            lambda each: pack(self._compute(*each)),
+            processes,
+            run,
+            "known frames to latents",
+            "conditions of windows",
+        )
         self._encoders.free()
-        processes.wait()
-        self._cache.refresh()
 
     def get(self, task: TrainingTask, window: ClipWindow, draw: int) -> Conditions:
         """Conditions (1, ...) of one window with an empty context, on the CPU."""
         if not task.has_inputs:
             return Conditions(self._no_context())
         key = self._key(task, window, draw)
-        if self._cache is None or self._in_memory is None or key not in self._cache:
+        if self._cache is None or key not in self._cache:
             return self._compute(task, window, draw)
-        return unpack(self._in_memory.get(key), self._no_context())
+        return unpack(self._in_memory.get(key, self._cache.get), self._no_context())
 
     def _key(self, task: TrainingTask, window: ClipWindow, draw: int) -> str:
         dit = self._encoders.dit
