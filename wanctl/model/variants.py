@@ -165,6 +165,14 @@ class Variant:
         """Number of transformers: 2 where a high-noise and a low-noise expert share the steps."""
         return 1 if self.defaults.boundary is None else 2
 
+    @property
+    def trained_tasks(self) -> tuple[str, ...]:
+        """What it is trained on where a recipe names no tasks: text to video and images, if it can.
+
+        Otherwise its first task.
+        """
+        return ("t2v", "t2i") if "t2v" in self.tasks else self.tasks[:1]
+
 
 _1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
 _14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)

@@ -135,8 +135,7 @@ def _conditions(recipe: Recipe) -> Iterator[Finding]:
     section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
     if variant is None or section.conditions == ConditionsSection():
         return
-    text = ("t2v", "t2i") if "t2v" in variant.tasks else variant.tasks[:1]
-    tasks = list(section.tasks or text)
+    tasks = list(section.tasks or variant.trained_tasks)
     for key, able in CONDITION_TASKS.items():
         value = getattr(section.conditions, key)
         if value != default_of(ConditionsSection, key) and able.isdisjoint(tasks):

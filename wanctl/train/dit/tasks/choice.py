@@ -22,11 +22,8 @@ def dit_to_train(variant: Variant, clip_branch: bool | None) -> DiTShape:
 
 
 def task_weights(requested: Mapping[str, float], variant: Variant) -> dict[str, float]:
-    """The recipe's tasks; without any, text to video and image, or the variant's first task."""
-    if requested:
-        return dict(requested)
-    names = ("t2v", "t2i") if "t2v" in variant.tasks else variant.tasks[:1]
-    return dict.fromkeys(names, 1.0)
+    """The recipe's tasks; without any, those of the variant."""
+    return dict(requested) or dict.fromkeys(variant.trained_tasks, 1.0)
 
 
 def make_tasks(weights: Mapping[str, float], options: TaskOptions) -> dict[TrainingTask, float]:
