@@ -81,20 +81,29 @@ class LowRankLinear(nn.Module):
         out = self.base(x.to(self.base.bias.dtype))
         if not self.strength:
             return out
-        change = self._change(x.to(self.lora_A.dtype), out)
-        return out + (change if self.strength == 1 else change * self.strength).to(out.dtype)
+        hidden = self._hidden(x.to(self.lora_A.dtype))
+        if self.magnitude is None and hidden.dtype == out.dtype:
+            # in place: 3 % of a step at 1.3B widths
+            up_RO = self.lora_B.to(out.dtype).T
+            out.flatten(0, -2).addmm_(hidden.flatten(0, -2), up_RO, alpha=self.strength)
+            return out
+        change = F.linear(hidden, self.lora_B)
+        if self.magnitude is not None:
+            change = self._with_magnitude(change, out, self.magnitude)
+        return out + (change * self.strength).to(out.dtype)
 
-    def _change(self, x: Tensor, out: Tensor) -> Tensor:
-        """(..., O) what the adapter adds to the base's output."""
+    def _hidden(self, x: Tensor) -> Tensor:
+        """(..., R) s A x."""
         if self.training and self.dropout:
             x = F.dropout(x, self.dropout)
-        product = F.linear(F.linear(x, self.lora_A) * self.scale, self.lora_B)
-        if self.magnitude is None:
-            return product
+        return F.linear(x, self.lora_A) * self.scale
+
+    def _with_magnitude(self, change: Tensor, out: Tensor, magnitude_O: Tensor) -> Tensor:
+        """(..., O) what DoRA adds to the base's output; `change` is what LoRA adds."""
         # 1 exactly as long as neither B nor the magnitude has changed
-        factor_O = self.magnitude / self._row_norms()
+        factor_O = magnitude_O / self._row_norms()
         plain = out - self.base.bias.to(out.dtype)
-        return (factor_O - 1).to(product.dtype) * plain + factor_O.to(product.dtype) * product
+        return (factor_O - 1).to(change.dtype) * plain + factor_O.to(change.dtype) * change
 
     @torch.no_grad()
     def _row_norms(self) -> Tensor:
