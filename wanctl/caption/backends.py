@@ -20,6 +20,8 @@ from wanctl.redact import redact
 from wanctl.video.frames import FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
+VLM = "vlm"
+"""Name of the captioner that runs the recipe's `caption.model` (see `pipeline/`)."""
 
 
 class CaptionError(UserError):
@@ -218,7 +220,7 @@ def caption_table(name: str, captioner: Captioner) -> str:
 
 def captioner_names() -> tuple[str, ...]:
     """Names of all backends, plug-ins included; none of them is imported."""
-    return tuple(sorted({*CAPTIONERS, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({VLM, *CAPTIONERS, *(point.name for point in entry_points(group=GROUP))}))
 
 
 def build_captioner(name: str, options: CaptionOptions) -> Captioner:

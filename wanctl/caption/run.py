@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.caption.backends import (
+    VLM,
     Caption,
     CaptionClip,
     Captioner,
@@ -20,7 +21,7 @@ from wanctl.caption.backends import (
     build_captioner,
     caption_table,
 )
-from wanctl.caption.checks import (
+from wanctl.caption.checks.text import (
     DuplicateCaptions,
     caption_problem,
     normalise,
@@ -59,7 +60,7 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
     """
     recipe = loaded.recipe
     options = CaptionOptions(sidecar_dir=recipe.caption.sidecar_dir)
-    captioners = {name: build_captioner(name, options) for name in recipe.caption.backends}
+    captioners = {name: build_captioner(name, options) for name in _backends(recipe)}
     for captioner in captioners.values():
         captioner.check()
     tables = [caption_table(name, captioner) for name, captioner in captioners.items()]
@@ -90,6 +91,15 @@ def caption(loaded: LoadedRecipe, out: Path) -> None:
             f"{dataset.path}: none of {len(run.without)} clips got a caption from "
             f"{', '.join(captioners)}; add sidecar files, or `template` to caption.backends"
         )
+
+
+def _backends(recipe: Recipe) -> list[str]:
+    """The recipe's backends, without the model where none is named."""
+    names = list(recipe.caption.backends)
+    if VLM in names and recipe.caption.model.model is None:
+        log.info("caption.model.model is null: no model writes captions")
+        names.remove(VLM)
+    return names
 
 
 class _Run:

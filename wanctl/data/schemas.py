@@ -83,6 +83,27 @@ CAPTIONS = pa.schema(
     {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
 )
 
+STRUCTURES = pa.schema(
+    {
+        "id": pa.string(),
+        "structure": pa.string(),  # JSON, see wanctl/caption/structured/schema.py
+        "model": pa.string(),
+        "input_tokens": pa.int64(),
+        "output_tokens": pa.int64(),
+        "attempts": pa.int32(),
+    }
+)
+
+CAPTION_FLAGS = pa.schema(
+    {
+        "id": pa.string(),
+        "variant": pa.string(),  # "structure" for the structured pass itself
+        "text": pa.string(),  # what the model wrote last
+        "checks": pa.list_(pa.string()),  # each "check: reason"
+        "attempts": pa.int32(),
+    }
+)
+
 EMBEDDINGS = pa.schema(
     {
         "id": pa.string(),
@@ -112,6 +133,8 @@ _FIXED = {
     "clips": CLIPS,
     "selections": SELECTION,
     "captions": CAPTIONS,
+    "structures": STRUCTURES,
+    "caption_flags": CAPTION_FLAGS,
     "embeddings": EMBEDDINGS,
     "quarantine": QUARANTINE,
     "passed_over": PASSED_OVER,

@@ -8,11 +8,12 @@ The descriptions are the reference manual: `wanctl recipe schema` prints them.
 """
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from wanctl.errors import unknown
+from wanctl.recipe.caption import CaptionSection
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.sampling import ParallelSection, SampleSection
@@ -20,7 +21,6 @@ from wanctl.recipe.section import (
     ContradictionError,
     Count,
     FrameRate,
-    LocalPath,
     Seconds,
     Section,
 )
@@ -186,26 +186,6 @@ class CurateSection(Section):
             message = unknown("filter of this recipe", self.balance.by, self.filters)
             raise ContradictionError("balance.by", message)
         return self
-
-
-class CaptionSection(Section):
-    """Captioning backends and what they read."""
-
-    backends: tuple[str, ...] = Field(
-        default=("sidecar", "template"),
-        description="tried in this order for each clip: `sidecar`, `template`, an installed "
-        "plug-in",
-    )
-    sidecar_dir: LocalPath | None = Field(
-        default=None,
-        description="folder with a/NAME.txt or a/NAME.json for a/NAME.mp4, flat where names are "
-        "unique; null: beside the footage",
-    )
-    quote_text: Literal["append", "drop", "ignore"] = Field(
-        default="append",
-        description="if a model's caption omits text that OCR read: append the quoted text, drop "
-        "the caption, or ignore it",
-    )
 
 
 class Recipe(Section):

@@ -1,6 +1,6 @@
 import pytest
 
-from wanctl.caption.checks import (
+from wanctl.caption.checks.text import (
     MAX_CHARACTERS,
     DuplicateCaptions,
     caption_problem,

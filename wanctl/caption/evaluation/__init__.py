@@ -1,0 +1,1 @@
+"""`wanctl data caption-eval`: how well a captioner sees, by labels and by changed clips."""
