@@ -11,7 +11,7 @@ Evidence = Mapping[str, Mapping[str, Any]]
 # A longer list is a page of text, not something to quote.
 _MAX_TEXTS = 12
 
-_TIER_WORDS = {
+TIER_WORDS = {
     "optimal": "with one subject in clear motion",
     "medium": "with some motion",
     "static": "with hardly any motion",
@@ -40,18 +40,18 @@ def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> 
         evidence: filter name -> its measurements, with the clip's label in the selection as
             `label`.
     """
-    facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
-    looks = f", {_listed(facts)}" if facts else ""
+    facts = [*looks(evidence), *_motion(evidence)]
+    measured = f", {_listed(facts)}" if facts else ""
     text = _visible_text_phrase(evidence)
     return (
         f"A {_seconds(duration_s)} {_orientation(width, height)} video of {width} by {height} "
-        f"pixels{looks}{f', {text}' if text else ''}."
+        f"pixels{measured}{f', {text}' if text else ''}."
     )
 
 
 def with_hints(prompt: str, evidence: Evidence) -> str:
     """Return the prompt for a model, followed by the measured facts."""
-    facts = [*_light(evidence), *_focus(evidence), *_motion(evidence)]
+    facts = [*looks(evidence), *_motion(evidence)]
     seen = _visible_text_phrase(evidence)
     hints = [*facts, *([seen] if seen else [])]
     text = f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
@@ -62,6 +62,11 @@ def visible_texts(evidence: Evidence) -> list[str]:
     """Return the strings that OCR read in the frames, each once: a caption has to quote them."""
     texts = evidence.get("ocr", {}).get("texts") or ()
     return list(dict.fromkeys(text.strip() for text in texts if text.strip()))[:_MAX_TEXTS]
+
+
+def looks(evidence: Evidence) -> list[str]:
+    """Return phrases on light and focus, for example `dark` and `in sharp focus`."""
+    return [*_light(evidence), *_focus(evidence)]
 
 
 def _seconds(duration_s: float) -> str:
@@ -93,7 +98,7 @@ def _focus(evidence: Evidence) -> list[str]:
 def _motion(evidence: Evidence) -> list[str]:
     """The motion tier of the selection and the camera motion."""
     motion = evidence.get("motion", {})
-    tier = _TIER_WORDS.get(motion.get("label") or "")
+    tier = TIER_WORDS.get(motion.get("label") or "")
     camera = describe_camera(motion)
     return [*([tier] if tier else []), *([camera] if camera else [])]
 

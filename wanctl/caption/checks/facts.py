@@ -1,7 +1,10 @@
 """What was measured of a clip: hints for a model, and what its captions are held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from wanctl.caption.camera import CAMERA_PHRASES, sure_camera_motions
+from wanctl.caption.prompt import TIER_WORDS, Evidence, looks, visible_texts
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,52 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.check}: {self.reason}"
+
+
+def measured_facts(duration_s: float, evidence: Evidence) -> MeasuredFacts:
+    """The facts of one clip from what the filters measured.
+
+    Args:
+        duration_s: seconds; 0 for a still image.
+        evidence: filter name -> its measurements, with the clip's label in the selection as
+            `label`. Of `motion`, `ocr`, `exposure`, `blur`, `category` and a plug-in's
+            `shot_size` what is there counts; a detector's counts come from `with_counts`.
+    """
+    texts = evidence.get("ocr", {}).get("texts")
+    return MeasuredFacts(
+        duration_s=duration_s,
+        camera=sure_camera_motions(evidence.get("motion", {})) if duration_s > 0 else None,
+        texts=None if texts is None else tuple(visible_texts(evidence)),
+        counts={},
+        shot_size=_label(evidence, "shot_size"),
+        category=_label(evidence, "category"),
+        motion=_label(evidence, "motion"),
+        looks=tuple(looks(evidence)),
+    )
+
+
+def with_counts(facts: MeasuredFacts, counts: Mapping[str, int]) -> MeasuredFacts:
+    """The facts with the numbers of objects that a detector is sure of."""
+    return replace(facts, counts=dict(counts))
+
+
+def hints(facts: MeasuredFacts) -> list[str]:
+    """The facts in words for a model's prompt, without the strings that OCR read.
+
+    For example `5.2 seconds long`, `the camera pans left`, `dark`.
+    """
+    camera = [CAMERA_PHRASES[each] for each in facts.camera or ()]
+    return [
+        *([f"{facts.duration_s:.1f} seconds long"] if facts.duration_s > 0 else []),
+        *([f"the camera {' and '.join(camera)}"] if camera else []),
+        *([TIER_WORDS[facts.motion]] if facts.motion in TIER_WORDS else []),
+        *([f"shot size: {facts.shot_size}"] if facts.shot_size else []),
+        *([f"category: {facts.category}"] if facts.category else []),
+        *(f"number of {name}: {count}" for name, count in facts.counts.items()),
+        *facts.looks,
+    ]
+
+
+def _label(evidence: Evidence, name: str) -> str | None:
+    label = evidence.get(name, {}).get("label")
+    return label if isinstance(label, str) and label else None
