@@ -1,11 +1,12 @@
 """The requests of one clip, one after the other, and what becomes of their answers. Does no I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from wanctl.caption.backends import CaptionClip
 from wanctl.caption.structured.result import ClipResult
-from wanctl.vlm.chat import ChatAnswer, ChatRequest
+from wanctl.vlm.chat import ChatAnswer, ChatRequest, Frames
 
 Role = Literal["vision", "text"]
 
@@ -45,4 +46,53 @@ class ClipSteps(Protocol):
     @property
     def result(self) -> ClipResult | None:
         """None while requests are open."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """What is missing of one clip.
+
+    Attributes:
+        clip: with the evidence of the filters in `StepsFactory.evidence`.
+        frames: that are shown; None where `structure` is known and no check needs frames.
+        structure: that an earlier run stored, which is not asked for again; None: there is none.
+        variants: of captions that are missing, in the order of `StepsFactory.variants`.
+    """
+
+    clip: CaptionClip
+    frames: Frames | None
+    structure: Mapping[str, Any] | None
+    variants: tuple[str, ...]
+
+
+class StepsFactory(Protocol):
+    """Makes the work on each clip; called from one thread, as are the methods of `ClipSteps`.
+
+    A request that the backend could not answer (`finish` is `failed`) ends as a flag whose check is
+    `failed`: the next run asks again. All other flags stay until somebody retries them.
+    """
+
+    @property
+    def key(self) -> str:
+        """Names everything that changes the answers, without the list of variants."""
+        ...
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the captions that every clip shall have."""
+        ...
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Filters whose measurements the clips carry."""
+        ...
+
+    @property
+    def captions_need_frames(self) -> bool:
+        """Whether captions of a known structure are checked against frames."""
+        ...
+
+    def build(self, task: ClipTask) -> ClipSteps:
+        """The work on one clip."""
         ...
