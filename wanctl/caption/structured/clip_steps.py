@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from wanctl.caption.backends import CaptionClip
+from wanctl.caption.checks.facts import Finding, MeasuredFacts
 from wanctl.caption.structured.result import ClipResult
+from wanctl.video.frames import FrameBatch, FrameSpec
 from wanctl.vlm.chat import ChatAnswer, ChatRequest, Frames
 
 Role = Literal["vision", "text"]
@@ -17,6 +19,22 @@ class Ask:
 
     role: Role
     request: ChatRequest
+
+
+class ClipChecks(Protocol):
+    """What a model's answers about one clip are held against; may know the clip's frames."""
+
+    def check_structure(
+        self, structure: Mapping[str, Any], facts: MeasuredFacts
+    ) -> Sequence[Finding]:
+        """What is wrong with a structure that is valid against its schema."""
+        ...
+
+    def check_caption(
+        self, text: str, variant: str, structure: Mapping[str, Any], facts: MeasuredFacts
+    ) -> Sequence[Finding]:
+        """What is wrong with a caption, whose white space is collapsed."""
+        ...
 
 
 class ClipSteps(Protocol):
@@ -69,18 +87,26 @@ class ClipTask:
 class StepsFactory(Protocol):
     """Makes the work on each clip; called from one thread, as are the methods of `ClipSteps`.
 
-    A request that the backend could not answer (`finish` is `failed`) ends as a flag whose check is
-    `failed`: the next run asks again. All other flags stay until somebody retries them.
+    A request that the backend could not answer (`finish` is `failed`) ends as a flag that is not
+    final (`Flag.is_final`): the next run asks again. All other flags stay until somebody retries
+    them. A flag of the structure stands for all variants of its clip.
     """
 
     @property
-    def key(self) -> str:
-        """Names everything that changes the answers, without the list of variants."""
+    def structure_key(self) -> str:
+        """Names everything that changes a structure; the table is `structures/vlm@KEY`."""
         ...
 
     @property
-    def variants(self) -> tuple[str, ...]:
-        """Names of the captions that every clip shall have."""
+    def key(self) -> str:
+        """Names everything that changes a caption or a flag, without the list of variants."""
+        ...
+
+    def variants(self, duration_s: float) -> tuple[str, ...]:
+        """Names of the captions that a clip of this duration shall have.
+
+        A still image, or a clip so short that one frame of it is sampled, has none on motion.
+        """
         ...
 
     @property
@@ -91,6 +117,14 @@ class StepsFactory(Protocol):
     @property
     def captions_need_frames(self) -> bool:
         """Whether captions of a known structure are checked against frames."""
+        ...
+
+    def frame_spec(self, width: int, height: int) -> FrameSpec:
+        """The frames to decode of a clip with this size in pixels."""
+        ...
+
+    def frames(self, batch: FrameBatch) -> Frames:
+        """The decoded frames as the model gets them: slow-fast, if the recipe says so."""
         ...
 
     def build(self, task: ClipTask) -> ClipSteps:

@@ -1,13 +1,19 @@
 """What the structured pass makes of a clip."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wanctl.caption.backends import Caption
 
 STRUCTURE = "structure"
-"""Name of the structured pass among the variants of a clip's flags."""
+"""Name of the structured pass among the variants of a clip's flags.
+
+This flag stands for all variants of the clip: without a structure none of them can be written.
+"""
+
+FAILED = "failed"
+"""Name of the check of a flag where the model did not answer; a later run asks again."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,16 @@ class Flag:
     checks: tuple[str, ...]
     attempts: int
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the content failed, so that a later run does not ask again."""
+        return is_final(self.checks)
+
+
+def is_final(checks: Iterable[str]) -> bool:
+    """Whether the `CHECK: REASON`s of a flag, as the table has them, are all about content."""
+    return not any(check.startswith(f"{FAILED}: ") for check in checks)
+
 
 @dataclass(frozen=True)
 class ClipResult:
@@ -33,13 +49,13 @@ class ClipResult:
 
     Attributes:
         clip_id: of the clip.
-        structure: valid against `structure_schema`, without the clip's id; None where it is
-            flagged.
+        structure: has all keys of FIELDS, without the clip's id; None where it is flagged. It is
+            the one of an earlier run where the steps were built with that.
         captions: that passed the checks.
         flags: what did not pass.
         input_tokens: of all requests of the clip.
         output_tokens: of all answers.
-        attempts: requests of the structured pass.
+        attempts: requests of the structured pass; 0 where the structure is of an earlier run.
     """
 
     clip_id: str

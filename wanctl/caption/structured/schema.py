@@ -28,13 +28,16 @@ DIMENSIONS = (
 )  # fmt: skip
 
 _TEXT = {"type": "string", "minLength": 1}
-_TEXTS = {"type": "array", "items": _TEXT}
+# a bound, because a model that repeats itself would fill a list until its tokens run out
+_MOST = 30
+_TEXTS = {"type": "array", "items": _TEXT, "maxItems": _MOST}
 
 
 def _pairs(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
     properties = {"object": _TEXT, key: value}
     return {
         "type": "array",
+        "maxItems": _MOST,
         "items": {
             "type": "object",
             "properties": properties,
@@ -49,7 +52,11 @@ FIELDS: dict[str, Mapping[str, Any]] = {
     "action": _TEXTS,
     "event": _TEXTS,
     "camera_angle": {"type": "string", "enum": list(CAMERA_ANGLES)},
-    "camera_motion": {"type": "array", "items": {"type": "string", "enum": list(CAMERA_MOTIONS)}},
+    "camera_motion": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(CAMERA_MOTIONS)},
+        "maxItems": _MOST,
+    },
     "object_category": _TEXTS,
     "object_color": _pairs("color", _TEXT),
     "object_counting": _pairs("count", {"type": "integer", "minimum": 1}),
@@ -62,9 +69,15 @@ FIELDS: dict[str, Mapping[str, Any]] = {
 """Field -> JSON schema of its value. Lists may be empty: nothing of that kind is seen."""
 
 
-def structure_schema(clip_id: str) -> dict[str, Any]:
-    """JSON schema of the structure of one clip, which repeats the clip's id."""
-    properties = {CLIP_ID: {"type": "string", "const": clip_id}, **FIELDS}
+def structure_schema(clip_id: str, *, still: bool = False) -> dict[str, Any]:
+    """JSON schema of the structure of one clip, which repeats the clip's id.
+
+    Args:
+        clip_id: of the clip.
+        still: the clip is a still image, of which no camera motion is asked.
+    """
+    fields = {key: value for key, value in FIELDS.items() if not still or key != "camera_motion"}
+    properties = {CLIP_ID: {"type": "string", "const": clip_id}, **fields}
     return {
         "type": "object",
         "properties": properties,
