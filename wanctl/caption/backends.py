@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from wanctl.caption.prompt import sentence
 from wanctl.caption.sidecars import SidecarReader
+from wanctl.data.captions import REVIEW
 from wanctl.errors import UserError, unknown
 from wanctl.path_names import is_component, name_problem
 from wanctl.redact import redact
@@ -233,6 +234,8 @@ def build_captioner(name: str, options: CaptionOptions) -> Captioner:
         return CAPTIONERS[name](options)
     for point in entry_points(group=GROUP):
         if point.name == name:
+            if name == REVIEW:
+                raise CaptionError(f"{point.value}: {REVIEW!r} is the name of what people decided")
             if problem := name_problem(name):
                 raise CaptionError(f"the name of a captioner names its table: {problem}")
             try:

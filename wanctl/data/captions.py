@@ -1,13 +1,19 @@
 """Captions of a data set's clips: which caption table counts for which clip."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.sidecars.texts import clean
 from wanctl.data.table_order import name_of, tables_newest_first
 from wanctl.errors import UserError, unknown
+
+REVIEW = "review"
+"""The captioner that stands for people: `wanctl data review` writes its table, and no model."""
+REVIEW_TABLE = f"captions/{REVIEW}@v1"
+"""One row per clip and variant that a person decided on: the text, "" for a rejected caption, and
+the backend whose caption it was."""
 
 
 class CaptionsError(UserError):
@@ -29,33 +35,78 @@ class WeightedCaption(NamedTuple):
     share: float
 
 
+class Decision(NamedTuple):
+    """What a person decided on the captions of one variant of a clip (`wanctl data review`).
+
+    Attributes:
+        text: the caption; "" where it was rejected.
+        backend: whose caption was looked at.
+    """
+
+    text: str
+    backend: str
+
+
+class _Names(NamedTuple):
+    """A caption and the names under which the recipe may give it a weight."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+def read_decisions(
+    dataset: DatasetDir, ids: Iterable[str] | None = None
+) -> dict[str, dict[str, Decision]]:
+    """Clip -> variant -> what a person decided on it.
+
+    Args:
+        dataset: where the table is.
+        ids: only these clips.
+    """
+    requested = None if ids is None else set(ids)
+    decisions: dict[str, dict[str, Decision]] = {}
+    for row in dataset.read(REVIEW_TABLE).to_pylist():
+        if requested is None or row["id"] in requested:
+            decision = Decision(clean(row["text"] or ""), row["backend"] or REVIEW)
+            decisions.setdefault(row["id"], {})[row["variant"] or "default"] = decision
+    return decisions
+
+
 def read_captions(
     dataset: DatasetDir, backends: Sequence[str], ids: Iterable[str] | None = None
 ) -> dict[str, list[ClipCaption]]:
     """All captions of each clip, from the first backend that captioned it.
 
-    White space and byte order marks at the ends of a caption are dropped; one of white space alone
-    is none. A backend whose settings changed leaves its older table in place; the table that
-    `wanctl caption` last worked on counts (see table_order.py).
+    What people decided comes before all backends: their text takes the place of every caption of
+    its variant, and a variant that they rejected is left out. White space and byte order marks at
+    the ends of a caption are dropped; one of white space alone is none. A backend whose settings
+    changed leaves its older table in place; the table that `wanctl caption` last worked on counts
+    (see table_order.py).
 
     Args:
         dataset: where the tables are.
         backends: the recipe's `caption.backends`; tables of others come after theirs.
         ids: only these clips.
     """
+    requested = None if ids is None else set(ids)
+    decisions = read_decisions(dataset, requested)
+    tables = _tables_by_backend(dataset)
+    for clip in decisions.values():
+        for decision in clip.values():
+            tables.setdefault(decision.backend, [])
 
-    def rank(table: str) -> int:
-        backend = name_of(table)
+    def rank(backend: str) -> int:
         return backends.index(backend) if backend in backends else len(backends)
 
     captions: dict[str, list[ClipCaption]] = {}
-    # a stable sort: within one backend the newest table stays first
-    for table in sorted(tables_newest_first(dataset, "captions"), key=rank):
-        new: dict[str, list[ClipCaption]] = {}
-        for clip, caption in _rows(dataset, table, ids):
-            if clip not in captions:
-                new.setdefault(clip, []).append(caption)
-        captions |= new
+    for backend in sorted(tables, key=rank):
+        new = _newest(dataset, tables[backend], requested)
+        for clip, made in decisions.items():
+            if any(each.text and each.backend == backend for each in made.values()):
+                new.setdefault(clip, [])
+        for clip, several in new.items():
+            if clip not in captions and (left := _with(decisions.get(clip, {}), several, backend)):
+                captions[clip] = left
     return captions
 
 
@@ -66,7 +117,8 @@ def read_weighted_captions(
 
     A name shares its weight among the captions of a clip that it fits, and a caption counts with
     the first name that fits it. Of a clip that has some of the captions only, these share the
-    whole; captions that no name fits are left out.
+    whole; captions that no name fits are left out. The text of a person takes the place of every
+    caption of its variant; the names of the caption that it corrects fit it, and `review`.
 
     Args:
         dataset: where the tables are; of each backend the newest one with the clip counts.
@@ -76,15 +128,22 @@ def read_weighted_captions(
     Raises:
         CaptionsError: no caption of these clips has such a backend or variant.
     """
-    found: dict[str, list[ClipCaption]] = {}
-    for table in tables_newest_first(dataset, "captions"):
-        new: dict[str, list[ClipCaption]] = {}
-        for clip, caption in _rows(dataset, table, ids):
-            if all(each.backend != caption.backend for each in found.get(clip, ())):
-                new.setdefault(clip, []).append(caption)
-        for clip, several in new.items():
-            found.setdefault(clip, []).extend(several)
-    names = {name for several in found.values() for each in several for name in _names(each)}
+    requested = None if ids is None else set(ids)
+    decisions = read_decisions(dataset, requested)
+    found: dict[str, list[_Names]] = {}
+    for tables in _tables_by_backend(dataset).values():
+        for clip, several in _newest(dataset, tables, requested).items():
+            decided = decisions.get(clip, {})
+            left = [_Names(each.text, _names(each.backend, each.variant)) for each in several
+                    if each.variant not in decided]  # fmt: skip
+            found.setdefault(clip, []).extend(left)
+    for clip, decided in decisions.items():
+        for variant, (text, backend) in decided.items():
+            if text:
+                names = dict.fromkeys((*_names(REVIEW, variant), *_names(backend, variant)))
+                found.setdefault(clip, []).append(_Names(text, tuple(names)))
+    names = {name for several in found.values() for each in several for name in each.names}
+    names.add(REVIEW)  # before the first review, too
     for name in weights:
         if found and name not in names:
             raise CaptionsError(f"captions: {unknown('captioner or variant', name, names)}")
@@ -92,10 +151,48 @@ def read_weighted_captions(
     return {clip: several for clip, several in captions.items() if several}
 
 
-def _shares(captions: Sequence[ClipCaption], weights: Mapping[str, float]) -> list[WeightedCaption]:
+def _tables_by_backend(dataset: DatasetDir) -> dict[str, list[str]]:
+    """Backend -> its tables, newest first; the backend with the newest table first."""
+    tables: dict[str, list[str]] = {}
+    for table in tables_newest_first(dataset, "captions"):
+        if name_of(table) != REVIEW:
+            tables.setdefault(name_of(table), []).append(table)
+    return tables
+
+
+def _newest(
+    dataset: DatasetDir, tables: Sequence[str], requested: Collection[str] | None
+) -> dict[str, list[ClipCaption]]:
+    """Clip -> its captions in the first of the tables that has some."""
+    captions: dict[str, list[ClipCaption]] = {}
+    for table in tables:
+        new: dict[str, list[ClipCaption]] = {}
+        for clip, caption in _rows(dataset, table, requested):
+            if clip not in captions:
+                new.setdefault(clip, []).append(caption)
+        captions |= new
+    return captions
+
+
+def _with(
+    decided: Mapping[str, Decision], captions: Sequence[ClipCaption], backend: str
+) -> list[ClipCaption]:
+    """Captions of one backend after what people decided; theirs first.
+
+    Empty where nothing of this backend is left, so that the next one counts.
+    """
+    left = [each for each in captions if each.variant not in decided]
+    texts = {variant: each for variant, each in decided.items() if each.text}
+    replaced = {each.variant for each in captions} & set(texts)
+    if not left and not replaced and all(each.backend != backend for each in texts.values()):
+        return []
+    return [*(ClipCaption(each.text, variant, REVIEW) for variant, each in texts.items()), *left]
+
+
+def _shares(captions: Sequence[_Names], weights: Mapping[str, float]) -> list[WeightedCaption]:
     """Captions with a positive weight, in the order of the names."""
     order = list(weights)
-    fits = [next((n for n in order if n in _names(each)), None) for each in captions]
+    fits = [next((n for n in order if n in each.names), None) for each in captions]
     counts = Counter(fits)
     pairs = [
         (order.index(name), caption.text, weights[name] / counts[name])
@@ -107,16 +204,14 @@ def _shares(captions: Sequence[ClipCaption], weights: Mapping[str, float]) -> li
     return [WeightedCaption(text, weight / total) for _, text, weight in ordered]
 
 
-def _names(caption: ClipCaption) -> tuple[str, ...]:
-    backend, variant = caption.backend, caption.variant
+def _names(backend: str, variant: str) -> tuple[str, ...]:
     return f"{backend}/{variant}", backend, variant
 
 
 def _rows(
-    dataset: DatasetDir, table: str, ids: Iterable[str] | None
+    dataset: DatasetDir, table: str, requested: Collection[str] | None
 ) -> Iterator[tuple[str, ClipCaption]]:
     """(clip, caption) of the rows of a table that have text."""
-    requested = None if ids is None else set(ids)
     for row in dataset.read(table, ["id", "text", "variant"]).to_pylist():
         clip = row["id"]
         if not row["text"] or (requested is not None and clip not in requested):

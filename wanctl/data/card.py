@@ -67,7 +67,9 @@ def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str,
     """Backend, key, captioned clips and captions of every caption table, for kept clips."""
     counts = []
     for table in dataset.tables("captions"):
-        ids = [each for each in dataset.read(table, ["id"])["id"].to_pylist() if each in kept]
+        rows = dataset.read(table, ["id", "text"]).to_pylist()
+        # a rejected caption has no text
+        ids = [row["id"] for row in rows if row["id"] in kept and row["text"]]
         if not ids:  # it wrote nothing that this selection uses
             continue
         counts.append(

@@ -23,6 +23,8 @@ def read_captions(dataset: DatasetDir, ids: Sequence[str]) -> dict[str, list[lis
     captions: dict[str, list[list[str]]] = {}
     for table in dataset.tables("captions"):
         for row in _rows(dataset, table, ids):
+            if not row["text"]:  # rejected in a review
+                continue
             captions.setdefault(row["id"], []).append([row["variant"], row["backend"], row["text"]])
     return captions
 
