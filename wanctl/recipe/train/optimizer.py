@@ -32,8 +32,8 @@ class OptimizerGroupSection(Section):
 
     match: str = Field(
         min_length=1,
-        description="shell pattern of whole parameter names, e.g. `*lora_B*`, `*norm*`, "
-        "`text_embedding.*`; a parameter belongs to the first group that matches it",
+        description="pattern of parameter names, as in `trained`, e.g. `lora_B`, `norm*`, "
+        "`text_embedding`; a parameter belongs to the first group that matches it",
     )
     lr_factor: Annotated[float, Field(gt=0, le=1000)] = Field(
         default=1.0, description="factor of the learning rate"

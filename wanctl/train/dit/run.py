@@ -16,7 +16,6 @@ from wanctl.model.variants import Variant, get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.adapters.attach import adapter_options
-from wanctl.train.adapters.patterns import ALL
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart, prepare_adapter, prepare_weights
 from wanctl.train.dit.captions import training_captions
 from wanctl.train.dit.data import EncodedData
@@ -51,6 +50,7 @@ from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.memory.apply import save_memory
 from wanctl.train.memory.options import MemoryOptions
+from wanctl.train.patterns import ALL
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,

@@ -1,12 +1,12 @@
 """Groups of parameters: which of them decay, and whose learning rate differs."""
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
 
 from wanctl.train.optimizers.options import GroupOptions
+from wanctl.train.patterns import matches
 
 MATRICES = ("weight", "lora_A", "lora_B")
 Named = Iterable[tuple[str, nn.Parameter]]
@@ -54,4 +54,4 @@ def parameter_groups(
 
 def first_match(name: str, options: Sequence[GroupOptions]) -> int | None:
     """Index of the first group whose pattern matches a parameter's name; None: no one does."""
-    return next((i for i, each in enumerate(options) if fnmatchcase(name, each.match)), None)
+    return next((i for i, each in enumerate(options) if matches(each.match, name)), None)
