@@ -16,13 +16,14 @@ from PIL import Image, ImageDraw
 
 from wanctl.curate.api import Filter, FrameSpec
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.engine import CurationJob, RayResources, run_local
+from wanctl.curate.engines.engine import CurationJob, run_local
 from wanctl.curate.registry import NamedFilter, filter_class, measured_units
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
 from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
+from wanctl.distributed.ray_actors import RayResources
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
@@ -82,7 +83,7 @@ def _watched(folder: Path) -> tuple[list[tuple[float, int, int]], int]:
     splitter = Splitter(
         DETECTORS["none"], DetectorSettings(0.4, 3.0, "cpu"), rules, 30, ScanBounds()
     )
-    ray = RayResources(address=None, cpus=2, gpus=0, actors=None, retries=3)
+    ray = RayResources("curate", address=None, cpus=2, gpus=0, actors=None, retries=3)
     job = CurationJob(splitter, tuple(units), Limits(2, 120, 4 << 30, 1200, 8), ray)
     dataset = DatasetDir.create_or_open(folder / "set")
     parts = dataset.assign_sources(list_footage(folder / "footage").videos, 1)

@@ -7,8 +7,7 @@ from typing import Any
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import EventLog, ProgressDisplay
-from wanctl.redact import public_uri, redact
-from wanctl.video.workers.worker_pool import DecodePool, Failure
+from wanctl.video.workers.worker_pool import DecodePool
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,3 @@ class RunContext:
         """Wall-clock seconds that work on a source may take."""
         gigabytes = self.source_bytes.get(source, 0) / 1e9
         return self.limits.timeout_s + gigabytes * self.limits.timeout_per_gb_s
-
-
-def quarantine_row(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
-    """A row of the quarantine table; `clip` is "" where the whole file failed."""
-    return {
-        "source": public_uri(source), "clip_id": clip, "stage": failure.stage,
-        "kind": failure.kind, "error": redact(failure.message),
-    }  # fmt: skip

@@ -15,8 +15,8 @@ from pathlib import Path
 from wanctl.atomic import write_bytes
 from wanctl.curate.context import Limits, Reporter
 from wanctl.curate.dry_run import forecast, not_curated_yet, probe, speed_of_earlier_run, survey
-from wanctl.curate.engines.engine import CurationJob, RayResources, runnable
-from wanctl.curate.engines.shard import belongs, parse_shard, unfinished
+from wanctl.curate.engines.engine import CurationJob, runnable
+from wanctl.curate.engines.shard import unfinished
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
@@ -29,8 +29,10 @@ from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import THROUGHPUT_COLUMNS, Timings, all_stages, throughput_rows
 from wanctl.data.accounting import MACHINE_KINDS, forget_failures
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.parts.shards import belongs, parse_shard
 from wanctl.data.provenance import record_decision
 from wanctl.data.table_order import record_tables
+from wanctl.distributed.ray_actors import RayResources
 from wanctl.errors import ProblemsError, UserError, unknown
 from wanctl.listing import print_rows
 from wanctl.lock import try_lock
@@ -238,7 +240,7 @@ def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> CurationJob:
         splitter=_splitter(loaded),
         units=tuple(measured_units(filters)),
         limits=limits(loaded),
-        ray=RayResources(ray.address, ray.cpus, ray.gpus, ray.actors, ray.retries),
+        ray=RayResources("curate", **ray.model_dump()),
     )
 
 

@@ -11,6 +11,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wanctl.redact import public_uri, redact
+from wanctl.video.workers.worker_pool import Failure
+
 MACHINE_KINDS = ("crash", "memory", "timeout", "unreachable")
 """Failures that say more about the machine, its load or its network than about the file."""
 
@@ -94,6 +97,14 @@ def unmeasured(tables: Tables, part: str, table: str, removed: Collection[str] =
 def failures_part(part: str, table: str) -> str:
     """The part of the quarantine for failures of measuring `table` on a part of the clips."""
     return f"{part}-{table.partition('/')[2]}"
+
+
+def quarantine_row(source: str, failure: Failure, clip: str = "") -> dict[str, Any]:
+    """A row of the quarantine table; `clip` is "" where the whole file failed."""
+    return {
+        "source": public_uri(source), "clip_id": clip, "stage": failure.stage,
+        "kind": failure.kind, "error": redact(failure.message),
+    }  # fmt: skip
 
 
 def forget_failures(

@@ -13,29 +13,11 @@ from wanctl.curate.measure.measure_parts import measure_parts
 from wanctl.curate.registry import NamedFilter, Unit
 from wanctl.curate.split.split_parts import Splitter, split_parts
 from wanctl.data.dataset import DatasetDir
+from wanctl.distributed.ray_actors import RayResources
 from wanctl.log import log
 
 Parts = Sequence[tuple[str, Sequence[str]]]
 """(part, its sources) each."""
-
-
-@dataclass(frozen=True)
-class RayResources:
-    """Resources that the engine `ray` requests.
-
-    Attributes:
-        address: of the cluster; None starts one on this machine for this run.
-        cpus: cores of one actor, which runs as many decoding processes.
-        gpus: share of a GPU of one actor.
-        actors: number of actors; None: as many as the cluster has resources for.
-        retries: how often a part is repeated after its actor was lost.
-    """
-
-    address: str | None
-    cpus: int
-    gpus: float
-    actors: int | None
-    retries: int
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from wanctl.curate.api import Clip, Evidence, FilterUnavailableError, FrameBatch, FrameSpec
 from wanctl.curate.columns import CLIP_COLUMNS
-from wanctl.curate.context import RunContext, quarantine_row
+from wanctl.curate.context import RunContext
 from wanctl.curate.measure.measure_task import (
     MeasuredClip,
     evidence_row,
@@ -24,7 +24,7 @@ from wanctl.curate.measure.measure_task import (
     unit_failure,
 )
 from wanctl.curate.registry import Unit
-from wanctl.data.accounting import failures_part, merge_rows
+from wanctl.data.accounting import failures_part, merge_rows, quarantine_row
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import Bar, log
 from wanctl.video.frames import Span, range_of

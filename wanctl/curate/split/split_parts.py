@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from wanctl.curate.context import RunContext, quarantine_row
+from wanctl.curate.context import RunContext
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.curate.split.shots import Detector, DetectorSettings
-from wanctl.data.accounting import align_evidence, unaccounted
+from wanctl.data.accounting import align_evidence, quarantine_row, unaccounted
 from wanctl.data.provenance import record_detector
 from wanctl.log import Bar
 from wanctl.video.footage import scan_source

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wanctl.atomic import make_folder, replacing, write_bytes
-from wanctl.curate.context import quarantine_row
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
-from wanctl.data.accounting import unaccounted
+from wanctl.data.accounting import quarantine_row, unaccounted
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.description import DatasetError
 from wanctl.data.table_order import record_tables

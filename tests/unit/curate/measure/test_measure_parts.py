@@ -14,13 +14,14 @@ import pytest
 
 from wanctl.curate.api import FilterUnavailableError
 from wanctl.curate.context import Limits, Reporter
-from wanctl.curate.engines.engine import CurationJob, RayResources, run_local
+from wanctl.curate.engines.engine import CurationJob, run_local
 from wanctl.curate.registry import NamedFilter, measured_units
 from wanctl.curate.split.clip_rows import SplitRules
 from wanctl.curate.split.shots import DETECTORS, DetectorSettings
 from wanctl.curate.split.split_parts import Splitter
 from wanctl.curate.timing import Timings
 from wanctl.data.dataset import DatasetDir
+from wanctl.distributed.ray_actors import RayResources
 from wanctl.log import EventLog, progress_display
 from wanctl.video.encode import write_video
 from wanctl.video.footage import list_footage
@@ -120,7 +121,7 @@ PLUGIN = textwrap.dedent(
 )
 
 
-RAY = RayResources(address=None, cpus=2, gpus=0, actors=None, retries=3)
+RAY = RayResources("curate", address=None, cpus=2, gpus=0, actors=None, retries=3)
 
 
 @pytest.fixture(scope="module")
