@@ -7,8 +7,23 @@ nor what needs frames (`similarity.py`, `detector.py`).
 from collections.abc import Mapping
 from typing import Any
 
+from wanctl.caption.checks.camera_check import (
+    check_camera,
+    check_camera_of_structure,
+    check_structure_camera,
+)
 from wanctl.caption.checks.facts import Finding, MeasuredFacts
-from wanctl.caption.checks.text import caption_problem
+from wanctl.caption.checks.language import check_language, check_length
+from wanctl.caption.checks.repeats import check_repeats
+from wanctl.caption.checks.text import MAX_CHARACTERS, caption_problem
+from wanctl.caption.checks.wording import (
+    check_echo,
+    check_end,
+    check_guesses,
+    check_markup,
+    check_opener,
+    check_refusal,
+)
 from wanctl.vlm.chat import ChatAnswer
 
 Structure = Mapping[str, Any]
@@ -28,8 +43,7 @@ def check_answer(answer: ChatAnswer) -> list[Finding]:
 
 def check_structure(structure: Structure, facts: MeasuredFacts) -> list[Finding]:
     """Findings on a structure that is valid against its schema: contradictions with the facts."""
-    del structure, facts
-    return []
+    return check_structure_camera(structure.get("camera_motion", ()), facts)
 
 
 def check_caption(
@@ -44,6 +58,38 @@ def check_caption(
         structure: that the caption was written from; None where there is none.
         facts: measured of the clip.
     """
-    del variant, structure, facts
-    problem = caption_problem(" ".join(text.split()), "model")
-    return [Finding("text", f"the caption {problem}; describe what is seen")] if problem else []
+    if problem := _unusable(text):
+        return [Finding("empty", f"the caption {problem}; describe what is seen")]
+    findings = check_refusal(text)
+    if findings:  # a refusal is also too short, without quotes, ...: one reason is enough
+        return findings
+    findings = [
+        *check_language(text, variant),
+        *check_length(text, variant),
+        *_check_characters(text),
+        *check_markup(text),
+        *check_echo(text),
+        *check_opener(text),
+        *check_end(text),
+        *check_guesses(text, variant),
+        *check_repeats(text),
+        *check_camera(text, facts),
+    ]
+    if structure is not None:
+        findings += check_camera_of_structure(text, structure.get("camera_motion", ()))
+    return _once(findings)
+
+
+def _unusable(text: str) -> str:
+    return caption_problem(" ".join(text.split()), "person")
+
+
+def _check_characters(text: str) -> list[Finding]:
+    if len(text) <= MAX_CHARACTERS:
+        return []
+    return [Finding("length", f"too long with {len(text)} characters; {MAX_CHARACTERS} at most")]
+
+
+def _once(findings: list[Finding]) -> list[Finding]:
+    """The first finding of each check: one reason for each is what a model acts on."""
+    return list({each.check: each for each in reversed(findings)}.values())[::-1]

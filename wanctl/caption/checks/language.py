@@ -1,0 +1,144 @@
+"""Words, sentences, quotes and language of a caption, and how long a caption has to be.
+
+Chinese is counted in characters, English in words. Text in quotation marks is left out of the
+language check, because a sign may be in any language.
+"""
+
+import re
+from typing import NamedTuple
+
+from wanctl.caption.checks.facts import Finding
+
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_HAN = re.compile(f"[{HAN}]")
+_KANA_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
+_LATIN_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+(?:['’][A-Za-z]+)?")
+_WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+(?:['’][^\W_{HAN}]+)?")
+_LETTER = re.compile(r"[^\W\d_]")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+|(?<=[。！？…；])[”’」』）]*|\n+")
+# An apostrophe is no quotation mark: single quotes need a boundary on their outer sides.
+_QUOTE = re.compile(
+    r"\"([^\"]{1,200})\"|“([^”]{1,200})”|「([^」]{1,200})」|『([^』]{1,200})』"
+    r"|《([^》]{1,200})》|(?<![\w'])['‘]([^'‘’\n]{1,80})['’](?!\w)"
+)
+
+# The 60 commonest function words of English are 35 to 50 % of a caption's words, of French or
+# German ones less than 6 % ("a", "in", "on", "an" are words there too).
+_COMMON_ENGLISH = (
+    "the of and to a in is that it with as was for on are by at his her from they be this their an "
+    "or which while its into through has have not but he she who there over behind up down out "
+    "then under across against near between around beside them each one two"
+)
+_ENGLISH = frozenset(_COMMON_ENGLISH.split())
+_MIN_ENGLISH = 0.12
+_MIN_WORDS = 12
+_MAX_FOREIGN = 0.06
+_FOREIGN_RUN = 5
+"""Latin words in a row that are a sentence inside Chinese text and no name."""
+
+
+class LengthRange(NamedTuple):
+    """Length that is asked for, and what is accepted; words of English, characters of Chinese."""
+
+    target_low: int
+    target_high: int
+    least: int
+    most: int
+
+
+LENGTHS: dict[str, dict[str, LengthRange]] = {
+    "en": {
+        "long": LengthRange(90, 160, 50, 320),
+        "medium": LengthRange(35, 70, 18, 130),
+        "short": LengthRange(10, 20, 4, 40),
+        "motion": LengthRange(15, 60, 5, 120),
+    },
+    "zh": {
+        "long": LengthRange(140, 260, 75, 520),
+        "medium": LengthRange(55, 110, 28, 210),
+        "short": LengthRange(15, 32, 6, 65),
+        "motion": LengthRange(24, 100, 8, 200),
+    },
+}
+"""Language -> first part of the variant's name -> range. A Chinese character stands for about 0.6
+English words."""
+
+
+def variant_parts(variant: str) -> tuple[str, str, str]:
+    """(length or `motion`, style, language) of a variant's name, each "" where it has none."""
+    match variant.split("-"):
+        case [length, style, language] if language in LENGTHS:
+            return length, style, language
+        case [length, language] if language in LENGTHS:
+            return length, "", language
+    return "", "", ""
+
+
+def length_range(variant: str) -> LengthRange | None:
+    """The range of a variant; None for a name that is not one of `LENGTHS`."""
+    length, _, language = variant_parts(variant)
+    return LENGTHS.get(language, {}).get(length)
+
+
+def quoted(text: str) -> list[str]:
+    """The strings in quotation marks, in order."""
+    return [next(filter(None, match.groups())) for match in _QUOTE.finditer(text)]
+
+
+def without_quotes(text: str) -> str:
+    """The text with quoted strings replaced by a space."""
+    return _QUOTE.sub(" ", text)
+
+
+def tokens(text: str) -> list[str]:
+    """English words in lower case and single Chinese characters, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, stripped, without empty ones."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def is_chinese(text: str) -> bool:
+    """Whether most of the text is written in Chinese characters."""
+    return 2 * len(_HAN.findall(text)) > len(_LATIN_WORD.findall(text))
+
+
+def check_language(text: str, variant: str) -> list[Finding]:
+    """A finding where the language is not that of the variant's name."""
+    _, _, language = variant_parts(variant)
+    plain = without_quotes(text)
+    letters = _LETTER.findall(plain)
+    if not language or not letters:
+        return []
+    han = len(_HAN.findall(plain))
+    other = len(_KANA_HANGUL.findall(plain))
+    words = _LATIN_WORD.findall(plain)
+    if language == "en":
+        wrong = not _is_english(words, len(letters), len(letters) - sum(map(len, words)))
+        return [Finding("language", "the caption has to be in English only")] if wrong else []
+    latin = re.search(rf"(?:[A-Za-z]+[ ,'’-]+){{{_FOREIGN_RUN - 1}}}[A-Za-z]+", plain)
+    # a Latin word takes as much room as two characters
+    wrong = han <= 2 * len(words) or other > _MAX_FOREIGN * (han + other) or latin
+    return [Finding("language", "the caption has to be in Chinese only (用中文)")] if wrong else []
+
+
+def check_length(text: str, variant: str) -> list[Finding]:
+    """A finding where the caption is shorter or longer than its variant's range."""
+    allowed = length_range(variant)
+    if allowed is None:
+        return []
+    count = len(tokens(text))
+    unit = "characters" if variant.endswith("zh") else "words"
+    target = f"write {allowed.target_low} to {allowed.target_high}"
+    if count < allowed.least:
+        return [Finding("length", f"too short with {count} {unit}; {target}")]
+    return [Finding("length", f"too long with {count} {unit}; {target}")] * (count > allowed.most)
+
+
+def _is_english(words: list[str], letters: int, foreign: int) -> bool:
+    if foreign > max(2, _MAX_FOREIGN * letters):
+        return False
+    common = sum(word.lower() in _ENGLISH for word in words)
+    return len(words) < _MIN_WORDS or common >= _MIN_ENGLISH * len(words)
