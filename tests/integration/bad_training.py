@@ -323,6 +323,9 @@ SETTINGS = {
     "captions of nobody": Case(
         _dit("train_dit.captions={longer: 1}"), "no captioner or variant named 'longer'",
     ),
+    "scores that no clip has": Case(
+        _dit("train_dit.caption_scores={beauty: beauty}"), "train_dit.caption_scores: no",
+    ),
     "a group of no parameters": Case(
         _new("train_dit.optimizer.groups=[{match: '*nothing*', lr_factor: 2}]"),
         "no trained parameter is left that matches '*nothing*'",

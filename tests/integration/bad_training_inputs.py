@@ -172,6 +172,10 @@ TASKS = _cases(
         (DIT, "train_dit.tasks={i2v: 1}", "tiny cannot do it: it has no channels for pictures"),
         (DIT, "train_dit.tasks={t2i: 1, t2v: 1}", "tasks.t2i: takes the frames of no bucket"),
         (
+            DIT, "train_dit.task_captions={i2v: {'motion-*': 1}}",
+            "train_dit.task_captions.i2v: is no task of this run, which trains t2v",
+        ),
+        (
             [*DIT, "--set", "model.variant=wan2.1-i2v-14b-480p"],
             "train_dit.buckets=[{frames: 1, height: 480, width: 832}]",
             "got 1, which none of the tasks takes (i2v)",

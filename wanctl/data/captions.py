@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.sidecars.texts import clean
 from wanctl.data.table_order import name_of, tables_newest_first
 from wanctl.errors import UserError, unknown
+from wanctl.log import log
 
 REVIEW = "review"
 """The captioner that stands for people: `wanctl data review` writes its table, and no model."""
@@ -122,7 +124,8 @@ def read_weighted_captions(
 
     Args:
         dataset: where the tables are; of each backend the newest one with the clip counts.
-        weights: backend, variant, or `BACKEND/VARIANT` -> relative weight.
+        weights: backend, variant, `BACKEND/VARIANT`, or a shell pattern of one of them (`long-*`,
+            `*-en`, `vlm/*-zh`) -> relative weight.
         ids: only these clips.
 
     Raises:
@@ -142,12 +145,16 @@ def read_weighted_captions(
             if text:
                 names = dict.fromkeys((*_names(REVIEW, variant), *_names(backend, variant)))
                 found.setdefault(clip, []).append(_Names(text, tuple(names)))
-    names = {name for several in found.values() for each in several for name in each.names}
-    names.add(REVIEW)  # before the first review, too
-    for name in weights:
-        if found and name not in names:
+    kinds = {each.names for several in found.values() for each in several}
+    kinds.add((REVIEW,))  # before the first review, too
+    fits = {names: _first_fit(names, weights) for names in kinds}
+    for name in weights if found else ():
+        if not any(_fits(names, name) for names in kinds):
+            names = {each for names in kinds for each in names}
             raise CaptionsError(f"captions: {unknown('captioner or variant', name, names)}")
-    captions = {clip: _shares(several, weights) for clip, several in found.items()}
+        if name not in fits.values():
+            log.warning("captions: %r counts for none: earlier names fit all that it fits", name)
+    captions = {clip: _shares(several, weights, fits) for clip, several in found.items()}
     return {clip: several for clip, several in captions.items() if several}
 
 
@@ -189,14 +196,24 @@ def _with(
     return [*(ClipCaption(each.text, variant, REVIEW) for variant, each in texts.items()), *left]
 
 
-def _shares(captions: Sequence[_Names], weights: Mapping[str, float]) -> list[WeightedCaption]:
-    """Captions with a positive weight, in the order of the names."""
+def _shares(
+    captions: Sequence[_Names],
+    weights: Mapping[str, float],
+    fits: Mapping[tuple[str, ...], str | None],
+) -> list[WeightedCaption]:
+    """Captions with a positive weight, in the order of the names.
+
+    Args:
+        captions: of one clip.
+        weights: name -> relative weight.
+        fits: names of a caption -> the one of `weights` that counts for it.
+    """
     order = list(weights)
-    fits = [next((n for n in order if n in each.names), None) for each in captions]
-    counts = Counter(fits)
+    found = [fits[each.names] for each in captions]
+    counts = Counter(found)
     pairs = [
         (order.index(name), caption.text, weights[name] / counts[name])
-        for name, caption in zip(fits, captions, strict=True)
+        for name, caption in zip(found, captions, strict=True)
         if name is not None and weights[name] > 0
     ]
     total = sum(weight for _, _, weight in pairs)
@@ -206,6 +223,15 @@ def _shares(captions: Sequence[_Names], weights: Mapping[str, float]) -> list[We
 
 def _names(backend: str, variant: str) -> tuple[str, ...]:
     return f"{backend}/{variant}", backend, variant
+
+
+def _first_fit(names: Iterable[str], patterns: Iterable[str]) -> str | None:
+    """The first of the patterns that fits a caption of these names; None where none does."""
+    return next((pattern for pattern in patterns if _fits(names, pattern)), None)
+
+
+def _fits(names: Iterable[str], pattern: str) -> bool:
+    return any(name == pattern or fnmatchcase(name, pattern) for name in names)
 
 
 def _rows(

@@ -61,6 +61,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
     yield from _vace(recipe)
     yield from _conditions(recipe)
+    yield from _task_captions(recipe)
 
 
 def _trained_weights(recipe: Recipe) -> Iterator[Finding]:
@@ -142,6 +143,16 @@ def _conditions(recipe: Recipe) -> Iterator[Finding]:
             shown = list(value) if isinstance(value, tuple) else value
             message = f"got {shown}, which no task here uses ({', '.join(tasks)}); leave it out"
             yield f"train_dit.conditions.{key}", message
+
+
+def _task_captions(recipe: Recipe) -> Iterator[Finding]:
+    """Captions of tasks that the run does not train."""
+    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    tasks = section.tasks or (variant.trained_tasks if variant else ())
+    for task in section.task_captions if tasks else ():
+        if task not in tasks:
+            message = f"is no task of this run, which trains {', '.join(tasks)}; leave it out"
+            yield f"train_dit.task_captions.{task}", message
 
 
 def _timesteps(section: TrainDiTSection) -> Iterator[Finding]:

@@ -55,9 +55,22 @@ class TrainDiTSection(TrainSection):
     )
     captions: dict[str, Factor] = Field(
         default={},
-        description="captioner, variant, or CAPTIONER/VARIANT -> weight, e.g. {vlm/long: 3, "
-        "vlm/short: 1}: how often a clip comes with which of its captions; empty: all variants of "
-        "the first captioner in `caption.backends` equally often",
+        description="captioner, variant, CAPTIONER/VARIANT, or a pattern of these with * -> "
+        "weight, e.g. {'long-*': 3, 'short-*-en': 1}: how often a clip comes with which of its "
+        "captions; those that share a name share its weight, and each counts with the first name "
+        "that fits it; empty: all variants of the first captioner in `caption.backends` equally "
+        "often",
+    )
+    task_captions: dict[str, dict[str, Factor]] = Field(
+        default={},
+        description="task -> weights as in `captions`, for its samples alone, e.g. {i2v: "
+        "{'motion-*': 2, 'long-*': 1}}; clips without such a caption take `captions`",
+    )
+    caption_scores: dict[str, str] = Field(
+        default={},
+        description="filter -> words that stand with its score at the end of each caption, e.g. "
+        "{aesthetic: aesthetic score, motion: motion score} makes `... aesthetic score: 5.6, "
+        "motion score: 0.41.`; a prompt for `sample` then says such scores as well",
     )
     memory: MemorySection = MemorySection()
     text_dropout: float = Field(

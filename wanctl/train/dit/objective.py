@@ -119,8 +119,9 @@ class DiTObjective:
         dropped = torch.rand(len(windows), generator=generator) < self.options.text_dropout
         chosen = torch.rand(len(windows), generator=generator)
         texts = []
+        drawn, _ = self.tasks.draw(microbatch, windows[0].shape.frames)
         for window, drop, share in zip(windows, dropped.tolist(), chosen.tolist(), strict=True):
-            caption = self.encoded.caption(window.clip, share)
+            caption = self.encoded.caption(window.clip, share, drawn.name)
             text = self.options.dropped_text if drop else caption
             texts.append(self.encoded.texts(text))
         latents = torch.stack([self.encoded.latents(window) for window in windows])
@@ -178,7 +179,7 @@ class DiTObjective:
         network, task, window = item
         sigma = self.transformers.routing.eval_sigmas(network)
         count = len(sigma)
-        text = self.encoded.texts(self.encoded.captions[window.clip][0])
+        text = self.encoded.texts(self.encoded.caption(window.clip, 0.0, task.name))
         conditions = self.tasks.conditions(task, [window], [text]).repeated(count)
         x0 = task.targets(self.encoded.latents(window).expand(count, -1, -1, -1, -1), conditions)
         noise = torch.randn(

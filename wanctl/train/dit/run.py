@@ -96,6 +96,8 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         recipe.dataset.selection,
         backends=recipe.caption.backends,
         weights=section.captions,
+        task_weights=section.task_captions,
+        score_words=section.caption_scores,
         command_options=command_options,
     )
     weights = WeightsResolver(
@@ -157,14 +159,14 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     latents.encode(clips, [*clips.training_windows(), *clips.eval_windows()], processes, run)
     tasks.encode(clips, processes, run)
     dropped = dropped_text(loaded, preview.negative_prompt)
-    clip_texts = [text for variants in captions.texts.values() for text in variants]
+    clip_texts = (text for _, text in captions.pairs())
     prompts = [dropped, preview.negative_prompt, *preview.prompts, *clip_texts]
     texts.encode(prompts, processes, run)
     objective = DiTObjective(
         transformers,
         decoder,
         clips,
-        EncodedData(latents.get, texts.get, captions.texts, captions.shares),
+        EncodedData(latents.get, texts.get, captions.texts, captions.shares, captions.by_task),
         tasks,
         DiTOptions(
             noise=noise,
@@ -184,7 +186,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         **({"VAE and CLIP": tasks.encoders_key} if dit.shape.image_dim else {}),
         **transformers.identity,
     }
-    texts_of = (f"{clip} {text}" for clip, several in captions.texts.items() for text in several)
+    texts_of = (f"{clip} {text}" for clip, text in captions.pairs())
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
     result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
     if processes.is_main and result.trained:

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from wanctl.checkpoint.load import load_dit
+from wanctl.data.captions import WeightedCaption
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -68,7 +70,7 @@ class LetterEncoder:
 
 @pytest.fixture
 def make(memory_footage, tmp_path):
-    def build(text_dropout=0.1, captions=None, shares=None, noise=None, **footage):
+    def build(text_dropout=0.1, captions=None, shares=None, noise=None, by_task=None, **footage):
         torch.manual_seed(0)
         clips = memory_footage(**footage)
         latents = LatentStore(tmp_path / "latents", WanVAE(VAE_SHAPE).eval(), "toy")
@@ -99,7 +101,7 @@ def make(memory_footage, tmp_path):
             WanModel(DIT_SHAPE),
             latents.vae,
             clips,
-            EncodedData(latents.get, texts.get, captions, shares or {}),
+            EncodedData(latents.get, texts.get, captions, shares or {}, by_task or {}),
             mixture,
             DiTOptions(noise or noise_options(), text_dropout, "worse", 1.0, preview, 0, False),
             metadata={"recipe": "x"},
@@ -252,6 +254,22 @@ def test_captions_are_sampled_at_their_share_and_dropped_to_the_negative_prompt(
     assert 60 <= counts["worse"] <= 120
     kept = counts["first"] + counts["second"]
     assert abs(counts["first"] - share * kept) < 25  # a deviation is 7 at most
+
+
+def test_batches_and_evaluation_take_the_captions_of_their_task(make):
+    captions = {str(clip): ["scene", "walks", "runs"] for clip in range(3)}
+    own = {clip: [WeightedCaption("walks", 0.8), WeightedCaption("runs", 0.2)] for clip in captions}
+    objective = make(0.0, captions, by_task={"t2v": own, "t2i": {}}, held_out=True, batch_size=1)
+    texts, asked = objective.encoded.texts, Counter()
+    encoded = replace(objective.encoded, texts=lambda text: asked.update([text]) or texts(text))
+    objective.encoded = encoded
+    for step in range(300):
+        objective.batch(MicrobatchIndex(0, step, 0))
+    assert asked["scene"] == 0
+    assert abs(asked["walks"] - 240) < 28  # a deviation is 7
+    asked.clear()
+    objective.measure(objective.eval_items()[0], CPU)
+    assert asked == {"walks": 1}
 
 
 def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp_path):
