@@ -64,7 +64,8 @@ class ProblemsError(UserError):
 
 _OUT_OF_MEMORY = re.compile(
     r"(?:cannot|can't) allocate memory|out of memory|insufficient memory|bad_alloc"
-    r"|failed to (?:map segment|allocate)|can't start new thread|unable to allocate",
+    r"|failed to (?:map segment|allocate)|can't start new thread|unable to allocate"
+    r"|STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
     re.IGNORECASE,
 )
 
