@@ -1,0 +1,84 @@
+"""Reads a model's answers: a structure, captions by variant, or what is wrong with the answer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from wanctl.caption.checks.check import check_answer
+from wanctl.caption.checks.facts import Finding
+from wanctl.caption.checks.text import caption_problem, normalise
+from wanctl.caption.structured.schema import CLIP_ID, structure_schema
+from wanctl.vlm.chat import ChatAnswer
+from wanctl.vlm.schema_prompt import json_object
+
+_NAMED = 5  # violations of the schema in one reason
+_SHOWN = 300  # characters of the model's own words in a reason
+
+
+def read_structure(
+    answer: ChatAnswer, clip_id: str, *, still: bool
+) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The structure in an answer, without the clip's id; None, with findings, where it has none.
+
+    Args:
+        answer: to the structured request.
+        clip_id: of the clip, which the answer has to repeat.
+        still: the clip is a still image; its structure gets an empty `camera_motion`.
+    """
+    content, findings = _content(answer, clip_id)
+    if content is None:
+        return None, findings
+    schema = structure_schema(clip_id, still=still)
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(content), key=lambda each: str(each.path)
+    )
+    if errors:
+        return None, [Finding("schema", "; ".join(_violations(errors)))]
+    structure = {key: value for key, value in content.items() if key != CLIP_ID}
+    return structure | ({"camera_motion": []} if still else {}), []
+
+
+def read_captions(
+    answer: ChatAnswer, clip_id: str, variants: Iterable[str]
+) -> tuple[dict[str, str], dict[str, list[Finding]]]:
+    """The captions in an answer by variant, and findings of the variants that it lacks.
+
+    White space is collapsed, and an opener such as "The video shows" removed.
+    """
+    content, findings = _content(answer, clip_id)
+    if content is None:
+        return {}, dict.fromkeys(variants, findings)
+    captions, missing = {}, {}
+    for variant in variants:
+        text = content.get(variant)
+        if isinstance(text, str) and text.strip():
+            captions[variant] = normalise(text, strip_opener=True)
+        else:
+            problem = "is missing" if variant not in content else "is not a caption"
+            missing[variant] = [Finding("schema", f"the key {variant!r} {problem}")]
+    return captions, missing
+
+
+def _content(answer: ChatAnswer, clip_id: str) -> tuple[dict[str, Any] | None, list[Finding]]:
+    if findings := check_answer(answer):
+        return None, findings
+    try:
+        content = json_object(answer.text)
+    except ValueError as error:
+        problem = caption_problem(normalise(answer.text), "model")
+        if problem.startswith("is a refusal"):
+            return None, [Finding("refusal", f"the answer {problem}; describe what can be seen")]
+        return None, [Finding("json", f"{error}; answer with one complete JSON object")]
+    if content.get(CLIP_ID) != clip_id:
+        got = str(content.get(CLIP_ID))[:40]
+        return None, [Finding("id", f"{CLIP_ID} is {got!r}; this clip is {clip_id!r}")]
+    return content, []
+
+
+def _violations(errors: list[ValidationError]) -> Iterable[str]:
+    for error in errors[:_NAMED]:
+        place = ".".join(map(str, error.absolute_path))
+        yield f"{place}: {error.message[:_SHOWN]}" if place else error.message[:_SHOWN]
+    if len(errors) > _NAMED:
+        yield f"and {len(errors) - _NAMED} more"
