@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import RETURNS_MEMORY, compare, machine, peak_rss
+from harness import RETURNS_MEMORY, compare, machine, peak_rss, run_apart
 from models import SHAPE, diffusers_twin, drawn_transformer, their_transformer
 
 from wanctl.diffusion.conditions import Conditions
@@ -168,10 +168,15 @@ def two_steps(arm: str) -> None:
 def run(repeats: int = 5) -> dict[str, float]:
     """All figures of this module; `_net_mb` is peak RSS above that of a process that only built."""
     figures = speed("step", ARMS, repeats) | memory("step", tuple(ARMS))
-    for name, make in OPTIONS.items():
-        figures |= speed(f"options.{name}", {name: make, "ours": ours}, max(1, repeats // 2))
+    for name in OPTIONS:
+        figures |= run_apart("dit_training", "option_speed", name, str(max(1, repeats // 2)))
         figures |= memory(f"options.{name}", (name,))
     return figures
+
+
+def option_speed(name: str, repeats: str) -> dict[str, float]:
+    """Seconds of a step with another setting, and its share of that with the default one."""
+    return speed(f"options.{name}", {name: OPTIONS[name], "ours": ours}, int(repeats))
 
 
 def speed(
