@@ -65,7 +65,7 @@ def check_caption(
         return findings
     findings = [
         *check_language(text, variant),
-        *check_length(text, variant),
+        *check_length(text, variant, structure),
         *_check_characters(text),
         *check_markup(text),
         *check_echo(text),

@@ -5,9 +5,11 @@ language check, because a sign may be in any language.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from wanctl.caption.checks.facts import Finding
+from wanctl.caption.variants import Variant, accepted_length, length_of, parse_variant
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAN = re.compile(f"[{HAN}]")
@@ -35,49 +37,16 @@ _MIN_WORDS = 12
 _MAX_FOREIGN = 0.06
 _FOREIGN_RUN = 5
 """Latin words in a row that are a sentence inside Chinese text and no name."""
+_FULL = {"": "word " * 1000}
+"""Stands for a structure that fills every caption."""
 
 
-class LengthRange(NamedTuple):
-    """Length that is asked for, and what is accepted; words of English, characters of Chinese."""
-
-    target_low: int
-    target_high: int
-    least: int
-    most: int
-
-
-LENGTHS: dict[str, dict[str, LengthRange]] = {
-    "en": {
-        "long": LengthRange(90, 160, 50, 320),
-        "medium": LengthRange(35, 70, 18, 130),
-        "short": LengthRange(10, 20, 4, 40),
-        "motion": LengthRange(15, 60, 5, 120),
-    },
-    "zh": {
-        "long": LengthRange(140, 260, 75, 520),
-        "medium": LengthRange(55, 110, 28, 210),
-        "short": LengthRange(15, 32, 6, 65),
-        "motion": LengthRange(24, 100, 8, 200),
-    },
-}
-"""Language -> first part of the variant's name -> range. A Chinese character stands for about 0.6
-English words."""
-
-
-def variant_parts(variant: str) -> tuple[str, str, str]:
-    """(length or `motion`, style, language) of a variant's name, each "" where it has none."""
-    match variant.split("-"):
-        case [length, style, language] if language in LENGTHS:
-            return length, style, language
-        case [length, language] if language in LENGTHS:
-            return length, "", language
-    return "", "", ""
-
-
-def length_range(variant: str) -> LengthRange | None:
-    """The range of a variant; None for a name that is not one of `LENGTHS`."""
-    length, _, language = variant_parts(variant)
-    return LENGTHS.get(language, {}).get(length)
+def variant_of(name: str) -> Variant | None:
+    """The variant with this name; None for the name of a sidecar's or a plug-in's caption."""
+    try:
+        return parse_variant(name)
+    except ValueError:
+        return None
 
 
 def quoted(text: str) -> list[str]:
@@ -107,15 +76,15 @@ def is_chinese(text: str) -> bool:
 
 def check_language(text: str, variant: str) -> list[Finding]:
     """A finding where the language is not that of the variant's name."""
-    _, _, language = variant_parts(variant)
+    asked = variant_of(variant)
     plain = without_quotes(text)
     letters = _LETTER.findall(plain)
-    if not language or not letters:
+    if asked is None or not letters:
         return []
     han = len(_HAN.findall(plain))
     other = len(_KANA_HANGUL.findall(plain))
     words = _LATIN_WORD.findall(plain)
-    if language == "en":
+    if asked.language == "en":
         wrong = not _is_english(words, len(letters), len(letters) - sum(map(len, words)))
         return [Finding("language", "the caption has to be in English only")] if wrong else []
     latin = re.search(rf"(?:[A-Za-z]+[ ,'’-]+){{{_FOREIGN_RUN - 1}}}[A-Za-z]+", plain)
@@ -124,17 +93,24 @@ def check_language(text: str, variant: str) -> list[Finding]:
     return [Finding("language", "the caption has to be in Chinese only (用中文)")] if wrong else []
 
 
-def check_length(text: str, variant: str) -> list[Finding]:
-    """A finding where the caption is shorter or longer than its variant's range."""
-    allowed = length_range(variant)
-    if allowed is None:
+def check_length(text: str, variant: str, structure: Mapping[str, Any] | None) -> list[Finding]:
+    """A finding where the caption is shorter or longer than its variant's range.
+
+    Args:
+        text: of the caption.
+        variant: its name; any length suits one that is not of the structured pass.
+        structure: that the caption was written from: one with few words excuses a short caption.
+    """
+    asked = variant_of(variant)
+    if asked is None:
         return []
-    count = len(tokens(text))
-    unit = "characters" if variant.endswith("zh") else "words"
-    target = f"write {allowed.target_low} to {allowed.target_high}"
-    if count < allowed.least:
+    least, most = accepted_length(asked, structure or _FULL)
+    count = length_of(text, asked.language)
+    unit = "words" if asked.language == "en" else "characters"
+    target = f"write {asked.asked_length[0]} to {asked.asked_length[1]}"
+    if count < least:
         return [Finding("length", f"too short with {count} {unit}; {target}")]
-    return [Finding("length", f"too long with {count} {unit}; {target}")] * (count > allowed.most)
+    return [Finding("length", f"too long with {count} {unit}; {target}")] if count > most else []
 
 
 def _is_english(words: list[str], letters: int, foreign: int) -> bool:

@@ -3,7 +3,7 @@
 import re
 
 from wanctl.caption.checks.facts import Finding
-from wanctl.caption.checks.language import tokens, variant_parts, without_quotes
+from wanctl.caption.checks.language import tokens, variant_of, without_quotes
 
 # A refusal comes first; the strong phrases are one anywhere.
 _REFUSAL_WITHIN = 160
@@ -140,7 +140,8 @@ def check_guesses(text: str, variant: str) -> list[Finding]:
         return [Finding("speculation", reason)]
     guesses = list(_GUESS.finditer(plain))
     most = 1 if len(tokens(plain)) < 40 else _MAX_GUESSES
-    if variant_parts(variant)[1] == "poetic" or len(guesses) < most:
+    asked = variant_of(variant)
+    if (asked and asked.style == "poetic") or len(guesses) < most:
         return []
     some = ", ".join(_shown(each) for each in guesses[:3])
     return [Finding("speculation", f"state what is seen without guesses ({some})")]
