@@ -92,7 +92,7 @@ def test_a_still_image_has_no_captions_on_motion():
     assert made.variants(5.0)[:3] == names
     assert made.variants(0.0) == (*names[:2], "long-formal-zh", "short-formal-zh")
     assert made.variants(0.3) == made.variants(0.0)  # one frame of it is sampled
-    assert "Nothing in it moves" in first_request(0.0, count=1).text
+    assert "You see one still image" in first_request(0.0, count=1).text
 
 
 def test_the_prompt_holds_what_was_measured():
