@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -142,6 +143,25 @@ def test_a_caption_that_stays_wrong_is_flagged_and_the_others_are_kept():
     assert len(result.captions) == len(VARIANTS) - 1
 
 
+def test_a_list_that_a_model_filled_with_repeats_is_not_accepted():
+    loop = [f"{number % 2} men" for number in range(20)]
+    model = ScriptedChatModel(
+        Once("structure", lambda each: answered(each, right_content(each) | {"subjects": loop}))
+    )
+    run_steps(build(), model)
+    assert "repetition: subjects" in model.requests[1].text
+
+
+def test_white_space_in_a_structure_is_collapsed_and_alone_is_nothing():
+    def reply(request: ChatRequest) -> ChatAnswer:
+        scene = "a\n  bakery " if request.id.endswith("#2") else " \t"
+        return answered(request, right_content(request, {**STRUCTURE, "scene": scene}))
+
+    result = run_steps(build(()), ScriptedChatModel(reply))
+    assert result.structure == {**STRUCTURE, "scene": "a bakery"}
+    assert result.attempts == 2
+
+
 @pytest.mark.parametrize("value", ["", "  ", None, 3, ["A dog."]])
 def test_a_caption_that_an_answer_lacks_is_asked_for_again(value):
     def wrong(request: ChatRequest) -> ChatAnswer:
@@ -230,28 +250,23 @@ def test_seeds_depend_on_clip_part_and_attempt_alone():
 def _disturbed(request: ChatRequest, draw: random.Random) -> ChatAnswer:
     """An answer with one of the faults of models and servers, or a right one."""
     content = right_content(request)
-    names = [key for key in content if key != "clip_id"]
-    match draw.randrange(12):
-        case 0:
-            return ChatAnswer(request.id, "", "failed", error="HTTP 500")
-        case 1:
-            return ChatAnswer(request.id, "", "refused")
-        case 2:
-            return _other_id(request)
-        case 3:
-            text = json.dumps(content)
-            return answered(request, text[: draw.randrange(len(text))], "length")
-        case 4:
-            return answered(request, draw.choice(["", "{}", "[]", "null", '{"a": NaN}', "{" * 9]))
-        case 5:
-            return answered(request, {k: v for k, v in content.items() if draw.random() < 0.7})
-        case 6:
-            return answered(request, content | {draw.choice(names): draw.choice(["is wrong", 7])})
-        case 7:
-            return answered(request, content | {"extra": "x"})
-        case 8:
-            return answered(request, f"Here it is:\n```json\n{json.dumps(content)}\n```")
-    return answered(request, content)
+    text = json.dumps(content)
+    name = draw.choice([key for key in content if key != "clip_id"])
+    some = {key: value for key, value in content.items() if draw.random() < 0.7}
+    odd = draw.choice(["", "{}", "[]", "null", '{"a": NaN}', "{" * 9, "\ud800"])
+    answers = [
+        ChatAnswer(request.id, "", "failed", error="HTTP 500"),
+        ChatAnswer(request.id, "", "refused"),
+        answered(request, text[: draw.randrange(len(text))], "length"),
+        answered(request, odd),
+        answered(request, some),
+        answered(request, content | {name: draw.choice(["is wrong", 7, "\ud800", " "])}),
+        answered(request, content | {"extra": "x"}),
+        answered(request, f"Here it is:\n```json\n{text}\n```"),
+        _other_id(request),
+        *[answered(request, text)] * 4,
+    ]
+    return draw.choice(answers)
 
 
 def test_every_variant_ends_once_as_a_caption_or_a_flag_whatever_the_model_does():
@@ -264,15 +279,15 @@ def test_every_variant_ends_once_as_a_caption_or_a_flag_whatever_the_model_does(
         retries = draw.randrange(3)
         steps = build(variants, structure, retries=retries, clip_id=clip_id)
         model = ScriptedChatModel(lambda request: _disturbed(request, draw))
-        open_asks, most = list(steps.start()), 0
+        open_asks = list(steps.start())
         while open_asks:
             assert steps.result is None
             ask = open_asks.pop(draw.randrange(len(open_asks)))
             assert (ask.request.frames is not None) == (ask.role == "vision")
             open_asks += steps.take(model.ask([ask.request])[0])
-            most = max(most, len(open_asks))
         result = steps.result
         assert result is not None
+        json.dumps(asdict(result), ensure_ascii=False).encode()
         ids = [request.id for request in model.requests]
         assert len(set(ids)) == len(ids) <= (retries + 1) * 3
         captioned = [each.variant for each in result.captions]
