@@ -101,6 +101,11 @@ class DuplicateCaptions:
         """Record that a clip of `source` has the caption `text`."""
         self._sources.setdefault(text.casefold(), set()).add(source)
 
+    def merge(self, other: "DuplicateCaptions") -> None:
+        """Add what another process recorded."""
+        for text, sources in other._sources.items():
+            self._sources.setdefault(text, set()).update(sources)
+
     def repeated(self) -> Iterable[tuple[str, int]]:
         """Return (caption, number of sources) of each caption that MANY_SOURCES or more share."""
         return [
