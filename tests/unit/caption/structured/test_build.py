@@ -131,7 +131,7 @@ def test_captions_are_asked_for_by_length_style_and_language():
     run_steps(made.build(ClipTask(clip(), None, unclear, made.variants(5.0))), model)
     english, chinese = (request.text for request in model.requests)
     assert '- "long-formal-en": long, formal, 110 to 200 words' in english
-    assert '- "long-formal-zh": 长、正式，180 到 320 字' in chinese
+    assert '- "long-formal-zh": 长、正式，140 到 260 字' in chinese
     assert "unclear" not in english + chinese
     assert "ocr_text" not in english  # it is empty
     run_steps(made.build(ClipTask(clip(), None, STRUCTURE, ("motion-zh",))), model)
