@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from wanctl.caption.camera import sure_camera_motions
-from wanctl.caption.prompt import Evidence, looks, visible_texts
+from wanctl.caption.camera import CAMERA_PHRASES, sure_camera_motions
+from wanctl.caption.prompt import TIER_WORDS, Evidence, looks, visible_texts
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,23 @@ def measured_facts(duration_s: float, evidence: Evidence) -> MeasuredFacts:
 def with_counts(facts: MeasuredFacts, counts: Mapping[str, int]) -> MeasuredFacts:
     """The facts with the numbers of objects that a detector is sure of."""
     return replace(facts, counts=dict(counts))
+
+
+def hints(facts: MeasuredFacts) -> list[str]:
+    """The facts in words for a model's prompt, without the strings that OCR read.
+
+    For example `5.2 seconds long`, `the camera pans left`, `dark`.
+    """
+    camera = [CAMERA_PHRASES[each] for each in facts.camera or ()]
+    return [
+        *([f"{facts.duration_s:.1f} seconds long"] if facts.duration_s > 0 else []),
+        *([f"the camera {' and '.join(camera)}"] if camera else []),
+        *([TIER_WORDS[facts.motion]] if facts.motion in TIER_WORDS else []),
+        *([f"shot size: {facts.shot_size}"] if facts.shot_size else []),
+        *([f"category: {facts.category}"] if facts.category else []),
+        *(f"number of {name}: {count}" for name, count in facts.counts.items()),
+        *facts.looks,
+    ]
 
 
 def _label(evidence: Evidence, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from wanctl.caption.backends import VLM
 from wanctl.caption.checks import check
@@ -80,7 +81,7 @@ class StructuredFactory:
             options.lengths, options.styles, options.languages, options.motion
         )
 
-    @property
+    @cached_property
     def structure_key(self) -> str:
         """Hash of the model, what it is shown and what it is asked."""
         options = self._options
@@ -95,7 +96,7 @@ class StructuredFactory:
             }
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of `structure_key`, the model that writes the captions and what it is asked."""
         return table_key(
