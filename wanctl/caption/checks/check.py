@@ -14,6 +14,9 @@ from wanctl.caption.checks.camera_check import (
 )
 from wanctl.caption.checks.facts import Finding, MeasuredFacts
 from wanctl.caption.checks.language import check_language, check_length
+from wanctl.caption.checks.movement import check_movement
+from wanctl.caption.checks.objects import check_colors, check_counts, check_structure_counts
+from wanctl.caption.checks.quotes import check_quotes, check_structure_text
 from wanctl.caption.checks.repeats import check_repeats
 from wanctl.caption.checks.text import MAX_CHARACTERS, caption_problem
 from wanctl.caption.checks.wording import (
@@ -43,7 +46,11 @@ def check_answer(answer: ChatAnswer) -> list[Finding]:
 
 def check_structure(structure: Structure, facts: MeasuredFacts) -> list[Finding]:
     """Findings on a structure that is valid against its schema: contradictions with the facts."""
-    return check_structure_camera(structure.get("camera_motion", ()), facts)
+    return [
+        *check_structure_camera(structure.get("camera_motion", ()), facts),
+        *check_structure_text(structure, facts),
+        *check_structure_counts(structure, facts),
+    ]
 
 
 def check_caption(
@@ -73,10 +80,14 @@ def check_caption(
         *check_end(text),
         *check_guesses(text, variant),
         *check_repeats(text),
+        *check_movement(text, variant),
         *check_camera(text, facts),
+        *check_quotes(text, facts),
+        *check_counts(text, structure, facts),
     ]
     if structure is not None:
         findings += check_camera_of_structure(text, structure.get("camera_motion", ()))
+        findings += check_colors(text, structure)
     return _once(findings)
 
 

@@ -1,0 +1,47 @@
+"""Whether a caption for image-to-video training tells of movement, and not of looks."""
+
+import re
+
+from wanctl.caption.checks.camera_claims import camera_claims
+from wanctl.caption.checks.facts import Finding
+from wanctl.caption.checks.language import variant_of
+from wanctl.caption.checks.nouns import color_families
+from wanctl.caption.variants import MOTION
+
+_MAX_COLORS = 2
+
+# Stems of verbs of movement; `stand`, `sit`, `wear`, `hold` are states.
+_STEMS = (
+    "accelerat adjust advanc approach aris ascend bak balanc bend bit blink blow boil bob "
+    "bounc bow break breath bring brush bubbl burn burst carr catch chang chas chew clap clean "
+    "climb clos collaps com cook crawl cross crush cut cycl danc dart depart descend dig dip "
+    "disappear div drag draw drift drink driv drop eat emerg enter erupt exit expand explod "
+    "extend fad fall feed fight flap flicker flip float flow flutter fly flies fold follow "
+    "gallop gestur giv glanc glid grab grow hammer hit hop hug hurr inhal jog jump kick kiss "
+    "knead knock land laugh lean leap leav lick lift lower march melt mix mov nod open paddl "
+    "paint pass pedal peel perform pick play plung point pour press pull punch push put rac "
+    "rais reach revers rid rippl ris rock roll rotat row run runn rush sail scatter scratch "
+    "scroll shak shift shrug sing sink skat ski slam slic slid slip slow smash smil smok sneez "
+    "spin spinn splash spread sprint squeez stagger start step stir stop stretch strik stroll "
+    "surf swallow sway sweep swim swimm swing switch tak talk tap throw tilt toss touch trembl "
+    "trot tumbl turn twirl twist unfold wag walk wash wav weld wip work writ yawn zoom speak "
+    "spark emit cheer applaud bark chop circl orbit pan soar hover skip drum strum"
+)
+_MOVEMENT = re.compile(
+    rf"\b(?:{'|'.join(_STEMS.split())})[a-z]{{0,2}}(?:s|ing|ed|es|e|y)?\b"
+    r"|\b(?:motionless|still|nothing moves|no (?:visible )?(?:motion|movement)|motion|movement)\b"
+    r"|[走跑移转动摇推拉飞跳挥摆举抬落升降滚滑游划骑驶开关伸弯吹飘流洒倒切搅吃喝说笑唱哭拍踢扔抓握点头眨跟随退进出入]"
+)
+
+
+def check_movement(text: str, variant: str) -> list[Finding]:
+    """A finding where a `motion` variant names no movement, or dwells on colours."""
+    asked = variant_of(variant)
+    if asked is None or asked.length != MOTION:
+        return []
+    if not _MOVEMENT.search(text.lower()) and not camera_claims(text):
+        return [Finding("motion", "tell what moves and how, not what things look like")]
+    if len(colors := color_families(text)) > _MAX_COLORS:
+        named = ", ".join(sorted(colors))
+        return [Finding("motion", f"tell of movement alone, without looks ({named})")]
+    return []
