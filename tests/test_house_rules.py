@@ -156,7 +156,7 @@ def test_pages_have_no_old_names(page):
 SURFACE = {
     "": {"--debug", "--quiet", "--version", "--install-completion", "--show-completion"},
     "curate": {"folder", "--shard", "--dry-run", "--retry", "--recipe", "--set", "--out"},
-    "caption": {"--recipe", "--set", "--out"},
+    "caption": {"--shard", "--retry", "--recipe", "--set", "--out"},
     "train-vae": {"--recipe", "--set", "--out"},
     "train-dit": {"--recipe", "--set", "--out"},
     "sample": {"prompt", "--repeat", "--plan", "--json", "--recipe", "--set", "--out"},

@@ -199,13 +199,13 @@ CAPTIONERS: dict[str, Callable[[CaptionOptions], Captioner]] = {
 }
 
 
-def caption_table(name: str, captioner: Captioner) -> str:
-    """The table of the data set that holds a captioner's captions.
+def caption_table(name: str, key: str) -> str:
+    """The table of the data set that holds the captions of a captioner with this key.
 
     Raises:
         CaptionError: the captioner's key cannot be part of a folder's name.
     """
-    folder = f"{name}@{captioner.key}"
+    folder = f"{name}@{key}"
     if redact(folder) != folder:
         raise CaptionError(
             f"captioner {name!r}: its key holds an API key or a password, and becomes part of a "
@@ -213,7 +213,7 @@ def caption_table(name: str, captioner: Captioner) -> str:
         )
     if not is_component(folder):
         raise CaptionError(
-            f"captioner {name!r}: its key {captioner.key!r} becomes part of a folder's name; it "
+            f"captioner {name!r}: its key {key!r} becomes part of a folder's name; it "
             "has no / and no line break, and at most 150 characters"
         )
     return f"captions/{folder}"

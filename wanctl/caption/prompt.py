@@ -1,4 +1,4 @@
-"""Turns measurements into text: the template's sentence, and hints in the prompt of a model."""
+"""Turns measurements into text: the template's sentence and its phrases."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -21,14 +21,6 @@ TIER_WORDS = {
 }
 """Label of the motion filter -> phrase."""
 
-CAPTION_PROMPT = (
-    "Describe this video for somebody who cannot see it: who or what is in it and how many, what "
-    "happens in which order, where it is, the light and the colours, how the camera is placed and "
-    "how it moves, and the style. Quote text that can be read. Say only what can be seen. "
-    "Do not begin with words such as 'The video shows'."
-)
-"""Instruction for a vision-language model; `with_hints` appends what has been measured."""
-
 
 def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> str:
     """Return one sentence of facts; facts that were not measured are left out.
@@ -47,15 +39,6 @@ def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> 
         f"A {_seconds(duration_s)} {_orientation(width, height)} video of {width} by {height} "
         f"pixels{measured}{f', {text}' if text else ''}."
     )
-
-
-def with_hints(prompt: str, evidence: Evidence) -> str:
-    """Return the prompt for a model, followed by the measured facts."""
-    facts = [*looks(evidence), *_motion(evidence)]
-    seen = _visible_text_phrase(evidence)
-    hints = [*facts, *([seen] if seen else [])]
-    text = f"{prompt}\nMeasured: {'; '.join(hints)}." if hints else prompt
-    return f"{text} Quote the text exactly as it is written." if visible_texts(evidence) else text
 
 
 def visible_texts(evidence: Evidence) -> list[str]:

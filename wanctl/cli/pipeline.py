@@ -26,6 +26,16 @@ RetryOption = Annotated[
         "timeout and unreachable always are",
     ),
 ]
+RetryCaptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry",
+        metavar="NAME",
+        help="ask again for captions that failed this check, or all checks (flagged), and decode "
+        "clips with this kind of failure again (error); what the model or the machine failed at "
+        "always is",
+    ),
+]
 PromptArgument = Annotated[
     str,
     typer.Argument(
@@ -75,6 +85,8 @@ def curate(
 @app.command()
 def caption(
     ctx: typer.Context,
+    shard: ShardOption = None,
+    retry: RetryCaptionsOption = None,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
@@ -83,7 +95,7 @@ def caption(
     loaded = load_recipe_for(ctx, ("caption",), recipe, overrides)
     from wanctl.caption.run import caption as run
 
-    run(loaded, loaded.out_dir(out))
+    run(loaded, loaded.out_dir(out), shard, retry or ())
 
 
 @app.command()

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from wanctl.credentials import Credential, restore, snapshot
 from wanctl.errors import UserError
@@ -22,7 +22,7 @@ from wanctl.log import EventLog, log, timestamp
 START_ATTEMPTS = 3
 
 Part = tuple[Any, ...]
-"""The arguments of `PartWorker.work`, of which the first is the part's name."""
+"""The arguments of a worker's `work`, of which the first is the part's name."""
 
 
 class RayError(UserError):
@@ -50,14 +50,6 @@ class RayResources:
     retries: int
 
 
-class PartWorker(Protocol):
-    """What an actor runs; it keeps its models between parts."""
-
-    def work(self, *part: Any) -> Any:
-        """Process one part; the result can be pickled."""
-        ...
-
-
 @dataclass(frozen=True)
 class PartListener:
     """What the driver calls.
@@ -72,7 +64,7 @@ class PartListener:
 
 
 def run_parts(
-    make_worker: Callable[[], PartWorker],
+    make_worker: Callable[[], Any],
     parts: Sequence[Part],
     resources: RayResources,
     listener: PartListener,
@@ -80,7 +72,8 @@ def run_parts(
     """Process parts on a cluster.
 
     Args:
-        make_worker: called once in every actor; pickled.
+        make_worker: called once in every actor; pickled. What it returns has a method `work` and
+            keeps its models between parts.
         parts: arguments of `work`.
         resources: of the actors.
         listener: is called in this process as parts end.
@@ -113,7 +106,7 @@ class Worker:
     """The class of an actor, written as a plain class; `_Driver` makes it remote."""
 
     def __init__(
-        self, make_worker: Callable[[], PartWorker], credentials: Mapping[str, Credential]
+        self, make_worker: Callable[[], Any], credentials: Mapping[str, Credential]
     ) -> None:
         restore(credentials)
         self._worker = make_worker()
@@ -129,7 +122,7 @@ class _Driver:
     def __init__(
         self,
         ray: Any,
-        make_worker: Callable[[], PartWorker],
+        make_worker: Callable[[], Any],
         parts: Sequence[Part],
         resources: RayResources,
         listener: PartListener,

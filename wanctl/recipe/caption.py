@@ -6,7 +6,7 @@ from pydantic import Field
 
 from wanctl.recipe.caption_checks import CaptionChecksSection
 from wanctl.recipe.chat_model import ChatModelSection
-from wanctl.recipe.section import Count, FrameRate, LocalPath, Section
+from wanctl.recipe.section import Count, FrameRate, LocalPath, RaySection, Section
 
 
 class CaptionSection(Section):
@@ -58,3 +58,12 @@ class CaptionSection(Section):
         default=2, ge=0, le=10, description="how often a caption that fails a check is asked again"
     )
     checks: CaptionChecksSection = CaptionChecksSection()
+    memory_gb: float = Field(
+        default=4.0,
+        ge=0.1,
+        le=100_000,
+        description="frames that wait for the model or are being looked at, in this process; a "
+        "clip of 129 frames has up to 0.08",
+    )
+    engine: str = Field(default="local", description="`local` or `ray`; both write the same tables")
+    ray: RaySection = RaySection()

@@ -21,6 +21,7 @@ from wanctl.recipe.section import (
     ContradictionError,
     Count,
     FrameRate,
+    RaySection,
     Seconds,
     Section,
 )
@@ -99,33 +100,6 @@ class DecodeSection(Section):
     )
     memory_gb: float = Field(
         default=4.0, ge=0.1, le=100_000, description="address space of one worker"
-    )
-
-
-class RaySection(Section):
-    """Resources that `engine: ray` requests of the cluster."""
-
-    address: str | None = Field(
-        default=None,
-        description="of a running cluster (`auto`, `ray://HOST:10001`); null: this machine only",
-    )
-    cpus: Count = Field(
-        default=2, description="cores of one actor, which runs as many decoding processes"
-    )
-    gpus: float = Field(
-        default=0.0,
-        ge=0,
-        le=1024,
-        description="share of a GPU per actor; 0.25 puts four on one GPU",
-    )
-    actors: Count | None = Field(
-        default=None, description="number of actors; null: as many as the cluster has resources for"
-    )
-    retries: int = Field(
-        default=3,
-        ge=0,
-        le=1000,
-        description="how often a part is repeated after its actor was lost",
     )
 
 

@@ -71,8 +71,9 @@ def check_sections(recipe: Recipe, sections: Sequence[str] | None = None) -> Non
 
 
 def _curate(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.curate.engine not in ENGINES:
-        yield "curate.engine", unknown("engine", recipe.curate.engine, ENGINES)
+    for name, section in (("curate", recipe.curate), ("caption", recipe.caption)):
+        if section.engine not in ENGINES:
+            yield f"{name}.engine", unknown("engine", section.engine, ENGINES)
     if recipe.curate.split.detector not in (AUTO, *DETECTORS):
         message = unknown("detector", recipe.curate.split.detector, (AUTO, *DETECTORS))
         yield "curate.split.detector", message

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.caption.backends import CaptionClip
+from wanctl.caption.checks.facts import Finding, MeasuredFacts
 from wanctl.caption.structured.clip_steps import ClipSteps
 from wanctl.caption.structured.result import ClipResult
 from wanctl.caption.structured.schema import CLIP_ID
@@ -58,6 +59,27 @@ class ScriptedChatModel:
         """Nothing has to be closed."""
 
 
+class WordChecks:
+    """Checks that reject what holds a word, and nothing else."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    def check_structure(
+        self, structure: Mapping[str, Any], facts: MeasuredFacts
+    ) -> Sequence[Finding]:
+        """A finding where the scene has the word."""
+        del facts
+        return [Finding("word", "no such scene")] if self._word in structure["scene"] else []
+
+    def check_caption(
+        self, text: str, variant: str, structure: Mapping[str, Any], facts: MeasuredFacts
+    ) -> Sequence[Finding]:
+        """A finding where the caption has the word."""
+        del variant, structure, facts
+        return [Finding("word", f"say not {self._word}")] if self._word in text else []
+
+
 def clip(
     clip_id: str = "00000000000000aa", duration_s: float = 5.0, **evidence: Any
 ) -> CaptionClip:
@@ -79,7 +101,7 @@ def right_content(request: ChatRequest, structure: Mapping[str, Any] = STRUCTURE
     if "scene" in keys:
         return {CLIP_ID: clip_id} | {key: structure[key] for key in keys if key != CLIP_ID}
     names = [key for key in keys if key != CLIP_ID]
-    return {CLIP_ID: clip_id} | {name: f"{name} of {clip_id} in a bakery." for name in names}
+    return {CLIP_ID: clip_id} | {name: f"Caption {name} of {clip_id}." for name in names}
 
 
 def right_answer(request: ChatRequest) -> ChatAnswer:

@@ -72,3 +72,19 @@ def test_text_in_the_picture_has_to_be_quoted():
 
 def test_half_a_character_is_no_caption():
     assert "lone surrogate" in caption_problem("A cat \ud83d", "model")
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("视频中，一只狗在跑。", "一只狗在跑。"),
+        ("画面中我们可以看到一只狗。", "画面中我们可以看到一只狗。"),
+        ("在画面中，我们可以看到一只狗。", "一只狗。"),
+        ("这段视频展示了一只狗。", "一只狗。"),
+        ("画面中央有一只狗。", "画面中央有一只狗。"),
+        ("镜头上摇，露出天空。", "镜头上摇，露出天空。"),
+        ("镜头中一只狗在跑。", "一只狗在跑。"),
+    ],
+)
+def test_openers_of_chinese_captions_are_removed(text, rest):
+    assert normalise(text, strip_opener=True) == rest

@@ -1,7 +1,8 @@
 import pytest
 
 from wanctl.caption.camera import describe_camera
-from wanctl.caption.prompt import sentence, with_hints
+from wanctl.caption.hints import CAPTION_PROMPT, with_hints
+from wanctl.caption.prompt import sentence
 
 
 def test_a_sentence_without_measurements():
@@ -34,11 +35,12 @@ def test_regions_of_text_count_where_most_frames_have_them():
 
 
 def test_models_get_the_measurements_as_hints():
-    assert with_hints("Describe.", {}) == "Describe."
-    hinted = with_hints("Describe.", {"exposure": {"luma": [250.0]}})
-    assert hinted == "Describe.\nMeasured: bright."
-    seen = with_hints("Describe.", {"ocr": {"texts": ["SALE"]}})
-    assert seen.endswith('with the text "SALE". Quote the text exactly as it is written.')
+    assert with_hints(CAPTION_PROMPT, 0.0, {}) == CAPTION_PROMPT
+    hinted = with_hints("Describe.", 5.0, {"exposure": {"luma": [250.0]}})
+    assert hinted.startswith("Describe.\n\nMeasured")
+    assert hinted.endswith("- 5.0 seconds long\n- bright")
+    seen = with_hints("Describe.", 0.0, {"ocr": {"texts": ['SALE "now"', "半价"]}})
+    assert r'exactly as it is here: "SALE \"now\"", "半价"' in seen
 
 
 def _path(pan=0.0, tilt=0.0, zoom=0.0, wobble=0.0):

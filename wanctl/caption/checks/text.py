@@ -20,6 +20,12 @@ _OPENER = re.compile(
     rf"|^in (?:this|the) (?:short )?{_FOOTAGE}(?:, *(?:{_WE_SEE})?| {_WE_SEE})",
     re.IGNORECASE,
 )
+# "in the video," and "the picture shows"; not "in the middle of the picture" nor "the camera rises"
+_OPENER_ZH = re.compile(
+    r"^在?(?:这|该|本)?(?:个|段|部|幅|张)?(?:视频|影片|片段|短片|图片|图像|画面|镜头)"
+    r"(?:[里中](?:[，,：:] *|(?=[一两三几有]))(?:(?:我们)?(?:可以)?看[到见](?:了)?)?"
+    r"|(?:中|主要)?(?:展示|呈现|描绘|展现|显示)了)"
+)
 _REFUSAL = re.compile(
     r"^(?:i['’]?m (?:sorry|unable|not able)|sorry\b|i (?:cannot|can['’]?t|can not|am unable)"
     r"|as an ai\b|unable to\b|unfortunately\b|抱歉|对不起|作为(?:一个)?(?:ai|人工智能))",
@@ -32,7 +38,7 @@ def normalise(text: str, *, strip_opener: bool = False) -> str:
     text = " ".join(text.split())
     if not strip_opener:
         return text
-    rest = _OPENER.sub("", text, count=1)
+    rest = _OPENER_ZH.sub("", _OPENER.sub("", text, count=1), count=1)
     return rest[:1].upper() + rest[1:] if rest else text
 
 
@@ -94,6 +100,11 @@ class DuplicateCaptions:
     def add(self, text: str, source: str) -> None:
         """Record that a clip of `source` has the caption `text`."""
         self._sources.setdefault(text.casefold(), set()).add(source)
+
+    def merge(self, other: "DuplicateCaptions") -> None:
+        """Add what another process recorded."""
+        for text, sources in other._sources.items():
+            self._sources.setdefault(text, set()).update(sources)
 
     def repeated(self) -> Iterable[tuple[str, int]]:
         """Return (caption, number of sources) of each caption that MANY_SOURCES or more share."""

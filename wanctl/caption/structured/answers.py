@@ -1,5 +1,6 @@
 """Reads a model's answers: a structure, captions by variant, or what is wrong with the answer."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from wanctl.caption.structured.schema import CLIP_ID, structure_schema
 from wanctl.vlm.chat import ChatAnswer
 from wanctl.vlm.schema_prompt import json_object
 
+_LOOP = 6  # entries of a list; shorter ones may repeat an entry
 _NAMED = 5  # violations of the schema in one reason
 _SHOWN = 300  # characters of the model's own words in a reason
 
@@ -29,12 +31,15 @@ def read_structure(
     content, findings = _content(answer, clip_id)
     if content is None:
         return None, findings
+    content = _collapsed(content)
     schema = structure_schema(clip_id, still=still)
     errors = sorted(
         Draft202012Validator(schema).iter_errors(content), key=lambda each: str(each.path)
     )
     if errors:
         return None, [Finding("schema", "; ".join(_violations(errors)))]
+    if repeated := [key for key, value in content.items() if _is_loop(value)]:
+        return None, [Finding("repetition", f"{', '.join(repeated)}: name each thing once")]
     structure = {key: value for key, value in content.items() if key != CLIP_ID}
     return structure | ({"camera_motion": []} if still else {}), []
 
@@ -70,10 +75,32 @@ def _content(answer: ChatAnswer, clip_id: str) -> tuple[dict[str, Any] | None, l
         if problem.startswith("is a refusal"):
             return None, [Finding("refusal", f"the answer {problem}; describe what can be seen")]
         return None, [Finding("json", f"{error}; answer with one complete JSON object")]
+    try:
+        (answer.text + json.dumps(content, ensure_ascii=False)).encode()
+    except UnicodeEncodeError:
+        return None, [Finding("json", "the answer holds half a character (a lone surrogate)")]
     if content.get(CLIP_ID) != clip_id:
         got = str(content.get(CLIP_ID))[:40]
         return None, [Finding("id", f"{CLIP_ID} is {got!r}; this clip is {clip_id!r}")]
     return content, []
+
+
+def _collapsed(value: Any) -> Any:
+    """The value with white space collapsed in all strings, as in captions."""
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, list):
+        return [_collapsed(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _collapsed(each) for key, each in value.items()}
+    return value
+
+
+def _is_loop(value: Any) -> bool:
+    """Whether most of a list is repeats: of a model that repeats itself until the list is full."""
+    if not isinstance(value, list) or len(value) < _LOOP:
+        return False
+    return 2 * len({json.dumps(each, sort_keys=True) for each in value}) < len(value)
 
 
 def _violations(errors: list[ValidationError]) -> Iterable[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from wanctl.caption.backends import VLM
 from wanctl.caption.checks import check
@@ -81,7 +80,7 @@ class StructuredFactory:
             options.lengths, options.styles, options.languages, options.motion
         )
 
-    @cached_property
+    @property
     def structure_key(self) -> str:
         """Hash of the model, what it is shown and what it is asked."""
         options = self._options
@@ -96,7 +95,7 @@ class StructuredFactory:
             }
         )
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Hash of `structure_key`, the model that writes the captions and what it is asked."""
         return table_key(

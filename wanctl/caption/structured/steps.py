@@ -214,6 +214,7 @@ class StructuredSteps:
         return request_id
 
     def _flag(self, variant: str, text: str, checks: Sequence[str], attempts: int) -> None:
+        text = text.encode(errors="replace").decode()  # no table holds half a character
         self._flags.append(Flag(variant, text, tuple(checks), attempts))
 
 

@@ -3,14 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.caption.scripted import STRUCTURE, ScriptedChatModel, clip, run_steps
+from tests.unit.caption.scripted import STRUCTURE, ScriptedChatModel, WordChecks, clip, run_steps
+from wanctl.caption.checks.facts import MeasuredFacts
 from wanctl.caption.structured import caption_prompt_zh, structure_prompt, versions
 from wanctl.caption.structured.build import (
     StructuredFactory,
     StructuredOptions,
     measure_evidence,
 )
-from wanctl.caption.structured.clip_steps import ClipTask
+from wanctl.caption.structured.clip_steps import ClipChecks, ClipTask
 from wanctl.caption.structured.schema import CAMERA_ANGLES, CAMERA_MOTIONS
 from wanctl.caption.structured.slow_fast import chat_frames, frame_spec
 from wanctl.caption.structured.variants import (
@@ -28,9 +29,13 @@ OPTIONS = StructuredOptions(
 )  # fmt: skip
 
 
+def _measure(task: ClipTask) -> tuple[MeasuredFacts, ClipChecks]:
+    return measure_evidence(task)[0], WordChecks("wrong")
+
+
 def factory(options: StructuredOptions = OPTIONS, model="qwen", text_model="qwen"):
     return StructuredFactory(
-        options, model=model, text_model=text_model, measure=measure_evidence,
+        options, model=model, text_model=text_model, measure=_measure,
         captions_need_frames=False,
     )  # fmt: skip
 
@@ -87,7 +92,7 @@ def test_a_still_image_has_no_captions_on_motion():
     assert made.variants(5.0)[:3] == names
     assert made.variants(0.0) == (*names[:2], "long-formal-zh", "short-formal-zh")
     assert made.variants(0.3) == made.variants(0.0)  # one frame of it is sampled
-    assert "Nothing in it moves" in first_request(0.0, count=1).text
+    assert "You see one still image" in first_request(0.0, count=1).text
 
 
 def test_the_prompt_holds_what_was_measured():

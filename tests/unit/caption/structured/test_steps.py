@@ -1,6 +1,6 @@
 import json
 import random
-from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,13 +8,14 @@ import pytest
 from tests.unit.caption.scripted import (
     STRUCTURE,
     ScriptedChatModel,
+    WordChecks,
     answered,
     clip,
     right_answer,
     right_content,
     run_steps,
 )
-from wanctl.caption.checks.facts import Finding, MeasuredFacts, measured_facts
+from wanctl.caption.checks.facts import measured_facts
 from wanctl.caption.structured.clip_steps import ClipTask
 from wanctl.caption.structured.result import STRUCTURE as STRUCTURE_FLAG
 from wanctl.caption.structured.steps import StructuredSteps
@@ -24,25 +25,12 @@ VARIANTS = ("long-formal-en", "short-poetic-en", "motion-en", "long-formal-zh", 
 FRAMES = Frames((np.zeros((4, 4, 3), np.uint8),) * 2, (0.0, 0.5))
 
 
-class WordChecks:
-    """Rejects what holds a word."""
-
-    def __init__(self, word: str = "wrong") -> None:
-        self.word = word
-
-    def check_structure(self, structure, facts: MeasuredFacts) -> Sequence[Finding]:
-        return [Finding("word", "no such scene")] if self.word in structure["scene"] else []
-
-    def check_caption(self, text, variant, structure, facts) -> Sequence[Finding]:
-        return [Finding("word", f"say not {self.word}")] if self.word in text else []
-
-
 def build(
     variants=VARIANTS, structure=None, *, facts=None, still=False, retries=2, clip_id="00aa"
 ) -> StructuredSteps:
     task = ClipTask(clip(clip_id), FRAMES if structure is None else None, structure, variants)
     facts = facts or measured_facts(5.0, {})
-    return StructuredSteps(task, facts, WordChecks(), retries=retries, still=still)
+    return StructuredSteps(task, facts, WordChecks("wrong"), retries=retries, still=still)
 
 
 class Once:
@@ -64,7 +52,7 @@ def test_a_clip_gets_its_structure_and_all_its_captions_from_three_requests():
     assert [request.id for request in model.requests] == ["00aa/structure", "00aa/en", "00aa/zh"]
     assert result.structure == STRUCTURE
     assert [each.variant for each in result.captions] == list(VARIANTS)
-    assert result.captions[0].text == "long-formal-en of 00aa in a bakery."
+    assert result.captions[0].text == "Caption long-formal-en of 00aa."
     assert (result.flags, result.attempts) == ((), 1)
     assert (result.input_tokens, result.output_tokens) == (300, 30)
 
@@ -136,6 +124,7 @@ def test_only_a_caption_that_fails_is_asked_for_again_with_its_reason():
     result = run_steps(build(), model)
     assert [each.variant for each in result.captions] == list(VARIANTS)
     again = next(request for request in model.requests if request.id == "00aa/en#2")
+    assert again.schema is not None
     assert list(again.schema["properties"]) == ["clip_id", "short-poetic-en"]
     assert "word: say not wrong" in again.text
     assert "A wrong man." in again.text
@@ -152,6 +141,25 @@ def test_a_caption_that_stays_wrong_is_flagged_and_the_others_are_kept():
     assert (flag.variant, flag.text, flag.attempts) == ("motion-en", "All wrong.", 3)
     assert flag.checks == ("word: say not wrong",)
     assert len(result.captions) == len(VARIANTS) - 1
+
+
+def test_a_list_that_a_model_filled_with_repeats_is_not_accepted():
+    loop = [f"{number % 2} men" for number in range(20)]
+    model = ScriptedChatModel(
+        Once("structure", lambda each: answered(each, right_content(each) | {"subjects": loop}))
+    )
+    run_steps(build(), model)
+    assert "repetition: subjects" in model.requests[1].text
+
+
+def test_white_space_in_a_structure_is_collapsed_and_alone_is_nothing():
+    def reply(request: ChatRequest) -> ChatAnswer:
+        scene = "a\n  bakery " if request.id.endswith("#2") else " \t"
+        return answered(request, right_content(request, {**STRUCTURE, "scene": scene}))
+
+    result = run_steps(build(()), ScriptedChatModel(reply))
+    assert result.structure == {**STRUCTURE, "scene": "a bakery"}
+    assert result.attempts == 2
 
 
 @pytest.mark.parametrize("value", ["", "  ", None, 3, ["A dog."]])
@@ -185,7 +193,7 @@ def test_a_request_without_an_answer_is_flagged_such_that_a_later_run_asks_again
 
 def test_text_that_ocr_read_has_to_be_in_the_structure_and_in_long_captions():
     facts = measured_facts(5.0, {"ocr": {"texts": ["SALE", "50 %"]}})
-    structure = STRUCTURE | {"ocr_text": ["SALE", "50 %"]}
+    structure = {**STRUCTURE, "ocr_text": ["SALE", "50 %"]}
     quoting = {"en": 'A sign says "Sale 50%".', "zh": "牌子上写着“SALE 50 %”。"}
 
     def reply(request: ChatRequest) -> ChatAnswer:
@@ -207,8 +215,9 @@ def test_text_that_ocr_read_has_to_be_in_the_structure_and_in_long_captions():
 def test_a_still_image_is_not_asked_for_camera_motion():
     model = ScriptedChatModel()
     result = run_steps(build(VARIANTS[:2], still=True), model)
-    assert result.structure == STRUCTURE | {"camera_motion": []}
+    assert result.structure == {**STRUCTURE, "camera_motion": []}
     request = model.requests[0]
+    assert request.schema is not None
     assert "camera_motion" not in request.schema["properties"]
     assert "camera_motion" not in request.system + request.text
     assert "still image" in model.requests[1].text
@@ -241,49 +250,44 @@ def test_seeds_depend_on_clip_part_and_attempt_alone():
 def _disturbed(request: ChatRequest, draw: random.Random) -> ChatAnswer:
     """An answer with one of the faults of models and servers, or a right one."""
     content = right_content(request)
-    names = [key for key in content if key != "clip_id"]
-    match draw.randrange(12):
-        case 0:
-            return ChatAnswer(request.id, "", "failed", error="HTTP 500")
-        case 1:
-            return ChatAnswer(request.id, "", "refused")
-        case 2:
-            return _other_id(request)
-        case 3:
-            text = json.dumps(content)
-            return answered(request, text[: draw.randrange(len(text))], "length")
-        case 4:
-            return answered(request, draw.choice(["", "{}", "[]", "null", '{"a": NaN}', "{" * 9]))
-        case 5:
-            return answered(request, {k: v for k, v in content.items() if draw.random() < 0.7})
-        case 6:
-            return answered(request, content | {draw.choice(names): draw.choice(["wrong", 7])})
-        case 7:
-            return answered(request, content | {"extra": "x"})
-        case 8:
-            return answered(request, f"Here it is:\n```json\n{json.dumps(content)}\n```")
-    return answered(request, content)
+    text = json.dumps(content)
+    name = draw.choice([key for key in content if key != "clip_id"])
+    some = {key: value for key, value in content.items() if draw.random() < 0.7}
+    odd = draw.choice(["", "{}", "[]", "null", '{"a": NaN}', "{" * 9, "\ud800"])
+    answers = [
+        ChatAnswer(request.id, "", "failed", error="HTTP 500"),
+        ChatAnswer(request.id, "", "refused"),
+        answered(request, text[: draw.randrange(len(text))], "length"),
+        answered(request, odd),
+        answered(request, some),
+        answered(request, content | {name: draw.choice(["is wrong", 7, "\ud800", " "])}),
+        answered(request, content | {"extra": "x"}),
+        answered(request, f"Here it is:\n```json\n{text}\n```"),
+        _other_id(request),
+        *[answered(request, text)] * 4,
+    ]
+    return draw.choice(answers)
 
 
 def test_every_variant_ends_once_as_a_caption_or_a_flag_whatever_the_model_does():
     draw = random.Random(7)
     ends = {"caption": 0, "flag": 0, "structure": 0, "again": 0}
-    for number in range(400):
+    for number in range(200):
         clip_id = f"{number:016x}"
         variants = tuple(draw.sample(VARIANTS, draw.randrange(1, len(VARIANTS) + 1)))
         structure = STRUCTURE if draw.random() < 0.2 else None
         retries = draw.randrange(3)
         steps = build(variants, structure, retries=retries, clip_id=clip_id)
         model = ScriptedChatModel(lambda request: _disturbed(request, draw))
-        open_asks, most = list(steps.start()), 0
+        open_asks = list(steps.start())
         while open_asks:
             assert steps.result is None
             ask = open_asks.pop(draw.randrange(len(open_asks)))
             assert (ask.request.frames is not None) == (ask.role == "vision")
             open_asks += steps.take(model.ask([ask.request])[0])
-            most = max(most, len(open_asks))
         result = steps.result
         assert result is not None
+        json.dumps(asdict(result), ensure_ascii=False).encode()
         ids = [request.id for request in model.requests]
         assert len(set(ids)) == len(ids) <= (retries + 1) * 3
         captioned = [each.variant for each in result.captions]
@@ -298,4 +302,4 @@ def test_every_variant_ends_once_as_a_caption_or_a_flag_whatever_the_model_does(
         ends["caption"] += len(captioned)
         ends["flag"] += len(flagged)
         ends["again"] += sum("#" in each for each in ids)
-    assert min(ends.values()) > 50, ends
+    assert min(ends.values()) > 25, ends

@@ -1,0 +1,154 @@
+"""The clips that are captioned, part by part, with what filters measured of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from wanctl.caption.backends import CaptionClip
+from wanctl.data.dataset import DatasetDir
+from wanctl.data.export import kept_ids, kept_rows
+from wanctl.data.table_order import latest_table
+from wanctl.errors import UserError
+from wanctl.log import log
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class KeptClips:
+    """A selection.
+
+    Attributes:
+        ids: of the kept clips; None (all clips) where nothing has been selected yet.
+        labels: kept clip -> filter -> label of the clip; empty where nothing is selected.
+    """
+
+    ids: set[str] | None
+    labels: Mapping[str, Mapping[str, str]]
+
+
+class RowsById:
+    """Rows of a table by their id, made into Python objects one at a time to save memory."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self._place = {name: index for index, name in enumerate(rows["id"].to_pylist())}
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self._place
+
+    @property
+    def ids(self) -> list[str]:
+        """In the order of the table."""
+        return list(self._place)
+
+    def get(self, clip_id: str) -> Row | None:
+        """The row; None where there is none."""
+        place = self._place.get(clip_id)
+        return None if place is None else self._rows.slice(place, 1).to_pylist()[0]
+
+
+class PartClips:
+    """The clips of one part that are captioned.
+
+    Args:
+        dataset: the data set.
+        part: name of the part.
+        first: rows whose clip no earlier part holds (`DatasetDir.first_rows`); None: all rows.
+        kept: the selection.
+
+    Attributes:
+        rows: of the clips table.
+        ids: of the clips, in order.
+        durations_s: clip -> seconds.
+        sources: clip -> its source.
+    """
+
+    def __init__(
+        self, dataset: DatasetDir, part: str, first: np.ndarray | None, kept: KeptClips
+    ) -> None:
+        self.part = part
+        self._dataset = dataset
+        self._labels = kept.labels
+        rows = dataset.read("clips", parts=[part])
+        if first is not None:
+            rows = rows.take(first)
+        if kept.ids is not None:
+            rows = rows.filter(pa.array([each in kept.ids for each in rows["id"].to_pylist()]))
+        self.rows = RowsById(rows)
+        self.ids = self.rows.ids
+        spans = zip(rows["start_s"].to_pylist(), rows["end_s"].to_pylist(), strict=True)
+        self.durations_s = {
+            each: end_s - start_s for each, (start_s, end_s) in zip(self.ids, spans, strict=True)
+        }
+        self.sources = dict(zip(self.ids, rows["source"].to_pylist(), strict=True))
+        self._evidence: dict[str, RowsById | None] = {}
+
+    def row(self, clip_id: str) -> Row:
+        """A clip's row of the clips table."""
+        row = self.rows.get(clip_id)
+        assert row is not None
+        return row
+
+    def clip(self, clip_id: str, filters: Sequence[str]) -> CaptionClip:
+        """The metadata that captioners get, with the measurements of some filters."""
+        row, labels = self.row(clip_id), self._labels.get(clip_id, {})
+        evidence = {
+            name: {**found, "label": labels.get(name)}
+            for name in filters
+            if (table := self._table(name)) is not None and (found := table.get(clip_id))
+        }
+        return CaptionClip(
+            id=clip_id,
+            source=Path(row["source"]),
+            shot=row["shot"],
+            start_s=row["start_s"],
+            duration_s=self.durations_s[clip_id],
+            width=row["width"],
+            height=row["height"],
+            has_audio=row["has_audio"],
+            evidence=evidence,
+        )
+
+    def _table(self, name: str) -> RowsById | None:
+        """A filter's measurements; those of its latest settings where it ran with several."""
+        if name not in self._evidence:
+            table = latest_table(self._dataset, "evidence", name, part=self.part)
+            rows = None if table is None else self._dataset.read(table, parts=[self.part])
+            self._evidence[name] = None if rows is None else RowsById(rows)
+        return self._evidence[name]
+
+
+def read_kept(dataset: DatasetDir, selection: str) -> KeptClips:
+    """The clips of a selection.
+
+    Raises:
+        UserError: there are selections, and none has this name, or it keeps no clip.
+    """
+    table = f"selections/{selection}"
+    names = dataset.tables("selections")
+    if table not in names:
+        if names:
+            known = ", ".join(name.removeprefix("selections/") for name in names)
+            raise UserError(
+                f"dataset.selection: no selection named {selection!r} in {dataset.path} "
+                f"(there are: {known}); `wanctl data select` makes one"
+            )
+        log.info("nothing is selected yet; captioning all clips")
+        return KeptClips(None, {})
+    ids = set(kept_ids(dataset, selection))
+    if not ids:
+        raise UserError(
+            f"{dataset.path}: selection {selection!r} keeps no clip; "
+            "`wanctl data select` decides again after the filters were loosened"
+        )
+    labels = {
+        row["id"]: {each["filter"]: each["label"] for each in row["labels"]}
+        for row in kept_rows(dataset, selection, ["id", "labels"]).to_pylist()
+        if row["labels"]
+    }
+    return KeptClips(ids, labels)
