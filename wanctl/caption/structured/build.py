@@ -60,6 +60,10 @@ class StructuredFactory:
         text_model: name of the model that writes the captions.
         measure: of a clip; `measure_evidence` where neither a detector nor CLIP is configured.
         captions_need_frames: whether the checks of `measure` look at frames.
+
+    Attributes:
+        structure_key: hash of the model, what it is shown and what it is asked.
+        key: hash of `structure_key`, the model that writes the captions and what it is asked.
     """
 
     evidence = ("exposure", "blur", "ocr", "motion", "category", "shot_size")
@@ -73,20 +77,14 @@ class StructuredFactory:
         measure: Measure,
         captions_need_frames: bool,
     ) -> None:
-        self._options, self._model, self._text_model = options, model, text_model
-        self._measure = measure
+        self._options, self._measure = options, measure
         self.captions_need_frames = captions_need_frames
         self._variants = variant_names(
             options.lengths, options.styles, options.languages, options.motion
         )
-
-    @property
-    def structure_key(self) -> str:
-        """Hash of the model, what it is shown and what it is asked."""
-        options = self._options
-        return table_key(
+        self.structure_key = table_key(
             {
-                "model": self._model,
+                "model": model,
                 "prompt": structure_version(),
                 "fps": float(options.fps),
                 "max_frames": options.max_frames,
@@ -94,16 +92,8 @@ class StructuredFactory:
                 "slow_fast": options.slow_fast,
             }
         )
-
-    @property
-    def key(self) -> str:
-        """Hash of `structure_key`, the model that writes the captions and what it is asked."""
-        return table_key(
-            {
-                "structure": self.structure_key,
-                "model": self._text_model,
-                "prompt": caption_version(),
-            }
+        self.key = table_key(
+            {"structure": self.structure_key, "model": text_model, "prompt": caption_version()}
         )
 
     @property
