@@ -240,13 +240,17 @@ class StubServer:
         # servers do repeat the key; it must not get into a log
         return _error(401, f"Incorrect API key provided: {given}", "invalid_api_key")
 
+    def refuse(self, message: str) -> web.Response:
+        """A refusal of the request itself: 400."""
+        return _error(400, message, "BadRequestError")
+
     def _problem(self, body: dict) -> web.Response | None:
         if body["model"] not in self.models:
             return _error(404, f"The model `{body['model']}` does not exist.", "NotFoundError")
         if self.no_vision is not None and '"image_url"' in json.dumps(body["messages"]):
-            return _error(400, self.no_vision, "BadRequestError")
+            return self.refuse(self.no_vision)
         if self.no_schema is not None and "response_format" in body:
-            return _error(400, self.no_schema, "BadRequestError")
+            return self.refuse(self.no_schema)
         return None
 
 
