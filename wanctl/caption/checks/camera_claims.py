@@ -18,7 +18,7 @@ _FILLER = (
     r"(?:\w+ly|then|also|now|soon|next|it|is|are|was|has|keeps|remains?|stays?|begins?|starts?|"
     r"continues?|to|by|and|,|in|a|an|the|with|does|do|smooth|slow|gentle|gradual|subtle"
     r"|steady|slight|"
-    r"movement|motion|movements|work|position|angle)"
+    r"movement|motion|movements|work|position|angle|stands?|sits?|at|eye|ground|level)"
 )
 _ADVERB = (
     r"(?:\w+ly|slight(?:ly)?|back|over|across|around|further|away|a bit|a little|and|,|more|"
