@@ -53,7 +53,7 @@ def check_camera_of_structure(text: str, motions: Sequence[str]) -> list[Finding
 
 def check_structure_camera(motions: Sequence[str], facts: MeasuredFacts) -> list[Finding]:
     """Findings where a structure's camera motion contradicts itself or the measured one."""
-    claims = {_SAME.get(each, each) for each in motions} - _UNDECIDED
+    claims = frozenset(_SAME.get(each, each) for each in motions) - _UNDECIDED
     if STILL in claims and len(claims) > 1:
         reason = "camera_motion is `still` and something else at the same time; keep one"
         return [Finding("camera", reason)]
@@ -62,7 +62,7 @@ def check_structure_camera(motions: Sequence[str], facts: MeasuredFacts) -> list
     return _contradictions(claims, facts.camera, "measured")
 
 
-def _contradictions(claims: set[str], truth: Iterable[str], how: str) -> list[Finding]:
+def _contradictions(claims: frozenset[str], truth: Iterable[str], how: str) -> list[Finding]:
     """A finding where claims contradict the true motions and none agrees with them."""
     known = set(truth)
     phrase = " and ".join(CAMERA_PHRASES.get(each, each) for each in sorted(known))

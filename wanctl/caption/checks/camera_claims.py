@@ -7,6 +7,9 @@ Denied motion ("without panning") is no claim.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+
+from wanctl.caption.checks.language import has_chinese
 
 STILL = "still"
 MOVES = "moves"
@@ -73,6 +76,8 @@ _TERM = re.compile(
     r"|\b(?P<tilt>tilt)(?: shot)?[ -](?:(?P<d_up>up)|(?P<d_down>down))(?:wards?)? (?:shot"
     r"|from|to|reveals?)"
 )
+_HINT = re.compile(r"camera|lens|shot|view|perspective|frame|\b(?:pan|tilt|zoom|dolly|push)")
+"""Every claim has one of these words."""
 _STILL = re.compile(
     r"\b(?:static|stationary|fixed|locked[- ](?:off|down)|motionless|unmoving|immobile) "
     r"(?:\w+ )?(?:camera|shot|lens|tripod|perspective|viewpoint)\b"
@@ -117,14 +122,16 @@ _TERM_ZH = re.compile(
 _DENIED_ZH = re.compile(r"没有|没|未|无|不|并非|避免|而非")
 
 
-def camera_claims(text: str) -> set[str]:
+@lru_cache(maxsize=16)
+def camera_claims(text: str) -> frozenset[str]:
     """Motions of the camera that a text states: of the structure's vocabulary, MOVES, STILL.
 
     The kind of a sideways, vertical or forward motion is not kept apart: `pan left` also stands for
     a truck to the left, `tilt up` for a pedestal, `zoom in` for a push.
     """
     plain = " ".join(text.lower().split())
-    return {*_english(plain), *_chinese(plain)}
+    chinese = _chinese(plain) if has_chinese(plain) else ()
+    return frozenset([*(_english(plain) if _HINT.search(plain) else ()), *chinese])
 
 
 def _english(text: str) -> Iterator[str]:

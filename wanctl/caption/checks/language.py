@@ -6,6 +6,7 @@ language check, because a sign may be in any language.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from wanctl.caption.checks.facts import Finding
@@ -54,6 +55,7 @@ def quoted(text: str) -> list[str]:
     return [next(filter(None, match.groups())) for match in _QUOTE.finditer(text)]
 
 
+@lru_cache(maxsize=16)
 def without_quotes(text: str) -> str:
     """The text with quoted strings replaced by a space."""
     return _QUOTE.sub(" ", text)
@@ -67,6 +69,11 @@ def tokens(text: str) -> list[str]:
 def sentences(text: str) -> list[str]:
     """The sentences of a text, stripped, without empty ones."""
     return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def has_chinese(text: str) -> bool:
+    """Whether the text has any Chinese character."""
+    return _HAN.search(text) is not None
 
 
 def is_chinese(text: str) -> bool:

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
+
+from wanctl.caption.checks.language import has_chinese
 
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
@@ -102,9 +105,11 @@ def mentions(text: str, nouns: frozenset[str]) -> Iterator[Mention]:
     A noun with several words is looked for by its last one.
     """
     yield from _english(text.lower(), nouns)
-    yield from _chinese(text, nouns)
+    if has_chinese(text):
+        yield from _chinese(text, nouns)
 
 
+@lru_cache(maxsize=10_000)
 def singular(noun: str) -> str:
     """The singular of the last word of a noun phrase, with common synonyms as one."""
     word = noun.lower().split()[-1] if noun.split() else ""
