@@ -171,6 +171,7 @@ SURFACE = {
     "data check": {"path", "--csv", "--json", "--recipe", "--set", "--out"},
     "data cache": {"--delete-unused", "--json", "--recipe", "--set", "--out"},
     "data layouts": {"--json"},
+    "data review": {"--host", "--port", "--no-browser", "--recipe", "--set", "--out"},
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},
     "data text-images": {"to", "--recipe", "--set", "--out"},
     "filters list": {"--json"},

@@ -37,6 +37,16 @@ CsvOption = Annotated[
     typer.Option("--csv", metavar="FILE", parser=output_file, help="write every row to this file"),
 ]
 
+HostOption = Annotated[
+    str,
+    typer.Option("--host", metavar="ADDRESS", help="listen on another address than this machine's"),
+]
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: a free one")
+]
+NoBrowserOption = Annotated[
+    bool, typer.Option("--no-browser", help="print the page's address, open no browser")
+]
 DeleteOption = Annotated[
     bool, typer.Option("--delete-unused", help="delete the entries that no run uses")
 ]
@@ -105,6 +115,23 @@ def check(
     from wanctl.exchange.run import check as run
 
     run(loaded, loaded.out_dir(out), path, table, as_json=as_json)
+
+
+@data_app.command()
+def review(
+    ctx: typer.Context,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 0,
+    no_browser: NoBrowserOption = False,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Review captions in the browser: watch clips, correct, accept, reject. Ctrl-C ends."""
+    loaded = load_recipe_for(ctx, (), recipe, overrides)
+    from wanctl.labels.run import review as run
+
+    run(loaded, loaded.out_dir(out), host=host, port=port, browser=not no_browser)
 
 
 @data_app.command()

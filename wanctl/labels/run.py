@@ -1,4 +1,4 @@
-"""`wanctl filters label` and `wanctl filters fit`: label clips, train a head on the labels."""
+"""`wanctl filters label`, `wanctl filters fit` and `wanctl data review`: what people mark."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.labels.fit import fit_head
 from wanctl.labels.page import render_label_page, render_label_sprites
+from wanctl.labels.review.session import ReviewOptions, run_session
 from wanctl.labels.sheet import as_csv, read_sheet, sheet_rows
 from wanctl.labels.trainable import TrainableFilter, open_trainable
 from wanctl.listing import print_rows
@@ -70,6 +71,31 @@ def fit(loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None) -> Path:
     print_rows(("", ""), [(key, str(value)) for key, value in metrics.items()])
     log.info("set `curate.filters.%s.head: %s` in the recipe to use it", name, path)
     return path
+
+
+def review(loaded: LoadedRecipe, out: Path, *, host: str, port: int, browser: bool) -> None:
+    """Serve the page on which people review captions, until Ctrl-C.
+
+    Args:
+        loaded: the recipe; `dataset`, `caption.backends` and `curate.decode` count.
+        out: the run folder.
+        host: address to listen on.
+        port: 0 chooses a free one.
+        browser: open the page, where there is a display.
+
+    Raises:
+        UserError: no data set, no captions, an address or folder that cannot be used.
+    """
+    recipe = loaded.recipe
+    options = ReviewOptions(
+        selection=recipe.dataset.selection,
+        backends=recipe.caption.backends,
+        host=host,
+        port=port,
+        browser=browser,
+    )
+    with limits(loaded).pool() as pool:
+        run_session(DatasetDir.open(dataset_path(loaded, out)), pool, options)
 
 
 def _open(loaded: LoadedRecipe, out: Path, name: str) -> TrainableFilter:

@@ -93,6 +93,11 @@ class Page:
         self.call("Page.navigate", url=file.resolve().as_uri())
         self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
+    def visit(self, url: str) -> None:
+        """Load a page of a server and wait until it is there."""
+        self.call("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete' && location.protocol === 'http:'")
+
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Size of the window in CSS pixels."""
         self.call(
@@ -129,11 +134,14 @@ class Page:
         self._mouse("mousePressed", x, y, button="left", clickCount=1)
         self._mouse("mouseReleased", x, y, button="left", clickCount=1)
 
-    def press(self, key: str) -> None:
-        """A key by its name: Tab, Enter, ArrowRight, Escape."""
-        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
-        shared = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
-        text = {"text": "\r"} if key == "Enter" else {}
+    def press(self, key: str, *, ctrl: bool = False) -> None:
+        """A key by its name (Tab, Enter, ArrowRight, Escape) or its character."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38,
+                 "ArrowRight": 39, "ArrowDown": 40}  # fmt: skip
+        code = codes.get(key) or ord(key.upper())
+        shared = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 * ctrl}
+        text = {} if ctrl or (len(key) > 1 and key != "Enter") else {"text": key}
+        text = {"text": "\r"} if text and key == "Enter" else text
         self.call("Input.dispatchKeyEvent", type="keyDown", **shared, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **shared)
 
