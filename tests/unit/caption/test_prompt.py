@@ -41,6 +41,12 @@ def test_models_get_the_measurements_as_hints():
     assert hinted.endswith("- 5.0 seconds long\n- bright")
     seen = with_hints("Describe.", 0.0, {"ocr": {"texts": ['SALE "now"', "半价"]}})
     assert r'exactly as it is here: "SALE \"now\"", "半价"' in seen
+    assert seen.endswith("found no other text in the picture; quote none.")
+    assert with_hints("Describe.", 0.0, {"ocr": {"texts": []}}).endswith(
+        "no text in the picture; quote none."
+    )
+    unread = {"texts": [], "polygons": [[[0.0, 0.0, 9.0, 0.0, 9.0, 9.0]]]}
+    assert with_hints("Describe.", 0.0, {"ocr": unread}) == "Describe."
 
 
 def _path(pan=0.0, tilt=0.0, zoom=0.0, wobble=0.0):

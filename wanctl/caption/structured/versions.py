@@ -7,6 +7,7 @@ are made of: code that words a prompt counts too, as do the words of `checks/fac
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,10 @@ def structure_version() -> str:
     for still in (False, True):
         texts += [structure_system(still=still), structure_schema(_ID, still=still)]
     for times in ((), (0.0,), (0.0, 0.5), (0.0, 0.5, 2.0)):
-        for motion in TIER_WORDS:
+        for motion, read in product(TIER_WORDS, ((), ("SALE 折扣",))):
             facts = MeasuredFacts(
-                4.0, tuple(CAMERA_PHRASES), ("SALE 折扣",), {"person": 2}, "close-up", "food",
-                motion, ("dark", "in soft focus"),
+                4.0, tuple(CAMERA_PHRASES), read, {"person": 2}, "close-up", "food", motion,
+                ("dark", "in soft focus"),
             )  # fmt: skip
             frames = _frames(times)
             texts.append(
