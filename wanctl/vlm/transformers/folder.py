@@ -50,6 +50,8 @@ def folder_problem(folder: Path, *, weights: bool) -> str:
     """What a folder lacks to be a language model in the published layout; "" where nothing."""
     if not (folder / "config.json").is_file():
         return f"{_what_it_is(folder)}; need config.json, model*.safetensors and the tokenizer"
+    if not (folder / "tokenizer_config.json").is_file():
+        return "has no tokenizer_config.json; need the tokenizer's files beside config.json"
     try:
         if weights and not weight_files(folder, "model"):
             others = sorted(

@@ -114,7 +114,8 @@ def _videos(frames: Frames) -> tuple[list[Part], list[dict[str, Any]]]:
         times = [frames.times_s[number] for number in numbers]
         size = f" of {width}x{height} pixels" if len(groups) > 1 else ""
         parts.append(_text(f"Frames{size} from {times[0]:.1f} s to {times[-1]:.1f} s:\n"))
-        parts.append({"type": "video", "video": np.stack([frames.images[n] for n in numbers])})
+        pixels = np.stack([_channels_first(frames.images[n]) for n in numbers])
+        parts.append({"type": "video", "video": pixels})
         clocks.append(_clock(times))
     return parts, clocks
 
@@ -138,8 +139,13 @@ def _images(frames: Frames) -> list[Part]:
     for number, image in enumerate(frames.images):
         if frames.is_video:
             parts.append(_text(f"{frames.times_s[number]:.1f} s: "))
-        parts.append({"type": "image", "image": image})
+        parts.append({"type": "image", "image": _channels_first(image)})
     return parts
+
+
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    """(3, H, W): processors guess which axis holds the colours and take the first for it."""
+    return image.transpose(2, 0, 1)
 
 
 def _text(text: str) -> Part:
