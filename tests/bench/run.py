@@ -29,6 +29,7 @@ MODULES = (
     "sample_cold",
     "curate",
     "curate_memory",
+    "captioning",
     "reselect",
 )
 RESULT = Path("bench.json")

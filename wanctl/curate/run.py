@@ -235,12 +235,11 @@ def _retry(dataset: DatasetDir, kinds: Sequence[str], parts: Sequence[str]) -> N
 
 
 def _job(loaded: LoadedRecipe, filters: Sequence[NamedFilter]) -> CurationJob:
-    ray = loaded.recipe.curate.ray
     return CurationJob(
         splitter=_splitter(loaded),
         units=tuple(measured_units(filters)),
         limits=limits(loaded),
-        ray=RayResources("curate", **ray.model_dump()),
+        ray=RayResources("curate", **loaded.recipe.curate.ray.model_dump()),
     )
 
 

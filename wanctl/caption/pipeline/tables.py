@@ -135,7 +135,7 @@ class ModelTables:
         """
         captions, flags, structures, failures = _Collected(), _Collected(), _Collected(), _Rows()
         touched: Touched = set()
-        asked: set[str] = set()
+        new: set[str] = set()
         records = read_journal(self.journal(part))
         while chunk := list(islice(records, _CHUNK)):
             for record in chunk:
@@ -145,7 +145,7 @@ class ModelTables:
                 name = record["id"]
                 if record["structure"] is not None and record["attempts"]:
                     structures.rows.append(_structure_row(record, self._model))
-                    asked.add(name)
+                    new.add(name)
                     touched.add((name, STRUCTURE))
                 for variant, text in record["captions"]:
                     touched.add((name, variant))
@@ -159,7 +159,7 @@ class ModelTables:
             structures.pack(self.structures)
         if failures.rows:
             self._merge_failures(part, failures.rows)
-        self._replace(self.structures, part, structures, lambda row: row[0] in asked)
+        self._replace(self.structures, part, structures, lambda row: row[0] in new)
         self._replace(self.captions, part, captions, lambda row: row in touched)
         self._replace(self.flags, part, flags, lambda row: row in touched)
 

@@ -180,11 +180,11 @@ def rows_of_quarantine(folder):
 
 def test_an_error_of_the_model_keeps_what_was_answered(tmp_path, monkeypatch):
     make_dataset(tmp_path, 60)
-    asked = Counter()
+    count = Counter()
 
     def fault(request):
-        asked["all"] += 1
-        if asked["all"] > 90:
+        count["all"] += 1
+        if count["all"] > 90:
             raise ChatError("http://127.0.0.1:1/v1: the server is gone")
         return
 
