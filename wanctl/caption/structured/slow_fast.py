@@ -38,10 +38,13 @@ def chat_frames(batch: FrameBatch, *, slow_fast: bool) -> Frames:
         slow_fast: keep every fourth frame from the first on, and halve the sides of the others by
             averaging.
     """
-    images = tuple(
-        frame if not slow_fast or index % EVERY == 0 else _halved(frame)
-        for index, frame in enumerate(batch.frames)
-    )
+    images = tuple(batch.frames)
+    if slow_fast:
+        # copies: a view would keep all of the decoded frames in memory
+        images = tuple(
+            frame.copy() if index % EVERY == 0 else _halved(frame)
+            for index, frame in enumerate(images)
+        )
     times_s = tuple(float(time) for time in batch.times_s) if len(images) > 1 else ()
     return Frames(images, times_s)
 

@@ -61,6 +61,7 @@ def test_every_fourth_frame_is_full_and_the_others_have_a_quarter_of_the_pixels(
         (90, 161), (45, 80), (45, 80), (45, 80), (90, 161), (45, 80)
     ]  # fmt: skip
     assert np.array_equal(frames.images[4], decoded.frames[4])
+    assert not any(np.shares_memory(image, decoded.frames) for image in frames.images)
     assert frames.times_s == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3])
     assert chat_frames(decoded, slow_fast=False).one_size
 
