@@ -113,6 +113,17 @@ SETTINGS = {
         (SAMPLE, "sample.guide_scale=[1,2,3]", "sample.guide_scale: got [1, 2, 3]; must be"),
         (SAMPLE, "sample.guide_scale=[1,2]", "guide_scale: got two for tiny"),
         (SAMPLE, "sample.boundary=0.5", "boundary: tiny is one transformer"),
+        (
+            SAMPLE,
+            "sample.rewrite.model={batch: 2}",
+            "rewrite.model.model: got null; name the model",
+        ),
+        (
+            SAMPLE,
+            "sample.rewrite.model={backend: openai, model: x}",
+            "sample.rewrite.model.url: got null; `backend: openai` needs the server's URL",
+        ),
+        (SAMPLE, "sample.rewrite.language=fr", "sample.rewrite.language: got 'fr'; allowed are"),
         (SAMPLE, "sample.solver=unipcc", "no solver named 'unipcc'; did you mean 'unipc'?"),
         (SAMPLE, "sample.task=t2w", "no task named 't2w'; did you mean 't2v'?"),
         (SAMPLE, "sample.shift=1e12", "sample.shift: got 1000000000000.0; it crowds 30 steps"),

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from wanctl.recipe.rewrite import RewriteSection
 from wanctl.recipe.section import (
     Count,
     FrameCount,
@@ -101,6 +102,7 @@ class SampleSection(Section):
         "of the output; null: 1.5 seconds, at most half of the output",
     )
     vace: VaceSection = VaceSection()
+    rewrite: RewriteSection = RewriteSection()
     batch: Count | None = Field(
         default=None,
         description="outputs per forward pass, if they differ in prompt and seed only; null: as "

@@ -263,7 +263,7 @@ def _labels(requests: Sequence[SampleRequest]) -> list[str]:
     differing = [key for key in first if any(each[key] != first[key] for each in settings)]
     keys = [key for key in differing if key not in ("inputs", "vace")] or ["seed"]
     return [
-        ", ".join(f"{key} {_short(each[key])}" for key in keys) + f": {request.prompt}"
+        ", ".join(f"{key} {_short(each[key])}" for key in keys) + f": {request.title}"
         for request, each in zip(requests, settings, strict=True)
     ]
 

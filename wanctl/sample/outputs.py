@@ -44,6 +44,7 @@ class OutputFolder:
         """Header entries of a request's files: the prompt, the settings, weights and inputs."""
         return {
             "prompt": request.prompt,
+            **({"typed_prompt": request.typed_prompt} if request.typed_prompt else {}),
             "software": f"wanctl {version('wanctl')}",
             **{name: str(value) for name, value in request.settings().items()},
             **self._weights.metadata(),

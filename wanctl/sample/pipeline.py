@@ -216,7 +216,7 @@ class SamplingPipeline:
     def _run_segment(self, segment: DenoiseSegment) -> Tensor | None:
         """Compute the steps of a segment; returns the latents after the last step, else None."""
         others = len(segment.requests) - 1
-        title = segment.requests[0].prompt[:TITLE_LENGTH]
+        title = segment.requests[0].title[:TITLE_LENGTH]
         title += f" and {others} more" if others else ""
         model = self._transformers.get(segment.expert)
         expert = f"{segment.expert}-noise" if segment.expert else ""

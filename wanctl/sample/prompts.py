@@ -233,7 +233,7 @@ class _FileReader:
             return
         before = len(self.problems)
         for key in values:
-            if key in RUN_KEYS:
+            if key in RUN_KEYS or key.startswith("rewrite.model"):
                 self._problem(number, f"{key}: holds for the whole run; say it in the recipe")
             elif key.partition(".")[0] not in self._keys:
                 self._problem(number, f"{key}: {unknown('key', key, ('prompt', *self._keys))}")

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,8 +20,9 @@ from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Fields that are no settings: the prompt is hashed on its own, the others follow from the rest.
-NOT_SETTINGS = ("prompt", "input_spec", "header")
+# Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
+# decide the prompt alone.
+NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class SampleRequest:
         vae_tile: side of the VAE's tiles in pixels; None: no tiles.
         guide_until: share of the steps that use guidance.
         step_cache: threshold of the step cache; 0: no cache.
+        rewrite: language in which the prompt is rewritten, or `auto`; None: it is not.
+        typed_prompt: text that `prompt` was rewritten from; None: it is as typed.
     """
 
     prompt: str
@@ -89,6 +92,13 @@ class SampleRequest:
     vae_tile: int | None
     guide_until: float
     step_cache: float
+    rewrite: Literal["auto", "en", "zh"] | None = None
+    typed_prompt: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The prompt as typed, which names the output to people."""
+        return self.typed_prompt or self.prompt
 
     @property
     def suffix(self) -> str:
@@ -135,7 +145,7 @@ class SampleRequest:
         Args:
             weights: fingerprint of the weights.
         """
-        return f"{slug(self.prompt)}-s{self.seed}-{self.key(weights)[:KEY_DIGITS]}{self.suffix}"
+        return f"{slug(self.title)}-s{self.seed}-{self.key(weights)[:KEY_DIGITS]}{self.suffix}"
 
 
 def prompts_to_encode(requests: Sequence[SampleRequest]) -> list[str]:

@@ -6,7 +6,6 @@ reads the recipe; everything below it takes plain values.
 """
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +21,6 @@ from wanctl.device import pick_dtype
 from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
-from wanctl.estimate.report import plan_record, show_plan
-from wanctl.listing import print_json
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.recipe.derive import parse_cell, with_sample_values
@@ -36,17 +33,23 @@ from wanctl.sample.grid import make_overview
 from wanctl.sample.inputs import InputCache, InputSpec
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.pipeline import SamplingPipeline
+from wanctl.sample.plans import show_plans
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
-from wanctl.sample.request import SampleRequest, check_request, workload_of
+from wanctl.sample.request import SampleRequest, check_request
+from wanctl.sample.rewrite.requests import rewrite_requests
 from wanctl.sample.sweep import scaled_weights, strength_notes, write_outputs
 from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
+from wanctl.vlm.build import build_chat_model
+from wanctl.vlm.chat import ChatModel, ChatModelOptions
 
 T = TypeVar("T")
 
 MAX_RANDOM_SEED = 2**31
 MAX_REPEAT = 10_000
+REWRITES = "rewrites"
+"""Folder of a run that keeps rewritten prompts."""
 
 
 def sample(
@@ -86,7 +89,8 @@ def sample(
         cache = InputCache(decode.timeout_s, int(decode.memory_gb * 2**30))
         requests = _requests_of_command(loaded, prompt, distributed, repeat, cache)
         if plan_only:
-            _show_plans(loaded, requests, distributed.device, out, as_json=as_json)
+            variant = _variant(loaded)
+            show_plans(requests, variant, distributed.device, out, as_json=as_json)
             return []
         return _sample(loaded, requests, out, distributed, repeat, cache)
 
@@ -117,8 +121,9 @@ def _requests_of_command(
     lines = read_prompts(prompt, SampleSection.model_fields, parse_cell)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
     random_seed = secrets.randbelow(MAX_RANDOM_SEED)
-    variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
-    build = partial(_build_request, variant=variant, dtype=dtype, cache=cache, seed=random_seed)
+    build = partial(
+        _build_request, variant=_variant(loaded), dtype=dtype, cache=cache, seed=random_seed
+    )
     requests = distributed.broadcast_from_main(
         lambda: _build_requests(loaded, lines, repeat, build)
     )
@@ -137,11 +142,12 @@ def _sample(
     repeat: int,
     cache: InputCache,
 ) -> list[Path]:
-    recipe, variant = (
-        loaded.recipe,
-        get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes),
-    )
+    recipe, variant = loaded.recipe, _variant(loaded)
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
+    if any(request.rewrite for request in requests):
+        requests = distributed.broadcast_from_main(
+            lambda: rewrite_requests(requests, cache, _chat_model(loaded), out / REWRITES)
+        )
     latents, strengths = recipe.sample.save_latents, recipe.sample.lora_strengths
     layout = ParallelOptions(**recipe.parallel.model_dump())
     columns: list[list[Path]] = []  # of the grid: one for each strength
@@ -173,6 +179,18 @@ def _sample(
     notes = list(strength_notes(strengths, len(by_path)))
     width = recipe.sample.grid_columns or len(strengths) or None
     return [*paths, make_overview(shown, paths, width, repeat, notes)]
+
+
+def _variant(loaded: LoadedRecipe) -> Variant:
+    return get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes)
+
+
+def _chat_model(loaded: LoadedRecipe) -> ChatModel | None:
+    """The model that rewrites prompts, not loaded yet; None where rules do."""
+    section = loaded.recipe.sample.rewrite.model
+    if section is None:
+        return None
+    return build_chat_model(ChatModelOptions(**section.model_dump(), device=loaded.recipe.device))
 
 
 def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:
@@ -280,6 +298,7 @@ def _build_request(
         vae_tile=model.vae_tile,
         guide_until=section.guide_until,
         step_cache=section.step_cache,
+        rewrite=section.rewrite.language if section.rewrite.enabled else None,
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
@@ -309,25 +328,6 @@ def _vace_options(section: VaceSection) -> VaceOptions | None:
     tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
     options = {key: value for key, value in section if key != "layout"}
     return VaceOptions(layout=tracks, **options)
-
-
-def _show_plans(
-    loaded: LoadedRecipe,
-    requests: Sequence[SampleRequest],
-    device: torch.device,
-    out: Path,
-    *,
-    as_json: bool,
-) -> None:
-    """Print the estimate of each kind of output."""
-    variant = get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes)
-    counts, kinds = Counter(each.kind for each in requests), {each.kind: each for each in requests}
-    loads = [workload_of(request, variant, counts[kind]) for kind, request in kinds.items()]
-    if as_json:
-        print_json([plan_record(load, device, out) for load in loads])
-        return
-    for load in loads:
-        show_plan(load, device, out)
 
 
 @contextmanager
