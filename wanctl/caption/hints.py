@@ -4,7 +4,7 @@ import json
 
 from wanctl.caption.camera import CAMERA_PHRASES
 from wanctl.caption.checks.facts import MeasuredFacts, measured_facts
-from wanctl.caption.prompt import TIER_WORDS, Evidence
+from wanctl.caption.prompt import MEAN_LIGHT, TIER_WORDS, Evidence
 
 CAPTION_PROMPT = (
     "Describe this video for somebody who cannot see it: who or what is in it and how many, what "
@@ -61,5 +61,5 @@ def _phrases(facts: MeasuredFacts) -> list[str]:
         *([f"shot size: {facts.shot_size}"] if facts.shot_size else []),
         *([f"category: {facts.category}"] if facts.category else []),
         *(f"number of {name}: {count}" for name, count in facts.counts.items()),
-        *facts.looks,
+        *(each for each in facts.looks if each != MEAN_LIGHT),  # a model sees the light itself
     ]

@@ -21,6 +21,9 @@ TIER_WORDS = {
 }
 """Label of the motion filter -> phrase."""
 
+MEAN_LIGHT = "evenly lit"
+"""Phrase for a mean brightness, which may be that of an even light or of strong contrast."""
+
 
 def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> str:
     """Return one sentence of facts; facts that were not measured are left out.
@@ -67,7 +70,7 @@ def _light(evidence: Evidence) -> list[str]:
     luma = _middle(evidence, "exposure", "luma")
     if luma is None:
         return []
-    return ["dark" if luma < 64 else "bright" if luma > 176 else "evenly lit"]
+    return ["dark" if luma < 64 else "bright" if luma > 176 else MEAN_LIGHT]
 
 
 def _focus(evidence: Evidence) -> list[str]:

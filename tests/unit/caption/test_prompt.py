@@ -39,6 +39,7 @@ def test_models_get_the_measurements_as_hints():
     hinted = with_hints("Describe.", 5.0, {"exposure": {"luma": [250.0]}})
     assert hinted.startswith("Describe.\n\nMeasured")
     assert hinted.endswith("- 5.0 seconds long\n- bright")
+    assert with_hints("Describe.", 0.0, {"exposure": {"luma": [120.0]}}) == "Describe."
     seen = with_hints("Describe.", 0.0, {"ocr": {"texts": ['SALE "now"', "半价"]}})
     assert r'exactly as it is here: "SALE \"now\"", "半价"' in seen
     assert seen.endswith("found no other text in the picture; quote none.")
