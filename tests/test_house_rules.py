@@ -170,6 +170,10 @@ SURFACE = {
     "data report": {"--recipe", "--set", "--out"},
     "data check": {"path", "--csv", "--json", "--recipe", "--set", "--out"},
     "data cache": {"--delete-unused", "--json", "--recipe", "--set", "--out"},
+    "data caption-eval": {
+        "captioners", "--labels", "--counterfactual", "--compare", "--max-clips", "--json",
+        "--recipe", "--set", "--out",
+    },
     "data layouts": {"--json"},
     "data review": {"--host", "--port", "--no-browser", "--recipe", "--set", "--out"},
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},

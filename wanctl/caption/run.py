@@ -80,19 +80,34 @@ def chat_model_options(section: ChatModelSection, device: str) -> ChatModelOptio
     return ChatModelOptions(**section.model_dump(), device=device)
 
 
-def _job(recipe: Recipe, retry: tuple[str, ...]) -> CaptionJob:
-    section, decode, ray = recipe.caption, recipe.curate.decode, recipe.caption.ray
-    backends = _backends(section)
-    limits = DecodeLimits(
+def structured_options(section: CaptionSection) -> StructuredOptions:
+    """The settings of the structured pass."""
+    names = (
+        "lengths", "styles", "languages", "motion", "retries", "fps", "max_frames", "slow_fast",
+    )  # fmt: skip
+    return StructuredOptions(
+        **{name: getattr(section, name) for name in names}, max_pixels=section.model.max_pixels
+    )
+
+
+def decode_limits(recipe: Recipe) -> DecodeLimits:
+    """Limits of the processes that decode clips."""
+    decode = recipe.curate.decode
+    return DecodeLimits(
         workers=decode.workers,
         timeout_s=decode.timeout_s,
         timeout_per_gb_s=decode.timeout_per_gb_s,
         memory_bytes=int(decode.memory_gb * 2**30),
     )
+
+
+def _job(recipe: Recipe, retry: tuple[str, ...]) -> CaptionJob:
+    section, ray = recipe.caption, recipe.caption.ray
+    backends = _backends(section)
     return CaptionJob(
         backends=backends,
         options=CaptionOptions(sidecar_dir=section.sidecar_dir),
-        settings=CaptionerSettings(section.quote_text, limits),
+        settings=CaptionerSettings(section.quote_text, decode_limits(recipe)),
         vlm=_vlm_job(recipe, retry) if VLM in backends else None,
         selection=recipe.dataset.selection,
         ray=RayResources("caption", **ray.model_dump()),
@@ -110,23 +125,10 @@ def _backends(section: CaptionSection) -> tuple[str, ...]:
 def _vlm_job(recipe: Recipe, retry: tuple[str, ...]) -> VlmJob:
     section = recipe.caption
     text = section.text_model
-    names = (
-        "lengths",
-        "styles",
-        "languages",
-        "motion",
-        "retries",
-        "fps",
-        "max_frames",
-        "slow_fast",
-    )
-    options = StructuredOptions(
-        **{name: getattr(section, name) for name in names}, max_pixels=section.model.max_pixels
-    )
     return VlmJob(
         model=chat_model_options(section.model, recipe.device),
         text_model=None if text is None else chat_model_options(text, recipe.device),
-        factory=partial(_factory, options),
+        factory=partial(_factory, structured_options(section)),
         max_bytes=int(section.memory_gb * 2**30),
         retry=retry,
     )

@@ -1,12 +1,21 @@
-"""`wanctl eval`: measure trained networks."""
+"""`wanctl eval`: measure trained networks; `wanctl data caption-eval`: measure captioners."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wanctl.cli.options import JsonOption, local_path, source_name, start_logging
-from wanctl.cli.program import eval_app
+from wanctl.cli.options import (
+    JsonOption,
+    OutOption,
+    RecipeOption,
+    SetOption,
+    load_recipe_for,
+    local_path,
+    source_name,
+    start_logging,
+)
+from wanctl.cli.program import data_app, eval_app
 
 VaesArgument = Annotated[
     list[str],
@@ -110,6 +119,68 @@ def eval_vae(  # noqa: PLR0913  (a command states its whole signature)
         lpips=tuple(lpips or ()),
     )  # fmt: skip
     result = run(vaes, options, out)
+    if as_json:
+        print_json(result)
+    else:
+        columns, rows = columns_and_rows(result)
+        print_rows(columns, rows, headers=True)
+
+
+@data_app.command()
+def caption_eval(  # noqa: PLR0913  (a command states its whole signature)
+    ctx: typer.Context,
+    captioners: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CAPTIONER]...",
+            help="NAME or NAME@KEY of captions to compare with labels; default: all of them",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            parser=local_path,
+            help="what clips show, as JSON Lines: F1 of each dimension",
+        ),
+    ] = None,
+    counterfactual: Annotated[
+        bool,
+        typer.Option(
+            "--counterfactual",
+            help="ask the recipe's model about clips that are mirrored, reversed, recoloured, ...",
+        ),
+    ] = False,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="FILE|NAME",
+            help="another recipe whose model is asked as well; may be repeated",
+        ),
+    ] = None,
+    max_clips: Annotated[
+        int,
+        typer.Option(
+            "--max-clips", metavar="N", min=1, help="that a model is asked about, evenly spaced"
+        ),
+    ] = 50,
+    as_json: JsonOption = False,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Measure how well captioners see: against labels, and by clips that are changed."""
+    loaded = load_recipe_for(ctx, ("caption",), recipe, overrides)
+    others = [load_recipe_for(ctx, ("caption",), name, None) for name in compare or ()]
+    from wanctl.caption.evaluation.results import columns_and_rows
+    from wanctl.caption.evaluation.run import CaptionEvalOptions
+    from wanctl.caption.evaluation.run import caption_eval as run
+    from wanctl.listing import print_json, print_rows
+
+    options = CaptionEvalOptions(tuple(captioners or ()), labels, counterfactual, max_clips)
+    result = run([loaded, *others], loaded.out_dir(out), options)
     if as_json:
         print_json(result)
     else:

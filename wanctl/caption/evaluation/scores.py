@@ -7,6 +7,7 @@ from typing import Any
 from wanctl.caption.evaluation.labels import LabelledClip
 from wanctl.caption.evaluation.matching import Counts, Matcher
 from wanctl.caption.structured.schema import DIMENSIONS
+from wanctl.log import Bar
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,24 @@ def score(
     source: str,
     pairs: Iterable[tuple[LabelledClip, Mapping[str, Any] | None]],
     matcher: Matcher,
+    bar: Bar | None = None,
 ) -> Scores:
-    """Scores over (label, structure) of every labelled clip; None where it has no structure."""
+    """Scores over (label, structure) of every labelled clip; None where it has no structure.
+
+    Args:
+        captioner: its name.
+        source: `structures` or `captions`.
+        pairs: a label and what the captioner says.
+        matcher: compares values.
+        bar: advanced once for each pair.
+    """
     totals: dict[str, Counts] = {}
     described = absent = 0
     for label, structure in pairs:
         described += structure is not None
         absent += structure is None
+        if bar is not None:
+            bar.advance()
         for dimension, counts in matcher.count(label, structure).items():
             totals[dimension] = totals.get(dimension, Counts()) + counts
     ordered = {name: totals[name] for name in DIMENSIONS if name in totals}
