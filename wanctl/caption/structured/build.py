@@ -9,8 +9,8 @@ from wanctl.caption.checks.facts import MeasuredFacts, measured_facts
 from wanctl.caption.structured.clip_steps import ClipChecks, ClipSteps, ClipTask
 from wanctl.caption.structured.slow_fast import chat_frames, frame_spec
 from wanctl.caption.structured.steps import StructuredSteps
-from wanctl.caption.structured.variants import MOTION, parse_variant, variant_names
 from wanctl.caption.structured.versions import caption_version, structure_version, table_key
+from wanctl.caption.variants import MOTION, parse_variant, variant_names
 from wanctl.video.frame_sampling import num_frames_at
 from wanctl.video.frames import FrameBatch, FrameSpec
 from wanctl.vlm.chat import Frames

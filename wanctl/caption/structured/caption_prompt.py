@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wanctl.caption.structured import caption_prompt_zh as zh
-from wanctl.caption.structured.variants import LENGTHS, parse_variant
+from wanctl.caption.variants import LENGTHS, parse_variant
 
 _SYSTEM = """\
 You write captions for clips on which video generation models are trained. You do not see the \

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wanctl.caption.structured.variants import Variant
+from wanctl.caption.variants import Variant
 
 SYSTEM = """\
 你为训练视频生成模型的数据集撰写中文描述。你看不到片段本身，只会收到一个描述该片段的 JSON \

@@ -5,7 +5,7 @@ from typing import Any
 
 from wanctl.caption.checks.facts import Finding, MeasuredFacts
 from wanctl.caption.checks.text import unquoted
-from wanctl.caption.structured.variants import parse_variant
+from wanctl.caption.variants import parse_variant
 
 CHECK = "quoting"
 

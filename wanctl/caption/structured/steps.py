@@ -17,7 +17,7 @@ from wanctl.caption.structured.quoting import check_caption_quotes, check_struct
 from wanctl.caption.structured.result import FAILED, STRUCTURE, ClipResult, Flag
 from wanctl.caption.structured.schema import captions_schema, structure_schema
 from wanctl.caption.structured.structure_prompt import structure_system, structure_text
-from wanctl.caption.structured.variants import parse_variant
+from wanctl.caption.variants import parse_variant
 from wanctl.vlm.chat import ChatAnswer, ChatRequest
 
 STRUCTURE_TOKENS = 3072

@@ -18,7 +18,7 @@ from wanctl.caption.prompt import TIER_WORDS
 from wanctl.caption.structured.caption_prompt import Rejection, caption_system, caption_text
 from wanctl.caption.structured.schema import captions_schema, structure_schema
 from wanctl.caption.structured.structure_prompt import structure_system, structure_text
-from wanctl.caption.structured.variants import LANGUAGES, LENGTHS, STYLES, variant_names
+from wanctl.caption.variants import LANGUAGES, LENGTHS, STYLES, variant_names
 from wanctl.vlm.chat import Frames
 
 _ID = "0123456789abcdef"

@@ -14,7 +14,7 @@ from wanctl.caption.structured.build import (
 from wanctl.caption.structured.clip_steps import ClipChecks, ClipTask
 from wanctl.caption.structured.schema import CAMERA_ANGLES, CAMERA_MOTIONS
 from wanctl.caption.structured.slow_fast import chat_frames, frame_spec
-from wanctl.caption.structured.variants import (
+from wanctl.caption.variants import (
     STYLES,
     accepted_length,
     length_of,
