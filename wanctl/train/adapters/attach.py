@@ -12,7 +12,7 @@ from wanctl.errors import ProblemsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.runtime.quantize import QuantizedLinear
 from wanctl.train.adapters.layers import LowRankLinear
-from wanctl.train.patterns import matches, unmatched
+from wanctl.train.optimizers.patterns import matches, unmatched
 from wanctl.train.rng import keyed_generator
 
 KEY = "train_dit.adapter"

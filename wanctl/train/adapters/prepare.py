@@ -12,7 +12,7 @@ from wanctl.errors import ProblemsError
 from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.train.adapters.attach import AdapterOptions, adapter_layers, attach_adapter
-from wanctl.train.patterns import matches, unmatched
+from wanctl.train.optimizers.patterns import matches, unmatched
 
 TRAINED = "train_dit.trained"
 

@@ -50,7 +50,7 @@ from wanctl.train.inputs.encode import LatentStore, TextStore
 from wanctl.train.inputs.epochs import write_epochs
 from wanctl.train.memory.apply import save_memory
 from wanctl.train.memory.options import MemoryOptions
-from wanctl.train.patterns import ALL
+from wanctl.train.optimizers.patterns import ALL
 from wanctl.train.setup import (
     check_buckets,
     clips_fingerprint,

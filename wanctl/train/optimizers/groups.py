@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from wanctl.train.optimizers.options import GroupOptions
-from wanctl.train.patterns import matches
+from wanctl.train.optimizers.patterns import matches
 
 MATRICES = ("weight", "lora_A", "lora_B")
 Named = Iterable[tuple[str, nn.Parameter]]

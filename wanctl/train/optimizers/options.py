@@ -10,7 +10,7 @@ class GroupOptions:
     """Settings of the parameters whose names match a pattern.
 
     Attributes:
-        match: pattern of names (wanctl/train/patterns.py), e.g. `lora_B` or `text_embedding`.
+        match: pattern of names (patterns.py), e.g. `lora_B` or `text_embedding`.
         lr_factor: of the run's learning rate.
         weight_decay: of all of them, norms and biases included; None: that of other parameters.
     """

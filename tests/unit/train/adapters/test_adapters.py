@@ -15,7 +15,7 @@ from wanctl.train.adapters.attach import (
     adapter_strength,
     attach_adapter,
 )
-from wanctl.train.patterns import matches
+from wanctl.train.optimizers.patterns import matches
 
 SHAPE = DiTShape(
     dim=32, ffn_dim=64, num_layers=2, num_heads=2, in_channels=4, out_channels=4,

@@ -14,7 +14,7 @@ from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
-from wanctl.train.patterns import ALL
+from wanctl.train.optimizers.patterns import ALL
 
 # The context adapter, by a pattern of its parameters' names; all others are the base's.
 CONTEXT_ADAPTER = ("vace_*",)
