@@ -25,6 +25,7 @@ from wanctl.errors import UserError
 from wanctl.lock import lock_description
 from wanctl.log import log
 from wanctl.recipe.caption import CaptionSection
+from wanctl.recipe.caption_checks import CaptionChecksSection
 from wanctl.recipe.chat_model import ChatModelSection
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import Recipe
@@ -128,19 +129,36 @@ def _vlm_job(recipe: Recipe, retry: tuple[str, ...]) -> VlmJob:
     return VlmJob(
         model=chat_model_options(section.model, recipe.device),
         text_model=None if text is None else chat_model_options(text, recipe.device),
-        factory=partial(_factory, structured_options(section)),
+        factory=partial(_factory, structured_options(section), section.checks, recipe.device),
         max_bytes=int(section.memory_gb * 2**30),
         retry=retry,
     )
 
 
-def _factory(options: StructuredOptions, model: str, text_model: str) -> StepsFactory:
+def _factory(
+    options: StructuredOptions,
+    checks: CaptionChecksSection,
+    device: str,
+    model: str,
+    text_model: str,
+) -> StepsFactory:
+    needs_frames = checks.similarity is not None or checks.detector is not None
+    measure = measure_evidence
+    if needs_frames:
+        from wanctl.caption.frame_checks.measure import build_measure  # noqa: PLC0415  (torch)
+
+        measure = build_measure(
+            similarity=checks.similarity,
+            min_similarity=checks.min_similarity,
+            detector=checks.detector,
+            device=device,
+        )
     return StructuredFactory(
         options,
         model=model,
         text_model=text_model,
-        measure=measure_evidence,
-        captions_need_frames=False,
+        measure=measure,
+        captions_need_frames=needs_frames,
     )
 
 

@@ -44,7 +44,7 @@ class SimilarGroup:
         """The finding on each caption of the group."""
         what = "this caption" if self.is_exact else "nearly this caption"
         reason = f"{self.sources} different sources have {what}; describe this clip alone"
-        return Finding("shared caption", reason)
+        return Finding("shared", reason)
 
 
 class CaptionIndex:

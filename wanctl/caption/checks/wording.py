@@ -152,7 +152,7 @@ def check_echo(text: str) -> list[Finding]:
     found = _ECHO.search(without_quotes(text))
     if not found:
         return []
-    return [Finding("prompt echo", f"write the caption alone, without {_shown(found)}")]
+    return [Finding("echo", f"write the caption alone, without {_shown(found)}")]
 
 
 def check_markup(text: str) -> list[Finding]:
