@@ -70,14 +70,14 @@ def check_caption(
     findings = check_refusal(text)
     if findings:  # a refusal is also too short, without quotes, ...: one reason is enough
         return findings
+    markup = check_markup(text)
     findings = [
-        *check_language(text, variant),
-        *check_length(text, variant, structure),
+        *markup,
+        *([] if markup else check_end(text)),  # a bracket at the end is no sentence end
+        *(check_language(text, variant) or check_length(text, variant, structure)),
         *_check_characters(text),
-        *check_markup(text),
         *check_echo(text),
         *check_opener(text),
-        *check_end(text),
         *check_guesses(text, variant),
         *check_repeats(text),
         *check_movement(text, variant),

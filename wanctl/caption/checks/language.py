@@ -36,6 +36,8 @@ _ENGLISH = frozenset(_COMMON_ENGLISH.split())
 _MIN_ENGLISH = 0.12
 _MIN_WORDS = 12
 _MAX_FOREIGN = 0.06
+_MAX_FOREIGN_LETTERS = 4
+"""Letters of another script in an English caption: a name outside quotation marks."""
 _FOREIGN_RUN = 5
 """Latin words in a row that are a sentence inside Chinese text and no name."""
 _FULL = {"": "word " * 1000}
@@ -92,7 +94,7 @@ def check_language(text: str, variant: str) -> list[Finding]:
     other = len(_KANA_HANGUL.findall(plain))
     words = _LATIN_WORD.findall(plain)
     if asked.language == "en":
-        wrong = not _is_english(words, len(letters), len(letters) - sum(map(len, words)))
+        wrong = not _is_english(words, len(letters) - sum(map(len, words)))
         return [Finding("language", "the caption has to be in English only")] if wrong else []
     latin = re.search(rf"(?:[A-Za-z]+[ ,'’-]+){{{_FOREIGN_RUN - 1}}}[A-Za-z]+", plain)
     # a Latin word takes as much room as two characters
@@ -120,8 +122,8 @@ def check_length(text: str, variant: str, structure: Mapping[str, Any] | None) -
     return [Finding("length", f"too long with {count} {unit}; {target}")] if count > most else []
 
 
-def _is_english(words: list[str], letters: int, foreign: int) -> bool:
-    if foreign > max(2, _MAX_FOREIGN * letters):
+def _is_english(words: list[str], foreign: int) -> bool:
+    if foreign > _MAX_FOREIGN_LETTERS:
         return False
     common = sum(word.lower() in _ENGLISH for word in words)
     return len(words) < _MIN_WORDS or common >= _MIN_ENGLISH * len(words)

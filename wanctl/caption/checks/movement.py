@@ -12,25 +12,30 @@ _MAX_COLORS = 2
 
 # Stems of verbs of movement; `stand`, `sit`, `wear`, `hold` are states.
 _STEMS = (
-    "accelerat adjust advanc approach aris ascend bak balanc bend bit blink blow boil bob "
-    "bounc bow break breath bring brush bubbl burn burst carr catch chang chas chew clap clean "
-    "climb clos collaps com cook crawl cross crush cut cycl danc dart depart descend dig dip "
-    "disappear div drag draw drift drink driv drop eat emerg enter erupt exit expand explod "
-    "extend fad fall feed fight flap flicker flip float flow flutter fly flies fold follow "
-    "gallop gestur giv glanc glid grab grow hammer hit hop hug hurr inhal jog jump kick kiss "
-    "knead knock land laugh lean leap leav lick lift lower march melt mix mov nod open paddl "
-    "paint pass pedal peel perform pick play plung point pour press pull punch push put rac "
-    "rais reach revers rid rippl ris rock roll rotat row run runn rush sail scatter scratch "
-    "scroll shak shift shrug sing sink skat ski slam slic slid slip slow smash smil smok sneez "
-    "spin spinn splash spread sprint squeez stagger start step stir stop stretch strik stroll "
-    "surf swallow sway sweep swim swimm swing switch tak talk tap throw tilt toss touch trembl "
-    "trot tumbl turn twirl twist unfold wag walk wash wav weld wip work writ yawn zoom speak "
-    "spark emit cheer applaud bark chop circl orbit pan soar hover skip drum strum"
+    "accelerat adjust advanc approach aris ascend bak balanc bend blink boil bounc breath "
+    "bring bubbl burst carr catch chang chas chew clap clean climb clos collaps crawl cross "
+    "crush cycl danc dart depart descend dig dip disappear div drag draw drift drink driv drop "
+    "eat emerg enter erupt exit expand explod extend fad fall feed fight flap flicker flip "
+    "float flow flutter fly flies follow gallop gestur giv glanc glid grab grow hammer hop hug "
+    "hurr inhal jog jump kick kiss knead knock laugh lean leap leav lick lift lower march melt "
+    "mix mov nod open paddl pedal peel perform pick plung pour pull punch push put rac rais "
+    "reach revers rid rippl rotat runn rush sail scatter scratch scroll shak shift shrug sing "
+    "sink skat slam slic slid slip slow smash smil sneez spin spinn splash spread sprint "
+    "squeez stagger start stop stretch strik stroll swallow sway sweep swim swimm swing switch "
+    "talk throw tilt toss touch trembl trot tumbl turn twirl twist unfold wag walk wash wav "
+    "weld wip writ yawn zoom speak spark emit cheer applaud bark chop circl orbit soar hover "
+    "skip strum"
 )
+_NOUN_STEMS = (
+    "bit blow cast cook cut drum fold hit land paint pan pass play point press row run ski "
+    "step stir surf tap work smok roll rock burn break brush bob ris com tak"
+)
+"""Verbs that are nouns as well, and count with an ending only."""
 _MOVEMENT = re.compile(
-    rf"\b(?:{'|'.join(_STEMS.split())})[a-z]{{0,2}}(?:s|ing|ed|es|e|y)?\b"
-    r"|\b(?:motionless|still|nothing moves|no (?:visible )?(?:motion|movement)|motion|movement)\b"
-    r"|[走跑移转动摇推拉飞跳挥摆举抬落升降滚滑游划骑驶开关伸弯吹飘流洒倒切搅吃喝说笑唱哭拍踢扔抓握点头眨跟随退进出入]"
+    rf"\b(?:{'|'.join(_STEMS.split())})[a-z]?(?:s|ing|ed|es|e|y)?\b"
+    rf"|\b(?:{'|'.join(_NOUN_STEMS.split())})[a-z]?(?:s|ing|ed|es)\b"
+    r"|\b(?:motionless|still|nothing moves|motion|movement)\b"
+    r"|[走跑移转动摇推拉飞跳挥摆举抬落升降滚滑游划骑驶开关伸弯吹飘流洒倒切搅吃喝说笑唱哭拍踢扔抓握眨跟随退进出入]"
 )
 
 

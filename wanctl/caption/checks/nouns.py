@@ -54,8 +54,8 @@ _WORDS_ZH = {
     "轿车": "car", "车": "car", "出租车": "taxi", "公交车": "bus", "巴士": "bus", "卡车": "truck",
     "自行车": "bicycle", "摩托车": "motorcycle", "船": "boat", "飞机": "airplane", "椅子": "chair",
     "桌子": "table", "杯子": "cup", "瓶子": "bottle", "花": "flower", "树": "tree", "球": "ball",
-    "苹果": "apple", "书": "book", "西装": "suit", "领结": "bow tie", "衬衫": "shirt",
-    "裙子": "dress", "帽子": "hat", "气球": "balloon",
+    "苹果": "apple", "书": "book", "西装": "suit", "领结": "tie", "衬衫": "shirt",
+    "裙子": "dress", "外套": "coat", "夹克": "jacket", "帽子": "hat", "气球": "balloon",
 }  # fmt: skip
 _NUMBERS_ZH = {
     "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9,
@@ -76,11 +76,14 @@ _HEADS = frozenset({"door", "doors", "window", "windows", "seat", "seats", "whee
 """Nouns that make the one before them an attribute: a car door is no car."""
 _ENGLISH_TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 _ZH_NOUN = "|".join(sorted(_WORDS_ZH, key=len, reverse=True))
-_PHRASE_ZH = re.compile(
-    rf"(?:(?P<number>[{''.join(_NUMBERS_ZH)}]|\d{{1,2}})[个只条辆名位匹头把张架艘棵朵座本台件群]?)?"
-    rf"(?P<middle>[^，。；！？、\d]{{0,4}}?)(?:(?P<color>[{''.join(_COLORS_ZH)}])色?)?的?"
-    rf"(?P<noun>{_ZH_NOUN})"
+_NOUN_ZH = re.compile(_ZH_NOUN)
+_NUMBER_ZH = re.compile(
+    rf"(?P<number>[{''.join(_NUMBERS_ZH)}]|\d{{1,2}})[个只条辆名位匹头把张架艘棵朵座本台件群]"
 )
+_COLOR_ZH = re.compile(rf"(?P<color>[{''.join(_COLORS_ZH)}])色|(?P<short>[{''.join(_COLORS_ZH)}])$")
+_BREAK_ZH = re.compile("[，。；！？、和与及,.;!?]")
+_REACH_ZH = 14
+"""Characters before a Chinese noun in which its number and colour stand."""
 
 
 class Mention(NamedTuple):
@@ -163,11 +166,17 @@ def _mention(noun: str, before: list[str]) -> Mention:
 
 
 def _chinese(text: str, nouns: frozenset[str]) -> Iterator[Mention]:
-    for found in _PHRASE_ZH.finditer(text):
-        noun = _WORDS_ZH[found["noun"]]
+    start = 0
+    for found in _NOUN_ZH.finditer(text):
+        before = text[max(start, found.start() - _REACH_ZH) : found.start()]
+        start = found.end()
+        noun = _WORDS_ZH[found.group()]
         if noun not in nouns:
             continue
-        sign = found["number"] or ""
-        number = _NUMBERS_ZH.get(sign) or (int(sign) if sign.isdigit() else None)
-        colors = color_families((found["color"] or "") + found["middle"])
-        yield Mention(noun, number, colors, not found["middle"])
+        before = _BREAK_ZH.split(before)[-1].removesuffix("的")
+        numbers = list(_NUMBER_ZH.finditer(before))
+        sign = numbers[-1]["number"] if numbers else ""
+        number = _NUMBERS_ZH.get(sign) or (int(sign) if sign else None)
+        rest = before[numbers[-1].end() :] if numbers else before
+        colors = [each["color"] or each["short"] for each in _COLOR_ZH.finditer(rest)]
+        yield Mention(noun, number, color_families("".join(colors)), not rest)

@@ -18,7 +18,8 @@ _REFUSAL = re.compile(
     r"|\bno (?:video|image|frame|clip)s? (?:was|were|is|has been|have been) (?:provided|attached|"
     r"uploaded|shared)\b|\bplease (?:provide|upload|share|attach)\b|\bnot able to (?:view|see|help)"
     r"|抱歉|对不起，?我|请(?:您)?(?:提供|上传)|很遗憾"
-    r"|(?:我|暂时|目前)?(?:无法|不能)(?:为您|帮您|直接)?(?:提供|识别|确定|判断|查看|描述|协助"
+    r"|(?:^|[，。！？ ]|我|暂时|目前)(?:无法|不能)(?:为您|帮您|直接)?(?:提供|识别|确定|判断"
+    r"|查看|描述|协助"
     r"|观看|回答|生成|处理|分析)",
     re.IGNORECASE,
 )
