@@ -6,8 +6,10 @@ is read from the tables, so that nothing has to be remembered between parts.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -112,7 +114,7 @@ class CaptionTotals:
 
 
 class CaptionWorker:
-    """Captions parts of a data set. Models stay loaded between calls.
+    """Captions parts of a data set. Models stay loaded between calls; a context manager.
 
     Args:
         dataset: opened for writing.
@@ -132,20 +134,32 @@ class CaptionWorker:
         self.captioners: dict[str, Captioner] = {
             name: build_captioner(name, job.options) for name in job.backends if name != VLM
         }
-        for captioner in self.captioners.values():
-            captioner.check()
-        self.tables = {
-            name: caption_table(name, captioner.key) for name, captioner in self.captioners.items()
-        }
         self._models: dict[Role, ChatModel] = {}
         self._model_tables: ModelTables | None = None
-        if job.vlm is not None:
-            self._model_tables = self._set_up_model(job.vlm)
-            self.tables[VLM] = self._model_tables.captions
-        for captioner in self.captioners.values():
-            if isinstance(captioner, Sidecar):
-                captioner.match(_sources(dataset))
-        self.kept: KeptClips = read_kept(dataset, job.selection)
+        self.tables: dict[str, str] = {}
+        self.kept = KeptClips(None, {})
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            self._set_up()
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Ctrl-C does not wait for a batch that is being computed; the process ends
+        if not isinstance(error, KeyboardInterrupt):
+            self.close()
+
+    def close(self) -> None:
+        """Free the models, or close the connections to them."""
+        for model in {id(each): each for each in self._models.values()}.values():
+            model.close()
 
     @property
     def table_names(self) -> list[str]:
@@ -181,10 +195,24 @@ class CaptionWorker:
             self._count_part(clips, totals)
         return totals
 
+    def _set_up(self) -> None:
+        for captioner in self.captioners.values():
+            captioner.check()
+        self.tables = {
+            name: caption_table(name, captioner.key) for name, captioner in self.captioners.items()
+        }
+        if self._job.vlm is not None:
+            self._model_tables = self._set_up_model(self._job.vlm)
+            self.tables[VLM] = self._model_tables.captions
+        for captioner in self.captioners.values():
+            if isinstance(captioner, Sidecar):
+                captioner.match(_sources(self._dataset))
+        self.kept = read_kept(self._dataset, self._job.selection)
+
     def _set_up_model(self, job: VlmJob) -> ModelTables:
         model = build_chat_model(job.model)
-        model.check()
         self._models = {"vision": model, "text": model}
+        model.check()
         if job.text_model is not None:
             self._models["text"] = build_chat_model(job.text_model)
             self._models["text"].check()

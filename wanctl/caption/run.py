@@ -57,18 +57,18 @@ def caption(
     dataset = DatasetDir.create_or_open(path, share=share)
     checks = check_retry(dataset, retry)
     job = _job(recipe, checks)
-    worker = CaptionWorker(dataset, job)
     parts = [each for each in dataset.first_rows() if share is None or belongs(each[0], share)]
-    record_tables(dataset, worker.table_names)
-    forget(dataset, worker.tables.get(VLM), retry, [part for part, _ in parts])
-    known = dataset.clips(["id"])["id"].to_pylist()
-    kept = worker.kept.ids
-    if kept is not None and (lost := len(kept.difference(known))):
-        report_lost(dataset, recipe.dataset.selection, lost)
-    totals = ENGINES[recipe.caption.engine](worker, dataset, job, parts)
-    with lock_description(dataset.path):  # the last of several shards sees all captions
-        refresh_captions(dataset, set(known) if kept is None else kept)
-    _log_summary(worker, job, totals)
+    with CaptionWorker(dataset, job) as worker:
+        record_tables(dataset, worker.table_names)
+        forget(dataset, worker.tables.get(VLM), retry, [part for part, _ in parts])
+        known = dataset.clips(["id"])["id"].to_pylist()
+        kept = worker.kept.ids
+        if kept is not None and (lost := len(kept.difference(known))):
+            report_lost(dataset, recipe.dataset.selection, lost)
+        totals = ENGINES[recipe.caption.engine](worker, dataset, job, parts)
+        with lock_description(dataset.path):  # the last of several shards sees all captions
+            refresh_captions(dataset, set(known) if kept is None else kept)
+        _log_summary(worker, job, totals)
     if totals.without and not totals.clips.total():
         raise UserError(
             f"{dataset.path}: none of {totals.without} clips got a caption from "
@@ -116,11 +116,21 @@ def _job(recipe: Recipe, retry: tuple[str, ...]) -> CaptionJob:
 
 
 def _backends(section: CaptionSection) -> tuple[str, ...]:
-    """The recipe's backends, without the model where none is named."""
-    if VLM in section.backends and section.model.model is None:
-        log.info("caption.model.model is null: no model writes captions")
-        return tuple(name for name in section.backends if name != VLM)
-    return section.backends
+    """The recipe's backends, without the model where none is named.
+
+    Raises:
+        UserError: none is left.
+    """
+    if VLM not in section.backends or section.model.model is not None:
+        return section.backends
+    others = tuple(name for name in section.backends if name != VLM)
+    if not others:
+        raise UserError(
+            "caption.model.model: got null, and caption.backends names nothing but `vlm`; name a "
+            "model (Qwen/Qwen2.5-VL-7B-Instruct, a folder), or add `sidecar` or `template`"
+        )
+    log.info("caption.model.model is null: no model writes captions")
+    return others
 
 
 def _vlm_job(recipe: Recipe, retry: tuple[str, ...]) -> VlmJob:

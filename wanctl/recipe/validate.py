@@ -71,9 +71,8 @@ def check_sections(recipe: Recipe, sections: Sequence[str] | None = None) -> Non
 
 
 def _curate(recipe: Recipe) -> Iterator[Finding]:
-    for name, section in (("curate", recipe.curate), ("caption", recipe.caption)):
-        if section.engine not in ENGINES:
-            yield f"{name}.engine", unknown("engine", section.engine, ENGINES)
+    if recipe.curate.engine not in ENGINES:
+        yield "curate.engine", unknown("engine", recipe.curate.engine, ENGINES)
     if recipe.curate.split.detector not in (AUTO, *DETECTORS):
         message = unknown("detector", recipe.curate.split.detector, (AUTO, *DETECTORS))
         yield "curate.split.detector", message
@@ -84,6 +83,8 @@ def _curate(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _caption(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.caption.engine not in ENGINES:  # the same ones
+        yield "caption.engine", unknown("engine", recipe.caption.engine, ENGINES)
     names = captioner_names()
     for index, backend in enumerate(recipe.caption.backends):
         if backend not in names:

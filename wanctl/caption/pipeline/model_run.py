@@ -50,8 +50,7 @@ class ModelRun:
     """Captions the clips of parts.
 
     Args:
-        models: who answers which requests; one model may have both roles. They are closed at the
-            end.
+        models: who answers which requests; one model may have both roles.
         factory: makes the steps of a clip.
         source: of frames; it is closed at the end.
         max_bytes: of frames that wait for the model or are being looked at.
@@ -113,8 +112,6 @@ class ModelRun:
         finally:
             self.seconds = time.monotonic() - started
             self._stop()
-        for each in self._all_threads:
-            each.model.close()
 
     def _threads_of(self, model: ChatModel) -> ModelThreads:
         return ModelThreads(model, self._events.put, lambda error: self._events.put(_Failed(error)))
