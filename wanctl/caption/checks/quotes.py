@@ -14,6 +14,8 @@ _MIN_SHARE = 0.6
 _ALIKE = str.maketrans("01|!5$8@", "oilissba")
 _LEAST = 2
 """Shorter strings are letters and digits that OCR often misses."""
+_WORD, _WORD_CHINESE = 4, 2
+"""Letters, or characters of another script, from which a string is taken for a word."""
 
 
 def check_quotes(text: str, facts: MeasuredFacts) -> list[Finding]:
@@ -24,6 +26,20 @@ def check_quotes(text: str, facts: MeasuredFacts) -> list[Finding]:
 def check_structure_text(structure: Mapping[str, Any], facts: MeasuredFacts) -> list[Finding]:
     """A finding where `ocr_text` of a structure has strings that OCR did not read."""
     return _unseen(structure.get("ocr_text", ()), facts, "ocr_text has")
+
+
+def unread(texts: Iterable[str], strings: Sequence[str]) -> list[str]:
+    """The strings of OCR that are not among those of a model, misreadings of either allowed for.
+
+    Short ones are not required: in streets and shops OCR reads fragments that no one would quote.
+    """
+    known = _bare("".join(strings))
+    return [
+        text
+        for text in texts
+        if len(bare := _bare(text)) >= (_WORD if bare.isascii() else _WORD_CHINESE)
+        and not _is_seen(bare, known, strings)
+    ]
 
 
 def _unseen(strings: Iterable[str], facts: MeasuredFacts, what: str) -> list[Finding]:

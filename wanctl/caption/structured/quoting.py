@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wanctl.caption.checks.facts import Finding, MeasuredFacts
+from wanctl.caption.checks.quotes import unread
 from wanctl.caption.checks.text import unquoted
 from wanctl.caption.variants import parse_variant
 
@@ -12,8 +13,7 @@ CHECK = "quoting"
 
 def check_structure_quotes(structure: Mapping[str, Any], facts: MeasuredFacts) -> list[Finding]:
     """Strings that OCR read and the structure lacks."""
-    # line breaks of OCR and of the model differ: the strings are looked for in all of its lines
-    missing = unquoted(" ".join(structure["ocr_text"]), facts.texts or ())
+    missing = unread(facts.texts or (), structure["ocr_text"])
     return [Finding(CHECK, f"ocr_text lacks {_listed(missing)}, which OCR read")] if missing else []
 
 
