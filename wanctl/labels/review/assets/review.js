@@ -5,7 +5,7 @@ import * as view from "./clip.js";
 import * as clips from "./list.js";
 
 const at = (id) => document.getElementById(id);
-const state = { clip: null, index: 0, area: null, busy: false };
+const state = { clip: null, index: 0, area: null };
 const undone = [];
 let turn = 0;  // of loads: an answer that comes late is dropped
 let prefetch;
@@ -48,9 +48,11 @@ function showClip(found) {
 }
 
 function drawCaptions() {
-  at("captions").replaceChildren(...entries().map((each, index) => view.captionCard(each, index, { select, accept, edit, reject })));
+  at("captions").replaceChildren(...entries().map((each, index) => view.captionCard(each, index, BUTTONS)));
   select(state.index);
 }
+
+const BUTTONS = { select, accept: () => run(accept), edit: () => run(edit), reject: () => run(reject) };
 
 function select(index) {
   state.index = index;
@@ -76,8 +78,7 @@ function showCounts(counts) {
 
 // Store decisions; true when they are on the disk.
 async function save(action, changes, { remember = true } = {}) {
-  if (state.busy || !changes.length) return false;
-  state.busy = true;
+  if (!changes.length) return false;
   try {
     const done = await decide(action, changes);
     take(done.changes);
@@ -89,8 +90,6 @@ async function save(action, changes, { remember = true } = {}) {
     if (error instanceof Refused && error.status === 409) { take(error.body.current); showCounts(error.body.counts); }
     toast(error.message);
     return false;
-  } finally {
-    state.busy = false;
   }
 }
 
@@ -145,10 +144,11 @@ function edit() {
   const card = at("captions").children[state.index];
   const before = each.decision;  // as it was when the editor opened
   document.body.classList.add("editing-text");
-  state.area = view.openEditor(card, view.current(each).text, { save: keep, cancel: () => closeEditor() });
+  state.area = view.openEditor(card, view.current(each).text, { save: (text) => run(() => keep(text)), cancel: closeEditor });
   async function keep(text) {
     const trimmed = text.split(/\s+/).join(" ").trim();
     if (!trimmed) { toast("An empty caption is no caption; Esc, then r rejects it."); return; }
+    if (!state.area) return;  // saved by a first press
     const unchanged = trimmed === before?.text;
     if (unchanged || await save("edit", [{ ...change(each, trimmed), before }])) {
       closeEditor();
@@ -177,15 +177,14 @@ async function leaveEditor() {
 }
 
 async function undo() {
-  const last = undone.pop();
-  if (!last) { toast("There is nothing to undo.", "good"); return; }
-  const id = last.changes[0].id;
+  const change = undone.pop();
+  if (!change) { toast("There is nothing to undo.", "good"); return; }
+  const { id, variant } = change.changes[0];
   const here = state.clip?.id === id;
-  if (!await save("undo", last.changes, { remember: false })) return;
+  if (!await save("undo", change.changes, { remember: false })) return;
   toast("Undone", "good");
-  const variant = last.changes[0].variant;
   if (here) select(Math.max(0, entries().findIndex((each) => each.variant === variant)));
-  else if (JSON.stringify(last.filters) === JSON.stringify(clips.chosen())) await go(last.place, (each) => each.variant === variant);
+  else if (JSON.stringify(change.filters) === JSON.stringify(clips.chosen())) await go(change.place, (each) => each.variant === variant);
 }
 
 async function flagged(step = 1) {
@@ -225,7 +224,15 @@ const ON_KEY = {
 const openDrawer = () => { document.body.classList.add("drawer"); at("drawer").setAttribute("aria-expanded", "true"); };
 const closeDrawer = () => { document.body.classList.remove("drawer"); at("drawer").setAttribute("aria-expanded", "false"); };
 
-const run = (action) => Promise.resolve().then(action).catch((error) => toast(error.message));
+// Actions run one after the other, so that quick keys act on what the one before them left. A key
+// that is held down does not run on after it is let go.
+const MAX_WAITING = 3;
+let last = Promise.resolve(), waiting = 0;
+function run(action) {
+  if (waiting >= MAX_WAITING) return;
+  waiting += 1;
+  last = last.then(action).catch((error) => toast(error.message)).finally(() => { waiting -= 1; });
+}
 
 addEventListener("keydown", (event) => {
   if (help.open || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
