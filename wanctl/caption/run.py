@@ -24,9 +24,9 @@ from wanctl.distributed.ray_actors import RayResources
 from wanctl.errors import UserError
 from wanctl.lock import lock_description
 from wanctl.log import log
-from wanctl.recipe.caption import CaptionSection
-from wanctl.recipe.caption_checks import CaptionChecksSection
-from wanctl.recipe.chat_model import ChatModelSection
+from wanctl.recipe.captions.caption import CaptionSection
+from wanctl.recipe.captions.chat_model import ChatModelSection
+from wanctl.recipe.captions.checks import CaptionChecksSection
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import Recipe
 from wanctl.vlm.chat import ChatModelOptions

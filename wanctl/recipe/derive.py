@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from wanctl.recipe import yaml
 from wanctl.recipe.explain import explain
+from wanctl.recipe.generation.sampling import SampleSection
 from wanctl.recipe.load import LoadedRecipe, Place, Problem, RecipeError
-from wanctl.recipe.sampling import SampleSection
 from wanctl.recipe.values import value_problems
 
 

@@ -13,10 +13,10 @@ from typing import Any, Self
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from wanctl.errors import unknown
-from wanctl.recipe.caption import CaptionSection
+from wanctl.recipe.captions.caption import CaptionSection
 from wanctl.recipe.datasets import DatasetSection, ExportSection, TextImagesSection
+from wanctl.recipe.generation.sampling import ParallelSection, SampleSection
 from wanctl.recipe.model import ModelSection
-from wanctl.recipe.sampling import ParallelSection, SampleSection
 from wanctl.recipe.section import (
     ContradictionError,
     Count,

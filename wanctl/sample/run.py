@@ -24,10 +24,10 @@ from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
 from wanctl.model.variants import Variant, get_variant, task_problem
 from wanctl.recipe.derive import parse_cell, with_sample_values
+from wanctl.recipe.generation.sampling import MAX_SEED
+from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.load import LoadedRecipe, Place, RecipeError
-from wanctl.recipe.sampling import MAX_SEED
 from wanctl.recipe.schema import SampleSection
-from wanctl.recipe.vace import VaceSection
 from wanctl.runtime.placement import Placement
 from wanctl.sample.grid import make_overview
 from wanctl.sample.inputs import InputCache, InputSpec

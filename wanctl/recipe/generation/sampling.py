@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from wanctl.recipe.rewrite import RewriteSection
+from wanctl.recipe.generation.rewrite import RewriteSection
+from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.section import (
     Count,
     FrameCount,
@@ -15,7 +16,6 @@ from wanctl.recipe.section import (
     Steps,
     Width,
 )
-from wanctl.recipe.vace import VaceSection
 
 PAIR = 2
 MAX_SCALE = 1000

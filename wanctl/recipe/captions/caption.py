@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from wanctl.recipe.caption_checks import CaptionChecksSection
-from wanctl.recipe.chat_model import ChatModelSection
+from wanctl.recipe.captions.chat_model import ChatModelSection
+from wanctl.recipe.captions.checks import CaptionChecksSection
 from wanctl.recipe.section import Count, FrameRate, LocalPath, RaySection, Section
 
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from wanctl.recipe.chat_model import ChatModelSection
+from wanctl.recipe.captions.chat_model import ChatModelSection
 from wanctl.recipe.section import ContradictionError, Section
 
 

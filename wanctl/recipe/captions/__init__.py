@@ -1,0 +1,1 @@
+"""Section `caption` and its parts. Start with `caption.py`."""

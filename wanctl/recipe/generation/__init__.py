@@ -1,0 +1,1 @@
+"""Sections `sample` and `parallel`, and their parts. Start with `sampling.py`."""
