@@ -1,5 +1,4 @@
-"""Parts of `transformers_model.py`: a vision-language model in this process, by transformers.
+"""Parts of the model in this process: its files, what it takes, its weights, prompts and words.
 
-`folder.py` finds the files, `interface.py` reads what the model takes and `weights.py` its weights,
-`prompts.py` turns requests into its inputs, `decoding.py` draws the words.
+Start with `interface.py`; `wanctl/vlm/transformers_model.py` puts the parts together.
 """
