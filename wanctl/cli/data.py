@@ -24,6 +24,10 @@ LayoutOption = Annotated[
     str | None,
     typer.Option("--layout", metavar="NAME", help="e.g. webdataset; default: the recipe's layout"),
 ]
+CaptionerOption = Annotated[
+    str,
+    typer.Option("--from", metavar="CAPTIONER", help="e.g. vlm: all its captions, reviewed or not"),
+]
 PathArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -98,6 +102,22 @@ def export(
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"--layout: {unknown('layout', layout, LAYOUTS)}")
     run(loaded, loaded.out_dir(out), to, layout)
+
+
+@data_app.command("caption-export")
+def caption_export(
+    ctx: typer.Context,
+    to: ToArgument,
+    captioner: CaptionerOption = "review",
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Export clips with reviewed captions as conversations, to train a captioner of your own."""
+    loaded = load_recipe_for(ctx, ("curate", "caption", "export"), recipe, overrides)
+    from wanctl.exchange.chat.run import caption_export as run
+
+    run(loaded, loaded.out_dir(out), to, captioner)
 
 
 @data_app.command()

@@ -2,5 +2,5 @@
 
 Start with `run.py`. Imports go one way: `run` -> `shards`, `check` -> `layouts` -> `index_files`
 -> `sample`; `readers.py` recognises foreign layouts, which `external/` reads and
-`imports/` makes data sets of.
+`imports/` makes data sets of. `chat/` writes conversations for trainers of captioners.
 """

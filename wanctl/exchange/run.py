@@ -21,7 +21,6 @@ from wanctl.data.export import (
     kept_clips,
     plan_clip,
 )
-from wanctl.errors import UserError
 from wanctl.escaping import csv_cell
 from wanctl.exchange.check import (
     CheckReport,
@@ -35,21 +34,17 @@ from wanctl.exchange.manifest import ExportManifest
 from wanctl.exchange.readers import read_layout
 from wanctl.exchange.sample import ExportSample, ExportTarget
 from wanctl.exchange.shards import WORK, write_shards
+from wanctl.exchange.target import UnusableError, check_target
 from wanctl.listing import print_json, print_rows
 from wanctl.lock import locked
 from wanctl.log import log, progress
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.report.run import data_card
 from wanctl.textfiles import printable
-from wanctl.video.sources import disk_path, url_of
 from wanctl.video.workers.worker_pool import DecodePool
 
 CARD_FILES = ("README.md", "datacard.json")
 ROWS_SHOWN = 100
-
-
-class UnusableError(UserError):
-    """The data set has no clip to export or to train on."""
 
 
 def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None) -> None:
@@ -82,25 +77,9 @@ def export(loaded: LoadedRecipe, out: Path, to: Path, layout: str | None = None)
             "`wanctl data check` says why"
         )
     target = ExportTarget(to.resolve(), _export_format(loaded).fps, recipe.train_dit.buckets)
-    _check_target(target.folder, clips)
+    check_target(target.folder, clips)
     with locked(target.folder):
         _export(loaded, name, target, dataset, clips)
-
-
-def _check_target(folder: Path, clips: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a folder in which exported files would overwrite or become something else.
-
-    Raises:
-        UnusableError: it is a data set, or holds footage of this one, which the next `curate` would
-            take the exported files for.
-    """
-    if (folder / "dataset.json").exists():
-        raise UnusableError(f"{folder}: is a data set; export into a folder of its own")
-    folders = {disk_path(clip["source"]).parent for clip in clips if not url_of(clip["source"])}
-    if folder in folders:
-        raise UnusableError(
-            f"{folder}: holds the footage that is exported; export into a folder of its own"
-        )
 
 
 def _export(
