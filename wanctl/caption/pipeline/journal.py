@@ -1,5 +1,8 @@
 """The journal of one part: results of its clips, one JSON object per line, written as they come.
 
+Answers to a clip that is not complete yet are in it too, so that no request is repeated which was
+answered before a run was killed.
+
 A line is one write to a file opened for appending, so that `kill -9` loses nothing that was
 written; at a power cut the last seconds may be missing. `tables.py` moves the lines into the tables
 and deletes the journal.
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import make_folder, writing
+from wanctl.vlm.chat import ChatAnswer
 
 
 class Journal:
@@ -59,3 +63,15 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:  # torn, and written on behind it
                 continue
+
+
+def open_answers(path: Path) -> dict[str, ChatAnswer]:
+    """Request id -> answer, of clips whose result is not in the journal."""
+    by_clip: dict[str, dict[str, ChatAnswer]] = {}
+    for record in read_journal(path):
+        if "answer" in record:
+            answer = ChatAnswer(**record["answer"])
+            by_clip.setdefault(answer.id.partition("/")[0], {})[answer.id] = answer
+        else:
+            by_clip.pop(record.get("id", ""), None)
+    return {name: answer for answers in by_clip.values() for name, answer in answers.items()}

@@ -8,7 +8,8 @@ answers, and writes results to the journal as soon as a clip is complete.
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -166,30 +167,37 @@ class ModelRun:
             self._end(ready, bar)
             return
         steps = self._factory.build(ready.work.task(ready.clip_id, ready.frames))
-        self._open[ready.clip_id] = _OpenClip(ready, steps)
-        for ask in steps.start():
-            self._ask(ask, first=False)
-        self._finish_if_done(ready.clip_id, bar)
+        clip = self._open[ready.clip_id] = _OpenClip(ready, steps)
+        self._ask(clip, steps.start(), is_follow_up=False)
+        self._finish_if_done(clip, bar)
 
     def _take(self, answers: list[ChatAnswer], bar: Bar) -> None:
         for answer in answers:
-            clip_id = answer.id.partition("/")[0]
-            for ask in self._open[clip_id].steps.take(answer):
+            clip = self._open[answer.id.partition("/")[0]]
+            self._ask(clip, clip.steps.take(answer), is_follow_up=True)
+            if not self._finish_if_done(clip, bar):
+                clip.ready.work.keep(answer)
+
+    def _ask(self, clip: _OpenClip, asks: Sequence[Ask], *, is_follow_up: bool) -> None:
+        """Ask what no earlier run got an answer to."""
+        waiting = deque(asks)
+        while waiting:
+            ask = waiting.popleft()
+            if answer := clip.ready.work.answer(ask.request.id):
+                waiting.extend(clip.steps.take(answer))
+            else:
                 # a structure that is asked for again comes before new clips
-                self._ask(ask, first=ask.role == "vision")
-            self._finish_if_done(clip_id, bar)
+                first = is_follow_up and ask.role == "vision"
+                self._threads[ask.role].put(ask.request, first=first)
 
-    def _ask(self, ask: Ask, *, first: bool) -> None:
-        self._threads[ask.role].put(ask.request, first=first)
-
-    def _finish_if_done(self, clip_id: str, bar: Bar) -> None:
-        clip = self._open[clip_id]
+    def _finish_if_done(self, clip: _OpenClip, bar: Bar) -> bool:
         if (result := clip.steps.result) is None:
-            return
-        del self._open[clip_id]
+            return False
+        del self._open[result.clip_id]
         clip.ready.work.record(result)
         self.counts.add(result)
         self._end(clip.ready, bar)
+        return True
 
     def _end(self, ready: ClipReady, bar: Bar) -> None:
         self._budget.release(ready.num_bytes)

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wanctl.caption.clips import PartClips, RowsById
-from wanctl.caption.pipeline.journal import Journal
+from wanctl.caption.pipeline.journal import Journal, open_answers
 from wanctl.caption.pipeline.tables import Missing, ModelTables
 from wanctl.caption.structured.clip_steps import ClipTask, StepsFactory
 from wanctl.caption.structured.result import ClipResult
 from wanctl.data.accounting import quarantine_row
 from wanctl.log import log
 from wanctl.video.workers.worker_pool import Failure
-from wanctl.vlm.chat import Frames
+from wanctl.vlm.chat import ChatAnswer, Frames
 
 
 @dataclass
@@ -78,6 +78,7 @@ class PartWork:
         self._clips, self._tables, self._factory = clips, tables, factory
         self._journal = Journal(tables.journal(self.part))
         self._structures: RowsById | None = None
+        self._answers: dict[str, ChatAnswer] = {}
         self.compact()
         tables.forget_flags(self.part, retry)
         self._missing = tables.missing(self.part, ids, self._variants)
@@ -142,14 +143,31 @@ class PartWork:
         self.pending -= 1
 
     def compact(self) -> None:
-        """Bring what is in the journal into the tables and delete the journal.
+        """Bring the results in the journal into the tables; answers to open clips stay in it.
 
         Raises:
             WriteError: the disk is full; the journal stays.
         """
-        if self._journal.path.exists():
-            self._tables.merge(self.part)
-            self._journal.clear()
+        if not self._journal.path.exists():
+            return
+        self._tables.merge(self.part)
+        self._answers = open_answers(self._journal.path)
+        self._journal.clear()
+        for answer in self._answers.values():
+            self.keep(answer)
+
+    def keep(self, answer: ChatAnswer) -> None:
+        """Write an answer to a clip that is not complete yet to the journal.
+
+        Raises:
+            WriteError: the disk is full.
+        """
+        if answer.finish != "failed":
+            self._journal.append({"answer": asdict(answer)})
+
+    def answer(self, request_id: str) -> ChatAnswer | None:
+        """The answer that an earlier run got; None where it got none."""
+        return self._answers.get(request_id)
 
     def _variants(self, clip_id: str) -> tuple[str, ...]:
         return self._factory.variants(self.duration_s(clip_id))

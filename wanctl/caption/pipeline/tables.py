@@ -139,6 +139,8 @@ class ModelTables:
         records = read_journal(self.journal(part))
         while chunk := list(islice(records, _CHUNK)):
             for record in chunk:
+                if "answer" in record:
+                    continue
                 if "failure" in record:
                     failures.rows.append(record["failure"])
                     continue

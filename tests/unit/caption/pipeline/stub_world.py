@@ -74,6 +74,7 @@ class StubModel:
         self.name, self.parallel, self.batch = name, parallel, batch
         self.delay_s, self.fault = delay_s, fault
         self.requests: Counter[str] = Counter()
+        self.answered: list[str] = []
         self.order: list[str] = []
         self.calls: list[int] = []
         self.closed = False
@@ -99,6 +100,7 @@ class StubModel:
             return answer
         form = {"type": "json_schema", "json_schema": {"schema": request.schema}}
         text = structured_answer({"response_format": form, "messages": []})
+        self.answered.append(request.id)
         return ChatAnswer(request.id, text, "stop", 100, 20)
 
 
