@@ -13,6 +13,7 @@ from wanctl.caption.engines import ENGINES
 from wanctl.caption.job import EXAMPLES, CaptionJob, CaptionTotals, CaptionWorker, VlmJob
 from wanctl.caption.pipeline.decode import DecodeLimits
 from wanctl.caption.pipeline.retry import check_retry, forget
+from wanctl.caption.pipeline.shared_captions import set_shared_aside
 from wanctl.caption.structured.build import StructuredFactory, StructuredOptions, measure_evidence
 from wanctl.caption.structured.clip_steps import StepsFactory
 from wanctl.data.card import refresh_captions
@@ -66,6 +67,8 @@ def caption(
         if kept is not None and (lost := len(kept.difference(known))):
             report_lost(dataset, recipe.dataset.selection, lost)
         totals = ENGINES[recipe.caption.engine](worker, dataset, job, parts)
+        if VLM in worker.tables:
+            set_shared_aside(dataset, worker.tables[VLM], {part for part, _ in parts})
         with lock_description(dataset.path):  # the last of several shards sees all captions
             refresh_captions(dataset, set(known) if kept is None else kept)
         _log_summary(worker, job, totals)
