@@ -11,9 +11,9 @@ request and answer to models; its asynchronous client takes 1.8 ms.
 import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import openai
@@ -92,16 +92,41 @@ class OpenAIModel:
         """
         if len(requests) <= 1:
             return [self._ask(request) for request in requests]
-        pool = ThreadPoolExecutor(min(self.parallel, len(requests)))
+        waiting = list(enumerate(requests))[::-1]
+        outcomes: SimpleQueue[tuple[int, ChatAnswer | Exception]] = SimpleQueue()
+        for _ in range(min(self.parallel, len(requests))):
+            # daemons: Ctrl-C does not wait for an answer that may take minutes
+            threading.Thread(target=self._work, args=(waiting, outcomes), daemon=True).start()
+        answers: dict[int, ChatAnswer] = {}
         try:
-            return list(pool.map(self._ask, requests))
+            while len(answers) < len(requests):
+                number, outcome = outcomes.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                answers[number] = outcome
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            waiting.clear()
+        return [answers[number] for number in range(len(requests))]
 
     def close(self) -> None:
         """Close the connections; requests that wait for their next attempt end."""
         self._closed.set()
         self._server.client.close()
+
+    def _work(
+        self,
+        waiting: list[tuple[int, ChatRequest]],
+        outcomes: "SimpleQueue[tuple[int, ChatAnswer | Exception]]",
+    ) -> None:
+        """Ask the requests of a list, from its end on, until it is empty."""
+        with suppress(IndexError):
+            while True:
+                number, request = waiting.pop()
+                try:
+                    outcomes.put((number, self._ask(request)))
+                except Exception as error:  # raised where the answers are collected
+                    outcomes.put((number, error))
+                    return
 
     def _ask(self, request: ChatRequest) -> ChatAnswer:
         images = image_parts(request.frames, self._options.max_pixels)

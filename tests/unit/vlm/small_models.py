@@ -70,18 +70,27 @@ _IMAGES = {
 }
 
 
-def qwen25_vl(folder: Path, seed: int = 0) -> Path:
-    """Write a Qwen2.5-VL: one flat config, no file of its own for videos."""
+def qwen25_vl(folder: Path, seed: int = 0, head_dim: int = 8) -> Path:
+    """Write a Qwen2.5-VL: one flat config, no file of its own for videos.
+
+    Args:
+        folder: to write.
+        seed: of the weights.
+        head_dim: of the language part, a multiple of 8; vLLM's attention on CPUs takes 32.
+    """
     ids = _write_tokenizer(folder)
-    rope = {"type": "mrope", "mrope_section": [2, 1, 1]}
+    part = head_dim // 8
+    rope = {"type": "mrope", "mrope_section": [2 * part, part, part]}
+    width = head_dim * _TEXT["num_attention_heads"]
     config = {
         "architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl",
-        **_TEXT, **_vision_ids(ids), "vision_token_id": ids["<|vision_pad|>"],
+        **_TEXT, "hidden_size": width, **_vision_ids(ids),
+        "vision_token_id": ids["<|vision_pad|>"],
         "vocab_size": len(ids), "rope_theta": 1e6, "rope_scaling": rope,
         "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 2,
         "tie_word_embeddings": False,
         "bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"],
-        "vision_config": {**_QWEN25_VISION, "initializer_range": 0.3},
+        "vision_config": {**_QWEN25_VISION, "out_hidden_size": width, "initializer_range": 0.3},
     }  # fmt: skip
     _write(folder / "preprocessor_config.json", {
         "min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, **_IMAGES,
@@ -91,12 +100,20 @@ def qwen25_vl(folder: Path, seed: int = 0) -> Path:
     return _write_weights(folder, config, ids, seed, AutoModelForImageTextToText)
 
 
-def qwen3_vl(folder: Path, seed: int = 0) -> Path:
-    """Write a Qwen3-VL: text and vision config, files of its own for pictures and videos."""
+def qwen3_vl(folder: Path, seed: int = 0, head_dim: int = 8) -> Path:
+    """Write a Qwen3-VL: text and vision config, files of its own for pictures and videos.
+
+    Args:
+        folder: to write.
+        seed: of the weights.
+        head_dim: of the language part, a multiple of 8.
+    """
     ids = _write_tokenizer(folder)
-    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [2, 1, 1]}
+    part = head_dim // 8
+    sections = [2 * part, part, part]
+    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": sections}
     text = {
-        "model_type": "qwen3_vl_text", **_TEXT, "head_dim": 8, "attention_bias": False,
+        "model_type": "qwen3_vl_text", **_TEXT, "head_dim": head_dim, "attention_bias": False,
         "rope_theta": 5e6, "rope_scaling": rope, "vocab_size": len(ids),
         "bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"],
     }  # fmt: skip
