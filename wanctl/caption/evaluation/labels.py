@@ -2,7 +2,7 @@
 
 JSON Lines, one clip a line; lines of the same clip are joined. The annotations of CAPability
 (arXiv 2502.14914), one element of one file a line, are read as they are published.
-docs/captioning.md describes both.
+docs/caption-eval.md describes both.
 """
 
 import json
@@ -103,7 +103,9 @@ def read_labels(path: Path) -> list[LabelledClip]:
         for dimension, value in row.items():
             _add(clip, where, dimension, value)
     if not any(clip.dimensions for clip in clips.values()):
-        raise LabelsError(f"{path}: holds no label; one JSON object a line, see docs/captioning.md")
+        raise LabelsError(
+            f"{path}: holds no label; one JSON object a line, see docs/caption-eval.md"
+        )
     return list(clips.values())
 
 

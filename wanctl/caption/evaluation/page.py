@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from wanctl.caption.evaluation.counterfactual import TESTS
-from wanctl.caption.evaluation.results import Result, captioner_names, columns_and_rows
+from wanctl.caption.evaluation.results import Result, captioner_names, columns_and_rows, model_names
 from wanctl.caption.structured.schema import DIMENSIONS
 from wanctl.escaping import html_text
 
@@ -74,16 +74,10 @@ def _section(title: str, note: str, body: str) -> str:
 
 
 def _key(names: Sequence[str], result: Result) -> str:
-    models = {
-        each["captioner"]: each.get("model", "")
-        for each in [
-            *(result["labels"]["captioners"] if result["labels"] else ()),
-            *(result["counterfactual"] or ()),
-        ]
-    }
+    models = model_names(result)
     lines = "".join(
         f'<li><i style="background:{COLORS[index % len(COLORS)]}"></i>{html_text(name)} '
-        f'<span class="soft">{html_text(models.get(name) or "")}</span></li>'
+        f'<span class="soft">{html_text(models[name])}</span></li>'
         for index, name in enumerate(names)
     )
     return f'<ul class="key">{lines}</ul>'

@@ -13,8 +13,13 @@ captioner with its `tests` (see `Rate.record`), or null."""
 
 def captioner_names(result: Result) -> list[str]:
     """The captioners of a result, each once."""
-    parts = [*_scores(result), *_counterfactual(result)]
-    return list(dict.fromkeys(each["captioner"] for each in parts))
+    return list(model_names(result))
+
+
+def model_names(result: Result) -> dict[str, str]:
+    """Captioner -> its model; "" where it has none. Those that were asked come first."""
+    parts = [*_counterfactual(result), *_scores(result)]
+    return {each["captioner"]: each["model"] for each in parts}
 
 
 def columns_and_rows(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -35,7 +40,9 @@ def columns_and_rows(result: Result) -> tuple[tuple[str, ...], list[tuple[str, .
             (f"{name}: {test.expects}", *_cells(names, tests, _rate_of(name)))
             for name, test in TESTS.items()
         ]
-    return ("measure", *names), rows
+    models = model_names(result)
+    titles = (f"{models[name]} ({name})" if models[name] else name for name in names)
+    return ("measure", *titles), rows
 
 
 def _scores(result: Result) -> Sequence[Mapping[str, Any]]:

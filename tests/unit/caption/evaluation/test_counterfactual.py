@@ -46,38 +46,38 @@ def clips(count: int = CLIPS) -> list[ClipFrames]:
     return [ClipFrames(rows[n], frames[n], rows[other[n]], frames[other[n]]) for n in range(count)]
 
 
-def ask(model, path: Path, asked: list[ClipFrames]) -> Asker:
-    with progress(len(asked) * len(ARMS), "test") as bar:
+def ask(model, path: Path, questions: list[ClipFrames]) -> Asker:
+    with progress(len(questions) * len(ARMS), "test") as bar:
         asker = Asker(model, factory(model), AnswerFile(path), bar)
-        asker.run(iter(asked))
+        asker.run(iter(questions))
     return asker
 
 
-def rates(model, tmp_path, asked) -> dict:
-    answers = ask(model, tmp_path / "answers.jsonl", asked).answers.answers
-    partners = {each.clip.id: each.other.id for each in asked}
+def rates(model, tmp_path, questions) -> dict:
+    answers = ask(model, tmp_path / "answers.jsonl", questions).answers.answers
+    partners = {each.clip.id: each.other.id for each in questions}
     return measure(answers, partners, Matcher(PhraseSimilarity()))
 
 
 @pytest.fixture(scope="module")
-def asked():
+def questions():
     return clips()
 
 
-def test_a_captioner_that_looks_follows_every_change(tmp_path, asked):
-    measured = rates(Looks(), tmp_path, asked)
+def test_a_captioner_that_looks_follows_every_change(tmp_path, questions):
+    measured = rates(Looks(), tmp_path, questions)
     assert {name: each.clips for name, each in measured.items()} == dict.fromkeys(TESTS, CLIPS)
     assert {name: each.rate for name, each in measured.items()} == dict.fromkeys(TESTS, 1.0)
 
 
-def test_a_captioner_that_repeats_the_prompt_follows_none(tmp_path, asked):
-    measured = rates(Repeats(), tmp_path, asked)
+def test_a_captioner_that_repeats_the_prompt_follows_none(tmp_path, questions):
+    measured = rates(Repeats(), tmp_path, questions)
     assert {name: each.clips for name, each in measured.items()} == dict.fromkeys(TESTS, CLIPS)
     assert {name: each.rate for name, each in measured.items()} == dict.fromkeys(TESTS, 0.0)
 
 
-def test_guesses_change_as_often_without_a_cause(tmp_path, asked):
-    measured = rates(Guesses(), tmp_path, asked)
+def test_guesses_change_as_often_without_a_cause(tmp_path, questions):
+    measured = rates(Guesses(), tmp_path, questions)
     for name, each in measured.items():
         assert abs(each.rate) <= 4 * math.sqrt(0.5 / max(each.clips, 1)), name
     assert measured["mirrored"].moved > 0.1  # guesses do change; the control takes them off
@@ -95,13 +95,13 @@ def test_prompts_of_all_arms_are_equal_and_hold_no_hint(tmp_path):
 
 
 def test_a_stopped_run_asks_for_the_rest_only(tmp_path):
-    asked = clips(4)
+    questions = clips(4)
     path = tmp_path / "answers.jsonl"
-    whole = ask(Looks(), path, asked).answers.answers
+    whole = ask(Looks(), path, questions).answers.answers
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:10]) + lines[10][:20])  # killed while it wrote a line
     model = Looks()
-    assert ask(model, path, asked).answers.answers == whole
+    assert ask(model, path, questions).answers.answers == whole
     assert len(model.requests) == len(lines) - 10
     assert sorted(path.read_bytes().splitlines()) == sorted(b"".join(lines).splitlines())
 

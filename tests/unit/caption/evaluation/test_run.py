@@ -91,7 +91,10 @@ def test_captioners_are_shown_beside_each_other(tmp_path, out):
     assert (figures["vlm@bad00000"]["mean_f1"], figures["vlm@bad00000"]["absent"]) == (0.0, 1)
     assert figures["sidecar@v1"]["dimensions"]["scene"]["right"] == 1
     columns, rows = columns_and_rows(result)
-    assert set(columns[1:]) == {"vlm@good0000", "vlm@bad00000", "sidecar@v1"}
+    assert set(columns[1:]) == {
+        "model of vlm@good0000 (vlm@good0000)", "model of vlm@bad00000 (vlm@bad00000)",
+        "sidecar@v1",
+    }  # fmt: skip
     assert [row[0] for row in rows] == ["labelled clips", "F1 scene", "mean F1"]
     page = (out / "caption-eval" / "caption-eval.html").read_text(encoding="utf-8")
     assert "model of vlm@good0000" in page
