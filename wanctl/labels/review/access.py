@@ -28,7 +28,7 @@ class Access:
         self.token = secrets.token_urlsafe(24)
         # browsers share cookies between the ports of a host
         self._cookie = f"wanctl-review-{port}"
-        self._names = {*_LOOPBACK, host}
+        self._names = {*_LOOPBACK, host.lower()}
         self._any_address = host not in _LOOPBACK
         if self._any_address:
             self._names.add(socket.gethostname().lower())

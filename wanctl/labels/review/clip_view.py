@@ -84,14 +84,15 @@ class ClipViews:
         for variant, text, backend in self._index.rows(
             "SELECT variant, text, backend FROM decisions WHERE n = ?", (number,)
         ):
-            if variant in entries:
-                entries[variant]["decision"] = Decision(text, backend)._asdict()
+            # the caption may be gone, if the recipe's variants have changed since
+            entry = entries.setdefault(variant, {"variant": variant, "texts": [], "flags": []})
+            entry["decision"] = Decision(text, backend)._asdict()
         for entry in entries.values():
             entry["texts"].sort(key=lambda each: self._rank(each["backend"]))
         return sorted(entries.values(), key=self._order)
 
     def _order(self, entry: Mapping[str, Any]) -> tuple[bool, bool, int, tuple[int, ...], str]:
-        backend = [*entry["texts"], *entry["flags"]][0]["backend"]
+        backend = [*entry["texts"], *entry["flags"], entry["decision"]][0]["backend"]
         words = entry["variant"].split("-")
         places = tuple(_PLACES.get(word, len(_PLACES)) for word in [words[-1], *words])
         return (

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from wanctl.atomic import make_folder, remove_leftovers
+from wanctl.redact import redact
 from wanctl.video.decode import iter_window
 from wanctl.video.encode import write_video
 from wanctl.video.frames import FrameRange, range_of
@@ -68,8 +69,8 @@ class Previews:
                 raise PreviewError(self._failed[clip["id"]])
             result = self._encode(clip, path)
             if isinstance(result, Failure):
-                self._failed[clip["id"]] = result.message
-                raise PreviewError(result.message)
+                self._failed[clip["id"]] = redact(result.message)
+                raise PreviewError(self._failed[clip["id"]])
         self._prune()
         return path
 

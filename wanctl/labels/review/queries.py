@@ -20,14 +20,15 @@ _MAX_PAGE = 200
 
 _STATE_SQL = {
     "left": f"d.n IS NULL AND k.variant <> '{STRUCTURE}'",
-    "flagged": "d.n IS NULL AND k.checks <> ''",
+    "flagged": f"d.n IS NULL AND k.checks <> '' AND k.variant <> '{STRUCTURE}'",
     "accepted": "d.text = k.text",
     "edited": "d.text <> k.text AND d.text <> ''",
     "rejected": "d.text = ''",
     "reviewed": "d.n IS NOT NULL",
 }
 _COUNTS = f"""
-SELECT (SELECT COUNT(*) FROM decisions),
+SELECT (SELECT COUNT(*) FROM decisions d WHERE EXISTS
+        (SELECT 1 FROM captions k WHERE k.n = d.n AND k.variant = d.variant)),
     (SELECT COUNT(*) FROM decisions WHERE text = ''),
     (SELECT COUNT(*) FROM (SELECT DISTINCT n, variant FROM captions
         WHERE checks <> '' AND variant <> '{STRUCTURE}'
@@ -91,7 +92,7 @@ class ClipQueries:
             "SELECT c.n, c.id, c.source, c.start_s, c.end_s, COUNT(DISTINCT k.variant),"
             " COUNT(DISTINCT CASE WHEN d.n IS NOT NULL THEN k.variant END),"
             " COUNT(DISTINCT CASE WHEN d.n IS NULL AND k.checks <> '' THEN k.variant END)"
-            " FROM clips c JOIN captions k ON k.n = c.n"
+            f" FROM clips c LEFT JOIN captions k ON k.n = c.n AND k.variant <> '{STRUCTURE}'"
             " LEFT JOIN decisions d ON d.n = k.n AND d.variant = k.variant"
             f" WHERE c.n IN ({marks}) GROUP BY c.n ORDER BY c.n",
             part,

@@ -64,7 +64,9 @@ class ReviewRoutes:
         if path == "/":
             page = _asset("review.html").decode()
             page = page.replace("{TOKEN}", html_text(self._token))
-            return Reply(page.replace("{NAME}", html_text(self._name)).encode(), "text/html")
+            return Reply(
+                page.replace("{NAME}", html_text(self._name)).encode(), "text/html; charset=utf-8"
+            )
         if path in _ASSETS:
             return Reply(_asset(path[1:]), f"{_ASSETS[path]}; charset=utf-8")
         if path == "/api/start":
@@ -160,7 +162,9 @@ class ReviewRoutes:
         """
         place = self._place(change.clip)
         written = self._index.rows(
-            "SELECT backend FROM captions WHERE n = ? AND variant = ?", (place, change.variant)
+            "SELECT backend FROM captions WHERE n = ?1 AND variant = ?2"
+            " UNION ALL SELECT backend FROM decisions WHERE n = ?1 AND variant = ?2",
+            (place, change.variant),
         )
         if not written or change.variant == STRUCTURE:
             raise RequestError(

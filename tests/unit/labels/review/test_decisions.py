@@ -89,6 +89,33 @@ def test_the_next_session_goes_on_where_the_last_one_ended(dataset):
     assert not list((dataset.path / "review/cache").glob("*.sqlite"))
 
 
+def test_decisions_on_captions_that_are_gone_can_be_seen_and_undone(dataset):
+    """The recipe no longer asks for one of the variants."""
+    with running(dataset) as client:
+        client.decide("edit", (A, LONG, None, "kept"))
+    for part in dataset.parts("captions/vlm@1"):
+        left = [r for r in dataset.read("captions/vlm@1", parts=[part]).to_pylist()
+                if r["variant"] != LONG]  # fmt: skip
+        dataset.write_part("captions/vlm@1", part, left)
+    with running(dataset) as client:
+        assert client.get("/api/start")["counts"]["reviewed"] == 0
+        entry = client.get(f"/api/clip?id={A}")["captions"][0]
+        assert (entry["variant"], entry["texts"]) == (LONG, [])
+        assert entry["decision"] == {"text": "kept", "backend": "vlm"}
+        assert client.decide("undo", (A, LONG, "kept", None))[0] == 200
+    assert rows(dataset) == {}
+
+
+def test_a_flagged_structure_is_shown_and_is_no_caption(dataset):
+    flag = {"id": A, "variant": "structure", "text": "{", "checks": ["json: cut off"]}
+    dataset.write_part("caption_flags/vlm@1", "part-00000", [{**flag, "attempts": 3}])
+    with running(dataset) as client:
+        assert client.get(f"/api/clip?id={A}")["captions"][0]["variant"] == "structure"
+        assert client.get("/api/clips?check=json")["clips"][0]["flagged"] == 0
+        assert client.get("/api/clips?state=flagged&variant=structure")["total"] == 0
+        assert client.decide("accept", (A, "structure", None, "{"))[0] == 400
+
+
 def test_a_kill_between_journal_and_table_loses_nothing(dataset, monkeypatch):
     with running(dataset) as client:
         client.decide("edit", (A, LONG, None, "first"))

@@ -80,7 +80,8 @@ function shown(value) {
 
 // What a caption reads now, and whose it is.
 export function current(entry) {
-  return entry.decision?.text ? entry.decision : entry.texts[0] || entry.flags[0];
+  return entry.decision?.text ? entry.decision
+    : entry.texts[0] || entry.flags[0] || entry.decision || { text: "", backend: "review" };
 }
 
 export function stateOf(entry) {
@@ -107,7 +108,6 @@ export function captionCard(entry, index, actions) {
   head.append(element("span", "who", current(entry).backend));
   if (state) head.append(element("span", `pill ${state}`, state));
   card.append(head);
-  const original = entry.texts[0] || entry.flags[0];
   const text = element("p", "text", current(entry).text || "(empty)");
   text.lang = entry.variant.endsWith("zh") ? "zh" : "en";
   text.dir = "auto";

@@ -81,7 +81,7 @@ export function update(id, captions) {
   if (index < 0) return;
   const own = captions.filter((each) => each.variant !== "structure");
   list.clips[index].reviewed = own.filter((each) => each.decision).length;
-  list.clips[index].flagged = captions.filter((each) => !each.decision && each.flags.length).length;
+  list.clips[index].flagged = own.filter((each) => !each.decision && each.flags.length).length;
   at("list").children[index].firstChild.lastChild.replaceWith(badge(list.clips[index]));
 }
 
@@ -95,8 +95,8 @@ export const clock = (seconds) => {
 };
 
 function badge(clip) {
-  const done = clip.reviewed >= clip.captions;
-  const text = clip.flagged ? `${clip.flagged} flagged` : done ? "done" : `${clip.reviewed}/${clip.captions}`;
+  const done = clip.captions && clip.reviewed >= clip.captions;
+  const text = !clip.captions ? "no captions" : clip.flagged ? `${clip.flagged} flagged` : done ? "done" : `${clip.reviewed}/${clip.captions}`;
   return element("span", `badge ${clip.flagged ? "flag" : done ? "done" : ""}`, text);
 }
 
