@@ -19,7 +19,7 @@ _OPPOSITE = {
 }  # fmt: skip
 _UNDECIDED = {"unclear", "hand-held"}
 # Around a subject the background moves one way and the foreground the other.
-_AMBIGUOUS = {"arc", "roll", "tracking"}
+_AMBIGUOUS = {"arc", "roll"}
 
 # Words of great speed; a clip of the tier `static` shows talks and still lifes.
 _FAST = re.compile(

@@ -38,13 +38,15 @@ _VERBS = {
     "pan": r"pan(?:s|ned|ning)?",
     "tilt": r"tilt(?:s|ed|ing)?",
     "zoom": r"zoom(?:s|ed|ing)?",
-    "push": r"(?:push|dolly|doll|inch|creep)(?:s|es|y|ies|ied|ed|ing|ying)?",
-    "pull": r"pull(?:s|ed|ing)?|retreat(?:s|ed|ing)?|recede(?:s|d)?|reced(?:ing)",
+    "push": r"(?:push|dolly|doll|inch|creep|advance|advanc)(?:s|es|y|ies|ied|ed|ing|ying)?",
+    "pull": r"pull(?:s|ed|ing)?|back(?:s|ed|ing)?(?= (?:away|up|off))|retreat(?:s|ed|ing)?|"
+    r"recede(?:s|d)?|reced(?:ing)",
     "truck": r"(?:truck|slid|slide|glid|glide|mov|move|drift|sweep|travel|float)"
     r"(?:s|es|ed|d|ing)?",
     "turn": r"(?:shift|swing|turn|rotat|rotate|swivel|spin)(?:s|es|ed|d|ing)?",
-    "pedestal": r"(?:ris|rise|ascend|crane|cran|climb|lift|descend|lower|drop|sink|pedestal|boom)"
-    r"(?:s|es|ed|d|ing)?",
+    "rise": r"(?:ris|rise|ascend|climb|lift)(?:s|es|ed|d|ing)?",
+    "fall": r"(?:descend|lower|drop|sink)(?:s|es|ed|d|ing)?",
+    "crane": r"(?:crane|cran|pedestal|boom)(?:s|es|ed|d|ing)?",
     "track": r"(?:follow|track|trail|chase|chas)(?:s|es|ed|d|ing)?",
     "orbit": r"(?:orbit|circl|circle|arc|revolv|revolve)(?:s|es|ed|d|ing)?",
 }
@@ -57,6 +59,7 @@ _FROM = (
 _MOVE = rf"\b(?:{_VERB})\b(?:(?: ?{_ADVERB}\b)? ?(?:{_FROM}|{_TO})(?:{_DIRECTION})\b)?"
 _MOVE_PATTERN = re.compile(_MOVE)
 _SUBJECT = re.compile(rf"\b{_CAMERA}\b(?:['’]s)?(?:,? {_FILLER}(?=[ ,])){{0,6}},? ?")
+_LEADING = re.compile(rf"(?:^|[.;,] )(?:\w+ly )?(?={_MOVE}[^,.]{{0,40}}, {_CAMERA}\b)")
 _NEXT = re.compile(
     rf"(?:,? (?:and|then|before|while|as it|but|or)(?: {_FILLER}(?=[ ,])){{0,4}} |, "
     rf"?(?:{_FILLER} ){{0,3}})"
@@ -70,8 +73,8 @@ _TERM = re.compile(
     r"|slowly )?(?P<d_right>right)\b"
     r"(?! (?:on|in|at|over|by|next|behind))"
     r"|\b(?P<zoom>zoom(?:ing|s)?)[ -](?:(?P<d_in>in)|(?P<d_out>out))\b"
-    r"|\b(?P<push>dolly|push)[ -](?P<d_in2>in) (?:shot|on|to|move)"
-    r"|\b(?P<pull>dolly|pull)[ -](?P<d_out2>out|back) (?:shot|from|move)"
+    r"|\b(?P<push>dolly|push)(?:-(?P<d_in3>in)\b| (?P<d_in2>in) (?:shot|on|to|move))"
+    r"|\b(?P<pull>dolly|pull)(?:-(?P<d_out3>out|back)\b| (?P<d_out2>out|back) (?:shot|from|move))"
     r"|\b(?P<track>tracking|follow(?:ing)?) shot\b|\b(?P<orbit>orbit(?:al|ing)?|arc) shot\b"
     r"|\b(?P<tilt>tilt)(?: shot)?[ -](?:(?P<d_up>up)|(?P<d_down>down))(?:wards?)? (?:shot"
     r"|from|to|reveals?)"
@@ -103,8 +106,8 @@ _MOVES_ZH = {
     "pan right": rf"{_TO_ZH}右[侧方边]?{_GAP_ZH}[摇移转扫滑]|右摇|右移",
     "tilt up": rf"{_TO_ZH}上方?{_GAP_ZH}[摇移倾仰抬升]|上摇|上移|上升|上仰",
     "tilt down": rf"{_TO_ZH}下方?{_GAP_ZH}[摇移倾俯降压]|下摇|下移|下降|下俯",
-    "zoom in": r"推近|推进|拉近|推向|靠近|逼近|推镜|向前推|前推",
-    "zoom out": r"拉远|拉开|拉出|后拉|后退|拉镜|向后拉|远离",
+    "zoom in": r"推近|推进|拉近|推向|(?<!不)放大|靠近|逼近|推镜|向前推|前推",
+    "zoom out": r"拉远|拉开|缩小|拉出|后拉|后退|拉镜|向后拉|远离",
     "tracking": r"跟随|追随|跟拍|跟着|追踪",
     "arc": r"环绕|绕着|围绕",
     STILL: r"静止|固定|不动|定格",
@@ -141,6 +144,10 @@ def _english(text: str) -> Iterator[str]:
     for term in _TERM.finditer(text):
         if not _is_denied(text, term.start()):
             yield _motion(term)
+    for leading in _LEADING.finditer(text):
+        move = _MOVE_PATTERN.match(text, leading.end())
+        if move and move.group().split()[0].endswith("ing") and (name := _motion(move)):
+            yield name
     for subject in _SUBJECT.finditer(text):
         if _is_denied(text, subject.start()):
             continue
@@ -161,7 +168,7 @@ def _moves_of(text: str, position: int, start: int) -> Iterator[str]:
 
 def _motion(found: re.Match[str]) -> str:
     """The claim of a verb and its direction; "" where the verb alone is no claim of motion."""
-    groups = {name.rstrip("2") for name, value in found.groupdict().items() if value}
+    groups = {name.rstrip("23") for name, value in found.groupdict().items() if value}
     direction = next((name[2:] for name in groups if name.startswith("d_")), "")
     verb = next(name for name in groups if not name.startswith("d_"))
     if verb in ("track", "orbit"):
@@ -170,6 +177,8 @@ def _motion(found: re.Match[str]) -> str:
         return f"pan {direction}"
     if direction in ("up", "down"):
         return f"tilt {direction}"
+    if verb in ("rise", "fall"):
+        return {"rise": "tilt up", "fall": "tilt down"}[verb]
     if verb == "pull":
         return "zoom out" if direction != "in" else ""
     if direction in ("in", "out") and verb in ("zoom", "push", "truck", "pan"):

@@ -22,7 +22,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+|(?<=[。！？…；]
 # An apostrophe is no quotation mark: single quotes need a boundary on their outer sides.
 _QUOTE = re.compile(
     r"\"([^\"]{1,200})\"|“([^”]{1,200})”|「([^」]{1,200})」|『([^』]{1,200})』"
-    r"|《([^》]{1,200})》|(?<![\w'])['‘]([^'‘’\n]{1,80})['’](?!\w)"
+    r"|《([^》]{1,200})》|«([^»]{1,200})»|(?<![\w'])['‘]([^'‘’\n]{1,80})['’](?!\w)"
 )
 
 # The 60 commonest function words of English are 35 to 50 % of a caption's words, of French or
