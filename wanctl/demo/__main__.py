@@ -1,17 +1,21 @@
 """`make demo`: all five commands on three real clips, in minutes on a laptop.
 
 Runs the commands with `recipes/tiny.yaml` as a user would type them, then shows each sample next to
-the training window it is closest to. Nothing in the library imports this package.
+the training window it is closest to. Nothing in the library imports this package. `python -m
+wanctl.demo --set caption.model.model=...` lets a vision-language model write the captions.
 """
 
+import argparse
 import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wanctl.demo.footage import RECIPE, collect_footage, demo_prompts
+from wanctl.data.dataset import DatasetDir
+from wanctl.demo.footage import RECIPE, captioned_prompts, collect_footage, demo_prompts
 from wanctl.demo.stages import StageTime, run_command
 from wanctl.errors import UserError
 from wanctl.log import console, setup_logging
@@ -19,8 +23,11 @@ from wanctl.log import console, setup_logging
 OUT = Path("runs/tiny")
 
 
-def demo() -> None:
+def demo(overrides: Sequence[str] = ()) -> None:
     """Run every stage from footage to the comparison.
+
+    Args:
+        overrides: values of `--set`, for all commands.
 
     Raises:
         UserError: the package with the clips is not installed, or a stage failed.
@@ -44,7 +51,10 @@ def demo() -> None:
     times = []
     for number, (title, arguments, output) in enumerate(stages, 1):
         _heading(number, len(stages) + 1, title)
-        times.append(run_command(arguments, RECIPE, output))
+        times.append(run_command(arguments, RECIPE, output, overrides))
+        if overrides and arguments == ["caption"]:  # by a model, perhaps
+            prompts = captioned_prompts(DatasetDir.open(OUT / "dataset"))
+            prompt_file.write_text("\n".join(prompts.values()) + "\n", encoding="utf-8")
     _heading(len(stages) + 1, len(stages) + 1, "compare: each sample and its closest window")
     _compare(prompts, times)
     minutes = (time.monotonic() - started_s) / 60
@@ -80,10 +90,13 @@ def _heading(number: int, total: int, title: str) -> None:
 
 def main() -> None:
     """Entry point of `python -m wanctl.demo`."""
+    parser = argparse.ArgumentParser(prog="python -m wanctl.demo", description=__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    arguments = parser.parse_args()
     setup_logging()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     try:
-        demo()
+        demo(arguments.overrides)
     except UserError as error:
         console.print(f"[red]{error}[/]")
         sys.exit(2)

@@ -4,6 +4,8 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+from wanctl.data.captions import read_captions
+from wanctl.data.dataset import DatasetDir
 from wanctl.data.sidecars.cues import cues_in
 from wanctl.data.sidecars.texts import read_sidecar
 from wanctl.errors import UserError
@@ -21,6 +23,31 @@ def demo_prompts() -> dict[str, str]:
     for name, number in CUES.items():
         cues, _ = cues_in(read_sidecar(folder / f"{name}.json")["cues"])
         prompts[name] = cues[number].captions[0].text
+    return prompts
+
+
+def captioned_prompts(dataset: DatasetDir) -> dict[str, str]:
+    """The prompt of each clip where a model wrote the captions: the first of the same moment.
+
+    Raises:
+        UserError: the clip of a moment has no caption.
+    """
+    folder = shipped_recipes()[RECIPE].parent / RECIPE
+    rows = dataset.clips(["id", "source", "start_s", "end_s"]).to_pylist()
+    captions = read_captions(dataset, ())
+    prompts = {}
+    for name, number in CUES.items():
+        cues, _ = cues_in(read_sidecar(folder / f"{name}.json")["cues"])
+        middle_s = (cues[number].start_s + cues[number].end_s) / 2
+        ids = [
+            row["id"]
+            for row in rows
+            if Path(row["source"]).stem == name and row["start_s"] <= middle_s < row["end_s"]
+        ]
+        found = [caption.text for each in ids for caption in captions.get(each, ())]
+        if not found:
+            raise UserError(f"demo: no caption of {name} at {middle_s:.1f} s; see the log above")
+        prompts[name] = found[0]
     return prompts
 
 

@@ -26,18 +26,22 @@ class StageTime:
     wall_s: float
 
 
-def run_command(arguments: Sequence[str], recipe: str, output: Path) -> StageTime:
+def run_command(
+    arguments: Sequence[str], recipe: str, output: Path, overrides: Sequence[str] = ()
+) -> StageTime:
     """Run one `wanctl` command as a user would type it.
 
     Args:
         arguments: the command and its own arguments.
         recipe: value of its `--recipe`.
         output: what a reader should look at afterwards.
+        overrides: values of its `--set`.
 
     Raises:
         UserError: the command failed; its own message is printed above.
     """
-    command = [*arguments, "--recipe", recipe]
+    sets = [part for each in overrides for part in ("--set", each)]
+    command = [*arguments, "--recipe", recipe, *sets]
     console.print(f"[dim]$ wanctl {' '.join(command)}[/]")
     cpu_s, started_s = children_cpu_s(), time.monotonic()
     result = subprocess.run([sys.executable, "-m", "wanctl", *command], check=False)
