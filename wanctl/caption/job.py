@@ -284,7 +284,7 @@ class CaptionWorker:
         for clip_id, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
             if clip_id in found and not (name == VLM and clip_id in seen):
                 seen.add(clip_id)
-                totals.duplicates.add(text, clips.sources[clip_id])
+                totals.duplicates.add(text, clips.row(clip_id)["source"])
 
 
 def _sources(dataset: DatasetDir) -> list[str]:

@@ -141,9 +141,12 @@ def _filters() -> Iterator[Row]:
 
 
 def _captioners() -> Iterator[Row]:
-    from wanctl.caption.backends import CaptionOptions, build_captioner, captioner_names
+    from wanctl.caption.backends import VLM, CaptionOptions, build_captioner, captioner_names
 
     for name in captioner_names():
+        if name == VLM:
+            yield name, "", "depends on caption.model of the recipe"
+            continue
         try:
             build_captioner(name, CaptionOptions()).check()
             yield name, "yes", ""

@@ -96,7 +96,7 @@ class PartWork:
 
     def duration_s(self, clip_id: str) -> float:
         """Of the clip."""
-        return self._clips.durations_s[clip_id]
+        return self._clips.duration_s(clip_id)
 
     def needs_frames(self, clip_id: str) -> bool:
         """Whether the clip has to be decoded."""
