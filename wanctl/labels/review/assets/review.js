@@ -238,12 +238,12 @@ addEventListener("keydown", (event) => {
   if (help.open || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const field = event.target.closest("input, textarea, select");
   if (field) {
-    if (event.key === "Escape" || (event.key === "Enter" && field.id === "search")) { field.blur(); at("main").focus(); event.preventDefault(); }
+    if (event.key === "Escape" || (event.key === "Enter" && field.id === "search")) { field.blur(); at("main").focus({ preventScroll: true }); event.preventDefault(); }
     return;
   }
   // a focused button or summary keeps its own keys
   if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, summary, video")) return;
-  if (event.key === "Escape") { closeDrawer(); at("main").focus(); return; }
+  if (event.key === "Escape") { closeDrawer(); at("main").focus({ preventScroll: true }); return; }
   const action = ON_KEY[event.key];
   if (!action) return;
   event.preventDefault();
@@ -295,6 +295,6 @@ run(async () => {
   showCounts(start.counts);
   clips.fillChoices(start);
   await refresh();
-  at("main").focus();
+  at("main").focus({ preventScroll: true });
   document.body.dataset.ready = "true";
 });
