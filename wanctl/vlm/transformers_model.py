@@ -17,7 +17,7 @@ from wanctl.log import log
 from wanctl.vlm.chat import ChatAnswer, ChatError, ChatModelOptions, ChatRequest
 from wanctl.vlm.transformers.decoding import SeededSampling, read_ending
 from wanctl.vlm.transformers.interface import Interface, load_interface
-from wanctl.vlm.transformers.prompts import Kind, encode, kind_of, pixels_of
+from wanctl.vlm.transformers.prompts import Kind, encode, kind_of, length_of, pixels_of
 from wanctl.vlm.transformers.weights import load_model
 
 # what a reasoning model thinks aloud ends with it and is no part of the answer
@@ -82,12 +82,13 @@ class TransformersModel:
                 fails.
         """
         interface = self._loaded_interface()
-        groups: dict[tuple[Kind, int], list[int]] = {}
+        groups: dict[tuple[Kind, int, int], list[int]] = {}
         for number, request in enumerate(requests):
             kind = kind_of(request, interface)
-            groups.setdefault((kind, request.max_tokens), []).append(number)
+            key = kind, request.max_tokens, length_of(request, kind, interface)
+            groups.setdefault(key, []).append(number)
         answers: dict[int, ChatAnswer] = {}
-        for (kind, _), numbers in groups.items():
+        for (kind, *_), numbers in groups.items():
             # alike in length: little padding; the longest first: memory fails early or never
             waiting = sorted(
                 numbers, key=lambda n: (-pixels_of(requests[n]), -len(requests[n].text))

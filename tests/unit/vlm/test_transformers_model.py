@@ -13,7 +13,7 @@ from tests.unit.vlm.small_models import qwen2_text, qwen3_vl, qwen25_vl
 from wanctl.vlm.build import build_chat_model
 from wanctl.vlm.chat import ChatError, ChatModelOptions, ChatRequest, Frames
 from wanctl.vlm.schema_prompt import with_schema
-from wanctl.vlm.transformers.prompts import encode, kind_of
+from wanctl.vlm.transformers.prompts import encode, kind_of, length_of
 
 PIXELS = 200_704
 SCHEMA = {"type": "object", "properties": {"scene": {"type": "string"}}}
@@ -146,6 +146,15 @@ def test_frames_of_two_sizes_are_two_videos_with_their_times(model):
     assert inputs["video_grid_thw"].tolist()[1][0] == 3
     assert "Frames of 168x112 pixels from 0.0 s to 1.3 s:" in prompt
     assert "Frames of 84x56 pixels from 0.3 s to 2.3 s:" in prompt
+
+
+def test_a_model_that_stacks_videos_gets_one_of_each_clip_and_batches_of_one_length(model):
+    interface = model._loaded_interface()
+    stacking = dataclasses.replace(interface, any_size=False)
+    asked = request("a", slow_fast())
+    assert encode([asked], "video", stacking, PIXELS)["video_grid_thw"].tolist()[1:] == []
+    assert length_of(asked, "video", stacking) == 8
+    assert length_of(asked, "video", interface) == 0
 
 
 def test_a_model_without_video_gets_each_frame_with_its_time(model):

@@ -30,6 +30,7 @@ class Interface:
         tokenizer: pads on the left.
         sees: whether it takes pictures.
         takes_video: whether it takes videos as such, and not only pictures.
+        any_size: whether videos of one batch may differ in size and number of frames.
         takes_system: whether its chat template shows the system's message.
         template_keys: variables of the chat template that are set here.
         sanitizes: whether control tokens in what is asked can be read as plain text.
@@ -41,6 +42,7 @@ class Interface:
     tokenizer: Any
     sees: bool
     takes_video: bool
+    any_size: bool
     takes_system: bool
     template_keys: dict[str, Any]
     sanitizes: bool
@@ -90,6 +92,7 @@ def load_interface(model: str, *, trust_remote_code: bool) -> Interface:
         tokenizer=tokenizer,
         sees=sees,
         takes_video=sees and _takes_video(processor, keys),
+        any_size=_any_size(processor),
         takes_system="S7" in shown,
         template_keys=keys,
         sanitizes=_sanitizes(processor, sees, keys),
@@ -163,6 +166,12 @@ def _takes_video(processor: Any, keys: dict[str, Any]) -> bool:
     if getattr(processor, "video_processor", None) is None or token is None:
         return False
     return token in _render(processor, [{"type": "video"}], "", keys)
+
+
+def _any_size(processor: Any) -> bool:
+    """Whether videos become one list of patches, as Qwen's do; others stack them."""
+    video_processor = getattr(processor, "video_processor", None)
+    return "video_grid_thw" in getattr(video_processor, "model_input_names", ())
 
 
 def _sanitizes(processor: Any, sees: bool, keys: dict[str, Any]) -> bool:

@@ -4,7 +4,8 @@ A video is given with a clock of 1000 ticks a second, of which its frames are so
 processor neither samples frames again nor guesses when they were. In transformers 5.23 Qwen2.5-VL
 takes the seconds between frames from it (`second_per_grid_ts`), Qwen3-VL and SmolVLM write the time
 of each moment into the prompt, others ignore it. Where the frames have two sizes (slow-fast
-sampling), those of each size are a video of their own.
+sampling), those of each size are a video of their own; a model that makes all frames one size
+anyway (LLaVA-OneVision) gets one video.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wanctl.vlm.chat import ChatError, ChatRequest, Frames
-from wanctl.vlm.pixels import fit_pixels
+from wanctl.vlm.pixels import fit_pixels, one_size
 from wanctl.vlm.schema_prompt import with_schema
 from wanctl.vlm.transformers.interface import Interface
 
@@ -47,6 +48,13 @@ def pixels_of(request: ChatRequest) -> int:
     return sum(image.shape[0] * image.shape[1] for image in images)
 
 
+def length_of(request: ChatRequest, kind: Kind, interface: Interface) -> int:
+    """Number of frames where only videos of the same length fit into one batch, else 0."""
+    if kind != "video" or interface.any_size or request.frames is None:
+        return 0
+    return len(request.frames.images)
+
+
 def encode(
     requests: Sequence[ChatRequest], kind: Kind, interface: Interface, max_pixels: int
 ) -> Any:
@@ -63,7 +71,7 @@ def encode(
                 raise ValueError("the request has no frames")
             frames = fit_pixels(request.frames, max_pixels)
             if kind == "video":
-                content, clock = _videos(frames)
+                content, clock = _videos(frames if interface.any_size else one_size(frames))
                 clocks.append(clock)
             else:
                 content = _images(frames)
