@@ -143,6 +143,12 @@ CASES = {
     "no such selection": Case(
         settings("dataset.selection=best"), "no selection named 'best'", _keep_nothing,
     ),
+    "a detector that there is not": Case(
+        settings("caption.checks.detector=./nowhere"), "caption.checks.detector: ",
+    ),
+    "a CLIP that there is not": Case(
+        settings("caption.checks.similarity=./nowhere"), "caption.checks.similarity: ",
+    ),
     "a check to retry that there is not": Case(
         ["--retry", "flaged"], "--retry: no check or kind of failure named 'flaged'; did you mean",
     ),

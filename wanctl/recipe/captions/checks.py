@@ -10,8 +10,8 @@ class CaptionChecksSection(Section):
 
     similarity: Source | None = Field(
         default=None,
-        description="CLIP model (folder, or hub id of open_clip) for the similarity of caption and "
-        "frames; null: not computed",
+        description="CLIP model (folder of transformers or open_clip, or hub id of open_clip) for "
+        "the similarity of English captions and frames; null: not computed",
     )
     min_similarity: float = Field(
         default=0.15, ge=-1, le=1, description="cosine below which a caption is flagged"
