@@ -16,6 +16,10 @@ NO_FILTERS = _set("curate.filters={}", "curate.split.detector=none")
 GRAMMAR = {
     "no such command": (["smaple"], "No such command 'smaple'"),
     "no such group command": (["data", "exprot"], "No such command 'exprot'"),
+    "nothing to evaluate": (
+        ["data", "caption-eval", *TINY],
+        "name --labels FILE, --counterfactual",
+    ),
     "no such option": (["sample", "x", "--recip", "tiny"], "No such option: --recip"),
     "no such global option": (["--fast", "doctor"], "No such option: --fast"),
     "no folder": (["curate"], "Missing argument 'FOLDER'"),

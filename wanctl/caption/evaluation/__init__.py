@@ -1,4 +1,4 @@
-"""`wanctl data caption-eval`: how well a captioner sees, by labels and by changed clips.
+"""`wanctl data caption-eval`: how well a captioner sees.
 
-Start with `run.py`; `labels.py` to `scores.py` measure F1, `changes.py` to `ask.py` need no labels.
+Start with `run.py`; `labelled/` compares with labels, `counterfactual/` changes clips.
 """

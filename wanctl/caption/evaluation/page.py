@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from wanctl.caption.evaluation.counterfactual import TESTS
+from wanctl.caption.evaluation.counterfactual.rates import TESTS
 from wanctl.caption.evaluation.results import Result, captioner_names, columns_and_rows, model_names
 from wanctl.caption.structured.schema import DIMENSIONS
 from wanctl.escaping import html_text
 
 COLORS = ("#1c7ed6", "#d9480f", "#2b8a3e", "#9c36b5", "#e8a200", "#0c8599", "#c2255c", "#5c5f66")
-WIDTH, NAME_PX, BAR_PX, GAP_PX, TOP_PX = 860, 230, 13, 12, 22
+WIDTH, NAME_PX, BAR_PX, GAP_PX, TOP_PX = 880, 260, 13, 12, 22
 
 _STYLE = """
 :root { color-scheme: light dark } body { font: 15px/1.5 system-ui, sans-serif; max-width: 980px;

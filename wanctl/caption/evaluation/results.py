@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wanctl.caption.evaluation.counterfactual import TESTS
+from wanctl.caption.evaluation.counterfactual.rates import TESTS
 from wanctl.caption.structured.schema import DIMENSIONS
 
 Result = Mapping[str, Any]

@@ -12,16 +12,16 @@ from typing import Any
 
 from wanctl.atomic import make_folder, write_bytes
 from wanctl.caption.backends import VLM
-from wanctl.caption.evaluation.ask import AnswerFile, Asker
-from wanctl.caption.evaluation.captioners import find_captioners, resolve_clips
-from wanctl.caption.evaluation.chosen_clips import ChosenClips, choose_clips
-from wanctl.caption.evaluation.counterfactual import ARMS, UNCHANGED, measure
-from wanctl.caption.evaluation.labels import read_labels
-from wanctl.caption.evaluation.matching import Matcher
+from wanctl.caption.evaluation.counterfactual.ask import AnswerFile, Asker
+from wanctl.caption.evaluation.counterfactual.chosen_clips import ChosenClips, choose_clips
+from wanctl.caption.evaluation.counterfactual.rates import ARMS, UNCHANGED, measure
+from wanctl.caption.evaluation.labelled.captioners import find_captioners, resolve_clips
+from wanctl.caption.evaluation.labelled.labels import read_labels
+from wanctl.caption.evaluation.labelled.matching import Matcher
+from wanctl.caption.evaluation.labelled.scores import score
+from wanctl.caption.evaluation.labelled.similarity import PhraseSimilarity
 from wanctl.caption.evaluation.page import render
 from wanctl.caption.evaluation.results import Result
-from wanctl.caption.evaluation.scores import score
-from wanctl.caption.evaluation.similarity import PhraseSimilarity
 from wanctl.caption.pipeline.decode import DecodeLimits
 from wanctl.caption.run import chat_model_options, decode_limits, structured_options
 from wanctl.caption.structured.build import StructuredFactory, measure_evidence

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from wanctl.caption.evaluation.changes import (
+from wanctl.caption.evaluation.counterfactual.changes import (
     STAR_RGB,
     STRINGS,
     detail_of,

@@ -10,11 +10,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scripted import FRAMES, Guesses, Looks, Repeats, clip_frames
 
 from wanctl.caption.backends import CaptionClip
-from wanctl.caption.evaluation import changes, verdicts
-from wanctl.caption.evaluation.ask import AnswerFile, Asker, ClipFrames
-from wanctl.caption.evaluation.counterfactual import ARMS, TESTS, measure
-from wanctl.caption.evaluation.matching import Matcher
-from wanctl.caption.evaluation.similarity import PhraseSimilarity
+from wanctl.caption.evaluation.counterfactual import changes, verdicts
+from wanctl.caption.evaluation.counterfactual.ask import AnswerFile, Asker, ClipFrames
+from wanctl.caption.evaluation.counterfactual.rates import ARMS, TESTS, measure
+from wanctl.caption.evaluation.labelled.matching import Matcher
+from wanctl.caption.evaluation.labelled.similarity import PhraseSimilarity
 from wanctl.caption.structured.build import StructuredFactory, StructuredOptions, measure_evidence
 from wanctl.log import progress
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scripted import Guesses, Looks, Repeats, clip_frames
 
 from wanctl.caption.evaluation import run as module
-from wanctl.caption.evaluation.counterfactual import ARMS, TESTS
+from wanctl.caption.evaluation.counterfactual.rates import ARMS, TESTS
 from wanctl.caption.evaluation.results import columns_and_rows
 from wanctl.caption.evaluation.run import CaptionEvalOptions, caption_eval
 from wanctl.data.dataset import DatasetDir
@@ -18,6 +18,7 @@ from wanctl.errors import UserError
 from wanctl.recipe.load import load_recipe
 from wanctl.video.encode import write_video
 from wanctl.video.probe import scan
+from wanctl.vlm.chat import ChatError
 
 FOOTAGE = 6
 
@@ -131,6 +132,26 @@ def test_a_model_that_describes_nothing_is_an_error_with_its_reason(tmp_path, ou
     loaded = recipe(tmp_path, "caption.model.model=x")
     with pytest.raises(UserError, match=r"describes none of 6 clips: failed: 503 from the server"):
         caption_eval([loaded], out, options(None, counterfactual=True))
+
+
+def test_an_error_of_the_model_ends_the_run_and_answers_are_kept(tmp_path, out, monkeypatch):
+    class Dies(Looks):
+        def ask(self, requests):
+            if len(self.requests) > 20:
+                raise ChatError("http://x/v1: no server answers")
+            return super().ask(requests)
+
+    monkeypatch.setattr(module, "build_chat_model", lambda each: Dies())
+    loaded = recipe(tmp_path, "caption.model.model=x")
+    with pytest.raises(ChatError, match="no server answers"):
+        caption_eval([loaded], out, options(None, counterfactual=True))
+    (path,) = (out / "caption-eval").glob("answers-*.jsonl")
+    kept = len(path.read_bytes().splitlines())
+    assert 15 <= kept < FOOTAGE * len(ARMS)
+    model = Looks()
+    monkeypatch.setattr(module, "build_chat_model", lambda each: model)
+    caption_eval([loaded], out, options(None, counterfactual=True))
+    assert len(model.requests) == FOOTAGE * len(ARMS) - kept
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from word_pairs import CHOSEN_ON, REPORTED_ON
 
-from wanctl.caption.evaluation.free_text import structure_from_text
-from wanctl.caption.evaluation.labels import LabelsError, read_labels
-from wanctl.caption.evaluation.matching import Matcher
-from wanctl.caption.evaluation.scores import score
-from wanctl.caption.evaluation.similarity import THRESHOLD, PhraseSimilarity
+from wanctl.caption.evaluation.labelled.free_text import structure_from_text
+from wanctl.caption.evaluation.labelled.labels import LabelsError, read_labels
+from wanctl.caption.evaluation.labelled.matching import Matcher
+from wanctl.caption.evaluation.labelled.scores import score
+from wanctl.caption.evaluation.labelled.similarity import THRESHOLD, PhraseSimilarity
 from wanctl.caption.structured.schema import CAMERA_ANGLES, CAMERA_MOTIONS, DIMENSIONS
 
 OBJECTS = ("dog", "guitar", "window", "airplane", "pizza")

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from wanctl.caption.evaluation.words import normal
+from wanctl.caption.evaluation.labelled.words import normal
 from wanctl.encoders.text import TextEncoder, load_text_encoder
 
 THRESHOLD = 0.65

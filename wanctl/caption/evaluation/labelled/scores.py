@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wanctl.caption.evaluation.labels import LabelledClip
-from wanctl.caption.evaluation.matching import Counts, Matcher
+from wanctl.caption.evaluation.labelled.labels import LabelledClip
+from wanctl.caption.evaluation.labelled.matching import Counts, Matcher
 from wanctl.caption.structured.schema import DIMENSIONS
 from wanctl.log import Bar
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wanctl.caption.evaluation import changes, verdicts
-from wanctl.caption.evaluation.changes import Detail, detail_of
-from wanctl.caption.evaluation.matching import Matcher
+from wanctl.caption.evaluation.counterfactual import changes, verdicts
+from wanctl.caption.evaluation.counterfactual.changes import Detail, detail_of
+from wanctl.caption.evaluation.labelled.matching import Matcher
 from wanctl.video.frames import FrameBatch
 
 Structure = Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from wanctl.caption.backends import CaptionClip
 from wanctl.caption.clips import read_kept
-from wanctl.caption.evaluation.ask import ClipFrames
+from wanctl.caption.evaluation.counterfactual.ask import ClipFrames
 from wanctl.caption.pipeline.decode import DecodeLimits, read_frames
 from wanctl.caption.structured.clip_steps import StepsFactory
 from wanctl.data.dataset import DatasetDir

@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from wanctl.caption.evaluation.labels import ENUMS, OPEN, PAIRS, SINGLE, Alternatives, LabelledClip
-from wanctl.caption.evaluation.similarity import THRESHOLD, PhraseSimilarity
-from wanctl.caption.evaluation.words import (
+from wanctl.caption.evaluation.labelled.labels import (
+    ENUMS,
+    OPEN,
+    PAIRS,
+    SINGLE,
+    Alternatives,
+    LabelledClip,
+)
+from wanctl.caption.evaluation.labelled.similarity import THRESHOLD, PhraseSimilarity
+from wanctl.caption.evaluation.labelled.words import (
     colors,
     count_of,
     edit_similarity,

@@ -8,8 +8,8 @@ can be found; of camera, colour and number every value is looked for.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from wanctl.caption.evaluation.labels import ENUMS, OPEN, PAIRS, LabelledClip
-from wanctl.caption.evaluation.words import (
+from wanctl.caption.evaluation.labelled.labels import ENUMS, OPEN, PAIRS, LabelledClip
+from wanctl.caption.evaluation.labelled.words import (
     HUES_DEG,
     colors,
     count_of,

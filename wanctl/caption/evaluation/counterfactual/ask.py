@@ -3,18 +3,19 @@
 Every answer is appended to a file as it comes; a run that was stopped asks for the rest only.
 """
 
-import json
+import queue
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from wanctl.atomic import write_bytes
 from wanctl.caption.backends import CaptionClip
-from wanctl.caption.evaluation.counterfactual import ARMS, SWAPPED, change
+from wanctl.caption.evaluation.counterfactual.rates import ARMS, SWAPPED, change
+from wanctl.caption.pipeline.journal import Journal, read_journal
 from wanctl.caption.structured.clip_steps import ClipSteps, ClipTask, StepsFactory
 from wanctl.caption.structured.result import ClipResult
 from wanctl.log import Bar
@@ -38,29 +39,31 @@ class AnswerFile:
     """The answers so far, one JSON object a line. A last line that was cut off is dropped."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self.answers: dict[str, dict[str, Structure | None]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
-            path.write_bytes(whole)
-        for line in whole.splitlines():
-            self._keep(json.loads(line))
+            write_bytes(path, whole)
+        for record in read_journal(path) if whole else ():
+            self._keep(record)
+        self._journal = Journal(path)
 
     def has(self, clip: str, arm: str) -> bool:
         """Whether an arm of a clip was answered."""
         return arm in self.answers.get(clip, {})
 
     def add(self, clip: str, arm: str, structure: Structure | None) -> None:
-        """Append an answer."""
-        row = {"clip": clip, "arm": arm, "structure": structure}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
-        self._keep(row)
+        """Append an answer.
 
-    def _keep(self, row: Mapping[str, Any]) -> None:
-        self.answers.setdefault(row["clip"], {})[row["arm"]] = row["structure"]
+        Raises:
+            WriteError: the disk is full.
+        """
+        record = {"clip": clip, "arm": arm, "structure": structure}
+        self._journal.append(record)
+        self._keep(record)
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        self.answers.setdefault(record["clip"], {})[record["arm"]] = record["structure"]
 
 
 @dataclass
@@ -82,34 +85,61 @@ class Asker:
     failures: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_stopped: bool = False
+    _errors: list[BaseException] = field(default_factory=list)
 
     def run(self, clips: Iterator[ClipFrames]) -> None:
         """Ask about all arms of the clips.
 
-        As many groups of `model.batch` clips are open as the model takes calls at the same time; a
-        group is decoded only when one is done.
+        As many groups of `model.batch` clips are open as the model takes calls at the same time,
+        and one more is decoded.
 
         Raises:
-            ChatError: the model can answer nothing.
+            UserError: the model can answer nothing, or the disk is full.
         """
-        open_groups: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(self.model.parallel) as pool:
-            try:
-                while group := list(islice(clips, self.model.batch)):
-                    open_groups.append(pool.submit(self._ask_group, group))
-                    if len(open_groups) >= self.model.parallel:
-                        open_groups.popleft().result()
-                while open_groups:
-                    open_groups.popleft().result()
-            except BaseException:
-                self._is_stopped = True  # open groups end with the answer that they wait for
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        groups: queue.Queue[list[ClipFrames] | None] = queue.Queue(1)
+        # daemons: Ctrl-C does not wait for an answer that may take minutes
+        threads = [
+            threading.Thread(target=self._serve, args=(groups,), daemon=True)
+            for _ in range(self.model.parallel)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self._errors and (group := list(islice(clips, self.model.batch))):
+                self._put(groups, group)
+            for _ in threads:
+                self._put(groups, None)
+            for thread in threads:
+                thread.join()
+        finally:
+            self._is_stopped = True
+        if self._errors:
+            raise self._errors[0]
+
+    def _put(self, groups: "queue.Queue[Any]", group: Sequence[ClipFrames] | None) -> None:
+        """Wait for a free thread; none is left after an error."""
+        while not self._errors:
+            with suppress(queue.Full):
+                groups.put(group, timeout=0.1)
+                return
+
+    def _serve(self, groups: "queue.Queue[Any]") -> None:
+        try:
+            while (group := self._get(groups)) is not None:
+                self._ask_group(group)
+        except BaseException as error:  # raised again by `run`
+            self._errors.append(error)
+
+    def _get(self, groups: "queue.Queue[Any]") -> Sequence[ClipFrames] | None:
+        while not self._errors and not self._is_stopped:
+            with suppress(queue.Empty):
+                return groups.get(timeout=0.1)
+        return None
 
     def _ask_group(self, group: Sequence[ClipFrames]) -> None:
         for arm in ARMS:
             pending = [each for each in group if not self.answers.has(each.clip.id, arm)]
-            if pending and not self._is_stopped:
+            if pending and not self._is_stopped and not self._errors:
                 self._ask_arm(arm, pending)
 
     def _ask_arm(self, arm: str, group: Sequence[ClipFrames]) -> None:

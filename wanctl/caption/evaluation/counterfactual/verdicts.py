@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from wanctl.caption.evaluation.changes import HUE_SHIFT_DEG, Detail
-from wanctl.caption.evaluation.labels import PAIRS, LabelledClip
-from wanctl.caption.evaluation.matching import OCR_THRESHOLD, Matcher, values_of
-from wanctl.caption.evaluation.words import HUES_DEG, bare, colors, edit_similarity, words
+from wanctl.caption.evaluation.counterfactual.changes import HUE_SHIFT_DEG, Detail
+from wanctl.caption.evaluation.labelled.labels import PAIRS, LabelledClip
+from wanctl.caption.evaluation.labelled.matching import OCR_THRESHOLD, Matcher, values_of
+from wanctl.caption.evaluation.labelled.words import HUES_DEG, bare, colors, edit_similarity, words
 from wanctl.caption.structured.schema import DIMENSIONS
 
 Structure = Mapping[str, Any]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from wanctl.caption.evaluation.free_text import structure_from_text
-from wanctl.caption.evaluation.labels import LabelledClip, LabelsError
+from wanctl.caption.evaluation.labelled.free_text import structure_from_text
+from wanctl.caption.evaluation.labelled.labels import LabelledClip, LabelsError
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import name_of, tables_newest_first
 from wanctl.errors import UserError, unknown

@@ -1,0 +1,1 @@
+"""Tests without labels: clips are changed and answers have to follow. Start with `rates.py`."""

@@ -1,0 +1,1 @@
+"""F1 of each dimension against a labelled file. Start with `matching.py`."""
