@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.unit.sample.rewrite.scripted import ENGLISH, STYLE, ScriptedModel, answer
+from tests.unit.vlm.stub_server import StubServer
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
@@ -64,6 +65,19 @@ def test_the_rewritten_prompt_is_sampled_shown_and_saved_with_the_typed_one(out,
     assert "typed_prompt" not in header(plain)
     (kept,) = (out / "rewrites").iterdir()
     assert json.loads(kept.read_text())["rewritten"] == text
+
+
+def test_a_server_rewrites_and_one_that_is_not_there_is_an_error(out, tmp_path):
+    rewritten = answer("A hawk circles over a field.")
+    with StubServer(lambda _: rewritten) as server:
+        named = f"sample.rewrite.model={{backend: openai, model: stub, url: {server.url}}}"
+        recipe = load_recipe("tiny", [*FAST, "sample.rewrite.enabled=true", named])
+        (path,) = run.sample(recipe, "a hawk", out)
+    assert header(path)["prompt"].startswith(f"{STYLE}. A hawk circles over a field.")
+    assert header(path)["rewritten_by"] == "stub"
+    assert run.sample(recipe, "a hawk", out) == [path]  # the server is not needed again
+    with pytest.raises(UserError, match=server.url):
+        run.sample(recipe, "a stork", out)
 
 
 def test_a_plan_asks_no_model_and_a_failed_model_writes_nothing(out, model, tmp_path, monkeypatch):
