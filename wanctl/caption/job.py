@@ -269,7 +269,8 @@ class CaptionWorker:
         for name in self._job.backends:
             found = self._captioned(name, clips.part) & left
             totals.clips[name] += len(found)
-            if found and (name == VLM or self.captioners[name].author != "rule"):
+            # those of the model are compared by `shared_captions.py`
+            if found and name != VLM and self.captioners[name].author != "rule":
                 self._count_duplicates(name, clips, found, totals)
             left -= found
         totals.without += len(left)
@@ -278,12 +279,10 @@ class CaptionWorker:
     def _count_duplicates(
         self, name: str, clips: PartClips, found: set[str], totals: CaptionTotals
     ) -> None:
-        """Note the captions of clips; of a model with many variants, one per clip."""
+        """Note the captions of clips."""
         table = self._dataset.read(self.tables[name], ["id", "text"], parts=[clips.part])
-        seen: set[str] = set()
         for clip_id, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
-            if clip_id in found and not (name == VLM and clip_id in seen):
-                seen.add(clip_id)
+            if clip_id in found:
                 totals.duplicates.add(text, clips.row(clip_id)["source"])
 
 

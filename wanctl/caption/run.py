@@ -67,7 +67,7 @@ def caption(
         if kept is not None and (lost := len(kept.difference(known))):
             report_lost(dataset, recipe.dataset.selection, lost)
         totals = ENGINES[recipe.caption.engine](worker, dataset, job, parts)
-        if VLM in worker.tables:
+        if totals.model.counts.captions:
             set_shared_aside(dataset, worker.tables[VLM], {part for part, _ in parts})
         with lock_description(dataset.path):  # the last of several shards sees all captions
             refresh_captions(dataset, set(known) if kept is None else kept)

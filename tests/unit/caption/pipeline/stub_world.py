@@ -26,12 +26,13 @@ def clip_id(number: int) -> str:
     return f"{number:016x}"
 
 
-def make_dataset(folder: Path, clips: int, parts: int = 1, source: str = "/nowhere/v.mp4") -> None:
+def make_dataset(folder: Path, clips: int, parts: int = 1, sources: int = 1) -> None:
     """Clips of 2 to 4 seconds at `folder/out/dataset`."""
     dataset = DatasetDir.create_or_open(folder / "out" / "dataset")
     rows = [
         {
-            "id": clip_id(number), "source": source, "content_hash": f"{number}", "shot": number,
+            "id": clip_id(number), "source": f"/nowhere/{number % sources}.mp4",
+            "content_hash": f"{number}", "shot": number,
             "start_pts": 0, "end_pts": 10, "start_s": 0.0, "end_s": 2.0 + number % 3,
             "num_frames": 10, "width": 64, "height": 48, "has_audio": False,
         }

@@ -239,3 +239,26 @@ def test_shards_divide_the_parts(tmp_path, monkeypatch):
     run(tmp_path, shard="0/2")
     assert len(rows(tmp_path, "structures")) == 20
     assert set(model.requests.values()) == {1}
+
+
+def test_captions_of_a_model_that_repeats_itself_are_set_aside(tmp_path, monkeypatch, caplog):
+    make_dataset(tmp_path, 9, sources=3)
+    text = "A grey heron waits beside a still pond while the evening light fades over the reeds."
+
+    def fault(request):
+        if request.id.endswith("/en"):
+            answer = {"clip_id": request.id[:16], "short-formal-en": text}
+            return ChatAnswer(request.id, json.dumps(answer), "stop", 1, 1)
+        return None
+
+    use(monkeypatch, StubModel())
+    run(tmp_path, "caption.languages=[en]")
+    assert rows(tmp_path, "caption_flags") == []
+    (tmp_path / "stuck").mkdir()
+    make_dataset(tmp_path / "stuck", 9, sources=3)
+    use(monkeypatch, StubModel(fault=fault))
+    run(tmp_path / "stuck", "caption.languages=[en]", "caption.retries=0")
+    flags = rows(tmp_path / "stuck", "caption_flags")
+    reason = "shared: 3 different sources have this caption; describe this clip alone"
+    assert [each["checks"] for each in flags] == 9 * [[reason]]
+    assert "9 captions are those of several sources, or nearly so, and are set aside" in caplog.text
