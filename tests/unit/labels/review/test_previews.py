@@ -1,9 +1,9 @@
 """Videos of clips for the page: any clip, small files, bounded space."""
 
+import av
 import pytest
 from review_set import FPS, FRAMES, make_footage
 
-from wanctl.data.clips import read_video
 from wanctl.labels.review import previews
 from wanctl.labels.review.previews import PreviewError, Previews, encode_preview
 from wanctl.video.workers.worker_pool import Failure
@@ -16,6 +16,12 @@ def footage(tmp_path_factory):
     return path
 
 
+def sizes(path):
+    """(height, width) of each frame."""
+    with av.open(str(path)) as container:
+        return [(frame.height, frame.width) for frame in container.decode(video=0)]
+
+
 @pytest.mark.parametrize(
     ("frames", "fps", "shown"), [(FRAMES, float(FPS), FRAMES), (1, None, 1), (1, 1000.0, 3)]
 )
@@ -24,14 +30,14 @@ def test_a_clip_of_any_length_and_rate(footage, tmp_path, frames, fps, shown):
     span = (0, frames * 1024, None)
     path = tmp_path / "preview.mp4"
     encode_preview(str(footage), span, frames / FPS, fps, (24, 32), path)
-    assert read_video(path).shape == (shown, 24, 32, 3)
+    assert sizes(path) == [(24, 32)] * shown
 
 
 def test_only_the_beginning_of_a_long_clip_is_shown(footage, tmp_path, monkeypatch):
     monkeypatch.setattr(previews, "MAX_S", 0.25)
     path = tmp_path / "preview.mp4"
     encode_preview(str(footage), (0, FRAMES * 1024, None), 1.0, float(FPS), (24, 32), path)
-    assert len(read_video(path)) == 4
+    assert len(sizes(path)) == 4
 
 
 class Pool:
