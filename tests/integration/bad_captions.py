@@ -125,6 +125,9 @@ CASES = {
     "a URL that is none": Case(
         settings("caption.model.url=ftp://127.0.0.1/v1"), "the address of an OpenAI-compatible",
     ),
+    "vLLM is not installed": Case(
+        settings("caption.model={backend: vllm, model: m}"), 'pip install "wanctl[vllm]"',
+    ),
     "a wrong key": Case([], "OPENAI_API_KEY", _wrong_key),
     "no key": Case([], "OPENAI_API_KEY", _no_key),
     "a model that the server does not have": Case(

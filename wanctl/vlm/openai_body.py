@@ -11,7 +11,7 @@ import cv2
 
 from wanctl.vlm.chat import ChatAnswer, ChatRequest, Finish, Frames
 from wanctl.vlm.pixels import fit_pixels
-from wanctl.vlm.schema_prompt import with_schema
+from wanctl.vlm.schema_prompt import with_schema, without_thoughts
 
 QUALITY = 90
 """Of JPEG, 0 to 100."""
@@ -125,7 +125,7 @@ def read_answer(request_id: str, body: str) -> ChatAnswer:
     refusal = message.get("refusal")
     return ChatAnswer(
         id=request_id,
-        text=refusal or _text(message.get("content")),
+        text=refusal or without_thoughts(_text(message.get("content"))),
         finish="refused" if refusal else finish,
         input_tokens=usage.get("prompt_tokens") or 0,
         output_tokens=usage.get("completion_tokens") or 0,

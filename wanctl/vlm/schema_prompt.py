@@ -22,6 +22,11 @@ def with_schema(text: str, schema: Mapping[str, Any]) -> str:
     )
 
 
+def without_thoughts(text: str) -> str:
+    """An answer without what a reasoning model writes before `</think>`, and blanks around it."""
+    return _THOUGHTS.sub("", text).strip()
+
+
 def json_object(text: str) -> dict[str, Any]:
     """The JSON object in an answer, which may have a code fence or prose around it.
 
@@ -31,8 +36,8 @@ def json_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: no object, a broken one, or several that differ; says which, in a few words.
     """
-    text = _THOUGHTS.sub("", text)
-    if not text.strip():
+    text = without_thoughts(text)
+    if not text:
         raise ValueError("the answer is empty")
     objects: list[dict[str, Any]] = []
     end = 0

@@ -71,7 +71,7 @@ def connect(options: ChatModelOptions) -> Server:
     )
     name = options.api_key_variable
     state = f"the server refuses the key in {name}" if key else f"it needs a key; set {name}"
-    return Server(client, shown, f"{state} (an environment variable: caption.model names it)")
+    return Server(client, shown, f"{state} (the environment variable of `api_key_variable`)")
 
 
 def _key(variable: str) -> str:

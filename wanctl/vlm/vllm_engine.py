@@ -11,6 +11,7 @@ from typing import Any
 
 from wanctl.escaping import one_line
 from wanctl.vlm.chat import ChatAnswer, ChatError, ChatModelOptions, ChatRequest, Finish
+from wanctl.vlm.schema_prompt import without_thoughts
 
 _FINISH: dict[str | None, Finish] = {"stop": "stop", "length": "length"}
 _STOP_S = 30.0
@@ -93,7 +94,7 @@ class Engine:
         output = last.outputs[0]
         return ChatAnswer(
             id=request.id,
-            text=output.text,
+            text=without_thoughts(output.text),
             finish=_FINISH.get(output.finish_reason, "failed"),
             input_tokens=len(last.prompt_token_ids or ()),
             output_tokens=len(output.token_ids),
