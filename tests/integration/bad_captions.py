@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.unit.vlm.small_models import qwen2_text
 from wanctl.data.dataset import DatasetDir
 from wanctl.video.encode import write_video
 from wanctl.video.probe import scan
@@ -51,6 +52,19 @@ class Case(NamedTuple):
 def settings(*pairs: str) -> list[str]:
     """`--set` for each."""
     return [part for each in pairs for part in ("--set", each)]
+
+
+IN_PROCESS = settings(
+    "caption.model.backend=transformers", "caption.model.url=null", "caption.model.model=text"
+)
+
+
+def _write_text_model() -> None:
+    qwen2_text(Path("text"))
+
+
+def _lose_weights() -> None:
+    (qwen2_text(Path("text")) / "model.safetensors").unlink()
 
 
 def make_world(folder: Path) -> None:
@@ -135,6 +149,12 @@ CASES = {
     ),
     "a model without vision": Case(
         [], "is a model without vision", server={"no_vision": "stub is not a multimodal model"},
+    ),
+    "a language model that sees nothing": Case(
+        IN_PROCESS, "model text: takes text and no pictures", _write_text_model,
+    ),
+    "a folder without weights": Case(
+        IN_PROCESS, "model text: holds no weights; need model.safetensors", _lose_weights,
     ),
     "footage that is gone": Case([], "none of 6 clips got a caption from vlm", _remove_footage),
     "footage that is damaged": Case([], "none of 6 clips got a caption from vlm", _damage_footage),

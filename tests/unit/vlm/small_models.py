@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.utils import logging as library_logging
 
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
@@ -160,7 +161,11 @@ def _write_weights(folder: Path, config: dict, ids: dict[str, int], seed: int, k
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = kind.from_config(AutoConfig.from_pretrained(folder))
+    library_logging.disable_progress_bar()
+    try:
         model.save_pretrained(folder)
+    finally:
+        library_logging.enable_progress_bar()
     for name, text in published.items():
         (folder / name).write_text(text)
     return folder
