@@ -80,6 +80,7 @@ class ModelRun:
         self._open: dict[str, _OpenClip] = {}
         self._parts: list[PartWork] = []
         self._fed = False
+        self._started_s = time.monotonic()
 
     @property
     def occupancy(self) -> dict[str, tuple[int, float]]:
@@ -98,7 +99,7 @@ class ModelRun:
             WriteError: the disk is full; what was written before is kept.
             KeyboardInterrupt: as above.
         """
-        started = time.monotonic()
+        self._started_s = time.monotonic()
         feeder = Feeder(parts, self._factory, self._source, self._budget)
         threading.Thread(target=self._feed, args=(feeder,), daemon=True, name="feed").start()
         for each in self._all_threads:
@@ -111,7 +112,7 @@ class ModelRun:
             self._keep_finished(bar)
             raise
         finally:
-            self.seconds = time.monotonic() - started
+            self.seconds = time.monotonic() - self._started_s
             self._stop()
 
     def _threads_of(self, model: ChatModel) -> ModelThreads:
@@ -201,7 +202,8 @@ class ModelRun:
 
     def _end(self, ready: ClipReady, bar: Bar) -> None:
         self._budget.release(ready.num_bytes)
-        bar.advance(note=f"{self.counts.output_tokens:,} tokens")
+        seconds = time.monotonic() - self._started_s
+        bar.advance(note=f"{self.counts.output_tokens / max(seconds, 1e-9):.4g} tokens/s")
         self._close_part(ready.work)
 
     def _close_part(self, work: PartWork) -> None:

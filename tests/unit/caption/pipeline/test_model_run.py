@@ -262,3 +262,21 @@ def test_captions_of_a_model_that_repeats_itself_are_set_aside(tmp_path, monkeyp
     reason = "shared: 3 different sources have this caption; describe this clip alone"
     assert [each["checks"] for each in flags] == 9 * [[reason]]
     assert "9 captions are those of several sources, or nearly so, and are set aside" in caplog.text
+
+
+def test_frames_wait_for_the_model_within_bounds(tmp_path, monkeypatch):
+    make_dataset(tmp_path, 200)
+    ahead = []
+
+    class Counting(StubFrames):
+        def read(self, tasks):
+            for index, batch in super().read(tasks):
+                ended = sum(each.endswith("/en") for each in model.answered)
+                ahead.append(index - ended)
+                yield index, batch
+
+    model = StubModel(parallel=4, delay_s=0.01)
+    use(monkeypatch, model, frames=Counting)
+    run(tmp_path, "caption.languages=[en]")
+    assert len(ahead) == 200
+    assert max(ahead) <= 4 * 4 + 2
