@@ -102,7 +102,7 @@ def _against_labels(
 ) -> dict[str, Any]:
     labels = read_labels(path)
     clips = resolve_clips(dataset, labels)
-    captioners = find_captioners(dataset, names)
+    captioners = find_captioners(dataset, names, clips)
     records = []
     with progress(len(labels) * len(captioners), "caption-eval: labels") as bar:
         for each in captioners:

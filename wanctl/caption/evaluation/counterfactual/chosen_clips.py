@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from wanctl.caption.backends import CaptionClip
 from wanctl.caption.clips import read_kept
 from wanctl.caption.evaluation.counterfactual.ask import ClipFrames
@@ -68,10 +70,13 @@ def choose_clips(dataset: DatasetDir, selection: str, most: int) -> ChosenClips:
         UserError: there is no such selection, or it keeps no clip.
     """
     kept = read_kept(dataset, selection).ids
-    rows = {row["id"]: row for row in dataset.clips().to_pylist()}
-    ids = [each for each in rows if kept is None or each in kept]
+    clips = dataset.clips()
+    ids = [each for each in clips["id"].to_pylist() if kept is None or each in kept]
     if len(ids) > most:
         ids = [ids[index * len(ids) // most] for index in range(most)]
+    chosen = set(ids)
+    table = clips.filter(pa.array([each in chosen for each in clips["id"].to_pylist()]))
+    rows = {row["id"]: row for row in table.to_pylist()}
     half = (len(ids) + 1) // 2
     partners = {each: ids[(index + half) % len(ids)] for index, each in enumerate(ids)}
     return ChosenClips([rows[each] for each in ids], {a: b for a, b in partners.items() if a != b})

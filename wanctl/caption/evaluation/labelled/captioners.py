@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+import pyarrow as pa
+
 from wanctl.caption.evaluation.labelled.free_text import structure_from_text
 from wanctl.caption.evaluation.labelled.labels import LabelledClip, LabelsError
 from wanctl.data.dataset import DatasetDir
@@ -36,13 +38,16 @@ class Captioner:
     structure: Callable[[LabelledClip, str], Structure | None]
 
 
-def find_captioners(dataset: DatasetDir, names: Sequence[str]) -> list[Captioner]:
+def find_captioners(
+    dataset: DatasetDir, names: Sequence[str], clips: Sequence[str]
+) -> list[Captioner]:
     """Captioners with structures, then those with captions alone.
 
     Args:
         dataset: the data set.
         names: NAME@KEY, or NAME for all tables of a captioner; empty: all there are. Empty tables
             are passed over, unless they are named.
+        clips: ids of the labelled clips; nothing else is kept in memory.
 
     Raises:
         UserError: no such table, a named one is empty, or there is none with rows.
@@ -59,7 +64,7 @@ def find_captioners(dataset: DatasetDir, names: Sequence[str]) -> list[Captioner
         tables = [t for t in tables if name_of(t) in names or t.split("/", 1)[1] in names]
     found = []
     for table in tables:
-        captioner = _open(dataset, table)
+        captioner = _open(dataset, table, clips)
         if captioner:
             found.append(captioner)
         elif table.split("/", 1)[1] in names or name_of(table) in names:
@@ -77,11 +82,14 @@ def resolve_clips(dataset: DatasetDir, labels: Sequence[LabelledClip]) -> list[s
     Raises:
         LabelsError: no clip, or several, have a label's id or file name; every such label is named.
     """
-    rows = dataset.clips(["id", "source", "shot"]).to_pylist()
-    ids = {row["id"] for row in rows}
+    table = dataset.clips(["id", "source", "shot"])
+    ids = set(table["id"].to_pylist())
+    wanted = {PurePath(label.clip).name for label in labels}
     by_name: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_name.setdefault(PurePath(row["source"]).name, []).append(row)
+    for clip, source, shot in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        if (name := PurePath(source).name) in wanted:
+            row = {"id": clip, "source": source, "shot": shot}
+            by_name.setdefault(name, []).append(row)
     found, errors = [], []
     for label in labels:
         if label.clip in ids:
@@ -114,12 +122,16 @@ def resolve_clips(dataset: DatasetDir, labels: Sequence[LabelledClip]) -> list[s
     return found
 
 
-def _open(dataset: DatasetDir, table: str) -> Captioner | None:
+def _open(dataset: DatasetDir, table: str, clips: Sequence[str]) -> Captioner | None:
     """A captioner's answers; None where its table is empty."""
     source, name = table.split("/", 1)
-    rows = dataset.read(table).to_pylist()
-    if not rows:
+    stored = dataset.read(table)
+    if not len(stored):
         return None
+    wanted = set(clips)
+    rows = stored.filter(
+        pa.array([each in wanted for each in stored["id"].to_pylist()])
+    ).to_pylist()
     if source == "captions":
         texts = _longest(rows)
         return Captioner(
@@ -128,7 +140,7 @@ def _open(dataset: DatasetDir, table: str) -> Captioner | None:
         )  # fmt: skip
     structures = {row["id"]: row["structure"] for row in rows}
     return Captioner(
-        name, source, rows[0]["model"] or "",
+        name, source, stored["model"][0].as_py() or "",
         lambda _, clip: json.loads(structures[clip]) if clip in structures else None,
     )  # fmt: skip
 
