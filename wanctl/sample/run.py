@@ -36,13 +36,13 @@ from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.plans import show_plans
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
 from wanctl.sample.request import SampleRequest, check_request
-from wanctl.sample.rewrite.requests import rewrite_requests
+from wanctl.sample.rewrite.requests import located, rewrite_requests
 from wanctl.sample.sweep import scaled_weights, strength_notes, write_outputs
 from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
 from wanctl.vlm.build import build_chat_model
-from wanctl.vlm.chat import ChatModel, ChatModelOptions
+from wanctl.vlm.chat import ChatError, ChatModel, ChatModelOptions
 
 T = TypeVar("T")
 
@@ -190,7 +190,11 @@ def _chat_model(loaded: LoadedRecipe) -> ChatModel | None:
     section = loaded.recipe.sample.rewrite.model
     if section is None:
         return None
-    return build_chat_model(ChatModelOptions(**section.model_dump(), device=loaded.recipe.device))
+    options = ChatModelOptions(**section.model_dump(), device=loaded.recipe.device)
+    try:
+        return build_chat_model(options)
+    except ChatError as error:
+        raise located(error) from None
 
 
 def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:

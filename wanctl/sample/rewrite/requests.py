@@ -15,7 +15,7 @@ from wanctl.sample.rewrite.question import Picture, Question
 from wanctl.sample.rewrite.rewriter import rewrite
 from wanctl.sample.rewrite.tidy import tidy
 from wanctl.tasks.pixels import to_array
-from wanctl.vlm.chat import ChatModel
+from wanctl.vlm.chat import ChatError, ChatModel
 
 CONTINUATION = "continuation"
 RULES = "rules"
@@ -41,9 +41,17 @@ def rewrite_requests(
         texts = {each.prompt: tidy(each.prompt) for each in requests if each.rewrite}
         return _with_prompts(requests, [texts.get(each.prompt) for each in requests], RULES)
     questions = [_question(each, inputs) if each.rewrite else None for each in requests]
-    found = rewrite([each for each in questions if each is not None], model, folder)
+    try:
+        found = rewrite([each for each in questions if each is not None], model, folder)
+    except ChatError as error:
+        raise located(error) from None
     prompts = [found.get(each) if each is not None else None for each in questions]
     return _with_prompts(requests, prompts, model.name)
+
+
+def located(error: ChatError) -> ChatError:
+    """The error with the key of the recipe that names the model."""
+    return ChatError(f"sample.rewrite.model: {str(error).removeprefix('model: ')}")
 
 
 def _with_prompts(

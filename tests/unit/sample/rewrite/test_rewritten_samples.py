@@ -76,7 +76,7 @@ def test_a_server_rewrites_and_one_that_is_not_there_is_an_error(out, tmp_path):
     assert header(path)["prompt"].startswith(f"{STYLE}. A hawk circles over a field.")
     assert header(path)["rewritten_by"] == "stub"
     assert run.sample(recipe, "a hawk", out) == [path]  # the server is not needed again
-    with pytest.raises(UserError, match=server.url):
+    with pytest.raises(UserError, match=f"sample.rewrite.model: {server.url}"):
         run.sample(recipe, "a stork", out)
 
 
