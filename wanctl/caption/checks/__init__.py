@@ -1,4 +1,5 @@
 """Checks of captions: against their text alone, against measurements, against other captions.
 
-Start with `text.py`; `facts.py` holds what was measured of a clip; `check.py` runs all of them.
+Start with `check.py`, which runs all checks of one caption; `facts.py` holds what was measured of a
+clip, `similar_captions.py` compares captions with each other.
 """
