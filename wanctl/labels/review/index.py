@@ -92,11 +92,11 @@ class ClipIndex:
             bar: advanced by one for every part of every table.
         """
         numbers = self._add_clips(dataset, kept)
-        for table in tables_newest_first(dataset, "captions"):
-            if name_of(table) != REVIEW:
-                self._add_rows(dataset, table, _CAPTION_COLUMNS, numbers, bar)
-        for table in tables_newest_first(dataset, "caption_flags"):
-            self._add_rows(dataset, table, _FLAG_COLUMNS, numbers, bar)
+        for key in _keys(dataset):
+            # flags of older settings say nothing of the captions that newer ones wrote
+            captioned, known = self._known(name_of(f"/{key}"))
+            self._add_rows(dataset, f"captions/{key}", _CAPTION_COLUMNS, numbers, captioned, bar)
+            self._add_rows(dataset, f"caption_flags/{key}", _FLAG_COLUMNS, numbers, known, bar)
         self._add_structures(dataset, numbers, bar)
         with self._lock, self._base:
             self._base.executescript(_INDEXES)
@@ -124,21 +124,23 @@ class ClipIndex:
             self._insert("clips(n, id, part, source, start_s, end_s, labels)", 7, rows)
         return numbers
 
+    def _known(self, backend: str) -> tuple[set[int], set[int]]:
+        """Clips that have captions of a captioner, and those that have captions or flags."""
+        sql = "SELECT DISTINCT n FROM captions WHERE backend = ?"
+        captioned = {n for (n,) in self.rows(f"{sql} AND checks = ''", (backend,))}
+        return captioned, {n for (n,) in self.rows(sql, (backend,))}
+
     def _add_rows(
         self,
         dataset: DatasetDir,
         table: str,
         columns: Sequence[str],
         numbers: Mapping[str, int],
+        known: Collection[int],
         bar: Bar,
     ) -> None:
-        """Add captions or flags of clips that no newer table of the same captioner has."""
-        backend = name_of(table)
-        flags = table.startswith("caption_flags/")
-        marked = "checks <> ''" if flags else "checks = ''"
-        known = {n for (n,) in self.rows(
-            f"SELECT DISTINCT n FROM captions WHERE backend = ? AND {marked}", (backend,)
-        )}  # fmt: skip
+        """Add captions or flags of all clips but those in `known`."""
+        backend, flags = name_of(table), table.startswith("caption_flags/")
         for part in dataset.parts(table):
             rows = dataset.read(table, columns, parts=[part]).to_pylist()
             self._insert("captions", 6, (
@@ -169,6 +171,14 @@ class ClipIndex:
 
 _CAPTION_COLUMNS = ("id", "variant", "text")
 _FLAG_COLUMNS = ("id", "variant", "text", "checks", "attempts")
+
+
+def _keys(dataset: DatasetDir) -> list[str]:
+    """`NAME@KEY` of all tables of captions and flags but those of people, the newest first."""
+    kinds = ("captions", "caption_flags")
+    tables = [table for kind in kinds for table in tables_newest_first(dataset, kind)]
+    keys = dict.fromkeys(table.partition("/")[2] for table in tables if name_of(table) != REVIEW)
+    return list(keys)
 
 
 def count_parts(dataset: DatasetDir) -> int:

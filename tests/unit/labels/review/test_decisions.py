@@ -12,6 +12,7 @@ from wanctl.caption.backends import CaptionError, build_captioner
 from wanctl.caption.run import caption
 from wanctl.data.captions import REVIEW_TABLE, read_captions
 from wanctl.data.dataset import DatasetDir
+from wanctl.data.table_order import record_tables
 from wanctl.errors import UserError
 from wanctl.recipe.load import load_recipe
 
@@ -104,6 +105,19 @@ def test_decisions_on_captions_that_are_gone_can_be_seen_and_undone(dataset):
         assert entry["decision"] == {"text": "kept", "backend": "vlm"}
         assert client.decide("undo", (A, LONG, "kept", None))[0] == 200
     assert rows(dataset) == {}
+
+
+def test_flags_of_older_settings_are_not_shown_where_newer_ones_passed(dataset):
+    """Clip 2 was captioned again, and clip 5 was not."""
+    passed = [{"id": clip_name(2), "variant": each, "text": "new"} for each in VARIANTS]
+    dataset.write_part("captions/vlm@2", "part-00000", passed)
+    record_tables(dataset, ["captions/vlm@2"])
+    with running(dataset) as client:
+        found = client.get("/api/clips?state=flagged")["clips"]
+        assert [each["id"] for each in found] == [clip_name(5)]
+        entries = client.get(f"/api/clip?id={clip_name(2)}")["captions"]
+        assert [each["text"] for entry in entries for each in entry["texts"]][:3] == ["new"] * 3
+        assert not any(entry["flags"] for entry in entries)
 
 
 def test_a_flagged_structure_is_shown_and_is_no_caption(dataset):
