@@ -12,7 +12,8 @@ WIDTH, NAME_PX, BAR_PX, GAP_PX, TOP_PX = 880, 260, 13, 12, 22
 
 _STYLE = """
 :root { color-scheme: light dark } body { font: 15px/1.5 system-ui, sans-serif; max-width: 980px;
-margin: 2rem auto; padding: 0 1rem } h2 { margin: 2.2rem 0 .3rem } svg { width: 100%; height: auto }
+margin: 2rem auto; padding: 0 1rem } h2 { margin: 2.2rem 0 .3rem } svg { width: 100%;
+min-width: 640px; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor } .soft { color: #868e96 }
 .grid { stroke: #8884 } .error { stroke: currentColor; stroke-width: 1.2 }
 .wide { overflow-x: auto } table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0;
@@ -107,8 +108,8 @@ def _bars(
             if name in values:
                 parts.append(_bar(values[name], low, top + index * BAR_PX, index, name))
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="bars of the table below">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="wide"><svg viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="bars of the table below">{"".join(parts)}</svg></div>'
     )
 
 
