@@ -174,7 +174,7 @@ SURFACE = {
         "captioners", "--labels", "--counterfactual", "--compare", "--max-clips", "--json",
         "--recipe", "--set", "--out",
     },
-    "data caption-export": {"to", "--captioner", "--recipe", "--set", "--out"},
+    "data caption-export": {"to", "--from", "--recipe", "--set", "--out"},
     "data layouts": {"--json"},
     "data review": {"--host", "--port", "--no-browser", "--recipe", "--set", "--out"},
     "data export": {"to", "--layout", "--recipe", "--set", "--out"},
