@@ -118,15 +118,18 @@ def test_a_real_server_by_the_openai_backend(tmp_path):
         "--served-model-name=small",
     ]  # fmt: skip
     with log, subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log) as server:
-        model = OpenAIModel(model_options(f"http://127.0.0.1:{port}/v1", model="small"))
+        url = f"http://127.0.0.1:{port}/v1"
+        model = OpenAIModel(model_options(url, model="small"))
+        other = OpenAIModel(model_options(url))
         try:
             wait_for(model, server, tmp_path / "log")
             asked = vllm_worker.requests()
             answers = [vars(answer) for answer in model.ask(asked)]
             with pytest.raises(ChatError, match=r"404.*it has 'small'"):
-                OpenAIModel(model_options(f"http://127.0.0.1:{port}/v1")).ask(asked[:1])
+                other.ask(asked[:1])
         finally:
             model.close()
+            other.close()
             server.terminate()
     check_answers(answers, asked)
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from wanctl.caption.structured.schema import structure_schema
 from wanctl.vlm.build import build_chat_model
 from wanctl.vlm.chat import ChatModelOptions, ChatRequest, Frames
 
@@ -49,10 +48,7 @@ def requests() -> list[ChatRequest]:
         for kind in ("text", "picture", "video", "slow-fast")
         for schema in (SCHEMA, None)
     ]
-    structure = ChatRequest(
-        "structure", "", "Describe.", shown("video"), structure_schema("c1"), 3000, 0.0, 0
-    )
-    return [*plain, structure, ChatRequest("long", "", "word " * 40_000, None, None, 600, 0.0, 0)]
+    return [*plain, ChatRequest("long", "", "word " * 40_000, None, None, 600, 0.0, 0)]
 
 
 def main(folder: str) -> None:
