@@ -98,7 +98,7 @@ def _fill_disk(monkeypatch) -> None:
 
     def full(descriptor: int, data: bytes) -> int:
         if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".jsonl":
-            left[0] -= 1
+            left[0] -= b'"answer"' not in data[:20]
             if left[0] < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, data)
