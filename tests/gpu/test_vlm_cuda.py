@@ -17,14 +17,14 @@ def test_answers_come_in_order_in_bfloat16_and_in_float32_as_on_the_cpu(
 ):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     folder = write(tmp_path / "model")
-    asked = mixed_requests()
+    requested = mixed_requests()
     model = build_chat_model(options(folder, device="cuda"))
-    answers = model.ask(asked)
+    answers = model.ask(requested)
     assert model._model.dtype == torch.bfloat16
-    assert [answer.id for answer in answers] == [each.id for each in asked]
+    assert [answer.id for answer in answers] == [each.id for each in requested]
     assert all(answer.finish == "length" for answer in answers)
     model.close()
-    greedy = [each for each in asked if not each.temperature]
+    greedy = [each for each in requested if not each.temperature]
     full = build_chat_model(options(folder, device="cuda", dtype="float32"))
     assert full.ask(greedy) == build_chat_model(options(folder)).ask(greedy)
     full.close()

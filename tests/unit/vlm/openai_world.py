@@ -61,9 +61,9 @@ def ask_until_right(model, clips, attempts=4):
 
     def one(clip):
         for attempt in range(1, attempts + 1):
-            asked = request(clip, attempt)
-            [answer] = model.ask([asked])
-            assert answer.id == asked.id
+            requested = request(clip, attempt)
+            [answer] = model.ask([requested])
+            assert answer.id == requested.id
             if answer.finish != "stop":
                 continue
             try:

@@ -22,10 +22,10 @@ def pixels(part):
     return image[..., ::-1]
 
 
-def ask(asked, server, **options):
+def ask(requested, server, **options):
     model = quick_model(server.url, **options)
     try:
-        return model.ask([asked])[0]
+        return model.ask([requested])[0]
     finally:
         model.close()
 
@@ -83,8 +83,8 @@ def test_a_server_without_schemas_is_asked_in_words_from_then_on(caplog):
 
 def test_a_server_that_passes_over_the_schema_is_asked_in_words():
     def prose_unless_asked_in_words(body):
-        asked = structured_answer(body)
-        return "A dog on a beach." if "response_format" in body else f"Here it is: {asked}"
+        requested = structured_answer(body)
+        return "A dog on a beach." if "response_format" in body else f"Here it is: {requested}"
 
     with StubServer(prose_unless_asked_in_words) as server:
         model = quick_model(server.url)
@@ -132,14 +132,14 @@ def test_a_parameter_that_a_server_refuses_is_left_out(words, lacking, having):
 
 
 def test_tokens_are_counted_and_many_requests_come_back_in_their_order():
-    asked = [request(f"{number:016x}", shown=frames(1)) for number in range(40)]
+    requested = [request(f"{number:016x}", shown=frames(1)) for number in range(40)]
     with StubServer(delay_s=0.01) as server:
         model = quick_model(server.url)
-        answers = model.ask(asked)
+        answers = model.ask(requested)
         model.close()
-    assert [answer.id for answer in answers] == [each.id for each in asked]
+    assert [answer.id for answer in answers] == [each.id for each in requested]
     assert all(
-        json.loads(a.text)["clip_id"] == r.id[:16] for a, r in zip(answers, asked, strict=True)
+        json.loads(a.text)["clip_id"] == r.id[:16] for a, r in zip(answers, requested, strict=True)
     )
     assert min(answer.input_tokens for answer in answers) > 64
     assert min(answer.output_tokens for answer in answers) > 50

@@ -84,34 +84,34 @@ def model(request, models):
     return models[request.param]
 
 
-def prompt_of(model, asked):
+def prompt_of(model, requested):
     """What the model reads, and the tensors with it."""
     interface = model._loaded_interface()
-    inputs = encode([asked], kind_of(asked, interface), interface, PIXELS)
+    inputs = encode([requested], kind_of(requested, interface), interface, PIXELS)
     return interface.tokenizer.decode(inputs["input_ids"][0]), inputs
 
 
 def test_each_answer_is_that_of_its_request_alone(model):
-    asked = mixed_requests()
-    together = model.ask(asked)
-    assert [answer.id for answer in together] == [each.id for each in asked]
-    assert together == [model.ask([each])[0] for each in asked]
+    requested = mixed_requests()
+    together = model.ask(requested)
+    assert [answer.id for answer in together] == [each.id for each in requested]
+    assert together == [model.ask([each])[0] for each in requested]
     assert all(answer.finish == "length" and not answer.error for answer in together)
-    assert [answer.output_tokens for answer in together] == [each.max_tokens for each in asked]
+    assert [answer.output_tokens for answer in together] == [each.max_tokens for each in requested]
     assert together[2].input_tokens > together[1].input_tokens > 30
-    assert len({answer.text for answer in together}) == len(asked)
+    assert len({answer.text for answer in together}) == len(requested)
 
 
 def test_a_draw_depends_on_its_seed_alone(model):
-    asked = [request(str(seed), temperature=1.0, seed=seed) for seed in (1, 2, 1)]
-    first, second, third = (answer.text for answer in model.ask(asked))
+    requested = [request(str(seed), temperature=1.0, seed=seed) for seed in (1, 2, 1)]
+    first, second, third = (answer.text for answer in model.ask(requested))
     assert first == third != second
 
 
 def test_an_answer_that_ends_by_itself_says_so(model):
     # so hot that each of the 302 tokens is as likely as the others; two of them end a text
-    asked = [request(str(n), temperature=1e4, seed=n, max_tokens=100) for n in range(8)]
-    answers = model.ask(asked)
+    requested = [request(str(n), temperature=1e4, seed=n, max_tokens=100) for n in range(8)]
+    answers = model.ask(requested)
     ended = [answer for answer in answers if answer.finish == "stop"]
     assert len(ended) >= 2
     assert all(answer.output_tokens < 100 and "<|im_end|>" not in answer.text for answer in ended)
@@ -151,17 +151,17 @@ def test_frames_of_two_sizes_are_two_videos_with_their_times(model):
 def test_a_model_that_stacks_videos_gets_one_of_each_clip_and_batches_of_one_length(model):
     interface = model._loaded_interface()
     stacking = dataclasses.replace(interface, any_size=False)
-    asked = request("a", slow_fast())
-    assert encode([asked], "video", stacking, PIXELS)["video_grid_thw"].tolist()[1:] == []
-    assert length_of(asked, "video", stacking) == 8
-    assert length_of(asked, "video", interface) == 0
+    requested = request("a", slow_fast())
+    assert encode([requested], "video", stacking, PIXELS)["video_grid_thw"].tolist()[1:] == []
+    assert length_of(requested, "video", stacking) == 8
+    assert length_of(requested, "video", interface) == 0
 
 
 def test_a_model_without_video_gets_each_frame_with_its_time(model):
     interface = dataclasses.replace(model._loaded_interface(), takes_video=False)
-    asked = request("a", slow_fast())
-    assert kind_of(asked, interface) == "images"
-    inputs = encode([asked], "images", interface, PIXELS)
+    requested = request("a", slow_fast())
+    assert kind_of(requested, interface) == "images"
+    inputs = encode([requested], "images", interface, PIXELS)
     prompt = interface.tokenizer.decode(inputs["input_ids"][0])
     assert inputs["image_grid_thw"].shape[0] == 8
     assert "0.0 s: <|vision_start|><|image_pad|>" in prompt
@@ -170,8 +170,8 @@ def test_a_model_without_video_gets_each_frame_with_its_time(model):
 
 def test_large_frames_are_scaled_to_the_budget_and_keep_their_shape(model):
     interface = model._loaded_interface()
-    asked = request("a", video(2, 480, 960))
-    grid = encode([asked], "video", interface, 28 * 28 * 200)["video_grid_thw"][0].tolist()
+    requested = request("a", video(2, 480, 960))
+    grid = encode([requested], "video", interface, 28 * 28 * 200)["video_grid_thw"][0].tolist()
     patch = interface.processor.video_processor.patch_size
     height, width = grid[1] * patch, grid[2] * patch
     # the processor rounds to its grid of patches
@@ -219,19 +219,19 @@ class Memory:
 
 def test_a_batch_that_does_not_fit_is_halved_for_good(folders, monkeypatch, caplog):
     model = build_chat_model(options(folders["qwen3_vl"]))
-    asked = [request(str(n), video(2, seed=n)) for n in range(11)]
-    expected = model.ask(asked)
+    requested = [request(str(n), video(2, seed=n)) for n in range(11)]
+    expected = model.ask(requested)
     memory = Memory(model._model, 3)
     monkeypatch.setattr(model._model, "generate", memory)
     with caplog.at_level(logging.WARNING):
-        assert model.ask(asked) == expected
+        assert model.ask(requested) == expected
     assert memory.sizes == [8, 4, 2, 2, 4, 2, 2, 2, 1]
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
         "8 requests of video do not fit into memory; from now on 4",
         "4 requests of video do not fit into memory; from now on 2",
     ]
     memory.sizes.clear()
-    assert model.ask(asked[:5]) == expected[:5]
+    assert model.ask(requested[:5]) == expected[:5]
     assert memory.sizes == [2, 2, 1]
 
 
@@ -259,8 +259,12 @@ def test_a_request_that_alone_does_not_fit_fails_by_itself(models, monkeypatch):
 
 def test_frames_that_a_processor_refuses_fail_alone(model):
     strip = Frames(video(2, 1, 600).images, (0.0, 0.3))
-    asked = [request("a", video(2)), request("strip", strip), request("none", Frames((), (0.0,)))]
-    answers = model.ask([*asked, request("b", video(2))])
+    requested = [
+        request("a", video(2)),
+        request("strip", strip),
+        request("none", Frames((), (0.0,))),
+    ]
+    answers = model.ask([*requested, request("b", video(2))])
     assert [answer.finish for answer in answers] == ["length", "failed", "failed", "length"]
     assert "aspect ratio" in answers[1].error
     assert answers[2].error == "the request has no frames"
@@ -276,11 +280,11 @@ def test_a_prompt_longer_than_the_model_takes_fails_with_the_numbers(folders, tm
 
 
 def test_two_threads_get_the_answers_of_one(model):
-    asked = mixed_requests()
-    expected, got = model.ask(asked), {}
+    requested = mixed_requests()
+    expected, got = model.ask(requested), {}
 
     def ask(number):
-        got[number] = model.ask(asked)
+        got[number] = model.ask(requested)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(model.parallel)]
     for thread in threads:
@@ -312,9 +316,9 @@ def test_what_is_thought_aloud_is_no_part_of_the_answer(models, monkeypatch):
 
 def test_a_language_model_answers_text_and_refuses_frames(models):
     model = models["qwen2_text"]
-    asked = [request(str(n), text="why? " * n, schema=SCHEMA) for n in range(1, 4)]
-    answers = model.ask(asked)
-    assert answers == [model.ask([each])[0] for each in asked]
+    requested = [request(str(n), text="why? " * n, schema=SCHEMA) for n in range(1, 4)]
+    answers = model.ask(requested)
+    assert answers == [model.ask([each])[0] for each in requested]
     assert [answer.id for answer in answers] == ["1", "2", "3"]
     with pytest.raises(ChatError, match="takes text and no pictures"):
-        model.ask([asked[0], request("b", video(2))])
+        model.ask([requested[0], request("b", video(2))])

@@ -70,14 +70,14 @@ def test_a_served_model_answers_each_request_under_its_id(write, tmp_path, monke
         settings = options(folder, backend="openai", url=url, parallel=3, timeout_s=120.0)
         model = stack.enter_context(closing(build_chat_model(settings)))
         model.check()
-        asked = mixed_requests()
-        got = model.ask(asked)
-        assert [answer.id for answer in got] == [each.id for each in asked]
+        requested = mixed_requests()
+        got = model.ask(requested)
+        assert [answer.id for answer in got] == [each.id for each in requested]
         assert all(answer.finish == "length" and not answer.error for answer in got)
-        assert [answer.output_tokens for answer in got] == [each.max_tokens for each in asked]
-        alone = {each.id: model.ask([each])[0] for each in asked if not each.temperature}
+        assert [answer.output_tokens for answer in got] == [each.max_tokens for each in requested]
+        alone = {each.id: model.ask([each])[0] for each in requested if not each.temperature}
         for answer in got:
             if answer.id in alone:
                 assert answer == alone[answer.id]
         # the same words as in this process, where the server is given the same tokens
-        assert got[0] == build_chat_model(options(folder)).ask(asked[:1])[0]
+        assert got[0] == build_chat_model(options(folder)).ask(requested[:1])[0]

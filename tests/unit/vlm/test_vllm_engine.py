@@ -76,10 +76,10 @@ def test_what_the_engine_is_shown(tmp_path):
     assert "0.00 s" not in prompts["picture/True"]["prompt"]
 
 
-def check_answers(answers, asked):
+def check_answers(answers, requested):
     """Every id once, in order; JSON where it was asked for; one request too long."""
-    assert [answer["id"] for answer in answers] == [each.id for each in asked]
-    for answer, each in zip(answers[:-1], asked[:-1], strict=True):
+    assert [answer["id"] for answer in answers] == [each.id for each in requested]
+    for answer, each in zip(answers[:-1], requested[:-1], strict=True):
         assert answer["error"] == ""
         assert answer["input_tokens"] > 5
         assert answer["output_tokens"] > 0
@@ -123,15 +123,15 @@ def test_a_real_server_by_the_openai_backend(tmp_path):
         other = OpenAIModel(model_options(url))
         try:
             wait_for(model, server, tmp_path / "log")
-            asked = vllm_worker.requests()
-            answers = [vars(answer) for answer in model.ask(asked)]
+            requested = vllm_worker.requests()
+            answers = [vars(answer) for answer in model.ask(requested)]
             with pytest.raises(ChatError, match=r"404.*it has 'small'"):
-                other.ask(asked[:1])
+                other.ask(requested[:1])
         finally:
             model.close()
             other.close()
             server.terminate()
-    check_answers(answers, asked)
+    check_answers(answers, requested)
 
 
 def wait_for(model, server, log, seconds=600):

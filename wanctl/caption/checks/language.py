@@ -85,15 +85,15 @@ def is_chinese(text: str) -> bool:
 
 def check_language(text: str, variant: str) -> list[Finding]:
     """A finding where the language is not that of the variant's name."""
-    asked = variant_of(variant)
+    requested = variant_of(variant)
     plain = without_quotes(text)
     letters = _LETTER.findall(plain)
-    if asked is None or not letters:
+    if requested is None or not letters:
         return []
     han = len(_HAN.findall(plain))
     other = len(_KANA_HANGUL.findall(plain))
     words = _LATIN_WORD.findall(plain)
-    if asked.language == "en":
+    if requested.language == "en":
         wrong = not _is_english(words, len(letters) - sum(map(len, words)))
         return [Finding("language", "the caption has to be in English only")] if wrong else []
     latin = re.search(rf"(?:[A-Za-z]+[ ,'’-]+){{{_FOREIGN_RUN - 1}}}[A-Za-z]+", plain)
@@ -110,13 +110,13 @@ def check_length(text: str, variant: str, structure: Mapping[str, Any] | None) -
         variant: its name; any length suits one that is not of the structured pass.
         structure: that the caption was written from: one with few words excuses a short caption.
     """
-    asked = variant_of(variant)
-    if asked is None:
+    requested = variant_of(variant)
+    if requested is None:
         return []
-    least, most = accepted_length(asked, structure or _FULL)
-    count = length_of(text, asked.language)
-    unit = "words" if asked.language == "en" else "characters"
-    target = f"write {asked.asked_length[0]} to {asked.asked_length[1]}"
+    least, most = accepted_length(requested, structure or _FULL)
+    count = length_of(text, requested.language)
+    unit = "words" if requested.language == "en" else "characters"
+    target = f"write {requested.asked_length[0]} to {requested.asked_length[1]}"
     if count < least:
         return [Finding("length", f"too short with {count} {unit}; {target}")]
     return [Finding("length", f"too long with {count} {unit}; {target}")] if count > most else []

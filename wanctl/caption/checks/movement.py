@@ -41,8 +41,8 @@ _MOVEMENT = re.compile(
 
 def check_movement(text: str, variant: str) -> list[Finding]:
     """A finding where a `motion` variant names no movement, or dwells on colours."""
-    asked = variant_of(variant)
-    if asked is None or asked.length != MOTION:
+    requested = variant_of(variant)
+    if requested is None or requested.length != MOTION:
         return []
     if not _MOVEMENT.search(text.lower()) and not camera_claims(text):
         return [Finding("motion", "tell what moves and how, not what things look like")]

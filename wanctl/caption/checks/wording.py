@@ -177,8 +177,8 @@ def check_guesses(text: str, variant: str) -> list[Finding]:
         return [Finding("speculation", reason)]
     guesses = list(_GUESS.finditer(plain))
     most = 1 if len(tokens(plain)) < 40 else _MAX_GUESSES
-    asked = variant_of(variant)
-    if (asked and asked.style == "poetic") or len(guesses) < most:
+    requested = variant_of(variant)
+    if (requested and requested.style == "poetic") or len(guesses) < most:
         return []
     some = ", ".join(_shown(each) for each in guesses[:3])
     return [Finding("speculation", f"state what is seen without guesses ({some})")]

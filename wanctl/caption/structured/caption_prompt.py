@@ -139,6 +139,6 @@ def _asked(name: str) -> str:
     variant = parse_variant(name)
     least, most = LENGTHS[variant.length][variant.language]
     if variant.language == "zh":
-        return zh.asked(variant, least, most)
+        return zh.requested(variant, least, most)
     kind = f"{variant.length}, {variant.style}" if variant.style else variant.length
     return f"{kind}, {least} to {most} words"

@@ -92,7 +92,7 @@ def camera_terms(structure: Mapping[str, Any]) -> str:
     return f"镜头用语：{'；'.join(dict.fromkeys(terms))}" if terms else ""
 
 
-def asked(variant: Variant, least: int, most: int) -> str:
+def requested(variant: Variant, least: int, most: int) -> str:
     """What is asked for under the variant's key."""
     kind = "、".join(_KINDS[part] for part in (variant.length, variant.style) if part)
     return f"{kind}，{least} 到 {most} 字"

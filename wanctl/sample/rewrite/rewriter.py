@@ -72,11 +72,11 @@ def _answers(
     open_questions = list(reasons)
     with ThreadPoolExecutor(model.parallel) as threads:
         for start in range(0, len(open_questions), together):
-            asked = open_questions[start : start + together]
-            requests = [_request(each, reasons[each], attempt) for each in asked]
+            requested = open_questions[start : start + together]
+            requests = [_request(each, reasons[each], attempt) for each in requested]
             parts = [requests[i : i + size] for i in range(0, len(requests), size)]
             answers = [each for part in threads.map(model.ask, parts) for each in part]
-            yield from zip(asked, answers, strict=True)
+            yield from zip(requested, answers, strict=True)
 
 
 def _request(question: Question, reasons: Sequence[str], attempt: int) -> ChatRequest:

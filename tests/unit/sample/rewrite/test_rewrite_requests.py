@@ -56,12 +56,12 @@ def test_the_model_sees_the_pictures_of_the_task(tmp_path, overrides, roles):
     model = ScriptedModel(lambda _: answer("A fox."))
     (rewritten,) = rewrite_requests([request], cache, model, tmp_path)
     assert rewritten.typed_prompt == '"a fox"'
-    (asked,) = model.requests
-    lines = asked.text.splitlines()
+    (requested,) = model.requests
+    lines = requested.text.splitlines()
     assert lines[-1] == "Request: a fox"
     for number, (line, image, (role, colour)) in enumerate(
-        zip(lines, asked.frames.images, roles.items(), strict=False), 1
+        zip(lines, requested.frames.images, roles.items(), strict=False), 1
     ):
         assert line.startswith(f"Picture {number}: {role}")
         assert np.array_equal(image[0, 0], colour)
-    assert len(asked.frames.images) == len(roles) == len(lines) - 1
+    assert len(requested.frames.images) == len(roles) == len(lines) - 1

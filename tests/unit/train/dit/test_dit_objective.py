@@ -260,16 +260,16 @@ def test_batches_and_evaluation_take_the_captions_of_their_task(make):
     captions = {str(clip): ["scene", "walks", "runs"] for clip in range(3)}
     own = {clip: [WeightedCaption("walks", 0.8), WeightedCaption("runs", 0.2)] for clip in captions}
     objective = make(0.0, captions, by_task={"t2v": own, "t2i": {}}, held_out=True, batch_size=1)
-    texts, asked = objective.encoded.texts, Counter()
-    encoded = replace(objective.encoded, texts=lambda text: asked.update([text]) or texts(text))
+    texts, requested = objective.encoded.texts, Counter()
+    encoded = replace(objective.encoded, texts=lambda text: requested.update([text]) or texts(text))
     objective.encoded = encoded
     for step in range(300):
         objective.batch(MicrobatchIndex(0, step, 0))
-    assert asked["scene"] == 0
-    assert abs(asked["walks"] - 240) < 28  # a deviation is 7
-    asked.clear()
+    assert requested["scene"] == 0
+    assert abs(requested["walks"] - 240) < 28  # a deviation is 7
+    requested.clear()
     objective.measure(objective.eval_items()[0], CPU)
-    assert asked == {"walks": 1}
+    assert requested == {"walks": 1}
 
 
 def test_evaluation_and_previews_do_not_move_with_the_global_generator(make, tmp_path):
