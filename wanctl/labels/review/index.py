@@ -100,6 +100,7 @@ class ClipIndex:
         self._add_structures(dataset, numbers, bar)
         with self._lock, self._base:
             self._base.executescript(_INDEXES)
+            self._base.execute(_WITHOUT_CAPTION)
             self._base.execute("DELETE FROM clips WHERE n NOT IN (SELECT n FROM captions)")
             self._base.executemany(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?)",
@@ -169,6 +170,11 @@ class ClipIndex:
             self._base.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * width)})", rows)
 
 
+# a clip whose structure failed its checks has an empty caption, which people can write
+_WITHOUT_CAPTION = f"""
+INSERT INTO captions SELECT n, 'default', backend, '', checks, attempts FROM captions
+WHERE variant = '{STRUCTURE}' AND n NOT IN (SELECT n FROM captions WHERE variant <> '{STRUCTURE}')
+"""
 _CAPTION_COLUMNS = ("id", "variant", "text")
 _FLAG_COLUMNS = ("id", "variant", "text", "checks", "attempts")
 

@@ -130,6 +130,22 @@ def test_a_flagged_structure_is_shown_and_is_no_caption(dataset):
         assert client.decide("accept", (A, "structure", None, "{"))[0] == 400
 
 
+def test_a_clip_without_any_caption_gets_one_from_a_person(dataset):
+    clip = clip_name(2)
+    flag = {"id": clip, "variant": "structure", "text": "{", "checks": ["json: cut off"]}
+    for table in [*dataset.tables("captions"), *dataset.tables("caption_flags")]:
+        for part in dataset.parts(table):
+            dataset.write_part(table, part, [])
+    dataset.write_part("caption_flags/vlm@1", "part-00000", [{**flag, "attempts": 3}])
+    with running(dataset) as client:
+        entries = client.get(f"/api/clip?id={clip}")["captions"]
+        assert [each["variant"] for each in entries] == ["structure", "default"]
+        assert [each["id"] for each in client.get("/api/clips?state=left")["clips"]] == [clip]
+        assert client.decide("edit", (clip, "default", None, "A dog on a beach."))[0] == 200
+        assert client.get("/api/start")["counts"]["left"] == 0
+    assert rows(dataset)[clip, "default"] == ("A dog on a beach.", "vlm")
+
+
 def test_a_kill_between_journal_and_table_loses_nothing(dataset, monkeypatch):
     with running(dataset) as client:
         client.decide("edit", (A, LONG, None, "first"))
