@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from wanctl.caption.backends import VLM, CaptionOptions, Sidecar
+from wanctl.caption.backends import VLM, CaptionOptions, Sidecar, build_captioner
 from wanctl.caption.captioner_run import CaptionerSettings
 from wanctl.caption.engines import ENGINES
 from wanctl.caption.job import EXAMPLES, CaptionJob, CaptionTotals, CaptionWorker, VlmJob
@@ -53,6 +53,7 @@ def caption(
     """
     recipe = loaded.recipe
     share = None if shard is None else parse_shard(shard)
+    _check_captioners(recipe.caption)
     path = recipe.dataset.path or out / "dataset"
     DatasetDir.open(path)  # it has to be there
     dataset = DatasetDir.create_or_open(path, share=share)
@@ -77,6 +78,14 @@ def caption(
             f"{dataset.path}: none of {totals.without} clips got a caption from "
             f"{', '.join(job.backends)}; add sidecar files, or `template` to caption.backends"
         )
+
+
+def _check_captioners(section: CaptionSection) -> None:
+    """Raise UserError for mistakes of the recipe before any data set is looked at."""
+    options = CaptionOptions(sidecar_dir=section.sidecar_dir)
+    for name in section.backends:
+        if name != VLM:
+            build_captioner(name, options).check()
 
 
 def chat_model_options(section: ChatModelSection, device: str) -> ChatModelOptions:

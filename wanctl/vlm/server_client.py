@@ -13,6 +13,9 @@ import openai
 from wanctl.redact import basic_header, hide, public_uri, split_userinfo
 from wanctl.vlm.chat import ChatError, ChatModelOptions
 
+_PLACEHOLDERS = frozenset({"none", "empty", "dummy", "token", "key", "test", "local", "unused"})
+"""What people state as the key of a server that needs none."""
+
 CONNECT_S = 10.0
 """Time for a connection."""
 
@@ -81,5 +84,6 @@ def _key(variable: str) -> str:
         raise ChatError(
             f"the environment variable {variable} holds a space or a letter that no key has"
         )
-    hide([key])
+    if key.casefold() not in _PLACEHOLDERS:  # "none" is also a word of messages
+        hide([key])
     return key

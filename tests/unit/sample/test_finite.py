@@ -12,9 +12,9 @@ from wanctl.sample.finite import NonFiniteError, check_conditions, check_texts
 from wanctl.sample.prompt_embeddings import EmbeddingCache
 
 REQUEST = SimpleNamespace(
-    prompt="a cat", seed=7, solver="euler", steps=6, shift=1.0, boundary=None, guided=False,
-    negative_prompt="", guide_scale=1.0, guide_until=1.0, step_cache=0.0, dtype="float16",
-    frames=5, fps=16, crf=16,
+    prompt="a cat", title="a cat", seed=7, solver="euler", steps=6, shift=1.0, boundary=None,
+    guided=False, negative_prompt="", guide_scale=1.0, guide_until=1.0, step_cache=0.0,
+    dtype="float16", frames=5, fps=16, crf=16,
 )  # fmt: skip
 
 

@@ -47,19 +47,28 @@ def test_no_server_at_the_address(no_server):
 
 def test_a_missing_key_and_a_wrong_one_name_the_variable(monkeypatch):
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    with StubServer(key="right") as server:
+    with StubServer(key="sk-the-right-one-123") as server:
         assert f"401: it needs a key; set {KEY_VARIABLE}" in error_of(server)
         assert f"it needs a key; set {KEY_VARIABLE}" in check_error(server.url)
         monkeypatch.setenv(KEY_VARIABLE, KEY)
         message = error_of(server)
         assert f"the server refuses the key in {KEY_VARIABLE}" in message
         assert KEY not in message
-        monkeypatch.setenv(KEY_VARIABLE, "right")
+        monkeypatch.setenv(KEY_VARIABLE, "sk-the-right-one-123")
         model = quick_model(server.url)
         model.check()
         assert model.ask([request()])[0].finish == "stop"
         model.close()
     assert sum(server.requests.values()) == 1
+
+
+def test_words_that_stand_for_no_key_stay_readable(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "EMPTY")
+    with StubServer() as server:
+        model = quick_model(server.url)
+        model.check()
+        model.close()
+    assert redact("the answer is empty or EMPTY") == "the answer is empty or EMPTY"
 
 
 def test_a_key_that_cannot_be_sent_is_not_repeated(monkeypatch):

@@ -143,7 +143,8 @@ class ModelRun:
                 event = self._events.get()
                 if isinstance(event, list):
                     self._take(event, bar)
-            for work in self._parts:
+        for work in self._parts:
+            with suppress(WriteError):
                 work.compact()
 
     def _handle(self, event: Any, bar: Bar) -> None:

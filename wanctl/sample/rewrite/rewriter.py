@@ -1,7 +1,6 @@
 """Asks a language model to rewrite prompts, checks what it answers, and asks once more."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wanctl.log import log, progress
@@ -68,15 +67,12 @@ def _answers(
     model: ChatModel, reasons: Mapping[Question, Sequence[str]], attempt: int
 ) -> Iterator[tuple[Question, ChatAnswer]]:
     """Answers to all open questions, as many at a time as keep the model busy."""
-    size, together = model.batch, model.batch * model.parallel
+    together = model.batch * model.parallel
     open_questions = list(reasons)
-    with ThreadPoolExecutor(model.parallel) as threads:
-        for start in range(0, len(open_questions), together):
-            requested = open_questions[start : start + together]
-            requests = [_request(each, reasons[each], attempt) for each in requested]
-            parts = [requests[i : i + size] for i in range(0, len(requests), size)]
-            answers = [each for part in threads.map(model.ask, parts) for each in part]
-            yield from zip(requested, answers, strict=True)
+    for start in range(0, len(open_questions), together):
+        requested = open_questions[start : start + together]
+        requests = [_request(each, reasons[each], attempt) for each in requested]
+        yield from zip(requested, model.ask(requests), strict=True)
 
 
 def _request(question: Question, reasons: Sequence[str], attempt: int) -> ChatRequest:
