@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from wanctl.caption.prompt import sentence
+from wanctl.caption.measured_words import sentence
 from wanctl.caption.sidecars import SidecarReader
 from wanctl.data.captions import REVIEW
 from wanctl.errors import UserError, unknown

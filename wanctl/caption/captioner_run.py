@@ -12,8 +12,8 @@ from itertools import islice
 from wanctl.caption.backends import Caption, CaptionClip, Captioner, caption_table
 from wanctl.caption.checks.text import caption_problem, normalise, unquoted, with_quotes
 from wanctl.caption.clips import PartClips, Row
+from wanctl.caption.measured_words import visible_texts
 from wanctl.caption.pipeline.decode import DecodeLimits
-from wanctl.caption.prompt import visible_texts
 from wanctl.data.dataset import DatasetDir
 from wanctl.log import log
 from wanctl.video.decode import read_clip

@@ -4,7 +4,7 @@ import json
 
 from wanctl.caption.camera import CAMERA_PHRASES
 from wanctl.caption.checks.facts import MeasuredFacts, measured_facts
-from wanctl.caption.prompt import MEAN_LIGHT, TIER_WORDS, Evidence
+from wanctl.caption.measured_words import MEAN_LIGHT, TIER_WORDS, Evidence
 
 CAPTION_PROMPT = (
     "Describe this video for somebody who cannot see it: who or what is in it and how many, what "

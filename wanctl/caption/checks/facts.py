@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wanctl.caption.camera import sure_camera_motions
-from wanctl.caption.prompt import Evidence, looks, visible_texts
+from wanctl.caption.measured_words import Evidence, looks, visible_texts
 
 _Box = tuple[float, float, float, float]
 _SAME_LINE = 0.7

@@ -14,7 +14,7 @@ import numpy as np
 
 from wanctl.caption.camera import CAMERA_PHRASES
 from wanctl.caption.checks.facts import MeasuredFacts
-from wanctl.caption.prompt import TIER_WORDS
+from wanctl.caption.measured_words import TIER_WORDS
 from wanctl.caption.structured.caption_prompt import Rejection, caption_system, caption_text
 from wanctl.caption.structured.schema import captions_schema, structure_schema
 from wanctl.caption.structured.structure_prompt import structure_system, structure_text

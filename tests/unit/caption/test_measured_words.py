@@ -2,7 +2,7 @@ import pytest
 
 from wanctl.caption.camera import describe_camera
 from wanctl.caption.hints import CAPTION_PROMPT, with_hints
-from wanctl.caption.prompt import sentence
+from wanctl.caption.measured_words import sentence
 
 
 def test_a_sentence_without_measurements():
