@@ -30,6 +30,11 @@ class ClipCaption(NamedTuple):
     backend: str
 
 
+def is_motion_alone(variant: str) -> bool:
+    """Whether captions of this variant say what moves, and nothing of the scene."""
+    return variant.partition("-")[0] == "motion"
+
+
 class WeightedCaption(NamedTuple):
     """One caption of a clip and its share, 0 to 1, of those that are drawn for the clip."""
 

@@ -59,7 +59,7 @@ class TrainDiTSection(TrainSection):
         "weight, e.g. {'long-*': 3, 'short-*-en': 1}: how often a clip comes with which of its "
         "captions; those that share a name share its weight, and each counts with the first name "
         "that fits it; empty: all variants of the first captioner in `caption.backends` equally "
-        "often",
+        "often, but for captions of the motion alone",
     )
     task_captions: dict[str, dict[str, Factor]] = Field(
         default={},

@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wanctl.data.captions import WeightedCaption, read_captions, read_weighted_captions
+from wanctl.data.captions import (
+    ClipCaption,
+    WeightedCaption,
+    is_motion_alone,
+    read_captions,
+    read_weighted_captions,
+)
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_ids, kept_rows
 from wanctl.errors import unknown
@@ -77,7 +83,7 @@ def training_captions(
     else:
         found = read_captions(dataset, backends, kept)
         texts = {
-            clip: [each.text + ends.get(clip, "") for each in several]
+            clip: [each.text + ends.get(clip, "") for each in _of_scenes(several)]
             for clip, several in found.items()
         }
     if kept and not texts:
@@ -90,6 +96,11 @@ def training_captions(
                     len(kept) - len(texts), len(kept))  # fmt: skip
     by_task = {task: weighted(by_name) for task, by_name in task_weights.items()}
     return TrainingCaptions(texts, shares, by_task)
+
+
+def _of_scenes(captions: Sequence[ClipCaption]) -> Sequence[ClipCaption]:
+    """Those that describe what is seen; of a clip that has none, all."""
+    return [each for each in captions if not is_motion_alone(each.variant)] or captions
 
 
 def _score_ends(dataset: DatasetDir, selection: str, words: Mapping[str, str]) -> dict[str, str]:

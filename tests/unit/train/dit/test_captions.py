@@ -58,6 +58,14 @@ def drawn(captions, clip, task="t2v", count=2000):
     return Counter(encoded.caption(clip, (at + 0.5) / count, task) for at in range(count))
 
 
+def test_without_weights_captions_of_the_motion_alone_are_not_drawn(dataset):
+    texts = read(dataset, {}).texts
+    assert set(texts["0"]) == {f"0 {variant}" for variant in VARIANTS[:4]}
+    only = [{"id": "2", "text": "It turns.", "variant": "motion-en", "backend": "vlm"}]
+    dataset.write_part("captions/vlm@1", "part-00001", only)
+    assert read(dataset, {}).texts["2"] == ["It turns."]
+
+
 def test_patterns_of_length_and_language_get_their_weight(dataset):
     captions = read(dataset, {"long-*-en": 4, "*-zh": 2, "vlm/short-*": 1, "sidecar": 1})
     counts = drawn(captions, "0")
