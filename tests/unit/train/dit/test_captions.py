@@ -116,12 +116,12 @@ class CountingEncoder:
 def test_new_captions_are_embedded_and_old_ones_are_not_embedded_again(dataset):
     first, second = CountingEncoder(), CountingEncoder()
     folder = dataset.path / "text"
-    TextStore(folder, first).encode((t for _, t in read(dataset, {}).pairs()), PROCESSES)
+    TextStore(folder, first).encode((t for _, t in read(dataset, {"vlm": 1}).pairs()), PROCESSES)
     rows = [{"id": "0", "text": "written anew", "variant": "default", "backend": "sidecar"}]
     dataset.write_part("captions/sidecar@2", "part-00000", rows)
     record_tables(dataset, ["captions/sidecar@2"])
     store = TextStore(folder, second)
     captions = read(dataset, {"vlm": 1, "sidecar": 1})
     store.encode((t for _, t in captions.pairs()), PROCESSES)
-    assert sorted(second.prompts) == ["1 default", "written anew"]
+    assert sorted(second.prompts) == ["1 default", "2 default", "written anew"]
     assert store.get("written anew").shape == (4, 3)
