@@ -224,6 +224,7 @@ def test_the_demo_compares_each_sample_with_the_clips_of_its_prompt(loaded, tmp_
     assert all(match.is_nearest_to_own for match in compare(run, prompts))
 
 
+@pytest.mark.slow  # four processes import everything: 40 s
 def test_two_processes_divide_exports_and_encoding(loaded, tmp_path, footage):
     """Before, each of them exported and encoded everything, on the first device."""
     dataset, out = tmp_path / "dataset", tmp_path / "out"
