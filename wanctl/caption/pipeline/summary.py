@@ -9,6 +9,9 @@ from wanctl.progress_lines import duration
 
 # Below this share the model waits for something; above it, it sets the speed.
 _BUSY = 0.8
+_LONG_S = 60
+# Clips per place from which starting and ending take a small part of a run.
+_FULL = 8
 
 
 @dataclass
@@ -71,11 +74,17 @@ class ModelTotals:
                 "review` shows them, `--retry flagged` asks for them again",
                 flagged,
             )
-        if self.seconds > 60 and all(each < _BUSY for each in self._shares().values()):
+        if self._had_to_wait():
             log.warning(
-                "the model waited for %s; raise curate.decode.workers or caption.memory_gb",
-                "frames or room in memory",
+                "the model waited for frames or room in memory; raise curate.decode.workers or "
+                "caption.memory_gb"
             )
+
+    def _had_to_wait(self) -> bool:
+        """Whether places stayed empty in a run of a minute and of clips enough to fill them."""
+        enough = self.counts.clips >= _FULL * sum(self.places.values())
+        is_idle = all(each < _BUSY for each in self._shares().values())
+        return enough and is_idle and self.longest_s > _LONG_S
 
     def _shares(self) -> dict[str, float]:
         return {name: busy_s / max(self.seconds, 1e-9) for name, busy_s in self.busy_s.items()}
