@@ -193,11 +193,14 @@ class Filter(Measurer):
         unit: unit of `Verdict.score`, for the report ("%", "s", "px", "").
         scope: which clips `decide_many` must get together: any ("clip"), all of a source file
             ("source"), or the whole data set ("set").
+        other_evidence: filters whose evidence `decide_many` gets too, as `ClipBatch.other(name)`,
+            where the recipe has them, before this one or after.
     """
 
     evidence: ClassVar[dict[str, str]] = {}
     unit: ClassVar[str] = ""
     scope: ClassVar[Literal["clip", "source", "set"]] = "clip"
+    other_evidence: ClassVar[tuple[str, ...]] = ()
 
     optional: bool = threshold(
         default=False, description="skip this filter, with a warning, where it cannot run"

@@ -4,7 +4,7 @@ Deciding ten million clips as Python objects takes an hour; as columns it takes 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,7 @@ class ClipBatch:
         verdicts: filter -> verdicts of the filters before this one.
         vectors: where the filter has an embedder, the unit vectors of each clip's frames:
             values (M, D) float16.
+        others: evidence of the filters in `Filter.other_evidence`; see `other`.
     """
 
     clips: pa.Table
@@ -137,9 +138,20 @@ class ClipBatch:
     views: np.ndarray
     verdicts: "Mapping[str, Verdicts]" = field(default_factory=dict)
     vectors: Ragged | None = None
+    others: "Mapping[str, pa.Table]" = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.clips.num_rows
+
+    def other(self, name: str) -> "ClipBatch | None":
+        """The same clips with the evidence of a filter in `Filter.other_evidence`.
+
+        Clips that the other filter did not measure have null there: NaN in `numbers`, empty in
+        `lists`. None where the recipe lacks that filter.
+        """
+        if name not in self.others:
+            return None
+        return replace(self, evidence=self.others[name], others={})
 
     def clip(self, name: str) -> np.ndarray:
         """(N,) a column of the clips table, as numpy; `duration_s` too."""

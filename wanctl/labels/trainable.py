@@ -49,7 +49,7 @@ def open_trainable(
     ids = decisions.clips["id"]
     for named in filters_with_evidence(dataset, filters[: names.index(name)]):
         check_evidence(dataset, named)
-        stored = read_evidence(dataset, named, ids)
+        stored = read_evidence(dataset, named, ids, recipe=filters)
         verdicts = decisions.decide(named, stored, failures)
         if quantiles_of(named.filter) and verdicts.score is not None:
             numbers = percentile_values(named.filter, verdicts.score)
@@ -58,7 +58,7 @@ def open_trainable(
         decisions.add(named.name, verdicts)
     check_evidence(dataset, trainable)
     return TrainableFilter(
-        trainable, decisions.batch(read_evidence(dataset, trainable, ids)), dataset
+        trainable, decisions.batch(read_evidence(dataset, trainable, ids, recipe=filters)), dataset
     )
 
 
@@ -71,6 +71,7 @@ def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
         batch.views[rows],
         verdicts,
         None if batch.vectors is None else _take_lists(batch.vectors, rows),
+        {name: table.take(rows) for name, table in batch.others.items()},
     )
 
 

@@ -101,13 +101,21 @@ class Decisions:
         """The batch that a filter decides on: the clips that it measured."""
         rows = stored.rows
         if rows is None:
-            return ClipBatch(self.clips, stored.evidence, self.views, self.verdicts, stored.vectors)
+            return ClipBatch(
+                self.clips,
+                stored.evidence,
+                self.views,
+                self.verdicts,
+                stored.vectors,
+                stored.others,
+            )
         return ClipBatch(
             self.clips.take(rows),
             stored.evidence,
             self.views[rows],
             _RowSubset(self.verdicts, rows),
             stored.vectors,
+            stored.others,
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:

@@ -1,7 +1,7 @@
 """Reads stored evidence in the order of the clips to decide."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,14 @@ class StoredEvidence:
         rows: indices of the clips that were measured; None: all.
         evidence: one row per measured clip.
         vectors: frame embeddings per measured clip, for filters with an embedder.
+        others: evidence of the filters in its `other_evidence`, one row per measured clip; null
+            where the other filter did not measure the clip.
     """
 
     rows: np.ndarray | None
     evidence: pa.Table
     vectors: Ragged | None = None
+    others: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 def read_evidence(
@@ -43,6 +46,7 @@ def read_evidence(
     named: NamedFilter,
     ids: pa.ChunkedArray,
     parts: Sequence[str] | None = None,
+    recipe: Sequence[NamedFilter] = (),
 ) -> StoredEvidence:
     """Read one filter's evidence and embeddings in the order of `ids`.
 
@@ -51,6 +55,7 @@ def read_evidence(
         named: the filter.
         ids: ids of the clips to decide.
         parts: parts that hold them; None: all parts.
+        recipe: the filters of the recipe, of which it may read some.
     """
     units = measured_units([named])
     read = [_read(dataset, unit, ids, parts) for unit in units]
@@ -68,7 +73,13 @@ def read_evidence(
             vectors = frame_vectors(table)
         else:
             evidence = table
-    return StoredEvidence(rows, evidence, vectors)
+    measured = ids if rows is None else ids.take(rows)
+    others = {
+        other.name: _read_other(dataset, other, measured, parts)
+        for other in recipe
+        if other.name in named.filter.other_evidence and other.filter.evidence
+    }
+    return StoredEvidence(rows, evidence, vectors, others)
 
 
 def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) -> StoredEvidence:
@@ -81,6 +92,7 @@ def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) ->
     """
     rows: list[np.ndarray] = []
     evidence: list[pa.Table] = []
+    others: dict[str, list[pa.Table]] = {}
     sizes: list[np.ndarray] = []
     start = width = 0
     with file.open("wb") as out:
@@ -88,6 +100,8 @@ def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) ->
             rows.append(start + (np.arange(count) if stored.rows is None else stored.rows))
             start += count
             evidence.append(stored.evidence)
+            for name, table in stored.others.items():
+                others.setdefault(name, []).append(table)
             if stored.vectors is not None:
                 sizes.append(stored.vectors.counts())
                 width = max(width, stored.vectors.values.shape[1])
@@ -97,6 +111,7 @@ def concat_evidence(pieces: Iterable[tuple[int, StoredEvidence]], file: Path) ->
         None if len(present) == start else present,
         pa.concat_tables(evidence),
         _mapped(file, np.concatenate(sizes), width) if sizes else None,
+        {name: pa.concat_tables(tables) for name, tables in others.items()},
     )
 
 
@@ -176,6 +191,17 @@ def _read(
             return table.add_column(0, "id", ids), None
     table = dataset.read(unit.table, parts=parts)
     return table, _places(ids, table["id"])
+
+
+def _read_other(
+    dataset: DatasetDir, other: NamedFilter, ids: pa.ChunkedArray, parts: Sequence[str] | None
+) -> pa.Table:
+    """Evidence of another filter, one row per id; null where that filter has none."""
+    (unit,) = [unit for unit in measured_units([other]) if not isinstance(unit.measurer, Embedder)]
+    table, places = _read(dataset, unit, ids, parts)
+    if places is None:
+        return table
+    return table.take(pa.array(places, mask=places < 0))
 
 
 def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray | None:

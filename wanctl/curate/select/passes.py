@@ -44,6 +44,7 @@ class FilterStage:
         store: verdicts of earlier stages.
         before: names of the filters of earlier stages, in order.
         filters: filters of this stage, in order.
+        recipe: all filters of the recipe, as some read the evidence of others.
     """
 
     dataset: DatasetDir
@@ -51,6 +52,7 @@ class FilterStage:
     store: VerdictStore
     before: tuple[str, ...]
     filters: tuple[NamedFilter, ...]
+    recipe: tuple[NamedFilter, ...] = ()
 
     def decide(self, part_slice: Slice) -> Decisions:
         """Decide one slice."""
@@ -65,7 +67,7 @@ class FilterStage:
         """Let the filters of this stage decide; reasons are written out if `with_reasons`."""
         for named in self.filters:
             ids = decisions.clips["id"]
-            stored = read_evidence(self.dataset, named, ids, part_slice.names)
+            stored = read_evidence(self.dataset, named, ids, part_slice.names, self.recipe)
             verdicts = decisions.decide(named, stored, self.failures, with_reasons=with_reasons)
             decisions.add(named.name, verdicts)
         return decisions

@@ -124,7 +124,9 @@ def select(
         # workers only read tables; the list of sources may be long, so it is not sent to them
         reader = DatasetDir(dataset.path, {"sources": [], "recipe": "", CLEAN: True})
         selector = _Selector(
-            FilterStage(reader, measure_failures(dataset), VerdictStore(folder), (), ()),
+            FilterStage(
+                reader, measure_failures(dataset), VerdictStore(folder), (), (), tuple(filters)
+            ),
             slices,
             over,
         )
@@ -232,9 +234,9 @@ class _Selector:
         return named
 
     def _evidence_of_set(self, named: NamedFilter, clips: Sequence[pa.Table]) -> StoredEvidence:
-        dataset = self.stage.dataset
+        dataset, recipe = self.stage.dataset, self.stage.recipe
         pieces = (
-            (table.num_rows, read_evidence(dataset, named, table["id"], part_slice.names))
+            (table.num_rows, read_evidence(dataset, named, table["id"], part_slice.names, recipe))
             for part_slice, table in zip(self._slices, clips, strict=True)
         )
         return concat_evidence(pieces, self.stage.store.folder / f"{named.name}.vectors")

@@ -80,6 +80,23 @@ class ViewWidth(Filter):
         return Verdict(True, score=float(clip.view.width if clip.view else -1))
 
 
+class Higher(Filter):
+    """Keeps clips whose level another filter measured higher than this one."""
+
+    evidence = {"level": "float"}  # noqa: RUF012
+    other_evidence = ("later", "absent")
+    scope = "clip"
+
+    def decide_many(self, batch):
+        assert batch.other("absent") is None
+        own, other = batch.numbers("level"), batch.other("later").numbers("level")
+        return Verdicts.judge(other, (~(other > own), lambda row: f"{own[row]} and {other[row]}"))
+
+
+class HigherOfSet(Higher):
+    scope = "set"
+
+
 def made(tmp_path, parts, *tables):
     """A data set with a part for each list of levels; clips are named by place."""
     dataset = DatasetDir.create_or_open(tmp_path / "set")
@@ -115,6 +132,29 @@ def test_a_filter_of_scope_set_gets_all_clips_and_the_scores_before_it(tmp_path)
     assert [(row.name, row.left, row.drops) for row in done.funnel] == [
         ("level", 4, 0), ("rank", 2, 2), ("crop", 2, 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("own", [Higher(), HigherOfSet()], ids=lambda own: own.scope)
+@pytest.mark.usefixtures("rows_at_once")
+def test_a_filter_gets_the_evidence_of_another_in_the_order_of_its_clips(tmp_path, own):
+    first, later = NamedFilter("first", own), NamedFilter("later", Level())
+    dataset = made(tmp_path, [[1.0, 2.0], [3.0, 4.0]], first.table)
+    dataset.write_part(
+        later.table, "part-00000", [{"id": "clip0", "level": 9.0}, {"id": "clip1", "level": 1.5}],
+        schema=LEVEL,
+    )  # fmt: skip
+    # clip3 failed in the other filter
+    dataset.write_part(later.table, "part-00001", [{"id": "clip2", "level": 8.0}], schema=LEVEL)
+    failed = {"source": "x", "clip_id": "clip3", "stage": "later", "kind": "error", "error": "bad"}
+    dataset.write_part("quarantine", "part-00001", [failed])
+    select(dataset, [first, later], RULES, "default")
+    reasons = {row["id"]: row["reasons"] for row in rows_of(dataset)}
+    assert reasons == {
+        "clip0": [],
+        "clip1": ["first: 2.0 and 1.5"],
+        "clip2": [],
+        "clip3": ["first: 4.0 and nan", "later: not measured: bad"],
+    }
 
 
 @pytest.mark.usefixtures("rows_at_once")
