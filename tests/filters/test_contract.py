@@ -134,6 +134,12 @@ def test_verdicts_are_complete_repeatable_and_change_nothing(
         assert isinstance(verdicts[number], Verdict)
         assert verdicts[number] == again[number]
         assert verdicts[number].keep or "\n" not in verdicts[number].reason
+    drawings = filter_.drawings(batch)
+    assert len(drawings) == len(pairs)
+    for each in (one for several in drawings for one in several):
+        assert each.kind
+        assert len(each.polygon) >= 6
+        assert len(each.polygon) % 2 == 0
     assert batch.evidence.to_pylist() == evidence
 
 

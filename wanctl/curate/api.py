@@ -21,7 +21,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from wanctl.curate.columns import CLIP_COLUMNS, Clip, ClipBatch, Ragged, Verdict, Verdicts
+from wanctl.curate.columns import (
+    CLIP_COLUMNS,
+    Clip,
+    ClipBatch,
+    Drawing,
+    Ragged,
+    Verdict,
+    Verdicts,
+)
 from wanctl.curate.quantiles import or_quantile
 from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
@@ -33,6 +41,7 @@ __all__ = [
     "Box",
     "Clip",
     "ClipBatch",
+    "Drawing",
     "Embedder",
     "Evidence",
     "Field",
@@ -228,6 +237,15 @@ class Filter(Measurer):
     def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Verdicts on many clips. Override it where deciding one by one would be slow."""
         return Verdicts.of([self.decide(clip, evidence) for clip, evidence in batch.rows()])
+
+    def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:
+        """What the report draws over the picture of each clip to show what was found.
+
+        Called for the clips on the page, which are few: it may take milliseconds per clip. `batch`
+        is as in `decide_many`, with all clips of a source file for filters of scope "source".
+        Crops need no drawing: the report draws the crop of every verdict.
+        """
+        return [[] for _ in range(len(batch))]
 
     def choices(self) -> Mapping[str, str]:
         """Labels for training it on marked clips -> their meaning; empty: not trainable."""

@@ -84,6 +84,30 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """An outline that the report draws over the picture of a clip, to show what a filter found.
+
+    Attributes:
+        kind: what it is, in a word or two: "overlaid text", "text in the scene", "mark". The report
+            has a switch and a colour for each kind.
+        polygon: flat [x0, y0, x1, y1, ...] in display pixels before any crop.
+        label: what to write next to it, such as the text that was read.
+        span: seconds from the clip's first frame between which it is there; None: throughout.
+    """
+
+    kind: str
+    polygon: Sequence[float]
+    label: str = ""
+    span: tuple[float, float] | None = None
+
+    @classmethod
+    def of_box(cls, kind: str, box: Box, label: str = "") -> "Drawing":
+        """The outline of a rectangle."""
+        right, low = box.x + box.width, box.y + box.height
+        return cls(kind, (box.x, box.y, right, box.y, right, low, box.x, low), label)
+
+
+@dataclass(frozen=True)
 class Ragged:
     """A column of lists: row i is `values[starts[i]:starts[i + 1]]`. Values may be vectors."""
 

@@ -10,6 +10,7 @@ from wanctl.curate.api import (
     Box,
     Clip,
     ClipBatch,
+    Drawing,
     Evidence,
     Field,
     Filter,
@@ -190,6 +191,23 @@ class Ocr(Filter):
         if rest:
             return Verdict(keep=False, reason=reason, score=score)
         return Verdict(keep=True, score=score, crop=crop)
+
+    def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:
+        """The text of each sampled frame, overlaid or in the scene, for the time of that sample."""
+        return [self._drawings(clip, evidence) for clip, evidence in batch.rows()]
+
+    def _drawings(self, clip: Clip, evidence: Evidence) -> list[Drawing]:
+        frames = self._visible(clip, evidence, Box(0, 0, clip.width, clip.height))
+        length_s = clip.duration_s / max(1, len(frames))
+        drawings = []
+        for at, (lines, chosen) in enumerate(
+            zip(frames, self.overlays(clip, evidence), strict=True)
+        ):
+            span = (at * length_s, (at + 1) * length_s)
+            for line in lines:
+                kind = "overlaid text" if line in chosen else "text in the scene"
+                drawings.append(Drawing(kind, line, span=span))
+        return drawings
 
     def overlays(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
         """The polygons of overlaid text in each frame, in display pixels."""

@@ -9,6 +9,7 @@ from wanctl.curate.api import (
     Box,
     Clip,
     ClipBatch,
+    Drawing,
     Evidence,
     Field,
     Filter,
@@ -124,6 +125,13 @@ class Watermark(Filter):
 
         lost = (share < self.min_picture_share) & (self.otherwise == "drop")
         return Verdicts.judge(score, (lost, why), crops=crops)
+
+    def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:
+        """The marks of each clip's source, with their steadiness."""
+        return [
+            [Drawing.of_box("mark", mark.box, f"{mark.steadiness:.2f}") for mark in marks]
+            for marks in self.marks(batch)
+        ]
 
     def marks(self, batch: ClipBatch) -> list[list[Mark]]:
         """The marks of each clip's source, in display pixels."""
