@@ -68,13 +68,15 @@ SELECTION = pa.schema(
         "labels": pa.list_(pa.struct({"filter": pa.string(), "label": pa.string()})),
         "bucket": pa.string(),
         "recipe_hash": pa.string(),
+        # what a person decided, "keep: reason" or "drop: reason"; null where nobody did
+        "override": pa.string(),
     }
 )
 
 SELECTION_CODED = (
     "kept", "reasons.list.element", "scores.list.element.filter", "crop_x", "crop_y", "crop_w",
     "crop_h", "weight", "labels.list.element.filter", "labels.list.element.label", "bucket",
-    "recipe_hash",
+    "recipe_hash", "override",
 )  # fmt: skip
 """Columns that are dictionary-encoded. Encoding ids and scores as well would take longer than the
 rest of writing a selection."""

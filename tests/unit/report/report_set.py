@@ -106,6 +106,7 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
         "labels": labels,
         "bucket": ["17x48x80"] * count,
         "recipe_hash": ["abcd"] * count,
+        "override": [None] * count,
     }  # fmt: skip
     table = pa.table(
         {name: pa.array(columns[name], SELECTION.field(name).type) for name in SELECTION.names}

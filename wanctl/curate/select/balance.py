@@ -27,11 +27,10 @@ class Balance:
     power: float
 
 
-def label_weights(verdicts: Mapping[str, Verdicts], by: str) -> dict[str | None, float]:
-    """Label -> total weight of the clips that all filters keep; None: clips without a label."""
-    kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
-    weight = combined_weights(verdicts, len(kept))
-    label = verdicts[by].label
+def label_weights(
+    label: np.ndarray | None, kept: np.ndarray, weight: np.ndarray
+) -> dict[str | None, float]:
+    """Label -> total weight of the kept clips; None: clips without a label."""
     if label is None:
         return {None: float(weight[kept].sum())}
     coded = pa.array(label[kept], pa.string(), from_pandas=True).dictionary_encode()

@@ -4,7 +4,7 @@ Counts of slices are added, so that a data set of any size is counted slice by s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class FunnelRow:
         drops: clips that it would drop on its own.
         alone: clips that only it drops.
         steps: for each of its bounds, a step down and a step up.
+        restores: clips that are kept again here, as people keep what filters drop.
     """
 
     name: str
@@ -50,6 +51,7 @@ class FunnelRow:
     drops: int
     alone: int
     steps: tuple[Step, ...] = ()
+    restores: int = 0
 
     def at_strictest(self) -> int:
         """Clips it would drop on its own with every bound moved one step to the strict side."""
@@ -68,7 +70,8 @@ class FunnelCounts:
         names: names of the filters, in order.
         bounds: (filter, bound) for every finite bound.
         total: number of clips.
-        kept: clips that no filter drops.
+        kept: clips that no filter drops or that people keep.
+        restored: clips that filters drop and people keep; the last row counts them as left.
         filters: (F, 3) left, drops, alone.
         sides: (B, 4) below the bound: dropped by its filter, kept; from it on: dropped, kept.
         moves: (B, 2, 4) between the bound and the bound moved one step down or up: dropped by the
@@ -79,6 +82,7 @@ class FunnelCounts:
     bounds: tuple[tuple[str, float], ...]
     total: int
     kept: int
+    restored: int
     filters: np.ndarray
     sides: np.ndarray
     moves: np.ndarray
@@ -89,6 +93,7 @@ class FunnelCounts:
             self.bounds,
             self.total + other.total,
             self.kept + other.kept,
+            self.restored + other.restored,
             self.filters + other.filters,
             self.sides + other.sides,
             self.moves + other.moves,
@@ -96,10 +101,14 @@ class FunnelCounts:
 
     def rows(self) -> list[FunnelRow]:
         """The rows of the funnel, one per filter."""
-        return [
+        rows = [
             FunnelRow(name, *(int(n) for n in counts), steps=self._steps(name, *counts[1:]))
             for name, counts in zip(self.names, self.filters, strict=True)
         ]
+        if self.restored:
+            last = rows[-1]
+            rows[-1] = replace(last, left=last.left + self.restored, restores=self.restored)
+        return rows
 
     def _steps(self, name: str, drops: int, alone: int) -> tuple[Step, ...]:
         steps = []
@@ -126,13 +135,15 @@ def count_funnel(
     keeps: Mapping[str, np.ndarray],
     scores: Mapping[str, np.ndarray | None],
     bounds: Mapping[str, Sequence[float]],
+    by_person: np.ndarray | None = None,
 ) -> FunnelCounts:
     """Count some clips.
 
     Args:
-        keeps: filter -> (N,) bool, in the recipe's order.
+        keeps: filter -> (N,) bool, in the recipe's order; last what people drop.
         scores: filter -> (N,) its scores, NaN where there is none.
         bounds: filter -> scores at which its verdict changes.
+        by_person: (N,) bool, clips that people keep whatever the filters say.
     """
     total = len(next(iter(keeps.values()), ()))
     against = np.zeros(total, dtype=np.int16)
@@ -150,12 +161,14 @@ def count_funnel(
         for bound in bounds.get(name, ())
         if np.isfinite(bound) and scores.get(name) is not None
     ]
+    restored = 0 if by_person is None else int(np.count_nonzero(by_person & (against > 0)))
     near = [_near(scores[name], keeps[name], against, bound) for name, bound in places]
     return FunnelCounts(
         tuple(keeps),
         tuple(places),
         total,
-        int(np.count_nonzero(against == 0)),
+        int(np.count_nonzero(against == 0)) + restored,
+        restored,
         np.array(counts, dtype=np.int64).reshape(-1, 3),
         np.array([sides for sides, _ in near], dtype=np.int64).reshape(-1, _SIDES),
         np.array([moves for _, moves in near], dtype=np.int64).reshape(-1, 2, _MOVES // 2),

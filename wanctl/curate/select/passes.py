@@ -18,10 +18,10 @@ from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import Failures, read_evidence
 from wanctl.curate.select.funnel import FunnelCounts, count_funnel
 from wanctl.curate.select.selection_rows import (
+    FinalVerdicts,
     SelectionRows,
     SelectRules,
     build_rows,
-    verdicts_with_crop,
 )
 from wanctl.curate.select.slices import Slice
 from wanctl.curate.select.verdict_store import VerdictStore
@@ -112,7 +112,8 @@ class SumLabelWeights:
         decisions = self.stage.decide(part_slice)
         for named in self.stage.filters:
             self.stage.store.put(part_slice.number, named.name, decisions.verdicts[named.name])
-        return label_weights(verdicts_with_crop(decisions, self.rules), self.by)
+        final = FinalVerdicts.of(decisions, self.rules)
+        return label_weights(final.by_filter[self.by].label, final.kept, final.weight)
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,14 @@ class BuildSelection:
     def __call__(self, part_slice: Slice) -> tuple[SelectionRows, FunnelCounts]:
         """Process one slice; returns its rows and its funnel counts."""
         decisions = self.stage.decide(part_slice)
-        verdicts = verdicts_with_crop(decisions, self.rules)
+        final = FinalVerdicts.of(decisions, self.rules)
         counts = count_funnel(
-            {name: each.keep for name, each in verdicts.items()},
-            {name: each.score for name, each in verdicts.items()},
+            {name: each.keep for name, each in final.by_filter.items()},
+            {name: each.score for name, each in final.by_filter.items()},
             self.bounds,
+            final.overrides.keep,
         )
-        return build_rows(decisions, verdicts, self.rules, self.balance_factors), counts
+        return build_rows(decisions, final, self.rules, self.balance_factors), counts
 
 
 @contextmanager

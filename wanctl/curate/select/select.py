@@ -28,6 +28,12 @@ from wanctl.curate.select.evidence import (
     read_evidence,
 )
 from wanctl.curate.select.funnel import FunnelCounts, FunnelRow, count_funnel
+from wanctl.curate.select.overrides import (
+    OVERRIDE,
+    Override,
+    read_overrides,
+    warn_of_unknown,
+)
 from wanctl.curate.select.passes import (
     BuildSelection,
     FilterStage,
@@ -113,8 +119,10 @@ def select(
         balance: balances the weights of kept clips by the labels of one of `filters`.
 
     Raises:
-        UserError: some clip was never measured with a filter's current settings.
+        UserError: some clip was never measured with a filter's current settings, or the file of
+            overrides cannot be read.
     """
+    rules = replace(rules, overrides=read_overrides(dataset.path))
     check_sources(dataset)
     for named in filters:
         check_evidence(dataset, named)
@@ -134,7 +142,7 @@ def select(
             selector.add(named, filters[place + 1 :])
         weights = selector.weights(rules, balance) if balance else None
         finish = BuildSelection(selector.stage, rules, selector.bounds(), weights)
-        tables = _Results(over(finish, slices))
+        tables = _Results(over(finish, slices), rules.overrides)
         dataset.write_selection(name, tables)
     tables.warn()
     none = {each: np.zeros(0, dtype=bool) for each in (*(f.name for f in selector.filters), CROP)}
@@ -261,8 +269,14 @@ class _Selector:
 class _Results:
     """Iterates over the tables of the slices and adds up their counts."""
 
-    def __init__(self, results: Iterable[tuple[SelectionRows, FunnelCounts]]) -> None:
+    def __init__(
+        self,
+        results: Iterable[tuple[SelectionRows, FunnelCounts]],
+        overrides: Mapping[str, Override],
+    ) -> None:
         self._results = results
+        self._overrides = overrides
+        self._overridden = 0
         self._unfit = 0
         self._why_unfit = ""
         self.counts: FunnelCounts | None = None
@@ -271,11 +285,15 @@ class _Results:
         for chosen, counts in self._results:
             self.counts = counts if self.counts is None else self.counts + counts
             self._unfit += chosen.unfit
+            self._overridden += len(chosen.table) - chosen.table[OVERRIDE].null_count
             self._why_unfit = self._why_unfit or chosen.why_unfit
             yield chosen.table
 
     def warn(self) -> None:
-        """Log a warning about kept clips that no training bucket can use."""
+        """Log warnings: kept clips that no bucket can use, overrides of clips that are not here."""
+        warn_of_unknown(self._overrides, self._overridden)
+        if self.counts and self.counts.restored:
+            log.info("%d clips that filters drop are kept by people", self.counts.restored)
         if self._unfit:
             log.warning(
                 "%d kept clips serve no bucket of train_dit; the first: %s",

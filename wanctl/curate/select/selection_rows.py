@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.balance import apply_factors, combined_weights
-from wanctl.curate.select.decisions import Decisions, Reasons
+from wanctl.curate.select.decisions import Decisions, Reasons, whole_views
+from wanctl.curate.select.overrides import OVERRIDE, ClipOverrides, Override
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION
 from wanctl.video.decode import num_frames_at_many
@@ -32,12 +33,14 @@ class SelectRules:
         buckets: training shapes, for the `bucket` column.
         clip_fps: frame rate of training.
         fingerprint: text whose hash is the recipe hash.
+        overrides: clip id -> what a person decided; no part of the recipe.
     """
 
     max_crop_loss: float
     buckets: Sequence[BucketLike]
     clip_fps: float
     fingerprint: str
+    overrides: Mapping[str, Override] = field(default_factory=dict)
 
     @property
     def recipe_hash(self) -> str:
@@ -60,14 +63,40 @@ class SelectionRows:
     why_unfit: str
 
 
-def verdicts_with_crop(decisions: Decisions, rules: SelectRules) -> dict[str, Verdicts]:
-    """All filters' verdicts, and last the verdict that drops clips of too small a crop."""
-    return {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+@dataclass(frozen=True)
+class FinalVerdicts:
+    """All verdicts on some clips.
+
+    Attributes:
+        by_filter: of the filters, then of CROP, which drops clips of too small a crop, and where
+            the data set has overrides of OVERRIDE, which drops what people drop.
+        overrides: what people decided.
+        kept: (N,) bool: no verdict drops the clip, or a person keeps it.
+        weight: (N,) sampling weight, before balancing.
+    """
+
+    by_filter: dict[str, Verdicts]
+    overrides: ClipOverrides
+    kept: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, decisions: Decisions, rules: SelectRules) -> "FinalVerdicts":
+        """The verdicts after the last filter."""
+        overrides = ClipOverrides.of(decisions.clips["id"], rules.overrides)
+        verdicts = {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+        if rules.overrides:
+            verdicts[OVERRIDE] = Verdicts(keep=~overrides.drop, why=overrides.reason)
+        kept = np.logical_and.reduce([each.keep for each in verdicts.values()]) | overrides.keep
+        weight = combined_weights(verdicts, len(kept))
+        # a filter may give what it drops no weight; a clip that a person keeps is sampled
+        weight[overrides.keep & (weight == 0)] = 1.0
+        return cls(verdicts, overrides, kept, weight)
 
 
 def build_rows(
     decisions: Decisions,
-    verdicts: Mapping[str, Verdicts],
+    final: FinalVerdicts,
     rules: SelectRules,
     balance_factors: tuple[str, Mapping[str | None, float]] | None = None,
 ) -> SelectionRows:
@@ -75,15 +104,16 @@ def build_rows(
 
     Args:
         decisions: the clips after the last filter.
-        verdicts: result of `verdicts_with_crop`.
+        final: all verdicts on them.
         rules: settings of the selection besides filters.
         balance_factors: (filter, label -> factor for the weights of its clips).
     """
     count = decisions.clips.num_rows
-    kept = np.logical_and.reduce([each.keep for each in verdicts.values()])
+    verdicts, kept, overrides = final.by_filter, final.kept, final.overrides
+    decisions = replace(decisions, views=_views(decisions, overrides))
     buckets = _Buckets(decisions, rules)
     left, top, width, height = decisions.views.T
-    weight = combined_weights(verdicts, count)
+    weight = final.weight
     if balance_factors:
         weight = apply_factors(weight, verdicts[balance_factors[0]].label, balance_factors[1])
     table = pa.table(
@@ -100,11 +130,19 @@ def build_rows(
             "labels": _labels(verdicts, count),
             "bucket": buckets.names(),
             "recipe_hash": pa.repeat(pa.scalar(rules.recipe_hash), count),
+            OVERRIDE: overrides.texts,
         },
         schema=SELECTION,
     )
     unfit = np.flatnonzero(kept & (buckets.index < 0))
     return SelectionRows(table, len(unfit), buckets.why_unfit(int(unfit[0])) if len(unfit) else "")
+
+
+def _views(decisions: Decisions, overrides: ClipOverrides) -> np.ndarray:
+    """(N, 4) the crops; whole frames for clips that people keep where crops leave nothing."""
+    views = decisions.views
+    lost = overrides.keep & (views[:, 2:].min(axis=1) == 0)
+    return np.where(lost[:, None], whole_views(decisions.clips), views)
 
 
 def _crop_verdicts(decisions: Decisions, allowed: float) -> Verdicts:
