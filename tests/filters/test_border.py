@@ -34,7 +34,7 @@ def _bars(frames, left=0, top=0, right=0, bottom=0, colour=BLACK, noise=0.0):
         ({"top": 12, "bottom": 20, "left": 30, "right": 6}, BLACK),
         ({"top": 22, "bottom": 22}, WHITE),
         ({"left": 64, "right": 64}, GREEN),
-        ({"bottom": 30}, GREEN),
+        ({"bottom": 30}, BLACK),
     ],
 )
 @pytest.mark.parametrize("noise", [0.0, 2.0])
@@ -128,6 +128,9 @@ def _evidence(bars=(0, 0, 0, 0), change=(0.0,) * 4, bright=8, soft=(0,) * 4, con
         "bars": list(bars),
         "change": list(change),
         "luma": [0.0] * 4,
+        "uneven": [0.0] * 4,
+        "drift": [0.0] * 4,
+        "written": [0] * 4,
         "soft": list(soft),
         "soft_contrast": [contrast] * 4,
         "soft_change": [1.0] * 4,
@@ -186,6 +189,38 @@ def test_sky_backdrop_and_vignette_are_no_bars(judge, texture):
     for frames in (sky, product, vignette):
         _, verdict = judge(Border(), frames)
         assert verdict.crop is None
+
+
+def test_pictured_margins_with_a_straight_edge_are_no_bars(judge, texture):
+    """Ground, a bezel on one side, a coloured banner."""
+    width = texture.shape[2]
+    shade = np.linspace(86, 96, width).astype(np.uint8)[:, None]
+    ground, bezel, banner = (texture.copy() for _ in range(3))
+    ground[:, -24:] = shade
+    bezel[:, :, -30:], bezel[:, :60, -24:] = 1, 4
+    banner[:, -24:] = (150, 20, 30)
+    for frames in (ground, bezel, banner):
+        assert judge(Border(), frames)[1].crop is None
+
+
+def test_bars_that_carry_words_are_cropped(judge, texture):
+    """Subtitles in the lower bar and a title in the upper one."""
+    frames = np.zeros((len(texture), 240, 320, 3), np.uint8)
+    frames[:, 30:210] = texture
+    for index, frame in enumerate(frames):
+        words = f"line {index} of the song"
+        cv2.putText(frame, words, (40, 230), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255,) * 3, 1)
+    one = judge(Border(), frames)[1].crop
+    for frame in frames:
+        cv2.putText(frame, "TITLE", (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (200,) * 3, 1)
+    for crop in (one, judge(Border(), frames)[1].crop):
+        np.testing.assert_allclose(crop, (0, 31, 320, 178), atol=2)
+
+
+def test_a_window_in_black_is_cropped_on_all_sides(judge, texture):
+    frames = np.zeros((len(texture), 240, 480, 3), np.uint8)
+    frames[:, 10:190, 80:400] = texture
+    np.testing.assert_allclose(judge(Border(), frames)[1].crop, (81, 11, 318, 178), atol=2)
 
 
 def test_dark_frames_are_ignored(judge, texture):

@@ -16,25 +16,27 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.border.consensus import consensus
+from wanctl_filters.border.flat_bars import OPPOSITE, PAIR_PX, flat_bars
 from wanctl_filters.border.soft_bars import find_soft_bars
+from wanctl_filters.border.written_bars import find_written_bars
 from wanctl_filters.shared.bars import SIDES, Bar, bright_frames, find_bars
 from wanctl_filters.shared.source_groups import source_groups
 
-_OPPOSITE = [2, 3, 0, 1]  # of each of SIDES
-_PAIR_PX = 4
 _MIN_SOFT_SHARE = 0.01  # of the side; thinner soft margins are encoding artefacts
 
 
 class Border(Filter):
     """Proposes a crop where margins are bars: letterbox, pillarbox or both.
 
-    A flat bar is constant over the clip and ends in a straight edge. A blurred bar moves, but
-    nothing in it is sharp, it ends in a straight edge, and there is an equal bar on the opposite
-    side. Frames are measured at native size, so that the crop is exact to the pixel. A clip that
-    is too dark to measure (fades, night) gets the crop of the majority of its source's clips.
+    A flat bar is constant over the clip, ends in a straight edge and has a counterpart on the
+    opposite side (`flat_bars.py`); text or a logo in a black bar is cropped with it. A blurred bar
+    moves, but nothing in it is sharp, it ends in a straight edge, and there is an equal bar on the
+    opposite side. Frames are measured at native size, so that the crop is exact to the pixel. A
+    clip that is too dark to measure (fades, night) gets the crop of the majority of its source's
+    clips.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",
@@ -42,6 +44,9 @@ class Border(Filter):
         "bars": "ints",
         "change": "floats",
         "luma": "floats",
+        "uneven": "floats",
+        "drift": "floats",
+        "written": "ints",
         "soft": "ints",
         "soft_contrast": "floats",
         "soft_change": "floats",
@@ -67,7 +72,7 @@ class Border(Filter):
         ge=0,
         le=1,
         description="share of a bar's inner edge along which the frame must differ from the bar; "
-        "two thirds of it for two equal bars",
+        "half to two thirds of it for two equal bars",
     )
     min_soft_contrast: float = threshold(
         default=15.0,
@@ -109,6 +114,9 @@ class Border(Filter):
             "bars": [bar.width for bar in flat],
             "change": [bar.change for bar in flat],
             "luma": [bar.luma for bar in flat],
+            "uneven": [bar.uneven for bar in flat],
+            "drift": [bar.drift for bar in flat],
+            "written": find_written_bars(luma, bars) if bars else [0] * len(SIDES),
             "soft": [bar.width for bar in soft] or [0] * len(SIDES),
             "soft_contrast": [bar.contrast for bar in soft] or [0.0] * len(SIDES),
             "soft_change": [bar.change for bar in soft] or [0.0] * len(SIDES),
@@ -148,38 +156,27 @@ class Border(Filter):
         """(N, 4) int64 width of the bar on each side, with the consensus of each source applied."""
         margin = batch.lists("bars").values.reshape(-1, len(SIDES)).astype(np.int64)
         bright = batch.numbers("bright_frames") >= self.min_frames
-        flat = np.where(bright[:, None], self._flat(batch, margin), 0)
+        size = np.stack([width, height, width, height], axis=1)
+        flat = flat_bars(batch, size, min_bar_px=self.min_bar_px, min_change=self.min_change)
+        flat = np.where(bright[:, None], flat, 0)
         soft_margin = batch.lists("soft").values.reshape(-1, len(SIDES)).astype(np.int64)
-        soft = np.where(bright[:, None], self._soft(batch, soft_margin, width, height), 0)
+        soft = np.where(bright[:, None], self._soft(batch, soft_margin, size), 0)
         own = np.maximum(flat, soft)
-        paired = (own > 0) & (np.abs(own - own[:, _OPPOSITE]) <= _PAIR_PX)
+        paired = (own > 0) & (np.abs(own - own[:, OPPOSITE]) <= PAIR_PX)
         groups = source_groups(batch)
         for side in range(len(SIDES)):
-            common = consensus(groups, own[:, side], bright, slack=_PAIR_PX, share=self.agree_share)
+            common = consensus(groups, own[:, side], bright, slack=PAIR_PX, share=self.agree_share)
             # a clip adopts it only where its own margin is at least as deep
             fits = ~bright | (margin[:, side] >= common - self.min_bar_px)
-            fits |= np.abs(soft_margin[:, side] - common) <= _PAIR_PX
+            fits |= np.abs(soft_margin[:, side] - common) <= PAIR_PX
             adopted = (common > 0) & fits & ~paired[:, side]
             own[:, side] = np.where(adopted, common, own[:, side])
         return own
 
-    def _flat(self, batch: ClipBatch, margin: np.ndarray) -> np.ndarray:
-        change = batch.lists("change").values.reshape(-1, len(SIDES))
-        # in a dark shot one of two equal bars may have no contrast: the pair shares the larger one
-        other = margin[:, _OPPOSITE]
-        pair = (other > 0) & (np.abs(margin - other) <= _PAIR_PX)
-        change = np.where(pair, np.maximum(change, change[:, _OPPOSITE]), change)
-        # a pair needs less, as footage may have the bar's shade along half of it
-        least = np.where(pair, 2 / 3, 1) * self.min_change
-        return np.where((margin >= self.min_bar_px) & (change >= least), margin, 0)
-
-    def _soft(
-        self, batch: ClipBatch, margin: np.ndarray, width: np.ndarray, height: np.ndarray
-    ) -> np.ndarray:
+    def _soft(self, batch: ClipBatch, margin: np.ndarray, size: np.ndarray) -> np.ndarray:
         contrast = batch.lists("soft_contrast").values.reshape(-1, len(SIDES))
-        least = _MIN_SOFT_SHARE * np.stack([width, height, width, height], axis=1)
-        wide = margin >= np.maximum(least, 2 * self.min_bar_px)
+        wide = margin >= np.maximum(_MIN_SOFT_SHARE * size, 2 * self.min_bar_px)
         change = batch.lists("soft_change").values.reshape(-1, len(SIDES))
-        change = np.maximum(change, change[:, _OPPOSITE])  # soft bars come in pairs
+        change = np.maximum(change, change[:, OPPOSITE])  # soft bars come in pairs
         is_bar = wide & (contrast >= self.min_soft_contrast) & (change >= self.min_change)
         return np.where(is_bar, margin, 0)

@@ -24,11 +24,17 @@ class Bar:
             backdrop, which end at the outline of an object and not at a straight line, and for a
             shadow, which has a soft edge.
         luma: mean luma of the margin, 0..255.
+        uneven: range of the luma along the margin, in levels, averaged over frames, lines and
+            `_BLOCK` pixels. A drawn bar has at most 0.3 after compression, or 2.5 where it is only
+            a few pixels wide; a pictured surface (sky, wall, bezel) has 1 and more.
+        drift: standard deviation of its mean luma over the frames; 0 to 0.1 for a bar.
     """
 
     width: int = 0
     change: float = 0.0
     luma: float = 0.0
+    uneven: float = 0.0
+    drift: float = 0.0
 
 
 def bright_frames(luma: np.ndarray, dark_luma: float) -> np.ndarray:
@@ -119,6 +125,7 @@ def _bar(view: np.ndarray, width: int, tolerance: float) -> Bar:
     if width == 0:
         return Bar()
     level = float(view[:, :width].mean())
+    uneven, drift = _constancy(view[:, : max(1, width - _SOFT_LINES)])
     # From a few lines before the edge, as ringing and soft lines belong to the bar.
     first = max(1, width - 4)
     behind = np.abs(view[:, first : width + _REACH].astype(np.float32) - level)
@@ -132,9 +139,19 @@ def _bar(view: np.ndarray, width: int, tolerance: float) -> Bar:
     )
     edge = next(edges, None)
     if edge is None:  # a soft end: shadow, skyline
-        return Bar(width, 0.0, round(level, 1))
+        return Bar(width, 0.0, round(level, 1), uneven, drift)
     near = behind[:, edge : edge + 4]
     rise = float(profile[min(edge + 1, len(profile) - 1)] - profile[max(0, edge - _SOFT_LINES)])
     sharp = bool(near.size) and (edge == 0 or rise >= 0.6 * full)
     differs = (near > 3 * tolerance).any(axis=(0, 1)).mean() if sharp else 0.0
-    return Bar(first + edge, round(float(differs), 4), round(level, 1))
+    return Bar(first + edge, round(float(differs), 4), round(level, 1), uneven, drift)
+
+
+def _constancy(margin: np.ndarray) -> tuple[float, float]:
+    """`Bar.uneven` and `Bar.drift` of (N, lines, length) uint8, without the soft inner lines."""
+    per_frame = margin.mean(axis=1, dtype=np.float32)
+    length = per_frame.shape[1]
+    along = per_frame.mean(axis=0)
+    if length >= 2 * _BLOCK:
+        along = along[: length // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=1)
+    return round(float(np.ptp(along)), 3), round(float(per_frame.mean(axis=1).std()), 3)
