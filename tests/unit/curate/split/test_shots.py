@@ -52,15 +52,31 @@ def test_a_dissolve_is_removed_completely():
 def test_the_network_leaves_the_process_as_it_was():
     import torch
 
-    shots._network.cache_clear()
+    from wanctl.curate.split import transnet
+
+    transnet.load_network.cache_clear()
     random.seed(5)
     torch.manual_seed(5)
     before = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
     random.seed(5)
     torch.manual_seed(5)
-    shots._network("cpu")
+    transnet.load_network("cpu")
     after = random.random(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled()
     assert before == after
+
+
+def test_the_fused_network_computes_what_the_published_one_does():
+    import torch
+
+    from wanctl.curate.split.transnet import load_network
+
+    network = load_network("cpu")
+    frames = torch.from_numpy(scenes([15, 15]))
+    with torch.inference_mode():
+        cut, span = network._published(frames[None])
+    expected = torch.stack([cut[0, :, 0], span["many_hot"][0, :, 0]]).sigmoid()
+    assert expected.max() > 0.5
+    assert torch.allclose(network(frames), expected, atol=1e-4)
 
 
 def test_touching_transitions_become_one():
