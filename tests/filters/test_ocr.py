@@ -7,14 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wanctl.curate.api import Box, ClipBatch, FilterUnavailableError
+from wanctl.curate.api import Box, ClipBatch, FilterUnavailableError, FrameBatch
 from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.ocr.filter import Ocr
-from wanctl_filters.ocr.polygons import captioned, coverage, tightened
+from wanctl_filters.ocr.measuring import measure_text
+from wanctl_filters.ocr.polygons import coverage, tightened
+from wanctl_filters.shared.overlay import text_tracks
 
 LINE = "WATCH THE FULL VIDEO NOW"
-FPS = 4.0  # of the drawn clips: four pictures make a second, one sample a second
+FPS = 4.0  # of the drawn clips: four pictures make a second, two of them samples
 
 
 def _write(frame, text, corner, size=0.8):
@@ -69,12 +71,70 @@ def test_overlaid_text_is_separated_from_scene_text(judge, rapid, landscape, bur
     assert evidence["texts"] == []
 
 
-def test_a_still_picture_is_no_overlay(judge, rapid, burned_in):
-    still = np.repeat(burned_in[:1], 20, axis=0)
-    evidence, verdict = judge(rapid, still, FPS)
-    assert verdict.score == 0
+def test_on_still_ground_the_place_of_text_decides(judge, rapid, landscape):
+    """A camera's picture that stands still: subtitles are overlaid, a line in its middle is not."""
+    noise = np.random.default_rng(1).normal(0, 3, (20, 180, 400, 3))
+    still = np.clip(landscape[:1] + noise, 0, 255).astype(np.uint8)
+    low, middle = still.copy(), still.copy()
+    for frame in (*low, *middle):
+        _write(frame, LINE, (20, 160 if frame.base is low else 95), 0.8)
+    assert "covers" in judge(rapid, low, FPS)[1].reason
+    evidence, verdict = judge(rapid, middle, FPS)
     assert any(evidence["polygons"])
-    assert "on average" in judge(rapid.model_copy(update={"max_text": 0.05}), still, FPS)[1].reason
+    assert verdict.score == 0
+    drawn = np.repeat(middle[:1], 20, axis=0)  # without any noise: a slide
+    assert "covers" in judge(rapid, drawn, FPS)[1].reason
+
+
+def test_a_title_that_stands_for_a_second_is_overlaid(judge, rapid, landscape):
+    frames = landscape.copy()
+    for frame in frames[6:13]:
+        _write(frame, LINE, (20, 95), 0.8)
+    evidence, verdict = judge(rapid, frames, FPS)
+    assert "covers" in verdict.reason
+    title = int(np.argmax(evidence["track_matches"]))
+    # drawn from 1.5 s to 3.25 s; four detections in 5 s are followed every 0.6 s
+    assert evidence["track_first_s"][title] == pytest.approx(1.5, abs=0.6)
+    assert evidence["track_last_s"][title] == pytest.approx(3.0, abs=0.6)
+
+
+def test_captions_that_replace_each_other_are_overlaid(judge, rapid, landscape):
+    """On still ground, in the middle; each is shown in two samples."""
+    noise = np.random.default_rng(1).normal(0, 3, (20, 180, 400, 3))
+    frames = np.clip(landscape[:1] + noise, 0, 255).astype(np.uint8)
+    for index, frame in enumerate(frames):
+        text = ("We never went", "back to the", "old harbour", "in the north", "of the bay")[
+            index // 4
+        ]
+        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.8, 2)[0][0]
+        _write(frame, text, (200 - width // 2, 80), 0.8)
+    verdict = judge(rapid, frames, FPS)[1]
+    assert "covers" in verdict.reason
+
+
+def test_text_on_a_plate_counts_with_it(landscape):
+    """As measured with a detector that draws the line 20 high on a plate of 30."""
+    frames = landscape[::2].copy()
+    for frame in frames:
+        cv2.rectangle(frame, (100, 130), (299, 159), (160, 20, 20), -1)
+        _write(frame, "NEWS AT TEN", (110, 151), 0.6)
+    samples = FrameBatch(frames, np.arange(len(frames)) / 2, 1.0)
+    line = [108.0, 135, 290, 135, 290, 155, 108, 155]
+    evidence = measure_text(samples, lambda _: [line], None, 8)
+    assert evidence["track_plates"] == pytest.approx([100, 130, 300, 160], abs=2)
+    assert evidence["track_texts"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fade", "is_mark"),
+    [("www.example.com", 0, True), ("© 2013 A. Person", 0, True), ("A title", 0.6, True),
+     ("A title", 0.1, False)],
+)  # fmt: skip
+def test_marks_are_left_to_the_watermark_filter(row, text, fade, is_mark):
+    clip = row(np.zeros((20, 360, 640, 3), np.uint8))
+    evidence = _words([[_line(100, 316, 540, 350)]] * 4, text=text, fade=fade, contrast=100)
+    assert (Ocr().decide(clip, evidence).score == 0) == is_mark
+    assert text_tracks(_batch(clip, [evidence])).mark.tolist() == [is_mark]
 
 
 def test_craft_sees_the_same(judge, burned_in):
@@ -88,11 +148,35 @@ def _line(left, top, right, bottom):
     return [left, top, right, top, right, bottom, left, bottom]
 
 
-def _words(frames, steady=1.0):
-    """Evidence of polygons that stand still."""
-    count = sum(map(len, frames))
-    steady, around = [steady] * count, [9.0] * count
-    return {"polygons": frames, "steady": steady, "around": around, "texts": []}
+def _words(frames, text="words", **measures):
+    """Evidence of polygons that stand still while the picture around them changes."""
+    lines = list({tuple(line): line for frame in frames for line in frame}.values())
+    at = [[frame for frame, has in enumerate(frames) if line in has] for line in lines]
+    values = {"around": 9.0, "moving": 0.5, "shift": 0.0, "noise": 3.0, "fade": 0.0, "steep": 0.3,
+              "even": 2.0, "contrast": 200.0, "angle": 0.0, "relay": 0, **measures}  # fmt: skip
+    return {
+        "polygons": frames,
+        "texts": [],
+        "samples": 2 * len(frames),
+        "track_corners": [value for line in lines for value in line],
+        "track_plates": [0.0] * 4 * len(lines),
+        "track_first_s": [float(seen[0]) for seen in at],
+        "track_last_s": [float(seen[-1]) for seen in at],
+        "track_matches": [4] * len(lines),
+        "track_texts": [text] * len(lines),
+        **{f"track_{name}": [value] * len(lines) for name, value in values.items()},
+    }
+
+
+def _batch(clip, rows):
+    names = [column for column in CLIP_COLUMNS if column != "source"]
+    return ClipBatch(
+        clips=pa.Table.from_pylist(
+            [{"source": "a", **{name: getattr(clip, name) for name in names}}] * len(rows)
+        ),
+        evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Ocr.evidence)),
+        views=np.array([(0, 0, clip.width, clip.height)] * len(rows), np.int32),
+    )
 
 
 def test_thresholds_decide_from_stored_polygons(row, burned_in):
@@ -145,28 +229,10 @@ def test_text_is_judged_inside_what_earlier_crops_leave(row):
 
 def test_many_clips_at_once(row):
     clip = row(np.zeros((20, 360, 640, 3), np.uint8))
-    none = {"polygons": [[], [], []], "steady": [], "around": [], "texts": []}
+    none = _words([[], [], []])
     rows = [none, _words([[_line(100, 316, 540, 350)]] * 4), none]
-    names = [column for column in CLIP_COLUMNS if column != "source"]
-    batch = ClipBatch(
-        clips=pa.Table.from_pylist(
-            [{"source": "a", **{name: getattr(clip, name) for name in names}}] * 3
-        ),
-        evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Ocr.evidence)),
-        views=np.array([(0, 0, 640, 360)] * 3, np.int32),
-    )
-    verdicts = Ocr().decide_many(batch)
+    verdicts = Ocr().decide_many(_batch(clip, rows))
     assert [verdicts[index] for index in range(3)] == [Ocr().decide(clip, each) for each in rows]
-
-
-def test_subtitles_change_their_words_but_keep_their_line(row, burned_in):
-    clip = row(burned_in)
-    ranges = [(60, 340), (150, 250), (20, 380), (100, 301)]
-    frames = [[[a, 140, b, 140, b, 165, a, 165]] for a, b in ranges] + [[], []]
-    evidence = {"polygons": frames, "steady": [0.0] * 4, "around": [9.0] * 4, "texts": []}
-    assert not Ocr(max_crop_loss=0).decide(clip, evidence).keep
-    high = [[[x, y - 100, *rest] for x, y, *rest in frame] for frame in frames]
-    assert captioned(high, width=400, height=180) != captioned(frames, width=400, height=180)
 
 
 def test_coverage_is_a_union():

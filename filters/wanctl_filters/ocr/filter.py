@@ -1,6 +1,6 @@
 """Drops clips covered by text; separates burned-in overlays from text in the scene."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -20,56 +20,65 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters.ocr.overlay import stillness
-from wanctl_filters.ocr.polygons import (
-    Polygon,
-    bounds,
-    captioned,
-    coverage,
-    joined,
-    plausible,
-    tightened,
-    within,
-)
+from wanctl_filters.ocr.measuring import STRIDE, measure_text
+from wanctl_filters.ocr.polygons import Polygon, coverage, joined, plausible, tightened, within
 from wanctl_filters.ocr.text_engines import MARGINS, Detector, LineReader, load_detector, require
 from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.shared.overlay import TRACK_COLUMNS, TextTracks, text_tracks
 
 _CROP_PAD_PX = 3  # for shadows and accents around the tightened polygons
 
 
 class Ocr(Filter):
-    """Share of the frame under text, as the union of the detector's polygons.
+    """Share of the frame under overlaid text.
 
-    Overlaid text stands still while the frame around it moves (logos with letters, titles, credits)
-    or recurs on the line of subtitles. Other text belongs to the scene, such as shop signs, which
-    are worth learning. In still footage the two cannot be separated, and all text counts as scene.
-    Polygons are stored, so that every threshold can change without detecting text again.
+    Text is detected in some samples and followed by its strokes through the others, which gives
+    *tracks*: text with the same strokes in one place, with first and last sample. What is overlaid
+    and what belongs to the scene (signs, labels, jerseys, which are worth learning) is decided from
+    the tracks by `wanctl_filters.shared.overlay`, which also documents the columns `track_*`; other
+    filters read them as `text_tracks(batch.other("ocr"))`. Overlays that are marks (transparent
+    words, copyright lines, addresses) do not count here, as `watermark` acts on them. Text on a
+    plate counts with its plate.
+
+    Polygons and tracks are stored, so that every threshold can change without detecting again:
+    `polygons` of all text, for each of the frames in which it was detected, and `texts`, the lines
+    of the frame with most text.
     """
 
+    version: ClassVar[int] = 2
     heavy: ClassVar[bool] = True
     evidence: ClassVar[dict[str, str]] = {
         "polygons": "polygons",
-        "steady": "floats",
-        "around": "floats",
         "texts": "strings",
+        **TRACK_COLUMNS,
     }
     unit: ClassVar[str] = "%"
 
     engine: Literal["easyocr", "rapidocr"] = Field(
         default="easyocr",
         description="detector: easyocr (CRAFT; about 1 s a frame on two CPU cores, fast on a "
-        "GPU) or rapidocr (PP-OCR; about 0.2 s a frame on CPU)",
+        "GPU) or rapidocr (PP-OCR; about 0.07 s a frame on one CPU core)",
     )
-    rate_fps: float = Field(default=1.0, gt=0, description="frames measured per second of clip")
-    max_samples: int = Field(default=8, ge=1, description="frames measured per clip, at most")
+    rate_fps: float = Field(
+        default=1.0,
+        gt=0,
+        description="frames in which text is detected, per second of clip; it is followed at twice "
+        "this rate",
+    )
+    max_samples: int = Field(
+        default=12, ge=1, description="frames in which text is detected per clip, at most"
+    )
     long_side_px: int = Field(
         default=640, ge=64, description="frames are scaled down to this; smaller is faster"
     )
     read: bool = Field(
         default=True,
-        description="read the text of the frame with most text (rapidocr, Chinese and English)",
+        description="read one frame of each text that stands, and the frame with most text "
+        "(rapidocr, Chinese and English); without it unreadable patterns may count as text",
     )
-    max_read_lines: int = Field(default=8, ge=1, description="lines read per clip, at most")
+    max_read_lines: int = Field(
+        default=8, ge=1, description="lines read per clip, at most, of either kind"
+    )
     device: str = threshold(
         default="auto",
         description="where easyocr runs: auto, cpu, cuda, cuda:N; not part of the hash",
@@ -78,20 +87,7 @@ class Ocr(Filter):
         default=0.15, ge=0, le=1, description="largest share under any text, mean over frames"
     )
     max_overlay: float = threshold(
-        default=0.023, ge=0, le=1, description="largest share under overlaid text in any frame"
-    )
-    overlay_share: float = threshold(
-        default=0.6,
-        gt=0,
-        le=1,
-        description="share of the other frames with the same strokes in place, for an overlay",
-    )
-    caption_share: float = threshold(
-        default=0.4,
-        gt=0,
-        le=1,
-        description="share of the frames with text on one low, centred line from which it is a "
-        "subtitle",
+        default=0.023, ge=0, le=1, description="largest share under overlaid text at any time"
     )
     max_line: float = threshold(
         default=0.25,
@@ -111,17 +107,13 @@ class Ocr(Filter):
         default=True,
         description="remove the margin that the engine's polygons have around the ink",
     )
-    min_around: float = threshold(
-        default=4.0,
-        ge=0,
-        description="luma change (0..255) around a text below which the frame is still, so that "
-        "overlay and scene cannot be separated",
-    )
 
     def frames(self) -> FrameSpec:
-        """One frame per second, in colour."""
+        """Two frames for each one in which text is detected, in colour."""
         return FrameSpec(
-            fps=self.rate_fps, max_count=self.max_samples, long_side_px=self.long_side_px
+            fps=STRIDE * self.rate_fps,
+            max_count=STRIDE * self.max_samples,
+            long_side_px=self.long_side_px,
         )
 
     def models(self) -> Mapping[str, str]:
@@ -138,128 +130,99 @@ class Ocr(Filter):
             require("rapidocr")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Polygons per frame in display pixels, the stillness of each, and strings."""
-        import cv2
-
+        """Polygons of the frames in which text was detected, tracks, and strings."""
         assert frames is not None
-        detected = [self._detector(frame) for frame in frames.frames]
-        luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames.frames])
-        steady, around = stillness(luma, detected)
-        return {
-            "polygons": [
-                [[round(value / frames.scale, 1) for value in polygon] for polygon in frame]
-                for frame in detected
-            ],
-            "steady": steady,
-            "around": around,
-            "texts": self._read(frames.frames, detected) if self.read else [],
-        }
+        reader = self._reader if self.read else None
+        return measure_text(frames, self._detector, reader, self.max_read_lines)
 
     def bounds(self) -> tuple[float, ...]:
         """Where the score flips the verdict."""
         return (100 * self.max_overlay,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Decide the clips with text one by one; most clips have none."""
+        """Judge the tracks of all clips at once, and then the clips with text one by one."""
+        tracks = text_tracks(batch)
+        ends = np.searchsorted(tracks.rows, np.arange(len(batch) + 1))
         with_text = np.flatnonzero(_polygon_counts(batch) > 0)
-        some = ClipBatch(
-            batch.clips.take(with_text), batch.evidence.take(with_text), batch.views[with_text]
-        )
+        polygons = batch.evidence["polygons"].take(with_text)
+        sizes = np.stack([batch.clip("width"), batch.clip("height")], axis=1)
         verdicts = [Verdict(keep=True, score=0.0)] * len(batch)
-        for row, (clip, evidence) in zip(with_text.tolist(), some.rows(), strict=True):
-            verdicts[row] = self.decide(clip, evidence)
+        for row, each in zip(with_text.tolist(), polygons, strict=True):
+            own = tracks[np.arange(ends[row], ends[row + 1])]
+            scale = max(1.0, sizes[row].max() / self.long_side_px)
+            verdicts[row] = self._judge(own, each.as_py(), Box(*batch.views[row].tolist()), scale)
         return Verdicts.of(verdicts)
 
-    def decide(self, clip: Clip, evidence: Evidence) -> Verdict:
-        """The score is the share under overlaid text in the frame with most of it, in %.
-
-        It is measured inside the crops of earlier filters and before the crop that is proposed
-        here. A clip with too much text is kept if a crop removes the overlays; the cropped clip is
-        decided again.
-        """
-        view = clip.view or Box(0, 0, clip.width, clip.height)
-        lines = self._visible(clip, evidence, view)
-        chosen = self._overlays(lines, evidence, view)
-        overlay, mean = self._shares(lines, chosen, view)
-        score = 100 * overlay
-        reason = self._drop_reason(overlay, mean)
-        crop = self._crop(chosen, view) if reason and self.max_crop_loss > 0 else None
-        if crop is None:
-            return Verdict(keep=not reason, reason=reason, score=score)
-        lines = self._visible(clip, evidence, crop)
-        rest = self._drop_reason(*self._shares(lines, self._overlays(lines, evidence, crop), crop))
-        if rest:
-            return Verdict(keep=False, reason=reason, score=score)
-        return Verdict(keep=True, score=score, crop=crop)
-
     def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:
-        """The text of each sampled frame, overlaid or in the scene, for the time of that sample."""
-        return [self._drawings(clip, evidence) for clip, evidence in batch.rows()]
-
-    def _drawings(self, clip: Clip, evidence: Evidence) -> list[Drawing]:
-        frames = self._visible(clip, evidence, Box(0, 0, clip.width, clip.height))
-        length_s = clip.duration_s / max(1, len(frames))
-        drawings = []
-        for at, (lines, chosen) in enumerate(
-            zip(frames, self.overlays(clip, evidence), strict=True)
-        ):
-            span = (at * length_s, (at + 1) * length_s)
-            for line in lines:
-                kind = "overlaid text" if line in chosen else "text in the scene"
-                drawings.append(Drawing(kind, line, span=span))
+        """The text tracks of each clip, for the time that they are shown, with what was read."""
+        drawings: list[list[Drawing]] = [[] for _ in range(len(batch))]
+        tracks = text_tracks(batch)
+        for row, corners, text, overlay, mark, first_s, last_s in zip(
+            tracks.rows.tolist(), tracks.corners.tolist(), tracks.texts.tolist(),
+            tracks.overlay.tolist(), tracks.mark.tolist(), tracks.first_s.tolist(),
+            tracks.last_s.tolist(), strict=True,
+        ):  # fmt: skip
+            kind = "mark of text" if mark else "overlaid text" if overlay else "text in the scene"
+            # a track lasts to the next sample, which does not show it any more
+            span = (first_s, last_s + 1 / (STRIDE * self.rate_fps))
+            drawings[row].append(Drawing(kind, corners, text, span))
         return drawings
 
-    def overlays(self, clip: Clip, evidence: Evidence) -> list[list[Polygon]]:
-        """The polygons of overlaid text in each frame, in display pixels."""
-        view = Box(0, 0, clip.width, clip.height)
-        return self._overlays(self._visible(clip, evidence, view), evidence, view)
+    def _judge(
+        self, tracks: TextTracks, polygons: list[list[list[float]]], view: Box, scale: float
+    ) -> Verdict:
+        """The score is the share under overlaid text at the time with most of it, in %.
 
-    def _visible(self, clip: Clip, evidence: Evidence, view: Box) -> list[list[Polygon]]:
-        """The polygons of each frame without their margins, in coordinates of the view."""
-        scale = max(1.0, max(clip.width, clip.height) / self.long_side_px)
+        It is measured inside the crops of earlier filters and before the crop that is proposed
+        here. A clip with too much text is kept if a crop removes the overlays.
+
+        Args:
+            tracks: all of the clip.
+            polygons: of each frame in which text was detected.
+            view: the part of the frame that earlier crops leave.
+            scale: display pixels per pixel of the samples.
+        """
         room_px, share = MARGINS[self.engine] if self.tight else (0.0, 0.0)
-        tight = [
-            [tightened(line, room_px * scale, share) for line in frame]
-            for frame in evidence["polygons"]
+
+        def tight(lines: Sequence[Polygon]) -> list[Polygon]:
+            return [tightened(line, room_px * scale, share) for line in lines]
+
+        lines = [tight(frame) for frame in polygons]
+        chosen = tracks[tracks.overlay & ~tracks.mark]
+        areas = [
+            plate if plate[2] > plate[0] else line
+            for plate, line in zip(
+                map(_corners, chosen.plates.tolist()), tight(chosen.corners.tolist()), strict=True
+            )
         ]
-        return within(tight, **view._asdict())
+        score, reason = self._rate(lines, areas, chosen, view)
+        crop = self._crop(areas, view) if reason and self.max_crop_loss > 0 else None
+        if crop is not None and self._rate(lines, areas, chosen, crop)[1]:
+            crop = None
+        dropped = bool(reason) and crop is None
+        return Verdict(not dropped, reason if dropped else "", 100 * score, crop)
 
-    def _overlays(
-        self, frames: list[list[Polygon]], evidence: Evidence, view: Box
-    ) -> list[list[Polygon]]:
-        # subtitle lines are recognised by position, for which polygons with margins work better
-        loose = within(evidence["polygons"], **view._asdict())
-        subtitles = captioned(loose, width=view.width, height=view.height)
-        steady, around = iter(evidence["steady"]), iter(evidence["around"])
-        chosen = [
-            [
-                polygon
-                for polygon, subtitle in zip(polygons, shares, strict=True)
-                if self._is_overlay(next(steady), next(around), subtitle)
-            ]
-            for polygons, shares in zip(frames, subtitles, strict=True)
-        ]
-        return self._plausible(chosen, view)
-
-    def _plausible(self, frames: list[list[Polygon]], view: Box) -> list[list[Polygon]]:
-        return plausible(frames, width=view.width, height=view.height, max_share=self.max_line)
-
-    def _shares(
-        self, lines: list[list[Polygon]], overlays: list[list[Polygon]], view: Box
-    ) -> tuple[float, float]:
-        """Largest share under overlays in a frame, and mean share under any text."""
-        over = [coverage(frame, view.width, view.height) for frame in overlays]
-        every = [coverage(frame, view.width, view.height) for frame in self._plausible(lines, view)]
-        return max(over), sum(every) / len(every)
-
-    def _drop_reason(self, overlay: float, mean: float) -> str:
+    def _rate(
+        self, lines: list[list[Polygon]], areas: list[Polygon], tracks: TextTracks, view: Box
+    ) -> tuple[float, str]:
+        """Largest share of the view under overlays at any time, and why the clip is dropped."""
+        limit = self.max_line * view.width * view.height
+        every = within(lines, **view._asdict())
+        over = within([areas], **view._asdict())[0]
+        mean = sum(_coverage(frame, view, limit) for frame in every) / max(1, len(every))
+        overlay = 0.0
+        for moment in set(tracks.first_s.tolist()):
+            shown = (tracks.first_s <= moment) & (moment <= tracks.last_s)
+            overlay = max(
+                overlay, _coverage([over[at] for at in np.flatnonzero(shown)], view, limit)
+            )
         if overlay > self.max_overlay:
-            return f"overlaid text covers {overlay:.1%}, allowed {self.max_overlay:.1%}"
+            return overlay, f"overlaid text covers {overlay:.1%}, allowed {self.max_overlay:.1%}"
         if mean > self.max_text:
-            return f"text covers {mean:.1%} on average, allowed {self.max_text:.1%}"
-        return ""
+            return overlay, f"text covers {mean:.1%} on average, allowed {self.max_text:.1%}"
+        return overlay, ""
 
-    def _crop(self, overlays: list[list[Polygon]], view: Box) -> Box | None:
+    def _crop(self, areas: list[Polygon], view: Box) -> Box | None:
         """The view without its overlays; None where too little is left."""
         boxes = [
             Box(
@@ -268,28 +231,11 @@ class Ocr(Filter):
                 int(box.right - box.left) + 2 * _CROP_PAD_PX + 1,
                 int(box.bottom - box.top) + 2 * _CROP_PAD_PX + 1,
             )
-            for box in joined(overlays)
+            for box in joined(within([areas], **view._asdict()))
         ]
         crop = cut_away(boxes, view)
         loss = 1 - crop.width * crop.height / (view.width * view.height)
         return crop if boxes and loss <= self.max_crop_loss else None
-
-    def _is_overlay(self, steady: float, around: float, subtitle: float) -> bool:
-        stays = steady >= self.overlay_share or subtitle >= self.caption_share
-        return stays and around >= self.min_around
-
-    def _read(self, frames: np.ndarray, detected: list[list[list[float]]]) -> list[str]:
-        """Strings of the frame with most text, top to bottom."""
-        _, height, width = frames.shape[:3]
-        shares = [coverage(polygons, width, height) for polygons in detected]
-        fullest = int(np.argmax(shares))
-        boxes = sorted(map(bounds, detected[fullest]), key=lambda box: (box.top, box.left))
-        texts = []
-        for box in boxes[: self.max_read_lines]:
-            rows = slice(max(0, int(box.top)), int(box.bottom) + 1)
-            columns = slice(max(0, int(box.left)), int(box.right) + 1)
-            texts.append(self._reader(frames[fullest][rows, columns]))
-        return [text for text in texts if text]
 
     @cached_property
     def _detector(self) -> Detector:
@@ -298,6 +244,16 @@ class Ocr(Filter):
     @cached_property
     def _reader(self) -> LineReader:
         return LineReader()
+
+
+def _coverage(polygons: Sequence[Polygon], view: Box, limit: float) -> float:
+    """Share of the view under the polygons that cover at most `limit` pixels each."""
+    return coverage(plausible(polygons, limit), view.width, view.height)
+
+
+def _corners(box: Sequence[float]) -> Polygon:
+    left, top, right, bottom = box
+    return [left, top, right, top, right, bottom, left, bottom]
 
 
 def _polygon_counts(batch: ClipBatch) -> np.ndarray:

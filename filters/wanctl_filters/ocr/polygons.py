@@ -1,4 +1,4 @@
-"""Polygons around text: their coverage, and which are subtitles by position."""
+"""Polygons around text: their coverage, clipping and joining."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -109,66 +109,10 @@ def _meet(one: Bounds, other: Bounds) -> bool:
     )
 
 
-def captioned(
-    frames: Sequence[Sequence[Polygon]], *, width: float, height: float
-) -> list[list[float]]:
-    """For each polygon that belongs to a subtitle line: the share of frames with that line.
-
-    Subtitles change their words and so their width, but stay centred in the lower part of the
-    frame, on one line. Detectors split a line at wide gaps, so the line's parts are joined first.
-    Polygons elsewhere get 0.
-    """
-    boxes = [[bounds(polygon) for polygon in frame] for frame in frames]
-    lines = [
-        [line for line in _lines(frame) if _sits_like_caption(line, width, height)]
-        for frame in boxes
-    ]
-    return [
-        [
-            sum(any(_same_line(box, line) for line in row) for row in lines) / len(lines)
-            if any(_same_line(box, line) for line in own)
-            else 0.0
-            for box in frame
-        ]
-        for frame, own in zip(boxes, lines, strict=True)
-    ]
-
-
-def plausible(
-    frames: Sequence[Sequence[Polygon]], *, width: float, height: float, max_share: float
-) -> list[list[Polygon]]:
-    """The polygons that cover at most `max_share` of the frame."""
-    limit = max_share * width * height
-    return [[polygon for polygon in frame if _area(bounds(polygon)) <= limit] for frame in frames]
+def plausible(polygons: Sequence[Polygon], limit: float) -> list[Polygon]:
+    """The polygons whose rectangle covers at most `limit` pixels."""
+    return [polygon for polygon in polygons if _area(bounds(polygon)) <= limit]
 
 
 def _area(box: Bounds) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
-
-
-def _sits_like_caption(box: Bounds, width: float, height: float) -> bool:
-    centred = abs((box.left + box.right) / 2 - width / 2) <= 0.1 * width
-    return centred and (box.top + box.bottom) / 2 >= 0.6 * height
-
-
-def _lines(boxes: Sequence[Bounds]) -> list[Bounds]:
-    """The bounding box of each line, from boxes of its parts."""
-    lines: list[Bounds] = []
-    for box in sorted(boxes, key=lambda box: box.left):
-        for index, line in enumerate(lines):
-            if _same_line(box, line):
-                lines[index] = Bounds(
-                    line.left,
-                    min(line.top, box.top),
-                    max(line.right, box.right),
-                    max(line.bottom, box.bottom),
-                )
-                break
-        else:
-            lines.append(box)
-    return lines
-
-
-def _same_line(one: Bounds, other: Bounds) -> bool:
-    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
-    return shared >= 0.5 * min(one.bottom - one.top, other.bottom - other.top)

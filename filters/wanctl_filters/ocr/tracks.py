@@ -5,7 +5,7 @@ detectors join and split words differently in every frame, and a sign drifts slo
 camera. So the gradients under a polygon are compared with those of the neighbouring samples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ _SAME = 0.6  # correlation of strokes; measured 0.8 to 1.0 for overlays, below 0
 _OVERLAP = 0.6  # of the smaller box; detectors split one line differently in every frame
 _BLOCK = 16  # px, of the grid on which motion of the whole frame is measured
 _CHANGED = 6.0  # luma levels; noise and coding move the mean of a block by 2 at most
+_EQUAL = 3.0  # luma levels of no block differ by more: the same text is shown
 
 
 @dataclass
@@ -69,13 +70,16 @@ class Samples:
 
         _, height, width = self.luma.shape
         size = (max(1, width // _BLOCK), max(1, height // _BLOCK))
-        return np.stack(
-            [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in self.luma]
-        ).astype(np.float32)
+        means = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in self.luma]
+        return np.stack(means).astype(np.float32)
 
     def moving(self, one: int, other: int) -> float:
         """Share of the frame's blocks that differ between two samples, 0 to 1."""
         return float((np.abs(self.blocks[one] - self.blocks[other]) >= _CHANGED).mean())
+
+    def equal(self, one: int, other: int) -> bool:
+        """Whether two samples show the same picture, so that text need not be detected again."""
+        return bool((np.abs(self.blocks[one] - self.blocks[other]) < _EQUAL).all())
 
 
 def follow(samples: Samples, detected: Sequence[tuple[int, Sequence[Polygon]]]) -> list[Track]:
@@ -99,7 +103,7 @@ def follow(samples: Samples, detected: Sequence[tuple[int, Sequence[Polygon]]]) 
 
 
 def _followed(samples: Samples, polygon: Polygon, index: int) -> Track:
-    place = _region(polygon, samples.luma.shape[1:])
+    place = region(polygon, samples.luma.shape[1:])
     strokes = _centred(samples.edges(index)[place])
     ends, matches = [], 1
     for step in (-1, 1):
@@ -128,7 +132,8 @@ def _area(box: Bounds) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
 
 
-def _region(polygon: Polygon, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def region(polygon: Polygon, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a polygon's rectangle in a (height, width) frame; never empty."""
     height, width = shape
     box = bounds(polygon)
     left, top = min(max(0, int(box.left)), width - 1), min(max(0, int(box.top)), height - 1)

@@ -1,0 +1,193 @@
+"""What is overlaid on the picture: the model of overlaid text that `ocr` and `watermark` share.
+
+`ocr` measures text tracks (`TRACK_COLUMNS`, one entry per track): text with the same strokes in the
+same place over consecutive samples. `text_tracks` decides which of them are overlaid:
+
+1. The strokes stand still, to a fraction of a pixel, while the picture around them changes.
+2. On ground that stands still too (animation, slides, a locked camera) that shows nothing. There,
+   text is overlaid if it is typographic (horizontal or vertical, sharp, of one level from end to
+   end, readable) and placed where overlays are: in the low third, in a corner, or on ground without
+   any noise, as only drawn pictures have it.
+3. Typographic lines that replace each other in one place are subtitles or captions.
+
+Other text belongs to the scene: signs, labels, jerseys, screens in the room.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from wanctl.curate.api import ClipBatch
+
+TRACK_COLUMNS = {
+    "samples": "int",
+    "track_corners": "floats",
+    "track_plates": "floats",
+    "track_first_s": "floats",
+    "track_last_s": "floats",
+    "track_matches": "ints",
+    "track_around": "floats",
+    "track_moving": "floats",
+    "track_shift": "floats",
+    "track_noise": "floats",
+    "track_fade": "floats",
+    "track_steep": "floats",
+    "track_even": "floats",
+    "track_contrast": "floats",
+    "track_angle": "floats",
+    "track_relay": "ints",
+    "track_texts": "strings",
+}
+"""Columns of evidence of `ocr`. `samples` is the number of the clip's samples; the others have one
+entry per text track (8 for corners, 4 for plates):
+
+- corners: of the detector's polygon, x0, y0 ... x3, y3, display pixels.
+- plates: left, top, right, bottom of the plate that the text is printed on, display pixels; zeros
+  where there is none.
+- first_s, last_s: times of the first and of the last sample that show it, seconds of the clip.
+- matches: number of samples that show it.
+- around: change of the luma next to it over these samples, 0..255, median of the samples.
+- moving: share of the frame that changes over these samples, 0..1.
+- shift: displacement of its strokes between the first and the last of these samples, in pixels of
+  the samples; overlays have less than 0.3.
+- noise: median change of luma, next to it, from one sample to the next, 0..255; 0 in drawn
+  pictures.
+- fade: standard deviation over time of its brightest (or darkest) strokes as a share of that around
+  it: near 0 for opaque text, the transparency for transparent text; 0 where little changes.
+- steep: luma gradient of its edges per pixel as a share of its contrast; 0.25 to 0.45 for drawn
+  text, less for what a lens has seen.
+- even: standard deviation of the level of its strokes from end to end, 0..255.
+- contrast: between strokes and ground, 0..255.
+- angle: to the nearest axis, degrees.
+- relay: number of other tracks that stand on the same line, centred like it, at other times.
+- texts: what was read; empty where it is not readable. No entries at all where `read` is off.
+"""
+
+_MIN_MATCHES = 3  # samples; scene text under a drifting camera matches in one or two neighbours
+_STILL_PX = 0.5  # shift of strokes; a sign that drifts enough to change its ground moves by 1 px
+_CHANGES = 4.0  # luma levels around it; noise, and coding at 0.1 bit a pixel, reach 3
+_MOST_MOVES = 0.5  # share of the frame; then the camera moves, and nothing of a scene stands still
+_SHARP, _EVEN, _STRONG, _LEVEL_DEG = 0.25, 12.0, 80.0, 3.0
+_DRAWN = 0.5  # luma levels of noise; a camera's pictures have 1 to 4 even after coding
+_LOW, _EDGE = 2 / 3, 0.25  # shares of the height (and width) from the top, and from the edges
+_CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
+_RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
+_TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
+_HALF = 128.0  # contrast that text of half transparency can have at most
+_LARGEST = 0.25  # of the picture; PP-OCR takes fog and studio walls for a line of text
+_CREDIT = re.compile(
+    r"©|\(c\)\s*\d{4}|copyright|all rights reserved|\bwww\b|https?:"
+    r"|\w\.(com|net|org|tv|cn|io|co|me|ru|de|jp|uk|in)\b|^@\w",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class TextTracks:
+    """All text tracks of a batch of clips, as columns.
+
+    Attributes:
+        rows: (M,) the clip of each track, as index into the batch.
+        corners: (M, 8) x0, y0 ... x3, y3 in display pixels.
+        boxes: (M, 4) left, top, right, bottom in display pixels.
+        plates: (M, 4) of the plate under it, in display pixels; zeros where there is none.
+        first_s: (M,) seconds from the clip's first frame.
+        last_s: (M,) seconds from the clip's first frame.
+        texts: (M,) what was read, or empty.
+        overlay: (M,) bool, overlaid and not part of the scene.
+        mark: (M,) bool, overlays that say whose footage it is and nothing else: transparent ones,
+            and copyright lines, addresses and user names.
+    """
+
+    rows: np.ndarray
+    corners: np.ndarray
+    boxes: np.ndarray
+    plates: np.ndarray
+    first_s: np.ndarray
+    last_s: np.ndarray
+    texts: np.ndarray
+    overlay: np.ndarray
+    mark: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> "TextTracks":
+        return TextTracks(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def text_tracks(batch: ClipBatch) -> TextTracks:
+    """The text tracks of clips with evidence of `ocr`, and which of them are overlaid.
+
+    Positions are judged within `batch.views`, so that text next to a bar that an earlier filter
+    crops away counts as text at the edge.
+    """
+    first_s = batch.lists("track_first_s")
+    start, end = int(first_s.starts[0]), int(first_s.starts[-1])
+    rows = np.repeat(np.arange(len(batch)), first_s.counts())
+
+    def column(name: str, width: int = 1) -> np.ndarray:
+        values = batch.lists(f"track_{name}").values[width * start : width * end]
+        return values.reshape(-1, width) if width > 1 else values
+
+    corners = column("corners", 8)
+    xs, ys = corners[:, 0::2], corners[:, 1::2]
+    boxes = np.stack([xs.min(1), ys.min(1), xs.max(1), ys.max(1)], axis=1)
+    texts, readable = _strings(batch, first_s.counts())
+    enough = column("matches") >= np.clip(batch.numbers("samples")[rows], 2, _MIN_MATCHES)
+    stands = enough & (column("shift") <= _STILL_PX)
+    ground_moves = (column("around") >= _CHANGES) | (column("moving") >= _MOST_MOVES)
+    typographic = (
+        (column("steep") >= _SHARP)
+        & (column("even") <= _EVEN)
+        & (column("contrast") >= _STRONG)
+        & (column("angle") <= _LEVEL_DEG)
+    )
+    low, corner, centred = _places(boxes, batch.views[rows])
+    placed = low | corner | (column("noise") <= _DRAWN)
+    replaced = (column("relay") >= _RELAYS) & centred
+    overlay = (stands & ground_moves) | (typographic & ((stands & placed & readable) | replaced))
+    size = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    overlay &= size <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
+    credit = np.array([bool(_CREDIT.search(text)) for text in texts.tolist()], dtype=bool)
+    transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
+    mark = (overlay & transparent) | (stands & credit)
+    mark &= ~_below_text(rows, boxes, overlay, mark)
+    return TextTracks(
+        rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
+        overlay, mark,
+    )  # fmt: skip
+
+
+def _places(boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M,) bool each: in the low third, in a corner, centred in the width of the view."""
+    across = ((boxes[:, 0] + boxes[:, 2]) / 2 - views[:, 0]) / np.maximum(views[:, 2], 1)
+    down = ((boxes[:, 1] + boxes[:, 3]) / 2 - views[:, 1]) / np.maximum(views[:, 3], 1)
+    corner = (np.minimum(across, 1 - across) <= _EDGE) & (np.minimum(down, 1 - down) <= _EDGE)
+    return down >= _LOW, corner, np.abs(across - 0.5) <= _CENTRED
+
+
+def _below_text(
+    rows: np.ndarray, boxes: np.ndarray, overlay: np.ndarray, mark: np.ndarray
+) -> np.ndarray:
+    """(M,) bool: a line of a block of overlaid text of which another line is no mark."""
+    joined = np.zeros(len(rows), dtype=bool)
+    others = np.flatnonzero(overlay & ~mark)
+    for at in np.flatnonzero(mark).tolist():
+        near = others[rows[others] == rows[at]]
+        height = boxes[at, 3] - boxes[at, 1]
+        across = np.minimum(boxes[near, 2], boxes[at, 2]) - np.maximum(boxes[near, 0], boxes[at, 0])
+        down = np.minimum(boxes[near, 3], boxes[at, 3]) - np.maximum(boxes[near, 1], boxes[at, 1])
+        joined[at] = bool(((across > 0) & (down > -0.5 * height)).any())
+    return joined
+
+
+def _strings(batch: ClipBatch, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) object: the strings of all tracks; (M,) bool: readable, or reading is off."""
+    lists = batch.evidence["track_texts"].to_pylist()
+    read = np.array([len(texts or ()) for texts in lists]) == counts
+    texts = [
+        text
+        for row, count in zip(lists, counts.tolist(), strict=True)
+        for text in (row if row else [""] * count)
+    ]
+    array = np.array(texts, dtype=object)
+    return array, (array != "") | ~np.repeat(read, counts)
