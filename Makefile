@@ -18,7 +18,10 @@ THREADS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 # separate bytecode folder leaves the checkout clean.
 BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 
-.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-gpu schema docs build clean
+# folders with clips and a labels.csv, as filters/README.md describes them
+LABELLED ?= ../shared/clips-dev ../shared/clips
+
+.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-curation bench-gpu schema docs build clean
 
 help: ## list of targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +66,9 @@ layers: $(STAMP) ## import contracts
 
 bench: $(STAMP) ## speed and memory against diffusers, into bench.json
 	$(BIN)/python tests/bench/run.py
+
+bench-curation: $(STAMP) ## filters against labelled clips (LABELLED names folders), into runs/
+	$(BIN)/wanctl filters bench $(LABELLED:%=--set clips=%) --out runs/bench-curation
 
 bench-gpu: $(STAMP) ## the same on one CUDA GPU at the published sizes, into bench-gpu.json
 	$(BIN)/python tests/bench/gpu.py

@@ -66,7 +66,8 @@ def bench(
         footage = footage_of_folder(clips, settings.detection) if clips else packaged_footage()
         results = [_run(family, footage, out, quick, settings) for family in families]
     for name, folder in labelled:
-        results.append({**SETS[name].run(folder, out / name, settings), "family": name})
+        several = SETS[name].run(folder, out / f"{name}-{folder.name}", settings)
+        results += [{**each, "family": _title(name, folder, each, several)} for each in several]
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_bytes(out / "bench.json", text.encode())
     page.write(results, out)
@@ -86,7 +87,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
                 f"precision {result['precision']:.3f}" if counts["of"] else "",
                 f"recall {result['recall']:.3f}" if counts["of"] else "",
                 "" if result["ap"] is None else f"AP {result['ap']:.3f}",
-                page.format_half_dose(result),
+                page.format_half_dose(result) or _counts(counts),
             )
         )
         for figure in result["figures"]:
@@ -96,6 +97,12 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
             value = f"{figure['value']:.3f}"
             lines.append((result["family"], figure["what"], value, target, met, ""))
     return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if not counts["of"]:
+        return ""
+    return f"{counts['true']} right, {counts['false']} wrong, {counts['missed']} missed"
 
 
 def _settings(recipe: LoadedRecipe | None) -> BenchSettings:
@@ -194,6 +201,11 @@ def _set(text: str) -> tuple[str, Path]:
     if not path.is_dir():
         raise UserError(f"--set {text}: {folder} is no folder")
     return name, path
+
+
+def _title(name: str, folder: Path, result: Result, results: Sequence[Result]) -> str:
+    """Name of a labelled set's result: the folder's and the label's where there are several."""
+    return name if len(results) == 1 else f"{folder.name}: {result['family']}"
 
 
 def _filter_folder(name: str) -> list[Path]:

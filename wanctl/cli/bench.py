@@ -28,7 +28,9 @@ def bench_filters(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=FOLDER", help="a labelled set: bbc, shot, konvid, camerabench"
+            "--set",
+            metavar="NAME=FOLDER",
+            help="a labelled set: bbc, shot, konvid, camerabench, clips",
         ),
     ] = None,
     recipe: Annotated[

@@ -22,7 +22,7 @@ SHAKY, STEADY = {"very-unsteady"}, {"no-shaking", "minimal-shaking"}
 FIXED = {"no-motion"}
 
 
-def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
+def run(folder: Path, out: Path, settings: BenchSettings) -> list[Result]:
     """Measure whether very unsteady videos are `shaky`, and fixed cameras are not `camera`."""
     labelled = read(folder)
     section = {
@@ -47,7 +47,8 @@ def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
         wrong = sum(tier in ("camera", "shaky") for tier in fixed) / len(fixed)
         metrics.append(Metric("fixed camera called camera or shaky", wrong))
     summary = f"{len(labelled)} videos with labels of experts"
-    return summarise_labelled_set(folder.name, "motion", summary, Evaluation(decisions, metrics))
+    result = summarise_labelled_set(folder.name, "motion", summary, Evaluation(decisions, metrics))
+    return [result]
 
 
 def read(folder: Path) -> dict[str, set[str]]:

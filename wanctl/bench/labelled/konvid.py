@@ -25,7 +25,7 @@ TABLES = ("KoNViD_1k_attributes.csv", "KoNViD_1k_mos.csv")
 FILTERS = ("quality", "blur", "aesthetic", "exposure", "container")
 
 
-def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
+def run(folder: Path, out: Path, settings: BenchSettings) -> list[Result]:
     """Rank and linear correlation of each filter's score with the mean opinion."""
     opinions = read(folder)
     filters = _filters(settings.filters)
@@ -44,7 +44,10 @@ def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
         metrics.append(Metric(f"{name}, SRCC", srcc(people, measured)))
         metrics.append(Metric(f"{name}, PLCC", plcc(people, measured)))
     summary = f"{len(opinions)} videos with mean opinions; a score that is better low is negative"
-    return summarise_labelled_set(folder.name, ", ".join(filters), summary, Evaluation([], metrics))
+    result = summarise_labelled_set(
+        folder.name, ", ".join(filters), summary, Evaluation([], metrics)
+    )
+    return [result]
 
 
 def read(folder: Path) -> dict[str, float]:

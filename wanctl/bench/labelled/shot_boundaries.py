@@ -29,7 +29,7 @@ TOLERANCES = (0, 1, 2)
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
+def run(folder: Path, out: Path, settings: BenchSettings) -> list[Result]:
     """Precision and recall at a tolerance of one frame; F1 at others; the curve over thresholds."""
     del out
     pairs = find(folder)
@@ -50,7 +50,8 @@ def run(folder: Path, out: Path, settings: BenchSettings) -> Result:
     curve = _curve(swept)
     ap = step_area([(precision, recall) for _, precision, recall in curve])
     evaluation = Evaluation(decisions, [*metrics, Metric("AP over thresholds", ap)], curve=curve)
-    return summarise_labelled_set(folder.name, "shots", f"{len(pairs)} labelled videos", evaluation)
+    summary = f"{len(pairs)} labelled videos"
+    return [summarise_labelled_set(folder.name, "shots", summary, evaluation)]
 
 
 def find(folder: Path) -> list[tuple[Path, list[Interval]]]:
