@@ -8,6 +8,7 @@ import pytest
 from wanctl.curate.api import Box, ClipBatch
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.watermark.edge_maps import edge_maps
 from wanctl_filters.watermark.filter import Watermark
 from wanctl_filters.watermark.marks import scenes_of
 from wanctl_filters.watermark.standing_edges import standing_edges
@@ -117,10 +118,14 @@ def test_clips_of_one_camera_position_count_once():
         left = 40 + 8 * index
         frame[:, left : left + 160] = walker[index, :, left : left + 160]
     small = [cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA) for frame in room]
-    takes = [standing_edges(np.stack(small[start : start + 16])) for start in (0, 16, 32)]
-    other = standing_edges(np.stack([cv2.resize(each, (320, 180)) for each in _shot(8)]))
+    takes = [_edges(np.stack(small[start : start + 16])) for start in (0, 16, 32)]
+    other = _edges(np.stack([cv2.resize(each, (320, 180)) for each in _shot(8)]))
     assert len(scenes_of(takes, 5.0)) == 1
     assert len(scenes_of([*takes, other], 5.0)) == 2
+
+
+def _edges(frames):
+    return standing_edges(frames, edge_maps(frames))
 
 
 def test_an_object_in_one_shot_only_is_no_mark(inspect):
@@ -138,6 +143,28 @@ def test_an_object_at_the_edge_or_in_the_middle_is_no_mark(inspect):
     assert inspect([_marked(_shot(30), box=badge)])[0] == []
     boxes = inspect([_marked(_shot(30), box=badge)], Watermark(corner_share=0.5))[0]
     assert len(boxes) == 1
+
+
+def test_a_soft_object_and_a_subtitle_are_no_marks(inspect):
+    shot = _shot(31)
+    soft = shot.copy()
+    patch = np.random.default_rng(1).uniform(40, 220, (4, 5)).astype(np.float32)
+    soft[:, 20:84, 540:620] = cv2.resize(patch, (80, 64))[..., None]
+    soft = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in soft])
+    assert inspect([soft])[0] == []
+    for frame in shot:
+        cv2.putText(frame, "he said that she had seen it", (60, 340), 0, 1.1, (255,) * 3, 3)
+    assert inspect([shot])[0] == []
+
+
+def test_an_inset_picture_is_a_mark(inspect):
+    shot = _shot(32)
+    inset = cv2.resize(_shot(33)[0][:, :WIDTH], (190, 108), interpolation=cv2.INTER_AREA)
+    cv2.rectangle(inset, (0, 0), (189, 107), (250, 250, 250), 4)
+    shot[:, HEIGHT - 108 :, :190] = inset
+    boxes, verdict = inspect([shot])
+    assert len(boxes) == 1
+    assert not verdict.keep
 
 
 def test_what_cannot_be_cropped_is_dropped_or_kept(inspect):
@@ -172,6 +199,7 @@ def test_cuts_leave_the_largest_rectangle():
 REAL_MARKS = {
     "aerial_logo": Box(572, 292, 62, 62),
     "cartoon_logo_titles": Box(60, 24, 80, 24),
+    "dissolve_wine": Box(506, 311, 130, 45),
     "dolphins": Box(10, 10, 50, 16),
     "hands_logo": Box(578, 242, 56, 62),
 }

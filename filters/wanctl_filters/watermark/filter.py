@@ -18,26 +18,37 @@ from wanctl.curate.api import (
     Verdicts,
     threshold,
 )
-from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.shared.cut_away import cut_away, overlaps
 from wanctl_filters.shared.source_groups import source_groups
-from wanctl_filters.watermark.marks import Mark, find_marks, moving_share, scenes_of
-from wanctl_filters.watermark.standing_edges import Edges, standing_edges
+from wanctl_filters.watermark.edge_maps import edge_maps
+from wanctl_filters.watermark.graphics import find_graphics, pack, unpack
+from wanctl_filters.watermark.marks import (
+    Mark,
+    MarkRules,
+    marks_among,
+    repeated,
+    scenes_of,
+)
+from wanctl_filters.watermark.standing_edges import Edges, pooled_maps, standing_edges
 
 _PAD_PX = 2  # display pixels around a mark that are cropped with it
 
 
 class Watermark(Filter):
-    """Edges that are still in every shot of a source while the frame around them changes.
+    """Drawn graphics that are still while hardly any other edge of the frame is.
 
-    One clip is enough where it has motion; more shots of a source make the result more certain, as
-    edges that are still in one shot only belong to that scene. A source of one still scene gives no
-    evidence: its clips are kept uncropped. The score is the steadiness of the steadiest mark, 0 to
-    1; 0 where there is none.
+    A source of several scenes gives most evidence, as only marks are at the same place in all of
+    them. One clip is enough where its camera moves, or most of its frame does. With a still camera
+    a mark cannot be told from a sign in the scene: such clips are kept uncropped. The score is the
+    steadiness of the steadiest mark, 0 to 1; 0 where there is none.
     """
 
+    version: ClassVar[int] = 2
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
     evidence: ClassVar[dict[str, str]] = {
         "grid": "ints",
+        "graphics": "ints",
+        "edges": "int",
         "cells": "ints",
         "gradient": "ints",
         "energy": "ints",
@@ -55,19 +66,19 @@ class Watermark(Filter):
         default=0.55,
         gt=0,
         le=1,
-        description="share of an edge's energy that must be the same in all frames of a source",
+        description="share of the energy of a mark's edges that must be the same in all frames",
+    )
+    max_still: float = threshold(
+        default=0.0025,
+        ge=0,
+        le=1,
+        description="share of a frame's edges that may be as steady as a mark, other lettering "
+        "excluded; with a still camera it is 0.02 and more",
     )
     min_change: float = threshold(
         default=5.0,
         ge=0,
-        description="luma levels (0..255) by which the frame around a mark must change",
-    )
-    min_moving: float = threshold(
-        default=0.3,
-        ge=0,
-        le=1,
-        description="share of the frame that must change by `min_change` for the clips of one "
-        "scene to count; several scenes always do",
+        description="luma levels (0..255) by which clips of a source must differ to be two scenes",
     )
     corner_share: float = threshold(
         default=0.3,
@@ -88,12 +99,15 @@ class Watermark(Filter):
         return FrameSpec(count=self.samples, long_side_px=self.long_side_px)
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """The size of the grid (width, height) and `Edges` on it."""
+        """The size of the grid (width, height), the clip's graphics, and `Edges`."""
         assert frames is not None
         _, height, width, _ = frames.frames.shape
-        edges = standing_edges(frames.frames)
+        maps = edge_maps(frames.frames)
+        edges = standing_edges(frames.frames, maps)
         return {
             "grid": [width, height],
+            "graphics": pack(find_graphics(maps)),
+            "edges": maps.edges,
             **{name: column.tolist() for name, column in edges._asdict().items()},
         }
 
@@ -135,8 +149,10 @@ class Watermark(Filter):
 
     def marks(self, batch: ClipBatch) -> list[list[Mark]]:
         """The marks of each clip's source, in display pixels."""
+        graphics = batch.lists("graphics")
         edges = [batch.lists(name) for name in Edges._fields]
         grid = batch.lists("grid").values.reshape(-1, 2)
+        sizes = batch.numbers("edges")
         width = batch.clip("width")
         result: list[list[Mark]] = [[] for _ in range(len(batch))]
         groups = source_groups(batch)
@@ -145,34 +161,41 @@ class Watermark(Filter):
             if not len(rows) or not edges[0].counts()[rows].any():
                 continue
             first = int(rows[0])
-            size = (int(grid[first, 0]), int(grid[first, 1]))
+            scale = float(width[first]) / int(grid[first, 0])
+            view = Box(*(round(value / scale) for value in batch.views[first].tolist()))
             clips = [Edges(*(column[row] for column in edges)) for row in rows.tolist()]
-            clips = scenes_of(clips, self.min_change)
-            if len(clips) == 1 and moving_share(clips[0], self.min_change) < self.min_moving:
-                continue
-            view = Box._make(batch.views[first].tolist())
-            marks = self._find(clips, size, float(width[first]) / size[0], view)
+            scenes = scenes_of(clips, self.min_change)
+            marks = self._marks_of_scenes(
+                [clips[place] for place in scenes],
+                [graphics[int(rows[place])] for place in scenes],
+                (int(grid[first, 0]), int(grid[first, 1])),
+                round(float(sizes[rows[scenes]].mean())),
+                view,
+            )
+            marks = [Mark(_display(mark.box, scale), mark.steadiness) for mark in marks]
             for row in rows.tolist():
                 result[row] = marks
         return result
 
-    def _find(
-        self, clips: Sequence[Edges], size: tuple[int, int], scale: float, view: Box
+    def _marks_of_scenes(
+        self,
+        scenes: Sequence[Edges],
+        graphics: Sequence[np.ndarray],
+        grid: tuple[int, int],
+        edges: int,
+        view: Box,
     ) -> list[Mark]:
-        grid = Box(*(round(value / scale) for value in view))
-        marks = find_marks(
-            clips, size, grid, min_steady=self.min_steady, min_change=self.min_change
-        )
-        return [
-            Mark(_display(mark.box, scale), mark.steadiness, mark.around)
-            for mark in marks
-            if self._in_corner(mark.box, grid)
+        rules = MarkRules(self.min_steady, self.max_still, self.corner_share)
+        each = [marks_among(unpack(one), view, rules, one_scene=True) for one in graphics]
+        if len(scenes) == 1:
+            return each[0]
+        together = find_graphics(pooled_maps(scenes, grid, edges))
+        marks = marks_among(together, view, rules, one_scene=False)
+        return marks + [
+            mark
+            for mark in repeated(each)
+            if not any(overlaps(mark.box, other.box) for other in marks)
         ]
-
-    def _in_corner(self, box: Box, view: Box) -> bool:
-        across = (box.x + box.width / 2 - view.x) / view.width
-        down = (box.y + box.height / 2 - view.y) / view.height
-        return max(min(across, 1 - across), min(down, 1 - down)) <= self.corner_share
 
 
 def _display(box: Box, scale: float) -> Box:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wanctl_filters.watermark.edge_maps import EdgeMaps
+
 COARSE = 8  # cells of the grid per cell of the map of movement
-_CAP = 48  # levels; a short bright event must not outweigh all other frames
-MIN_EDGE = 5.0  # levels, of the mean gradient
 _MIN_STEADY = 0.3  # of a single clip's cells that are kept
-_MAX_CELLS = 2500
+_MAX_CELLS = 4000
 UNIT = 4  # stored parts of a level
 _QUANTILES = 1.683  # from the 20th to the 80th percentile of a normal distribution, in deviations
 
@@ -39,60 +39,48 @@ class Edges(NamedTuple):
     spread: np.ndarray
 
 
-def standing_edges(frames: np.ndarray) -> Edges:
-    """Measure the standing edges of (N, H, W, 3) uint8 frames."""
-    import cv2
-
-    planes = [cv2.split(frame) for frame in frames]
-    reds, blues = [red for red, _, _ in planes], [blue for _, _, blue in planes]
-    mean, energy = _gradients(reds, blues)
-    strength = (mean * mean).sum(axis=0)
-    kept = (strength >= MIN_EDGE**2) & (strength >= _MIN_STEADY * energy)
-    cells = np.flatnonzero(kept)
+def standing_edges(frames: np.ndarray, maps: EdgeMaps) -> Edges:
+    """Reduce (N, H, W, 3) uint8 frames and their maps to the cells that stand still."""
+    strength, steady = maps.strength(), maps.steadiness()
+    cells = np.flatnonzero(maps.strong() & (steady >= _MIN_STEADY))
     if len(cells) > _MAX_CELLS:
-        # the steadiest of the strong ones
-        rank = strength.ravel()[cells] ** 2 / energy.ravel()[cells]
+        # the steadiest of the strong and sharp ones, as the edges of graphics are both
+        rank = np.sqrt(strength * maps.curvature()).ravel()[cells] * steady.ravel()[cells]
         cells = np.sort(cells[np.argpartition(-rank, _MAX_CELLS)[:_MAX_CELLS]])
-    coarse = np.stack([_coarse(red) for red in reds]).astype(np.float64)
+    coarse = np.stack([_coarse(frame[..., 0]) for frame in frames]).astype(np.float64)
     low, high = np.quantile(coarse, (0.2, 0.8), axis=0)
     return Edges(
         cells,
-        np.rint(UNIT * mean.reshape(4, -1)[:, cells]).T.ravel().astype(np.int64),
-        np.rint(energy.ravel()[cells]).astype(np.int64),
+        np.rint(UNIT * maps.gradient.reshape(4, -1)[:, cells]).T.ravel().astype(np.int64),
+        np.rint(maps.energy.ravel()[cells]).astype(np.int64),
         np.rint(coarse.mean(axis=0)).ravel().astype(np.int64),
         np.rint(UNIT * (high - low) / _QUANTILES).ravel().astype(np.int64),
     )
 
 
-def _gradients(
-    reds: Sequence[np.ndarray], blues: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(4, H, W) mean over frames of the gradients of red and blue, and (H, W) their mean energy.
+def pooled_maps(scenes: Sequence[Edges], grid: tuple[int, int], edges: int) -> EdgeMaps:
+    """The maps of all scenes together: what they have in common keeps its gradient.
 
-    Exact in 16 bits for up to 682 frames, as gradients are capped at 48: 682 x 48 < 2^15.
+    Args:
+        scenes: standing edges of one clip of each scene.
+        grid: width and height.
+        edges: number of cells with an edge in a frame, for `EdgeMaps.edges`.
     """
-    total = np.zeros((4, *reds[0].shape), np.int16)
-    energy = np.zeros(reds[0].shape, np.int32)
-    slopes = np.zeros_like(total)  # zero on the outermost lines
-    squares = np.empty_like(total)
-    for red, blue in zip(reds, blues, strict=True):
-        for pair, plane in zip((slopes[:2], slopes[2:]), (red, blue), strict=True):
-            level = plane.astype(np.int16)
-            np.subtract(level[:, 2:], level[:, :-2], out=pair[0][:, 1:-1])
-            np.subtract(level[2:], level[:-2], out=pair[1][1:-1])
-        np.clip(slopes, -_CAP, _CAP, out=slopes)
-        total += slopes
-        np.multiply(slopes, slopes, out=squares)
-        squares[:2] += squares[2:]
-        squares[0] += squares[1]
-        energy += squares[0]
-    count = np.float32(len(reds))
-    return total / count, energy / count
+    width, height = grid
+    count = width * height
+    cells = np.concatenate([scene.cells for scene in scenes])
+    gradient = np.concatenate([scene.gradient for scene in scenes]).reshape(-1, 4) / UNIT
+    energy = np.concatenate([scene.energy for scene in scenes])
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, values, minlength=count).reshape(height, width) / len(scenes)
+
+    return EdgeMaps(np.stack([mean(column) for column in gradient.T]), mean(energy), edges)
 
 
-def _coarse(frame: np.ndarray) -> np.ndarray:
+def _coarse(plane: np.ndarray) -> np.ndarray:
     import cv2
 
-    height, width = frame.shape
+    height, width = plane.shape
     size = (max(1, width // COARSE), max(1, height // COARSE))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,212 @@
+"""Finds drawn graphics among the steady edges of a clip: lettering, badges, inset pictures.
+
+Three properties separate them from the scene, each by a factor on footage of many kinds:
+
+* they are compact and full of edges, where an object's outline is a sparse line;
+* their edges are sharp, where those of a scene are softened by focus, motion and lens;
+* hardly any other edge of the frame is as steady, unless it belongs to another graphic. With a
+  still camera everything is steady: then nothing is found.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wanctl.curate.api import Box
+from wanctl_filters.watermark.edge_maps import EdgeMaps
+
+# A mark that touches steady edges of the scene may be separate at a higher level of steadiness.
+_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.88, 0.94, 0.97, 0.985, 0.993)
+_MIN_CELLS, _MIN_SIDE = 24, 4
+_MAX_AREA = 0.25  # of the frame
+# What is stored is looser than what is accepted, see `marks`.
+_MIN_DENSITY, _MIN_CONTRAST, _MIN_SHARPNESS, _MAX_OTHERS = 0.15, 15.0, 0.7, 0.02
+_MAX_STORED = 32
+# Graphics that account for steady edges: lettering and panels, which are low.
+_PANEL_HEIGHT, _PANEL_DENSITY, _PANEL_CONTRAST, _PANEL_SHARPNESS = 0.2, 0.4, 25.0, 1.0
+_MARGIN = 4  # cells around a graphic that are accounted for by it
+# Titles and subtitles: wider than a mark may be. Their words are no marks of their own.
+_LINE_WIDTH, _LINE_HEIGHT = 0.45, 0.15
+COLUMNS = 10
+
+
+class Graphic(NamedTuple):
+    """A cluster of steady edges.
+
+    Attributes:
+        box: in cells of the grid.
+        cells: number of its edge cells.
+        steadiness: median over them of the share of their energy that never changes, 0..1.
+        contrast: mean strength of its edges, in levels.
+        sharpness: mean of `EdgeMaps.curvature` over mean strength: 1 for a step, 2 for strokes.
+        others: share of the frame's edges that are as steady, outside this and other graphics.
+        in_line: whether it is part of a wide line of text.
+    """
+
+    box: Box
+    cells: int
+    steadiness: float
+    contrast: float
+    sharpness: float
+    others: float
+    in_line: bool
+
+    @property
+    def density(self) -> float:
+        """Edge cells per cell of the box; edges reach one cell beyond it."""
+        return self.cells / (self.box.width * self.box.height)
+
+
+def pack(graphics: Sequence[Graphic]) -> list[int]:
+    """`COLUMNS` whole numbers per graphic; `unpack` is the inverse up to rounding."""
+    return [
+        number
+        for each in graphics
+        for number in (
+            *each.box,
+            each.cells,
+            round(1e4 * each.steadiness),
+            round(10 * each.contrast),
+            round(100 * each.sharpness),
+            round(1e6 * each.others),
+            int(each.in_line),
+        )
+    ]
+
+
+def unpack(numbers: np.ndarray) -> list[Graphic]:
+    """The graphics of one clip from their stored numbers."""
+    return [
+        Graphic(Box(*row[:4]), row[4], row[5] / 1e4, row[6] / 10, row[7] / 100, row[8] / 1e6,
+                bool(row[9]))
+        for row in numbers.reshape(-1, COLUMNS).tolist()
+    ]  # fmt: skip
+
+
+def find_graphics(maps: EdgeMaps) -> list[Graphic]:
+    """All clusters that may be graphics, at every level of steadiness; they may overlap."""
+    strength, steady = maps.strength(), maps.steadiness()
+    rows, columns = np.nonzero(maps.strong() & (steady >= _LEVELS[0]))
+    if len(rows) < _MIN_CELLS:
+        return []
+    cells = _Cells(
+        rows,
+        columns,
+        steady[rows, columns],
+        strength[rows, columns],
+        maps.curvature()[rows, columns],
+    )
+    height, width = steady.shape
+    found = [
+        (level, graphic)
+        for level in _LEVELS
+        for graphic in _clusters(cells.at_least(level), (height, width))
+    ]
+    lines = [
+        graphic.box
+        for level, graphic in found
+        if level <= _LEVELS[2]
+        and graphic.box.width > _LINE_WIDTH * width
+        and graphic.box.height <= _LINE_HEIGHT * height
+    ]
+    explained = np.zeros((height, width), dtype=bool)
+    for _, graphic in found:
+        if _is_panel(graphic, height):
+            explained[_around(graphic.box)] = True
+    graphics = []
+    for _, graphic in found:
+        others = steady[rows, columns] >= graphic.steadiness
+        own = np.zeros((height, width), dtype=bool)
+        own[_around(graphic.box)] = True
+        others &= ~(explained | own)[rows, columns]
+        share = float(others.sum() / max(1, maps.edges))
+        if share <= _MAX_OTHERS:
+            in_line = any(_overlap(graphic.box, line) for line in lines)
+            graphics.append(graphic._replace(others=share, in_line=in_line))
+    graphics.sort(key=lambda each: (each.others, -each.density))
+    return graphics[:_MAX_STORED]
+
+
+class _Cells(NamedTuple):
+    """Edge cells, each attribute (K,)."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    steadiness: np.ndarray
+    strength: np.ndarray
+    curvature: np.ndarray
+
+    def at_least(self, level: float) -> "_Cells":
+        chosen = self.steadiness >= level
+        return _Cells(*(values[chosen] for values in self))
+
+
+def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[Graphic]:
+    """Clusters of nearby cells, such as the letters of a word."""
+    import cv2
+
+    mask = np.zeros(shape, np.uint8)
+    mask[cells.rows, cells.columns] = 1
+    reach = max(3, round(0.016 * max(shape))) | 1
+    joined = cv2.dilate(mask, np.ones((reach, 2 * reach + 1), np.uint8))
+    count, numbers = cv2.connectedComponents(joined, connectivity=8)
+    cluster = numbers[cells.rows, cells.columns]
+    sizes = np.bincount(cluster, minlength=count)
+    strength = np.bincount(cluster, cells.strength, minlength=count)
+    contrast = np.bincount(cluster, np.sqrt(cells.strength), minlength=count)
+    curvature = np.bincount(cluster, cells.curvature, minlength=count)
+    sharp = curvature >= _MIN_SHARPNESS * strength
+    likely = (sizes >= _MIN_CELLS) & (contrast >= _MIN_CONTRAST * sizes) & sharp
+    graphics = []
+    for number in np.flatnonzero(likely).tolist():
+        own = cluster == number
+        box = _box(cells.columns[own], cells.rows[own])
+        area, size = box.width * box.height, int(sizes[number])
+        if min(box.width, box.height) < _MIN_SIDE or area > _MAX_AREA * mask.size:
+            continue
+        if size < _MIN_DENSITY * area:
+            continue
+        graphics.append(
+            Graphic(
+                box,
+                size,
+                float(np.median(cells.steadiness[own])),
+                float(contrast[number] / size),
+                float(curvature[number] / strength[number]),
+                others=0.0,
+                in_line=False,
+            )
+        )
+    return graphics
+
+
+def _is_panel(graphic: Graphic, height: int) -> bool:
+    return (
+        graphic.box.height <= _PANEL_HEIGHT * height
+        and graphic.density >= _PANEL_DENSITY
+        and graphic.contrast >= _PANEL_CONTRAST
+        and graphic.sharpness >= _PANEL_SHARPNESS
+    )
+
+
+def _box(columns: np.ndarray, rows: np.ndarray) -> Box:
+    """The box of a graphic from its edge cells, which reach one cell further on all sides."""
+    left, top = int(columns.min()) + 1, int(rows.min()) + 1
+    return Box(left, top, max(1, int(columns.max()) - left), max(1, int(rows.max()) - top))
+
+
+def _around(box: Box) -> tuple[slice, slice]:
+    return (
+        slice(max(0, box.y - _MARGIN), box.y + box.height + _MARGIN),
+        slice(max(0, box.x - _MARGIN), box.x + box.width + _MARGIN),
+    )
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    )
