@@ -24,7 +24,9 @@ _FLAT_LEVELS = 6
 # outline 5 to 9 times as long as a circle's of the same area.
 _MIN_OUTLINE_SHARE = 0.7
 _MAX_RAGGEDNESS = 3.0
-_NORMAL_LEVEL = 130.0  # `level` of an ordinary frame; lower levels count as darkness
+_CRUSHED = 4  # luma of pixels below which shadows hold no structure
+_LIT = 90  # luma of a lit subject
+_EMPTY, _EMPTY_SHARE = 16, 0.97  # nothing is pictured: a fade, a black card
 
 
 class Exposure(Filter):
@@ -35,15 +37,24 @@ class Exposure(Filter):
     white background around the subject, as in a studio, is excluded first: there, only the share
     of the subject that is blown counts.
 
-    Darkness is measured by the geometric mean of the luma and by the highlights: a night scene
-    with lamps has highlights, an under-exposed frame has none.
+    A clip is under-exposed if its shadows are crushed and hardly anything in it is lit. Low-key
+    light does not crush shadows: film keeps structure in them. So is one in which even the
+    highlights are far below middle grey, as four stops of light too few leave them.
 
-    The score is the blown share in % minus the darkness in % (how far the level is below that of
-    an ordinary frame); the label is `over` or `under` where the clip is dropped.
+    The score is the blown share minus the darkness, both in %. Darkness is the crushed share, or
+    what dim highlights amount to at the same scale. The label of dropped clips is `over`, `under`,
+    or `black` where nothing is pictured at all.
     """
 
-    version: ClassVar[int] = 3
-    evidence: ClassVar[dict[str, str]] = {"blown": "floats", "level": "floats", "luma": "floats"}
+    version: ClassVar[int] = 4
+    evidence: ClassVar[dict[str, str]] = {
+        "blown": "floats",
+        "luma": "floats",
+        "highlight": "ints",
+        "crushed": "floats",
+        "lit": "floats",
+        "empty": "floats",
+    }
     unit: ClassVar[str] = "%"
 
     samples: int = Field(default=8, ge=1, description="frames measured, spread over the clip")
@@ -52,12 +63,25 @@ class Exposure(Filter):
     max_blown: float = threshold(
         default=0.2, ge=0, le=1, description="largest share of blown pixels, median over frames"
     )
-    min_level: float = threshold(
-        default=65.0,
+    min_highlight: float = threshold(
+        default=64.0,
         ge=0,
-        le=_NORMAL_LEVEL,
-        description="smallest level: geometric mean of the luma plus a quarter of its 99th "
-        "percentile, median over frames",
+        lt=255,
+        description="smallest 99th percentile of the luma (0..255), median over frames; 95 in "
+        "low-key film, at most 55 where four stops of light are missing",
+    )
+    max_crushed: float = threshold(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="largest share of pixels in black, median over frames",
+    )
+    min_lit: float = threshold(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="share of pixels with a luma of 90 and more from which any share of black is "
+        "allowed, median over frames",
     )
 
     def frames(self) -> FrameSpec:
@@ -65,7 +89,7 @@ class Exposure(Filter):
         return FrameSpec(count=self.samples, long_side_px=self.long_side_px, scaling="nearest")
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Per frame: share of blown pixels (0..1), level, mean luma (0..255)."""
+        """Per frame: mean and 99th percentile of the luma (0..255); shares of pixels (0..1)."""
         import cv2
 
         assert frames is not None
@@ -77,31 +101,52 @@ class Exposure(Filter):
         ]
         return {
             "blown": [round(_blown(frame, luma, self.blown_level), 5) for frame, luma in pairs],
-            "level": [round(_level(luma), 2) for _, luma in pairs],
             "luma": [round(float(luma.mean()), 2) for _, luma in pairs],
+            "highlight": [int(np.percentile(luma, 99)) for _, luma in pairs],
+            "crushed": [round(float((luma < _CRUSHED).mean()), 5) for _, luma in pairs],
+            "lit": [round(float((luma >= _LIT).mean()), 5) for _, luma in pairs],
+            "empty": [round(float((luma < _EMPTY).mean()), 5) for _, luma in pairs],
         }
 
     def bounds(self) -> tuple[float, ...]:
         """Where the score flips the verdict."""
-        return (-100 * (1 - self.min_level / _NORMAL_LEVEL), 100 * self.max_blown)
+        return (-100 * self.max_crushed, 100 * self.max_blown)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Drop clips that are too bright or too dark in half of their frames."""
-        blown, level = medians(batch.lists("blown")), medians(batch.lists("level"))
-        over, under = blown > self.max_blown, level < self.min_level
+        blown, highlight = medians(batch.lists("blown")), medians(batch.lists("highlight"))
+        crushed, lit = medians(batch.lists("crushed")), medians(batch.lists("lit"))
+        empty = medians(batch.lists("empty")) >= _EMPTY_SHARE
+        over = blown > self.max_blown
+        black = np.where(lit < self.min_lit, crushed, 0.0)
+        # highlights at their bound count as much as the crushed share at its own
+        dim = (255 - highlight) / (255 - self.min_highlight)
+        darkness = np.maximum(black, self.max_crushed * dim)
+        under = darkness > self.max_crushed
+
+        def dark(row: int) -> str:
+            if empty[row]:
+                return "black: nothing is pictured"
+            if black[row] > self.max_crushed:
+                return (
+                    f"too dark: {black[row]:.1%} of the frame is black, allowed "
+                    f"{self.max_crushed:.1%}, and {lit[row]:.1%} is lit"
+                )
+            return (
+                f"too dark: highlights reach {highlight[row]:.0f} of 255, at least "
+                f"{self.min_highlight:g} wanted"
+            )
+
         return Verdicts.judge(
-            100 * (blown - np.maximum(0, 1 - level / _NORMAL_LEVEL)),
+            100 * (blown - darkness),
             (
                 over,
                 lambda row: (
                     f"{blown[row]:.1%} of the frame is blown out, allowed {self.max_blown:.1%}"
                 ),
             ),
-            (
-                under,
-                lambda row: f"too dark: level {level[row]:.0f}, at least {self.min_level:g} wanted",
-            ),
-            label=labels(len(batch), over=over, under=under),
+            (under, dark),
+            label=labels(len(batch), over=over, black=under & empty, under=under),
         )
 
 
@@ -134,11 +179,3 @@ def _studio_background(hot: np.ndarray) -> np.ndarray:
     edge = np.count_nonzero(cv2.min(solid, cv2.dilate(1 - solid, kernel)))
     subject = solid.size - np.count_nonzero(solid)
     return background if edge <= _MAX_RAGGEDNESS * 2 * np.sqrt(np.pi * subject) else none
-
-
-def _level(luma: np.ndarray) -> float:
-    """Geometric mean of the luma plus a quarter of its 99th percentile."""
-    histogram = np.bincount(luma.ravel(), minlength=256) / luma.size
-    # four levels are added, so that the logarithm of black is bounded
-    mean = np.exp(histogram @ np.log(np.arange(256) + 4.0))
-    return float(mean + np.searchsorted(np.cumsum(histogram), 0.99) / 4)
