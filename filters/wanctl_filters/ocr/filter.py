@@ -21,7 +21,15 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.ocr.measuring import STRIDE, measure_text
-from wanctl_filters.ocr.polygons import Polygon, coverage, joined, plausible, tightened, within
+from wanctl_filters.ocr.polygons import (
+    Polygon,
+    coverage,
+    joined,
+    plausible,
+    polygon_areas,
+    tightened,
+    within,
+)
 from wanctl_filters.ocr.text_engines import MARGINS, Detector, LineReader, load_detector, require
 from wanctl_filters.shared.cut_away import cut_away
 from wanctl_filters.shared.overlay import TRACK_COLUMNS, TextTracks, text_tracks
@@ -140,17 +148,25 @@ class Ocr(Filter):
         return (100 * self.max_overlay,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Judge the tracks of all clips at once, and then the clips with text one by one."""
+        """Judge the tracks of all clips at once, and one by one the clips that may have too much.
+
+        Those are the clips with overlays, and those whose text may exceed `max_text`.
+        """
         tracks = text_tracks(batch)
+        tracks = tracks[tracks.overlay & ~tracks.mark]
         ends = np.searchsorted(tracks.rows, np.arange(len(batch) + 1))
-        with_text = np.flatnonzero(_polygon_counts(batch) > 0)
-        polygons = batch.evidence["polygons"].take(with_text)
+        frame_px = batch.views[:, 2:].astype(np.float64).prod(axis=1)
+        # a crop makes the frame smaller, so that the share of the rest may rise
+        crowded = polygon_areas(batch) > (1 - self.max_crop_loss) * self.max_text * frame_px
+        judged = np.flatnonzero((np.diff(ends) > 0) | crowded)
+        polygons = batch.evidence["polygons"].take(judged)
         sizes = np.stack([batch.clip("width"), batch.clip("height")], axis=1)
         verdicts = [Verdict(keep=True, score=0.0)] * len(batch)
-        for row, each in zip(with_text.tolist(), polygons, strict=True):
+        for row, each in zip(judged.tolist(), polygons, strict=True):
             own = tracks[np.arange(ends[row], ends[row + 1])]
             scale = max(1.0, sizes[row].max() / self.long_side_px)
-            verdicts[row] = self._judge(own, each.as_py(), Box(*batch.views[row].tolist()), scale)
+            lines = each.as_py() if crowded[row] else []
+            verdicts[row] = self._judge(own, lines, Box(*batch.views[row].tolist()), scale)
         return Verdicts.of(verdicts)
 
     def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:
@@ -174,11 +190,12 @@ class Ocr(Filter):
         """The score is the share under overlaid text at the time with most of it, in %.
 
         It is measured inside the crops of earlier filters and before the crop that is proposed
-        here. A clip with too much text is kept if a crop removes the overlays.
+        here. A clip with too much text is kept if a crop removes the overlays. A logo in one
+        corner and nothing else is left to `watermark`.
 
         Args:
-            tracks: all of the clip.
-            polygons: of each frame in which text was detected.
+            tracks: the overlaid ones of the clip.
+            polygons: of each frame in which text was detected, where they may cover too much.
             view: the part of the frame that earlier crops leave.
             scale: display pixels per pixel of the samples.
         """
@@ -188,16 +205,17 @@ class Ocr(Filter):
             return [tightened(line, room_px * scale, share) for line in lines]
 
         lines = [tight(frame) for frame in polygons]
-        chosen = tracks[tracks.overlay & ~tracks.mark]
         areas = [
             plate if plate[2] > plate[0] else line
             for plate, line in zip(
-                map(_corners, chosen.plates.tolist()), tight(chosen.corners.tolist()), strict=True
+                map(_corners, tracks.plates.tolist()), tight(tracks.corners.tolist()), strict=True
             )
         ]
-        score, reason = self._rate(lines, areas, chosen, view)
+        score, reason = self._rate(lines, areas, tracks, view)
+        if reason and tracks.logo.all() and _corner_count(tracks.boxes, view) == 1:
+            score, reason = self._rate(lines, [], tracks[:0], view)  # a logo alone, however large
         crop = self._crop(areas, view) if reason and self.max_crop_loss > 0 else None
-        if crop is not None and self._rate(lines, areas, chosen, crop)[1]:
+        if crop is not None and self._rate(lines, areas, tracks, crop)[1]:
             crop = None
         dropped = bool(reason) and crop is None
         return Verdict(not dropped, reason if dropped else "", 100 * score, crop)
@@ -251,17 +269,13 @@ def _coverage(polygons: Sequence[Polygon], view: Box, limit: float) -> float:
     return coverage(plausible(polygons, limit), view.width, view.height)
 
 
+def _corner_count(boxes: np.ndarray, view: Box) -> int:
+    """In how many corners of the view the (M, 4) boxes are."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = middle > np.array([view.x + view.width / 2, view.y + view.height / 2])
+    return len({tuple(side) for side in sides.tolist()})
+
+
 def _corners(box: Sequence[float]) -> Polygon:
     left, top, right, bottom = box
     return [left, top, right, top, right, bottom, left, bottom]
-
-
-def _polygon_counts(batch: ClipBatch) -> np.ndarray:
-    """(N,) number of polygons of each clip, over all frames."""
-    import pyarrow as pa
-
-    column = batch.evidence["polygons"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
-    frames = column.values.offsets.to_numpy()[column.offsets.to_numpy()]
-    return np.diff(frames)

@@ -5,6 +5,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from wanctl.curate.api import ClipBatch
+
 Polygon: TypeAlias = Sequence[float]
 """Flat [x0, y0, x1, y1, ...]."""
 
@@ -116,3 +118,25 @@ def plausible(polygons: Sequence[Polygon], limit: float) -> list[Polygon]:
 
 def _area(box: Bounds) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
+
+
+def polygon_areas(batch: ClipBatch) -> np.ndarray:
+    """(N,) pixels of the bounding boxes of all polygons of a clip, as the mean over its frames.
+
+    An upper bound for the area that they cover; 0 where there are none.
+    """
+    import pyarrow as pa
+
+    column = batch.evidence["polygons"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    clips, frames = column.offsets.to_numpy(), column.values.offsets.to_numpy()
+    points = column.values.values.offsets.to_numpy()
+    corners = column.values.values.values.to_numpy()[points[0] : points[-1]].reshape(-1, 2)
+    starts = (points[:-1] - points[0]) // 2
+    areas = np.zeros(len(starts))
+    if len(starts):
+        sizes = np.maximum.reduceat(corners, starts) - np.minimum.reduceat(corners, starts)
+        areas = sizes.astype(np.float64).prod(axis=1)
+    total = np.concatenate([[0.0], np.cumsum(areas)])[frames[clips]]
+    return np.diff(total) / np.maximum(np.diff(clips), 1)

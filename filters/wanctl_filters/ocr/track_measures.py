@@ -6,10 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from wanctl_filters.ocr.polygons import bounds
-from wanctl_filters.ocr.tracks import Samples, Track, region
+from wanctl_filters.ocr.tracks import Samples, Track, correlation, region
 
 _SHIFTS = 3  # px, in which the displacement of strokes is searched
 _MIN_SPREAD = 5.0  # luma levels around a text from which its transparency can be measured
+_GONE = 0.3  # correlation of strokes with what is there afterwards; the same strokes have 0.6
+_NO_ONSET = 255.0
 _SOBEL = 8.0  # of a step of one level per pixel
 
 
@@ -21,6 +23,7 @@ class TrackMeasures(NamedTuple):
     shift: float
     noise: float
     fade: float
+    onset: float
     steep: float
     even: float
     contrast: float
@@ -39,8 +42,9 @@ def measure_track(samples: Samples, track: Track) -> TrackMeasures:
         around=lively,
         moving=float(np.mean(moving)) if others else 0.0,
         shift=_shift(samples, track),
-        noise=min((float(np.median(change[ring])) for change in changes), default=0.0),
+        noise=float(np.median([np.median(change[ring]) for change in changes])) if others else 0.0,
         fade=_fade(samples.luma[track.first : track.last + 1][:, *window], place, ring),
+        onset=_onset(samples, track, window, place, ring),
         **_typography(samples, track, here[place]),
     )
 
@@ -83,6 +87,28 @@ def _fade(levels: np.ndarray, place: tuple[slice, slice], ring: np.ndarray) -> f
     room = 0.15 * (high - low)
     bright, dark = inside[middle >= high - room], inside[middle <= low + room]
     return min(float(np.median(bright)), float(np.median(dark))) / outside
+
+
+def _onset(
+    samples: Samples,
+    track: Track,
+    window: tuple[slice, slice],
+    place: tuple[slice, slice],
+    ring: np.ndarray,
+) -> float:
+    """Change around a text between a sample that shows it and the next that does not."""
+    steps = []
+    for shown, gone in ((track.first, track.first - 1), (track.last, track.last + 1)):
+        if not 0 <= gone < len(samples):
+            continue
+        change = np.abs(samples.luma[gone][window].astype(np.float32) - samples.luma[shown][window])
+        # a line that is half covered or half drawn is neither there nor gone
+        if (
+            correlation(samples.edges(shown)[window][place], samples.edges(gone)[window][place])
+            < _GONE
+        ):
+            steps.append(float(change[ring].mean()))
+    return min(steps, default=_NO_ONSET)
 
 
 def _surroundings(

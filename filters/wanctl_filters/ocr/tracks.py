@@ -104,12 +104,12 @@ def follow(samples: Samples, detected: Sequence[tuple[int, Sequence[Polygon]]]) 
 
 def _followed(samples: Samples, polygon: Polygon, index: int) -> Track:
     place = region(polygon, samples.luma.shape[1:])
-    strokes = _centred(samples.edges(index)[place])
+    strokes = samples.edges(index)[place]
     ends, matches = [], 1
     for step in (-1, 1):
         end, other, missed = index, index + step, 0
         while 0 <= other < len(samples) and missed < 2:
-            if _correlation(strokes, samples.edges(other)[place]) >= _SAME:
+            if correlation(strokes, samples.edges(other)[place]) >= _SAME:
                 end, matches, missed = other, matches + 1, 0
             else:
                 missed += 1  # a flash or a person before it hides it for one sample
@@ -142,11 +142,8 @@ def region(polygon: Polygon, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _centred(values: np.ndarray) -> np.ndarray:
-    return values - values.mean()
-
-
-def _correlation(centred: np.ndarray, other: np.ndarray) -> float:
-    other = _centred(other)
-    norm = float(np.sqrt((centred * centred).sum() * (other * other).sum()))
-    return float((centred * other).sum()) / norm if norm > 0 else 0.0
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two cutouts of equal shape, -1 to 1; 0 where one of them is flat."""
+    one, other = one - one.mean(), other - other.mean()
+    norm = float(np.sqrt((one * one).sum() * (other * other).sum()))
+    return float((one * other).sum()) / norm if norm > 0 else 0.0

@@ -15,6 +15,7 @@ Other text belongs to the scene: signs, labels, jerseys, screens in the room.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ TRACK_COLUMNS = {
     "track_shift": "floats",
     "track_noise": "floats",
     "track_fade": "floats",
+    "track_onset": "floats",
     "track_steep": "floats",
     "track_even": "floats",
     "track_contrast": "floats",
@@ -55,6 +57,8 @@ entry per text track (8 for corners, 4 for plates):
   pictures.
 - fade: standard deviation over time of its brightest (or darkest) strokes as a share of that around
   it: near 0 for opaque text, the transparency for transparent text; 0 where little changes.
+- onset: change of the luma next to it, 0..255, between a sample that shows it and the next one that
+  does not, at its start or end; 255 where it is shown from the first to the last sample.
 - steep: luma gradient of its edges per pixel as a share of its contrast; 0.25 to 0.45 for drawn
   text, less for what a lens has seen.
 - even: standard deviation of the level of its strokes from end to end, 0..255.
@@ -72,12 +76,14 @@ _SHARP, _EVEN, _STRONG, _LEVEL_DEG = 0.25, 12.0, 80.0, 3.0
 _DRAWN = 0.5  # luma levels of noise; a camera's pictures have 1 to 4 even after coding
 _LOW, _EDGE = 2 / 3, 0.25  # shares of the height (and width) from the top, and from the edges
 _CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
+_COMPACT = 0.3  # of the width and of the height; channel logos are smaller
 _RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
 _TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
 _HALF = 128.0  # contrast that text of half transparency can have at most
 _LARGEST = 0.25  # of the picture; PP-OCR takes fog and studio walls for a line of text
 _CREDIT = re.compile(
     r"©|\(c\)\s*\d{4}|copyright|all rights reserved|\bwww\b|https?:"
+    r"|shutterst|gettyim|istock|dreamstime|depositphoto|pond5|storyblock|adobe ?stock|alamy"
     r"|\w\.(com|net|org|tv|cn|io|co|me|ru|de|jp|uk|in)\b|^@\w",
     re.IGNORECASE,
 )
@@ -98,6 +104,7 @@ class TextTracks:
         overlay: (M,) bool, overlaid and not part of the scene.
         mark: (M,) bool, overlays that say whose footage it is and nothing else: transparent ones,
             and copyright lines, addresses and user names.
+        logo: (M,) bool, overlays that may be a logo: compact and in a corner.
     """
 
     rows: np.ndarray
@@ -109,8 +116,9 @@ class TextTracks:
     texts: np.ndarray
     overlay: np.ndarray
     mark: np.ndarray
+    logo: np.ndarray
 
-    def __getitem__(self, chosen: np.ndarray) -> "TextTracks":
+    def __getitem__(self, chosen: np.ndarray | slice) -> "TextTracks":
         return TextTracks(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
@@ -143,17 +151,20 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     )
     low, corner, centred = _places(boxes, batch.views[rows])
     placed = low | corner | (column("noise") <= _DRAWN)
+    appears = column("onset") < _CHANGES
     replaced = (column("relay") >= _RELAYS) & centred
-    overlay = (stands & ground_moves) | (typographic & ((stands & placed & readable) | replaced))
-    size = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    overlay &= size <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
+    drawn = stands & readable & (placed | appears)
+    overlay = (stands & ground_moves) | (typographic & (drawn | replaced))
+    extent = boxes[:, 2:] - boxes[:, :2]
+    overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
+    compact = (extent <= _COMPACT * batch.views[rows][:, 2:]).all(axis=1)
     credit = np.array([bool(_CREDIT.search(text)) for text in texts.tolist()], dtype=bool)
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
     mark = (overlay & transparent) | (stands & credit)
     mark &= ~_below_text(rows, boxes, overlay, mark)
     return TextTracks(
         rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
-        overlay, mark,
+        overlay, mark, overlay & compact & corner,
     )  # fmt: skip
 
 
@@ -182,12 +193,14 @@ def _below_text(
 
 def _strings(batch: ClipBatch, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(M,) object: the strings of all tracks; (M,) bool: readable, or reading is off."""
-    lists = batch.evidence["track_texts"].to_pylist()
-    read = np.array([len(texts or ()) for texts in lists]) == counts
-    texts = [
-        text
-        for row, count in zip(lists, counts.tolist(), strict=True)
-        for text in (row if row else [""] * count)
-    ]
-    array = np.array(texts, dtype=object)
-    return array, (array != "") | ~np.repeat(read, counts)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = batch.evidence["track_texts"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    lengths: Any = pc.fill_null(pc.list_value_length(column), 0)  # type: ignore[attr-defined]
+    read = np.repeat(lengths.to_numpy() == counts, counts)
+    texts = np.full(len(read), "", dtype=object)
+    texts[read] = column.flatten().to_numpy(zero_copy_only=False)
+    return texts, (texts != "") | ~read
