@@ -48,8 +48,13 @@ def distribution(
     notes = ["the axis is logarithmic"] * scale.is_log + ["so are the heights"] * heights.is_log
     if heights.is_log and not scale.is_log:
         notes = ["heights are logarithmic"]
-    note = f'<p class="soft small">{" and ".join(notes)}</p>' if notes else ""
-    return "".join(parts) + note
+    line = '<span><i class="bound"></i>bound of the filter</span>' if bounds else ""
+    note = f"<span>{' and '.join(notes)}</span>" if notes else ""
+    legend = (
+        '<p class="legend"><span><i></i>clips that it passes</span>'
+        f'<span><i class="drop"></i>clips that it drops</span>{line}{note}</p>'
+    )
+    return "".join(parts) + legend
 
 
 class _Heights:

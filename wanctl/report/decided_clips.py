@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wanctl.curate.select.overrides import OVERRIDE
+from wanctl.curate.select.selection_rows import CROP
+
 # The functions that pyarrow.compute makes when it is imported are unknown to type checkers.
 _pc: Any = pc
 
@@ -38,7 +41,8 @@ class DecidedClips:
         names: the recipe's filters in order, then all other names that dropped a clip.
         kept: (N,) bool.
         dropped: (N, F) bool, whether each of `names` drops the clip.
-        first: (N,) index into `names` of the first reason, -1 where the clip is kept.
+        first: (N,) index into `names` of the first reason, -1 where the clip is kept. People keep
+            some clips that filters drop.
         scores: (N, F) float64, NaN where there is none.
         labels: filter -> its labels.
     """
@@ -57,17 +61,22 @@ class DecidedClips:
         """Join the two tables; a clip without a verdict is left out."""
         clips, selection = _joined(clips, selection)
         rows, filter_of_reason = _reasons(selection)
-        others = sorted(set(filter_of_reason.dictionary.to_pylist()) - set(filters))
+        others = {*filter_of_reason.dictionary.to_pylist()} - {*filters}
+        if selection["override"].null_count < len(selection):
+            others.add(OVERRIDE)
+        # as in the funnel: crops, then people
+        others = sorted(others, key=lambda name: (name == OVERRIDE, name == CROP, name))
         names = (*filters, *others)
         dropped = np.zeros((clips.num_rows, len(names)), dtype=bool)
         dropped[rows, _columns(filter_of_reason, names)] = True
+        kept = _array(selection["kept"]).to_numpy(zero_copy_only=False)
         return cls(
             clips=clips,
             selection=selection,
             names=names,
-            kept=_array(selection["kept"]).to_numpy(zero_copy_only=False),
+            kept=kept,
             dropped=dropped,
-            first=_first(dropped),
+            first=np.where(kept, -1, _first(dropped)),
             scores=_scores(selection, names),
             labels={n: labels for n, labels in _labels(selection).items() if n in names},
         )

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.funnel import FunnelRow
@@ -11,6 +12,7 @@ from wanctl.report.charts import distribution
 from wanctl.report.decided_clips import DecidedClips
 from wanctl.report.examples import BoundExamples, ClassExamples
 from wanctl.report.parts import bar, contact_sheet
+from wanctl.report.records.reasons import ReasonKind, ReasonKinds
 from wanctl.report.scale import format_number
 
 
@@ -21,6 +23,7 @@ def filter_section(
     funnel: FunnelRow,
     rows: Sequence[int],
     record_index: Mapping[int, int],
+    reasons: ReasonKinds,
 ) -> str:
     """One filter: its settings, the histogram of its scores, and the clips nearest its bounds."""
     column = decided.column(named.name)
@@ -43,12 +46,29 @@ def filter_section(
             else ""
         )
         + (
-            f"<h4>Dropped</h4>{contact_sheet(rows, record_index, total, named.name)}"
+            f"<h4>Dropped</h4>{_reason_links(reasons.of_filter(named.name))}"
+            f"{contact_sheet(rows, record_index, total, named.name)}"
             if total
             else ""
         )
         + "</section>"
     )
+
+
+def _reason_links(kinds: Sequence[ReasonKind]) -> str:
+    """The reasons of a filter with their counts; each leads to its clips."""
+    links = "".join(
+        f'<li><a href="#{html_text(_view_of(kind))}">{html_text(kind.text)}</a>'
+        f'<span class="count">{kind.count:,}</span></li>'
+        for kind in kinds
+    )
+    return f'<ul class="kinds">{links}</ul>' if len(kinds) > 1 else ""
+
+
+def _view_of(kind: ReasonKind) -> str:
+    """The page's address of the clips that are dropped for such a reason."""
+    reason = f"{kind.filter_name}: {kind.text}"
+    return "clips?" + urlencode({"show": "all", "reason": reason})
 
 
 def _steps(named: NamedFilter, funnel: FunnelRow) -> str:
@@ -105,11 +125,16 @@ def _nearest_clips(
 def class_sheets(examples: Sequence[ClassExamples], record_index: Mapping[int, int]) -> str:
     """A contact sheet for each class, with the share of its clips that is kept."""
     largest = max((each.total for each in examples), default=1)
-    return "".join(
+    note = (
+        '<p class="legend"><span><i></i>kept</span><span><i class="drop"></i>dropped</span>'
+        "<span>length: clips of the class, relative to the largest one</span></p>"
+    )
+    return note + "".join(
         f'<div class="class">{_class_title(each)}'
         + bar(
             ("keep", 100 * each.num_kept / largest),
             ("drop", 100 * (each.total - each.num_kept) / largest),
+            title=f"{each.num_kept:,} kept of {each.total:,}; the largest class has {largest:,}",
         )
         + f"{contact_sheet(each.rows, record_index, each.total)}</div>"
         for each in examples

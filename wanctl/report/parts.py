@@ -41,10 +41,18 @@ def contact_sheet(
     )
 
 
-def bar(*shares: tuple[str, float]) -> str:
-    """A horizontal stacked bar; each share is (CSS class, width in percent)."""
+def bar(*shares: tuple[str, float], title: str = "") -> str:
+    """A horizontal stacked bar.
+
+    Args:
+        shares: (CSS class, width in percent).
+        title: what its parts are shares of, in words and numbers.
+    """
     pieces = "".join(f'<i class="{name}" style="width:{width:.2f}%"></i>' for name, width in shares)
-    return f'<div class="bar">{pieces}</div>'
+    label = (
+        f' role="img" aria-label="{html_text(title)}" title="{html_text(title)}"' if title else ""
+    )
+    return f'<div class="bar"{label}>{pieces}</div>'
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:

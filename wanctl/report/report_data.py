@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import pyarrow.compute as pc
 
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.funnel import FunnelRow, count_funnel
+from wanctl.curate.select.overrides import Override, read_overrides
 from wanctl.data.dataset import DatasetDir
 from wanctl.report.decided_clips import DecidedClips
 from wanctl.report.examples import Examples, choose_examples
-
-_pc: Any = pc  # its functions are unknown to type checkers
+from wanctl.report.records.clip_drawings import ClipDrawings, read_drawings
+from wanctl.report.records.reasons import ReasonKinds
 
 
 @dataclass(frozen=True)
@@ -52,24 +49,26 @@ class ReportData:
         keeps = {name: ~decided.dropped[:, column] for column, name in enumerate(decided.names)}
         scores = {name: decided.scores[:, column] for column, name in enumerate(decided.names)}
         bounds = {named.name: named.filter.bounds() for named in self.filters}
-        return count_funnel(keeps, scores, bounds).rows()
+        by_person = decided.kept & decided.dropped.any(axis=1)
+        return count_funnel(keeps, scores, bounds, by_person).rows()
 
     @cached_property
     def record_index(self) -> dict[int, int]:
         """Row of `decided` -> index among the clip records of the page."""
         return {row: index for index, row in enumerate(self.examples.records)}
 
-    def top_reasons(self) -> dict[str, str]:
-        """Filter -> an example of its most frequent reason, numbers in reasons disregarded."""
-        texts = _pc.list_flatten(self.decided.selection["reasons"]).combine_chunks()
-        kinds = _pc.replace_substring_regex(texts, pattern=r"\d+([.,]\d+)*", replacement="#")
-        encoded = kinds.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        counts = np.bincount(codes, minlength=len(encoded.dictionary))
-        reasons: dict[str, str] = {}
-        for code in np.argsort(-counts, kind="stable").tolist():
-            name = encoded.dictionary[code].as_py().partition(":")[0]
-            if name not in reasons:
-                example = texts[int(np.argmax(codes == code))].as_py()
-                reasons[name] = example.partition(": ")[2]
-        return reasons
+    @cached_property
+    def reasons(self) -> ReasonKinds:
+        """The kinds of reasons for which clips are dropped."""
+        return ReasonKinds.of(self.decided.selection["reasons"])
+
+    @cached_property
+    def drawings(self) -> dict[str, ClipDrawings]:
+        """Clip id -> drawings, of the clips with a thumbnail."""
+        rows = self.examples.thumbnails
+        return read_drawings(self.dataset, self.filters, self.decided, rows)
+
+    @cached_property
+    def overrides(self) -> dict[str, Override]:
+        """Clip id -> what a person decided, whether or not the selection knows it."""
+        return read_overrides(self.dataset.path)

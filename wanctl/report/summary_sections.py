@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from wanctl.curate.select.funnel import FunnelRow
+from wanctl.curate.select.overrides import OVERRIDE
 from wanctl.curate.select.selection_rows import CROP
 from wanctl.curate.timing import StageCost
 from wanctl.escaping import html_text
-from wanctl.report.clip_records import short_name
 from wanctl.report.decided_clips import DecidedClips
 from wanctl.report.parts import bar, clock
+from wanctl.report.records.clip_records import short_name
+from wanctl.report.records.reasons import ReasonKinds
 from wanctl.report.scale import format_number
 
 MAX_QUARANTINED = 400
@@ -33,24 +35,28 @@ def overview(decided: DecidedClips, num_sources: int, num_quarantined: int) -> s
         (f"{num_quarantined:,}", "quarantined"),
     ]
     boxes = "".join(f'<div class="card"><b>{n}</b>{html_text(label)}</div>' for n, label in cards)
+    note = (
+        f'<p class="legend"><span><i></i>kept: {share:.1f} % of the footage, by length</span>'
+        '<span><i class="drop"></i>dropped</span></p>'
+    )
     return (
         f'<div class="share" role="img" aria-label="{share:.1f} % of the footage is kept">'
-        f'<i style="width:{share:.2f}%"></i></div><div class="cards">{boxes}</div>'
+        f'<i style="width:{share:.2f}%"></i></div>{note}<div class="cards">{boxes}</div>'
     )
 
 
-def funnel_table(total: int, rows: Sequence[FunnelRow], top_reasons: Mapping[str, str]) -> str:
+def funnel_table(total: int, rows: Sequence[FunnelRow], reasons: ReasonKinds) -> str:
     """One bar per filter: the clips left after it, and those that it removes at its position.
 
     Args:
         total: number of clips.
         rows: one per filter.
-        top_reasons: filter -> its most frequent reason.
+        reasons: of which the most frequent one of each filter is shown.
     """
     before = total
     lines = [_funnel_line(("all clips", ""), (total, 0, total), ("", "", ""), "")]
     for row in rows:
-        target = "crops" if row.name == CROP else f"filter-{row.name}"
+        target = {CROP: "crops", OVERRIDE: "overrides"}.get(row.name, f"filter-{row.name}")
         anchor = f'<a href="#{html_text(target)}">{html_text(row.name)}</a>'
         counts = (f"{row.left:,}", f"{row.drops:,}", f"{row.alone:,}")
         lines.append(
@@ -58,15 +64,24 @@ def funnel_table(total: int, rows: Sequence[FunnelRow], top_reasons: Mapping[str
                 (row.name, anchor),
                 (row.left, before - row.left, total),
                 counts,
-                top_reasons.get(row.name, ""),
+                _why(row, reasons),
             )
         )
         before = row.left
     return (
-        '<div class="wide"><table class="funnel"><thead><tr><th>after</th><th class="scale"></th>'
+        '<div class="wide"><table class="funnel"><thead><tr><th>after</th>'
+        '<th class="scale">share of all clips</th>'
         '<th class="n">left</th><th class="n">drops</th><th class="n">alone</th>'
-        f"<th>most frequent reason</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        '<th class="why">most frequent reason</th></tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _why(row: FunnelRow, reasons: ReasonKinds) -> str:
+    if row.name == OVERRIDE and row.restores:
+        return f"people keep {row.restores:,} clips that filters drop"
+    kinds = reasons.of_filter(row.name)
+    return kinds[0].example if kinds else ""
 
 
 def _funnel_line(
@@ -74,12 +89,13 @@ def _funnel_line(
 ) -> str:
     left, removed, total = widths
     keep, drop = (100 * part / max(total, 1) for part in (left, removed))
+    title = f"{keep:.1f} % of all clips left, {drop:.1f} % removed here"
     numbers = "".join(
         f'<td class="n">{each}</td>' for each in (counts[0] or f"{left:,}", *counts[1:])
     )
     return (
         f"<tr><th scope=row>{name[1] or html_text(name[0])}</th>"
-        f'<td class="scale">{bar(("keep", keep), ("drop", drop))}</td>'
+        f'<td class="scale">{bar(("keep", keep), ("drop", drop), title=title)}</td>'
         f'{numbers}<td class="why">{html_text(why)}</td></tr>'
     )
 
@@ -92,18 +108,24 @@ def throughput(stages: Mapping[str, StageCost]) -> str:
     slowest = max(stage.cpu_s for stage in stages.values())
     lines = "".join(
         f"<tr><th scope=row>{html_text(name)}</th>"
-        f'<td class="scale">{bar(("cost", 100 * stages[name].cpu_s / slowest))}</td>'
+        f'<td class="scale">{_cost_bar(stages[name], slowest)}</td>'
         f'<td class="n">{stages[name].cpu_s:,.1f} s</td><td class="n">{stages[name].items:,}</td>'
         f'<td class="n">{clock(stages[name].video_s)}</td>'
         f'<td class="n">{format_number(float(f"{rate:.3g}"))}</td></tr>'
         for name, rate in rates.items()
     )
     return (
-        '<div class="wide"><table><thead><tr><th>stage</th><th class="scale"></th>'
+        '<div class="wide"><table class="costs"><thead><tr><th>stage</th>'
+        '<th class="scale">core time, relative to the slowest</th>'
         '<th class="n">core time</th><th class="n">items</th><th class="n">footage</th>'
         '<th class="n">footage seconds per core second</th></tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def _cost_bar(stage: StageCost, slowest_s: float) -> str:
+    share = 100 * stage.cpu_s / slowest_s
+    return bar(("cost", share), title=f"{share:.0f} % of the core time of the slowest stage")
 
 
 def quarantine(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -151,11 +173,18 @@ def bucket_table(decided: DecidedClips) -> str:
     largest = max(counts.values())
     lines = "".join(
         f'<tr><th scope=row>{html_text(name)}</th><td class="scale">'
-        + bar(("drop" if name == no_bucket else "keep", 100 * count / largest))
+        + bar(
+            ("drop" if name == no_bucket else "keep", 100 * count / largest),
+            title=f"{count / largest:.0%} of the fullest bucket",
+        )
         + f'</td><td class="n">{count:,}</td></tr>'
         for name, count in counts.most_common()
     )
-    return f'<div class="wide"><table class="shapes"><tbody>{lines}</tbody></table></div>'
+    return (
+        '<div class="wide"><table class="shapes"><thead><tr><th>bucket</th>'
+        '<th class="scale">relative to the fullest</th><th class="n">kept clips</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
 
 
 def crop_note(decided: DecidedClips) -> str:

@@ -98,6 +98,12 @@ class Page:
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && location.protocol === 'http:'")
 
+    def reload(self) -> None:
+        """Load the page again and wait until its script has run."""
+        self.eval("window.before = true")
+        self.call("Page.reload")
+        self.wait("document.readyState === 'complete' && !window.before")
+
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Size of the window in CSS pixels."""
         self.call(
@@ -136,7 +142,7 @@ class Page:
 
     def press(self, key: str, *, ctrl: bool = False) -> None:
         """A key by its name (Tab, Enter, ArrowRight, Escape) or its character."""
-        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38,
+        codes = {" ": 32, "Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38,
                  "ArrowRight": 39, "ArrowDown": 40}  # fmt: skip
         code = codes.get(key) or ord(key.upper())
         shared = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 * ctrl}

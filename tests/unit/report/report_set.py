@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.api import Filter, threshold
+from wanctl.curate.api import Box, Drawing, Filter, Verdict, threshold
 from wanctl.curate.registry import NamedFilter
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, SELECTION, evidence_schema
@@ -33,15 +33,30 @@ class Loud(Filter):
     def bounds(self):
         return (self.limit, float("inf"))
 
+    def decide(self, clip, evidence):
+        return Verdict(keep=True, crop=Box(0, 40, 640, 280) if int(clip.id, 16) % 7 == 6 else None)
+
 
 class Tier(Filter):
     """Sorts by motion."""
 
     evidence = {"found": "polygons", "texts": "strings"}  # noqa: RUF012
 
+    def decide(self, clip, evidence):
+        return Verdict(keep=True, label="static")
+
+    def drawings(self, batch):
+        return [
+            [Drawing("<b>text", line, "STOP", (at, at + 1.0)) for at, frame in enumerate(frames)
+             for line in frame]
+            for frames in batch.evidence["found"].to_pylist()
+        ]  # fmt: skip
+
 
 class Twins(Filter):
     """Finds copies."""
+
+    scope = "set"
 
 
 FILTERS = [NamedFilter("loud", Loud()), NamedFilter("tier", Tier()), NamedFilter("twins", Twins())]
@@ -117,7 +132,8 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
     ]
     dataset.write_part("captions/vlm@v1", "part-00000", captions)
     boxes = [[[0, 0, 9, 0, 9, 9]], [[10.4, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]]
-    found = [{"id": f"{2:016x}", "found": boxes, "texts": ["STOP", "<i>go"]}]
+    found = [{"id": name, "found": [], "texts": []} for name in ids]
+    found[2:3] = [{"id": f"{2:016x}", "found": boxes, "texts": ["STOP", "<i>go"]}] * (count > 2)
     tier = FILTERS[1]
     schema = evidence_schema(tier.filter.evidence)
     dataset.write_part(tier.table, "part-00000", found, schema=schema)

@@ -15,6 +15,7 @@ def page(browser, make):
     browser.theme("light")
     browser.open(make(clips=120, sources=8).dataset.path / "report.html")
     yield browser
+    browser.eval("localStorage.clear()")
     assert browser.errors == []
 
 
@@ -90,10 +91,47 @@ def test_a_click_opens_the_metadata_and_arrows_move_on(page):
     page.wait("!panel.open")
 
 
-def test_the_keyboard_opens_a_clip_too(page):
-    page.eval(f"document.querySelector({CARDS!r}).focus()")
-    page.press("Enter")
+FOCUS = "document.activeElement"
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_the_keyboard_opens_moves_and_closes_and_the_focus_follows(page, key):
+    page.eval(f"document.querySelector('{CARDS}:nth-child(2)').focus()")
+    page.press(key)
     page.wait("panel.open")
+    assert page.eval(f"{FOCUS}.id") == "panel-title"
+    first = page.eval("shown.index")
+    page.press("ArrowRight")
+    page.press("ArrowRight")
+    page.press("ArrowLeft")
+    page.wait(f"shown.index !== {first}")
+    assert page.eval(f"panel.contains({FOCUS})")
+    page.press("Escape")
+    # on the card of the clip that was shown last
+    page.wait(f"!panel.open && {FOCUS} === document.querySelector('{CARDS}:nth-child(3)')")
+
+
+def test_a_button_that_moves_on_keeps_the_focus(page):
+    page.click(f"{CARDS}:nth-child(2)")
+    page.eval("panel.querySelector('[data-keep=\"next clip\"]').focus()")
+    for _ in range(3):
+        page.press("Enter")
+    assert page.eval(f"{FOCUS}.dataset.keep") == "next clip"
+    page.press("ArrowLeft")
+    assert page.eval("shown.list.indexOf(shown.index)") == 3
+    page.press("Escape")
+
+
+def test_every_control_has_a_name(page):
+    page.eval("openPanel(2, [1, 2, 3])")
+    nameless = (
+        "[...document.querySelectorAll('button, input, select, a')].filter((each) =>"
+        " !(each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.length))"
+        ".map((each) => each.outerHTML)"
+    )
+    assert page.eval(nameless) == []
+    name = page.eval(f"document.querySelector('{CARDS}:nth-child(2)').getAttribute('aria-label')")
+    assert " at 0:00, kept" in name
 
 
 def test_search_filter_and_order(page):
@@ -112,27 +150,49 @@ def test_search_filter_and_order(page):
     page.wait("document.querySelector('#count').textContent === '1 clip'")
 
 
-def test_a_crop_is_drawn_where_it_is(page):
-    page.eval("openPanel(6, [6])")
-    share = page.eval(
-        "((film, crop) => [crop.offsetTop, crop.offsetHeight].map((px) => px / film.offsetHeight))"
-        "(document.querySelector('.stage .film'), document.querySelector('.stage .crop'))"
-    )
-    assert share == pytest.approx([40 / 360, 280 / 360], abs=0.01)
-
-
-def test_outlines_of_a_filter_are_drawn_on_demand(page):
-    page.eval("openPanel(2, [2])")
-    assert count(page, ".stage polygon") == 0
-    page.click(".under input[type=checkbox]")
-    box = page.eval(
-        "((film, box) => [box.width / film.width, box.height / film.height])"
-        "(...['.stage .film', '.stage polygon'].map((each) =>"
+def share_of_film(page, selector):
+    """[left, top, width, height] of an element as shares of the picture in the dialog."""
+    return page.eval(
+        "((film, box) => [(box.left - film.left) / film.width, (box.top - film.top) / film.height,"
+        " box.width / film.width, box.height / film.height])"
+        f"(...['.stage .film', {selector!r}].map((each) =>"
         " document.querySelector(each).getBoundingClientRect()))"
     )
-    assert box == pytest.approx([620 / 640, 70 / 360], abs=0.02)
-    page.click(".under input[type=checkbox]")
-    assert count(page, ".stage polygon") == 0
+
+
+def test_a_crop_is_drawn_where_it_is(page):
+    page.eval("openPanel(6, [6])")
+    crop = pytest.approx([0, 40 / 360, 1, 280 / 360], abs=0.01)
+    assert share_of_film(page, ".stage .crop") == crop
+    assert share_of_film(page, ".stage .single") == crop
+    assert share_of_film(page, ".stage .cut") == pytest.approx([0, 0, 1, 1], abs=0.01)
+    assert "loud: 640×280 at 0, 40" in text(page, "#panel .facts")
+
+
+def test_what_filters_found_is_drawn_when_it_is_there(page):
+    page.eval("openPanel(2, [2]); pause(); showFrame(1)")
+    assert count(page, ".stage .found") == 3
+    seen = ".stage .found:not(.off)"
+    assert share_of_film(page, seen) == pytest.approx([0, 0, 9 / 640, 9 / 360], abs=0.01)
+    assert text(page, ".stage text:not(.off)") == "STOP"
+    page.eval("showFrame(8)")
+    assert count(page, seen) == 2
+    box = pytest.approx([10 / 640, 20 / 360, 620 / 640, 70 / 360], abs=0.01)
+    assert share_of_film(page, seen) == box
+
+
+def test_a_switch_hides_a_kind_everywhere(page):
+    page.eval("openPanel(2, [2]); pause()")
+    shown = "getComputedStyle(document.querySelector('.stage .found:not(.off)')).display"
+    assert page.eval(shown) != "none"
+    page.click("#panel input[name=draw-0]")
+    assert page.eval(shown) == "none"
+    assert page.eval("[...document.getElementsByName('draw-0')].some((each) => each.checked)") is (
+        False
+    )
+    page.press("ArrowRight")  # a checkbox does not keep the arrows to itself
+    page.reload()
+    assert page.eval("document.getElementsByName('draw-0')[0].checked") is False
 
 
 def test_the_timeline_of_a_source_shows_its_clips(page):
@@ -145,11 +205,20 @@ def test_the_timeline_of_a_source_shows_its_clips(page):
     page.wait("panel.open")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
 def test_the_page_does_not_scroll_sideways(page, width):
     page.resize(width, 800, phone=width < 500)
     page.eval("document.querySelectorAll('[data-clips], .line').forEach((each) => each.fill())")
     assert page.eval("document.documentElement.scrollWidth") <= width
+    inside = (
+        "[...document.querySelectorAll('main *')].filter((each) => each.checkVisibility()"
+        " && each.scrollWidth > each.clientWidth + 1 && each.clientWidth"
+        " && ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)"
+        " && each.tagName !== 'PRE').map((each) => each.outerHTML.slice(0, 80))"
+    )
+    assert page.eval(inside) == []
+    page.eval("openPanel(2, [1, 2, 3])")
+    assert page.eval("panel.scrollWidth") <= width
 
 
 def test_the_theme_follows_the_system_and_the_button(page):
@@ -160,4 +229,3 @@ def test_the_theme_follows_the_system_and_the_button(page):
     assert light != dark
     page.click("#theme")
     assert page.eval(paper) == light
-    page.eval("localStorage.clear()")

@@ -79,11 +79,14 @@ def test_skewed_scores_get_a_logarithmic_axis():
 
 
 def test_a_chart_states_its_counts_for_screen_readers():
-    svg = distribution(np.array([1.0, 2.0, np.nan]), np.array([9.0]), (5.0, np.inf), "<dB>")
+    html = distribution(np.array([1.0, 2.0, np.nan]), np.array([9.0]), (5.0, np.inf), "<dB>")
+    svg, legend = html.split("</svg>")
     assert 'aria-label="2 clips pass, from 1 to 2 &lt;dB&gt;; 1 are dropped, from 9 to 9' in svg
     assert svg.count('class="keep"') == 2
     assert svg.count('class="drop"') == 1
     assert svg.count('class="bound"') == 1
+    for text in ("clips that it passes", "clips that it drops", "bound of the filter"):
+        assert text in legend
 
 
 def test_small_bars_are_visible_next_to_tall_ones():

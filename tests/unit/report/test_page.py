@@ -8,9 +8,12 @@ import time
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 from report_set import FILTERS, HOSTILE, quarantine_rows
 
+from wanctl.curate.select.overrides import Override, write_overrides
 from wanctl.report.page import MAX_THUMBNAIL_BYTES, render_page
+from wanctl.report.records.reasons import ReasonKinds
 from wanctl.report.report_data import ReportData
 from wanctl.report.summary_sections import quarantine
 
@@ -90,10 +93,55 @@ def test_captions_labels_crops_and_evidence_reach_the_scripts(make):
     assert clips[0]["labels"] == {"tier": "static"}
     assert clips[6]["crop"] == [0, 40, 640, 280]
     assert "crop" not in clips[0]
-    # outlines are those of the frame that has most of them
-    assert clips[2]["outlines"] == {"tier": [[10, 20, 630, 20, 630, 90], [0, 0, 64, 0, 64, 36]]}
+    assert "drawings" not in clips[0]
+    assert clips[2]["drawings"] == [
+        [0, [0, 0, 9, 0, 9, 9], "STOP", 0.0, 1.0],
+        [0, [10, 20, 630, 20, 630, 90], "STOP", 1.0, 2.0],
+        [0, [0, 0, 64, 0, 64, 36], "STOP", 1.0, 2.0],
+    ]
+    assert embedded(make().html, "data")["kinds"] == ["<b>text"]
+    assert clips[6]["crops"] == [["loud", 0, 40, 640, 280]]
     assert clips[2]["words"] == {"tier": "STOP · <i>go"}
-    assert clips[4]["reasons"] == [["loud", "65 dB, allowed 60 <dB>"]]
+    assert clips[4]["reasons"] == [["loud", "65 dB, allowed 60 <dB>", 0]]
+
+
+def test_overrides_are_listed_with_their_state_and_counted(make):
+    made = make(clips=40)
+    people = {
+        f"{0:016x}": Override(keep=False, reason="<i>plain"),
+        f"{4:016x}": Override(keep=True, reason="music"),
+        "gone": Override(keep=True, reason="x"),
+    }
+    write_overrides(made.dataset.path, people)
+    table = made.dataset.read("selections/default").to_pylist()
+    # as `wanctl data select` would write the first two; the third came later
+    table[0] |= {"kept": False, "override": "drop: <i>plain", "reasons": ["override: <i>plain"]}
+    table[4] |= {"kept": True, "override": "keep: loud music"}
+    made.dataset.write_part("selections/default", "", table)
+    report = ReportData.of(made.dataset, "default", FILTERS)
+    data = embedded(render_page(report, {}), "data")
+    states = [(each["id"], each["state"]) for each in data["overrides"]]
+    assert states == [(f"{0:016x}", "applied"), (f"{4:016x}", "pending"), ("gone", "unknown")]
+    assert data["overrides"][0]["source"] == data["clips"][0]["source"]
+    assert data["clips"][4]["override"] == "keep: loud music"
+    assert "override" not in data["clips"][1]
+    row = report.funnel[-1]
+    assert (row.name, row.left, row.drops, row.alone, row.restores) == ("override", 32, 1, 1, 1)
+    assert report.decided.first[4] == -1
+
+
+def test_reasons_are_counted_by_kind():
+    texts = ["ocr: covers 2.4%, allowed 2%", "ocr: covers 12%, allowed 2%",
+             "mark: at (1, 2, 3, 4), (5, 6, 7, 8): drop", "mark: at (1, 2, 3, 4): drop",
+             "copies: of 0123456789abcdef", "odd"]  # fmt: skip
+    rows = [texts[:2], [], texts[2:5], texts[5:]]
+    found = ReasonKinds.of(pa.chunked_array([rows], pa.list_(pa.string())))
+    assert [(kind.filter_name, kind.text, kind.count) for kind in found.kinds] == [
+        ("ocr", "covers …%, allowed …%", 2), ("mark", "at (…, …, …, …): drop", 2),
+        ("copies", "of …", 1), ("odd", "", 1),
+    ]  # fmt: skip
+    assert [found.of_row(row) for row in range(4)] == [[0, 0], [], [1, 1, 2], [3]]
+    assert found.of_filter("ocr")[0].example == "covers 2.4%, allowed 2%"
 
 
 def test_a_failure_of_several_filters_is_one_line():

@@ -15,6 +15,7 @@ from wanctl.labels.review.http_server import Reply, RequestError, json_reply
 from wanctl.labels.review.index import STRUCTURE, ClipIndex
 from wanctl.labels.review.previews import PreviewError, Previews
 from wanctl.labels.review.queries import FILTERS, STATES, ClipQueries
+from wanctl.labels.review.report_routes import OVERRIDES, ReportRoutes
 
 ACTIONS = ("accept", "edit", "reject", "undo")
 MAX_CHANGES = 200
@@ -37,6 +38,7 @@ class ReviewRoutes:
         views: single clips.
         decisions: what people decide.
         previews: videos.
+        report: answers the report.
         token: which the page states with every decision.
         name: of the data set, the title of the page.
     """
@@ -48,6 +50,7 @@ class ReviewRoutes:
         views: ClipViews,
         decisions: DecisionStore,
         previews: Previews,
+        report: ReportRoutes,
         token: str,
         name: str,
     ) -> None:
@@ -56,17 +59,16 @@ class ReviewRoutes:
         self._views = views
         self._decisions = decisions
         self._previews = previews
+        self._report = report
         self._token = token
         self._name = name
 
     def get(self, path: str, query: dict[str, str]) -> Reply:
         """Answer GET and HEAD; see `http_server.Routes`."""
-        if path == "/":
-            page = _asset("review.html").decode()
-            page = page.replace("{TOKEN}", html_text(self._token))
-            return Reply(
-                page.replace("{NAME}", html_text(self._name)).encode(), "text/html; charset=utf-8"
-            )
+        if path == OVERRIDES:
+            return self._report.overrides()
+        if path in ("/", "/report"):
+            return self._page(path)
         if path in _ASSETS:
             return Reply(_asset(path[1:]), f"{_ASSETS[path]}; charset=utf-8")
         if path == "/api/start":
@@ -88,6 +90,8 @@ class ReviewRoutes:
 
     def post(self, path: str, body: Any) -> Reply:
         """Answer POST; see `http_server.Routes`."""
+        if path == OVERRIDES:
+            return self._report.decide(body)
         if path != "/api/decide":
             raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
         action, changes = self._changes(body)
@@ -109,6 +113,13 @@ class ReviewRoutes:
             {"changes": [_json(each) for each in changes], "counts": self._queries.counts()}
         )
 
+    def _page(self, path: str) -> Reply:
+        if path == "/report" or not self._queries.clips:
+            return self._report.page()
+        page = _asset("review.html").decode().replace("{TOKEN}", html_text(self._token))
+        page = page.replace("{NAME}", html_text(self._name))
+        return Reply(page.encode(), "text/html; charset=utf-8")
+
     def _start(self) -> dict[str, Any]:
         enums = {"camera_angle": CAMERA_ANGLES, "camera_motion": CAMERA_MOTIONS}
         return {
@@ -124,7 +135,7 @@ class ReviewRoutes:
         return {**found, "counts": self._queries.counts()} if again else found
 
     def _video(self, name: str, *, again: bool) -> Reply:
-        clip = self._views.row(name.removesuffix(".mp4"))
+        clip = self._report.row(name.removesuffix(".mp4"))
         if clip is None:
             raise _no_clip(name)
         try:

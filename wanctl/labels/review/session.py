@@ -20,6 +20,7 @@ from wanctl.labels.review.http_server import ReviewServer
 from wanctl.labels.review.index import ClipIndex, count_parts
 from wanctl.labels.review.previews import Previews
 from wanctl.labels.review.queries import ClipQueries
+from wanctl.labels.review.report_routes import ReportRoutes
 from wanctl.labels.review.routes import ReviewRoutes
 from wanctl.lock import try_lock
 from wanctl.log import log, progress
@@ -116,11 +117,12 @@ def session(
         with progress(count_parts(dataset), "index captions") as bar:
             index.build(dataset, kept, decisions.decisions, bar)
         queries = ClipQueries(index)
-        if not queries.clips:
+        report = ReportRoutes(dataset, parts, server.access.token)
+        if not queries.clips and not report.exists:
             raise UserError(f"{dataset.path}: no captions to review; `wanctl caption` writes them")
         server.routes = ReviewRoutes(
             index, queries, ClipViews(dataset, index, options.backends), decisions,
-            Previews(cache, pool), server.access.token, dataset.path.resolve().parent.name,
+            Previews(cache, pool), report, server.access.token, dataset.path.resolve().parent.name,
         )  # fmt: skip
         ids = set(parts) if kept is None else set(kept)
         stack.callback(lambda: refresh_captions(dataset, ids))

@@ -21,6 +21,40 @@ function make(tag, className = "", ...children) {
   return element;
 }
 
+/** A value that the browser keeps; some browsers keep nothing for local files. */
+function stored(key, fallback) {
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+function store(key, value) {
+  try {
+    localStorage.setItem(key, JSON.stringify(value));
+  } catch {
+    return; // it holds until the page is closed
+  }
+}
+
+/** Copies a text; rejects with a message where the browser does not allow it. */
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    throw new Error("this browser does not allow copying");
+  }
+}
+
+function action(text, run, label = text) {
+  const button = make("button", "", text);
+  button.type = "button";
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", run);
+  return button;
+}
+
 const urls = new Map();
 
 /** A URL of a clip's sprite sheet; null where the file holds none. */
@@ -33,8 +67,8 @@ function spriteUrl(index) {
   return urls.get(index);
 }
 
-/** The animated thumbnail of a clip, with the crop drawn on it. */
-function film(index, room = 16 / 9) {
+/** The animated thumbnail of a clip, which shows the whole frame, with the drawings over it. */
+function film(index, room = 16 / 9, labelSize = 0) {
   const clip = data.clips[index];
   const url = spriteUrl(index);
   const ratio = clip.width / clip.height;
@@ -43,15 +77,8 @@ function film(index, room = 16 / 9) {
   box.style.aspectRatio = String(ratio);
   box.style.backgroundImage = `url(${url})`;
   box.classList.toggle("flat", ratio >= room);
-  if (clip.crop) {
-    const [x, y, width, height] = clip.crop;
-    const crop = make("span", "crop");
-    Object.assign(crop.style, {
-      left: `${(100 * x) / clip.width}%`, top: `${(100 * y) / clip.height}%`,
-      width: `${(100 * width) / clip.width}%`, height: `${(100 * height) / clip.height}%`,
-    });
-    box.append(crop);
-  }
+  const svg = drawing(clip, labelSize);
+  if (svg) box.append(svg);
   return box;
 }
 
@@ -61,11 +88,23 @@ function card(index, filter = "", list = [index], scoreOnly = false) {
   const button = make("button", clip.kept ? "clip" : "clip dropped");
   const thumb = make("span", "thumb", film(index), make("span", "time", seconds(clip.end - clip.start)));
   button.type = "button";
+  button.dataset.clip = index;
   button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", caption(clip, filter, scoreOnly)));
-  button.setAttribute("aria-label", `${shortName(clip.source)}, ${clip.kept ? "kept" : "dropped"}`);
   button.title = clip.source;
-  button.addEventListener("click", () => openPanel(index, list));
+  button.addEventListener("click", () => openPanel(index, list, button));
+  mark(button);
   return button;
+}
+
+/** Shows on a card what a person decided, and names the card for screen readers. */
+function mark(button) {
+  const clip = data.clips[button.dataset.clip];
+  const entry = overrideOf(clip.id);
+  button.querySelector(".you")?.remove();
+  if (entry) button.querySelector(".thumb").append(make("span", `you ${entry.keep ? "keep" : "drop"}`, entry.keep ? "keep" : "drop"));
+  const why = clip.kept ? "kept" : `dropped: ${clip.reasons.map(([name]) => name).join(", ")}`;
+  const decided = entry ? `, a person decided: ${overrideText(entry)}` : "";
+  button.setAttribute("aria-label", `${shortName(clip.source)} at ${clock(clip.start)}, ${why}${decided}`);
 }
 
 /** The line under a clip: why the filter drops it, else its score, else its start time. */
@@ -73,6 +112,7 @@ function caption(clip, filter, scoreOnly) {
   if (scoreOnly) return score(filter, clip.scores[filter] ?? null);
   const reasons = clip.reasons.filter(([name]) => !filter || name === filter).map(([, text]) => text);
   if (reasons.length) return reasons.join("; ");
+  if (clip.override && !filter) return clip.override;
   if (filter in clip.scores) return score(filter, clip.scores[filter]);
   return `at ${clock(clip.start)}`;
 }

@@ -1,6 +1,5 @@
-// Contact sheets that fill when they come into view, the search, the timelines of the sources.
+// Contact sheets that fill when they come into view, the timelines of the sources, the start.
 
-const PAGE = 48;
 const HUES = [25, 300, 70, 255, 350, 110, 280, 45, 325, 225];
 
 /** Runs `fill` once, when an element is about to come into view. */
@@ -22,89 +21,6 @@ for (const sheet of document.querySelectorAll("[data-clips]")) {
   const list = sheet.dataset.clips.split(" ").map(Number);
   const { filter, words } = sheet.dataset;
   fillWhenVisible(sheet, () => sheet.append(...list.map((index) => card(index, filter, list, words === "score"))));
-}
-
-const form = document.getElementById("explorer");
-const found = document.getElementById("found");
-const more = document.getElementById("more");
-let result = [];
-let filter = "";
-
-function option(value, text) {
-  const element = make("option", "", text);
-  element.value = value;
-  return element;
-}
-
-function fillForm() {
-  const count = (test) => data.clips.filter(test).length;
-  const kept = count((clip) => clip.kept);
-  form.show.append(option("kept", `kept (${kept})`), option("dropped", `dropped (${data.clips.length - kept})`));
-  form.show.append(option("all", `all (${data.clips.length})`));
-  const captioned = count((clip) => clip.captions);
-  if (captioned) form.show.append(option("captioned", `captioned (${captioned})`));
-  for (const name of data.names) {
-    const number = count((clip) => clip.reasons.some(([other]) => other === name));
-    if (number) form.show.append(option(`by:${name}`, `dropped by ${name} (${number})`));
-  }
-  if (!kept) form.show.value = "all";
-  form.label.append(option("", "any"));
-  const labels = new Set(data.clips.flatMap((clip) => Object.entries(clip.labels).map((pair) => JSON.stringify(pair))));
-  for (const pair of [...labels].sort()) form.label.append(option(pair, JSON.parse(pair).join(": ")));
-  form.label.parentElement.hidden = !labels.size;
-  form.sort.append(option("", "source"), option("length", "length"));
-  for (const { name } of data.filters) {
-    if (data.clips.some((clip) => name in clip.scores)) form.sort.append(option(`score:${name}`, name));
-  }
-}
-
-function tests() {
-  const [show, label] = [form.show.value, form.label.value];
-  const words = form.text.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const list = [];
-  if (show === "kept") list.push((clip) => clip.kept);
-  if (show === "dropped") list.push((clip) => !clip.kept);
-  if (show === "captioned") list.push((clip) => clip.captions);
-  if (show.startsWith("by:")) list.push((clip) => clip.reasons.some(([name]) => name === show.slice(3)));
-  if (label) {
-    const [labelFilter, name] = JSON.parse(label);
-    list.push((clip) => clip.labels[labelFilter] === name);
-  }
-  if (words.length) list.push((clip) => words.every((each) => textOf(clip).includes(each)));
-  return list;
-}
-
-function textOf(clip) {
-  const labels = Object.entries(clip.labels).flat();
-  return [clip.source, clip.id, ...clip.reasons.flat(), ...labels, ...(clip.captions ?? []).flat(), ...Object.values(clip.words ?? {})].join(" ").toLowerCase();
-}
-
-function sortKey() {
-  const by = form.sort.value;
-  if (by === "length") return (clip) => clip.end - clip.start;
-  if (by.startsWith("score:")) return (clip) => clip.scores[by.slice(6)] ?? Infinity;
-  return null;
-}
-
-function search() {
-  const list = tests();
-  const key = sortKey();
-  const sign = form.order.textContent === "↑" ? 1 : -1;
-  result = data.clips.map((_, index) => index).filter((index) => list.every((test) => test(data.clips[index])));
-  if (key) result.sort((a, b) => sign * (key(data.clips[a]) - key(data.clips[b])) || a - b);
-  else if (sign < 0) result.reverse();
-  if (!key) result.sort((a, b) => (a in thumbnails ? 0 : 1) - (b in thumbnails ? 0 : 1));
-  const [kind, name] = [form.sort.value, form.show.value];
-  filter = kind.startsWith("score:") ? kind.slice(6) : name.startsWith("by:") ? name.slice(3) : "";
-  document.getElementById("count").textContent = `${result.length} ${result.length === 1 ? "clip" : "clips"}`;
-  found.replaceChildren();
-  grow();
-}
-
-function grow() {
-  const start = found.childElementCount;
-  found.append(...result.slice(start, start + PAGE).map((index) => card(index, filter, result)));
-  more.hidden = found.childElementCount >= result.length;
 }
 
 /** The colour of clips that a filter drops; kept clips have the page's own. */
@@ -148,7 +64,8 @@ function segment([start, length, code, index], end, list) {
   piece.setAttribute("aria-label", `${clock(start)}, ${seconds(length)}, ${code < 0 ? "kept" : `dropped by ${data.names[code]}`}`);
   piece.tabIndex = start === 0 || !list.length || list[0] === index ? 0 : -1;
   if (index < 0) return piece;
-  piece.addEventListener("click", () => openPanel(index, list));
+  piece.dataset.clip = index;
+  piece.addEventListener("click", () => openPanel(index, list, piece));
   for (const event of ["mouseenter", "focus"]) piece.addEventListener(event, () => peek(piece, index));
   for (const event of ["mouseleave", "blur"]) piece.addEventListener(event, () => { peekBox.hidden = true; });
   return piece;
@@ -176,19 +93,11 @@ function peek(piece, index) {
 function watchTheme() {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  try {
-    root.dataset.theme = localStorage.getItem("wanctl-theme") ?? "";
-  } catch {
-    root.dataset.theme = ""; // some browsers have no storage for local files
-  }
+  root.dataset.theme = stored("wanctl-theme", "");
   document.getElementById("theme").addEventListener("click", () => {
     const now = root.dataset.theme || (dark.matches ? "dark" : "light");
     root.dataset.theme = now === "dark" ? "light" : "dark";
-    try {
-      localStorage.setItem("wanctl-theme", root.dataset.theme);
-    } catch {
-      return; // the choice holds until the page is closed
-    }
+    store("wanctl-theme", root.dataset.theme);
   });
 }
 
@@ -198,21 +107,37 @@ function watchSections() {
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((each) => each.isIntersecting)) {
       links.forEach((link) => link.classList.remove("here"));
-      links.get(entry.target.id).classList.add("here");
+      const link = links.get(entry.target.id);
+      link.classList.add("here");
+      // scrolls the row of links alone, not the page
+      link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
   document.querySelectorAll("main > section").forEach((section) => seen.observe(section));
 }
 
+function followOverrides() {
+  document.addEventListener("overrides", () => {
+    document.querySelectorAll(".clip[data-clip]").forEach(mark);
+    fillShow();
+  });
+  const loaded = token ? request("GET").then(fileOverrides) : Promise.resolve();
+  return loaded.then(() => document.dispatchEvent(new Event("overrides")), report);
+}
+
 watchTheme();
 watchSections();
+applySwitches();
 fillForm();
+setOrder("up");
 drawTimelines();
-search();
-form.addEventListener("input", search);
+document.getElementById("switches").append(switches());
+form.addEventListener("input", searchAndLink);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.order.addEventListener("click", () => {
-  form.order.textContent = form.order.textContent === "↑" ? "↓" : "↑";
-  search();
+  setOrder(form.order.value === "up" ? "down" : "up");
+  searchAndLink();
 });
 more.addEventListener("click", grow);
+startViews();
+followOverrides();

@@ -1,15 +1,25 @@
-// A dialog with all metadata of one clip; the arrow keys move to the next one.
+// A dialog with all that is known of one clip; the arrow keys move to the next one.
 
 const panel = document.getElementById("panel");
-let shown = { index: -1, list: [] };
+const STEP_MS = 133;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+let shown = { index: -1, list: [], opener: null };
+let player = { frame: STILL, timer: 0 };
 
-function openPanel(index, list) {
-  shown = { index, list };
+/** Opens the dialog on a clip of a list; the focus returns to that list when it is closed. */
+function openPanel(index, list, opener = shown.opener) {
+  shown = { index, list, opener };
+  pause();
   const clip = data.clips[index];
-  const left = make("div", "", stage(index), under(index), tags(clip), reasons(clip), ...captions(clip), ...words(clip));
+  const left = make("div", "", stage(index), under(index), switches(), decision(clip), tags(clip), reasons(clip), ...captions(clip), ...words(clip));
   const right = make("div", "", scores(clip), make("h4", "", "Clip"), facts(clip));
+  const focused = panel.contains(document.activeElement) && document.activeElement.dataset.keep;
   panel.replaceChildren(make("div", "panel", tools(clip), left, right));
   if (!panel.open) panel.showModal();
+  // what had the focus is gone
+  (panel.querySelector(`[data-keep="${focused}"]`) ?? panel.querySelector("h3")).focus();
+  showFrame(STILL);
+  if (!calm.matches && spriteUrl(index)) play();
 }
 
 function step(by) {
@@ -20,94 +30,167 @@ function step(by) {
 function tools(clip) {
   const title = make("h3", "", shortName(clip.source));
   title.id = "panel-title";
+  title.tabIndex = -1;
+  title.title = clip.source;
   const at = shown.list.indexOf(shown.index);
-  const row = make("div", "tools", title);
+  const row = make("div", "tools", title, make("span", "soft small", `${at + 1} of ${shown.list.length}`));
   const ends = { "←": [-1, at > 0, "previous clip"], "→": [1, at < shown.list.length - 1, "next clip"] };
   for (const [sign, [by, can, label]] of Object.entries(ends)) {
-    row.append(action(sign, () => step(by), label, !can));
+    const button = action(sign, () => step(by), label);
+    button.dataset.keep = label;
+    // a disabled button would lose the focus
+    button.setAttribute("aria-disabled", String(!can));
+    row.append(button);
   }
   row.append(action("✕", () => panel.close(), "close"));
   return row;
 }
 
-function action(text, run, label = text, disabled = false) {
-  const button = make("button", "", text);
-  button.type = "button";
-  button.disabled = disabled;
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", run);
-  return button;
-}
-
 function stage(index) {
-  const moving = film(index, 1.5);
-  moving.classList.add("plays");
-  return make("div", "stage", moving);
+  const clip = data.clips[index];
+  const ratio = clip.width / clip.height;
+  const wide = Math.min(980, innerWidth - 24) * (innerWidth > 820 ? 5 / 9 : 1);
+  const width = ratio >= 1.5 ? wide : (wide / 1.5) * ratio;
+  const box = make("div", "stage", film(index, 1.5, (12 * clip.width) / width));
+  if (!spriteUrl(index)) box.append(make("p", "", "no thumbnail in this file"));
+  return box;
 }
 
-/** A slider over the frames, a button that plays the file, a checkbox per set of outlines. */
+/** A button that plays the frames, a slider over them, a button that plays the file. */
 function under(index) {
-  const clip = data.clips[index];
   const row = make("div", "under");
   if (spriteUrl(index)) {
     const slider = make("input");
-    Object.assign(slider, { type: "range", min: 0, max: data.frames - 1, value: 0 });
+    Object.assign(slider, { type: "range", min: 0, max: data.frames - 1, value: STILL });
     slider.setAttribute("aria-label", "frame");
     slider.addEventListener("input", () => {
-      const moving = panel.querySelector(".stage .film");
-      if (!moving) return;
-      moving.classList.remove("plays");
-      moving.style.backgroundPosition = `${framePosition(slider.value)} 0`;
+      pause();
+      showFrame(Number(slider.value));
     });
-    row.append(slider);
+    const button = action("Play", () => (player.timer ? pause() : play()));
+    button.id = "frames";
+    button.dataset.keep = "frames";
+    row.append(button, slider, make("span", "soft small clock"));
   }
-  row.append(action("Play the file", () => playFile(clip)));
-  for (const name of Object.keys(clip.outlines ?? {})) {
-    const box = make("input");
-    box.type = "checkbox";
-    box.addEventListener("change", () => outline(clip, name, box.checked));
-    row.append(make("label", "", box, ` ${name}`));
-  }
+  row.append(action("Play the file", () => playFile(data.clips[index])));
   return row;
 }
 
-/** Draws the polygons of a filter on the frame that has most of them. */
-function outline(clip, name, on) {
+function showFrame(frame) {
+  const clip = data.clips[shown.index];
   const moving = panel.querySelector(".stage .film");
-  moving?.querySelectorAll(".outlines").forEach((each) => each.dataset.name === name && each.remove());
-  if (!on || !moving) return;
-  const drawing = document.getElementById("outlines").content.firstElementChild.cloneNode(true);
-  const model = drawing.firstElementChild;
-  drawing.dataset.name = name;
-  drawing.setAttribute("viewBox", `0 0 ${clip.width} ${clip.height}`);
-  drawing.replaceChildren(...clip.outlines[name].map((points) => {
-    const polygon = model.cloneNode();
-    polygon.setAttribute("points", points.join(" "));
-    return polygon;
-  }));
-  moving.append(drawing);
+  if (!moving || !spriteUrl(shown.index)) return;
+  player.frame = frame;
+  moving.style.backgroundPosition = `${framePosition(frame)} 0`;
+  const svg = moving.querySelector("svg");
+  const time = frameTime(clip, frame);
+  if (svg) seek(svg, time);
+  panel.querySelector("input[type=range]").value = frame;
+  panel.querySelector(".clock").textContent = `${time.toFixed(1)} s`;
+}
+
+function play() {
+  clearInterval(player.timer);
+  player.timer = setInterval(() => showFrame((player.frame + 1) % data.frames), STEP_MS);
+  nameButton("Pause");
+}
+
+function pause() {
+  clearInterval(player.timer);
+  player.timer = 0;
+  nameButton("Play");
+}
+
+function nameButton(text) {
+  const button = document.getElementById("frames");
+  button?.replaceChildren(text);
+  button?.setAttribute("aria-label", `${text} the frames`);
 }
 
 /** Plays the clip from its own file, where the browser can open it and knows its codec. */
 function playFile(clip) {
   const remote = /^[a-z][a-z0-9+.-]+:\/\//i.test(clip.source);
   const path = clip.source.split("/").map(encodeURIComponent).join("/");
+  // the review server sends a video of the clip alone
+  const [start, end] = token ? [0, clip.end - clip.start] : [clip.start, clip.end];
   const video = make("video");
-  Object.assign(video, { controls: true, autoplay: true, muted: true });
+  Object.assign(video, { controls: true, autoplay: true, muted: true, loop: Boolean(token) });
+  const box = panel.querySelector(".stage");
+  const svg = box.querySelector("svg");
+  pause();
   video.addEventListener("timeupdate", () => {
-    if (video.currentTime >= clip.end) video.currentTime = clip.start;
+    if (video.currentTime >= end) video.currentTime = start;
+    if (svg) seek(svg, video.currentTime - start);
   });
   video.addEventListener("error", () => {
     const why = make("p", "soft small", `this browser cannot play ${clip.source}`);
-    video.replaceWith(make("div", "", film(shown.index, 1.5)));
+    box.replaceWith(stage(shown.index));
     panel.querySelector(".under").after(why);
+    showFrame(player.frame);
   });
-  video.src = `${remote ? clip.source : `file://${path}`}#t=${clip.start},${clip.end}`;
-  panel.querySelector(".stage").replaceChildren(video);
+  video.src = token ? `/video/${clip.id}.mp4` : `${remote ? clip.source : `file://${path}`}#t=${start},${end}`;
+  panel.querySelector(".under input")?.remove();
+  panel.querySelector(".under .clock")?.remove();
+  document.getElementById("frames")?.remove();
+  box.replaceChildren(video, ...(svg ? [svg] : []));
+}
+
+function verdictTag(keep, text = keep ? "keep" : "drop") {
+  return make("span", keep ? "tag keep" : "tag drop", text);
+}
+
+/** Keep or drop against the filters, with a reason. */
+function decision(clip) {
+  const entry = overrideOf(clip.id);
+  const box = make("form", "decision");
+  const reason = make("input");
+  Object.assign(reason, { name: "reason", maxLength: 300, value: entry?.reason ?? "", placeholder: "Why?", autocomplete: "off" });
+  reason.setAttribute("aria-label", "reason of your decision");
+  reason.setAttribute("list", "used-reasons");
+  const used = make("datalist", "", ...usedReasons().map((text) => option(text, text)));
+  used.id = "used-reasons";
+  const status = make("p", "soft small", decisionState(clip, entry));
+  status.setAttribute("role", "status");
+  const say = (error) => { status.textContent = error.message; };
+  const choose = (keep) => {
+    if (keep !== null && !reason.value.trim()) {
+      say(new Error("Say why first."));
+      reason.focus();
+      return;
+    }
+    decide(clip.id, keep, reason.value).then(() => openPanel(shown.index, shown.list), say);
+  };
+  const row = make("div", "row", reason, used);
+  for (const keep of [true, false]) {
+    const name = keep ? "Keep" : "Drop";
+    const button = action(name, () => choose(keep), `${name.toLowerCase()} this clip`);
+    button.dataset.keep = name;
+    button.classList.add(name.toLowerCase());
+    button.setAttribute("aria-pressed", String(entry?.keep === keep));
+    row.append(button);
+  }
+  if (entry) row.append(action("Take back", () => choose(null), "take back your decision"));
+  box.append(make("h4", "", "Your decision"), row, status);
+  box.addEventListener("submit", (event) => {
+    event.preventDefault();
+    // Enter in the reason of a decided clip changes the reason
+    if (entry) choose(entry.keep);
+    else say(new Error("Choose Keep or Drop."));
+  });
+  return box;
+}
+
+function decisionState(clip, entry) {
+  if (!entry && !clip.override) return "The filters decide.";
+  const where = token ? "In overrides.json" : "In this browser; save it under Overrides";
+  const place = edits.has(clip.id) || token ? where : "In overrides.json";
+  if (!entry) return `${place}: taken back; the next select lets the filters decide.`;
+  return isPending(clip) ? `${place}; the next select applies it.` : "The selection applies it.";
 }
 
 function tags(clip) {
-  const row = make("div", "tags", make("span", clip.kept ? "tag keep" : "tag drop", clip.kept ? "kept" : "dropped"));
+  const row = make("div", "tags", verdictTag(clip.kept, clip.kept ? "kept" : "dropped"));
+  if (clip.override) row.append(make("span", "tag you", `a person decided: ${clip.override}`));
   for (const [name, label] of Object.entries(clip.labels)) row.append(make("span", "tag", `${name}: ${label}`));
   if (clip.crop) row.append(make("span", "tag", `cropped to ${clip.crop[2]}×${clip.crop[3]}`));
   if (clip.bucket) row.append(make("span", "tag", `bucket ${clip.bucket}`));
@@ -141,7 +224,14 @@ function scores(clip) {
     body.append(make("tr", "", make("th", "", name), ...cells));
   }
   const head = make("tr", "", ...["score", "", "", "bound"].map((text) => make("th", text === "bound" ? "n" : "", text)));
-  return make("table", "", make("thead", "", head), body);
+  const legend = make(
+    "p", "legend",
+    make("span", "", make("i", "dot"), "passes"),
+    make("span", "", make("i", "dot drop"), "dropped by it"),
+    make("span", "", make("i", "bound"), "bound"),
+    make("span", "", "from the lowest to the highest score in this file"),
+  );
+  return make("div", "", make("table", "", make("thead", "", head), body), legend);
 }
 
 const ranges = new Map();
@@ -157,19 +247,18 @@ function range(name) {
 }
 
 function track(name, value, clip) {
-  const [low, high] = range(name);
   const line = make("div", "track");
+  if (value === null) return line;
+  const [low, high] = range(name);
   const where = (number) => `${high > low ? (100 * (number - low)) / (high - low) : 50}%`;
   for (const bound of filters.get(name).bounds) {
-    const mark = make("i");
-    mark.style.left = where(bound);
-    line.append(mark);
+    const tick = make("i");
+    tick.style.left = where(bound);
+    line.append(tick);
   }
-  if (value !== null) {
-    const dot = make("b", clip.reasons.some(([other]) => other === name) ? "drop" : "");
-    dot.style.left = where(value);
-    line.append(dot);
-  }
+  const dot = make("b", clip.reasons.some(([other]) => other === name) ? "drop" : "");
+  dot.style.left = where(value);
+  line.append(dot);
   return line;
 }
 
@@ -181,6 +270,7 @@ function facts(clip) {
     coding: [clip.codec, clip.pix_fmt, clip.vfr && "variable frame rate", clip.has_audio && "audio"].filter(Boolean).join(", "),
     damaged: clip.corrupt ? `${formatNumber(100 * clip.corrupt)} % of the frames` : "",
     crop: clip.crop ? `${clip.crop[2]}×${clip.crop[3]} at ${clip.crop[0]}, ${clip.crop[1]}` : "",
+    "crop by": (clip.crops ?? []).map(([name, x, y, width, height]) => `${name}: ${width}×${height} at ${x}, ${y}`).join("; "),
     id: clip.id,
   };
   const list = make("dl", "facts");
@@ -192,7 +282,17 @@ function facts(clip) {
 
 panel.addEventListener("click", (event) => event.target === panel && panel.close());
 panel.addEventListener("keydown", (event) => {
-  if (["INPUT", "VIDEO"].includes(event.target.tagName)) return;
+  const own = event.target.tagName === "VIDEO" || event.target.matches("input:not([type=checkbox])");
+  if (own || event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "ArrowLeft") step(-1);
-  if (event.key === "ArrowRight") step(1);
+  else if (event.key === "ArrowRight") step(1);
+  else return;
+  event.preventDefault();
+});
+panel.addEventListener("close", () => {
+  if (panel.open) return; // opened again before this event came
+  pause();
+  panel.replaceChildren(); // stops a video
+  const sheet = shown.opener?.closest(".sheet, .line");
+  (sheet?.querySelector(`[data-clip="${shown.index}"]`) ?? shown.opener)?.focus();
 });

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from wanctl.curate.api import Drawing
+from wanctl.curate.select.overrides import OVERRIDE
 from wanctl.report.decided_clips import DecidedClips, indices
 from wanctl.report.examples import spread_evenly
+from wanctl.report.records.clip_drawings import ClipDrawings
+from wanctl.report.records.reasons import ReasonKinds
 
 MAX_TIMELINES = 60
 MAX_SEGMENTS = 6000
@@ -18,31 +22,65 @@ _COPIED_COLUMNS = ("id", "width", "height", "num_frames", "codec", "pix_fmt", "h
 
 
 def clip_records(
-    decided: DecidedClips, rows: Sequence[int], evidence: Mapping[str, Mapping[str, Any]]
+    decided: DecidedClips,
+    rows: Sequence[int],
+    evidence: Mapping[str, Mapping[str, Any]],
+    reasons: ReasonKinds,
 ) -> list[Any]:
     """One mapping per clip, in the order of `rows`.
 
     Args:
         decided: all clips with their verdicts.
         rows: the clips.
-        evidence: key -> clip id -> captions, polygons or strings.
+        evidence: key -> clip id -> captions, drawings or strings.
+        reasons: the kinds of reasons; each reason of a record is [filter, text, index of its kind].
     """
     clips = decided.clips.take(indices(rows)).to_pylist()
     chosen = decided.selection.take(indices(rows)).to_pylist()
     return [
         {
-            **_record(clip, row),
+            **_record(clip, row, reasons.of_row(place)),
             **{
                 key: by_clip[clip["id"]]
                 for key, by_clip in evidence.items()
                 if clip["id"] in by_clip
             },
         }
-        for clip, row in zip(clips, chosen, strict=True)
+        for clip, row, place in zip(clips, chosen, rows, strict=True)
     ]
 
 
-def _record(clip: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def drawing_records(
+    drawings: Mapping[str, ClipDrawings],
+) -> tuple[list[str], dict[str, list[Any]], dict[str, list[Any]]]:
+    """Drawings as JSON.
+
+    Returns:
+        The kinds; clip id -> [[index of the kind, points, label, start in s, end in s]], without
+        what is empty at the end; clip id -> [[filter, x, y, width, height]] of crops.
+    """
+    # in the order of the alphabet, so that reports of a recipe use the same colours
+    names = sorted({each.kind for one in drawings.values() for each in one.found})
+    kinds = {name: code for code, name in enumerate(names)}
+    found = {
+        clip: [_drawing_record(each, kinds[each.kind]) for each in one.found]
+        for clip, one in drawings.items()
+        if one.found
+    }
+    crops = {clip: [list(crop) for crop in one.crops] for clip, one in drawings.items()
+             if one.crops}  # fmt: skip
+    return names, found, crops
+
+
+def _drawing_record(drawing: Drawing, kind: int) -> list[Any]:
+    span = [] if drawing.span is None else [round(time, 2) for time in drawing.span]
+    label = [drawing.label] if drawing.label or span else []
+    return [kind, [round(value) for value in drawing.polygon], *label, *span]
+
+
+def _record(
+    clip: Mapping[str, Any], row: Mapping[str, Any], kinds: Sequence[int]
+) -> dict[str, Any]:
     both = {**clip, **row}
     crop = [row[f"crop_{side}"] for side in "xywh"]
     return {
@@ -53,10 +91,14 @@ def _record(clip: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
         "fps": json_number(clip["fps"]),
         "corrupt": json_number(clip["corrupt_share"]),
         "kept": row["kept"],
-        "reasons": [list(reason.partition(": ")[::2]) for reason in row["reasons"]],
+        "reasons": [
+            [*reason.partition(": ")[::2], kind]
+            for reason, kind in zip(row["reasons"], kinds, strict=True)
+        ],
         "scores": {each["filter"]: json_number(each["score"]) for each in row["scores"]},
         "labels": {each["filter"]: each["label"] for each in row.get("labels") or ()},
         "weight": json_number(row["weight"]),
+        **({OVERRIDE: row[OVERRIDE]} if row[OVERRIDE] else {}),
         **({"crop": crop} if crop != [0, 0, clip["width"], clip["height"]] else {}),
     }
 

@@ -1,9 +1,9 @@
-"""Captions, polygons and strings that are stored for the clips on the page.
+"""Captions and strings that are stored for the clips on the page.
 
 Only the clips that are shown are read from the tables.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,6 @@ from wanctl.data.dataset import DatasetDir
 
 _pc: Any = pc  # its functions are unknown to type checkers
 
-MAX_OUTLINES = 40
 MAX_WORDS = 400
 
 
@@ -29,46 +28,23 @@ def read_captions(dataset: DatasetDir, ids: Sequence[str]) -> dict[str, list[lis
     return captions
 
 
-def read_polygons(
-    dataset: DatasetDir, filters: Sequence[NamedFilter], ids: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Clip id -> filter -> polygons of the frame that has most of them, in display pixels."""
-    return _evidence_of_kind(dataset, filters, ids, "polygons", _largest_set)
-
-
 def read_strings(
     dataset: DatasetDir, filters: Sequence[NamedFilter], ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Clip id -> filter -> the strings it stored, e.g. OCR text; MAX_WORDS characters at most."""
-    return _evidence_of_kind(dataset, filters, ids, "strings", _joined)
-
-
-def _evidence_of_kind(
-    dataset: DatasetDir,
-    filters: Sequence[NamedFilter],
-    ids: Sequence[str],
-    kind: str,
-    reduce: Callable[[list[Any]], Any],
-) -> dict[str, dict[str, Any]]:
-    """Clip id -> filter -> all its evidence columns of one kind, reduced to what the page shows."""
     evidence: dict[str, dict[str, Any]] = {}
     for named in filters:
-        columns = [name for name, each in named.filter.evidence.items() if each == kind]
+        columns = [name for name, kind in named.filter.evidence.items() if kind == "strings"]
         if not columns:
             continue
         for row in _rows(dataset, named.table, ids, ["id", *columns]):
-            if value := reduce([each for name in columns for each in row[name] or ()]):
+            if value := _joined([each for name in columns for each in row[name] or ()]):
                 evidence.setdefault(row["id"], {})[named.name] = value
     return evidence
 
 
 def _joined(texts: Sequence[str]) -> str:
     return " · ".join(texts)[:MAX_WORDS]
-
-
-def _largest_set(frames: Sequence[Sequence[Sequence[float]]]) -> list[list[int]]:
-    largest = max(frames, key=len, default=[])
-    return [[round(json_number) for json_number in polygon] for polygon in largest[:MAX_OUTLINES]]
 
 
 def _rows(
