@@ -47,8 +47,8 @@ class CaptionClip:
         shot: number of the shot in its footage, from 0.
         start_s: where in its footage the clip begins, in seconds.
         duration_s: seconds.
-        width: display pixels.
-        height: display pixels.
+        width: display pixels, after the crop of the selection.
+        height: display pixels, after the crop of the selection.
         has_audio: whether the footage has a sound track.
         evidence: filter name -> its measurements, of the filters in `Captioner.evidence`.
     """

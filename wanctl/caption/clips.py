@@ -1,7 +1,7 @@
 """The clips that are captioned, part by part, with what filters measured of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from wanctl.caption.backends import CaptionClip
 from wanctl.data.dataset import DatasetDir
-from wanctl.data.export import kept_ids, kept_rows
+from wanctl.data.export import crop_of, kept_ids, kept_rows
 from wanctl.data.table_order import latest_table
 from wanctl.errors import UserError
 from wanctl.log import log
+from wanctl.video.frames import Box
 
 Row = dict[str, Any]
 
@@ -25,10 +26,12 @@ class KeptClips:
     Attributes:
         ids: of the kept clips; None (all clips) where nothing has been selected yet.
         labels: kept clip -> filter -> label of the clip; empty where nothing is selected.
+        crops: kept clip that is cropped -> its crop.
     """
 
     ids: set[str] | None
     labels: Mapping[str, Mapping[str, str]]
+    crops: Mapping[str, Box] = field(default_factory=dict)
 
 
 # Of the clips table, what captioning uses.
@@ -72,7 +75,7 @@ class PartClips:
     ) -> None:
         self.part = part
         self._dataset = dataset
-        self._labels = kept.labels
+        self._kept = kept
         rows = dataset.read("clips", _COLUMNS, parts=[part])
         if first is not None:
             rows = rows.take(first)
@@ -94,7 +97,9 @@ class PartClips:
 
     def clip(self, clip_id: str, filters: Sequence[str]) -> CaptionClip:
         """The metadata that captioners get, with the measurements of some filters."""
-        row, labels = self.row(clip_id), self._labels.get(clip_id, {})
+        row, labels = self.row(clip_id), self._kept.labels.get(clip_id, {})
+        crop = self._kept.crops.get(clip_id)
+        width, height = (crop.width, crop.height) if crop else (row["width"], row["height"])
         evidence = {
             name: {**found, "label": labels.get(name)}
             for name in filters
@@ -106,8 +111,8 @@ class PartClips:
             shot=row["shot"],
             start_s=row["start_s"],
             duration_s=self.duration_s(clip_id),
-            width=row["width"],
-            height=row["height"],
+            width=width,
+            height=height,
             has_audio=row["has_audio"],
             evidence=evidence,
         )
@@ -144,9 +149,12 @@ def read_kept(dataset: DatasetDir, selection: str) -> KeptClips:
             f"{dataset.path}: selection {selection!r} keeps no clip; "
             "`wanctl data select` decides again after the filters were loosened"
         )
-    labels = {
-        row["id"]: {each["filter"]: each["label"] for each in row["labels"]}
-        for row in kept_rows(dataset, selection, ["id", "labels"]).to_pylist()
-        if row["labels"]
-    }
-    return KeptClips(ids, labels)
+    labels: dict[str, Mapping[str, str]] = {}
+    crops: dict[str, Box] = {}
+    columns = ["id", "labels", "crop_x", "crop_y", "crop_w", "crop_h"]
+    for row in kept_rows(dataset, selection, columns).to_pylist():
+        if row["labels"]:
+            labels[row["id"]] = {each["filter"]: each["label"] for each in row["labels"]}
+        if crop := crop_of(row):
+            crops[row["id"]] = crop
+    return KeptClips(ids, labels, crops)

@@ -30,8 +30,8 @@ def sentence(duration_s: float, width: int, height: int, evidence: Evidence) -> 
 
     Args:
         duration_s: seconds.
-        width: display pixels.
-        height: display pixels.
+        width: display pixels after the crop.
+        height: display pixels after the crop.
         evidence: filter name -> its measurements, with the clip's label in the selection as
             `label`.
     """

@@ -52,15 +52,21 @@ class Card:
     exported: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: Card, hub_files: Sequence[str] = ()) -> None:
     """Write README.md and datacard.json into a folder.
+
+    Args:
+        folder: receives them.
+        card: what they say.
+        hub_files: patterns of the files that Hugging Face `datasets` is to read. Without them it
+            guesses the format from the endings of all files, in which the card's .json count.
 
     Raises:
         WriteError: they cannot be written.
     """
     text = json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n"
     write_bytes(folder / "datacard.json", text.encode())
-    write_bytes(folder / "README.md", _page(card).encode())
+    write_bytes(folder / "README.md", _page(card, hub_files).encode())
 
 
 def count_captions(dataset: DatasetDir, kept: Collection[str]) -> list[dict[str, Any]]:
@@ -95,12 +101,14 @@ def refresh_captions(dataset: DatasetDir, kept: Collection[str]) -> None:
     write_card(dataset.path, replace(card, captions=count_captions(dataset, kept)))
 
 
-def _page(card: Card) -> str:
+def _page(card: Card, hub_files: Sequence[str]) -> str:
     stated = card.license != NOT_STATED
     front = ["license: other", f"license_name: {yaml_text(card.license)}"]
     lines = [
         "---",
         *(front if stated else ["license: unknown"]),
+        *(["configs:", "- config_name: default", "  data_files:"] if hub_files else []),
+        *(f"  - {yaml_text(pattern)}" for pattern in hub_files),
         "---",
         "",
         f"# {markdown_text(card.recipe)}: {card.clips['kept']} clips",

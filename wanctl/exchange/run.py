@@ -4,12 +4,13 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import remove_leftovers, write_bytes
+from wanctl.data.buckets import bucket_name
 from wanctl.data.captions import ClipCaption, read_captions
 from wanctl.data.card import Card, write_card
 from wanctl.data.dataset import DatasetDir
@@ -124,8 +125,10 @@ class _Export:
         self._rows = {clip["id"]: clip for clip in clips}
         folder = target.folder / (WORK if layout.packed else layout.videos)
         form = _export_format(loaded)
-        self._plans = [plan_clip(clip, folder, form) for clip in clips]
         self.manifest = ExportManifest(target.folder)
+        self._unfit: dict[str, str] = {}
+        plans = (plan_clip(clip, folder, form) for clip in clips)
+        self._plans = list(self._in_buckets(plans) if layout.bucketed else plans)
 
     def write(self) -> tuple[list[ExportSample], list[str]]:
         """Write the videos; returns the samples that were written and the names of the files."""
@@ -148,7 +151,8 @@ class _Export:
                 return [self._sample(plan) for plan in made], names
             self.manifest.record_files(self._name(plan) for plan in self._plans)
             results = list(cut_clips(self._plans, pool, bar))
-        self.manifest.left_out = {plan.id: why for plan, why in results if why}
+        failed = {plan.id: why for plan, why in results if why}
+        self.manifest.left_out = {**self._unfit, **failed}
         made = [plan for plan, why in results if not why]
         return [self._sample(plan) for plan in made], [self._name(plan) for plan in made]
 
@@ -160,10 +164,25 @@ class _Export:
         self.manifest.record_files([*index, *CARD_FILES])
         for name, text in index.items():
             _write_changed(folder / name, text.encode())
-        write_card(folder, card)
+        write_card(folder, card, self._layout.hub_files)
         removed = self.manifest.remove_stale([*videos, *index, *CARD_FILES])
         if removed:
             log.info("%s: deleted %d files of an earlier export", folder, removed)
+
+    def _in_buckets(self, plans: Iterable[ClipPlan]) -> Iterator[ClipPlan]:
+        """The plans that fill a bucket, with the folder and length that the layout wants for it."""
+        for plan in plans:
+            shape = (plan.num_frames, plan.height, plan.width)
+            bucket = self._target.bucket(*shape)
+            if bucket is None:
+                self._unfit[plan.id] = self._target.why_no_bucket(*shape)
+                continue
+            if self._layout.bucket_folders:
+                folder = plan.path.parent / bucket_name(bucket)
+                plan = replace(plan, path=folder / plan.path.name)
+            if self._layout.bucket_length:
+                plan = replace(plan, num_frames=bucket.frames)
+            yield plan
 
     def _name(self, plan: ClipPlan) -> str:
         return plan.path.relative_to(self._target.folder).as_posix()
@@ -301,6 +320,4 @@ def _log_result(
     if without:
         log.warning("%d of them have no caption; `wanctl caption` writes captions", without)
     if left_out:
-        log.warning(
-            "%d clips could not be exported; export.json there gives the reasons", len(left_out)
-        )
+        log.warning("%d clips are left out; export.json there gives the reasons", len(left_out))

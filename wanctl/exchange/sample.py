@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wanctl.data.buckets import BucketLike
+from wanctl.data.buckets import BucketLike, clip_bucket, why_no_bucket
 from wanctl.data.captions import ClipCaption
 from wanctl.data.export import ClipFile
 
@@ -43,3 +43,20 @@ class ExportTarget:
     folder: Path
     fps: float
     buckets: Sequence[BucketLike]
+
+    def bucket(self, num_frames: int, height: int, width: int) -> BucketLike | None:
+        """The one bucket that a file of this shape is trained in; None where it fills none.
+
+        The longest that it fills, and of that length the one that crops least. Buckets of one frame
+        take still images alone: other trainers would take every frame of a video for a picture of
+        its own. Where all buckets have one frame, videos give a picture each.
+        """
+        return clip_bucket(self._shapes(num_frames), num_frames, height, width)
+
+    def why_no_bucket(self, num_frames: int, height: int, width: int) -> str:
+        """Why `bucket` gives None for a file of this shape."""
+        return why_no_bucket(self._shapes(num_frames), num_frames, height, width)
+
+    def _shapes(self, num_frames: int) -> Sequence[BucketLike]:
+        still = num_frames == 1
+        return [each for each in self.buckets if (each.frames == 1) == still] or self.buckets

@@ -115,6 +115,19 @@ def test_the_sentence_uses_what_curation_measured(made):
     assert texts["1"].endswith("pixels.")
 
 
+def test_the_sentence_states_the_size_after_the_crop(made):
+    dataset = DatasetDir.open(made / "out" / "dataset", lock=True)
+    crop = {"crop_x": 2, "crop_y": 4, "crop_w": 24, "crop_h": 40}
+    kept = [{"id": f"{0:016x}", "kept": True, **crop}, {"id": f"{1:016x}", "kept": True}]
+    dataset.write_part("selections/default", "", kept)
+    del dataset
+    caption(recipe(made, "caption.backends=[template]"), made / "out")
+    assert [row[2] for row in captions(made)["template"]] == [
+        "A 2.0-second portrait video of 24 by 40 pixels.",
+        "A 2.0-second landscape video of 64 by 48 pixels.",
+    ]
+
+
 class Model:
     """A stub of a vision-language model."""
 

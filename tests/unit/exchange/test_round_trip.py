@@ -2,6 +2,7 @@
 
 import pytest
 
+from wanctl.data.buckets import TrainingBucket
 from wanctl.data.captions import ClipCaption
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import ClipFile
@@ -45,7 +46,7 @@ def samples(tmp_path):
             variants = [ClipCaption(clean(text), str(n), "sidecar")
                         for n, text in enumerate(captions) if clean(text)]  # fmt: skip
             made.append(ExportSample(file, variants, {"source": "a.mp4"}))
-        return made, ExportTarget(folder, 16.0, ())
+        return made, ExportTarget(folder, 16.0, [TrainingBucket(17, 96, 128, 1, 1.0, 0, 0)])
 
     return make
 
