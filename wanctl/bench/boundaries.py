@@ -9,8 +9,8 @@ import numpy as np
 
 from wanctl.bench.metrics import Interval
 from wanctl.bench.settings import DetectionSettings
-from wanctl.curate.split.shots import get_detector, probabilities
-from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
+from wanctl.curate.split.shots import crop_bars, get_detector, transitions_of
+from wanctl.curate.split.transitions import Transition
 from wanctl.log import log
 from wanctl.video.probe import Scan, scan
 from wanctl.video.workers.worker_pool import DecodePool, Failure
@@ -32,6 +32,8 @@ class ScannedFile(NamedTuple):
 
 def scan_files(paths: Sequence[Path], settings: DetectionSettings) -> Iterator[ScannedFile | None]:
     """Yield files in order, None where one cannot be read."""
+    from wanctl.curate.split.transnet import probabilities  # noqa: PLC0415  imports torch
+
     is_network = get_detector(settings.detector).__name__ == "transnetv2"
     with DecodePool(WORKERS, TIMEOUT_S, MEMORY_BYTES) as pool:
         for index, result in pool.map(scan, ((path, settings.max_fps) for path in paths)):
@@ -39,16 +41,14 @@ def scan_files(paths: Sequence[Path], settings: DetectionSettings) -> Iterator[S
                 log.warning("%s cannot be read: %s", paths[index], result.message)
                 yield None
             else:
-                heads = probabilities(result.strip, "cpu") if is_network else None
+                heads = probabilities(crop_bars(result.strip), "cpu") if is_network else None
                 yield ScannedFile(result, heads)
 
 
 def detect_boundaries(file: ScannedFile, settings: DetectionSettings) -> list[Interval]:
     """First and last source frame of every boundary, at the recipe's threshold."""
     if file.heads is not None:
-        transitions = clean_transitions(
-            file.scan.strip, from_heads(*file.heads, settings.thresholds.threshold)
-        )
+        transitions = transitions_of(file.scan.strip, file.heads, settings.thresholds.threshold)
     else:
         transitions = get_detector(settings.detector)(file.scan.strip, settings.thresholds)
     return [_in_source_frames(file.scan, each) for each in transitions]

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
+from wanctl.curate.split.transitions import (
+    Transition,
+    abrupt_cuts,
+    clean_transitions,
+    from_heads,
+)
 from wanctl.errors import UserError, unknown
 
 # The adaptive detector compares a change with its neighbours this far on both sides.
@@ -61,8 +66,24 @@ def get_detector(name: str) -> Detector:
 
 def transnetv2(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
     """TransNetV2 (Soucek and Lokoc 2020): one head marks cuts, the other whole transitions."""
-    heads = probabilities(strip, settings.device)
-    return clean_transitions(strip, from_heads(*heads, settings.threshold))
+    # importing torch takes two seconds, which the adaptive detector does without
+    from wanctl.curate.split.transnet import probabilities  # noqa: PLC0415
+
+    heads = probabilities(crop_bars(strip), settings.device)
+    return transitions_of(strip, heads, settings.threshold)
+
+
+def transitions_of(
+    strip: np.ndarray, heads: tuple[np.ndarray, np.ndarray], threshold: float
+) -> list[Transition]:
+    """Transitions of a strip by the two outputs of `probabilities` at a threshold."""
+    cuts, spans = heads
+    found = from_heads(cuts, spans, threshold)
+    inside = {k for first, last in found for k in range(first - 1, last + 2)}
+    abrupt = [
+        each for each in abrupt_cuts(crop_bars(strip), cuts, threshold) if each.first not in inside
+    ]
+    return clean_transitions(strip, sorted([*found, *abrupt]))
 
 
 def adaptive(strip: np.ndarray, settings: DetectorSettings) -> list[Transition]:
@@ -112,25 +133,3 @@ def _content_range(strip: np.ndarray, axes: tuple[int, int]) -> slice:
     first += first > 0
     last -= last < len(spread) - 1
     return slice(first, last + 1) if last - first >= len(spread) // 2 else slice(0, len(spread))
-
-
-def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) probability of a cut after each frame, and of each frame lying in a transition."""
-    import torch  # noqa: PLC0415  (two seconds, not needed by the adaptive detector)
-
-    from wanctl.curate.split.transnet import MARGIN, STEP, WINDOW, load_network  # noqa: PLC0415
-    from wanctl.device import pick_device  # noqa: PLC0415  torch, as above
-
-    strip = crop_bars(strip)
-    device = str(pick_device(device))
-    network = load_network(device)
-    tail = MARGIN + (-len(strip)) % STEP
-    padded = np.concatenate(
-        [strip[:1].repeat(MARGIN, 0), strip, strip[-1:].repeat(tail, 0)], dtype=np.uint8
-    )
-    heads = []
-    for start in range(0, len(padded) - WINDOW + 1, STEP):
-        window = torch.from_numpy(padded[start : start + WINDOW]).to(device)
-        heads.append(network(window)[:, MARGIN : MARGIN + STEP].cpu().numpy())
-    cuts, spans = np.concatenate(heads, axis=1)[:, : len(strip)]
-    return cuts, spans

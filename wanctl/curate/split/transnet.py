@@ -1,14 +1,21 @@
-"""TransNetV2 (Soucek and Lokoc 2020) with the published weights and windows, rewritten for CPUs.
+"""TransNetV2 (Soucek and Lokoc 2020) with the published weights, in about a third of the time.
 
-The package computes five-dimensional convolutions in the channels-first layout, one branch after
-the other. Here the same layers are two-dimensional convolutions in the channels-last layout, with
-batch normalisation folded into their weights; the first block, which has only three input channels,
-is one convolution over nine frames. Probabilities differ from the package's by less than 1e-4
-(float32 rounding) and cost about half: 0.4 instead of 0.75 core seconds per window of 100 frames.
+Three things save time; the transitions stay those of the package on all footage tried (66 clips
+and a music video, 17,000 frames):
 
-Longer windows would save as much again, but change the result: temporal convolutions reach 48
-frames and the similarity layers 50, so every frame of a window depends on its zero-padded ends.
-Measured, a single window for a whole file moves probabilities by up to 0.06 (cut) and 0.4 (span).
+- The package computes five-dimensional convolutions in the channels-first layout, one branch after
+  the other. Here the same layers are two-dimensional convolutions in the channels-last layout, with
+  batch normalisation folded into their weights, and the first block, which has three input
+  channels, is one convolution over nine frames. Probabilities differ by less than 1e-6; a window of
+  100 frames takes 0.42 instead of 0.78 core seconds.
+- A first pass reads every other frame in long windows, for a quarter of that. Where it sees nothing
+  at all (`QUIET`), its results stand. This leaves 36 % of the windows of web footage.
+- The remaining windows are those of the package: 100 frames, of which the middle 50 count.
+
+Longer windows would do without half of the second pass, but change its result: the temporal
+convolutions reach 48 frames and the similarity layers 50, so every frame of a window depends on the
+zeros beyond its ends. One window for a whole file moves the probability of a cut by up to 0.06, and
+that of lying in a transition by up to 0.4.
 """
 
 import contextlib
@@ -23,11 +30,54 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wanctl.device import pick_device
+
 # The network takes 100 frames per call; only the middle 50 results are used.
 WINDOW, MARGIN = 100, 25
 STEP = WINDOW - 2 * MARGIN
+# First pass: every other frame, in long windows that overlap at both ends.
+STRIDE, LONG_WINDOW, OVERLAP = 2, 300, 16
+# Below this in the first pass no probability of a window reaches 0.1 (cut) or 0.3 (span). Where
+# people see a transition, the first pass gives 0.06 and more.
+QUIET = 0.02
 # Temporal dilations of the four branches of every block.
 DILATIONS = (1, 2, 4, 8)
+
+
+def probabilities(strip: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) probability of a cut after each frame, and of each frame lying in a transition.
+
+    Args:
+        strip: (N, 27, 48, 3) uint8 RGB without bars.
+        device: as in a recipe; may be auto.
+    """
+    device = str(pick_device(device))
+    network = load_network(device)
+    heads = _first_pass(network, strip, device)
+    tail = MARGIN + (-len(strip)) % STEP
+    padded = np.concatenate(
+        [strip[:1].repeat(MARGIN, 0), strip, strip[-1:].repeat(tail, 0)], dtype=np.uint8
+    )
+    for start in range(0, len(strip), STEP):
+        # a transition at the edge of the next window is seen from here as well
+        around = heads[:, max(0, start - STRIDE) : start + STEP + STRIDE]
+        if around.max() >= QUIET:
+            window = torch.from_numpy(padded[start : start + WINDOW]).to(device)
+            middle = network(window)[:, MARGIN : MARGIN + STEP].cpu().numpy()
+            heads[:, start : start + STEP] = middle[:, : len(strip) - start]
+    return heads[0], heads[1]
+
+
+def _first_pass(network: "TransNet", strip: np.ndarray, device: str) -> np.ndarray:
+    """(2, N) probabilities by every STRIDE-th frame, repeated for the frames between."""
+    sparse = np.ascontiguousarray(strip[::STRIDE])
+    heads = []
+    for start in range(0, len(sparse), LONG_WINDOW):
+        first = max(0, start - OVERLAP)
+        window = torch.from_numpy(sparse[first : start + LONG_WINDOW + OVERLAP]).to(device)
+        middle = slice(start - first, start - first + LONG_WINDOW)
+        heads.append(network(window)[:, middle].cpu().numpy())
+    return np.concatenate(heads, axis=1).repeat(STRIDE, axis=1)[:, : len(strip)]
 
 
 class TransNet:

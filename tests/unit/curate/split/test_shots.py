@@ -6,7 +6,12 @@ import pytest
 
 from wanctl.curate.split import shots
 from wanctl.curate.split.shots import DETECTORS, DetectorError, DetectorSettings
-from wanctl.curate.split.transitions import Transition, clean_transitions, from_heads
+from wanctl.curate.split.transitions import (
+    Transition,
+    abrupt_cuts,
+    clean_transitions,
+    from_heads,
+)
 
 SETTINGS = DetectorSettings(threshold=0.4, adaptive_threshold=3.0, device="cpu")
 
@@ -77,6 +82,45 @@ def test_the_fused_network_computes_what_the_published_one_does():
     expected = torch.stack([cut[0, :, 0], span["many_hot"][0, :, 0]]).sigmoid()
     assert expected.max() > 0.5
     assert torch.allclose(network(frames), expected, atol=1e-4)
+
+
+def test_only_windows_in_which_the_first_pass_sees_something_are_computed_in_full(monkeypatch):
+    from wanctl.curate.split import transnet
+
+    lengths = []
+
+    def network(frames):
+        lengths.append(len(frames))
+        return (frames[:, 0, 0, 0] / 255).expand(2, -1)
+
+    monkeypatch.setattr(transnet, "load_network", lambda _: network)
+    strip = np.zeros((180, 27, 48, 3), dtype=np.uint8)
+    strip[120] = 255
+    cuts, spans = transnet.probabilities(strip, "cpu")
+    assert lengths == [90, 100]
+    assert np.flatnonzero(cuts).tolist() == np.flatnonzero(spans).tolist() == [120]
+
+
+def test_an_abrupt_change_with_a_weak_probability_is_a_cut():
+    strip = scenes([30, 30, 30])
+    cuts = np.zeros(len(strip))
+    cuts[[29, 59]] = 0.15, 0.05
+    assert abrupt_cuts(strip, cuts, 0.4) == [Transition(29, 29)]
+    inset = strip.copy()
+    inset[:, 9:] = strip[:1, 9:]
+    assert abrupt_cuts(inset, cuts, 0.4) == [], "a third of the picture is a caption or an inset"
+    cuts[:] = 0.15
+    moving = strip.copy()
+    for k in range(len(moving)):
+        moving[k] = np.roll(strip[k], 9 * k, axis=1)
+    assert abrupt_cuts(moving, cuts, 0.4) == [], "every frame changes as much"
+
+
+def test_a_cut_between_flashes_of_a_lamp_is_told_from_them():
+    strip = scenes([30, 30])
+    strip[10:18] = np.minimum(255, strip[10:18].astype(int) + 120)
+    strip[33:41] = np.minimum(255, strip[33:41].astype(int) + 120)
+    assert abrupt_cuts(strip, np.full(len(strip), 0.15), 0.4) == [Transition(29, 29)]
 
 
 def test_touching_transitions_become_one():
