@@ -18,9 +18,9 @@ from wanctl_filters.motion.filter import Motion
 from wanctl_filters.motion.frame_bursts import distinct, split_bursts
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
-SIZES = ((320, 180), (160, 90), (720, 404), (202, 360), (240, 240))
+SIZES = ((320, 180), (160, 90), (400, 224), (202, 360), (240, 240))
 RATES = (24, 30, 60, 25, 50)
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 SECONDS = 2.4
 
 Place = Callable[[float], tuple[float, float]]
@@ -272,8 +272,8 @@ def test_the_cameras_path_is_measured_in_long_sides_per_second(row, fps):
     clip = row(np.zeros((round(SECONDS * fps), 180, 320, 3)), fps)
     evidence = filter_.measure(clip, scene.film(filter_, fps, 320, 180))
     gaps = np.array(evidence["gap_s"])
-    assert np.all(gaps >= 0.03 - 1e-6)
-    assert np.all(gaps <= 1 / 24 + 1e-3)
+    assert np.all(gaps >= 0.08)
+    assert np.all(gaps <= 0.16)
     # image content moves opposite to the camera
     for name, speed, slack in (("pan", -0.2, 0.02), ("tilt", 0.1, 0.02), ("zoom", 0.1, 0.02)):
         middle = np.median(np.array(evidence[name]) / gaps)
@@ -332,20 +332,26 @@ def test_a_pan_converted_from_24_to_60_fps_is_not_shaky(row):
 
 def test_bursts_are_split_at_gaps():
     times = np.concatenate([start + np.arange(6) / 24 for start in (0.5, 2.5, 4.5)])
-    assert [part.tolist() for part in split_bursts(times, 0.03)] == [
+    assert [part.tolist() for part in split_bursts(times, 0.03, 6)] == [
         [*range(6)], [*range(6, 12)], [*range(12, 18)],
     ]  # fmt: skip
-    slides = split_bursts(np.arange(5.0), 0.03)
+    assert [len(part) for part in split_bursts(np.arange(50) / 24, 0.03, 20)] == [25, 25]
+    slides = split_bursts(np.arange(5.0), 0.03, 20)
     assert [len(part) for part in slides] == [5]
-    assert split_bursts(np.array([1.0]), 0.03) == []
+    assert split_bursts(np.array([1.0]), 0.03, 20) == []
 
 
 def test_repeats_are_removed_and_times_spaced_evenly(texture):
     luma = texture[..., 0]
-    frames = luma[[0, 0, 1, 2, 2, 3]]
-    chosen, times = distinct(frames, np.arange(6) / 60)
-    assert chosen.tolist() == [0, 2, 3, 5]
-    np.testing.assert_allclose(np.diff(times), 5 / 60 / 3)
+    burst = distinct(luma[[0, 0, 1, 2, 2, 3]], np.arange(6) / 60, np.arange(6))
+    assert burst.frames.tolist() == [0, 2, 3, 5]
+    np.testing.assert_allclose(np.diff(burst.times_s), 5 / 60 / 3)
+
+
+def test_a_picture_that_stands_before_it_moves_keeps_its_times(texture):
+    luma = texture[..., 0]
+    burst = distinct(luma[[0] * 8 + [1, 2, 3, 4]], np.arange(12) / 30, np.arange(12))
+    np.testing.assert_allclose(burst.times_s, np.array([0, 8, 9, 10, 11]) / 30)
 
 
 def test_cells_without_texture_are_unknown(row):
@@ -362,10 +368,8 @@ LABELS = {
     "lava_cut": {"static"},
     "great_wall_aerial": {"camera"},
     "aerial_logo": {"camera"},
-    "handheld_closeup": {"shaky"},
     "bigbuckbunny": {"optimal", "medium"},
     "red_car": {"optimal", "medium"},
-    "hiker": {"optimal", "medium"},
     "dissolve_wine": {"optimal", "medium"},
 }
 

@@ -16,6 +16,10 @@ _SCALES = (0.03, 0.012, 0.005, 0.0025, 0.0018)
 # The start from standstill uses fine scales only, so that slow motion is not absorbed by it.
 _FINE_SCALES = (0.004, 0.002, 0.0012)
 _RIDGE = np.array([0, 1e-4, 1e-4, 0, 1e-4, 1e-4, 1e-3, 1e-3])
+# Rows: pan, tilt, zoom, roll; columns: the eight parameters of the plane.
+_SIMILARITY = np.zeros((4, 8))
+_SIMILARITY[0, 0] = _SIMILARITY[1, 3] = _SIMILARITY[2, 1] = _SIMILARITY[2, 5] = 1
+_SIMILARITY[3, 2], _SIMILARITY[3, 4] = -1, 1
 # Smaller eigenvalue of the structure tensor at which `texture` is 0.5.
 _TEXTURE = 4e-4
 
@@ -62,7 +66,9 @@ def texture(frame: np.ndarray, points: Points) -> np.ndarray:
     return best / (best + _TEXTURE)
 
 
-def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarray, np.ndarray]:
+def fit(
+    flow: np.ndarray, weight: np.ndarray, points: Points, *, rigid: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit camera models to several pairs, and measure how many points follow each model.
 
     The fit is started from standstill, from the median motion of the margin and from that of the
@@ -72,22 +78,27 @@ def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarra
         flow: (N, P, 2) displacements.
         weight: (N, P) texture.
         points: positions of the P points.
+        rigid: pan, tilt, zoom and roll only. Subjects that fill half of the frame bend a plane,
+            but hardly a rigid motion.
 
     Returns:
         (N, 8) models, and (N,) trust: the weighted share of points that follow the model.
     """
-    design = points.design()
+    basis = _SIMILARITY if rigid else np.eye(8)
+    design = points.design() @ basis.T
     outer = np.maximum(
         np.abs(points.x) / np.abs(points.x).max(initial=1e-9),
         np.abs(points.y) / np.abs(points.y).max(initial=1e-9),
     )
     prior = weight * np.where(outer > 0.7, 2.0, 1.0)
-    starts = np.zeros((3, len(flow), 8))
-    starts[1][:, [0, 3]] = _weighted_median(flow, weight * (outer > 0.7))
-    starts[2][:, [0, 3]] = _weighted_median(flow, weight)
+    pan, tilt = basis[:, 0].argmax(), basis[:, 3].argmax()
+    starts = np.zeros((3, len(flow), len(basis)))
+    starts[1][:, [pan, tilt]] = _weighted_median(flow, weight * (outer > 0.7))
+    starts[2][:, [pan, tilt]] = _weighted_median(flow, weight)
     scales = (_FINE_SCALES, _SCALES, _SCALES)
+    ridge = (basis**2) @ _RIDGE
     models = np.stack(
-        [_refine(*each, flow, prior, design) for each in zip(starts, scales, strict=True)]
+        [_refine(*each, flow, prior, design, ridge) for each in zip(starts, scales, strict=True)]
     )
     follows = np.stack([_following(model, flow, design) for model in models])
     # a small weight for each point, so that a frame without texture follows standstill
@@ -97,7 +108,7 @@ def fit(flow: np.ndarray, weight: np.ndarray, points: Points) -> tuple[np.ndarra
     share[0] *= 1.3
     best = share.argmax(axis=0)
     every = np.arange(len(flow))
-    return models[best, every], np.minimum(share[best, every], 1.0)
+    return models[best, every] @ basis, np.minimum(share[best, every], 1.0)
 
 
 def residuals(model: np.ndarray, flow: np.ndarray, points: Points) -> np.ndarray:
@@ -111,16 +122,18 @@ def _refine(
     flow: np.ndarray,
     prior: np.ndarray,
     design: np.ndarray,
+    ridge: np.ndarray,
 ) -> np.ndarray:
     count, size = flow.shape[:2]
-    squares = np.einsum("pkd,pke->pde", design, design).reshape(size, 64)
-    rows = design.reshape(2 * size, 8)
+    kinds = design.shape[2]
+    squares = np.einsum("pkd,pke->pde", design, design).reshape(size, kinds**2)
+    rows = design.reshape(2 * size, kinds)
     for scale in scales:
         residual = flow - (model @ rows.T).reshape(count, size, 2)
         weight = prior / (1 + (residual**2).sum(axis=2) / scale**2) ** 2
-        left = (weight @ squares).reshape(count, 8, 8)
-        ridge = _RIDGE * np.maximum(weight.sum(axis=1), 1e-9)[:, None]
-        left[:, np.arange(8), np.arange(8)] += ridge + 1e-9
+        left = (weight @ squares).reshape(count, kinds, kinds)
+        total = np.maximum(weight.sum(axis=1), 1e-9)[:, None]
+        left[:, np.arange(kinds), np.arange(kinds)] += ridge * total + 1e-9
         right = (weight[:, :, None] * flow).reshape(count, 2 * size) @ rows
         model = np.linalg.solve(left, right[:, :, None])[:, :, 0]
     return model

@@ -39,11 +39,14 @@ class Tiers(BaseModel):
 class Motion(Filter):
     """Camera motion and motion relative to it, from optical flow in bursts of neighbouring frames.
 
-    Bursts of neighbours separate shake (3 to 10 Hz) from a pan at any frame rate. Tiers are decided
-    on the part of the frame that the crops of earlier filters leave. The score is the speed of
-    moving parts relative to the camera, in % of the long side per second.
+    Neighbours at 24 to 30 fps give the camera's path, from the part of the frame that moves as one;
+    what is left of it without its smooth part is shake. Frames 0.12 s apart give the motion of
+    everything else: what flow predicts better than the camera does, and what parallax cannot
+    cause. Tiers are decided on the part of the frame that the crops of earlier filters leave. The
+    score is the speed of moving parts relative to the camera, in % of the long side per second.
     """
 
+    version: ClassVar[int] = 2
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",
         "height": "int",
@@ -59,53 +62,60 @@ class Motion(Filter):
         "columns": "int",
         "across": "ints",
         "down": "ints",
+        "apart": "ints",
         "lost": "ints",
+        "shake": "floats",
+        "drift": "floats",
     }
     unit: ClassVar[str] = "%"
 
     bursts: int = Field(default=4, ge=1, description="bursts measured, spread over the clip")
-    burst: int = Field(default=6, ge=3, description="neighbouring frames in each burst")
+    burst: int = Field(default=20, ge=3, description="neighbouring frames in each burst")
     long_side_px: int = Field(default=192, ge=64, description="frames are scaled down to this")
     tiers: Tiers = threshold(default=Tiers(), description="per tier a sampling weight, or drop")
     camera_speed: float = threshold(
-        default=0.02,
+        default=0.011,
         ge=0,
         description="a slower camera counts as still; long sides per second",
     )
     moving_speed: float = threshold(
-        default=0.03,
+        default=0.01,
         ge=0,
         description="parts that are faster relative to the camera move; long sides per second",
     )
     parallax: float = threshold(
-        default=0.6,
+        default=1.5,
         ge=0,
-        description="they must also be faster than this share of the camera's own motion, as near "
-        "and far parts of a landscape move differently",
+        description="near and far parts of a landscape move differently, but differ by less than "
+        "the camera's own motion times this",
     )
     min_area: float = threshold(
-        default=0.03,
+        default=0.055,
         ge=0,
         le=1,
-        description="least share of the frame that moves in clips with motion",
+        description="least share of the frame that moves in clips with motion, times 0.6 plus its "
+        "compactness",
     )
     clear_area: float = threshold(
-        default=0.06, ge=0, le=1, description="least share of the frame that moves in optimal clips"
+        default=0.1, ge=0, le=1, description="least share of the frame that moves in optimal clips"
     )
     min_compact: float = threshold(
-        default=0.58,
+        default=0.6,
         ge=0,
         description="compactness of the moving part in optimal clips: 1 for a disk, 0.2 for two "
         "objects far from each other",
     )
     max_shake: float = threshold(
-        default=1.1, ge=0, description="acceleration of the camera; long sides per second squared"
+        default=3.2,
+        ge=0,
+        description="acceleration of the camera without the smooth part of its path; long sides "
+        "per second squared",
     )
     max_conflict: float = threshold(
         default=0.3, ge=0, le=1, description="how much the motion of neighbouring parts may differ"
     )
     max_lost: float = threshold(
-        default=0.3,
+        default=0.5,
         ge=0,
         le=1,
         description="share of the frame whose motion may be impossible to estimate",
@@ -133,7 +143,7 @@ class Motion(Filter):
             "width": clip.width,
             "height": clip.height,
             "area": [round(edge) for edge in area],
-            **measure_bursts(active, frames.times_s, gap_s=0.03),
+            **measure_bursts(active, frames.times_s, gap_s=0.03, burst=self.burst),
         }
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:

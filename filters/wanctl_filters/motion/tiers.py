@@ -6,11 +6,21 @@ import numpy as np
 
 from wanctl.curate.api import ClipBatch, Ragged
 from wanctl_filters.motion.bursts import SPEED_UNIT, TRUSTED, UNKNOWN
+from wanctl_filters.motion.shake import ARM
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 
-# Zoom and roll move the corners and not the centre; this is the radius at which they are counted.
-_ARM = 0.3
+# Shake is more visible while the camera stands: up to the first drift the bound is this share of
+# the bound from the second on; long sides per second.
+_DRIFTS, _AT_REST = (0.01, 0.02), 0.4
+
+# Motion across the direction to the epipole, relative to all motion of a cell: the flow of a rigid
+# scene is off by a fifth.
+_ACROSS = 0.35
+# Scattered cells count this much: the error of parallax is scattered, and a subject is compact.
+_SCATTERED = 0.6
+# In a crowd this share of the frame moves, and this share of the pairs has no background.
+_FULL, _NO_CAMERA = 0.6, 0.9
 
 
 @dataclass(frozen=True)
@@ -18,13 +28,13 @@ class Features:
     """One number per clip each; speeds in long sides per second.
 
     Attributes:
-        camera: speed of the camera.
-        shake: its acceleration, per second squared.
-        area: share of the view that moves relative to the camera.
-        speed: speed of that part.
+        camera: speed that the camera has in half of the clip.
+        shake: its acceleration without the smooth part of its path, per second squared.
+        area: share of the view that moves relative to the camera and not by parallax.
+        speed: speed of the part that moves.
         compact: compactness of that part; 1 for a disk, less where it is spread over the frame.
         conflict: disagreement of motion between neighbouring cells, 0 to 1.
-        lost: share of the view whose flow is inconsistent.
+        lost: share of the view whose flow is inconsistent, in the median burst.
         untrusted: share of the pairs without a trusted camera model.
     """
 
@@ -59,10 +69,11 @@ def sort_into_tiers(
 ) -> np.ndarray:
     """(N,) indices into TIERS."""
     shaky = features.shake > max_shake
-    moving = features.area >= min_area
-    messy = (features.lost > max_lost) | (features.untrusted > 0.5)
-    messy |= moving & (features.conflict > max_conflict)
+    full = features.area >= _FULL
+    messy = features.lost > max_lost
+    messy |= full & ((features.conflict > max_conflict) | (features.untrusted > _NO_CAMERA))
     panning = features.camera > camera_speed
+    moving = features.area * (_SCATTERED + features.compact) >= min_area
     clear = (features.area >= clear_area) & (features.compact >= min_compact)
     return np.select(
         [shaky, messy, ~moving & ~panning, ~moving, clear],
@@ -74,22 +85,33 @@ def sort_into_tiers(
 def features(batch: ClipBatch, *, moving_speed: float, parallax: float) -> Features:
     """Features of each clip, from the evidence inside its view."""
     paths = _Paths(batch)
-    camera, shake, untrusted = paths.camera(), paths.shake(), paths.untrusted()
     grids = _Grids(batch, paths)
-    floor = np.maximum(moving_speed, parallax * grids.camera)
+    speeds = paths.burst_speed()
+    floor = np.maximum(moving_speed, parallax * grids.of_cells(speeds))
     moves = grids.speed > floor
+    moves |= grids.apart > np.maximum(moving_speed, _ACROSS * grids.speed)
     area = grids.share(moves)
     # the half of the bursts with more motion counts
     return Features(
-        camera=camera,
-        shake=shake,
+        camera=grids.sustained(speeds),
+        shake=_shake(batch),
         area=grids.upper_half(area),
         speed=grids.upper_half(grids.mean(grids.speed, moves)),
         compact=grids.pooled(grids.compactness(moves) * area, area),
         conflict=grids.pooled(grids.conflict(moves) * area, area),
-        lost=grids.upper_half(grids.share(grids.lost)),
-        untrusted=untrusted,
+        lost=_medians(grids.share(grids.lost), paths.clip_of_burst, len(batch)),
+        untrusted=paths.untrusted(),
     )
+
+
+def _shake(batch: ClipBatch) -> np.ndarray:
+    """(N,) median over the bursts of the shake; 0 where it is unknown."""
+    bursts = batch.lists("shake")
+    shake, drift = _flat(bursts), _flat(batch.lists("drift"))
+    bound = np.interp(drift, _DRIFTS, (_AT_REST, 1.0))
+    known = shake >= 0
+    clip = np.repeat(np.arange(len(batch)), bursts.counts())
+    return _medians((shake / bound)[known], clip[known], len(batch))
 
 
 class _Paths:
@@ -112,29 +134,11 @@ class _Paths:
         self.burst_of_pair = np.repeat(np.arange(len(counts)), counts)
         self.clip_of_burst = np.repeat(np.arange(len(batch)), bursts.counts())
         self.velocity = np.stack([pan, tilt, zoom, roll], axis=1) / gap[:, None]
-        self.speed = np.sqrt((self.velocity**2) @ [1, 1, _ARM**2, _ARM**2])
         self.clips = len(batch)
 
-    def camera(self) -> np.ndarray:
-        """(N,) median speed of the pairs whose camera is known; 0 where there is none."""
-        clip = self.clip_of_burst[self.burst_of_pair]
-        return _medians(self.speed[self.trusted], clip[self.trusted], self.clips)
-
-    def shake(self) -> np.ndarray:
-        """(N,) median over bursts of the RMS acceleration."""
-        first, second = np.arange(len(self.gap) - 1), np.arange(1, len(self.gap))
-        same = self.burst_of_pair[first] == self.burst_of_pair[second]
-        same &= self.trusted[first] & self.trusted[second]
-        first, second = first[same], second[same]
-        step_s = (self.gap[first] + self.gap[second]) / 2
-        change = (self.velocity[second] - self.velocity[first]) / step_s[:, None]
-        # without zoom: hand shake does not zoom, and noise of the fit looks most like zoom
-        power = (change**2) @ [1, 1, 0, _ARM**2]
-        burst = self.burst_of_pair[first]
-        size = len(self.clip_of_burst)
-        counts = np.bincount(burst, minlength=size)
-        rms = np.sqrt(np.bincount(burst, power, size) / np.maximum(counts, 1))
-        return _medians(rms[counts > 0], self.clip_of_burst[counts > 0], self.clips)
+    def burst_speed(self) -> np.ndarray:
+        """(B,) speed of the camera's mean motion in each burst; 0 where it is unknown."""
+        return np.sqrt((self.burst_velocity() ** 2) @ [1, 1, ARM**2, ARM**2])
 
     def untrusted(self) -> np.ndarray:
         """(N,) share of the pairs without a trusted camera."""
@@ -178,11 +182,8 @@ class _Grids:
         self._velocity = np.stack([_flat(across), _flat(batch.lists("down"))], axis=1)
         self._velocity *= SPEED_UNIT * known[:, None]
         self.speed = np.sqrt((self._velocity**2).sum(axis=1))
+        self.apart = np.maximum(_flat(batch.lists("apart")), 0) * SPEED_UNIT
         self.lost = _flat(batch.lists("lost")) / 100
-        pan, tilt, zoom, roll = paths.burst_velocity()[self._burst].T
-        self.camera = np.hypot(
-            pan + zoom * self._x - roll * self._y, tilt + roll * self._x + zoom * self._y
-        )
         self._total = np.bincount(self._burst, self._weight, len(cells))
 
     def _place(
@@ -201,6 +202,10 @@ class _Grids:
         )
         self._x = (self._column + 0.5) * self._cell_width - (width / side)[clip] / 2
         self._y = (self._row + 0.5) * self._cell_height - (height / side)[clip] / 2
+
+    def of_cells(self, values: np.ndarray) -> np.ndarray:
+        """(C,) from (B,): the value of each cell's burst."""
+        return values[self._burst]
 
     def share(self, part: np.ndarray) -> np.ndarray:
         """(B,) share of the view, from (C,) shares of cells."""
@@ -247,6 +252,15 @@ class _Grids:
         taken = rank < (counts[clip] + 1) // 2
         sums = np.bincount(clip[taken], values[order][taken], self._clips)
         return sums / np.maximum((counts + 1) // 2, 1)
+
+    def sustained(self, values: np.ndarray) -> np.ndarray:
+        """(N,) from (B,): what at least half of each clip's bursts reach."""
+        order = np.lexsort((-values, self._clip_of_burst))
+        counts = np.bincount(self._clip_of_burst, minlength=self._clips)
+        result, filled = np.zeros(self._clips), np.flatnonzero(counts)
+        starts = (np.cumsum(counts) - counts)[filled]
+        result[filled] = values[order][starts + (counts[filled] - 1) // 2]
+        return result
 
     def pooled(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(N,) from (B,): sum of values divided by sum of weights."""

@@ -1,0 +1,122 @@
+"""Motion relative to the camera: whether it explains the picture, and may be parallax."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wanctl_filters.motion.camera_path import Points
+
+_EXPLAINED = 0.8  # the difference that flow leaves, relative to the one that the camera leaves
+_SAME_LEVELS, _SAME_SHARE, _LEAST_PX = 2.5, 0.5, 1.0  # a block that stays where it is
+_NOISE = 0.005  # long sides per second, of a cell's mean velocity
+_SLACK = 0.15  # relative error of a velocity's direction
+_STEPS = 8
+
+
+class Explained(NamedTuple):
+    """What the flow of a pair says about its blocks.
+
+    Attributes:
+        moves: (P,) bool, flow predicts the block of the next frame better than the camera does.
+            Text that appears, a lamp that is switched on and grain make flow, which predicts
+            nothing.
+        stays: (P,) bool, the block is the same in both frames although the camera moved by a pixel
+            at least: a logo, a subtitle. A subject that the camera follows changes more.
+    """
+
+    moves: np.ndarray
+    stays: np.ndarray
+
+
+def explain(
+    first: np.ndarray, second: np.ndarray, flow: np.ndarray, model: np.ndarray, points: Points
+) -> Explained:
+    """Compare a frame with the next one, moved by the camera, by flow, and not at all.
+
+    Args:
+        first: (H, W) uint8.
+        second: (H, W) uint8.
+        flow: (H, W, 2) displacement in pixels from first to second.
+        model: (8,) the camera model.
+        points: the blocks.
+    """
+    import cv2
+
+    height, width = first.shape
+    rows, columns = points.shape
+    camera = points.design() @ model * max(height, width)
+    camera_field = cv2.resize(
+        camera.astype(np.float32).reshape(rows, columns, 2),
+        (width, height),
+        interpolation=cv2.INTER_LINEAR,
+    )
+    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+
+    def left_by(field: np.ndarray | None) -> np.ndarray:
+        moved = second
+        if field is not None:
+            moved = cv2.remap(
+                second,
+                xs + field[..., 0],
+                ys + field[..., 1],
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        difference = cv2.absdiff(first, moved).astype(np.float32)
+        return cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
+
+    by_camera, by_flow, by_none = left_by(camera_field), left_by(flow), left_by(None)
+    stays = (by_none < _SAME_LEVELS) & (by_none < _SAME_SHARE * by_camera)
+    return Explained(by_flow < _EXPLAINED * by_camera, stays & (np.hypot(*camera.T) >= _LEAST_PX))
+
+
+def off_epipolar(
+    velocity: np.ndarray, weight: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """(C,) speed that a rigid scene with depth cannot have.
+
+    Relative to a plane, the parts of a rigid scene move towards or away from one point, the
+    epipole. It is fitted to all cells by iteratively reweighted least squares, from the centre of
+    the frame, from the main direction of motion, and from the unweighted fit; the result is the
+    component of each velocity across the direction to the epipole that fits best.
+
+    Args:
+        velocity: (C, 2) relative to the plane, long sides per second.
+        weight: (C,) 0 for cells that are unknown.
+        x: (C,) horizontal position of the cells, long sides.
+        y: (C,) vertical position.
+    """
+    across, down = velocity.T
+    speed = np.hypot(across, down)
+    place = np.stack([x, y, np.ones_like(x)], axis=1)
+    line = np.stack([-down, across, down * x - across * y], axis=1)
+    line /= (speed + _NOISE)[:, None]
+    prior = weight * np.minimum(speed / (2 * _NOISE), 1.0)
+    scale = _NOISE + _SLACK * speed
+    main = np.linalg.eigh((velocity * prior[:, None]).T @ velocity)[1][:, -1]
+    free = np.linalg.eigh((line * prior[:, None]).T @ line)[1][:, 0]
+    epipoles = np.stack([[0.0, 0.0, 1.0], [*main, 0.0], free])
+    apart, follows = _fit_of(epipoles, velocity, place, scale)
+    for _ in range(_STEPS):
+        distance = np.linalg.norm(_to_epipole(epipoles, place), axis=2) + 1e-9
+        usual = np.maximum(np.median(distance, axis=1, keepdims=True), 1e-9)
+        use = prior * follows**2 * np.minimum(usual / distance, 3.0) ** 2
+        squares = np.einsum("kc,ci,cj->kij", use, line, line)
+        epipoles = np.linalg.eigh(squares)[1][:, :, 0]
+        apart, follows = _fit_of(epipoles, velocity, place, scale)
+    return apart[int((follows * prior).sum(axis=1).argmax())]
+
+
+def _to_epipole(epipoles: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(K, C, 2) from each of (C, 3) places to each of (K, 3) epipoles."""
+    return epipoles[:, None, :2] - epipoles[:, None, 2:] * place[None, :, :2]
+
+
+def _fit_of(
+    epipoles: np.ndarray, velocity: np.ndarray, place: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K, C) speeds across the direction to each epipole, and how well each cell follows it."""
+    to = _to_epipole(epipoles, place)
+    across = np.abs(velocity[:, 0] * to[..., 1] - velocity[:, 1] * to[..., 0])
+    apart = across / (np.linalg.norm(to, axis=2) + 1e-9)
+    return apart, 1 / (1 + (apart / scale) ** 2)
