@@ -9,6 +9,12 @@ from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl_filters.blur.filter import Blur
 
 
+@pytest.fixture
+def texture(texture):
+    """(24, 360, 640, 3) of moving shapes: the size of usual footage."""
+    return texture.repeat(2, axis=1).repeat(2, axis=2)
+
+
 def _soften(frames, sigma):
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
 
@@ -23,8 +29,15 @@ def test_blur_raises_the_score_and_drops(judge, texture):
 
 def test_a_sharp_subject_before_a_soft_background_passes(judge, texture):
     frames = _soften(texture, 6)
-    frames[:, 50:130, 100:220] = texture[:, 50:130, 100:220]
+    frames[:, 100:260, 200:440] = texture[:, 100:260, 200:440]
     assert judge(Blur(), frames)[1].keep
+
+
+def test_small_frames_have_to_be_sharp_to_the_pixel(judge, texture):
+    """The same softness passes at 360 lines and is dropped at 240, where it is enlarged."""
+    soft = _soften(texture, 0.5)
+    assert judge(Blur(), soft)[1].keep
+    assert not judge(Blur(), soft[:, :240, :426])[1].keep
 
 
 def test_fog_is_not_blur(judge, texture):
@@ -55,11 +68,13 @@ def test_columns_agree_with_single_clips(judge, texture, row):
     widths = [[0.4, 0.0, 2.0], [0.0], [0.9, 1.1, 1.3, 1.5], [2.0], [0.5, 0.7]]
     batch = ClipBatch(
         clips=pa.table({"id": [str(index) for index in range(len(widths))]}),
-        evidence=pa.table({"width": widths, "narrow": widths}),
+        evidence=pa.table({"width": widths, "narrow": widths, "long_side": [854] * len(widths)}),
         views=np.zeros((len(widths), 4), np.int32),
     )
     many = filter_.decide_many(batch)
-    one = [filter_.decide(row(texture), {"width": w, "narrow": w}) for w in widths]
+    one = [
+        filter_.decide(row(texture), {"width": w, "narrow": w, "long_side": 854}) for w in widths
+    ]
     assert [many[index] for index in range(len(widths))] == one
     np.testing.assert_allclose(many.score, [0.4, 0.0, 1.0, 2.0, 0.5])
 

@@ -20,6 +20,9 @@ from wanctl_filters.blur.edge_width import edge_widths
 from wanctl_filters.shared.bars import active_area
 from wanctl_filters.shared.ragged import equal_lengths, labels
 
+_USUAL_PX = 640  # longer side of the smallest usual footage, 360 lines at 16:9
+_LARGEST_RATIO = 1.5  # 240 lines; the sharpest edges of smaller frames would count as soft
+
 
 class Blur(Filter):
     """Width of the sharpest edges in pixels: regions in focus have narrow edges.
@@ -29,10 +32,18 @@ class Blur(Filter):
     fog passes. Defocus widens edges along every direction, motion along one: the widest direction
     decides, and the narrowest separates the two (label `defocus` or `motion`). Only the sharper
     half of the frames counts, so that a moment of shake does not drop a clip.
+
+    Widths are measured on the file's own pixels, at most 854 on the longer side. A frame smaller
+    than 640 is enlarged before it is of use, and its edges with it: they count by the size that
+    they have then, so that footage of 240 lines passes only if it is sharp to the pixel.
     """
 
-    version: ClassVar[int] = 3
-    evidence: ClassVar[dict[str, str]] = {"width": "floats", "narrow": "floats"}
+    version: ClassVar[int] = 4
+    evidence: ClassVar[dict[str, str]] = {
+        "width": "floats",
+        "narrow": "floats",
+        "long_side": "int",
+    }
     unit: ClassVar[str] = "px"
 
     samples: int = Field(default=8, ge=1, description="frames measured, spread over the clip")
@@ -42,7 +53,7 @@ class Blur(Filter):
         description="frames are scaled down to this (480 lines at 16:9) before measuring",
     )
     max_width: float = threshold(
-        default=0.85,
+        default=0.84,
         ge=0,
         description="wider edges are blurred; 0.3 to 0.6 px in sharp footage, 1 px after a blur "
         "of sigma 1, 2 px after a disk of radius 8",
@@ -75,6 +86,7 @@ class Blur(Filter):
         return {
             "width": [round(max(each, default=0.0), 3) for each in widths],
             "narrow": [round(min(each, default=0.0), 3) for each in widths],
+            "long_side": max(frames.frames[0, rows, columns].shape),
         }
 
     def bounds(self) -> tuple[float, ...]:
@@ -83,7 +95,10 @@ class Blur(Filter):
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the width of the edges in the sharper half of the frames, in pixels."""
-        width, narrow = _sharper(batch.lists("width")), _sharper(batch.lists("narrow"))
+        long_side = np.maximum(batch.numbers("long_side"), 1)
+        scale = np.clip(_USUAL_PX / long_side, 1.0, _LARGEST_RATIO)
+        width = scale * _sharper(batch.lists("width"))
+        narrow = scale * _sharper(batch.lists("narrow"))
         blurred = width > self.max_width
         moved = (narrow <= self.motion_width) | (width >= self.motion_ratio * narrow)
 
