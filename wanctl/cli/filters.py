@@ -27,6 +27,15 @@ LabelsArgument = Annotated[
         metavar="[LABELS.csv]", parser=local_path, help="the labelled sheet; `category` needs none"
     ),
 ]
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="WHICH",
+        help="inputs of the head of quality: scores (of `rank_by`), or all (scores and labels of "
+        "earlier filters, statistics of frames); the recipe's key `features` otherwise",
+    ),
+]
 
 
 @filters_app.command("list")
@@ -72,6 +81,7 @@ def fit(
     ctx: typer.Context,
     name: NameArgument,
     labels: LabelsArgument = None,
+    features: FeaturesOption = None,
     recipe: RecipeOption = None,
     overrides: SetOption = None,
     out: OutOption = None,
@@ -80,4 +90,4 @@ def fit(
     loaded = load_recipe_for(ctx, ("curate",), recipe, overrides)
     from wanctl.labels.run import fit as run
 
-    run(loaded, loaded.out_dir(out), name, labels)
+    run(loaded, loaded.out_dir(out), name, labels, features)

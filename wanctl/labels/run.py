@@ -51,7 +51,9 @@ def label(loaded: LoadedRecipe, out: Path, name: str, clips_per_class: int) -> P
     return page
 
 
-def fit(loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None) -> Path:
+def fit(
+    loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None, features: str | None = None
+) -> Path:
     """Train a head, write it to `out/heads`, and print metrics on held-out clips.
 
     Args:
@@ -59,6 +61,7 @@ def fit(loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None) -> Path:
         out: the run folder.
         name: of the filter.
         sheet: CSV with the columns id and label; None where the filter needs no labels.
+        features: value of the filter's key `features`; None leaves the recipe's.
 
     Returns:
         Path of the head.
@@ -67,7 +70,10 @@ def fit(loaded: LoadedRecipe, out: Path, name: str, sheet: Path | None) -> Path:
         UserError: a bad sheet, too few labels, or a filter that cannot be trained.
     """
     path = out / HEADS_FOLDER / f"{name}.safetensors"
-    metrics = fit_head(_open(loaded, out, name), sheet, path)
+    trainable = _open(loaded, out, name)
+    if features is not None:
+        trainable = trainable.with_key("features", features)
+    metrics = fit_head(trainable, sheet, path)
     print_rows(("", ""), [(key, str(value)) for key, value in metrics.items()])
     log.info("set `curate.filters.%s.head: %s` in the recipe to use it", name, path)
     return path

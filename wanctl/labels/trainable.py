@@ -1,7 +1,8 @@
 """A filter that can be trained on labels, with the clips that it decides on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
@@ -28,6 +29,21 @@ class TrainableFilter:
     named: NamedFilter
     batch: ClipBatch
     dataset: DatasetDir
+
+    def with_key(self, key: str, value: str) -> "TrainableFilter":
+        """Set a key of the filter that decides nothing but the training.
+
+        Raises:
+            UserError: the filter has no such key, or the value is not allowed.
+        """
+        name, filter_ = self.named.name, self.named.filter
+        if key not in type(filter_).model_fields:
+            raise UserError(f"filter {name} has no choice of {key}; leave --{key} out")
+        allowed = get_args(type(filter_).model_fields[key].annotation)
+        if value not in allowed:
+            raise UserError(f"--{key}: {unknown('value', value, allowed)}")
+        changed = filter_.model_copy(update={key: value})
+        return replace(self, named=NamedFilter(name, changed))
 
 
 def open_trainable(

@@ -17,15 +17,25 @@ LEAST = 20  # labels
 Fit = Callable[[np.ndarray, np.ndarray], tuple[tuple[np.ndarray, np.ndarray], ...]]
 
 
-def fold_of(sources: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+def fold_of(sources: Sequence[str], ids: Sequence[str], seed: int = SEED) -> np.ndarray:
     """(N,) fold of each clip, 0 to 4; clips of one source share a fold, because they are similar.
 
     Where there are too few sources for that, folds are assigned by clip id.
     """
     groups = np.asarray(sources if len(set(sources)) >= FOLDS else ids)
     names, inverse = np.unique(groups, return_inverse=True)
-    folds = np.random.default_rng(SEED).permutation(len(names)) % FOLDS
+    folds = np.random.default_rng(seed).permutation(len(names)) % FOLDS
     return folds[inverse.reshape(-1)]
+
+
+def correlations(predictions: np.ndarray, marks: np.ndarray) -> tuple[float, float]:
+    """Spearman's and Pearson's correlation; 0 where one side is constant."""
+    from scipy.stats import rankdata
+
+    if np.ptp(predictions) == 0 or np.ptp(marks) == 0:
+        return 0.0, 0.0
+    srcc = np.corrcoef(rankdata(predictions), rankdata(marks))[0, 1]
+    return float(srcc), float(np.corrcoef(predictions, marks)[0, 1])
 
 
 def fit_regression(
@@ -47,7 +57,7 @@ def fit_regression(
     }
     candidates[f"one hidden layer of {HIDDEN}"] = _hidden
     figures = {
-        name: _correlations(_held_out(build, fit, features, marks, folds)[:, 0], marks)
+        name: correlations(_held_out(build, fit, features, marks, folds)[:, 0], marks)
         for name, fit in candidates.items()
     }
     best = max(figures, key=lambda name: figures[name][0])
@@ -169,13 +179,3 @@ def _log_loss(outputs: np.ndarray, marks: np.ndarray) -> float:
     peak = outputs.max(axis=1)
     total = peak + np.log(np.exp(outputs - peak[:, None]).sum(axis=1))
     return float((total - outputs[np.arange(len(marks)), marks]).mean())
-
-
-def _correlations(predictions: np.ndarray, marks: np.ndarray) -> tuple[float, float]:
-    """Spearman's and Pearson's correlation; 0 where one side is constant."""
-    from scipy.stats import rankdata
-
-    if np.ptp(predictions) == 0 or np.ptp(marks) == 0:
-        return 0.0, 0.0
-    srcc = np.corrcoef(rankdata(predictions), rankdata(marks))[0, 1]
-    return float(srcc), float(np.corrcoef(predictions, marks)[0, 1])

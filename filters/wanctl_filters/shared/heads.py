@@ -1,6 +1,7 @@
 """Heads on top of embeddings: linear or with one hidden layer, stored as safetensors."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ class Head:
         layers: (weight (in, out), bias (out,)) of each layer.
         classes: names of the outputs, where they are classes.
         about: figures of its training, stored in the file.
+        limit: standardised scores are clipped to this magnitude.
     """
 
     inputs: Inputs
@@ -45,15 +47,35 @@ class Head:
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     classes: tuple[str, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
+    limit: float = math.inf
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(N, K) outputs; a missing score counts as the mean."""
         values = (features - self.mean) / self.scale
         values = np.where(np.isnan(values), 0.0, values)
+        width = values.shape[1] - len(self.inputs.scores)
+        values[:, width:] = np.clip(values[:, width:], -self.limit, self.limit)
         for index, (weight, bias) in enumerate(self.layers):
             if index:
                 values = np.maximum(values, 0.0)
             values = values @ weight + bias
+        return values
+
+    def predict(self, vectors: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """(N, K) outputs of (N, D) vectors and (N, F) scores, which are not joined in one array.
+
+        The embedding is standardised in the weights of the first layer: of millions of clips, its
+        copies would take longer than the product.
+        """
+        (weight, bias), *rest = self.layers
+        width = vectors.shape[1]
+        folded = weight[:width] / self.scale[:width, None]
+        known = (scores - self.mean[width:]) / self.scale[width:]
+        known = np.clip(np.where(np.isnan(known), 0.0, known), -self.limit, self.limit)
+        values = vectors @ folded.astype(vectors.dtype) + known @ weight[width:]
+        values = values + (bias - self.mean[:width] @ folded)
+        for weight, bias in rest:
+            values = np.maximum(values, 0.0) @ weight + bias
         return values
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -81,6 +103,7 @@ class Head:
             "scores": json.dumps(self.inputs.scores),
             "classes": json.dumps(self.classes),
             "about": json.dumps(self.about),
+            "limit": str(self.limit),
         }
 
 
@@ -118,6 +141,7 @@ def read_head(path: str, filter_name: str) -> Head:
         ),
         classes=tuple(json.loads(metadata["classes"])),
         about=json.loads(metadata["about"]),
+        limit=float(metadata.get("limit", "inf")),  # files of earlier versions have none
     )
 
 
@@ -130,10 +154,11 @@ def standardiser(vectors: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, n
     mean = np.concatenate([vectors.mean(axis=0), _nanmean(scores)])
     spread = float(vectors.std(axis=0).mean()) or 1.0
     wide = spread * np.sqrt(vectors.shape[1] / 16)
-    deviation = np.sqrt(_nanmean((scores - _nanmean(scores)) ** 2))
-    scale = np.concatenate(
-        [np.full(vectors.shape[1], wide), np.where(deviation > 0, deviation, 1.0)]
-    )
+    centre = _nanmean(scores)
+    deviation = np.sqrt(_nanmean((scores - centre) ** 2))
+    # a constant column deviates by rounding, which the 32 bits of the file would magnify
+    varies = deviation > 1e-5 * (1 + np.abs(centre))
+    scale = np.concatenate([np.full(vectors.shape[1], wide), np.where(varies, deviation, 1.0)])
     return mean, scale
 
 

@@ -49,7 +49,9 @@ def run(tmp_path):
     ]
     table = f"embeddings/{embedder.name}@{embedder.config_hash()}"
     dataset.write_part(table, "part-00000", embedded)
+    unknown = dict.fromkeys(Quality.evidence, 0.0)
     for named, columns in (
+        (NamedFilter("quality", Quality()), lambda _: unknown),
         (NamedFilter("synthetic", Synthetic()), lambda _: {"tags": [], "marks": []}),
         (
             NamedFilter("duration", Duration(min_s=2)),
