@@ -181,7 +181,7 @@ SURFACE = {
     "data text-images": {"to", "--recipe", "--set", "--out"},
     "filters list": {"--json"},
     "filters label": {"name", "--each", "--recipe", "--set", "--out"},
-    "filters fit": {"name", "labels", "--recipe", "--set", "--out"},
+    "filters fit": {"name", "labels", "--features", "--recipe", "--set", "--out"},
     "weights convert": {
         "source",
         "to",
