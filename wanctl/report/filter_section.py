@@ -62,7 +62,7 @@ def _reason_links(kinds: Sequence[ReasonKind]) -> str:
         f'<span class="count">{kind.count:,}</span></li>'
         for kind in kinds
     )
-    return f'<ul class="kinds">{links}</ul>' if len(kinds) > 1 else ""
+    return f'<ul class="kinds">{links}</ul>' if kinds else ""
 
 
 def _view_of(kind: ReasonKind) -> str:

@@ -79,7 +79,7 @@ def funnel_table(total: int, rows: Sequence[FunnelRow], reasons: ReasonKinds) ->
 
 def _why(row: FunnelRow, reasons: ReasonKinds) -> str:
     if row.name == OVERRIDE and row.restores:
-        return f"people keep {row.restores:,} clips that filters drop"
+        return f"kept by people against the filters: {row.restores:,}"
     kinds = reasons.of_filter(row.name)
     return kinds[0].example if kinds else ""
 

@@ -2,6 +2,7 @@
 
 const COLOURS = ["#ffd21f", "#ff4fa0", "#35c8ff", "#7dff6a", "#c79bff", "#ff9a3d"];
 const CROP = "crop";
+const MAX_LABEL = 24; // characters
 const STILL = Math.round(0.4 * data.frames);
 const shapes = document.getElementById("shapes").content.firstElementChild;
 const [pathShape, polygonShape, textShape] = shapes.children;
@@ -20,10 +21,12 @@ function drawing(clip, labelSize = 0) {
   if (!clip.crop && !clip.drawings) return null;
   const svg = shapes.cloneNode();
   svg.setAttribute("viewBox", `0 0 ${clip.width} ${clip.height}`);
-  if (clip.crop) svg.append(...cropShapes(clip, labelSize));
+  const taken = [];
+  if (clip.crop) svg.append(...cropShapes(clip, labelSize, taken));
   for (const [kind, points, label, from, to] of clip.drawings ?? []) {
     const parts = [outline(`found k${kind}`, points, colourOf(kind))];
-    if (label && labelSize) parts.push(lettering(`k${kind}`, label, points[0], points[1], labelSize));
+    const place = label && labelSize && freePlace(points, label, labelSize, [from ?? 0, to ?? Infinity], taken, clip);
+    if (place) parts.push(lettering(`k${kind}`, label.slice(0, MAX_LABEL), ...place, labelSize));
     for (const part of parts) {
       if (from !== undefined) Object.assign(part.dataset, { from, to });
       svg.append(part);
@@ -33,8 +36,30 @@ function drawing(clip, labelSize = 0) {
   return svg;
 }
 
+/** About the width of a label, as letters differ. */
+function labelWidth(label, size) {
+  return 0.68 * size * Math.min(label.length, MAX_LABEL);
+}
+
+/** Where a label fits, above an outline or under it, without another one at the time; else null. */
+function freePlace(points, label, size, [from, to], taken, clip) {
+  const [xs, ys] = [0, 1].map((odd) => points.filter((_, at) => at % 2 === odd));
+  const width = labelWidth(label, size);
+  const left = Math.max(0, Math.min(Math.min(...xs), clip.width - width));
+  const bottoms = [Math.min(...ys) - 0.3 * size, Math.max(...ys) + 1.1 * size];
+  for (const bottom of bottoms) {
+    const box = { left, right: left + width, top: bottom - size, bottom, from, to };
+    const meets = (other) => box.left < other.right && other.left < box.right && box.top < other.bottom
+      && other.top < box.bottom && box.from < other.to && other.from < box.to;
+    if (box.top < 0 || bottom > clip.height || taken.some(meets)) continue;
+    taken.push(box);
+    return [left, bottom];
+  }
+  return null;
+}
+
 /** The part that is cut off, dimmed; the crop of each filter as a dashed line. */
-function cropShapes(clip, labelSize) {
+function cropShapes(clip, labelSize, taken) {
   const [x, y, width, height] = clip.crop;
   const cut = pathShape.cloneNode();
   cut.setAttribute("class", `cut k-${CROP}`);
@@ -43,7 +68,10 @@ function cropShapes(clip, labelSize) {
   const single = (clip.crops ?? []).flatMap(([name, ...box]) => {
     const line = outline(`single k-${CROP}`, corners(...box));
     if (!labelSize) return [line];
-    return [line, lettering(`k-${CROP}`, name, box[0] + labelSize / 3, box[1] + 1.2 * labelSize, labelSize)];
+    // inside the upper left corner
+    const [left, bottom] = [box[0] + labelSize / 3, box[1] + 1.2 * labelSize];
+    taken.push({ left, right: left + labelWidth(name, labelSize), top: bottom - labelSize, bottom, from: 0, to: Infinity });
+    return [line, lettering(`k-${CROP}`, name, left, bottom, labelSize)];
   });
   return [cut, edge, ...single];
 }
@@ -68,7 +96,7 @@ function lettering(name, text, x, y, size) {
   const label = textShape.cloneNode();
   label.setAttribute("class", name);
   label.setAttribute("x", x);
-  label.setAttribute("y", Math.max(size, y - size / 4));
+  label.setAttribute("y", y);
   label.style.fontSize = `${size}px`;
   label.textContent = text;
   return label;

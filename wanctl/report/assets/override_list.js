@@ -33,7 +33,8 @@ function overrideLine(entry) {
   const index = data.clips.findIndex((clip) => clip.id === entry.id);
   const clip = data.clips[index];
   const source = clip?.source ?? filed.get(entry.id)?.source ?? states.get(entry.id)?.source;
-  const name = source ? shortName(source) : entry.id;
+  const start = clip?.start ?? states.get(entry.id)?.start;
+  const name = source ? `${shortName(source)} at ${clock(start ?? 0)}` : entry.id;
   const open = clip ? action(name, () => openPanel(index, [index]), `open ${name}`) : make("b", "", name);
   open.classList.add("name");
   const verdict = entry.gone ? make("span", "tag", "taken back") : verdictTag(entry.keep);
