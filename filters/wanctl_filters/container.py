@@ -1,7 +1,7 @@
 """Drops unfit files: interlacing, repeated frames, low bit rate, odd shapes, HDR."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,8 +16,11 @@ Rule = tuple[str, np.ndarray, Callable[[int], str]]
 class Container(Filter):
     """Properties that the file declares, and traces of interlacing and conversion in its frames.
 
-    Drawings change with every second or third frame, like footage that was brought to a higher
-    frame rate; in drawings only the figures do, before a background that stands still or pans.
+    Footage that was brought to a higher frame rate repeats frames. Training and exports read the
+    frame displayed at each time of `train_dit.clip_fps`, so repeats do no harm where different
+    frames still come at that rate; `true_fps` is their rate. Drawings change with every second or
+    third frame as well; in drawings only the figures do, before a background that stands still or
+    pans.
 
     Every bound is a key of its own and can be turned off with null (`allow_*` keys with true). The
     score is the number of bits per pixel. The label names the first fault:
@@ -28,6 +31,7 @@ class Container(Filter):
     evidence: ClassVar[dict[str, str]] = {
         "bits_per_pixel": "float",
         "fps": "float",
+        "true_fps": "float",
         "aspect": "float",
         "pixel_aspect": "float",
         "vfr": "bool",
@@ -43,13 +47,16 @@ class Container(Filter):
         "has_audio": "bool",
     }
     unit: ClassVar[str] = ""
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     min_bits_per_pixel: float | None = threshold(
         default=0.02, ge=0, description="coded bits per stored pixel at least; null sets no bound"
     )
     min_fps: float | None = threshold(
-        default=16.0, ge=0, description="frames per second at least; null sets no bound"
+        default=16.0,
+        ge=0,
+        description="frames per second at least, and different ones where more than max_repeats "
+        "are repeated; null sets no bound",
     )
     max_fps: float | None = threshold(
         default=None, gt=0, description="frames per second at most; null sets no bound"
@@ -74,8 +81,9 @@ class Container(Filter):
         default=0.4,
         ge=0,
         le=1,
-        description="share of frames that may repeat the previous one, standstills not counted: "
-        "0.6 in 24 fps converted to 60, 0.2 in 24 converted to 30; null sets no bound",
+        description="share of frames that may repeat the previous one, standstills not counted, "
+        "where different frames come at less than min_fps: 0.5 in 12 fps converted to 24, 0.6 in "
+        "12 converted to 30; null sets no bound",
     )
     drawn_below: float | None = threshold(
         default=0.1,
@@ -118,6 +126,7 @@ class Container(Filter):
         return {
             "bits_per_pixel": clip.bit_rate / pixels_s if clip.bit_rate and pixels_s else None,
             "fps": clip.fps,
+            "true_fps": clip.fps * float(1 - _stutter(clip.repeat_share, clip.frozen_share)),
             "aspect": clip.width / clip.height,
             "pixel_aspect": clip.sar_num / clip.sar_den,
             "vfr": clip.vfr,
@@ -149,18 +158,25 @@ class Container(Filter):
     def _picture_rules(self, batch: ClipBatch) -> list[Rule]:
         combs, repeats = batch.numbers("comb_share"), batch.numbers("repeat_share")
         frozen, damaged = batch.numbers("frozen_share"), batch.numbers("corrupt_share")
-        moving = np.maximum(1 - frozen, 1e-9)
-        stutter = np.clip(repeats - frozen, 0, 1) / moving
+        stutter = _stutter(repeats, frozen)
+        allowed = 1 if self.max_repeats is None else self.max_repeats
+        true_fps = batch.numbers("true_fps")
+        # without a bound on the rate, every rate is too low to repeat frames
+        enough = (self.min_fps is not None) & (true_fps >= (self.min_fps or 0) - 1e-6)
         declared = _flags(batch, "interlaced") & (not self.allow_interlaced)
         drawn = batch.numbers("moving_share") < (self.drawn_below or 0)
         return [
             _above("interlaced", combs, self.max_combs, "of the frames show combing of two fields"),
             ("interlaced", declared, lambda _: "the file is flagged as interlaced"),
-            _above(
+            (
                 "repeats",
-                np.where(drawn, 0, stutter),
-                self.max_repeats,
-                "of the frames repeat the previous one",
+                (stutter > (1 if self.max_repeats is None else self.max_repeats))
+                & ~drawn
+                & ~enough,
+                lambda row: (
+                    f"{stutter[row]:.1%} of the frames repeat the previous one, allowed "
+                    f"{allowed:.1%}; {true_fps[row]:.2f} different frames per second"
+                ),
             ),
             _above("repeats", frozen, self.max_frozen, "of the frames stand still"),
             _above("corrupt", damaged, self.max_corrupt, "of the frames are damaged"),
@@ -212,6 +228,11 @@ class Container(Filter):
             _ratio("pixels", pixel, self.max_pixel_aspect, "a stored pixel"),
             ("silent", ~_flags(batch, "has_audio") & self.require_audio, lambda _: "has no sound"),
         ]
+
+
+def _stutter(repeats: Any, frozen: Any) -> Any:
+    """Share of repeated frames outside of standstills; numbers or arrays."""
+    return np.clip(repeats - frozen, 0, 1) / np.maximum(1 - frozen, 1e-9)
 
 
 def _flags(batch: ClipBatch, name: str) -> np.ndarray:

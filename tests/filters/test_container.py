@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
+from wanctl.video.decode import read_window
 from wanctl.video.interlace import InterlaceAnalyzer, frozen, is_combed, repeats
 from wanctl.video.probe import scan
 from wanctl_filters.container import Container
@@ -172,6 +173,17 @@ def test_fine_print_and_grids_are_not_woven():
     assert not is_combed(checks)
 
 
+def test_stripes_are_combed_only_where_they_move_between_the_fields():
+    rows = np.arange(96)[:, None]
+    # bright and dark rows that change places every 24 columns, as tilted slats do
+    slats = np.where((rows + np.arange(128) // 24) % 2, 150, 90).astype(np.uint8)
+    assert is_combed(slats)
+    assert not is_combed(slats, before=slats)
+    assert is_combed(slats, before=slats[::-1])
+    level = np.broadcast_to(np.where(rows % 2, 150, 90), (96, 128)).astype(np.uint8)
+    assert not is_combed(level), "neither field shows what the other one does"
+
+
 @pytest.mark.parametrize(("pattern", "share"), [((2, 3), 0.6), ((1, 1, 1, 2), 0.2), ((2,), 0.5)])
 def test_repeats_of_conversions(pattern, share):
     """Changes as the scan measures them: real ones vary, repeats are noise."""
@@ -222,6 +234,17 @@ def test_a_conversion_from_24_to_60_is_found_in_a_file(tmp_path, texture):
     assert plain["repeat_share"] == 0
     size = (tmp_path / "24.mp4").stat().st_size
     assert plain["bit_rate"] == pytest.approx(8 * size / 1.0, rel=0.1)
+
+
+def test_a_doubled_frame_rate_is_kept_and_read_without_repeats(tmp_path, texture, judged):
+    doubled = [texture[index // 2] for index in range(48)]
+    clip = _row_of(_write(tmp_path / "48.mp4", doubled, rate=48))
+    assert clip["repeat_share"] == pytest.approx(0.5, abs=0.03)
+    shares = {name: clip[name] for name in ("fps", "repeat_share", "frozen_share", "moving_share")}
+    assert judged(**shares).keep
+    assert judged(**{**shares, "fps": 24.0}).label == "repeats"
+    video = read_window(tmp_path / "48.mp4", clip["start_pts"], clip["end_pts"], fps=16)
+    assert np.abs(np.diff(video.astype(int), axis=0)).mean(axis=(1, 2, 3)).min() > 3
 
 
 def test_a_woven_file_is_found(tmp_path, texture):

@@ -30,6 +30,13 @@ _STRIPES, _STRIPE_PX = 4, 48  # columns that are checked for combing
 _BLOCK = 16
 _COMB_LEVELS = 9  # as in field matchers: weaker lines are noise
 _COMBED_SHARE = 0.5  # of a block's pixels; small print has up to 0.4
+# Two fields show the same things at two times. So where they are combed the frame differs from the
+# one before it, by half of what the fields differ by where it shares a field with it (pulldown) and
+# by more elsewhere; and what one field shows, the other shows within so many pixels to either side,
+# at a difference smaller than that in place. In roof tiles, blinds and grilles nothing moves (0.01
+# to 0.4 in an aerial shot), or one field is bright and the other dark wherever one looks.
+_FIELD_MOTION, _FIELD_REACH_PX, _FIELD_MATCH = 0.4, 24, 0.75
+_MAX_SUSPECTS = 8  # blocks of a frame that are compared so, the most combed first
 
 
 class InterlaceAnalyzer:
@@ -48,6 +55,7 @@ class InterlaceAnalyzer:
         self.moving: list[float] = []
         self.combed: list[int] = []
         self._last: np.ndarray | None = None
+        self._before: np.ndarray | None = None
 
     def add(self, frame: VideoFrame) -> None:
         """Analyse the next frame."""
@@ -59,8 +67,12 @@ class InterlaceAnalyzer:
         self.change.append(change)
         self.moving.append(moving)
         self._last = small
-        check = len(self.combed) % COMB_CHECK_STEP == 0
-        self.combed.append(int(is_combed(luma, shift)) if check else -1)
+        before, self._before = self._before, None
+        if len(self.combed) % COMB_CHECK_STEP == 0:
+            # the decoder reuses the frame's memory
+            self._before = luma.copy()
+        comparable = before is not None and before.shape == luma.shape
+        self.combed.append(int(is_combed(luma, shift, before)) if comparable else -1)
 
 
 def stored_luma(frame: VideoFrame) -> tuple[np.ndarray, int]:
@@ -128,13 +140,20 @@ def frozen(same: np.ndarray, durations_s: np.ndarray, least_s: float = 0.5) -> n
     return result
 
 
-def is_combed(luma: np.ndarray, shift: int = 0) -> bool:
+def is_combed(luma: np.ndarray, shift: int = 0, before: np.ndarray | None = None) -> bool:
     """Whether rows of two fields are combed together somewhere in an (H, W) frame.
 
+    Args:
+        luma: the frame.
+        shift: bits above eight.
+        before: the frame before it, of the same shape; None: motion is not asked for.
+
     In a combed block every other row differs from both its neighbours. Fine texture does too, but
-    across columns as well, or only in places.
+    across columns as well, or only in places; and stripes do, but not by motion.
     """
-    part = (_stripes(luma) >> shift).astype(np.int16)
+    starts = _stripe_starts(luma.shape[1])
+    part = np.concatenate([luma[:, start:end] for start, end in starts], axis=1)
+    part = (part >> shift).astype(np.int16)
     rows = part.shape[0] // _BLOCK * _BLOCK
     columns = part.shape[1] // _BLOCK * _BLOCK
     # with a single row of blocks there are no neighbours to compare it with
@@ -148,7 +167,39 @@ def is_combed(luma: np.ndarray, shift: int = 0) -> bool:
     if not suspects.any():
         return False
     fine = _blocks(_alternates(part.T).T)
-    return bool(np.any(suspects & (combed >= 2 * fine)))
+    places = np.argwhere(suspects & (combed >= 2 * fine))
+    order = np.argsort(-combed[tuple(places.T)], kind="stable")[:_MAX_SUSPECTS]
+    columns_of = np.concatenate([np.arange(start, end) for start, end in starts])
+    for row, column in places[order]:
+        rows = slice(row * _BLOCK, (row + 1) * _BLOCK)
+        left = int(columns_of[column * _BLOCK])
+        last = None if before is None else before[rows]
+        if _fields_moved(luma[rows], last, left, shift):
+            return True
+    return False
+
+
+def _fields_moved(luma: np.ndarray, before: np.ndarray | None, left: int, shift: int) -> bool:
+    """Whether a block that begins at column `left` of these rows is combed by motion."""
+    columns = slice(left, left + _BLOCK)
+    first, end = max(0, left - _FIELD_REACH_PX), left + _BLOCK + _FIELD_REACH_PX
+    rows = (luma[:, first:end] >> shift).astype(np.float32)
+    # both fields at the rows in the middle between two of the upper one
+    fields = (rows[:-2:2] + rows[2::2]) / 2, rows[1:-1:2]
+    upper, lower = (field[:, left - first :][:, :_BLOCK] for field in fields)
+    apart = float(np.abs(upper - lower).mean())
+    if before is not None:
+        old, new = (each[:, columns] >> shift for each in (before, luma))
+        if np.abs(new.astype(np.int32) - old).mean() < _FIELD_MOTION * apart:
+            return False
+    pairs = (upper, fields[1]), (lower, fields[0])
+    return all(_nearest(*pair) <= _FIELD_MATCH * apart for pair in pairs)
+
+
+def _nearest(block: np.ndarray, strip: np.ndarray) -> float:
+    """Smallest mean difference of a block from any part of a wider strip of the same height."""
+    windows = np.lib.stride_tricks.sliding_window_view(strip, block.shape[1], axis=1)
+    return float(np.abs(windows - block[:, None]).mean(axis=(0, 2)).min())
 
 
 def _any_rougher(part: np.ndarray) -> bool:
@@ -185,13 +236,12 @@ def _sums(values: np.ndarray) -> np.ndarray:
     return tall[:, : columns * _BLOCK].reshape(rows, columns, _BLOCK).sum(axis=2, dtype=np.int32)
 
 
-def _stripes(luma: np.ndarray) -> np.ndarray:
-    """Some columns of the frame, spread over its width: combing is as wide as the moving object."""
-    width = luma.shape[1]
+def _stripe_starts(width: int) -> list[tuple[int, int]]:
+    """Columns to check, spread over the frame: combing is as wide as the moving object."""
     if width <= _STRIPES * _STRIPE_PX:
-        return luma
+        return [(0, width)]
     starts = np.linspace(0, width - _STRIPE_PX, _STRIPES).astype(int)
-    return np.concatenate([luma[:, start : start + _STRIPE_PX] for start in starts], axis=1)
+    return [(int(start), int(start) + _STRIPE_PX) for start in starts]
 
 
 def _thinned(luma: np.ndarray) -> np.ndarray:

@@ -22,8 +22,14 @@ from wanctl.bench.metrics import average_precision
 CRFS = (18, 24, 30, 36, 42, 46, 50)
 HEAVY_CRF, GOOD_CRF = 46, 30
 COMBED_SHARES = (0.2, 0.4, 1.0)  # 0.4 is film brought to 60 fields a second
-REPEATS = {"24 to 30": 1.25, "24 to 48": 2.0, "24 to 60": 2.5}
+# rate that is converted from, and to how many times of it
+REPEATS = {"24 to 30": (24.0, 1.25), "24 to 48": (24.0, 2.0), "24 to 60": (24.0, 2.5)} | {
+    "12 to 24": (12.0, 2.0),
+    "12 to 30": (12.0, 2.5),
+    "10 to 30": (10.0, 3.0),
+}
 FRAMES, FPS = 48, 24.0
+MIN_FPS = 16  # the filter's default, and training's rate
 LABELS = {"compression": "bits", "combed fields": "interlaced", "repeats": "repeats"}
 
 
@@ -42,12 +48,13 @@ def make_cases(footage: CleanFootage, quick: bool) -> list[Case]:
             truth = True if share >= COMBED_SHARES[1] else None
             render = partial(_combed, shot, share)
             cases.append(Case(name, "combed fields", 100 * share, truth, render, fps=FPS, crf=20))
-        for kind, rate in REPEATS.items():
-            share = 1 - 1 / rate
-            truth = True if share >= 0.5 else None
+        for kind, (fps, rate) in REPEATS.items():
+            # where different frames come often enough, training and exports read those
+            truth = fps < MIN_FPS
             render = partial(_with_repeats, shot, rate)
             name = f"repeats_{i}_{kind.replace(' ', '-')}"
-            cases.append(Case(name, "repeats", 100 * share, truth, render, fps=FPS * rate, crf=20))
+            dose = 100 * (1 - 1 / rate)
+            cases.append(Case(name, "repeats", dose, truth, render, fps=fps * rate, crf=20))
         for kind, draw in (("clean", _clean), ("blinds", _blinds), ("still title", _still)):
             name = f"{kind.replace(' ', '-')}_{i}"
             cases.append(Case(name, kind, None, False, partial(draw, shot), fps=FPS, crf=20))
