@@ -1,6 +1,7 @@
 """Polygons around text: their coverage, clipping and joining."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -34,6 +35,11 @@ def coverage(polygons: Sequence[Polygon], width: float, height: float) -> float:
 
     if not polygons:
         return 0.0
+    boxes = [bounds(polygon) for polygon in polygons]
+    if not any(_overlap(one, other) for one, other in combinations(boxes, 2)):
+        # a raster is needed for the union of overlapping ones only, which are rare
+        areas = [cv2.contourArea(np.array(each, np.float32).reshape(-1, 2)) for each in polygons]
+        return sum(areas) / (width * height)
     scale = _RASTER_PX / max(width, height)
     mask = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
     for polygon in polygons:
@@ -98,6 +104,15 @@ def joined(frames: Sequence[Sequence[Polygon]]) -> list[Bounds]:
             )
         joined_boxes.append(box)
     return joined_boxes
+
+
+def _overlap(one: Bounds, other: Bounds) -> bool:
+    return (
+        one.left < other.right
+        and other.left < one.right
+        and one.top < other.bottom
+        and other.top < one.bottom
+    )
 
 
 def _meet(one: Bounds, other: Bounds) -> bool:

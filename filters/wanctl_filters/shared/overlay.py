@@ -142,12 +142,12 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     texts, readable = _strings(batch, first_s.counts())
     enough = column("matches") >= np.clip(batch.numbers("samples")[rows], 2, _MIN_MATCHES)
     stands = enough & (column("shift") <= _STILL_PX)
-    ground_moves = (column("around") >= _CHANGES) | (column("moving") >= _MOST_MOVES)
-    typographic = (
-        (column("steep") >= _SHARP)
-        & (column("even") <= _EVEN)
-        & (column("contrast") >= _STRONG)
-        & (column("angle") <= _LEVEL_DEG)
+    printed = (column("even") <= _EVEN) & (column("angle") <= _LEVEL_DEG)
+    typographic = printed & (column("steep") >= _SHARP) & (column("contrast") >= _STRONG)
+    ground_moves = (
+        (column("moving") >= _MOST_MOVES)
+        | (column("noise") >= _CHANGES)
+        | (printed & (column("around") >= _CHANGES))
     )
     low, corner, centred = _places(boxes, batch.views[rows])
     placed = low | corner | (column("noise") <= _DRAWN)

@@ -35,7 +35,7 @@ CHINESE = ("今天的天气很好", "欢迎来到我的频道", "第一章 山�
 HEIGHTS = (0.035, 0.05, 0.07, 0.10, 0.14)  # of the frame, per line
 FRAMES, FPS = 72, 24.0
 MIN_SHARE = 0.01  # overlays above this have to be measured well
-HEAVY, LIGHT = 0.06, 0.02  # shares of the frame that should be dropped, and kept
+HEAVY, LIGHT = 0.06, 0.012  # shares of the frame that should be dropped or cropped, and kept
 
 
 class Block(NamedTuple):
