@@ -75,10 +75,10 @@ class Border(Filter):
         "half to two thirds of it for two equal bars",
     )
     min_soft_contrast: float = threshold(
-        default=15.0,
+        default=20.0,
         gt=0,
         description="how much a blurred bar must differ from the active area: strength of its edge "
-        "times gain in texture; bars have 20 and more, anything else 13 and less",
+        "times gain in texture; bars have 25 and more, anything else 16 and less",
     )
     agree_share: float = threshold(
         default=0.6,

@@ -29,7 +29,7 @@ class SoftBar:
     Attributes:
         width: in pixels; 0 where there is none.
         contrast: how much stronger the change across the edge is than between the lines behind it,
-            times how much more texture there is behind it. Measured 20 and more for bars, 13 and
+            times how much more texture there is behind it. Measured 25 and more for bars, 16 and
             less for anything else; the same for both bars of a pair.
         change: share of positions along the edge at which the active area differs from the bar in
             at least one frame; small at the outline of an object before a plain background.
