@@ -21,7 +21,7 @@ BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/pycache
 # folders with clips and a labels.csv, as filters/README.md describes them
 LABELLED ?= ../shared/clips-dev ../shared/clips
 
-.PHONY: help setup demo test test-slow test-browser test-gpu lint types layers bench bench-curation bench-gpu schema docs build clean
+.PHONY: help setup demo test test-slow test-browser test-gpu parity lint types layers bench bench-curation bench-gpu schema docs build clean
 
 help: ## list of targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,18 @@ test-browser: $(STAMP) ## the report in headless Chromium (CHROMIUM names it)
 
 test-gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu tests/gpu
+
+# Another environment: the trainers pin versions of torch, datasets and numpy of their own. Those that are
+# not on the package index are read from checkouts; docs/exports.md says which commits.
+PARITY_STAMP := .venv-parity/.installed
+
+$(PARITY_STAMP): $(STAMP) tests/parity/requirements.txt
+	[ -x .venv-parity/bin/python ] || $(BIN)/uv venv --quiet --python 3.11 .venv-parity
+	VIRTUAL_ENV=.venv-parity $(BIN)/uv pip install --quiet --no-deps -r tests/parity/requirements.txt
+	@touch $@
+
+parity: $(PARITY_STAMP) ## exports as other trainers load them; PARITY_SOURCES=DIR: checkouts of some
+	PARITY_SOURCES='$(PARITY_SOURCES)' $(BIN)/python -m pytest -q -m parity tests/parity
 
 lint: $(STAMP) ## style and spelling
 	$(BIN)/ruff check .
@@ -85,4 +97,4 @@ build: $(STAMP) ## sdist and wheel, with a smoke test of the wheel outside the c
 	$(BIN)/python tests/wheel.py dist/*.whl
 
 clean: ## remove what the targets created, except runs/
-	rm -rf .venv dist build bench.json bench-gpu.json .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-parity dist build bench.json bench-gpu.json .ruff_cache .pytest_cache .import_linter_cache

@@ -12,13 +12,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from wanctl.caption.measured_words import sentence
+from wanctl.caption.measured_words import sentence, text_in_crop
 from wanctl.caption.sidecars import SidecarReader
 from wanctl.data.captions import REVIEW
 from wanctl.errors import UserError, unknown
 from wanctl.path_names import is_component, name_problem
 from wanctl.redact import redact
-from wanctl.video.frames import FrameBatch, FrameSpec
+from wanctl.video.frames import Box, FrameBatch, FrameSpec
 
 GROUP = "wanctl.captioners"
 VLM = "vlm"
@@ -51,6 +51,7 @@ class CaptionClip:
         height: display pixels, after the crop of the selection.
         has_audio: whether the footage has a sound track.
         evidence: filter name -> its measurements, of the filters in `Captioner.evidence`.
+        crop: of the selection, in display pixels of the footage; None where it is not cropped.
     """
 
     id: str
@@ -62,6 +63,7 @@ class CaptionClip:
     height: int
     has_audio: bool
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    crop: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -187,10 +189,11 @@ class Template:
     ) -> list[list[Caption]]:
         """One sentence for every clip."""
         del frames
-        return [
-            [Caption(sentence(clip.duration_s, clip.width, clip.height, clip.evidence))]
-            for clip in clips
-        ]
+        captions = []
+        for clip in clips:
+            evidence = text_in_crop(clip.evidence, clip.crop) if clip.crop else clip.evidence
+            captions.append([Caption(sentence(clip.duration_s, clip.width, clip.height, evidence))])
+        return captions
 
 
 CAPTIONERS: dict[str, Callable[[CaptionOptions], Captioner]] = {

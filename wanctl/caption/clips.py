@@ -115,6 +115,7 @@ class PartClips:
             height=height,
             has_audio=row["has_audio"],
             evidence=evidence,
+            crop=crop,
         )
 
     def _table(self, name: str) -> RowsById | None:

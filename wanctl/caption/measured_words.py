@@ -1,10 +1,11 @@
 """Turns measurements into text: the template's sentence and its phrases."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from wanctl.caption.camera import describe_camera
+from wanctl.video.frames import Box
 
 Evidence = Mapping[str, Mapping[str, Any]]
 
@@ -48,6 +49,26 @@ def visible_texts(evidence: Evidence) -> list[str]:
     """Return the strings that OCR read in the frames, each once: a caption has to quote them."""
     texts = evidence.get("ocr", {}).get("texts") or ()
     return list(dict.fromkeys(text.strip() for text in texts if text.strip()))[:_MAX_TEXTS]
+
+
+def text_in_crop(evidence: Evidence, crop: Box) -> Evidence:
+    """The measurements with only the text whose centre is in the crop, for example no subtitles.
+
+    The strings have no positions: they are left out where no text remains in any frame.
+    """
+    ocr = evidence.get("ocr", {})
+    frames = ocr.get("polygons")
+    if frames is None:
+        return evidence
+    inside = [[each for each in frame if _centre_inside(each, crop)] for frame in frames]
+    texts = ocr.get("texts") if any(inside) else ()
+    return {**evidence, "ocr": {**ocr, "polygons": inside, "texts": texts}}
+
+
+def _centre_inside(polygon: Sequence[float], crop: Box) -> bool:
+    """Whether the centre of a flat polygon [x0, y0, x1, y1, ...] lies in a box."""
+    x, y = mean(polygon[0::2]) - crop.x, mean(polygon[1::2]) - crop.y
+    return 0 <= x < crop.width and 0 <= y < crop.height
 
 
 def looks(evidence: Evidence) -> list[str]:

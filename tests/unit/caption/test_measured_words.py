@@ -2,7 +2,8 @@ import pytest
 
 from wanctl.caption.camera import describe_camera
 from wanctl.caption.hints import CAPTION_PROMPT, with_hints
-from wanctl.caption.measured_words import sentence
+from wanctl.caption.measured_words import sentence, text_in_crop
+from wanctl.video.frames import Box
 
 
 def test_a_sentence_without_measurements():
@@ -21,6 +22,17 @@ def test_a_sentence_contains_the_measurements():
         "A 4.0-second landscape video of 640 by 360 pixels, dark and in sharp focus, "
         'with the text "SALE", "50 %".'
     )
+
+
+def test_text_that_the_crop_cuts_off_is_not_stated():
+    subtitle, sign = [10, 330, 90, 330, 90, 350, 10, 350], [20, 20, 60, 20, 60, 40, 20, 40]
+    crop = Box(0, 0, 640, 320)
+    evidence = {"ocr": {"polygons": [[subtitle], [subtitle]], "texts": ["Hello."]}}
+    assert sentence(4.0, 640, 320, text_in_crop(evidence, crop)) == sentence(4.0, 640, 320, {})
+    evidence = {"ocr": {"polygons": [[subtitle, sign], []], "texts": ["Hello.", "SALE"]}}
+    found = text_in_crop(evidence, crop)
+    assert found == {"ocr": {"polygons": [[sign], []], "texts": ["Hello.", "SALE"]}}
+    assert text_in_crop({"blur": {}}, crop) == {"blur": {}}
 
 
 def test_measurements_that_are_missing_or_empty_are_left_out():
