@@ -8,6 +8,7 @@ import pytest
 from wanctl.curate.api import Box, ClipBatch
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.shared.cut_away import cut_away
+from wanctl_filters.shared.overlay import TRACK_COLUMNS
 from wanctl_filters.watermark.edge_maps import edge_maps
 from wanctl_filters.watermark.filter import Watermark
 from wanctl_filters.watermark.marks import scenes_of
@@ -54,13 +55,21 @@ def inspect(footage):
     return run
 
 
-def _decide(filter_, rows, view):
+def _decide(filter_, rows, view, words=None):
     count = len(rows)
-    clips = {"source": ["a.mp4"] * count, "width": [WIDTH] * count, "height": [HEIGHT] * count}
+    clips = {
+        "source": ["a.mp4"] * count,
+        "width": [WIDTH] * count,
+        "height": [HEIGHT] * count,
+        "start_s": [0.0] * count,
+        "end_s": [4.0] * count,
+    }
+    schema = evidence_columns(TRACK_COLUMNS)
     batch = ClipBatch(
         clips=pa.table(clips),
         evidence=pa.Table.from_pylist(rows, schema=evidence_columns(Watermark.evidence)),
         views=np.array([view] * count, np.int32),
+        others={"ocr": pa.Table.from_pylist([words] * count, schema=schema)} if words else {},
     )
     return [mark.box for mark in filter_.marks(batch)[0]], filter_.decide_many(batch)[0]
 
@@ -165,6 +174,48 @@ def test_an_inset_picture_is_a_mark(inspect):
     boxes, verdict = inspect([shot])
     assert len(boxes) == 1
     assert not verdict.keep
+
+
+def _text(box, words, last_s=4.0, fade=0.0):
+    """Evidence of `ocr`: one line that stands on still ground."""
+    left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
+    return {
+        "samples": 8,
+        "track_corners": [left, top, right, top, right, bottom, left, bottom],
+        "track_plates": [0.0] * 4,
+        "track_first_s": [0.0],
+        "track_last_s": [last_s],
+        "track_matches": [8],
+        "track_around": [0.0],
+        "track_moving": [0.0],
+        "track_shift": [0.1],
+        "track_noise": [1.0],
+        "track_fade": [fade],
+        "track_onset": [255.0],
+        "track_steep": [0.4],
+        "track_even": [2.0],
+        "track_contrast": [120.0],
+        "track_angle": [0.0],
+        "track_relay": [0],
+        "track_texts": [words],
+    }
+
+
+def test_words_show_marks_before_a_still_camera(footage):
+    filter_ = Watermark()
+    still = np.repeat(_shot(3)[:1], 16, axis=0)
+    rows = [filter_.measure(*footage(filter_, still))]
+    corner, across = Box(460, 300, 160, 40), Box(120, 150, 400, 60)
+    assert _decide(filter_, rows, WHOLE)[0] == []
+    for words in (_text(corner, "EXIT"), _text(corner, "films.com", last_s=1.0)):
+        assert _decide(filter_, rows, WHOLE, words)[0] == []
+    boxes, verdict = _decide(filter_, rows, WHOLE, _text(corner, "films.com"))
+    assert _iou(boxes[0], corner) >= 0.8
+    assert verdict.score == 1
+    assert verdict.crop is not None
+    _, verdict = _decide(filter_, rows, WHOLE, _text(across, "shutterstock"))
+    assert not verdict.keep
+    assert verdict.score is None
 
 
 def test_what_cannot_be_cropped_is_dropped_or_kept(inspect):

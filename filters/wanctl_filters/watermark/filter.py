@@ -21,17 +21,15 @@ from wanctl.curate.api import (
 from wanctl_filters.shared.cut_away import cut_away, overlaps
 from wanctl_filters.shared.source_groups import source_groups
 from wanctl_filters.watermark.edge_maps import edge_maps
-from wanctl_filters.watermark.graphics import find_graphics, pack, unpack
-from wanctl_filters.watermark.marks import (
-    Mark,
-    MarkRules,
-    marks_among,
-    repeated,
-    scenes_of,
-)
-from wanctl_filters.watermark.standing_edges import Edges, pooled_maps, standing_edges
+from wanctl_filters.watermark.graphics import find_graphics, pack
+from wanctl_filters.watermark.mark_evidence import MarkEvidence
+from wanctl_filters.watermark.marks import Mark, MarkRules, apart, near_side
+from wanctl_filters.watermark.standing_edges import standing_edges
+from wanctl_filters.watermark.words import words_of
 
-_PAD_PX = 2  # display pixels around a mark that are cropped with it
+# Instead of `max_still`, for graphics in which `ocr` has read words that are overlaid.
+_STILL_LETTERED = 0.02
+_PAD_PX = 2  # cropped around a mark with it, at least; else a cell of the grid
 
 
 class Watermark(Filter):
@@ -39,12 +37,14 @@ class Watermark(Filter):
 
     A source of several scenes gives most evidence, as only marks are at the same place in all of
     them. One clip is enough where its camera moves, or most of its frame does. With a still camera
-    a mark cannot be told from a sign in the scene: such clips are kept uncropped. The score is the
-    steadiness of the steadiest mark, 0 to 1; 0 where there is none.
+    a mark cannot be told from a sign in the scene: such clips are kept uncropped, unless `ocr`,
+    where the recipe has it, reads an address, a copyright line, transparent words or a lone logo.
+    The score is the steadiness of the steadiest mark, 0 to 1; 0 where there is none.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
+    other_evidence: ClassVar[tuple[str, ...]] = ("ocr",)
     evidence: ClassVar[dict[str, str]] = {
         "grid": "ints",
         "graphics": "ints",
@@ -116,16 +116,21 @@ class Watermark(Filter):
         return (self.min_steady,)
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
-        """Crop the marks that a source's clips share, or drop clips where too little is left."""
+        """Crop the marks that a source's clips share, or drop clips where too little is left.
+
+        A mark across the picture that `ocr` has read has no score, as no threshold was compared.
+        """
         marks_of = self.marks(batch)
         score = np.array(
-            [max((mark.steadiness for mark in marks), default=0) for marks in marks_of]
+            [self._score(marks, batch.views[row]) for row, marks in enumerate(marks_of)]
         )
+        long_sides = np.maximum(batch.clip("width"), batch.clip("height"))
         crops = np.zeros((len(batch), 4), dtype=np.int32)
         share = np.ones(len(batch))
-        for row in np.flatnonzero(score > 0).tolist():
+        for row in np.flatnonzero([bool(marks) for marks in marks_of]).tolist():
             view = Box._make(batch.views[row].tolist())
-            crop = cut_away([_padded(mark.box) for mark in marks_of[row]], view)
+            pad = max(_PAD_PX, -(-int(long_sides[row]) // self.long_side_px))
+            crop = cut_away([_padded(mark.box, pad) for mark in marks_of[row]], view)
             share[row] = crop.width * crop.height / max(1, view.width * view.height)
             if self.min_picture_share <= share[row] < 1:
                 crops[row] = crop
@@ -147,64 +152,33 @@ class Watermark(Filter):
             for marks in self.marks(batch)
         ]
 
-    def marks(self, batch: ClipBatch) -> list[list[Mark]]:
-        """The marks of each clip's source, in display pixels."""
-        graphics = batch.lists("graphics")
-        edges = [batch.lists(name) for name in Edges._fields]
-        grid = batch.lists("grid").values.reshape(-1, 2)
-        sizes = batch.numbers("edges")
-        width = batch.clip("width")
-        result: list[list[Mark]] = [[] for _ in range(len(batch))]
-        groups = source_groups(batch)
-        order = np.argsort(groups, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-            if not len(rows) or not edges[0].counts()[rows].any():
-                continue
-            first = int(rows[0])
-            scale = float(width[first]) / int(grid[first, 0])
-            view = Box(*(round(value / scale) for value in batch.views[first].tolist()))
-            clips = [Edges(*(column[row] for column in edges)) for row in rows.tolist()]
-            scenes = scenes_of(clips, self.min_change)
-            marks = self._marks_of_scenes(
-                [clips[place] for place in scenes],
-                [graphics[int(rows[place])] for place in scenes],
-                (int(grid[first, 0]), int(grid[first, 1])),
-                round(float(sizes[rows[scenes]].mean())),
-                view,
-            )
-            marks = [Mark(_display(mark.box, scale), mark.steadiness) for mark in marks]
-            for row in rows.tolist():
-                result[row] = marks
-        return result
-
-    def _marks_of_scenes(
-        self,
-        scenes: Sequence[Edges],
-        graphics: Sequence[np.ndarray],
-        grid: tuple[int, int],
-        edges: int,
-        view: Box,
-    ) -> list[Mark]:
-        rules = MarkRules(self.min_steady, self.max_still, self.corner_share)
-        each = [marks_among(unpack(one), view, rules, one_scene=True) for one in graphics]
-        if len(scenes) == 1:
-            return each[0]
-        together = find_graphics(pooled_maps(scenes, grid, edges))
-        marks = marks_among(together, view, rules, one_scene=False)
-        return marks + [
-            mark
-            for mark in repeated(each)
-            if not any(overlaps(mark.box, other.box) for other in marks)
+    def _score(self, marks: Sequence[Mark], view: np.ndarray) -> float:
+        """The steadiness of the steadiest mark in a corner; NaN where there are others only."""
+        corner = [
+            mark.steadiness
+            for mark in marks
+            if not mark.read or near_side(mark.box, Box._make(view.tolist()), self.corner_share)
         ]
+        return max(corner, default=float("nan") if marks else 0.0)
+
+    def marks(self, batch: ClipBatch) -> list[list[Mark]]:
+        """The marks of each clip, in display pixels: of its source, and in its own text."""
+        rules = MarkRules(self.min_steady, self.max_still, self.corner_share)
+        evidence = MarkEvidence.of(batch)
+        marks = evidence.drawn_marks(source_groups(batch), rules, self.min_change)
+        rules = MarkRules(self.min_steady, max(self.max_still, _STILL_LETTERED), self.corner_share)
+        for row, words in enumerate(words_of(batch.other("ocr"), len(batch))):
+            if words.logos:
+                lettered = [
+                    mark
+                    for mark in evidence.marks_of_clip(row, rules)
+                    if any(overlaps(mark.box, logo) for logo in words.logos)
+                ]
+                marks[row] = marks[row] + apart(lettered, marks[row])
+            marks[row] = marks[row] + apart(words.marks, marks[row])
+        return marks
 
 
-def _display(box: Box, scale: float) -> Box:
-    left, top = int(box.x * scale), int(box.y * scale)
-    right = int(np.ceil((box.x + box.width) * scale))
-    bottom = int(np.ceil((box.y + box.height) * scale))
-    return Box(left, top, right - left, bottom - top)
-
-
-def _padded(box: Box) -> Box:
-    left, top = max(0, box.x - _PAD_PX), max(0, box.y - _PAD_PX)
-    return Box(left, top, box.x + box.width + _PAD_PX - left, box.y + box.height + _PAD_PX - top)
+def _padded(box: Box, pad: int) -> Box:
+    left, top = max(0, box.x - pad), max(0, box.y - pad)
+    return Box(left, top, box.x + box.width + pad - left, box.y + box.height + pad - top)

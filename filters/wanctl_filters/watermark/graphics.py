@@ -17,7 +17,7 @@ from wanctl.curate.api import Box
 from wanctl_filters.watermark.edge_maps import EdgeMaps
 
 # A mark that touches steady edges of the scene may be separate at a higher level of steadiness.
-_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.88, 0.94, 0.97, 0.985, 0.993)
+_LEVELS = (0.55, 0.62, 0.7, 0.8, 0.88, 0.94, 0.97, 0.985, 0.993)
 _MIN_CELLS, _MIN_SIDE = 24, 4
 _MAX_AREA = 0.25  # of the frame
 # What is stored is looser than what is accepted, see `marks`.

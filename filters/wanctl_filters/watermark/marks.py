@@ -1,14 +1,14 @@
 """Decides which graphics of a source are marks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wanctl.curate.api import Box
 from wanctl_filters.shared.cut_away import overlaps
 from wanctl_filters.watermark.edge_maps import RIM
-from wanctl_filters.watermark.graphics import Graphic
+from wanctl_filters.watermark.graphics import COLUMNS, Graphic
 from wanctl_filters.watermark.standing_edges import UNIT, Edges
 
 _MIN_CELLS, _MIN_AREA = 40, 80  # cells; a smaller cluster may be chance
@@ -33,10 +33,19 @@ class Mark:
     Attributes:
         box: in cells of the grid, or in display pixels.
         steadiness: share of the energy of its edges that never changes, 0..1.
+        read: whether `ocr` has read it.
     """
 
     box: Box
     steadiness: float
+    read: bool = False
+
+    def scaled(self, scale: float) -> "Mark":
+        """The mark with its box in pixels, of which `scale` make a cell."""
+        left, top = round(self.box.x * scale), round(self.box.y * scale)
+        right = round((self.box.x + self.box.width) * scale)
+        bottom = round((self.box.y + self.box.height) * scale)
+        return replace(self, box=Box(left, top, right - left, bottom - top))
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,18 @@ def scenes_of(clips: Sequence[Edges], min_change: float) -> list[int]:
     return kept
 
 
+def may_be_marks(numbers: np.ndarray, rules: MarkRules) -> np.ndarray:
+    """(M,) bool from the stored numbers of M graphics: the rules that need no view."""
+    columns = numbers.reshape(-1, COLUMNS)
+    return (
+        (columns[:, 4] >= _MIN_CELLS)
+        & (columns[:, 5] >= 1e4 * rules.min_steady)
+        & (columns[:, 6] >= 10 * _MIN_CONTRAST)
+        & (columns[:, 7] >= 100 * _MIN_SHARPNESS)
+        & (columns[:, 8] <= 1e6 * rules.max_still)
+    )
+
+
 def marks_among(
     graphics: Sequence[Graphic], view: Box, rules: MarkRules, *, one_scene: bool
 ) -> list[Mark]:
@@ -89,7 +110,7 @@ def marks_among(
     while open_:
         # one mark was found at several levels: the largest box that it still fills
         # one mark is found at several levels: more cells are better, scene between them is not
-        whole = max(open_, key=lambda each: each.cells * each.density**0.5)
+        whole = max(open_, key=lambda each: each.cells * each.density)
         marks.append(Mark(whole.box, whole.steadiness))
         open_ = [each for each in open_ if not overlaps(each.box, whole.box)]
     return marks
@@ -107,6 +128,11 @@ def repeated(marks_of_scenes: Sequence[Sequence[Mark]]) -> list[Mark]:
             if seen and not any(overlaps(mark.box, one.box) for one in kept):
                 kept.append(mark)
     return kept
+
+
+def apart(marks: Sequence[Mark], others: Sequence[Mark]) -> list[Mark]:
+    """The marks that overlap none of the others."""
+    return [mark for mark in marks if not any(overlaps(mark.box, one.box) for one in others)]
 
 
 def _is_mark(graphic: Graphic, view: Box, rules: MarkRules) -> bool:
@@ -135,6 +161,12 @@ def _at_edge(box: Box, view: Box) -> bool:
         or box.x + box.width >= view.x + view.width - near
         or box.y + box.height >= view.y + view.height - near
     )
+
+
+def near_side(box: Box, view: Box, share: float) -> bool:
+    """Whether the middle of a box is within a share of the height from the top or the bottom."""
+    down = (box.y + box.height / 2 - view.y) / max(1, view.height)
+    return min(down, 1 - down) <= share
 
 
 def _in_corner(box: Box, view: Box, share: float) -> bool:
