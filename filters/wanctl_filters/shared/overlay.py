@@ -6,8 +6,9 @@ same place over consecutive samples. `text_tracks` decides which of them are ove
 1. The strokes stand still, to a fraction of a pixel, while the picture around them changes.
 2. On ground that stands still too (animation, slides, a locked camera) that shows nothing. There,
    text is overlaid if it is typographic (horizontal or vertical, sharp, of one level from end to
-   end, readable) and placed where overlays are: in the low third, in a corner, or on ground without
-   any noise, as only drawn pictures have it.
+   end, readable) and either is placed where overlays are (in the low third, in a corner, or on
+   ground without any noise, as only drawn pictures have it), or appears or vanishes at once while
+   its ground stays.
 3. Typographic lines that replace each other in one place are subtitles or captions.
 
 Other text belongs to the scene: signs, labels, jerseys, screens in the room.
@@ -70,13 +71,14 @@ entry per text track (8 for corners, 4 for plates):
 
 _MIN_MATCHES = 3  # samples; scene text under a drifting camera matches in one or two neighbours
 _STILL_PX = 0.5  # shift of strokes; a sign that drifts enough to change its ground moves by 1 px
-_CHANGES = 4.0  # luma levels around it; noise, and coding at 0.1 bit a pixel, reach 3
+_CHANGES = 4.0  # luma levels around it; grain and coding reach 3
 _MOST_MOVES = 0.5  # share of the frame; then the camera moves, and nothing of a scene stands still
 _SHARP, _EVEN, _STRONG, _LEVEL_DEG = 0.25, 12.0, 80.0, 3.0
-_DRAWN = 0.5  # luma levels of noise; a camera's pictures have 1 to 4 even after coding
-_LOW, _EDGE = 2 / 3, 0.25  # shares of the height (and width) from the top, and from the edges
+_DRAWN = 0.5  # luma levels of noise; footage of a camera has 1 and more even after coding
+_LOW = 2 / 3  # of the height, from the top
+_CORNER = 0.2  # of the width and of the height, from the nearest edges
+_LOGO = 1 / 3  # of the width and of the height: size of a logo, and its distance from a corner
 _CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
-_COMPACT = 0.3  # of the width and of the height; channel logos are smaller
 _RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
 _TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
 _HALF = 128.0  # contrast that text of half transparency can have at most
@@ -147,33 +149,38 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     ground_moves = (
         (column("moving") >= _MOST_MOVES)
         | (column("noise") >= _CHANGES)
-        | (printed & (column("around") >= _CHANGES))
+        | (column("around") >= np.where(printed, 1, 2) * _CHANGES)
     )
-    low, corner, centred = _places(boxes, batch.views[rows])
-    placed = low | corner | (column("noise") <= _DRAWN)
+    low, inward, centred = _places(boxes, batch.views[rows])
+    placed = low | (inward <= _CORNER) | (column("noise") <= _DRAWN)
     appears = column("onset") < _CHANGES
     replaced = (column("relay") >= _RELAYS) & centred
     drawn = stands & readable & (placed | appears)
     overlay = (stands & ground_moves) | (typographic & (drawn | replaced))
     extent = boxes[:, 2:] - boxes[:, :2]
     overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
-    compact = (extent <= _COMPACT * batch.views[rows][:, 2:]).all(axis=1)
+    compact = (extent <= _LOGO * batch.views[rows][:, 2:]).all(axis=1)
     credit = np.array([bool(_CREDIT.search(text)) for text in texts.tolist()], dtype=bool)
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
     mark = (overlay & transparent) | (stands & credit)
-    mark &= ~_below_text(rows, boxes, overlay, mark)
+    in_block = _below_text(rows, boxes, overlay, mark)
+    mark, overlay = mark & ~in_block, overlay | in_block
     return TextTracks(
         rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
-        overlay, mark, overlay & compact & corner,
+        overlay, mark, overlay & compact & (inward <= _LOGO),
     )  # fmt: skip
 
 
 def _places(boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M,) bool each: in the low third, in a corner, centred in the width of the view."""
+    """In the low third (bool), distance from the nearest corner, centred in the width (bool).
+
+    The distance is the larger one of those from the two nearest edges of the view, as shares of
+    its width and height.
+    """
     across = ((boxes[:, 0] + boxes[:, 2]) / 2 - views[:, 0]) / np.maximum(views[:, 2], 1)
     down = ((boxes[:, 1] + boxes[:, 3]) / 2 - views[:, 1]) / np.maximum(views[:, 3], 1)
-    corner = (np.minimum(across, 1 - across) <= _EDGE) & (np.minimum(down, 1 - down) <= _EDGE)
-    return down >= _LOW, corner, np.abs(across - 0.5) <= _CENTRED
+    inward = np.maximum(np.minimum(across, 1 - across), np.minimum(down, 1 - down))
+    return down >= _LOW, inward, np.abs(across - 0.5) <= _CENTRED
 
 
 def _below_text(
