@@ -28,7 +28,7 @@ class Card:
         selection: name of the selection.
         license: of the footage, as the recipe states it.
         sources: number of source files, and of those that a kept clip comes from.
-        clips: all, kept; seconds of kept ones.
+        clips: all, kept; seconds of kept ones; kept and dropped by people, where there are any.
         split: shot detector and its models with their licences.
         filters: name, version, config hash, models and licences, funnel counts.
         captions: tables with backend, key, captioned clips and captions.
@@ -122,6 +122,7 @@ def _page(card: Card, hub_files: Sequence[str]) -> str:
         f"| source files | {card.sources['files']}, {card.sources['used']} of them used |",
         f"| clips | {card.clips['all']} found, {card.clips['kept']} kept, "
         f"{card.clips['seconds']:g} s |",
+        *_by_people(card),
         f"| shots found by | {markdown_text(card.split['detector'])}"
         f"{_licences(card.split['models'])} |",
         f"| set aside | {_counts(card.quarantine)} |",
@@ -147,6 +148,13 @@ def _page(card: Card, hub_files: Sequence[str]) -> str:
         for row in card.captions
     ]
     return "\n".join(lines) + "\n"
+
+
+def _by_people(card: Card) -> list[str]:
+    kept, dropped = (card.clips.get(f"{each}_by_people", 0) for each in ("kept", "dropped"))
+    return (
+        [f"| against the filters | people keep {kept}, drop {dropped} |"] if kept + dropped else []
+    )
 
 
 def _licences(models: Mapping[str, str]) -> str:

@@ -7,10 +7,12 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.evidence import missing_parts
+from wanctl.curate.select.overrides import OVERRIDE
 from wanctl.data.card import Card, count_captions, write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import kept_rows
@@ -72,6 +74,7 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
             "seconds": round(
                 float((mine["end_s"].to_numpy() - mine["start_s"].to_numpy()).sum()), 3
             ),
+            **_by_people(selection[OVERRIDE]),
         },
         split={
             "detector": ", ".join(detectors),
@@ -96,6 +99,14 @@ def write_dataset_card(dataset: DatasetDir, recipe: RecipeFacts) -> None:
     """Write the card into the data set directory, where it has no more than MAX_CLIPS clips."""
     if sum(dataset.count("clips", part) for part in dataset.parts("clips")) <= MAX_CLIPS:
         write_card(dataset.path, describe(dataset, recipe))
+
+
+def _by_people(column: pa.ChunkedArray) -> dict[str, int]:
+    """Clips that people keep and drop against the filters; empty where there are none."""
+    kept, dropped = (
+        _pc.sum(_pc.starts_with(column, pattern=each)).as_py() or 0 for each in ("keep:", "drop:")
+    )
+    return {"kept_by_people": kept, "dropped_by_people": dropped} if kept or dropped else {}
 
 
 def _filters_that_ran(dataset: DatasetDir, recipe: RecipeFacts) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from wanctl.curate.api import Filter, Verdict
 from wanctl.curate.registry import NamedFilter
+from wanctl.data.card import write_card
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.provenance import decision_of, detectors_of, record_decision, record_detector
 from wanctl.data.schemas import evidence_schema
@@ -112,3 +113,15 @@ def test_backends_without_a_caption_and_files_that_are_gone_do_not_count(dataset
     dataset.write_part("captions/model@v1", "part-00001", [caption])  # of a dropped clip
     dataset.write_part("captions/template@v1", "part-00000", [{**caption, "id": "a"}])
     assert [row["backend"] for row in card(dataset, []).captions] == ["template"]
+
+
+def test_what_people_decided_is_counted(dataset):
+    assert "kept_by_people" not in card(dataset, []).clips
+    rows = dataset.read("selections/default").to_pylist()
+    rows[1] |= {"kept": True, "override": "keep: drop: this is fine"}
+    dataset.write_part("selections/default", "", rows)
+    made = card(dataset, [])
+    assert (made.clips["kept_by_people"], made.clips["dropped_by_people"]) == (1, 0)
+    write_card(dataset.path, made)
+    page = (dataset.path / "README.md").read_text(encoding="utf-8")
+    assert "| against the filters | people keep 1, drop 0 |" in page

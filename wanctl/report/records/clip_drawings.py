@@ -16,7 +16,7 @@ from wanctl.curate.api import Drawing, Filter
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.decisions import Decisions
-from wanctl.curate.select.evidence import measure_failures, read_evidence
+from wanctl.curate.select.evidence import measure_failures, missing_parts, read_evidence
 from wanctl.data.dataset import DatasetDir
 from wanctl.report.decided_clips import DecidedClips, indices
 
@@ -60,12 +60,14 @@ def read_drawings(
     """
     shown = np.array(sorted(rows), dtype=np.int64)
     whole, alone = _rows_to_decide(decided, shown)
+    # a recipe that measures otherwise than the selection has no evidence to draw
+    measured = {named.name for named in filters if not missing_parts(dataset, named)}
     drawings: dict[str, ClipDrawings] = {}
     for part, mine in _by_part(dataset, decided, np.concatenate([whole, alone])):
         for some, complete in ((np.intersect1d(mine, whole), True),
                                (np.intersect1d(mine, alone), False)):  # fmt: skip
             if len(some):
-                drawer = _Drawer(dataset, filters, decided, some, part)
+                drawer = _Drawer(dataset, filters, measured, decided, some, part)
                 drawings |= drawer.draw(np.isin(some, shown), complete=complete)
     return drawings
 
@@ -77,10 +79,12 @@ class _Drawer:
         self,
         dataset: DatasetDir,
         filters: Sequence[NamedFilter],
+        measured: set[str],
         decided: DecidedClips,
         rows: np.ndarray,
         part: str,
     ) -> None:
+        self._measured = measured
         self._dataset, self._filters, self._part = dataset, filters, part
         self._decided, self._rows = decided, rows
         self._decisions = Decisions.begin(decided.clips.take(indices(rows.tolist())))
@@ -101,6 +105,7 @@ class _Drawer:
             draws = type(named.filter).drawings is not Filter.drawings
             # filters on embeddings do not crop; deciding them would read the largest tables
             decides = cropped and not named.filter.embedder()
+            sure = sure and named.name in self._measured
             if not sure or not (decides or draws):
                 self._decisions.add(named.name, self._stored(named.name))
                 continue
