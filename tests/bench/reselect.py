@@ -203,7 +203,7 @@ def _evidence(clips: pa.Table, random: np.random.Generator) -> dict[str, dict[st
         return _lists(np.round(np.maximum(law[:, None] + noise, 0), digits))
 
     narrow = random.gamma(9.0, 0.06, count)
-    empty = _lists(np.zeros((count, 0)))
+    empty, unknown = _lists(np.zeros((count, 0))), _lists(np.full((count, FRAMES), np.nan))
     return {
         "duration": {
             "duration_s": clips["end_s"].to_numpy() - clips["start_s"].to_numpy(),
@@ -226,6 +226,7 @@ def _evidence(clips: pa.Table, random: np.random.Generator) -> dict[str, dict[st
         "blur": {"width": frames(narrow * 1.1, 0.1, 3), "narrow": frames(narrow, 0.1, 3)},
         "nsfw": {
             "scores": frames(random.beta(0.5, 12.0, count), 0.3, 5),
+            **dict.fromkeys(("mirrored", "centre", "flat", "outlines"), unknown),
             "labels": empty.cast(pa.list_(pa.string())), "probabilities": empty,
         },
         "speed": {"speed": np.round(random.gamma(1.5, 0.02, count), 6)},

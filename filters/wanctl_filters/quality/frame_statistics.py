@@ -25,8 +25,10 @@ _STILL = 0.7  # levels between neighbouring frames; below it a tile does not cha
 _BLOCK = 8  # pixels of the transform blocks of the common codecs
 
 
-def clip_statistics(frames: np.ndarray, scale: float, num_pair: int = 2) -> Mapping[str, float]:
-    """One number per name in COLUMNS; NaN where the clip does not show it.
+def clip_statistics(
+    frames: np.ndarray, scale: float, num_pair: int = 2
+) -> Mapping[str, float | None]:
+    """One number per name in COLUMNS; None where the clip does not show it.
 
     Args:
         frames: (N, H, W, 3) uint8; neighbouring frames follow each other in groups of `num_pair`.
@@ -50,7 +52,9 @@ def clip_statistics(frames: np.ndarray, scale: float, num_pair: int = 2) -> Mapp
     found["fine_detail"] = min(each["fine_detail"] for each in seen)
     for name in ("change", "still_share", "flicker", "temporal_noise"):
         found[name] = _median([each[name] for each in pairs])
-    return {name: round(float(found[name]), 5) for name in COLUMNS}
+    return {
+        name: round(float(found[name]), 5) if np.isfinite(found[name]) else None for name in COLUMNS
+    }
 
 
 def _spatial(luma: np.ndarray) -> dict[str, float]:
