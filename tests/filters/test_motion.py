@@ -14,8 +14,11 @@ from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.motion.bursts import UNKNOWN
+from wanctl_filters.motion.camera_path import Points
 from wanctl_filters.motion.filter import Motion
 from wanctl_filters.motion.frame_bursts import distinct, split_bursts
+from wanctl_filters.motion.relative_motion import explain, off_epipolar
+from wanctl_filters.motion.shake import shake_of
 
 TIERS = ("optimal", "medium", "static", "camera", "low_quality", "shaky")
 SIZES = ((320, 180), (160, 90), (400, 224), (202, 360), (240, 240))
@@ -361,6 +364,64 @@ def test_cells_without_texture_are_unknown(row):
     evidence = filter_.measure(clip, flat)
     assert set(evidence["across"]) == {UNKNOWN}
     assert filter_.decide(clip, evidence).label == "static"
+
+
+def _model(path: np.ndarray) -> np.ndarray:
+    """(N, 8) camera models of the pairs of a path of N + 1 places."""
+    model = np.zeros((len(path) - 1, 8))
+    model[:, [0, 3]] = np.diff(path, axis=0)
+    return model
+
+
+def test_shake_is_the_acceleration_without_the_smooth_part():
+    times = np.arange(21) / 30
+    trust = np.ones(20)
+    pan = np.stack([0.3 * times + 0.4 * times**2, -0.1 * times], axis=1)
+    assert shake_of(_model(pan), trust, times).shake < 1e-6
+    whip = np.stack([0.5 / (1 + np.exp(-25 * (times - 0.3))), 0 * times], axis=1)
+    trembling = pan + 0.01 * np.sin(2 * np.pi * 4 * times)[:, None]
+    expected = 0.01 * (2 * np.pi * 4) ** 2  # both axes, RMS
+    assert shake_of(_model(trembling), trust, times).shake == pytest.approx(expected, rel=0.3)
+    assert shake_of(_model(whip), np.where(np.arange(20) % 4, 1.0, 0.1), times).drift > 0.3
+    assert shake_of(_model(trembling), np.full(20, 0.2), times).shake == -1
+
+
+def test_parallax_is_no_motion_of_a_subject():
+    points = Points.of(108, 192)
+    depth = np.where(points.y < -0.1, 0.0, np.abs(points.x) + points.y + 0.3)
+    sideways = np.stack([0.2 * depth, 0 * depth], axis=1)
+    forward = depth[:, None] * np.stack([points.x - 0.1, points.y + 0.05], axis=1)
+    weight = np.ones_like(depth)
+    for velocity in (sideways, forward):
+        assert off_epipolar(velocity, weight, points.x, points.y).max() < 0.005
+        subject = velocity.copy()
+        there = np.hypot(points.x, points.y) < 0.12
+        subject[there] += [0.02, -0.15]
+        apart = off_epipolar(subject, weight, points.x, points.y)
+        assert np.median(apart[there]) > 0.05
+        assert np.median(apart[~there]) < 0.01
+
+
+def test_only_flow_that_predicts_the_next_frame_is_motion():
+    rng = np.random.default_rng(10)
+    ground = _texture(rng, 108, 192)
+    points = Points.of(*ground.shape)
+    sideways = np.zeros((108, 192, 2), np.float32)
+    sideways[..., 0] = 4
+    moved = np.roll(ground, 4, axis=1)
+    still, pan = np.zeros(8), np.zeros(8)
+    pan[0] = 4 / 192
+    assert explain(ground, moved, sideways, still, points).moves.mean() > 0.9
+    titled = ground.copy()
+    cv2.putText(titled, "TITLE", (30, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 255, 3)
+    assert explain(ground, titled, sideways, still, points).moves.mean() < 0.1
+    # a logo stays where it is while the camera pans
+    logo = np.zeros((108, 192), bool)
+    logo[8:40, 8:40] = True
+    after = np.where(logo, ground, moved)
+    stays = explain(ground, after, sideways, pan, points).stays.reshape(points.shape)
+    assert stays[1:4, 1:4].all()
+    assert stays[6:].mean() < 0.1
 
 
 LABELS = {

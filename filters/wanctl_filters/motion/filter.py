@@ -106,7 +106,7 @@ class Motion(Filter):
         "objects far from each other",
     )
     max_shake: float = threshold(
-        default=3.2,
+        default=3.0,
         ge=0,
         description="acceleration of the camera without the smooth part of its path; long sides "
         "per second squared",

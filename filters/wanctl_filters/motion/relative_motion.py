@@ -96,15 +96,19 @@ def off_epipolar(
     main = np.linalg.eigh((velocity * prior[:, None]).T @ velocity)[1][:, -1]
     free = np.linalg.eigh((line * prior[:, None]).T @ line)[1][:, 0]
     epipoles = np.stack([[0.0, 0.0, 1.0], [*main, 0.0], free])
-    apart, follows = _fit_of(epipoles, velocity, place, scale)
+    best, best_apart = -1.0, speed
     for _ in range(_STEPS):
+        apart, follows = _fit_of(epipoles, velocity, place, scale)
+        shares = (follows * prior).sum(axis=1)
+        # a step may be worse: least squares draws the epipole towards the cells
+        if shares.max() > best:
+            best, best_apart = float(shares.max()), apart[int(shares.argmax())]
         distance = np.linalg.norm(_to_epipole(epipoles, place), axis=2) + 1e-9
         usual = np.maximum(np.median(distance, axis=1, keepdims=True), 1e-9)
         use = prior * follows**2 * np.minimum(usual / distance, 3.0) ** 2
         squares = np.einsum("kc,ci,cj->kij", use, line, line)
         epipoles = np.linalg.eigh(squares)[1][:, :, 0]
-        apart, follows = _fit_of(epipoles, velocity, place, scale)
-    return apart[int((follows * prior).sum(axis=1).argmax())]
+    return best_apart
 
 
 def _to_epipole(epipoles: np.ndarray, place: np.ndarray) -> np.ndarray:
