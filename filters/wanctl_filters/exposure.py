@@ -25,12 +25,16 @@ _FLAT_LEVELS = 6
 _MIN_OUTLINE_SHARE = 0.7
 _MAX_RAGGEDNESS = 3.0
 _CRUSHED = 4  # luma of pixels below which shadows hold no structure
+_SHADE = 24  # luma up to which shadows are dim but hold structure
+# Share of dim pixels, of the black ones. Light falls off: 0.46 to 0.72 in dark footage of cameras.
+# The black background of a game or a slide has no transition: 0.08 and less.
+_MIN_FALL_OFF = 0.2
 _LIT = 90  # luma of a lit subject
 _EMPTY, _EMPTY_SHARE = 16, 0.97  # nothing is pictured: a fade, a black card
 
 
 class Exposure(Filter):
-    """Over-exposure from clipped highlights, under-exposure from level, inside any bars.
+    """Over-exposure from clipped highlights, under-exposure from crushed shadows, inside any bars.
 
     A pixel is blown when at least two of its channels are at `blown_level` or above and its
     neighbourhood is flat: bright texture (snow, foam, lace) and saturated lamps do not count. A
@@ -38,20 +42,22 @@ class Exposure(Filter):
     of the subject that is blown counts.
 
     A clip is under-exposed if its shadows are crushed and hardly anything in it is lit. Low-key
-    light does not crush shadows: film keeps structure in them. So is one in which even the
-    highlights are far below middle grey, as four stops of light too few leave them.
+    film keeps structure in its shadows, and a drawn black background has no shadows around it. A
+    clip is under-exposed as well if even its highlights are far below middle grey, as where four
+    stops of light are missing.
 
     The score is the blown share minus the darkness, both in %. Darkness is the crushed share, or
     what dim highlights amount to at the same scale. The label of dropped clips is `over`, `under`,
     or `black` where nothing is pictured at all.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     evidence: ClassVar[dict[str, str]] = {
         "blown": "floats",
         "luma": "floats",
         "highlight": "ints",
         "crushed": "floats",
+        "shade": "floats",
         "lit": "floats",
         "empty": "floats",
     }
@@ -104,6 +110,9 @@ class Exposure(Filter):
             "luma": [round(float(luma.mean()), 2) for _, luma in pairs],
             "highlight": [int(np.percentile(luma, 99)) for _, luma in pairs],
             "crushed": [round(float((luma < _CRUSHED).mean()), 5) for _, luma in pairs],
+            "shade": [
+                round(float(((luma >= _CRUSHED) & (luma < _SHADE)).mean()), 5) for _, luma in pairs
+            ],
             "lit": [round(float((luma >= _LIT).mean()), 5) for _, luma in pairs],
             "empty": [round(float((luma < _EMPTY).mean()), 5) for _, luma in pairs],
         }
@@ -118,7 +127,8 @@ class Exposure(Filter):
         crushed, lit = medians(batch.lists("crushed")), medians(batch.lists("lit"))
         empty = medians(batch.lists("empty")) >= _EMPTY_SHARE
         over = blown > self.max_blown
-        black = np.where(lit < self.min_lit, crushed, 0.0)
+        shadow = medians(batch.lists("shade")) >= _MIN_FALL_OFF * crushed
+        black = np.where(shadow & (lit < self.min_lit), crushed, 0.0)
         # highlights at their bound count as much as the crushed share at its own
         dim = (255 - highlight) / (255 - self.min_highlight)
         darkness = np.maximum(black, self.max_crushed * dim)

@@ -52,6 +52,15 @@ def test_a_night_with_lamps_is_not_under_exposed(judge, texture):
     assert not judge(Exposure(), _gain(texture, -4))[1].keep
 
 
+def test_crushed_shadows_are_dark_and_a_drawn_black_is_not(judge, texture):
+    """A subject in dim light that falls off to black; the same subject on a black page."""
+    distance = np.abs(np.arange(320) - 160)[None, :, None] / 160
+    page = np.where(distance < 0.4, texture * 0.6, 0)
+    cave = texture * 0.6 * np.clip(1 - 1.5 * distance, 0, 1) ** 2
+    assert judge(Exposure(), page.astype(np.uint8))[1].keep
+    assert judge(Exposure(), cave.astype(np.uint8))[1].label == "under"
+
+
 def test_a_white_studio_is_not_over_exposed(judge, texture):
     yy, xx = np.mgrid[:180, :320]
     subject = ((xx - 160) / 90) ** 2 + ((yy - 95) / 70) ** 2 < 1
