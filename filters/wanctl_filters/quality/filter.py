@@ -140,7 +140,8 @@ class Quality(EmbeddingKeys):
             inputs = Inputs(self._embedding_key(), used)
             folds = fold_of(sources, ids)
             head = fit_regression(inputs, vectors, features(batch, used), numbers, folds)
-        return Trained(head.tensors(), head.metadata(), {**head.about, "scores": ", ".join(used)})
+        report = {**head.about, "scores": ", ".join(head.inputs.scores)}
+        return Trained(head.tensors(), head.metadata(), report)
 
     def _groups(self, batch: ClipBatch, names: np.ndarray) -> np.ndarray:
         sample = even_sample(names)

@@ -6,7 +6,7 @@ and a ridge regression on the embedding explains the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -103,6 +103,10 @@ def fit_suitability(
         "plcc": round(float(plcc), 4),
         "srcc_deviation": round(float(np.std([each[0] for each in figures])), 4),
     }
+    if not penalty.free:  # without a weight, a feature is no input
+        kept = [index for index, name in enumerate(inputs.scores) if name in DIRECTIONS]
+        inputs = replace(inputs, scores=tuple(inputs.scores[index] for index in kept))
+        marked = replace(marked, columns=columns[:, kept])
     return _fit(inputs, marked, penalty, about)
 
 
