@@ -124,6 +124,7 @@ def test_a_logo_in_one_corner_is_left_to_the_watermark_filter(row):
     logo, other = _line(460, 20, 630, 110), _line(10, 250, 180, 340)
     assert Ocr().decide(clip, _words([[logo]] * 4)).score == 0
     assert Ocr().decide(clip, _words([[logo, other]] * 4)).score > 3
+    assert Ocr().decide(clip, _words([[logo]] * 4, text="Subscribe for more videos")).score > 3
 
 
 def test_text_on_a_plate_counts_with_it(landscape):

@@ -78,6 +78,7 @@ _DRAWN = 0.5  # luma levels of noise; footage of a camera has 1 and more even af
 _LOW = 2 / 3  # of the height, from the top
 _CORNER = 0.2  # of the width and of the height, from the nearest edges
 _LOGO = 1 / 3  # of the width and of the height: size of a logo, and its distance from a corner
+_NAME = 16  # letters that the name in a logo has at most; Chinese characters count twice
 _CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
 _RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
 _TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
@@ -106,7 +107,7 @@ class TextTracks:
         overlay: (M,) bool, overlaid and not part of the scene.
         mark: (M,) bool, overlays that say whose footage it is and nothing else: transparent ones,
             and copyright lines, addresses and user names.
-        logo: (M,) bool, overlays that may be a logo: compact and in a corner.
+        logo: (M,) bool, overlays that may be a logo: compact, in a corner, and at most a name.
     """
 
     rows: np.ndarray
@@ -160,6 +161,7 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     extent = boxes[:, 2:] - boxes[:, :2]
     overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
     compact = (extent <= _LOGO * batch.views[rows][:, 2:]).all(axis=1)
+    short = np.array([_letters(text) <= _NAME for text in texts.tolist()], dtype=bool)
     credit = np.array([bool(_CREDIT.search(text)) for text in texts.tolist()], dtype=bool)
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
     mark = (overlay & transparent) | (stands & credit)
@@ -167,7 +169,7 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     mark, overlay = mark & ~in_block, overlay | in_block
     return TextTracks(
         rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
-        overlay, mark, overlay & compact & (inward <= _LOGO),
+        overlay, mark, overlay & compact & short & (inward <= _LOGO),
     )  # fmt: skip
 
 
@@ -181,6 +183,11 @@ def _places(boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarra
     down = ((boxes[:, 1] + boxes[:, 3]) / 2 - views[:, 1]) / np.maximum(views[:, 3], 1)
     inward = np.maximum(np.minimum(across, 1 - across), np.minimum(down, 1 - down))
     return down >= _LOW, inward, np.abs(across - 0.5) <= _CENTRED
+
+
+def _letters(text: str) -> int:
+    """Characters of a text that are no space; wide ones count twice."""
+    return sum(1 + (character > "\u2e7f") for character in text if not character.isspace())
 
 
 def _below_text(
