@@ -3,14 +3,23 @@
 import numpy as np
 
 from wanctl.curate.api import Ragged
+from wanctl_filters.shared.ragged import equal_lengths
 
 RUN = 3  # neighbouring samples, of which two have to agree
 
 
-def agreed(views: list[np.ndarray]) -> np.ndarray:
-    """(M,) lowest score of a frame's views; NaN entries do not count, and no view at all is 0."""
-    lowest = np.minimum.reduce([np.where(np.isnan(view), np.inf, view) for view in views])
-    return np.where(np.isinf(lowest), 0.0, lowest)
+def agreed(scores: np.ndarray, views: list[np.ndarray]) -> np.ndarray:
+    """(M,) lowest score of a frame's views.
+
+    Args:
+        scores: (M,) of whole frames; NaN, for a frame that was left out, counts as 0.
+        views: (M,) scores of other views; NaN for frames that have none.
+    """
+    lowest = np.nan_to_num(scores)
+    # few frames have more than one view
+    rows = np.flatnonzero(~np.isnan(views[0]))
+    lowest[rows] = np.fmin.reduce([lowest[rows], *(view[rows] for view in views)])
+    return lowest
 
 
 def best_run(frames: Ragged) -> np.ndarray:
@@ -21,22 +30,15 @@ def best_run(frames: Ragged) -> np.ndarray:
     Args:
         frames: scores of each clip's frames, in order of time.
     """
-    counts, values = frames.counts(), frames.values.astype(np.float64)
-    result = np.full(len(counts), np.nan)
-    if not len(values):
-        return result
-    short = (counts > 0) & (counts < RUN)
-    result[short] = frames.min()[short]
-    # medians of all windows of the flat column, then those that lie within one clip
-    if len(values) < RUN:
-        return result
-    first, second, third = values[:-2], values[1:-1], values[2:]
-    medians = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))
-    clip_of = np.repeat(np.arange(len(counts)), counts)
-    inside = clip_of[:-2] == clip_of[2:]
-    best = np.full(len(counts), -np.inf)
-    owners, medians = clip_of[:-2][inside], medians[inside]
-    if len(owners):
-        starts = np.flatnonzero(np.diff(owners, prepend=owners[0] - 1))
-        best[owners[starts]] = np.maximum.reduceat(medians, starts)
-    return np.where(counts >= RUN, best, result)
+    result = np.full(len(frames.starts) - 1, np.nan)
+    for count, rows, matrix in equal_lengths(frames):
+        if count < RUN:
+            result[rows] = matrix.min(axis=1)
+            continue
+        columns = np.ascontiguousarray(matrix.T)
+        best = np.full(len(rows), -np.inf)
+        for first, second, third in zip(columns, columns[1:], columns[2:], strict=False):
+            median = np.minimum(np.maximum(first, second), third)
+            np.maximum(best, np.maximum(np.minimum(first, second), median), out=best)
+        result[rows] = best
+    return result

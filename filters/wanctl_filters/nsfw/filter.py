@@ -188,10 +188,12 @@ class Nsfw(Filter):
     def _frame_scores(self, batch: ClipBatch) -> Ragged:
         """Score per frame on which its views agree; less where it looks drawn."""
         whole = batch.lists("scores")
-        views = [whole.values, batch.lists("mirrored").values, batch.lists("centre").values]
+        views = [batch.lists(name).values for name in ("mirrored", "centre")]
+        scores = agreed(whole.values, views)
         flat, outlines = batch.lists("flat").values, batch.lists("outlines").values
-        drawn = (flat >= DRAWN_FLAT) & (outlines >= DRAWN_OUTLINES)
-        return Ragged(agreed(views) * np.where(drawn, self.drawn_weight, 1.0), whole.starts)
+        drawn = np.flatnonzero((flat >= DRAWN_FLAT) & (outlines >= DRAWN_OUTLINES))
+        scores[drawn] *= self.drawn_weight
+        return Ragged(scores, whole.starts)
 
     def _unsafe(self, batch: ClipBatch) -> np.ndarray:
         """(N,) highest sum of unsafe probabilities of neighbouring frames; NaN without `model`."""
