@@ -33,7 +33,7 @@ FILTERS: Mapping[str, Mapping[str, Any]] = {
     "exposure": {},
     "blur": {},
     "nsfw": {},
-    "quality": {},
+    "quality": {"features": "all"},
 }
 PAGE = "disagreements.html"
 
