@@ -20,6 +20,7 @@ from wanctl.curate.engines.shard import unfinished
 from wanctl.curate.engines.table import ENGINES
 from wanctl.curate.registry import NamedFilter, build_filters, measured_units
 from wanctl.curate.select.balance import Balance
+from wanctl.curate.select.overrides import read_overrides
 from wanctl.curate.select.select import SelectionResult, SelectRules, filters_with_evidence
 from wanctl.curate.select.select import select as select_clips
 from wanctl.curate.sources import assign_parts
@@ -120,7 +121,9 @@ def curate(
     curated = None
     if share is None or _claim_decision(dataset, job):
         curated = Curated(dataset, _select(loaded, dataset, filters))
-        _print_throughput(dataset)
+        if log.isEnabledFor(logging.INFO):
+            rows = throughput_rows(all_stages(dataset.path))
+            print_rows(THROUGHPUT_COLUMNS, rows, title="throughput", headers=True)
         _summary(dataset, curated.selected)
     log.info("curated in %.0f s", time.monotonic() - started)
     return curated
@@ -309,10 +312,11 @@ def _select(
         buckets=recipe.train_dit.buckets,
         clip_fps=recipe.train_dit.clip_fps,
         fingerprint=json.dumps([section, buckets, recipe.train_dit.clip_fps], sort_keys=True),
+        overrides=read_overrides(dataset.path),
     )
-    balance = _balance(recipe.curate.balance, [named.name for named in filters])
-    selected = select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
     hashes = {named.name: named.filter.config_hash() for named in filters}
+    balance = _balance(recipe.curate.balance, list(hashes))
+    selected = select_clips(dataset, filters, rules, recipe.dataset.selection, balance)
     record_decision(dataset, recipe.dataset.selection, hashes)
     return selected
 
@@ -324,12 +328,6 @@ def _balance(section: BalanceSection | None, names: Sequence[str]) -> Balance | 
         log.warning("groups are not balanced: filter %s is skipped", section.by)
         return None
     return Balance(section.by, section.shares, section.power)
-
-
-def _print_throughput(dataset: DatasetDir) -> None:
-    if log.isEnabledFor(logging.INFO):
-        rows = throughput_rows(all_stages(dataset.path))
-        print_rows(THROUGHPUT_COLUMNS, rows, title="throughput", headers=True)
 
 
 def _summary(dataset: DatasetDir, selected: SelectionResult) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 from safetensors.numpy import save
 
 from wanctl.atomic import write_bytes
+from wanctl.curate.select.decisions import take_rows
 from wanctl.errors import UserError
 from wanctl.labels.sheet import read_sheet
-from wanctl.labels.trainable import TrainableFilter, take_rows
+from wanctl.labels.trainable import TrainableFilter
 from wanctl.log import log
 
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-import numpy as np
-
-from wanctl.curate.columns import ClipBatch, Ragged
+from wanctl.curate.columns import ClipBatch
 from wanctl.curate.quantiles import percentile_values, quantiles_of
 from wanctl.curate.registry import NamedFilter
-from wanctl.curate.select.decisions import Decisions, take_verdicts
+from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import check_evidence, measure_failures, read_evidence
 from wanctl.curate.select.select import filters_with_evidence
 from wanctl.data.dataset import DatasetDir
@@ -76,23 +74,3 @@ def open_trainable(
     return TrainableFilter(
         trainable, decisions.batch(read_evidence(dataset, trainable, ids, recipe=filters)), dataset
     )
-
-
-def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
-    """Some rows of a batch, in the order of `rows`."""
-    verdicts = {name: take_verdicts(verdict, rows) for name, verdict in batch.verdicts.items()}
-    return ClipBatch(
-        batch.clips.take(rows),
-        batch.evidence.take(rows),
-        batch.views[rows],
-        verdicts,
-        None if batch.vectors is None else _take_lists(batch.vectors, rows),
-        {name: table.take(rows) for name, table in batch.others.items()},
-    )
-
-
-def _take_lists(lists: Ragged, rows: Sequence[int] | np.ndarray) -> Ragged:
-    counts = lists.counts()[rows]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    pieces = [lists[int(row)] for row in rows]
-    return Ragged(np.concatenate(pieces) if pieces else lists.values[:0], starts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from wanctl.curate.columns import ClipBatch, Verdicts
+from wanctl.curate.columns import ClipBatch, Ragged, Verdicts
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.evidence import Failures, StoredEvidence
 from wanctl.errors import UserError
@@ -268,6 +268,26 @@ def take_verdicts(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
         weight=of(verdicts.weight),
         label=of(verdicts.label),
     )
+
+
+def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
+    """Some rows of a batch, in the order of `rows`."""
+    verdicts = {name: take_verdicts(verdict, rows) for name, verdict in batch.verdicts.items()}
+    return ClipBatch(
+        batch.clips.take(rows),
+        batch.evidence.take(rows),
+        batch.views[rows],
+        verdicts,
+        None if batch.vectors is None else _take_lists(batch.vectors, rows),
+        {name: table.take(rows) for name, table in batch.others.items()},
+    )
+
+
+def _take_lists(lists: Ragged, rows: Sequence[int] | np.ndarray) -> Ragged:
+    counts = lists.counts()[rows]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    pieces = [lists[int(row)] for row in rows]
+    return Ragged(np.concatenate(pieces) if pieces else lists.values[:0], starts)
 
 
 def _spread(

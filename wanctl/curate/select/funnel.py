@@ -145,7 +145,8 @@ def count_funnel(
         bounds: filter -> scores at which its verdict changes.
         by_person: (N,) bool, clips that people keep whatever the filters say.
     """
-    total = len(next(iter(keeps.values()), ()))
+    # without filters only what people decided says how many clips there are
+    total = len(next(iter(keeps.values()), () if by_person is None else by_person))
     against = np.zeros(total, dtype=np.int16)
     for keep in keeps.values():
         against += ~keep

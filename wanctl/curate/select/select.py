@@ -31,7 +31,6 @@ from wanctl.curate.select.funnel import FunnelCounts, FunnelRow, count_funnel
 from wanctl.curate.select.overrides import (
     OVERRIDE,
     Override,
-    read_overrides,
     warn_of_unknown,
 )
 from wanctl.curate.select.passes import (
@@ -119,10 +118,8 @@ def select(
         balance: balances the weights of kept clips by the labels of one of `filters`.
 
     Raises:
-        UserError: some clip was never measured with a filter's current settings, or the file of
-            overrides cannot be read.
+        UserError: some clip was never measured with a filter's current settings.
     """
-    rules = replace(rules, overrides=read_overrides(dataset.path))
     check_sources(dataset)
     for named in filters:
         check_evidence(dataset, named)

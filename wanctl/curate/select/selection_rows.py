@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class SelectRules:
     buckets: Sequence[BucketLike]
     clip_fps: float
     fingerprint: str
-    overrides: Mapping[str, Override] = field(default_factory=dict)
+    overrides: Mapping[str, Override]
 
     @property
     def recipe_hash(self) -> str:

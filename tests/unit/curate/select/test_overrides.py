@@ -1,6 +1,7 @@
 """What people decide on single clips counts more than the filters, in every selection."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -35,13 +36,17 @@ class Loudness(Filter):
         return Verdict(keep, "" if keep else "loud", weight=float(keep), label=label)
 
 
-RULES = SelectRules(0.5, (Bucket(frames=1, height=64, width=64),), 25.0, "recipe")
+RULES = SelectRules(0.5, (Bucket(frames=1, height=64, width=64),), 25.0, "recipe", {})
 LOUD = NamedFilter("loud", Loudness(limit=0.5))
 PEOPLE = {
     "clip0": Override(keep=False, reason="a black <frame>", time="2026-01-01T00:00:00+00:00"),
     "clip2": Override(keep=True, reason="a concert"),
     "clip3": Override(keep=False, reason="both agree"),
 }
+
+
+def rules_of(dataset):
+    return replace(RULES, overrides=read_overrides(dataset.path))
 
 
 @pytest.fixture
@@ -58,13 +63,13 @@ def dataset(tmp_path):
     return made
 
 
-def decide(dataset, filters, rules):
-    select(dataset, filters, rules, "default")
+def decide(dataset, filters):
+    select(dataset, filters, rules_of(dataset), "default")
     return dataset.read("selections/default").to_pylist()
 
 
 def test_people_keep_and_drop_clips_and_rows_say_so(dataset):
-    rows = decide(dataset, [LOUD], RULES)
+    rows = decide(dataset, [LOUD])
     assert [row["kept"] for row in rows] == [False, True, True, False]
     assert [row["override"] for row in rows] == [
         "drop: a black <frame>", None, "keep: a concert", "drop: both agree",
@@ -76,7 +81,7 @@ def test_people_keep_and_drop_clips_and_rows_say_so(dataset):
 
 
 def test_the_funnel_has_a_row_for_people(dataset):
-    result = select(dataset, [LOUD], RULES, "default")
+    result = select(dataset, [LOUD], rules_of(dataset), "default")
     loud, crop, people = result.funnel
     assert (loud.name, loud.left, loud.drops, loud.alone) == ("loud", 2, 2, 1)
     assert (crop.name, crop.left) == ("crop", 2)
@@ -87,7 +92,7 @@ def test_the_funnel_has_a_row_for_people(dataset):
 def test_without_overrides_there_is_no_row(dataset):
     write_overrides(dataset.path, {})
     assert not (dataset.path / FILE).exists()
-    result = select(dataset, [LOUD], RULES, "default")
+    result = select(dataset, [LOUD], rules_of(dataset), "default")
     assert [row.name for row in result.funnel] == ["loud", "crop"]
     assert dataset.read("selections/default")["override"].null_count == 4
 
@@ -95,7 +100,7 @@ def test_without_overrides_there_is_no_row(dataset):
 def test_they_hold_for_every_selection_and_threshold(dataset):
     for limit in (0.0, 2.0):
         strict = NamedFilter("loud", Loudness(limit=limit))
-        select(dataset, [strict], RULES, "other")
+        select(dataset, [strict], rules_of(dataset), "other")
         kept = dict(zip(*(dataset.read("selections/other")[c].to_pylist() for c in ("id", "kept")),
                         strict=True))  # fmt: skip
         assert not kept["clip0"]
@@ -103,17 +108,17 @@ def test_they_hold_for_every_selection_and_threshold(dataset):
 
 
 def test_balancing_counts_what_people_keep(dataset):
-    select(dataset, [LOUD], RULES, "default", Balance("loud", {"high": 0.75}, 1.0))
+    select(dataset, [LOUD], rules_of(dataset), "default", Balance("loud", {"high": 0.75}, 1.0))
     weight = dataset.read("selections/default")["weight"].to_pylist()
     assert weight[2] / weight[1] == pytest.approx(3)
 
 
 def test_an_override_of_an_unknown_clip_warns(dataset, caplog):
     with caplog.at_level("WARNING"):
-        decide(dataset, [LOUD], RULES)
+        decide(dataset, [LOUD])
         assert not [each for each in caplog.messages if "overrides" in each]
         write_overrides(dataset.path, {**PEOPLE, "gone": Override(keep=True, reason="x")})
-        decide(dataset, [LOUD], RULES)
+        decide(dataset, [LOUD])
     (message,) = [each for each in caplog.messages if "overrides" in each]
     assert message.startswith("1 of 4 overrides in overrides.json are of clips that this data set")
 
@@ -137,7 +142,7 @@ def test_an_override_of_an_unknown_clip_warns(dataset, caplog):
 def test_a_wrong_file_is_refused_before_anything_is_decided(dataset, text, what):
     (dataset.path / FILE).write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"overrides\.json") as error:
-        decide(dataset, [LOUD], RULES)
+        decide(dataset, [LOUD])
     assert what in str(error.value)
 
 

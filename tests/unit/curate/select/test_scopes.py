@@ -11,7 +11,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import CLIPS, evidence_schema
 from wanctl.recipe.train.section import Bucket
 
-RULES = SelectRules(0.9, (Bucket(frames=17, height=32, width=32),), 25.0, "recipe")
+RULES = SelectRules(0.9, (Bucket(frames=17, height=32, width=32),), 25.0, "recipe", {})
 EMPTY = {"string": "x", "bool": False}
 PLAIN = {field.name: EMPTY.get(str(field.type), 0) for field in CLIPS}
 PLAIN |= {"end_s": 2.0, "width": 100, "height": 80}

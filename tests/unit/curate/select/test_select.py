@@ -28,7 +28,7 @@ class Other(Loudness):
     window: int = 3
 
 
-RULES = SelectRules(0.5, (Bucket(frames=17, height=64, width=64),), 25.0, "recipe")
+RULES = SelectRules(0.5, (Bucket(frames=17, height=64, width=64),), 25.0, "recipe", {})
 
 
 def dataset_with(tmp_path, levels, table):

@@ -17,8 +17,8 @@ from wanctl.bench.labelled.clips.measures import (
     merged_tier,
 )
 from wanctl.bench.metrics import f1, macro_f1, srcc
+from wanctl.curate.select.decisions import take_rows
 from wanctl.errors import UserError
-from wanctl.labels.trainable import take_rows
 from wanctl.log import log
 
 FOLDS = 5
