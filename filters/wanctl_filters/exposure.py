@@ -105,16 +105,15 @@ class Exposure(Filter):
             (frame[rows, columns], luma[rows, columns])
             for frame, luma in zip(frames.frames, lumas, strict=True)
         ]
+        levels = [_Levels(luma) for _, luma in pairs]
         return {
             "blown": [round(_blown(frame, luma, self.blown_level), 5) for frame, luma in pairs],
-            "luma": [round(float(luma.mean()), 2) for _, luma in pairs],
-            "highlight": [int(np.percentile(luma, 99)) for _, luma in pairs],
-            "crushed": [round(float((luma < _CRUSHED).mean()), 5) for _, luma in pairs],
-            "shade": [
-                round(float(((luma >= _CRUSHED) & (luma < _SHADE)).mean()), 5) for _, luma in pairs
-            ],
-            "lit": [round(float((luma >= _LIT).mean()), 5) for _, luma in pairs],
-            "empty": [round(float((luma < _EMPTY).mean()), 5) for _, luma in pairs],
+            "luma": [round(each.mean(), 2) for each in levels],
+            "highlight": [each.percentile(99) for each in levels],
+            "crushed": [round(each.share(0, _CRUSHED), 5) for each in levels],
+            "shade": [round(each.share(_CRUSHED, _SHADE), 5) for each in levels],
+            "lit": [round(each.share(_LIT, 256), 5) for each in levels],
+            "empty": [round(each.share(0, _EMPTY), 5) for each in levels],
         }
 
     def bounds(self) -> tuple[float, ...]:
@@ -158,6 +157,29 @@ class Exposure(Filter):
             (under, dark),
             label=labels(len(batch), over=over, black=under & empty, under=under),
         )
+
+
+class _Levels:
+    """The histogram of a frame's luma; five passes over the frame take three times as long."""
+
+    def __init__(self, luma: np.ndarray) -> None:
+        self._counts = np.bincount(luma.ravel(), minlength=256)
+        self._below = np.concatenate([[0], np.cumsum(self._counts)])
+
+    def mean(self) -> float:
+        return float(self._counts @ np.arange(256) / self._below[-1])
+
+    def share(self, low: int, high: int) -> float:
+        """Share of the pixels from level `low` to below `high`."""
+        return float((self._below[high] - self._below[low]) / self._below[-1])
+
+    def percentile(self, percent: int) -> int:
+        """The percentile between the nearest two pixels, rounded down."""
+        place = (self._below[-1] - 1) * percent / 100
+        first = int(place)
+        values = np.searchsorted(self._below[1:], [first, first + 1], side="right")
+        low, high = np.minimum(values, 255)
+        return int(low + (high - low) * (place - first))
 
 
 def _blown(frame: np.ndarray, luma: np.ndarray, level: int) -> float:

@@ -29,6 +29,7 @@ from wanctl.curate.measure.measure_task import measure_task
 from wanctl.curate.registry import NamedFilter, Unit, filter_class, filter_names, measured_units
 from wanctl.curate.split.clip_rows import SplitRules, make_clips
 from wanctl.log import log
+from wanctl.video.frames import Span, range_of
 from wanctl.video.probe import scan
 from wanctl.video.seek import open_span
 from wanctl.video.workers.worker_pool import ONE_THREAD
@@ -255,7 +256,9 @@ def _decode(row: dict[str, Any], *, rgb: bool = False) -> None:
 
 
 def _look(row: dict[str, Any], units: Sequence[Unit]) -> Any:
-    return measure_task(as_clip(row), (row["start_pts"], row["end_pts"]), units, [])
+    return measure_task(
+        as_clip(row), Span((row["start_pts"], row["end_pts"]), range_of(row)), units, []
+    )
 
 
 def _cpu_s(work: Callable[[], Any]) -> float:

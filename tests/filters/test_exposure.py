@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wanctl_filters.exposure import Exposure
+from wanctl_filters.exposure import Exposure, _Levels
 
 
 def test_an_even_picture_passes(judge, texture):
@@ -93,3 +93,13 @@ def test_real_clips_pass(real):
     _, clip, batches = real
     filter_ = Exposure()
     assert filter_.decide(clip, filter_.measure(clip, batches["exposure"])).keep
+
+
+def test_the_histogram_gives_what_passes_over_the_frame_give():
+    random = np.random.default_rng(0)
+    for size, top in ((1, 256), (7, 3), (999, 90), (57_600, 256)):
+        luma = random.integers(0, top, (1, size)).astype(np.uint8)
+        levels = _Levels(luma)
+        assert levels.percentile(99) == int(np.percentile(luma, 99))
+        assert levels.mean() == pytest.approx(float(luma.mean()), abs=1e-9)
+        assert levels.share(4, 24) == pytest.approx(float(((luma >= 4) & (luma < 24)).mean()))
