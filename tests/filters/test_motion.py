@@ -13,7 +13,6 @@ from wanctl.curate.api import ClipBatch, FrameBatch
 from wanctl.curate.columns import CLIP_COLUMNS
 from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
-from wanctl_filters.motion.bursts import UNKNOWN
 from wanctl_filters.motion.camera_path import Points
 from wanctl_filters.motion.filter import Motion
 from wanctl_filters.motion.frame_bursts import distinct, split_bursts
@@ -310,6 +309,11 @@ def test_only_what_the_view_shows_counts(row):
     right = _batch(filter_, [clip], [evidence], [(160, 0, 160, 180)])
     assert filter_.decide_many(full).label[0] == "optimal"
     assert filter_.decide_many(right).label[0] == "static"
+    slow = filter_.model_copy(update={"moving_speed": 0.03})
+    assert slow.decide_many(full).label[0] == "optimal"
+    areas = evidence["moving"]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[-1] > 0.05
 
 
 def test_bars_are_excluded(row):
@@ -357,12 +361,12 @@ def test_a_picture_that_stands_before_it_moves_keeps_its_times(texture):
     np.testing.assert_allclose(burst.times_s, np.array([0, 8, 9, 10, 11]) / 30)
 
 
-def test_cells_without_texture_are_unknown(row):
+def test_a_frame_without_texture_is_static(row):
     filter_ = Motion()
     clip = row(np.zeros((24, 180, 320, 3)), 24)
     flat = FrameBatch(np.full((6, 108, 192), 90, np.uint8), np.arange(6) / 24, 0.6)
     evidence = filter_.measure(clip, flat)
-    assert set(evidence["across"]) == {UNKNOWN}
+    assert evidence["textured"] == 0
     assert filter_.decide(clip, evidence).label == "static"
 
 
@@ -393,11 +397,11 @@ def test_parallax_is_no_motion_of_a_subject():
     forward = depth[:, None] * np.stack([points.x - 0.1, points.y + 0.05], axis=1)
     weight = np.ones_like(depth)
     for velocity in (sideways, forward):
-        assert off_epipolar(velocity, weight, points.x, points.y).max() < 0.005
+        assert off_epipolar(velocity[None], weight[None], points.x, points.y).max() < 0.005
         subject = velocity.copy()
         there = np.hypot(points.x, points.y) < 0.12
         subject[there] += [0.02, -0.15]
-        apart = off_epipolar(subject, weight, points.x, points.y)
+        (apart,) = off_epipolar(subject[None], weight[None], points.x, points.y)
         assert np.median(apart[there]) > 0.05
         assert np.median(apart[~there]) < 0.01
 

@@ -36,7 +36,7 @@ _SURE_MOVE, _SURE_STILL, _DRIFT = 1.5, 0.4, 0.15
 _LIMITS = {"pan": _SPEED, "tilt": _SPEED, "zoom": _GROWTH, "roll": _GROWTH}
 # The camera may move between bursts that are farther apart.
 _MAX_UNSEEN_S = 3.0
-_UNKNOWN = -32768  # cell of the motion filter's grid without texture
+_MIN_TEXTURED = 0.25  # share of the frame whose motion can be measured
 
 
 def describe_camera(motion: Mapping[str, Any]) -> str:
@@ -129,8 +129,7 @@ def _sure_move(speeds: Sequence[float], least: float, positive: str, negative: s
 
 def _stands_still(motion: Mapping[str, Any], trusted: Sequence[int]) -> bool:
     """Whether no trusted pair moves visibly, in a frame with texture to measure it by."""
-    grid = motion.get("across")
-    if grid is not None and sum(cell != _UNKNOWN for cell in grid) < len(grid) / 4:
+    if motion.get("textured", 1.0) < _MIN_TEXTURED:
         return False
     return all(
         _mean([abs(motion[name][i]) / max(motion["gap_s"][i], 1e-6) for i in trusted])

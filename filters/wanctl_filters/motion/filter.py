@@ -17,6 +17,7 @@ from wanctl.curate.api import (
     threshold,
 )
 from wanctl_filters.motion.bursts import measure_bursts
+from wanctl_filters.motion.cells import FLOOR, FLOORS
 from wanctl_filters.motion.tiers import TIERS, Features, features, sort_into_tiers
 from wanctl_filters.shared.bars import active_area
 
@@ -46,7 +47,7 @@ class Motion(Filter):
     score is the speed of moving parts relative to the camera, in % of the long side per second.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",
         "height": "int",
@@ -59,19 +60,28 @@ class Motion(Filter):
         "zoom": "floats",
         "roll": "floats",
         "trust": "floats",
-        "columns": "int",
-        "across": "ints",
-        "down": "ints",
-        "apart": "ints",
-        "lost": "ints",
-        "shake": "floats",
-        "drift": "floats",
+        "camera": "float",
+        "shake": "float",
+        "speed": "float",
+        "compact": "float",
+        "conflict": "float",
+        "lost": "float",
+        "untrusted": "float",
+        "textured": "float",
+        "moving": "floats",
+        "zones": "ints",
     }
     unit: ClassVar[str] = "%"
 
     bursts: int = Field(default=4, ge=1, description="bursts measured, spread over the clip")
     burst: int = Field(default=20, ge=3, description="neighbouring frames in each burst")
     long_side_px: int = Field(default=192, ge=64, description="frames are scaled down to this")
+    parallax: float = Field(
+        default=1.5,
+        ge=0,
+        description="near and far parts of a landscape move differently, but differ by less than "
+        "the camera's own motion times this",
+    )
     tiers: Tiers = threshold(default=Tiers(), description="per tier a sampling weight, or drop")
     camera_speed: float = threshold(
         default=0.011,
@@ -79,15 +89,10 @@ class Motion(Filter):
         description="a slower camera counts as still; long sides per second",
     )
     moving_speed: float = threshold(
-        default=0.01,
-        ge=0,
+        default=FLOORS[FLOOR],
+        ge=FLOORS[0],
+        le=FLOORS[-1],
         description="parts that are faster relative to the camera move; long sides per second",
-    )
-    parallax: float = threshold(
-        default=1.5,
-        ge=0,
-        description="near and far parts of a landscape move differently, but differ by less than "
-        "the camera's own motion times this",
     )
     min_area: float = threshold(
         default=0.055,
@@ -132,7 +137,7 @@ class Motion(Filter):
         )
 
     def measure(self, clip: Clip, frames: FrameBatch | None) -> Evidence:
-        """Camera motion per pair of frames, and per burst a grid of motion relative to it."""
+        """Camera motion per pair of frames, and a summary of the motion relative to it."""
         assert frames is not None
         rows, columns = active_area(frames.frames[:: self.burst])
         active = np.ascontiguousarray(frames.frames[:, rows, columns])
@@ -143,12 +148,14 @@ class Motion(Filter):
             "width": clip.width,
             "height": clip.height,
             "area": [round(edge) for edge in area],
-            **measure_bursts(active, frames.times_s, gap_s=0.03, burst=self.burst),
+            **measure_bursts(
+                active, frames.times_s, gap_s=0.03, burst=self.burst, parallax=self.parallax
+            ),
         }
 
     def decide_many(self, batch: ClipBatch) -> Verdicts:
         """Sort clips into tiers, then apply the policy of each tier."""
-        clip_features = features(batch, moving_speed=self.moving_speed, parallax=self.parallax)
+        clip_features = features(batch, moving_speed=self.moving_speed)
         tier = self._tiers(clip_features)
         policy = [getattr(self.tiers, name) for name in TIERS]
         dropped = np.array([each == "drop" for each in policy])

@@ -8,6 +8,7 @@ from wanctl_filters.motion.camera_path import Points
 
 _EXPLAINED = 0.8  # the difference that flow leaves, relative to the one that the camera leaves
 _SAME_LEVELS, _SAME_SHARE, _LEAST_PX = 2.5, 0.5, 1.0  # a block that stays where it is
+_STILL_PX = 0.02  # moving a frame by less changes no level
 _NOISE = 0.005  # long sides per second, of a cell's mean velocity
 _SLACK = 0.15  # relative error of a velocity's direction
 _STEPS = 8
@@ -44,7 +45,7 @@ def explain(
 
     height, width = first.shape
     rows, columns = points.shape
-    camera = points.design() @ model * max(height, width)
+    camera = points.design @ model * max(height, width)
     camera_field = cv2.resize(
         camera.astype(np.float32).reshape(rows, columns, 2),
         (width, height),
@@ -65,62 +66,60 @@ def explain(
         difference = cv2.absdiff(first, moved).astype(np.float32)
         return cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
 
-    by_camera, by_flow, by_none = left_by(camera_field), left_by(flow), left_by(None)
-    stays = (by_none < _SAME_LEVELS) & (by_none < _SAME_SHARE * by_camera)
-    return Explained(by_flow < _EXPLAINED * by_camera, stays & (np.hypot(*camera.T) >= _LEAST_PX))
+    speed = np.hypot(*camera.T)
+    by_flow = left_by(flow)
+    by_camera = left_by(camera_field if speed.max() > _STILL_PX else None)
+    stays = speed >= _LEAST_PX
+    if stays.any():
+        by_none = left_by(None)
+        stays &= (by_none < _SAME_LEVELS) & (by_none < _SAME_SHARE * by_camera)
+    return Explained(by_flow < _EXPLAINED * by_camera, stays)
 
 
 def off_epipolar(
     velocity: np.ndarray, weight: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """(C,) speed that a rigid scene with depth cannot have.
+    """(B, C) speed that a rigid scene with depth cannot have.
 
     Relative to a plane, the parts of a rigid scene move towards or away from one point, the
-    epipole. It is fitted to all cells by iteratively reweighted least squares, from the centre of
-    the frame, from the main direction of motion, and from the unweighted fit; the result is the
-    component of each velocity across the direction to the epipole that fits best.
+    epipole. It is fitted to all cells of a burst by iteratively reweighted least squares, from the
+    centre of the frame, from the main direction of motion, and from the unweighted fit; the result
+    is the component of each velocity across the direction to the epipole that fits best.
 
     Args:
-        velocity: (C, 2) relative to the plane, long sides per second.
-        weight: (C,) 0 for cells that are unknown.
+        velocity: (B, C, 2) relative to the plane, long sides per second.
+        weight: (B, C) 0 for cells that are unknown.
         x: (C,) horizontal position of the cells, long sides.
         y: (C,) vertical position.
     """
-    across, down = velocity.T
+    across, down = velocity[..., 0], velocity[..., 1]
     speed = np.hypot(across, down)
     place = np.stack([x, y, np.ones_like(x)], axis=1)
-    line = np.stack([-down, across, down * x - across * y], axis=1)
-    line /= (speed + _NOISE)[:, None]
+    line = np.stack([-down, across, down * x - across * y], axis=2)
+    line /= (speed + _NOISE)[..., None]
+    outer = (line[..., :, None] * line[..., None, :]).reshape(*speed.shape, 9)
     prior = weight * np.minimum(speed / (2 * _NOISE), 1.0)
-    scale = _NOISE + _SLACK * speed
-    main = np.linalg.eigh((velocity * prior[:, None]).T @ velocity)[1][:, -1]
-    free = np.linalg.eigh((line * prior[:, None]).T @ line)[1][:, 0]
-    epipoles = np.stack([[0.0, 0.0, 1.0], [*main, 0.0], free])
-    best, best_apart = -1.0, speed
+    scale = (_NOISE + _SLACK * speed)[:, None]
+    main = np.linalg.eigh(np.einsum("bc,bci,bcj->bij", prior, velocity, velocity))[1][..., -1]
+    free = np.linalg.eigh((prior[:, None] @ outer).reshape(-1, 3, 3))[1][..., 0]
+    epipoles = np.zeros((len(speed), 3, 3))
+    epipoles[:, 0, 2] = 1
+    epipoles[:, 1, :2] = main
+    epipoles[:, 2] = free
+    best, best_apart = np.full(len(speed), -1.0), speed.copy()
+    every = np.arange(len(speed))
     for _ in range(_STEPS):
-        apart, follows = _fit_of(epipoles, velocity, place, scale)
-        shares = (follows * prior).sum(axis=1)
+        to = epipoles[..., None, :2] - epipoles[..., None, 2:] * place[:, :2]
+        distance = np.sqrt((to**2).sum(axis=3)) + 1e-9
+        off = np.abs(across[:, None] * to[..., 1] - down[:, None] * to[..., 0]) / distance
+        follows = 1 / (1 + (off / scale) ** 2)
+        shares = (follows @ prior[..., None])[..., 0]
         # a step may be worse: least squares draws the epipole towards the cells
-        if shares.max() > best:
-            best, best_apart = float(shares.max()), apart[int(shares.argmax())]
-        distance = np.linalg.norm(_to_epipole(epipoles, place), axis=2) + 1e-9
-        usual = np.maximum(np.median(distance, axis=1, keepdims=True), 1e-9)
-        use = prior * follows**2 * np.minimum(usual / distance, 3.0) ** 2
-        squares = np.einsum("kc,ci,cj->kij", use, line, line)
-        epipoles = np.linalg.eigh(squares)[1][:, :, 0]
+        leader = shares.argmax(axis=1)
+        better = shares[every, leader] > best
+        best = np.where(better, shares[every, leader], best)
+        best_apart[better] = off[every, leader][better]
+        usual = np.maximum(np.median(distance, axis=2, keepdims=True), 1e-9)
+        use = prior[:, None] * follows**2 * np.minimum(usual / distance, 3.0) ** 2
+        epipoles = np.linalg.eigh((use @ outer).reshape(-1, 3, 3, 3))[1][..., 0]
     return best_apart
-
-
-def _to_epipole(epipoles: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """(K, C, 2) from each of (C, 3) places to each of (K, 3) epipoles."""
-    return epipoles[:, None, :2] - epipoles[:, None, 2:] * place[None, :, :2]
-
-
-def _fit_of(
-    epipoles: np.ndarray, velocity: np.ndarray, place: np.ndarray, scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(K, C) speeds across the direction to each epipole, and how well each cell follows it."""
-    to = _to_epipole(epipoles, place)
-    across = np.abs(velocity[:, 0] * to[..., 1] - velocity[:, 1] * to[..., 0])
-    apart = across / (np.linalg.norm(to, axis=2) + 1e-9)
-    return apart, 1 / (1 + (apart / scale) ** 2)

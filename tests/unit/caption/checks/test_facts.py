@@ -23,7 +23,7 @@ def bursts(pan=(0, 0, 0), tilt=(0, 0, 0), zoom=(0, 0, 0), trust=1.0, gap_s=1.0):
         "time_s": [burst * gap_s + pair * 0.04 for burst in range(3) for pair in range(4)],
         "gap_s": [0.04] * 12,
         "trust": [trust] * 12,
-        "across": [0] * 30,
+        "textured": 1.0,
         **{name: [value * 0.04 for value in values for _ in range(4)]
            for name, values in spread.items()},
     }  # fmt: skip
@@ -42,7 +42,7 @@ def bursts(pan=(0, 0, 0), tilt=(0, 0, 0), zoom=(0, 0, 0), trust=1.0, gap_s=1.0):
         (bursts(pan=(0.005, 0.005, 0.005)), None),
         (bursts(trust=0.3), None),
         (bursts(gap_s=4.0), None),
-        ({**bursts(), "across": [-32768] * 30}, None),
+        ({**bursts(), "textured": 0.2}, None),
         ({"trust": [1.0]}, None),
         ({}, None),
     ],
