@@ -1,6 +1,7 @@
 """Text: its coverage, whether it is overlaid or part of the scene, and its content."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from wanctl.data.schemas import evidence_columns
 from wanctl_filters.ocr.filter import Ocr
 from wanctl_filters.ocr.measuring import measure_text
 from wanctl_filters.ocr.polygons import coverage, tightened
+from wanctl_filters.ocr.strokes import gap_change, hidden_samples
 from wanctl_filters.shared.overlay import text_tracks
 
 LINE = "WATCH THE FULL VIDEO NOW"
@@ -103,10 +105,17 @@ def test_a_title_that_stands_for_a_second_is_overlaid(judge, rapid, landscape):
     [
         ({"noise": 0.0}, True),  # drawn pictures
         ({"onset": 1.0}, True),  # it vanishes while its ground stays
-        ({"relay": 2, "shift": 3.0}, True),  # others replace it on its line
+        ({"relay": 2}, True),  # others replace it on its line
+        ({"relay": 2, "text": ""}, False),  # stripes
         ({}, False),
-        ({"around": 9.0}, True),
-        ({"around": 9.0, "shift": 2.0}, False),  # it drifts with the scene
+        ({"around": 9.0}, True),  # black and white on an opaque plate
+        ({"around": 9.0, "contrast": 150.0}, False),  # a sign beside which people pass
+        ({"around": 9.0, "contrast": 150.0, "gaps": 20.0}, True),  # they show between its letters
+        ({"around": 9.0, "gaps": 20.0, "hidden": 2}, False),  # they pass before it
+        ({"around": 9.0, "gaps": 20.0, "text": "O"}, False),
+        ({"around": 9.0, "gaps": 20.0, "shift": 2.0}, False),  # it drifts with the scene
+        ({"moving": 0.9, "text": ""}, False),  # a grille of a car that drives
+        ({"moving": 0.9, "gaps": 20.0, "text": ""}, True),
         ({"noise": 0.0, "steep": 0.15}, False),  # soft edges: seen through a lens
         ({"noise": 0.0, "angle": 8.0}, False),
     ],
@@ -114,9 +123,43 @@ def test_a_title_that_stands_for_a_second_is_overlaid(judge, rapid, landscape):
 def test_what_is_overlaid(row, measures, overlaid):
     """A line in the middle of a clip whose camera stands still, but for `measures`."""
     clip = row(np.zeros((20, 360, 640, 3), np.uint8))
-    measures = {"around": 2.0, "moving": 0.1, **measures}
+    measures = {"around": 2.0, "moving": 0.1, "gaps": 2.0, **measures}
     evidence = _words([[_line(100, 160, 540, 200)]] * 4, **measures)
     assert text_tracks(_batch(clip, [evidence])).overlay.tolist() == [overlaid]
+
+
+def test_words_that_are_covered_and_come_back_belong_to_the_scene(row):
+    clip = row(np.zeros((20, 360, 640, 3), np.uint8))
+    evidence = _words([[_line(100, 160, 540, 200)]] * 4, around=9.0, moving=0.1, gaps=20.0)
+    twice: dict[str, Any] = {
+        name: 2 * value if isinstance(value, list) and name.startswith("track_") else value
+        for name, value in evidence.items()
+    }
+    twice |= {"track_first_s": [0.0, 5.0], "track_last_s": [3.0, 8.0]}
+    assert text_tracks(_batch(clip, [evidence])).overlay.tolist() == [True]
+    assert text_tracks(_batch(clip, [twice])).overlay.tolist() == [False, False]
+
+
+def test_patterns_that_cannot_be_read_do_not_count(row):
+    clip = row(np.zeros((20, 360, 640, 3), np.uint8))
+    lines = [[_line(20, 100 + 40 * at, 620, 130 + 40 * at) for at in range(3)]] * 4
+    assert "on average" in Ocr().decide(clip, _words(lines, moving=0.1, shift=1.0)).reason
+    assert Ocr().decide(clip, _words(lines, text="", moving=0.1, shift=1.0)).keep
+
+
+def test_strokes_are_covered_by_what_passes_before_them():
+    words = np.full((9, 40, 200), 60, np.uint8)
+    for frame in words:
+        cv2.putText(frame, "BAKERY", (5, 32), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 230, 3)
+    assert hidden_samples(words) == 0
+    assert gap_change(words) == 0
+    covered, flash, typed, floating = (words.copy() for _ in range(4))
+    covered[4:6, :, :70] = 120
+    flash[4] = 120
+    typed[:4, :, 100:] = 60
+    floating[words < 200] = (60 + 12 * np.arange(9)).repeat((words[0] < 200).sum())
+    assert [hidden_samples(levels) for levels in (covered, flash, typed, floating)] == [2, 0, 0, 0]
+    assert gap_change(floating) > 20
 
 
 def test_a_logo_in_one_corner_is_left_to_the_watermark_filter(row):
@@ -169,8 +212,9 @@ def _words(frames, text="words", **measures):
     lines = list({tuple(line): line for frame in frames for line in frame}.values())
     at = [[frame for frame, has in enumerate(frames) if line in has] for line in lines]
     values = {
-        "around": 9.0, "moving": 0.5, "shift": 0.0, "noise": 3.0, "fade": 0.0, "onset": 255.0,
-        "steep": 0.3, "even": 2.0, "contrast": 200.0, "angle": 0.0, "relay": 0, **measures,
+        "around": 9.0, "moving": 0.5, "shift": 0.0, "noise": 3.0, "fade": 0.0, "gaps": 9.0,
+        "hidden": 0, "onset": 255.0, "steep": 0.3, "even": 2.0, "contrast": 200.0, "angle": 0.0,
+        "relay": 0, "tried": 1, **measures,
     }  # fmt: skip
     return {
         "polygons": frames,

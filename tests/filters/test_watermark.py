@@ -191,12 +191,15 @@ def _text(box, words, last_s=4.0, fade=0.0):
         "track_shift": [0.1],
         "track_noise": [1.0],
         "track_fade": [fade],
+        "track_gaps": [2.0],
+        "track_hidden": [0],
         "track_onset": [255.0],
         "track_steep": [0.4],
         "track_even": [2.0],
         "track_contrast": [120.0],
         "track_angle": [0.0],
         "track_relay": [0],
+        "track_tried": [1],
         "track_texts": [words],
     }
 

@@ -23,6 +23,7 @@ from wanctl.curate.api import (
 from wanctl_filters.ocr.measuring import STRIDE, measure_text
 from wanctl_filters.ocr.polygons import (
     Polygon,
+    among,
     coverage,
     joined,
     plausible,
@@ -56,7 +57,7 @@ class Ocr(Filter):
     of the frame with most text.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     heavy: ClassVar[bool] = True
     evidence: ClassVar[dict[str, str]] = {
         "polygons": "polygons",
@@ -155,9 +156,11 @@ class Ocr(Filter):
 
         Those are the clips with overlays, and those whose text may exceed `max_text`.
         """
-        tracks = text_tracks(batch)
-        tracks = tracks[tracks.overlay & ~tracks.mark]
+        every = text_tracks(batch)
+        tracks = every[every.overlay & ~every.mark]
         ends = np.searchsorted(tracks.rows, np.arange(len(batch) + 1))
+        legible = every[every.legible]
+        legible_ends = np.searchsorted(legible.rows, np.arange(len(batch) + 1))
         frame_px = batch.views[:, 2:].astype(np.float64).prod(axis=1)
         # a crop makes the frame smaller, so that the share of the rest may rise
         crowded = polygon_areas(batch) > (1 - self.max_crop_loss) * self.max_text * frame_px
@@ -168,7 +171,8 @@ class Ocr(Filter):
         for row, each in zip(judged.tolist(), polygons, strict=True):
             own = tracks[np.arange(ends[row], ends[row + 1])]
             scale = max(1.0, sizes[row].max() / self.long_side_px)
-            lines = each.as_py() if crowded[row] else []
+            text = legible.boxes[legible_ends[row] : legible_ends[row + 1]]
+            lines = [among(frame, text) for frame in each.as_py()] if crowded[row] else []
             verdicts[row] = self._judge(own, lines, Box(*batch.views[row].tolist()), scale)
         return Verdicts.of(verdicts)
 
@@ -188,7 +192,7 @@ class Ocr(Filter):
         return drawings
 
     def _judge(
-        self, tracks: TextTracks, polygons: list[list[list[float]]], view: Box, scale: float
+        self, tracks: TextTracks, polygons: list[list[Polygon]], view: Box, scale: float
     ) -> Verdict:
         """The score is the share under overlaid text at the time with most of it, in %.
 

@@ -10,7 +10,7 @@ from wanctl_filters.ocr.plates import plate
 from wanctl_filters.ocr.polygons import Polygon, bounds, coverage
 from wanctl_filters.ocr.text_engines import Detector, LineReader
 from wanctl_filters.ocr.track_measures import TrackMeasures, measure_track, relays
-from wanctl_filters.ocr.tracks import Samples, Track, follow, region
+from wanctl_filters.ocr.tracks import Samples, Track, follow, region, track_of
 from wanctl_filters.shared.overlay import TRACK_COLUMNS
 
 STRIDE = 2
@@ -36,7 +36,8 @@ def measure_text(
     detected = _detect(frames.frames, samples, detector)
     tracks = follow(samples, detected)
     relay = relays(tracks)
-    texts, lines = [], []
+    texts: dict[int, str] = {}
+    lines = []
     if reader is not None:
         texts = _read_tracks(frames.frames, tracks, relay, reader, max_lines)
         lines = _read_fullest(frames.frames, detected, tracks, texts, reader, max_lines)
@@ -54,7 +55,8 @@ def measure_text(
         "track_last_s": [round(float(frames.times_s[track.last]), 3) for track in tracks],
         "track_matches": [track.matches for track in tracks],
         "track_relay": relay,
-        "track_texts": texts,
+        "track_tried": [int(at in texts) for at in range(len(tracks))],
+        "track_texts": [texts.get(at, "") for at in range(len(tracks))] if reader else [],
         **{
             f"track_{name}": [round(getattr(each, name), 3) for each in measures]
             for name in TrackMeasures._fields
@@ -81,38 +83,39 @@ def _read_tracks(
     relay: Sequence[int],
     reader: LineReader,
     max_lines: int,
-) -> list[str]:
-    """What each track says; empty for short ones and beyond the `max_lines` largest."""
+) -> dict[int, str]:
+    """What the `max_lines` largest of the standing tracks say; empty where it is not readable."""
     standing = [
         at
         for at, track in enumerate(tracks)
         if track.matches >= min(3, len(frames)) or relay[at] > 0
     ]
     standing.sort(key=lambda at: -_area(tracks[at].polygon))
-    texts = [""] * len(tracks)
-    for at in standing[:max_lines]:
-        texts[at] = reader(_cutout(frames[tracks[at].anchor], tracks[at].polygon))
-    return texts
+    return {
+        at: reader(_cutout(frames[tracks[at].anchor], tracks[at].polygon))
+        for at in standing[:max_lines]
+    }
 
 
 def _read_fullest(
     frames: np.ndarray,
     detected: Sequence[tuple[int, list[Polygon]]],
     tracks: Sequence[Track],
-    texts: Sequence[str],
+    texts: dict[int, str],
     reader: LineReader,
     max_lines: int,
 ) -> list[str]:
-    """Strings of the frame with most text, top to bottom."""
+    """Strings of the frame with most text, top to bottom; adds to `texts` what it reads."""
     _, height, width = frames.shape[:3]
     shares = [coverage(polygons, width, height) for _, polygons in detected]
     sample, polygons = detected[int(np.argmax(shares))]
-    known = {id(track.polygon): text for track, text in zip(tracks, texts, strict=True) if text}
-    ordered = sorted(polygons, key=lambda polygon: bounds(polygon)[1::-1])
-    lines = [
-        known.get(id(polygon)) or reader(_cutout(frames[sample], polygon))
-        for polygon in ordered[:max_lines]
-    ]
+    lines = []
+    for polygon in sorted(polygons, key=lambda polygon: bounds(polygon)[1::-1])[:max_lines]:
+        own = track_of(tracks, sample, polygon)
+        known = own is not None and tracks[own].polygon is polygon and texts.get(own)
+        lines.append(known or reader(_cutout(frames[sample], polygon)))
+        if own is not None and not texts.get(own):
+            texts[own] = lines[-1]
     return [line for line in lines if line]
 
 

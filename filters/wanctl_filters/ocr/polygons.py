@@ -131,6 +131,17 @@ def plausible(polygons: Sequence[Polygon], limit: float) -> list[Polygon]:
     return [polygon for polygon in polygons if _area(bounds(polygon)) <= limit]
 
 
+def among(polygons: Sequence[Polygon], boxes: np.ndarray) -> list[Polygon]:
+    """The polygons whose middle is in one of the (M, 4) boxes: left, top, right, bottom."""
+    kept = []
+    for polygon in polygons:
+        box = bounds(polygon)
+        middle = np.array([box.left + box.right, box.top + box.bottom]) / 2
+        if ((boxes[:, :2] <= middle) & (middle <= boxes[:, 2:])).all(axis=1).any():
+            kept.append(polygon)
+    return kept
+
+
 def _area(box: Bounds) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
 

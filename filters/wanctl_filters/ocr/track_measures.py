@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wanctl_filters.ocr.polygons import bounds
+from wanctl_filters.ocr.strokes import gap_change, hidden_samples
 from wanctl_filters.ocr.tracks import Samples, Track, correlation, region
 
 _SHIFTS = 3  # px, in which the displacement of strokes is searched
@@ -23,6 +24,8 @@ class TrackMeasures(NamedTuple):
     shift: float
     noise: float
     fade: float
+    gaps: float
+    hidden: int
     onset: float
     steep: float
     even: float
@@ -38,12 +41,15 @@ def measure_track(samples: Samples, track: Track) -> TrackMeasures:
     changes = [np.abs(samples.luma[index][window] - here) for index in others]
     lively = float(np.median([change[ring].mean() for change in changes])) if others else 0.0
     moving = [samples.moving(track.anchor, index) for index in others]
+    shown = samples.luma[track.first : track.last + 1][:, *window]
     return TrackMeasures(
         around=lively,
         moving=float(np.mean(moving)) if others else 0.0,
         shift=_shift(samples, track),
         noise=float(np.median([np.median(change[ring]) for change in changes])) if others else 0.0,
-        fade=_fade(samples.luma[track.first : track.last + 1][:, *window], place, ring),
+        fade=_fade(shown, place, ring),
+        gaps=gap_change(shown[:, *place]),
+        hidden=hidden_samples(shown[:, *place]),
         onset=_onset(samples, track, window, place, ring),
         **_typography(samples, track, here[place]),
     )

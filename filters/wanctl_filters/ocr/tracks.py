@@ -102,6 +102,15 @@ def follow(samples: Samples, detected: Sequence[tuple[int, Sequence[Polygon]]]) 
     return tracks
 
 
+def track_of(tracks: Sequence[Track], index: int, polygon: Polygon) -> int | None:
+    """The place among the tracks of the one that a polygon detected in a sample belongs to."""
+    box = bounds(polygon)
+    for at, track in enumerate(tracks):
+        if track.first <= index <= track.last and _covers(bounds(track.polygon), box):
+            return at
+    return None
+
+
 def _followed(samples: Samples, polygon: Polygon, index: int) -> Track:
     place = region(polygon, samples.luma.shape[1:])
     strokes = samples.edges(index)[place]

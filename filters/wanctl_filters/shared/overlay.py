@@ -3,19 +3,23 @@
 `ocr` measures text tracks (`TRACK_COLUMNS`, one entry per track): text with the same strokes in the
 same place over consecutive samples. `text_tracks` decides which of them are overlaid:
 
-1. The strokes stand still, to a fraction of a pixel, while the picture around them changes.
-2. On ground that stands still too (animation, slides, a locked camera) that shows nothing. There,
-   text is overlaid if it is typographic (horizontal or vertical, sharp, of one level from end to
-   end, readable) and either is placed where overlays are (in the low third, in a corner, or on
-   ground without any noise, as only drawn pictures have it), or appears or vanishes at once while
-   its ground stays.
+1. The camera moves and the strokes stand still, to a fraction of a pixel. What cannot be read, such
+   as the grille of a car, must show the picture between its strokes too.
+2. With a locked camera signs stand still as well. There, text must be read, level and of one level
+   from end to end, and nothing may pass before it: neither does it hide a part of it for a while,
+   nor does the text vanish and come back. And it either shows the picture between its strokes, or
+   appears or vanishes at once while its ground stays, or is filled like drawn letters and placed
+   where overlays are (subtitles, banners, corners, pictures without any noise).
 3. Typographic lines that replace each other in one place are subtitles or captions.
 
+Patterns that cannot be read (foliage, stripes, walls) are no text.
 Other text belongs to the scene: signs, labels, jerseys, screens in the room.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -34,12 +38,15 @@ TRACK_COLUMNS = {
     "track_shift": "floats",
     "track_noise": "floats",
     "track_fade": "floats",
+    "track_gaps": "floats",
+    "track_hidden": "ints",
     "track_onset": "floats",
     "track_steep": "floats",
     "track_even": "floats",
     "track_contrast": "floats",
     "track_angle": "floats",
     "track_relay": "ints",
+    "track_tried": "ints",
     "track_texts": "strings",
 }
 """Columns of evidence of `ocr`. `samples` is the number of the clip's samples; the others have one
@@ -58,6 +65,8 @@ entry per text track (8 for corners, 4 for plates):
   pictures.
 - fade: standard deviation over time of its brightest (or darkest) strokes as a share of that around
   it: near 0 for opaque text, the transparency for transparent text; 0 where little changes.
+- gaps: change over time of the ground between its strokes, 0..255.
+- hidden: number of samples in which something covers a part of it for a while.
 - onset: change of the luma next to it, 0..255, between a sample that shows it and the next one that
   does not, at its start or end; 255 where it is shown from the first to the last sample.
 - steep: luma gradient of its edges per pixel as a share of its contrast; 0.25 to 0.45 for drawn
@@ -66,6 +75,7 @@ entry per text track (8 for corners, 4 for plates):
 - contrast: between strokes and ground, 0..255.
 - angle: to the nearest axis, degrees.
 - relay: number of other tracks that stand on the same line, centred like it, at other times.
+- tried: 1 where it was tried to read it.
 - texts: what was read; empty where it is not readable. No entries at all where `read` is off.
 """
 
@@ -73,22 +83,29 @@ _MIN_MATCHES = 3  # samples; scene text under a drifting camera matches in one o
 _STILL_PX = 0.5  # shift of strokes; a sign that drifts enough to change its ground moves by 1 px
 _CHANGES = 4.0  # luma levels around it; grain and coding reach 3
 _MOST_MOVES = 0.5  # share of the frame; then the camera moves, and nothing of a scene stands still
+_SHOWS = 8.0  # luma levels; the ground between letters on a surface or a plate changes by 3
+_FILLED = 3.0  # luma levels; drawn letters have one level, those on a surface the light on it
+_FIXED_PX = 0.1  # shift by coding; a camera on a tripod or a screen that is filmed has as much
+_BLACK_WHITE = 180.0  # contrast; that of subtitles is 184 and more, printed matter reflects less
 _SHARP, _EVEN, _STRONG, _LEVEL_DEG = 0.25, 12.0, 80.0, 3.0
 _DRAWN = 0.5  # luma levels of noise; footage of a camera has 1 and more even after coding
 _LOW = 2 / 3  # of the height, from the top
 _CORNER = 0.2  # of the width and of the height, from the nearest edges
 _LOGO = 1 / 3  # of the width and of the height: size of a logo, and its distance from a corner
+_WORD = 2  # letters; single ones are read into patterns
 _NAME = 16  # letters that the name in a logo has at most; Chinese characters count twice
 _CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
 _RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
 _TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
 _HALF = 128.0  # contrast that text of half transparency can have at most
 _LARGEST = 0.25  # of the picture; PP-OCR takes fog and studio walls for a line of text
-_CREDIT = re.compile(
-    r"©|\(c\)\s*\d{4}|copyright|all rights reserved|\bwww\b|https?:"
-    r"|shutterst|gettyim|istock|dreamstime|depositphoto|pond5|storyblock|adobe ?stock|alamy"
-    r"|\w\.(com|net|org|tv|cn|io|co|me|ru|de|jp|uk|in)\b|^@\w",
+_OWNER = re.compile(
+    r"©|\(c\)\s*\d{4}|copyright|all rights reserved"
+    r"|shutterst|gettyim|istock|dreamstime|depositphoto|pond5|storyblock|adobe ?stock|alamy",
     re.IGNORECASE,
+)
+_ADDRESS = re.compile(
+    r"\bwww\b|https?:|\w\.(com|net|org|tv|cn|io|co|me|ru|de|jp|uk|in)\b|^@\w", re.IGNORECASE
 )
 
 
@@ -108,6 +125,8 @@ class TextTracks:
         mark: (M,) bool, overlays that say whose footage it is and nothing else: transparent ones,
             and copyright lines, addresses and user names.
         logo: (M,) bool, overlays that may be a logo: compact, in a corner, and at most a name.
+        legible: (M,) bool, text and not a pattern like it: read, or not tried to be read where most
+            other text of the clip is read.
     """
 
     rows: np.ndarray
@@ -120,6 +139,7 @@ class TextTracks:
     overlay: np.ndarray
     mark: np.ndarray
     logo: np.ndarray
+    legible: np.ndarray
 
     def __getitem__(self, chosen: np.ndarray | slice) -> "TextTracks":
         return TextTracks(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
@@ -142,34 +162,52 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     corners = column("corners", 8)
     xs, ys = corners[:, 0::2], corners[:, 1::2]
     boxes = np.stack([xs.min(1), ys.min(1), xs.max(1), ys.max(1)], axis=1)
-    texts, readable = _strings(batch, first_s.counts())
+    texts, read = _strings(batch, first_s.counts())
+    tried = column("tried") > 0
+    legible = _legible(texts, read, tried, rows, len(batch))
     enough = column("matches") >= np.clip(batch.numbers("samples")[rows], 2, _MIN_MATCHES)
     stands = enough & (column("shift") <= _STILL_PX)
     printed = (column("even") <= _EVEN) & (column("angle") <= _LEVEL_DEG)
-    typographic = printed & (column("steep") >= _SHARP) & (column("contrast") >= _STRONG)
-    ground_moves = (
-        (column("moving") >= _MOST_MOVES)
-        | (column("noise") >= _CHANGES)
-        | (column("around") >= np.where(printed, 1, 2) * _CHANGES)
+    sharp, strong = column("steep") >= _SHARP, column("contrast") >= _STRONG
+    ground_moves = (column("noise") >= _CHANGES) | (
+        column("around") >= np.where(printed, 1, 2) * _CHANGES
     )
+    pierced = column("gaps") >= _SHOWS
     low, inward, centred = _places(boxes, batch.views[rows])
-    placed = low | (inward <= _CORNER) | (column("noise") <= _DRAWN)
+    pictured = column("noise") > _DRAWN
+    banner = (low | (inward <= _CORNER)) & ground_moves
+    contrasting = column("contrast") >= _BLACK_WHITE
+    placed = ((low & centred) | (inward <= _CORNER) | ground_moves) & contrasting
+    filled = (column("even") <= _FILLED) & (column("shift") <= _FIXED_PX)
     appears = column("onset") < _CHANGES
-    replaced = (column("relay") >= _RELAYS) & centred
-    drawn = stands & readable & (placed | appears)
-    overlay = (stands & ground_moves) | (typographic & (drawn | replaced))
+    replaced = (column("relay") >= _RELAYS) & centred & (column("shift") <= _STILL_PX)
+    # with a locked camera a sign stands still as well while people pass beside it and before it
+    locked = column("moving") < _MOST_MOVES
+    moving = stands & ~locked & ((legible & (printed | pierced)) | (printed & pierced))
+    known = legible & (tried | ~read) & printed
+    typographic = known & sharp & strong
+    behind = (pictured & (column("hidden") > 0)) | _returns(rows, texts, boxes, column, locked)
+    still = stands & ((filled & (placed | banner | ~pictured)) | appears)
+    floating = stands & known & ground_moves & pierced
+    overlay = moving | (
+        ~behind & ((locked & floating) | (typographic & ((locked & still) | replaced)))
+    )
     extent = boxes[:, 2:] - boxes[:, :2]
     overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
     compact = (extent <= _LOGO * batch.views[rows][:, 2:]).all(axis=1)
     short = np.array([_letters(text) <= _NAME for text in texts.tolist()], dtype=bool)
-    credit = np.array([bool(_CREDIT.search(text)) for text in texts.tolist()], dtype=bool)
+    owner = np.array([bool(_OWNER.search(text)) for text in texts.tolist()], dtype=bool)
+    address = np.array([bool(_ADDRESS.search(text)) for text in texts.tolist()], dtype=bool)
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
-    mark = (overlay & transparent) | (stands & credit)
+    # an address on a van or over a shop is no mark
+    said = owner | (address & (overlay | low | (inward <= _CORNER)))
+    level = column("angle") <= _LEVEL_DEG
+    mark = (overlay & transparent) | (stands & level & ~behind & said)
     in_block = _below_text(rows, boxes, overlay, mark)
     mark, overlay = mark & ~in_block, overlay | in_block
     return TextTracks(
         rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
-        overlay, mark, overlay & compact & short & (inward <= _LOGO),
+        overlay, mark, overlay & compact & short & (inward <= _LOGO), legible,
     )  # fmt: skip
 
 
@@ -185,9 +223,59 @@ def _places(boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return down >= _LOW, inward, np.abs(across - 0.5) <= _CENTRED
 
 
+def _legible(
+    texts: np.ndarray, read: np.ndarray, tried: np.ndarray, rows: np.ndarray, count: int
+) -> np.ndarray:
+    """(M,) bool, see `TextTracks.legible`; everything where reading is off.
+
+    Args:
+        texts: (M,) what was read.
+        read: (M,) whether reading is on.
+        tried: (M,) whether it was tried to read the track.
+        rows: (M,) the clip of each track.
+        count: number of clips.
+    """
+    words = np.array([_signs(text) >= _WORD for text in texts.tolist()], dtype=bool)
+    most = 2 * np.bincount(rows[words], minlength=count) >= np.maximum(
+        np.bincount(rows[tried], minlength=count), 1
+    )
+    return words | ~read | (~tried & most[rows])
+
+
 def _letters(text: str) -> int:
     """Characters of a text that are no space; wide ones count twice."""
     return sum(1 + (character > "\u2e7f") for character in text if not character.isspace())
+
+
+def _returns(
+    rows: np.ndarray,
+    texts: np.ndarray,
+    boxes: np.ndarray,
+    column: Callable[[str], np.ndarray],
+    locked: np.ndarray,
+) -> np.ndarray:
+    """(M,) bool: the same words are in the same place before or after, and the ground changes.
+
+    Something passes before them. Drawn words that blink leave their ground as it is.
+    """
+    seen: dict[tuple[int, str], list[int]] = {}
+    for at in np.flatnonzero(locked & (texts != "")).tolist():
+        seen.setdefault((int(rows[at]), str(texts[at])), []).append(at)
+    result = np.zeros(len(rows), dtype=bool)
+    first_s, last_s, onset = column("first_s"), column("last_s"), column("onset")
+    for same in seen.values():
+        for at, other in permutations(same, 2):
+            apart = first_s[at] > last_s[other] or last_s[at] < first_s[other]
+            height = boxes[at, 3] - boxes[at, 1]
+            near = np.abs(boxes[at] - boxes[other]).max() <= height / 2
+            if apart and near and max(onset[at], onset[other]) >= _CHANGES:
+                result[at] = True
+    return result
+
+
+def _signs(text: str) -> int:
+    """Letters and digits of a text; wide ones count twice."""
+    return sum(1 + (character > "\u2e7f") for character in text if character.isalnum())
 
 
 def _below_text(
@@ -206,7 +294,7 @@ def _below_text(
 
 
 def _strings(batch: ClipBatch, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(M,) object: the strings of all tracks; (M,) bool: readable, or reading is off."""
+    """(M,) object: the strings of all tracks; (M,) bool: whether reading is on."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -217,4 +305,4 @@ def _strings(batch: ClipBatch, counts: np.ndarray) -> tuple[np.ndarray, np.ndarr
     read = np.repeat(lengths.to_numpy() == counts, counts)
     texts = np.full(len(read), "", dtype=object)
     texts[read] = column.flatten().to_numpy(zero_copy_only=False)
-    return texts, (texts != "") | ~read
+    return texts, read
