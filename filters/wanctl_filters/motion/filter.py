@@ -47,7 +47,7 @@ class Motion(Filter):
     score is the speed of moving parts relative to the camera, in % of the long side per second.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",
         "height": "int",

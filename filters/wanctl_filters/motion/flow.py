@@ -50,20 +50,28 @@ def inconsistent_share(forward: np.ndarray, backward: np.ndarray, points: Points
     """
     import cv2
 
-    height, width = forward.shape[:2]
-    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    back = cv2.remap(
-        backward,
-        xs + forward[..., 0],
-        ys + forward[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    back = sampled_at(backward, forward)
     off = np.hypot(forward[..., 0] + back[..., 0], forward[..., 1] + back[..., 1])
     allowed = 0.75 + 0.25 * np.hypot(forward[..., 0], forward[..., 1])
     rows, columns = points.shape
     inconsistent = (off > allowed).astype(np.float32)
     return cv2.resize(inconsistent, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
+
+
+def sampled_at(image: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """The (H, W) or (H, W, C) image at each pixel's place plus its (H, W, 2) displacement."""
+    import cv2
+
+    places = _pixels(*field.shape[:2]) + field
+    both: Any = None  # the first map has both coordinates; the stubs want a second one
+    return cv2.remap(image, places, both, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(maxsize=8)
+def _pixels(height: int, width: int) -> np.ndarray:
+    """(height, width, 2) float32: x and y of each pixel."""
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return np.stack(np.meshgrid(x, y), axis=2)
 
 
 @lru_cache(maxsize=2)

@@ -39,11 +39,14 @@ class Burst(NamedTuple):
         frames: indices of the first frame and of all that differ from the one before.
         times_s: their times; evenly spaced where frames repeat at a lower frame rate.
         length_s: from the first frame of the burst to the last.
+        change: (P,) mean difference of each block between distinct neighbours, in levels; the
+            median over the burst.
     """
 
     frames: np.ndarray
     times_s: np.ndarray
     length_s: float
+    change: np.ndarray
 
 
 def distinct(frames: np.ndarray, times_s: np.ndarray, part: np.ndarray) -> Burst:
@@ -59,7 +62,8 @@ def distinct(frames: np.ndarray, times_s: np.ndarray, part: np.ndarray) -> Burst
     """
     own, times = frames[part], times_s[part]
     span = float(times[-1] - times[0])
-    change = _changes(own)
+    blocks = _changes(own)
+    change = blocks.max(axis=1)
     # the third-largest change: the largest may be cuts, which would make all others look equal
     usual = np.sort(change)[-min(3, len(change))]
     new = change > max(_SAME_LEVELS, _SAME_SHARE * usual)
@@ -68,11 +72,12 @@ def distinct(frames: np.ndarray, times_s: np.ndarray, part: np.ndarray) -> Burst
         times = times[chosen]  # a picture that stands still for a while
     elif not new.all():
         times = times[0] + span / max(len(chosen) - 1, 1) * np.arange(len(chosen))
-    return Burst(part[chosen], times, span)
+    usual_blocks = np.median(blocks[new] if new.any() else blocks, axis=0)
+    return Burst(part[chosen], times, span, usual_blocks)
 
 
 def _changes(frames: np.ndarray) -> np.ndarray:
-    """(N - 1,) mean difference of the block that differs most between neighbours, in levels."""
+    """(N - 1, P) mean difference of each block between neighbours, in levels."""
     import cv2
 
     count, height, width = frames.shape
@@ -82,4 +87,4 @@ def _changes(frames: np.ndarray) -> np.ndarray:
     rows, columns = max(1, height // _BLOCK), max(1, width // _BLOCK)
     size = (columns, rows * (count - 1))
     blocks = cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
-    return blocks.reshape(count - 1, -1).max(axis=1)
+    return blocks.reshape(count - 1, -1)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from wanctl_filters.motion.camera_path import Points
+from wanctl_filters.motion.flow import sampled_at
 
 _EXPLAINED = 0.8  # the difference that flow leaves, relative to the one that the camera leaves
-_SAME_LEVELS, _SAME_SHARE, _LEAST_PX = 2.5, 0.5, 1.0  # a block that stays where it is
-_STILL_PX = 0.02  # moving a frame by less changes no level
+_SAME_LEVELS, _SAME_SHARE, _LEAST_PX = 2.5, 0.5, 0.5  # a block that stays where it is
+_STILL_PX = 0.01  # moving a frame by less changes no level
 _NOISE = 0.005  # long sides per second, of a cell's mean velocity
 _SLACK = 0.15  # relative error of a velocity's direction
-_STEPS = 8
+_STEPS = 5
 
 
 class Explained(NamedTuple):
@@ -43,7 +44,12 @@ def explain(
     """
     import cv2
 
-    height, width = first.shape
+    # Levels are compared at half the size, which is that of the flow, at half of the time.
+    height, width = (max(1, side // 2) for side in first.shape)
+    first, second = (
+        cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in (first, second)
+    )
+    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) / 2
     rows, columns = points.shape
     camera = points.design @ model * max(height, width)
     camera_field = cv2.resize(
@@ -51,18 +57,9 @@ def explain(
         (width, height),
         interpolation=cv2.INTER_LINEAR,
     )
-    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
 
     def left_by(field: np.ndarray | None) -> np.ndarray:
-        moved = second
-        if field is not None:
-            moved = cv2.remap(
-                second,
-                xs + field[..., 0],
-                ys + field[..., 1],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+        moved = second if field is None else sampled_at(second, field)
         difference = cv2.absdiff(first, moved).astype(np.float32)
         return cv2.resize(difference, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
 

@@ -22,6 +22,9 @@ _DRIFTS, _AT_REST = (0.01, 0.02), 0.4
 # Frames of half the size give flow at a quarter of the time. It overstates shake rather than
 # missing it, so it settles bursts of steady cameras; those above this are measured again.
 _SURE = 2.0
+# Where half of the textured blocks change by less, in levels, shake is below 0.25 (a fifth of what
+# is visible) in 99 % of 170 bursts of real footage; no flow is needed.
+_STILL = 1.5
 
 _MIN_PAIRS = 5
 _MIN_SHARE = 0.5  # of the pairs of a burst
@@ -41,6 +44,7 @@ class Shake(NamedTuple):
 
 
 UNKNOWN_SHAKE = Shake(-1.0, -1.0)
+STILL = Shake(0.0, 0.0)
 
 
 def relative(shake: Shake) -> float:
@@ -62,21 +66,32 @@ def shakes(
     import cv2
 
     height, width = (max(1, side // 2) for side in frames.shape[1:])
-    used = np.unique(np.concatenate([part.frames for part in bursts]))
+    found = [STILL] * len(bursts)
+    moves = [n for n, part in enumerate(bursts) if not _is_still(part, textured[n])]
+    if not moves:
+        return found
+    used = np.unique(np.concatenate([bursts[n].frames for n in moves]))
     small = {i: cv2.resize(frames[i], (width, height), interpolation=cv2.INTER_AREA) for i in used}
     few = Points.of(height, width)
     rows, columns = few.shape
     coarse = np.stack([
-        cv2.resize(each.reshape(points.shape), (columns, rows), interpolation=cv2.INTER_AREA)
-        for each in textured
-    ]).reshape(len(textured), -1)  # fmt: skip
-    found = _shakes(small, bursts, coarse, few)
+        cv2.resize(textured[n].reshape(points.shape), (columns, rows), interpolation=cv2.INTER_AREA)
+        for n in moves
+    ]).reshape(len(moves), -1)  # fmt: skip
+    by_half = _shakes(small, [bursts[n] for n in moves], coarse, few)
+    for number, each in zip(moves, by_half, strict=True):
+        found[number] = each
     doubtful = [n for n, each in enumerate(found) if each.shake < 0 or relative(each) > _SURE]
     if doubtful:
         again = _shakes(frames, [bursts[n] for n in doubtful], textured[doubtful], points)
         for number, each in zip(doubtful, again, strict=True):
             found[number] = each
     return found
+
+
+def _is_still(part: Burst, textured: np.ndarray) -> bool:
+    change = part.change[textured >= 0.5]
+    return len(change) > 0 and bool(np.median(change) < _STILL)
 
 
 def _shakes(
@@ -87,14 +102,14 @@ def _shakes(
 ) -> list[Shake]:
     pairs = [(n, *pair) for n, part in enumerate(bursts) for pair in pairwise(part.frames)]
     if not pairs:
-        return [Shake(0.0, 0.0)] * len(bursts)
+        return [STILL] * len(bursts)
     field = np.stack(
         [at_points(flow(frames[a], frames[b], coarse=True), points) for _, a, b in pairs]
     )
     owner = np.array([n for n, _, _ in pairs])
     model, trust = fit(field, textured[owner], points, rigid=True)
     return [
-        shake_of(model[own], trust[own], part.times_s) if own.any() else Shake(0.0, 0.0)
+        shake_of(model[own], trust[own], part.times_s) if own.any() else STILL
         for n, part in enumerate(bursts)
         for own in [owner == n]
     ]
