@@ -184,11 +184,14 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     # with a locked camera a sign stands still as well while people pass beside it and before it
     locked = column("moving") < _MOST_MOVES
     moving = stands & ~locked & ((legible & (printed | pierced)) | (printed & pierced))
-    known = legible & (tried | ~read) & printed
+    level = column("angle") <= _LEVEL_DEG
+    words = legible & (tried | ~read) & level
+    known = words & printed
     typographic = known & sharp & strong
     behind = (pictured & (column("hidden") > 0)) | _returns(rows, texts, boxes, column, locked)
     still = stands & ((filled & (placed | banner | ~pictured)) | appears)
-    floating = stands & known & ground_moves & pierced
+    opaque = column("fade") < _TRANSPARENT
+    floating = stands & words & (printed | opaque) & ground_moves & pierced
     overlay = moving | (
         ~behind & ((locked & floating) | (typographic & ((locked & still) | replaced)))
     )
@@ -201,7 +204,6 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
     # an address on a van or over a shop is no mark
     said = owner | (address & (overlay | low | (inward <= _CORNER)))
-    level = column("angle") <= _LEVEL_DEG
     mark = (overlay & transparent) | (stands & level & ~behind & said)
     in_block = _below_text(rows, boxes, overlay, mark)
     mark, overlay = mark & ~in_block, overlay | in_block

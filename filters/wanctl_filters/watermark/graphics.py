@@ -17,8 +17,8 @@ from wanctl.curate.api import Box
 from wanctl_filters.watermark.edge_maps import EdgeMaps
 
 # A mark that touches steady edges of the scene may be separate at a higher level of steadiness.
-_LEVELS = (0.55, 0.62, 0.7, 0.8, 0.88, 0.94, 0.97, 0.985, 0.993)
-_MIN_CELLS, _MIN_SIDE = 24, 4
+LEVELS = (0.55, 0.62, 0.7, 0.8, 0.88, 0.94, 0.97, 0.985, 0.993)
+MIN_CELLS, _MIN_SIDE = 24, 4
 _MAX_AREA = 0.25  # of the frame
 # What is stored is looser than what is accepted, see `marks`.
 _MIN_DENSITY, _MIN_CONTRAST, _MIN_SHARPNESS, _MAX_OTHERS = 0.15, 15.0, 0.7, 0.02
@@ -87,8 +87,8 @@ def unpack(numbers: np.ndarray) -> list[Graphic]:
 def find_graphics(maps: EdgeMaps) -> list[Graphic]:
     """All clusters that may be graphics, at every level of steadiness; they may overlap."""
     strength, steady = maps.strength(), maps.steadiness()
-    rows, columns = np.nonzero(maps.strong() & (steady >= _LEVELS[0]))
-    if len(rows) < _MIN_CELLS:
+    rows, columns = np.nonzero(maps.strong() & (steady >= LEVELS[0]))
+    if len(rows) < MIN_CELLS:
         return []
     cells = _Cells(
         rows,
@@ -100,13 +100,13 @@ def find_graphics(maps: EdgeMaps) -> list[Graphic]:
     height, width = steady.shape
     found = [
         (level, graphic)
-        for level in _LEVELS
+        for level in LEVELS
         for graphic in _clusters(cells.at_least(level), (height, width))
     ]
     lines = [
         graphic.box
         for level, graphic in found
-        if level <= _LEVELS[2]
+        if level <= LEVELS[2]
         and graphic.box.width > _LINE_WIDTH * width
         and graphic.box.height <= _LINE_HEIGHT * height
     ]
@@ -157,7 +157,7 @@ def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[Graphic]:
     contrast = np.bincount(cluster, np.sqrt(cells.strength), minlength=count)
     curvature = np.bincount(cluster, cells.curvature, minlength=count)
     sharp = curvature >= _MIN_SHARPNESS * strength
-    likely = (sizes >= _MIN_CELLS) & (contrast >= _MIN_CONTRAST * sizes) & sharp
+    likely = (sizes >= MIN_CELLS) & (contrast >= _MIN_CONTRAST * sizes) & sharp
     graphics = []
     for number in np.flatnonzero(likely).tolist():
         own = cluster == number

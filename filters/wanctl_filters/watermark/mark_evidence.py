@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wanctl.curate.api import Box, ClipBatch, Ragged
-from wanctl_filters.watermark.graphics import COLUMNS, find_graphics, unpack
+from wanctl_filters.watermark.graphics import COLUMNS, LEVELS, MIN_CELLS, find_graphics, unpack
 from wanctl_filters.watermark.marks import (
     Mark,
     MarkRules,
@@ -16,7 +16,7 @@ from wanctl_filters.watermark.marks import (
     repeated,
     scenes_of,
 )
-from wanctl_filters.watermark.standing_edges import Edges, pooled_maps
+from wanctl_filters.watermark.standing_edges import Edges, cells_in_common, pooled_maps
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,13 @@ class MarkEvidence:
         ]
         if len(scenes) == 1:
             return self._displayed(each[0], int(rows[0]))
+        pooled = [clips[place] for place in places]
+        # stored values are rounded; most sources have no mark and end here
+        if cells_in_common(pooled, 0.9 * LEVELS[0]) < MIN_CELLS:
+            return self._displayed(repeated(each), int(rows[0]))
         width, height = self.grids[rows[0]].tolist()
         edges = round(float(self.edge_counts[scenes].mean()))
-        together = pooled_maps([clips[place] for place in places], (width, height), edges)
+        together = pooled_maps(pooled, (width, height), edges)
         marks = marks_among(find_graphics(together), view, rules, one_scene=False)
         return self._displayed(marks + apart(repeated(each), marks), int(rows[0]))
 

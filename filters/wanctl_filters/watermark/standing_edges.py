@@ -78,6 +78,16 @@ def pooled_maps(scenes: Sequence[Edges], grid: tuple[int, int], edges: int) -> E
     return EdgeMaps(np.stack([mean(column) for column in gradient.T]), mean(energy), edges)
 
 
+def cells_in_common(scenes: Sequence[Edges], share: float) -> int:
+    """Number of cells that at least this share of the scenes have.
+
+    A cell that k of n scenes have is at most k / n steady in `pooled_maps`: the square of a mean of
+    k vectors, of which none has more energy than its scene, is at most k / n of the mean energy.
+    """
+    counts = np.bincount(np.concatenate([scene.cells for scene in scenes]))
+    return int((counts >= share * len(scenes)).sum())
+
+
 def _coarse(plane: np.ndarray) -> np.ndarray:
     import cv2
 
