@@ -111,7 +111,9 @@ def test_a_title_that_stands_for_a_second_is_overlaid(judge, rapid, landscape):
         ({"around": 9.0}, True),  # black and white on an opaque plate
         ({"around": 9.0, "contrast": 150.0}, False),  # a sign beside which people pass
         ({"around": 9.0, "contrast": 150.0, "gaps": 20.0}, True),  # they show between its letters
-        ({"around": 9.0, "gaps": 20.0, "hidden": 2}, False),  # they pass before it
+        ({"around": 9.0, "gaps": 20.0, "hidden": 2, "fade": 0.3}, False),  # they pass before it
+        # dark people behind dark letters
+        ({"around": 9.0, "gaps": 20.0, "hidden": 2, "contrast": 150.0}, True),
         ({"around": 9.0, "gaps": 20.0, "text": "O"}, False),
         ({"around": 9.0, "gaps": 20.0, "shift": 2.0}, False),  # it drifts with the scene
         ({"moving": 0.9, "text": ""}, False),  # a grille of a car that drives

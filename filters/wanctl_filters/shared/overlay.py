@@ -95,8 +95,10 @@ _LOGO = 1 / 3  # of the width and of the height: size of a logo, and its distanc
 _WORD = 2  # letters; single ones are read into patterns
 _NAME = 16  # letters that the name in a logo has at most; Chinese characters count twice
 _CENTRED = 0.05  # of the width, between the middle of a line and that of the picture
+_ALIKE = 1.5  # ratio of the heights of two lines of one block, with and without descenders
 _RELAYS = 2  # others on the line; a label that is lost and found again under a drift has one
 _TRANSPARENT = 0.4  # opaque text has 0.3 and less, but more while it is faded in
+_OPAQUE = 0.1  # variation of strokes as a share of that around them
 _HALF = 128.0  # contrast that text of half transparency can have at most
 _LARGEST = 0.25  # of the picture; PP-OCR takes fog and studio walls for a line of text
 _OWNER = re.compile(
@@ -186,15 +188,23 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     moving = stands & ~locked & ((legible & (printed | pierced)) | (printed & pierced))
     level = column("angle") <= _LEVEL_DEG
     words = legible & (tried | ~read) & level
-    known = words & printed
-    typographic = known & sharp & strong
-    behind = (pictured & (column("hidden") > 0)) | _returns(rows, texts, boxes, column, locked)
+    typographic = words & printed & sharp & strong
+    # strokes that keep their level while the ground beside and between them changes are drawn;
+    # those of signs behind passers-by vary by 0.17 to 2.7 of it
+    ahead = (
+        (column("fade") <= _OPAQUE)
+        & (column("gaps") >= 2 * _SHOWS)
+        & (column("around") >= 2 * _CHANGES)
+    )
+    hidden = pictured & (column("hidden") > 0) & ~ahead
+    behind = hidden | _returns(rows, texts, boxes, column, locked)
     still = stands & ((filled & (placed | banner | ~pictured)) | appears)
     opaque = column("fade") < _TRANSPARENT
     floating = stands & words & (printed | opaque) & ground_moves & pierced
     overlay = moving | (
         ~behind & ((locked & floating) | (typographic & ((locked & still) | replaced)))
     )
+    overlay |= _next_lines(rows, boxes, overlay, stands & typographic & ground_moves & ~behind)
     extent = boxes[:, 2:] - boxes[:, :2]
     overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
     compact = (extent <= _LOGO * batch.views[rows][:, 2:]).all(axis=1)
@@ -278,6 +288,27 @@ def _returns(
 def _signs(text: str) -> int:
     """Letters and digits of a text; wide ones count twice."""
     return sum(1 + (character > "\u2e7f") for character in text if character.isalnum())
+
+
+def _next_lines(
+    rows: np.ndarray, boxes: np.ndarray, overlay: np.ndarray, standing: np.ndarray
+) -> np.ndarray:
+    """(M,) bool: standing lines directly above or below an overlaid line of the same height.
+
+    The lines of a block are drawn together, but the ground changes more behind some than others.
+    """
+    joined = np.zeros(len(rows), dtype=bool)
+    candidates = np.flatnonzero(standing & ~overlay)
+    for at in candidates[np.isin(rows[candidates], rows[overlay])].tolist():
+        near = boxes[overlay & (rows == rows[at])]
+        box, heights = boxes[at], near[:, 3] - near[:, 1]
+        height = box[3] - box[1]
+        alike = np.maximum(heights, height) <= _ALIKE * np.minimum(heights, height)
+        apart = np.maximum(near[:, 1], box[1]) - np.minimum(near[:, 3], box[3])
+        shared = np.minimum(near[:, 2], box[2]) - np.maximum(near[:, 0], box[0])
+        narrower = np.minimum(near[:, 2] - near[:, 0], box[2] - box[0])
+        joined[at] = bool((alike & (apart <= height) & (2 * shared >= narrower)).any())
+    return joined
 
 
 def _below_text(
