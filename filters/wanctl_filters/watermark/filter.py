@@ -42,7 +42,7 @@ class Watermark(Filter):
     The score is the steadiness of the steadiest mark, 0 to 1; 0 where there is none.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
     other_evidence: ClassVar[tuple[str, ...]] = ("ocr",)
     evidence: ClassVar[dict[str, str]] = {

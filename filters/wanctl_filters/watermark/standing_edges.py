@@ -41,13 +41,17 @@ class Edges(NamedTuple):
 
 def standing_edges(frames: np.ndarray, maps: EdgeMaps) -> Edges:
     """Reduce (N, H, W, 3) uint8 frames and their maps to the cells that stand still."""
+    import cv2
+
     strength, steady = maps.strength(), maps.steadiness()
     cells = np.flatnonzero(maps.strong() & (steady >= _MIN_STEADY))
     if len(cells) > _MAX_CELLS:
         # the steadiest of the strong and sharp ones, as the edges of graphics are both
         rank = np.sqrt(strength * maps.curvature()).ravel()[cells] * steady.ravel()[cells]
         cells = np.sort(cells[np.argpartition(-rank, _MAX_CELLS)[:_MAX_CELLS]])
-    coarse = np.stack([_coarse(frame[..., 0]) for frame in frames]).astype(np.float64)
+    coarse = np.stack([_coarse(cv2.extractChannel(frame, 0)) for frame in frames]).astype(
+        np.float64
+    )
     low, high = np.quantile(coarse, (0.2, 0.8), axis=0)
     return Edges(
         cells,
