@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from wanctl.curate.columns import Verdict, Verdicts
+from wanctl.curate.columns import ClipBatch, Verdict, Verdicts
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.decisions import Decisions
 from wanctl.curate.select.evidence import StoredEvidence, measure_failures, read_evidence
@@ -33,7 +33,8 @@ class DecidedFiles:
     def __init__(self, dataset: DatasetDir, filters: Sequence[NamedFilter]) -> None:
         self.dataset = dataset
         self.filters = {named.name: named for named in filters}
-        self.clips: list[dict[str, Any]] = dataset.clips().to_pylist()
+        table = dataset.clips()
+        self.clips: list[dict[str, Any]] = table.to_pylist()
         self.rows_of_file: dict[str, list[int]] = defaultdict(list)
         order = sorted(range(len(self.clips)), key=lambda row: self.clips[row]["start_pts"])
         for row in order:
@@ -42,10 +43,10 @@ class DecidedFiles:
         self._stored: dict[str, StoredEvidence] = {}
         self._before: dict[str, Decisions] = {}
         self.verdicts: dict[str, Verdicts] = {}
-        decisions = Decisions.begin(dataset.clips())
+        decisions = Decisions.begin(table)
         for named in filters:
-            ids = decisions.clips["id"]
-            self._stored[named.name] = read_evidence(dataset, named, ids, recipe=filters)
+            stored = read_evidence(dataset, named, table["id"], recipe=filters)
+            self._stored[named.name] = stored
             self._before[named.name] = replace(decisions)
             self.verdicts[named.name] = self.decide(named)
             decisions.add(named.name, self.verdicts[named.name])
@@ -55,7 +56,7 @@ class DecidedFiles:
         before = self._before[named.name]
         return before.decide(named, self._stored[named.name], self._failures)
 
-    def batch(self, name: str) -> Any:
+    def batch(self, name: str) -> ClipBatch:
         """The batch that a filter decides on."""
         return self._before[name].batch(self._stored[name])
 
