@@ -163,7 +163,10 @@ class _Levels:
     """The histogram of a frame's luma; five passes over the frame take three times as long."""
 
     def __init__(self, luma: np.ndarray) -> None:
-        self._counts = np.bincount(luma.ravel(), minlength=256)
+        import cv2
+
+        # exact up to 2^24 pixels
+        self._counts = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel().astype(np.int64)
         self._below = np.concatenate([[0], np.cumsum(self._counts)])
 
     def mean(self) -> float:
@@ -186,11 +189,14 @@ def _blown(frame: np.ndarray, luma: np.ndarray, level: int) -> float:
     """Share of an (H, W, 3) uint8 frame that is blown, without a white studio background."""
     import cv2
 
-    kernel = np.ones((3, 3), np.uint8)
-    flat = cv2.dilate(luma, kernel) - cv2.erode(luma, kernel) <= _FLAT_LEVELS
     red, green, blue = cv2.split(frame)
     second = cv2.max(cv2.min(red, green), cv2.min(cv2.max(red, green), blue))
-    hot = flat & (second >= level)
+    bright = second >= level
+    if not bright.any():
+        return 0.0
+    kernel = np.ones((3, 3), np.uint8)
+    flat = cv2.dilate(luma, kernel) - cv2.erode(luma, kernel) <= _FLAT_LEVELS
+    hot = flat & bright
     background = _studio_background(hot)
     rest = hot.size - background.sum()
     return float((hot & ~background).sum() / rest) if rest else 1.0

@@ -13,7 +13,14 @@ from wanctl.data.schemas import evidence_columns
 from wanctl.video.frame_sampling import FrameSampler
 from wanctl_filters.duplicates.alignment import ClipPairs, FrameHashes, align, bracketing_frames
 from wanctl_filters.duplicates.filter import Duplicates, _widths
-from wanctl_filters.duplicates.frame_hash import MIRROR, MIRROR_COARSE, VIEWS, hash_frames
+from wanctl_filters.duplicates.frame_hash import (
+    MIRROR,
+    MIRROR_COARSE,
+    SIDE,
+    VIEWS,
+    hash_frames,
+    view_coefficients,
+)
 from wanctl_filters.duplicates.groups import groups_of, overlapping, vector_pairs
 from wanctl_filters.duplicates.near_pairs import near_pairs
 from wanctl_filters.shared.bars import Bar
@@ -207,6 +214,21 @@ def test_the_hash_of_a_mirrored_frame_is_derived_from_its_hash():
     assert signs.any(axis=2).all()
     assert np.bitwise_count(signs ^ MIRROR ^ turned).sum() <= 2 * len(VIEWS)  # rounding near zero
     assert np.abs(coarse * MIRROR_COARSE - turned_coarse).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(90, 160), (160, 55)])
+def test_one_product_scales_and_transforms_all_views(shape):
+    """Against scaling and transforming each view by itself, which rounds to whole levels."""
+    frames = np.stack([cv2.resize(each, shape[::-1]) for each in _scene(4)[:3]])
+    height, width = shape
+    for frame, views in zip(frames, view_coefficients(frames), strict=True):
+        for share, coefficients in zip(VIEWS, views, strict=True):
+            y, x = (round(side * (1 - share) / 2) for side in shape)
+            part = frame[y : height - y, x : width - x]
+            small = cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA)
+            plain = cv2.dct(small.astype(np.float32))[:SIDE, :SIDE] / 32
+            assert np.abs(plain).max() > 2
+            assert np.abs(plain - coefficients).max() <= 0.1
 
 
 def test_near_pairs_of_many_clips_are_found_and_few_others():

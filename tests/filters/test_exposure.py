@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wanctl_filters.exposure import Exposure, _Levels
+from wanctl_filters.exposure import Exposure, _blown, _Levels
 
 
 def test_an_even_picture_passes(judge, texture):
@@ -103,3 +103,12 @@ def test_the_histogram_gives_what_passes_over_the_frame_give():
         assert levels.percentile(99) == int(np.percentile(luma, 99))
         assert levels.mean() == pytest.approx(float(luma.mean()), abs=1e-9)
         assert levels.share(4, 24) == pytest.approx(float(((luma >= 4) & (luma < 24)).mean()))
+
+
+def test_a_frame_without_a_bright_pixel_has_no_blown_share(texture):
+    frame = np.minimum(texture[0], 249)
+    assert _blown(frame, frame[..., 0].copy(), 250) == 0
+    frame[20:40, 20:40] = 255
+    assert _blown(frame, frame[..., 0].copy(), 250) == pytest.approx(
+        18 * 18 / frame[..., 0].size, rel=0.3
+    )

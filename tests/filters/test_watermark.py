@@ -9,7 +9,7 @@ from wanctl.curate.api import Box, ClipBatch
 from wanctl.data.schemas import evidence_columns
 from wanctl_filters.shared.cut_away import cut_away
 from wanctl_filters.shared.overlay import TRACK_COLUMNS
-from wanctl_filters.watermark.edge_maps import edge_maps
+from wanctl_filters.watermark.edge_maps import RIM, active_area, edge_maps, red_and_blue
 from wanctl_filters.watermark.filter import Watermark
 from wanctl_filters.watermark.marks import scenes_of
 from wanctl_filters.watermark.standing_edges import standing_edges
@@ -134,7 +134,61 @@ def test_clips_of_one_camera_position_count_once():
 
 
 def _edges(frames):
-    return standing_edges(frames, edge_maps(frames))
+    planes = red_and_blue(frames)
+    return standing_edges(planes[0], edge_maps(planes))
+
+
+def test_maps_are_those_of_the_definition():
+    frames = _marked(_shot(9, count=5))[:, ::2, ::2]
+    maps = edge_maps(red_and_blue(frames))
+    steps = np.zeros((4, *frames.shape[:3]))
+    for number, channel in ((0, 0), (2, 2)):
+        plane = frames[..., channel].astype(np.float64)
+        steps[number, :, :, 1:-1] = plane[:, :, 2:] - plane[:, :, :-2]
+        steps[number + 1, :, 1:-1] = plane[:, 2:] - plane[:, :-2]
+    steps = steps.clip(-48, 48)[:, :, RIM:-RIM, RIM:-RIM]
+    inner = (..., slice(RIM, -RIM), slice(RIM, -RIM))
+    assert np.allclose(maps.gradient[inner], steps.mean(axis=1), atol=1e-4)
+    assert np.allclose(maps.energy[inner], (steps**2).sum(axis=0).mean(axis=0), rtol=1e-5)
+    assert np.count_nonzero(maps.energy) == np.count_nonzero(maps.energy[inner])
+    gradient = maps.gradient.astype(np.float64)
+    second = np.zeros(maps.energy.shape)
+    second[:, 1:-1] = ((gradient[::2, :, 2:] - gradient[::2, :, :-2]) ** 2).sum(axis=0)
+    second[1:-1] += ((gradient[1::2, 2:] - gradient[1::2, :-2]) ** 2).sum(axis=0)
+    cells = maps.strong(0.5)
+    assert len(cells) > 50
+    assert np.allclose(maps.curvature(cells), second.ravel()[cells], rtol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [(0, 0, 0, 0), (30, 12, 0, 5), (0, 45, 45, 45), (1, 2, 3, 4)])
+def test_the_margins_are_those_of_all_lines_at_once(cut):
+    frames = _shot(11, count=6)[:, ::2, ::2].copy()
+    left, top, right, bottom = cut
+    height, width = frames.shape[1:3]
+    bars = np.ones((height, width), bool)
+    bars[top : height - bottom, left : width - right] = False
+    frames[:, bars] = (16, 40, 90)
+    planes = red_and_blue(frames)
+    rows, columns = active_area(planes)
+    mean = planes.mean(axis=1)
+    bounds = []
+    for axis in (1, 0):
+        middle = np.sort(np.rint(mean), axis=1 + axis).take([mean.shape[1 + axis] // 2], 1 + axis)
+        differs = (np.abs(mean - middle) > 12).any(axis=0) | (np.ptp(planes, axis=1) > 24).any(0)
+        used = np.flatnonzero(differs.mean(axis=axis) > 0.01)
+        bounds.append(slice(used[0] + RIM, used[-1] + 1 - RIM))
+    assert (rows, columns) == tuple(bounds)
+    assert rows.start == top + RIM
+    assert columns.stop == width - right - RIM
+
+
+def test_coarse_levels_and_their_spread_are_plain_means_and_quantiles():
+    frames = _shot(12, count=7)[:, :180, :317]
+    edges = _edges(frames)
+    squares = frames[:, :176, :312, 0].reshape(7, 22, 8, 39, 8).mean(axis=(2, 4)).round()
+    low, high = np.quantile(squares, (0.2, 0.8), axis=0)
+    assert np.abs(edges.luma - squares.mean(axis=0).ravel()).max() <= 1
+    assert np.abs(edges.spread - 4 * (high - low).ravel() / 1.683).max() <= 4
 
 
 def test_an_object_in_one_shot_only_is_no_mark(inspect):

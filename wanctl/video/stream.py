@@ -32,6 +32,9 @@ _PADDED = ("mpeg1video", "mpeg2video")
 # AVColorSpace: unspecified and reserved; BT.2020 with non-constant and with constant luminance
 _UNNAMED_MATRICES, _BT2020_MATRICES = (2, 3), (9, 10)
 _HD_WIDTH, _PAL_HEIGHT = 1280, 576
+# Formats whose first plane is luma in limited range, unless the frame says otherwise.
+_PLANAR = ("yuv420p", "yuv422p", "yuv444p", "nv12")
+_BLACK, _LEVELS = 16, 219  # of limited range
 
 
 @contextmanager
@@ -202,6 +205,8 @@ class FrameConverter:
             how: swscale's name of the interpolation.
         """
         size = (height, width) if self._orientation.turned else (width, height)
+        if color == "gray" and size == (frame.width, frame.height) and _is_limited(frame):
+            return self._orientation.apply(full_range_luma(frame))
         pixels, to_range = ("gray", ColorRange.JPEG) if color == "gray" else ("rgb24", None)
         # a reformatter keeps one scaling context; sharing one between sizes would rebuild it
         reformatter = self._reformatters.setdefault((*size, pixels, how), VideoReformatter())
@@ -215,6 +220,24 @@ class FrameConverter:
             threads=1,
         )
         return self._orientation.apply(scaled.to_ndarray())
+
+
+def _is_limited(frame: VideoFrame) -> bool:
+    return frame.format.name in _PLANAR and frame.color_range != ColorRange.JPEG
+
+
+def full_range_luma(frame: VideoFrame) -> np.ndarray:
+    """(H, W) uint8, the first plane of a frame of limited range, in full range.
+
+    The levels are those of swscale, which takes several times as long to find them.
+    """
+    import cv2  # noqa: PLC0415  see `decode`
+
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  it is a buffer
+    luma = rows.reshape(plane.height, plane.line_size)[:, : plane.width]
+    scale = 255 / _LEVELS
+    return cv2.convertScaleAbs(cv2.max(luma, _BLACK), alpha=scale, beta=-_BLACK * scale)  # type: ignore[call-overload]
 
 
 def fit_long_side(width: int, height: int, long_side: int | None) -> tuple[int, int]:

@@ -41,7 +41,7 @@ class Duplicates(ClipKeys):
     is the id of the clip that is kept.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     evidence: ClassVar[dict[str, str]] = {
         "times_s": "floats",
         "signs": "ints",

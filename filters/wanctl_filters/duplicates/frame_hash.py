@@ -7,6 +7,8 @@ corners. Mirroring a frame flips the signs of its odd columns and nothing else, 
 need no hash of their own.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 SIDE = 16
@@ -32,7 +34,7 @@ def hash_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (N, V, 4) uint64 signs of each view, zero where it is flat; (N, V, 16) int16 amplitudes in
         STEPs.
     """
-    coefficients = np.stack([_coefficients(frame) for frame in frames])
+    coefficients = view_coefficients(frames)
     positive = (coefficients > 0).reshape(*coefficients.shape[:2], -1)
     positive[:, :, 0] = False  # the mean carries no information
     signs = np.packbits(positive, axis=2, bitorder="little").view(np.uint64)
@@ -42,18 +44,32 @@ def hash_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(energy[:, :, None] > _FLAT_LEVELS, signs, np.uint64(0)), coarse
 
 
-def _coefficients(frame: np.ndarray) -> np.ndarray:
-    """(V, 16, 16) float32 DCT coefficients of each view of an (H, W) uint8 frame."""
+def view_coefficients(frames: np.ndarray) -> np.ndarray:
+    """(N, V, SIDE, SIDE) float32 lowest DCT coefficients of each view of (N, H, W) uint8 frames.
+
+    Scaling a view to `_SMALL_PX` squared and transforming it are linear and separable: one matrix
+    product along the rows for all frames and views, then one along the columns of each view.
+    """
+    count, height, width = frames.shape
+    across = np.concatenate([_transform(width, share) for share in VIEWS])
+    rows = frames.reshape(-1, width).astype(np.float32) @ across.T
+    rows = rows.reshape(count, height, len(VIEWS), SIDE)
+    result = np.empty((count, len(VIEWS), SIDE, SIDE), np.float32)
+    for view, share in enumerate(VIEWS):
+        np.matmul(_transform(height, share), rows[:, :, view], out=result[:, view])
+    return result / _SMALL_PX
+
+
+@lru_cache(maxsize=64)
+def _transform(length: int, share: float) -> np.ndarray:
+    """(SIDE, length) float32: scales the middle share of a line, then transforms it."""
     import cv2
 
-    height, width = frame.shape
-    result = np.empty((len(VIEWS), SIDE, SIDE), dtype=np.float32)
-    for view, share in zip(result, VIEWS, strict=True):
-        y, x = (round(side * (1 - share) / 2) for side in (height, width))
-        part = frame[y : height - y, x : width - x]
-        small = cv2.resize(part, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
-        view[:] = cv2.dct(small.astype(np.float32))[:SIDE, :SIDE] / _SMALL_PX
-    return result
+    margin = round(length * (1 - share) / 2)
+    part = np.eye(length - 2 * margin, dtype=np.float32)
+    scaled = cv2.resize(part, (len(part), _SMALL_PX), interpolation=cv2.INTER_AREA)
+    cosines = cv2.dct(np.eye(_SMALL_PX, dtype=np.float32), flags=cv2.DCT_ROWS).T[:SIDE]
+    return np.pad(cosines @ scaled, ((0, 0), (margin, margin)))
 
 
 def _mirror_words() -> np.ndarray:

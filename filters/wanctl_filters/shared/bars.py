@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDES: tuple[str, ...] = ("left", "top", "right", "bottom")
-_STEPS = (4, 28, 32)  # lines per step; a clip without bars costs one short step per side
+_STEPS = (4, 28, 32)  # lines per step
 _BLOCK = 16  # noise is averaged over this many pixels along a line before it is called uneven
 _GRAIN = 3.0  # grain of this many tolerances is allowed in a bar
 _RINGING = 8  # lines before the edge in which strong compression may ring
@@ -97,6 +97,8 @@ def _inward(luma: np.ndarray, side: str, widths: dict[str, int]) -> np.ndarray:
 def _margin(view: np.ndarray, tolerance: float) -> int:
     """Number of the first rows of (N, depth, length) that are flat, constant and of one colour."""
     depth = view.shape[1]
+    if _unevenness(view[:1, :1].astype(np.float32)).item() > tolerance:
+        return 0  # most sides have no bar, and one line of one frame shows it
     level = float(view[:, 0].mean())
     start = 0
     for step in (*_STEPS, *[_STEPS[-1]] * (depth // _STEPS[-1])):
@@ -112,13 +114,19 @@ def _margin(view: np.ndarray, tolerance: float) -> int:
 
 def _flat(rows: np.ndarray, level: float, tolerance: float) -> np.ndarray:
     """(N, rows) bool: which rows of (N, rows, length) are even and of the given level."""
+    even = _unevenness(rows) <= tolerance
+    return even & (np.abs(rows.mean(axis=2) - level) <= 2 * tolerance)
+
+
+def _unevenness(rows: np.ndarray) -> np.ndarray:
+    """(N, rows) standard deviation along (N, rows, length) float32 rows, in levels, less grain."""
     length = rows.shape[2]
     covered = length // _BLOCK * _BLOCK
     even = rows.std(axis=2)
-    if covered >= 4 * _BLOCK:
-        blocks = rows[:, :, :covered].reshape(*rows.shape[:2], -1, _BLOCK).mean(axis=3)
-        even = np.maximum(blocks.std(axis=2), even / _GRAIN)
-    return (even <= tolerance) & (np.abs(rows.mean(axis=2) - level) <= 2 * tolerance)
+    if covered < 4 * _BLOCK:
+        return even
+    blocks = rows[:, :, :covered].reshape(*rows.shape[:2], -1, _BLOCK).mean(axis=3)
+    return np.maximum(blocks.std(axis=2), even / _GRAIN)
 
 
 def _bar(view: np.ndarray, width: int, tolerance: float) -> Bar:

@@ -1,7 +1,7 @@
 """Mean gradient and gradient energy of every pixel over the frames of a clip."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +10,7 @@ _MIN_EDGE = 5.0  # levels, of the mean gradient
 _MIN_ENERGY = 50.0  # levels squared, mean over frames: a cell with an edge in some frames
 _UNIFORM = 12  # levels by which a margin may vary along itself, twice as much in time
 _SPECKS = 0.01  # of a margin's row may differ by more
+_STEPS = (2, 6, 24, 32)  # lines of a margin per step; most footage has none and costs two a side
 RIM = 3  # cells along the sides: footage often has artefacts there
 
 
@@ -28,48 +29,61 @@ class EdgeMaps:
     energy: np.ndarray
     edges: int
 
+    @cached_property
     def strength(self) -> np.ndarray:
         """(H, W) square of the mean gradient, in levels squared."""
-        return (self.gradient * self.gradient).sum(axis=0)
+        squares = self.gradient * self.gradient
+        return squares[0] + squares[1] + squares[2] + squares[3]
 
+    @cached_property
     def steadiness(self) -> np.ndarray:
         """(H, W) share of the energy that is the same in all frames, 0..1."""
-        return self.strength() / np.maximum(self.energy, 1.0)
+        return self.strength / np.maximum(self.energy, 1.0)
 
-    def strong(self) -> np.ndarray:
-        """(H, W) bool, where the mean gradient is an edge."""
-        return self.strength() >= _MIN_EDGE**2
+    def strong(self, steadiness: float) -> np.ndarray:
+        """(K,) rising indices (row * W + column) of the cells that have an edge and are steady."""
+        strong = self.strength >= _MIN_EDGE**2
+        return np.flatnonzero(strong & (self.steadiness >= steadiness))
 
-    def curvature(self) -> np.ndarray:
-        """(H, W) square of the change of the mean gradient along itself, over two cells.
+    def curvature(self, cells: np.ndarray) -> np.ndarray:
+        """(K,) square of the change of the mean gradient along itself, over two cells.
 
         Divided by `strength` it tells sharp edges from soft ones: it is 1 at an ideal step, 2 and
         more at the strokes of letters, below 0.6 at edges that are out of focus.
+
+        Args:
+            cells: indices as from `strong`; none of them is on the sides of the frame.
         """
-        total = np.zeros(self.energy.shape)
-        for along_x, along_y in (self.gradient[:2], self.gradient[2:]):
-            total[:, 1:-1] += (along_x[:, 2:] - along_x[:, :-2]) ** 2
-            total[1:-1] += (along_y[2:] - along_y[:-2]) ** 2
+        width = self.energy.shape[1]
+        total = np.zeros(len(cells))
+        for plane, step in zip(self.gradient.reshape(4, -1), (1, width, 1, width), strict=True):
+            total += (plane[cells + step] - plane[cells - step]) ** 2
         return total
 
 
-def edge_maps(frames: np.ndarray) -> EdgeMaps:
-    """Measure (N, H, W, 3) uint8 frames; uniform margins and the rim have no edges."""
+def red_and_blue(frames: np.ndarray) -> np.ndarray:
+    """(2, N, H, W) uint8, the planes of (N, H, W, 3) uint8 frames that marks are searched in."""
     import cv2
 
-    reds = [cv2.extractChannel(frame, 0) for frame in frames]
-    blues = [cv2.extractChannel(frame, 2) for frame in frames]
-    gradient, energy = _gradients(reds, blues)
+    count, height, width, _ = frames.shape
+    planes = np.empty((2, count, height, width), np.uint8)
+    pixels = np.ascontiguousarray(frames).reshape(count * height, width, 3)
+    for plane, channel in zip(planes, (0, 2), strict=True):
+        cv2.extractChannel(pixels, channel, plane.reshape(count * height, width))
+    return planes
+
+
+def edge_maps(planes: np.ndarray) -> EdgeMaps:
+    """Measure (2, N, H, W) uint8 planes; uniform margins and the rim have no edges."""
+    gradient, energy = _gradients(*planes)
     inner = np.zeros(energy.shape, dtype=bool)
-    inner[_active_area(reds, blues)] = True
-    gradient[:, ~inner] = 0
-    energy[~inner] = 0
+    inner[active_area(planes)] = True
+    gradient *= inner
+    energy *= inner
     return EdgeMaps(gradient, energy, int((energy >= _MIN_ENERGY).sum()))
 
 
-def _gradients(
-    reds: Sequence[np.ndarray], blues: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _gradients(reds: np.ndarray, blues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(4, H, W) mean over frames of the gradients of red and blue, and (H, W) their mean energy.
 
     Exact in 16 bits for up to 682 frames, as gradients are capped at 48: 682 x 48 < 2^15.
@@ -93,23 +107,37 @@ def _gradients(
     return total / count, energy / count
 
 
-def _active_area(*planes: Sequence[np.ndarray]) -> tuple[slice, slice]:
+def active_area(planes: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns within uniform margins (bars, frames of one colour) and the rim.
 
     The border of a bar is a still edge in moving footage, but no mark.
+
+    Args:
+        planes: (P, N, H, W) uint8.
     """
-    stacks = [np.stack(plane) for plane in planes]
-    changes = np.logical_or.reduce([np.ptp(stack, axis=0) > 2 * _UNIFORM for stack in stacks])
-    means = [stack.mean(axis=0, dtype=np.float32) for stack in stacks]
     bounds = []
-    for axis in (1, 0):
-        differs = changes.copy()
-        for mean in means:
-            # whole levels sort in a quarter of the time of fractions
-            levels = np.sort(np.rint(mean).astype(np.uint8), axis=axis, kind="stable")
-            middle = np.take(levels, [levels.shape[axis] // 2], axis=axis)
-            differs |= np.abs(mean - middle) > _UNIFORM
-        used = np.flatnonzero(differs.mean(axis=axis) > _SPECKS)
-        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(differs.T))
+    for walk in (planes, planes.transpose(0, 1, 3, 2)):
+        depth = walk.shape[2]
+        first = _margin(walk)
+        # everything is uniform: there are no margins
+        first, last = (first, depth - _margin(walk[:, :, ::-1])) if first < depth else (0, depth)
         bounds.append(slice(first + RIM, max(first + RIM, last - RIM)))
     return bounds[0], bounds[1]
+
+
+def _margin(walk: np.ndarray) -> int:
+    """Number of the first lines of (P, N, depth, length) planes that are uniform and constant."""
+    depth, length = walk.shape[2:]
+    start = 0
+    for step in (*_STEPS, *[_STEPS[-1]] * (depth // _STEPS[-1])):
+        lines = walk[:, :, start : start + step]
+        mean = lines.mean(axis=1, dtype=np.float32)
+        # whole levels sort in a quarter of the time of fractions
+        middle = np.sort(np.rint(mean).astype(np.uint8), axis=2)[:, :, length // 2, None]
+        changes = np.ptp(lines, axis=1) > 2 * _UNIFORM
+        differs = (changes | (np.abs(mean - middle) > _UNIFORM)).any(axis=0)
+        used = np.flatnonzero(differs.mean(axis=1) > _SPECKS)
+        if len(used):
+            return start + int(used[0])
+        start += step
+    return depth

@@ -20,7 +20,7 @@ from wanctl.curate.api import (
 )
 from wanctl_filters.shared.cut_away import cut_away, overlaps
 from wanctl_filters.shared.source_groups import source_groups
-from wanctl_filters.watermark.edge_maps import edge_maps
+from wanctl_filters.watermark.edge_maps import edge_maps, red_and_blue
 from wanctl_filters.watermark.graphics import find_graphics, pack
 from wanctl_filters.watermark.mark_evidence import MarkEvidence
 from wanctl_filters.watermark.marks import Mark, MarkRules, apart, near_side
@@ -42,7 +42,7 @@ class Watermark(Filter):
     The score is the steadiness of the steadiest mark, 0 to 1; 0 where there is none.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     scope: ClassVar[Literal["clip", "source", "set"]] = "source"
     other_evidence: ClassVar[tuple[str, ...]] = ("ocr",)
     evidence: ClassVar[dict[str, str]] = {
@@ -102,8 +102,9 @@ class Watermark(Filter):
         """The size of the grid (width, height), the clip's graphics, and `Edges`."""
         assert frames is not None
         _, height, width, _ = frames.frames.shape
-        maps = edge_maps(frames.frames)
-        edges = standing_edges(frames.frames, maps)
+        planes = red_and_blue(frames.frames)
+        maps = edge_maps(planes)
+        edges = standing_edges(planes[0], maps)
         return {
             "grid": [width, height],
             "graphics": pack(find_graphics(maps)),

@@ -39,20 +39,21 @@ class Edges(NamedTuple):
     spread: np.ndarray
 
 
-def standing_edges(frames: np.ndarray, maps: EdgeMaps) -> Edges:
-    """Reduce (N, H, W, 3) uint8 frames and their maps to the cells that stand still."""
-    import cv2
+def standing_edges(reds: np.ndarray, maps: EdgeMaps) -> Edges:
+    """Reduce a clip to the cells that stand still.
 
-    strength, steady = maps.strength(), maps.steadiness()
-    cells = np.flatnonzero(maps.strong() & (steady >= _MIN_STEADY))
+    Args:
+        reds: (N, H, W) uint8, the red plane of its frames.
+        maps: of these frames.
+    """
+    cells = maps.strong(_MIN_STEADY)
     if len(cells) > _MAX_CELLS:
         # the steadiest of the strong and sharp ones, as the edges of graphics are both
-        rank = np.sqrt(strength * maps.curvature()).ravel()[cells] * steady.ravel()[cells]
+        rank = np.sqrt(maps.strength.ravel()[cells] * maps.curvature(cells))
+        rank *= maps.steadiness.ravel()[cells]
         cells = np.sort(cells[np.argpartition(-rank, _MAX_CELLS)[:_MAX_CELLS]])
-    coarse = np.stack([_coarse(cv2.extractChannel(frame, 0)) for frame in frames]).astype(
-        np.float64
-    )
-    low, high = np.quantile(coarse, (0.2, 0.8), axis=0)
+    coarse = coarse_levels(reds)
+    low, high = _quantiles(coarse, (0.2, 0.8))
     return Edges(
         cells,
         np.rint(UNIT * maps.gradient.reshape(4, -1)[:, cells]).T.ravel().astype(np.int64),
@@ -92,9 +93,27 @@ def cells_in_common(scenes: Sequence[Edges], share: float) -> int:
     return int((counts >= share * len(scenes)).sum())
 
 
-def _coarse(plane: np.ndarray) -> np.ndarray:
+def coarse_levels(planes: np.ndarray) -> np.ndarray:
+    """(N, h, w) uint8 means of the squares of `COARSE` cells in (N, H, W) uint8 planes.
+
+    What is left over at the right and at the bottom does not count: squares of whole cells are
+    averaged ten times as fast.
+    """
     import cv2
 
-    height, width = plane.shape
+    _, height, width = planes.shape
     size = (max(1, width // COARSE), max(1, height // COARSE))
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    parts = planes[:, : COARSE * size[1], : COARSE * size[0]]
+    return np.stack([cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts])
+
+
+def _quantiles(levels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
+    """Quantiles over the first axis of (N, h, w) uint8, between the nearest two values."""
+    ordered = np.sort(levels.reshape(len(levels), -1).T, axis=1).T.astype(np.float64)
+    result = []
+    for share in shares:
+        place = share * (len(levels) - 1)
+        first = int(place)
+        low, high = ordered[first], ordered[min(first + 1, len(levels) - 1)]
+        result.append((low + (place - first) * (high - low)).reshape(levels.shape[1:]))
+    return result

@@ -6,9 +6,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from wanctl.video.frames import Box, FrameSpec
+from wanctl.video.orientation import UPRIGHT
 from wanctl.video.probe import VideoError, read_clip, read_window, scan
+from wanctl.video.stream import FrameConverter
 
 
 def columns(frames):
@@ -150,6 +154,19 @@ def test_gray_is_luma_of_the_full_range(video):
     luma = rgb.frames[0] @ np.array([0.299, 0.587, 0.114])
     # swscale cuts RGB off where it rounds luma: measured 1.64
     assert np.abs(luma - gray.frames[0]).max() <= 2
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p"])
+def test_the_luma_of_a_frame_has_the_levels_of_swscale(pix_fmt):
+    frame = VideoFrame(256, 64, pix_fmt)
+    for plane in frame.planes:
+        plane.update(np.tile(np.arange(256, dtype=np.uint8), plane.buffer_size // 256).tobytes())
+    swscale = VideoReformatter().reformat(
+        frame, 256, 64, "gray", interpolation="AREA", dst_color_range=ColorRange.JPEG
+    )
+    luma = FrameConverter(UPRIGHT).convert(frame, 256, 64, color="gray")
+    assert np.array_equal(luma, swscale.to_ndarray())
+    assert len(np.unique(luma)) == (256 if pix_fmt == "yuvj420p" else 220)
 
 
 def test_window_is_cropped_and_covers_the_requested_size(video):
