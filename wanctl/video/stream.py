@@ -29,8 +29,9 @@ _CHECKS = {"err_detect": "crccheck+bitstream+buffer"}
 # With `bitstream`, this decoder refuses the zeros that keep a constant bit rate (broadcasts, D-10).
 _PADDED_CHECKS = {"err_detect": "crccheck+buffer"}
 _PADDED = ("mpeg1video", "mpeg2video")
-# AVColorSpace: unspecified and reserved; BT.2020 with non-constant and with constant luminance
-_UNNAMED_MATRICES, _BT2020_MATRICES = (2, 3), (9, 10)
+# AVColorSpace: unspecified and reserved; BT.601 of 625 and of 525 lines; BT.2020 with non-constant
+# and with constant luminance
+_UNNAMED_MATRICES, _BT601_MATRICES, _BT2020_MATRICES = (2, 3), (5, 6), (9, 10)
 _HD_WIDTH, _PAL_HEIGHT = 1280, 576
 # Formats whose first plane is luma in limited range, unless the frame says otherwise.
 _PLANAR = ("yuv420p", "yuv422p", "yuv444p", "nv12")
@@ -205,7 +206,7 @@ class FrameConverter:
             how: swscale's name of the interpolation.
         """
         size = (height, width) if self._orientation.turned else (width, height)
-        if color == "gray" and size == (frame.width, frame.height) and _is_limited(frame):
+        if color == "gray" and size == (frame.width, frame.height) and _has_gray_plane(frame):
             return self._orientation.apply(full_range_luma(frame))
         pixels, to_range = ("gray", ColorRange.JPEG) if color == "gray" else ("rgb24", None)
         # a reformatter keeps one scaling context; sharing one between sizes would rebuild it
@@ -222,8 +223,14 @@ class FrameConverter:
         return self._orientation.apply(scaled.to_ndarray())
 
 
-def _is_limited(frame: VideoFrame) -> bool:
-    return frame.format.name in _PLANAR and frame.color_range != ColorRange.JPEG
+def _has_gray_plane(frame: VideoFrame) -> bool:
+    """Whether the first plane differs from gray, which is luma of BT.601, in its range only."""
+    matrix = assumed_matrix(frame) or frame.colorspace
+    return (
+        frame.format.name in _PLANAR
+        and frame.color_range != ColorRange.JPEG
+        and matrix in _BT601_MATRICES
+    )
 
 
 def full_range_luma(frame: VideoFrame) -> np.ndarray:

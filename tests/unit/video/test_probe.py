@@ -12,7 +12,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from wanctl.video.frames import Box, FrameSpec
 from wanctl.video.orientation import UPRIGHT
 from wanctl.video.probe import VideoError, read_clip, read_window, scan
-from wanctl.video.stream import FrameConverter
+from wanctl.video.stream import FrameConverter, assumed_matrix
 
 
 def columns(frames):
@@ -156,17 +156,27 @@ def test_gray_is_luma_of_the_full_range(video):
     assert np.abs(luma - gray.frames[0]).max() <= 2
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p"])
-def test_the_luma_of_a_frame_has_the_levels_of_swscale(pix_fmt):
-    frame = VideoFrame(256, 64, pix_fmt)
-    for plane in frame.planes:
-        plane.update(np.tile(np.arange(256, dtype=np.uint8), plane.buffer_size // 256).tobytes())
+@pytest.mark.parametrize(
+    ("width", "pix_fmt", "levels"), [(256, "yuv420p", 220), (256, "yuvj420p", 256), (1280, "", 0)]
+)
+def test_gray_has_the_levels_of_swscale(width, pix_fmt, levels):
+    """Whether or not the plane is used as it is; 1280 columns are BT.709."""
+    frame = VideoFrame(width, 64, pix_fmt or "yuv420p")
+    for number, plane in enumerate(frame.planes):
+        ramp = np.arange(plane.buffer_size) // (2 * number + 1) % 256
+        plane.update(ramp.astype(np.uint8).tobytes())
     swscale = VideoReformatter().reformat(
-        frame, 256, 64, "gray", interpolation="AREA", dst_color_range=ColorRange.JPEG
+        frame,
+        width,
+        64,
+        "gray",
+        src_colorspace=assumed_matrix(frame),
+        interpolation="AREA",
+        dst_color_range=ColorRange.JPEG,
     )
-    luma = FrameConverter(UPRIGHT).convert(frame, 256, 64, color="gray")
+    luma = FrameConverter(UPRIGHT).convert(frame, width, 64, color="gray")
     assert np.array_equal(luma, swscale.to_ndarray())
-    assert len(np.unique(luma)) == (256 if pix_fmt == "yuvj420p" else 220)
+    assert not levels or len(np.unique(luma)) == levels
 
 
 def test_window_is_cropped_and_covers_the_requested_size(video):
