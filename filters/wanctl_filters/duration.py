@@ -36,6 +36,10 @@ class Duration(Filter):
         """Where the score flips the verdict."""
         return (self.min_s,) if self.max_s is None else (self.min_s, self.max_s)
 
+    def shortest(self) -> tuple[float, int]:
+        """Both lower bounds; a percentile counts once it is a number."""
+        return self.min_s if isinstance(self.min_s, int | float) else 0.0, self.min_frames
+
     def decide_many(self, batch: ClipBatch) -> Verdicts:
         """The score is the length in seconds."""
         seconds, count = batch.numbers("duration_s"), batch.numbers("num_frames")

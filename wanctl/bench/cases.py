@@ -64,6 +64,7 @@ class ClipResult:
         frame_size: width and height of the frame in pixels.
         label: class or group, where the filter sorts.
         evidence: the filter's own row.
+        trimmed: only a span of it is kept.
     """
 
     kept: bool
@@ -73,11 +74,13 @@ class ClipResult:
     frame_size: tuple[int, int]
     label: str | None
     evidence: Mapping[str, Any]
+    trimmed: bool = False
 
     @property
     def fired(self) -> bool:
-        """The clip is dropped, or part of it is cropped away."""
-        return not self.kept or (self.crop.width, self.crop.height) != self.frame_size
+        """The clip is dropped, or part of it is cropped or trimmed away."""
+        cropped = (self.crop.width, self.crop.height) != self.frame_size
+        return not self.kept or cropped or self.trimmed
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from wanctl.curate.columns import ClipBatch
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.schemas import evidence_columns, table_schema
 from wanctl.log import progress
-from wanctl.video.frames import Box
+from wanctl.video.frames import SPAN, Box
 
 WRITERS = 2
 
@@ -101,6 +101,7 @@ def _clips_by_case(curated: CuratedFolder, family: Family) -> dict[str, list[Cli
                 frame_size=(clip["width"], clip["height"]),
                 label=_value_of(row["labels"], name, "label"),
                 evidence=evidence.get(clip["id"], {}),
+                trimmed=row[SPAN[0]] is not None,
             )
         )
     return results

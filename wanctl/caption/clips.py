@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from wanctl.caption.backends import CaptionClip
+from wanctl.caption.trimmed_evidence import evidence_in_span
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.export import crop_of, kept_ids, kept_rows
 from wanctl.data.table_order import latest_table
 from wanctl.errors import UserError
 from wanctl.log import log
-from wanctl.video.frames import Box
+from wanctl.video.frames import SPAN, Box, trimmed
 
 Row = dict[str, Any]
 
@@ -27,11 +28,17 @@ class KeptClips:
         ids: of the kept clips; None (all clips) where nothing has been selected yet.
         labels: kept clip -> filter -> label of the clip; empty where nothing is selected.
         crops: kept clip that is cropped -> its crop.
+        spans: kept clip that is trimmed -> its columns SPAN.
     """
 
     ids: set[str] | None
     labels: Mapping[str, Mapping[str, str]]
     crops: Mapping[str, Box] = field(default_factory=dict)
+    spans: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def trimmed(self, row: Row) -> Row:
+        """A row of the clips table, cut down to the span that is kept."""
+        return trimmed({**row, **self.spans.get(row["id"], {})})
 
 
 # Of the clips table, what captioning uses.
@@ -82,12 +89,12 @@ class PartClips:
         if kept.ids is not None:
             rows = rows.filter(pa.array([each in kept.ids for each in rows["id"].to_pylist()]))
         # as rows of Python objects at once: one by one takes 0.15 ms each
-        self._rows: dict[str, Row] = {row["id"]: row for row in rows.to_pylist()}
+        self._rows: dict[str, Row] = {row["id"]: kept.trimmed(row) for row in rows.to_pylist()}
         self.ids = list(self._rows)
         self._evidence: dict[str, RowsById | None] = {}
 
     def row(self, clip_id: str) -> Row:
-        """A clip's row of the clips table."""
+        """A clip's row of the clips table, cut down to the span that is kept."""
         return self._rows[clip_id]
 
     def duration_s(self, clip_id: str) -> float:
@@ -114,7 +121,7 @@ class PartClips:
             width=width,
             height=height,
             has_audio=row["has_audio"],
-            evidence=evidence,
+            evidence=evidence_in_span(evidence, row),
             crop=crop,
         )
 
@@ -152,10 +159,13 @@ def read_kept(dataset: DatasetDir, selection: str) -> KeptClips:
         )
     labels: dict[str, Mapping[str, str]] = {}
     crops: dict[str, Box] = {}
-    columns = ["id", "labels", "crop_x", "crop_y", "crop_w", "crop_h"]
+    spans: dict[str, Mapping[str, float]] = {}
+    columns = ["id", "labels", "crop_x", "crop_y", "crop_w", "crop_h", *SPAN]
     for row in kept_rows(dataset, selection, columns).to_pylist():
         if row["labels"]:
             labels[row["id"]] = {each["filter"]: each["label"] for each in row["labels"]}
         if crop := crop_of(row):
             crops[row["id"]] = crop
-    return KeptClips(ids, labels, crops)
+        if row[SPAN[0]] is not None:
+            spans[row["id"]] = {name: row[name] for name in SPAN}
+    return KeptClips(ids, labels, crops, spans)

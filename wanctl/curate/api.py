@@ -33,6 +33,7 @@ from wanctl.curate.columns import (
 from wanctl.curate.quantiles import or_quantile
 from wanctl.data.schemas import evidence_columns
 from wanctl.errors import UserError
+from wanctl.video.frame_sampling import sample_times
 from wanctl.video.frames import Box, FrameBatch, FrameSpec
 from wanctl.video.sources import open_source
 
@@ -56,6 +57,7 @@ __all__ = [
     "Verdicts",
     "open_source",
     "pick_device",
+    "sample_times",
     "threshold",
 ]
 
@@ -246,6 +248,10 @@ class Filter(Measurer):
         Crops need no drawing: the report draws the crop of every verdict.
         """
         return [[] for _ in range(len(batch))]
+
+    def shortest(self) -> tuple[float, int]:
+        """(seconds, frames) of the shortest clip that it keeps; a kept span must have both."""
+        return 0.0, 0
 
     def choices(self) -> Mapping[str, str]:
         """Labels for training it on marked clips -> their meaning; empty: not trainable."""

@@ -73,6 +73,9 @@ class Verdict:
         weight: sampling weight in training.
         label: a class name, where the filter classifies: a motion tier, a category, a group of
             duplicates.
+        span: the part to keep, start and end in seconds from the clip's first frame; None keeps all
+            of it.
+        span_reason: what a span leaves out, and why.
     """
 
     keep: bool
@@ -81,6 +84,8 @@ class Verdict:
     crop: Box | None = None
     weight: float = 1.0
     label: str | None = None
+    span: tuple[float, float] | None = None
+    span_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ class ClipBatch:
         vectors: where the filter has an embedder, the unit vectors of each clip's frames:
             values (M, D) float16.
         others: evidence of the filters in `Filter.other_evidence`; see `other`.
+        shortest: filter -> (seconds, frames) of the shortest clip that it keeps; see `least_s`.
     """
 
     clips: pa.Table
@@ -163,6 +169,7 @@ class ClipBatch:
     verdicts: "Mapping[str, Verdicts]" = field(default_factory=dict)
     vectors: Ragged | None = None
     others: "Mapping[str, pa.Table]" = field(default_factory=dict)
+    shortest: "Mapping[str, tuple[float, int]]" = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.clips.num_rows
@@ -182,6 +189,11 @@ class ClipBatch:
         if name == "duration_s":
             return self.clip("end_s") - self.clip("start_s")
         return self.clips[name].to_numpy()
+
+    def least_s(self) -> np.ndarray:
+        """(N,) seconds that a span of each clip must have for all filters to keep it."""
+        floors = [least_s(self.clips, each) for each in self.shortest.values()]
+        return np.max([np.zeros(len(self)), *floors], axis=0)
 
     def numbers(self, name: str) -> np.ndarray:
         """(N,) a column of evidence of type float, int or bool; NaN for null."""
@@ -203,6 +215,11 @@ class ClipBatch:
             yield Clip(**clip, view=None if uncropped else view), evidence
 
 
+def least_s(clips: pa.Table, shortest: tuple[float, int]) -> np.ndarray:
+    """(N,) shortest length of each clip in seconds, from a shortest length in (seconds, frames)."""
+    return np.maximum(shortest[0], shortest[1] / np.maximum(clips["fps"].to_numpy(), 1e-9))
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """`Verdict` of many clips, as columns; None stands for a column of defaults.
@@ -214,6 +231,8 @@ class Verdicts:
         crops: (N, 4) int32, x, y, width, height; width 0 keeps the whole frame.
         weight: (N,) float64.
         label: (N,) object, text or None.
+        spans: (N, 2) float64, start and end in seconds from the clip's first frame; NaN keeps all.
+        span_reasons: (N,) object, what each span leaves out and why, or None.
     """
 
     keep: np.ndarray
@@ -222,6 +241,8 @@ class Verdicts:
     crops: np.ndarray | None = None
     weight: np.ndarray | None = None
     label: np.ndarray | None = None
+    spans: np.ndarray | None = None
+    span_reasons: np.ndarray | None = None
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> "Verdicts":
@@ -229,6 +250,9 @@ class Verdicts:
         scores = [np.nan if v.score is None else v.score for v in verdicts]
         boxes = [v.crop or (0, 0, 0, 0) for v in verdicts]
         labels = np.array([v.label for v in verdicts], dtype=object)
+        spans = [v.span or (np.nan, np.nan) for v in verdicts]
+        reasons = np.array([v.span_reason or None for v in verdicts], dtype=object)
+        trims = any(v.span for v in verdicts)
         return cls(
             keep=np.array([v.keep for v in verdicts], dtype=bool),
             why=lambda row: verdicts[row].reason,
@@ -238,6 +262,8 @@ class Verdicts:
             else None,
             weight=np.array([v.weight for v in verdicts], dtype=np.float64),
             label=labels if any(v.label for v in verdicts) else None,
+            spans=np.array(spans, dtype=np.float64) if trims else None,
+            span_reasons=reasons if trims else None,
         )
 
     @classmethod
@@ -249,7 +275,7 @@ class Verdicts:
         Args:
             score: (N,) float.
             rules: (rows that break it, row -> reason); the first broken one gives the reason.
-            columns: `crops`, `weight`, `label`.
+            columns: the other attributes.
         """
         broken = np.full(len(score), -1)
         for number, (mask, _) in reversed(list(enumerate(rules))):
@@ -265,6 +291,8 @@ class Verdicts:
         keep = bool(self.keep[row])
         score = None if self.score is None or np.isnan(self.score[row]) else float(self.score[row])
         crop = None if self.crops is None else Box._make(self.crops[row].tolist())
+        span = None if self.spans is None or np.isnan(self.spans[row, 0]) else self.spans[row]
+        why = None if self.span_reasons is None else self.span_reasons[row]
         return Verdict(
             keep=keep,
             reason="" if keep else self.why(row),
@@ -272,4 +300,6 @@ class Verdicts:
             crop=crop if crop and crop.width else None,
             weight=1.0 if self.weight is None else float(self.weight[row]),
             label=None if self.label is None else self.label[row],
+            span=None if span is None else (float(span[0]), float(span[1])),
+            span_reason=why or "",
         )

@@ -15,7 +15,7 @@ from wanctl.log import Bar, log
 from wanctl.model.shapes import floor_frames
 from wanctl.video.decode import iter_window, num_frames_at
 from wanctl.video.encode import read_metadata, write_video
-from wanctl.video.frames import Box, Span, range_of
+from wanctl.video.frames import Box, Span, range_of, span_key, trimmed
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
@@ -69,6 +69,7 @@ class ClipPlan:
     id: str
     source: str
     span: Span
+    span_key: list[int]
     crop: Box | None
     form: ExportFormat
     path: Path
@@ -80,9 +81,8 @@ class ClipPlan:
     def key(self) -> str:
         """Everything that decides the file's pixels, as stored in its metadata."""
         form = self.form
-        return json.dumps(
-            [self.id, self.crop, form.fps, self.height, self.width, form.crf, self.num_frames]
-        )
+        what = [self.id, self.crop, form.fps, self.height, self.width, form.crf, self.num_frames]
+        return json.dumps([*what, *self.span_key])
 
     @property
     def file(self) -> ClipFile:
@@ -130,6 +130,8 @@ def export_clips(
 def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
     """Rows of the kept clips, each with its verdict; a clip of several parts comes once.
 
+    Times and PTS are those of the span that the selection keeps (`wanctl.video.frames.trimmed`).
+
     Raises:
         DatasetError: there is no such selection, or a part of the clips is missing.
     """
@@ -142,7 +144,7 @@ def kept_clips(dataset: DatasetDir, selection: str) -> list[dict[str, Any]]:
         )
     verdicts = {row["id"]: row for row in kept_rows(dataset, selection).to_pylist()}
     kept = [
-        {**clip, **verdicts[clip["id"]]}
+        trimmed({**clip, **verdicts[clip["id"]]})
         for clip in dataset.clips().to_pylist()
         if clip["id"] in verdicts
     ]
@@ -198,6 +200,7 @@ def plan_clip(clip: Mapping[str, Any], folder: Path, form: ExportFormat) -> Clip
         id=clip["id"],
         source=clip["source"],
         span=Span((clip["start_pts"], clip["end_pts"]), range_of(clip)),
+        span_key=span_key(clip),
         crop=crop,
         form=form,
         path=folder / f"{clip['id']}.mp4",
@@ -215,7 +218,7 @@ def crop_of(clip: Mapping[str, Any]) -> Box | None:
 
 
 def frames_of(clip: Mapping[str, Any], fps: float) -> int:
-    """Frames of a row of the clips table at another frame rate."""
+    """Frames of a row of `kept_clips` at another frame rate."""
     tick_s = clip["time_base_num"] / clip["time_base_den"]
     return num_frames_at(fps, (clip["end_pts"] - clip["start_pts"]) * tick_s)
 

@@ -70,6 +70,10 @@ SELECTION = pa.schema(
         "recipe_hash": pa.string(),
         # what a person decided, "keep: reason" or "drop: reason"; null where nobody did
         "override": pa.string(),
+        # the part of the clip that is kept, seconds from its first frame; null: all of it
+        "span_start_s": pa.float64(),
+        "span_end_s": pa.float64(),
+        "span_reason": pa.string(),  # "filter: what is left out, and why"
     }
 )
 

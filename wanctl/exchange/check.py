@@ -16,6 +16,7 @@ from wanctl.log import Bar
 from wanctl.model.shapes import floor_frames
 from wanctl.textfiles import printable
 from wanctl.video.decode import num_frames_at
+from wanctl.video.frames import trimmed
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 SHARED_BY = 3
@@ -89,18 +90,21 @@ def check_dataset(
     table = f"selections/{selection}"
     verdicts = {row["id"]: row for row in dataset.read(table).to_pylist()}
     captions = read_captions(dataset, backends)
-    for clip in dataset.clips().to_pylist():
-        verdict = verdicts.get(clip["id"])
+    for row in dataset.clips().to_pylist():
+        verdict = verdicts.get(row["id"])
         if verdict is None:
             reason = f"not in selection {selection!r}: select again"
-            yield CheckRow(clip["id"], "dropped", reason)
+            yield CheckRow(row["id"], "dropped", reason)
             continue
+        clip = trimmed({**row, **verdict})
         crop = crop_of(verdict)
         width, height = (crop.width, crop.height) if crop else (clip["width"], clip["height"])
         size = (frames_of(clip, shapes.fps), height, width)
         notes = ["variable frame rate, retimed by PTS"] if clip["vfr"] else []
         if abs(clip["fps"] - shapes.fps) > 0.01:
             notes.append(f"{clip['fps']:g} fps retimed to {shapes.fps:g}")
+        if clip["span_reason"]:
+            notes.append(f"trimmed: {clip['span_reason']}")
         dropped = "" if verdict["kept"] else "; ".join(verdict["reasons"]) or "not kept"
         count = len(captions.get(clip["id"], ()))
         yield _check_row(clip["id"], size, count, shapes, notes, dropped=dropped)

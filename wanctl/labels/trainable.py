@@ -59,7 +59,7 @@ def open_trainable(
     if not trainable.filter.choices():
         others = ", ".join(each.name for each in filters if each.filter.choices()) or "none here"
         raise UserError(f"filter {name} takes no labels; those that do: {others}")
-    decisions, failures = Decisions.begin(dataset.clips()), measure_failures(dataset)
+    decisions, failures = Decisions.begin(dataset.clips(), filters), measure_failures(dataset)
     ids = decisions.clips["id"]
     for named in filters_with_evidence(dataset, filters[: names.index(name)]):
         check_evidence(dataset, named)

@@ -71,9 +71,7 @@ def describe(dataset: DatasetDir, recipe: RecipeFacts) -> Card:
         clips={
             "all": clips.num_rows,
             "kept": mine.num_rows,
-            "seconds": round(
-                float((mine["end_s"].to_numpy() - mine["start_s"].to_numpy()).sum()), 3
-            ),
+            "seconds": round(float(decided.span_seconds()[decided.kept].sum()), 3),
             **_by_people(selection[OVERRIDE]),
         },
         split={

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from wanctl.curate.select.overrides import OVERRIDE
 from wanctl.curate.select.selection_rows import CROP
+from wanctl.video.frames import SPAN
 
 # The functions that pyarrow.compute makes when it is imported are unknown to type checkers.
 _pc: Any = pc
@@ -91,6 +92,15 @@ class DecidedClips:
     def seconds(self) -> np.ndarray:
         """(N,) length of each clip in seconds."""
         return self.numbers("end_s") - self.numbers("start_s")
+
+    def trimmed(self) -> np.ndarray:
+        """(N,) bool, whether only a span of the clip is kept."""
+        return np.isfinite(self.numbers(SPAN[0]))
+
+    def span_seconds(self) -> np.ndarray:
+        """(N,) length of the span that is kept of each clip, in seconds."""
+        spans = self.numbers(SPAN[1]) - self.numbers(SPAN[0])
+        return np.where(self.trimmed(), spans, self.seconds())
 
     def numbers(self, name: str) -> np.ndarray:
         """(N,) a column of numbers of either table."""

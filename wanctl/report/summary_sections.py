@@ -24,14 +24,17 @@ MAX_QUARANTINED = 400
 def overview(decided: DecidedClips, num_sources: int, num_quarantined: int) -> str:
     """The share of the footage that is kept, and the totals."""
     seconds, kept = decided.seconds(), decided.kept
-    share = 100 * seconds[kept].sum() / max(seconds.sum(), 1e-9)
+    kept_s = decided.span_seconds()[kept].sum()
+    share = 100 * kept_s / max(seconds.sum(), 1e-9)
     cropped = int((decided.cropped() & kept).sum())
+    trimmed = int((decided.trimmed() & kept).sum())
     cards = [
         (f"{num_sources:,}", "source files"),
         (f"{len(decided):,}", "clips found"),
         (f"{kept.sum():,}", "clips kept"),
-        (clock(seconds[kept].sum()), f"kept of {clock(seconds.sum())}"),
+        (clock(kept_s), f"kept of {clock(seconds.sum())}"),
         (f"{cropped:,}", "kept with a crop"),
+        *([(f"{trimmed:,}", "kept and trimmed in time")] if trimmed else []),
         (f"{num_quarantined:,}", "quarantined"),
     ]
     boxes = "".join(f'<div class="card"><b>{n}</b>{html_text(label)}</div>' for n, label in cards)

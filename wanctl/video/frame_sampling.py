@@ -20,7 +20,7 @@ class FrameSampler:
     """
 
     def __init__(self, spec: FrameSpec, duration_s: float) -> None:
-        self._times = _times(spec, duration_s)
+        self._times = sample_times(spec, duration_s)
         self._burst, self._gap_s = spec.burst, spec.burst_gap_s
         self._next = 0
         self._left = 0
@@ -51,8 +51,8 @@ def num_frames_at_many(fps: float, duration_s: np.ndarray) -> np.ndarray:
     return np.maximum(1, np.ceil((duration_s - SLACK_S) * fps)).astype(np.int64)
 
 
-def _times(spec: FrameSpec, duration_s: float) -> np.ndarray:
-    """Times at which a spec samples, in seconds from the clip's start."""
+def sample_times(spec: FrameSpec, duration_s: float) -> np.ndarray:
+    """(N,) times at which a spec samples, in seconds from the clip's start."""
     count = spec.count
     if spec.fps is not None:
         fitting = num_frames_at(spec.fps, duration_s)

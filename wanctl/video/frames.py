@@ -87,6 +87,17 @@ class FrameRange:
     count: int
 
 
+@dataclass(frozen=True)
+class TrimmedRange(FrameRange):
+    """The frames of a clip of which only those within the requested PTS are read.
+
+    Attributes:
+        clip_pts: PTS of the clip's first frame, and the exclusive end of its last one.
+    """
+
+    clip_pts: tuple[int, int]
+
+
 class Span(NamedTuple):
     """Where the frames of a clip are.
 
@@ -99,8 +110,54 @@ class Span(NamedTuple):
     frame_range: FrameRange | None = None
 
 
+SPAN = ("span_start_s", "span_end_s")
+"""Columns of a selection: the part of a clip that is kept, in seconds from its first frame; null
+where all of it is."""
+CLIP_DURATION = "clip_duration_s"
+"""Key of rows of `trimmed`: length of the whole clip."""
+_UNTRIMMED = "untrimmed"
+
+
+def trimmed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the clips table, joined with its verdict, cut down to the span that is kept.
+
+    Times, PTS and number of frames are those of the span; the id stays. A row whose span is null or
+    missing stays as it is. The number of frames is exact at a constant frame rate.
+
+    Args:
+        row: the clip's times, PTS and number of frames, and SPAN.
+    """
+    if row.get(SPAN[0]) is None:
+        return dict(row)
+    first, end = row["start_pts"], row["end_pts"]
+    tick_s = (row["end_s"] - row["start_s"]) / (end - first)
+    start = min(first + max(0, round(row[SPAN[0]] / tick_s)), end - 1)
+    stop = max(min(first + round(row[SPAN[1]] / tick_s), end), start + 1)
+    return {
+        **row,
+        "start_pts": start,
+        "end_pts": stop,
+        "start_s": row["start_s"] + (start - first) * tick_s,
+        "end_s": row["end_s"] - (end - stop) * tick_s,
+        "num_frames": max(1, round(row["num_frames"] * (stop - start) / (end - first))),
+        CLIP_DURATION: row["end_s"] - row["start_s"],
+        _UNTRIMMED: (first, end, row["num_frames"]),
+    }
+
+
+def span_key(row: Mapping[str, Any]) -> list[int]:
+    """What keys of files and caches name of a row of `trimmed`: its PTS; empty for a whole clip."""
+    return [row["start_pts"], row["end_pts"]] if _UNTRIMMED in row else []
+
+
 def range_of(row: Mapping[str, Any]) -> FrameRange | None:
-    """The frames of a row of the clips table; None in tables of earlier versions."""
+    """The frames of a row of the clips table, or of `trimmed`; None in tables of earlier versions.
+
+    The exact PTS of a span's first frame are not in the table: it is found among the clip's frames.
+    """
+    if (clip := row.get(_UNTRIMMED)) is not None:
+        clock, number = row.get("clock") or "", row.get("first_frame") or 0
+        return TrimmedRange(clock, number, clip[2], (clip[0], clip[1]))
     if row.get("first_frame") is None:
         return None
     return FrameRange(row["clock"] or "", row["first_frame"], row["num_frames"])

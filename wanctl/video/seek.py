@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from wanctl.video.frame_sampling import SLACK_S
-from wanctl.video.frames import BY_DTS, BY_RATE, FrameRange, counted_factor
+from wanctl.video.frames import BY_DTS, BY_RATE, FrameRange, TrimmedRange, counted_factor
 from wanctl.video.orientation import orientation_of
 from wanctl.video.sources import disk_path, url_of
 from wanctl.video.stream import (
@@ -51,14 +51,18 @@ class SpanReader:
         self._path = path
         self._container = container
         self._stream = stream
-        self._start, self._end = bounds
+        self._first, self._stop = bounds
+        self._trimmed = isinstance(frame_range, TrimmedRange)
+        self._start, self._end = (
+            frame_range.clip_pts if isinstance(frame_range, TrimmedRange) else bounds
+        )
         self._range = frame_range
         self._cursor = cursor
         base = stream.time_base or Fraction(1)
         self._tick_s = float(base / counted_factor(base) if cursor else base)
         self._converter: FrameConverter | None = None
         self.size = (0, 0)
-        self.duration_s = (self._end - self._start) * self._tick_s
+        self.duration_s = (self._stop - self._first) * self._tick_s
 
     def frames(self) -> Iterator[tuple[VideoFrame, float, float]]:
         """(frame, its time, time of the next frame) in seconds from the start of the span.
@@ -67,12 +71,17 @@ class SpanReader:
         """
         current: VideoFrame | None = None
         since = 0
+        slack = max(1, round(SLACK_S / self._tick_s))  # PTS are rounded; those of a span twice
         for frame, time in self._timed():
+            if self._trimmed and time < self._first - slack:
+                continue
+            if self._trimmed and time >= self._stop - slack:
+                break
             if current is not None:
                 yield current, self._seconds(since), self._seconds(time)
             current, since = frame, time
         if current is None:
-            raise VideoError(f"{self._path}: no frames between {self._start} and {self._end}")
+            raise VideoError(f"{self._path}: no frames between {self._first} and {self._stop}")
         yield current, self._seconds(since), self.duration_s + 2 * SLACK_S
 
     def _timed(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -162,7 +171,7 @@ class SpanReader:
                 yield frame
 
     def _seconds(self, time: int) -> float:
-        return (time - self._start) * self._tick_s
+        return (time - self._first) * self._tick_s
 
     def converter(self, frame: VideoFrame) -> FrameConverter:
         """The converter of this stream, created at its first frame."""
@@ -250,7 +259,7 @@ def open_span(
     """Open a file for reading the frames with `start_pts` <= PTS < `end_pts`.
 
     Where `frame_range` says that the file cannot be searched, frames are found by counting, and the
-    two are in its finer units.
+    two are in its finer units. Of a `TrimmedRange`, decoding begins where the clip does.
 
     Raises:
         VideoError: the span is empty, or the file is no video.

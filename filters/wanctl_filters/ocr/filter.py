@@ -1,7 +1,7 @@
 """Drops clips covered by text; separates burned-in overlays from text in the scene."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from wanctl.curate.api import (
     FrameSpec,
     Verdict,
     Verdicts,
+    sample_times,
     threshold,
 )
 from wanctl_filters.ocr.measuring import STRIDE, measure_text
@@ -32,6 +33,7 @@ from wanctl_filters.ocr.polygons import (
     within,
 )
 from wanctl_filters.ocr.text_engines import MARGINS, Detector, LineReader, load_detector, require
+from wanctl_filters.ocr.titles import ClipText, without_titles
 from wanctl_filters.shared.cut_away import cut_away
 from wanctl_filters.shared.overlay import TRACK_COLUMNS, TextTracks, text_tracks
 
@@ -115,6 +117,19 @@ class Ocr(Filter):
         description="overlaid text is cropped away where that removes at most this share of the "
         "frame; 0 never crops",
     )
+    max_trim_loss: float = threshold(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="titles in the first or last seconds are trimmed away where that removes at "
+        "most this share of the clip; 0 never trims",
+    )
+    min_kept_s: float = threshold(
+        default=3.0,
+        ge=0,
+        description="a trimmed clip lasts at least this long, in seconds, and as long as all "
+        "filters want clips to last",
+    )
     tight: bool = threshold(
         default=True,
         description="remove the margin that the engine's polygons have around the ink",
@@ -167,13 +182,23 @@ class Ocr(Filter):
         judged = np.flatnonzero((np.diff(ends) > 0) | crowded)
         polygons = batch.evidence["polygons"].take(judged)
         sizes = np.stack([batch.clip("width"), batch.clip("height")], axis=1)
+        seconds = batch.clip("duration_s")
+        least_s = np.maximum(batch.least_s(), self.min_kept_s)
+        least_s = np.maximum(least_s, (1 - self.max_trim_loss) * seconds)
         verdicts = [Verdict(keep=True, score=0.0)] * len(batch)
         for row, each in zip(judged.tolist(), polygons, strict=True):
             own = tracks[np.arange(ends[row], ends[row + 1])]
             scale = max(1.0, sizes[row].max() / self.long_side_px)
             text = legible.boxes[legible_ends[row] : legible_ends[row + 1]]
             lines = [among(frame, text) for frame in each.as_py()] if crowded[row] else []
-            verdicts[row] = self._judge(own, lines, Box(*batch.views[row].tolist()), scale)
+            judge = partial(self._judge, view=Box(*batch.views[row].tolist()), scale=scale)
+            verdict = judge(own, lines)
+            if self.max_trim_loss > 0 and (not verdict.keep or verdict.crop is not None):
+                duration_s = float(seconds[row])
+                times_s = sample_times(self.frames(), duration_s)
+                text = ClipText(own, lines, times_s, STRIDE, duration_s, judge.keywords["view"])
+                verdict = without_titles(verdict, text, judge, float(least_s[row]))
+            verdicts[row] = verdict
         return Verdicts.of(verdicts)
 
     def drawings(self, batch: ClipBatch) -> list[list[Drawing]]:

@@ -8,7 +8,7 @@ from wanctl.data.dataset import DatasetDir, DatasetError
 from wanctl.data.export import ExportFormat, export_clips
 from wanctl.recipe.datasets import ExportSection
 from wanctl.video.encode import read_metadata, write_png, write_video
-from wanctl.video.frames import FrameSpec
+from wanctl.video.frames import Box, FrameSpec
 from wanctl.video.probe import read_clip, read_window, scan
 from wanctl.video.stream import VideoError
 from wanctl.video.workers.worker_pool import DecodePool
@@ -198,3 +198,25 @@ def test_files_that_were_truncated_or_deleted_are_written_again(
     one.path.write_bytes(bytes(len(one.path.read_bytes())))
     with pytest.raises(VideoError, match="delete it and run the same command again"):
         ClipReader(export_clips(dataset, "default", out, form=form, pool=pool)).read(0, 0, 2)
+
+
+def test_another_span_is_another_file(dataset, pool, tmp_path, video, export_format):
+    """Frames 3 to 9 of the first clip; back to the whole clip, it is written again."""
+    rows = dataset.read("clips").to_pylist()
+    rows = [{**row, "start_s": row["start_pts"] / 12800, "end_s": row["end_pts"] / 12800,
+             "num_frames": (row["end_pts"] - row["start_pts"]) // 512, "fps": 25.0}
+            for row in rows]  # fmt: skip
+    dataset.write_part("clips", "part-00000", rows)
+    whole = export_clips(dataset, "default", tmp_path, form=export_format(fps=25), pool=pool)
+    chosen = dataset.read("selections/default").to_pylist()
+    span = {"span_start_s": 3 / 25, "span_end_s": 10 / 25}
+    dataset.write_part("selections/default", "", [{**chosen[0], **span}, *chosen[1:]])
+    trimmed = export_clips(dataset, "default", tmp_path, form=export_format(fps=25), pool=pool)
+    assert [file.num_frames for file in whole] == [13, 12]
+    assert [file.num_frames for file in trimmed] == [7, 12]
+    seen = ClipReader(trimmed).read(0, 0, 7).astype(int)
+    expected = read_window(video, 3 * 512, 10 * 512, fps=25, crop=Box(0, 0, 50, 32)).astype(int)
+    assert np.abs(seen - expected).mean() < 3
+    dataset.write_part("selections/default", "", chosen)
+    again = export_clips(dataset, "default", tmp_path, form=export_format(fps=25), pool=pool)
+    assert ClipReader(again).read(0, 0, 13).shape[0] == 13

@@ -92,7 +92,10 @@ def striped() -> np.ndarray:
 
 
 def fill(dataset: DatasetDir, count: int, sources: int) -> None:
-    """Every fifth clip is too loud, every seventh cropped, every tenth a copy of the one before."""
+    """Every fifth clip is too loud, every seventh cropped, every tenth a copy of the one before.
+
+    Every eleventh is trimmed.
+    """
     rows = np.arange(count)
     loud = rows % 5 == 4
     scores = np.where(loud, 61 + rows % 13, 59.5 - rows % 31).astype(float)
@@ -122,6 +125,9 @@ def fill(dataset: DatasetDir, count: int, sources: int) -> None:
         "bucket": ["17x48x80"] * count,
         "recipe_hash": ["abcd"] * count,
         "override": [None] * count,
+        "span_start_s": [0.5 if row % 11 == 10 else None for row in rows.tolist()],
+        "span_end_s": [1.25 if row % 11 == 10 else None for row in rows.tolist()],
+        "span_reason": ["tier: a title" if row % 11 == 10 else None for row in rows.tolist()],
     }  # fmt: skip
     table = pa.table(
         {name: pa.array(columns[name], SELECTION.field(name).type) for name in SELECTION.names}

@@ -73,6 +73,7 @@ def test_the_figures_are_those_of_the_set(make):
     text = re.sub(r"<[^>]+>", " ", made.html)
     # 8 of 40 are loud, 4 copies, all of which are loud as well
     assert "32 of 40 clips kept" in " ".join(text.split())
+    assert "3 kept and trimmed in time" in " ".join(text.split())
     loud = re.search(r'<tr><th scope="?row"?><a href="#filter-loud">.*?</tr>', made.html)[0]
     assert re.findall(r'<td class="n">([\d,]+)</td>', loud) == ["32", "8", "4"]
     assert "dB, allowed 60 &lt;dB&gt;" in loud
@@ -92,6 +93,8 @@ def test_captions_labels_crops_and_evidence_reach_the_scripts(make):
     assert clips[1]["captions"] == [["long", "vlm", "a <b>fox</b> jumps"]]
     assert clips[0]["labels"] == {"tier": "static"}
     assert clips[6]["crop"] == [0, 40, 640, 280]
+    assert (clips[10]["span"], clips[10]["trimmed"]) == ([0.5, 1.25], "tier: a title")
+    assert "span" not in clips[0]
     assert "crop" not in clips[0]
     assert "drawings" not in clips[0]
     assert clips[2]["drawings"] == [

@@ -10,7 +10,7 @@ from tests.unit.video.synthetic.reading import BOUNDS, read
 from tests.unit.video.synthetic.recipes import FRAMES, Recipe, number_of
 from wanctl.video import seek
 from wanctl.video.decode import iter_window, read_frames
-from wanctl.video.frames import FrameRange
+from wanctl.video.frames import FrameRange, range_of, trimmed
 from wanctl.video.probe import VideoError, scan
 
 PACKED = Path(__file__).parents[2] / "data/packed_b_frames.avi"
@@ -96,3 +96,41 @@ def test_no_frame_is_shown_without_what_it_refers_to(maker):
     found = scan(path)
     (frame,) = read_frames(path, [int(found.pts[18])])
     assert number_of(frame) == 18
+
+
+@pytest.mark.parametrize("ending", ["mkv", "avi", "ts"])
+@pytest.mark.parametrize("span_s", [(0.52, 1.44), (0.0, 0.6), (0.8, 99.0)])
+def test_a_trimmed_clip_shows_the_frames_of_its_span_alone(maker, ending, span_s):
+    """Seconds from the clip's first frame, the fifth of the file; 25 frames a second."""
+    path = maker.make(Recipe(ending, "h264", 2))
+    found = scan(path, 30, BOUNDS)
+    start, end = int(found.pts[5]), int(found.pts[34] + found.durations[34])
+    tick_s = found.info.time_base[0] / found.info.time_base[1]
+    row = trimmed({
+        "start_pts": start, "end_pts": end, "start_s": start * tick_s, "end_s": end * tick_s,
+        "num_frames": 30, "first_frame": 5, "clock": found.info.clock,
+        "span_start_s": span_s[0], "span_end_s": span_s[1],
+    })  # fmt: skip
+    numbers = [
+        number_of(frame)
+        for frame in iter_window(
+            path, row["start_pts"], row["end_pts"], fps=25, frame_range=range_of(row)
+        )
+    ]
+    assert numbers == list(range(5 + round(25 * span_s[0]), 5 + min(30, round(25 * span_s[1]))))
+    assert row["num_frames"] == len(numbers)
+
+
+def test_a_trimmed_clip_is_still_counted(maker):
+    path = maker.make(Recipe("mkv", "h264", 2))
+    found = scan(path)
+    end = int(found.pts[-1]) + 40
+    row = {
+        "start_pts": 0, "end_pts": end, "start_s": 0.0, "end_s": end / 1000,
+        "num_frames": FRAMES + 1, "first_frame": 0, "clock": "", "span_start_s": 0.5,
+        "span_end_s": end / 1000,
+    }  # fmt: skip
+    row = trimmed(row)
+    span = (row["start_pts"], row["end_pts"])
+    with pytest.raises(VideoError, match="36 of 37 frames are there; the file has changed"):
+        list(iter_window(path, *span, fps=25, frame_range=range_of(row)))

@@ -42,16 +42,18 @@ class Decisions:
         clips: columns of the clips table.
         views: (N, 4) int32, the part of each frame within the crops so far.
         verdicts: filter -> verdicts, one row per clip, with every reason written out.
+        shortest: filter -> (seconds, frames) of the shortest clip that it keeps.
     """
 
     clips: pa.Table
     views: np.ndarray
     verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
+    shortest: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, clips: pa.Table) -> "Decisions":
-        """Clips before the first filter."""
-        return cls(clips, whole_views(clips))
+    def begin(cls, clips: pa.Table, filters: Sequence[NamedFilter]) -> "Decisions":
+        """Clips before the first of the recipe's filters."""
+        return cls(clips, whole_views(clips), {}, shortest_of(filters))
 
     def decide(
         self,
@@ -108,6 +110,7 @@ class Decisions:
                 self.verdicts,
                 stored.vectors,
                 stored.others,
+                self.shortest,
             )
         return ClipBatch(
             self.clips.take(rows),
@@ -116,6 +119,7 @@ class Decisions:
             _RowSubset(self.verdicts, rows),
             stored.vectors,
             stored.others,
+            self.shortest,
         )
 
     def add(self, name: str, verdicts: Verdicts) -> None:
@@ -181,7 +185,15 @@ def expand_verdicts(
         crops=_spread(verdicts.crops, rows, len(missing), fill=0),
         weight=_spread(verdicts.weight, rows, len(missing), fill=1.0),
         label=_spread(verdicts.label, rows, len(missing), fill=None),
+        spans=_spread(verdicts.spans, rows, len(missing), fill=np.nan),
+        span_reasons=_spread(verdicts.span_reasons, rows, len(missing), fill=None),
     )
+
+
+def shortest_of(filters: Sequence[NamedFilter]) -> dict[str, tuple[float, int]]:
+    """Filter -> (seconds, frames) of the shortest clip that it keeps, of those that say so."""
+    every = {named.name: named.filter.shortest() for named in filters}
+    return {name: floor for name, floor in every.items() if any(floor)}
 
 
 def whole_views(clips: pa.Table) -> np.ndarray:
@@ -242,6 +254,8 @@ def concat_verdicts(several: Sequence[Verdicts]) -> Verdicts:
         crops=column("crops", 0, np.int32),
         weight=column("weight", 1.0, np.float64),
         label=column("label", None, object),
+        spans=column("spans", np.nan, np.float64),
+        span_reasons=column("span_reasons", None, object),
     )
 
 
@@ -267,6 +281,8 @@ def take_verdicts(verdicts: Verdicts, rows: np.ndarray) -> Verdicts:
         crops=of(verdicts.crops),
         weight=of(verdicts.weight),
         label=of(verdicts.label),
+        spans=of(verdicts.spans),
+        span_reasons=of(verdicts.span_reasons),
     )
 
 
@@ -280,6 +296,7 @@ def take_rows(batch: ClipBatch, rows: np.ndarray) -> ClipBatch:
         verdicts,
         None if batch.vectors is None else _take_lists(batch.vectors, rows),
         {name: table.take(rows) for name, table in batch.others.items()},
+        batch.shortest,
     )
 
 

@@ -44,7 +44,8 @@ class FilterStage:
         store: verdicts of earlier stages.
         before: names of the filters of earlier stages, in order.
         filters: filters of this stage, in order.
-        recipe: all filters of the recipe, as some read the evidence of others.
+        recipe: all filters of the recipe, as some read the evidence of others, or need to know how
+            short a clip these keep; percentiles that are known are replaced by numbers.
     """
 
     dataset: DatasetDir
@@ -56,7 +57,7 @@ class FilterStage:
 
     def decide(self, part_slice: Slice) -> Decisions:
         """Decide one slice."""
-        decisions = Decisions.begin(part_slice.clips(self.dataset))
+        decisions = Decisions.begin(part_slice.clips(self.dataset), self.recipe)
         for name in self.before:
             decisions.add(name, self.store.get(part_slice.number, name))
         return self.decide_filters(decisions, part_slice)

@@ -17,7 +17,13 @@ from wanctl.atomic import scratch
 from wanctl.curate.quantiles import percentile_values, quantiles_of, scores_of
 from wanctl.curate.registry import NamedFilter
 from wanctl.curate.select.balance import Balance, balance_factors
-from wanctl.curate.select.decisions import Decisions, intersect, slice_verdicts, whole_views
+from wanctl.curate.select.decisions import (
+    Decisions,
+    intersect,
+    shortest_of,
+    slice_verdicts,
+    whole_views,
+)
 from wanctl.curate.select.evidence import (
     StoredEvidence,
     check_evidence,
@@ -176,6 +182,8 @@ class _Selector:
                 named = self._resolved(named, self._scores.pop(named.name))
             self.stage = replace(self.stage, filters=(*self.stage.filters, named))
         self.filters.append(named)
+        known = [named if each.name == named.name else each for each in self.stage.recipe]
+        self.stage = replace(self.stage, recipe=tuple(known))
 
     def weights(
         self, rules: SelectRules, balance: Balance
@@ -224,6 +232,7 @@ class _Selector:
             pa.concat_tables(clips).unify_dictionaries(),
             np.concatenate(views),
             StoredVerdicts(stage.store, numbers, stage.before),
+            shortest_of(stage.recipe),
         )
         stored = self._evidence_of_set(named, clips)
         if quantiles_of(named.filter):
@@ -276,6 +285,7 @@ class _Results:
         self._overridden = 0
         self._unfit = 0
         self._why_unfit = ""
+        self._trimmed = 0
         self.counts: FunnelCounts | None = None
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -284,13 +294,16 @@ class _Results:
             self._unfit += chosen.unfit
             self._overridden += len(chosen.table) - chosen.table[OVERRIDE].null_count
             self._why_unfit = self._why_unfit or chosen.why_unfit
+            self._trimmed += chosen.trimmed
             yield chosen.table
 
     def warn(self) -> None:
-        """Log warnings: kept clips that no bucket can use, overrides of clips that are not here."""
+        """Log what the funnel does not show, such as kept clips that no bucket can use."""
         warn_of_unknown(self._overrides, self._overridden)
         if self.counts and self.counts.restored:
             log.info("%d clips that filters drop are kept by people", self.counts.restored)
+        if self._trimmed:
+            log.info("%d kept clips are trimmed in time", self._trimmed)
         if self._unfit:
             log.warning(
                 "%d kept clips serve no bucket of train_dit; the first: %s",

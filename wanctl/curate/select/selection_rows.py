@@ -13,9 +13,11 @@ from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.balance import apply_factors, combined_weights
 from wanctl.curate.select.decisions import Decisions, Reasons, whole_views
 from wanctl.curate.select.overrides import OVERRIDE, ClipOverrides, Override
+from wanctl.curate.select.trimming import KeptSpans, drop_short_spans
 from wanctl.data.buckets import BucketLike, bucket_name, clip_bucket, why_no_bucket
 from wanctl.data.schemas import SELECTION
 from wanctl.video.decode import num_frames_at_many
+from wanctl.video.frames import SPAN
 
 _pc: Any = pc  # its functions are unknown to type checkers
 
@@ -56,11 +58,13 @@ class SelectionRows:
         table: table of schema SELECTION.
         unfit: number of kept clips that fit no bucket.
         why_unfit: reason of the first one.
+        trimmed: number of kept clips of which a span is kept.
     """
 
     table: pa.Table
     unfit: int
     why_unfit: str
+    trimmed: int
 
 
 @dataclass(frozen=True)
@@ -73,25 +77,31 @@ class FinalVerdicts:
         overrides: what people decided.
         kept: (N,) bool: no verdict drops the clip, or a person keeps it.
         weight: (N,) sampling weight, before balancing.
+        spans: what is kept of each clip; all of it where a person keeps a clip whose span is too
+            short.
     """
 
     by_filter: dict[str, Verdicts]
     overrides: ClipOverrides
     kept: np.ndarray
     weight: np.ndarray
+    spans: KeptSpans
 
     @classmethod
     def of(cls, decisions: Decisions, rules: SelectRules) -> "FinalVerdicts":
         """The verdicts after the last filter."""
         overrides = ClipOverrides.of(decisions.clips["id"], rules.overrides)
-        verdicts = {**decisions.verdicts, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
+        spans = KeptSpans.of(decisions)
+        by_filter, short = drop_short_spans(decisions, spans)
+        verdicts = {**by_filter, CROP: _crop_verdicts(decisions, rules.max_crop_loss)}
         if rules.overrides:
             verdicts[OVERRIDE] = Verdicts(keep=~overrides.drop, why=overrides.reason)
         kept = np.logical_and.reduce([each.keep for each in verdicts.values()]) | overrides.keep
         weight = combined_weights(verdicts, len(kept))
         # a filter may give what it drops no weight; a clip that a person keeps is sampled
         weight[overrides.keep & (weight == 0)] = 1.0
-        return cls(verdicts, overrides, kept, weight)
+        spans = spans.without(short & overrides.keep, decisions.clips)
+        return cls(verdicts, overrides, kept, weight, spans)
 
 
 def build_rows(
@@ -109,9 +119,9 @@ def build_rows(
         balance_factors: (filter, label -> factor for the weights of its clips).
     """
     count = decisions.clips.num_rows
-    verdicts, kept, overrides = final.by_filter, final.kept, final.overrides
+    verdicts, kept, overrides, spans = final.by_filter, final.kept, final.overrides, final.spans
     decisions = replace(decisions, views=_views(decisions, overrides))
-    buckets = _Buckets(decisions, rules)
+    buckets = _Buckets(decisions, spans.seconds, rules)
     left, top, width, height = decisions.views.T
     weight = final.weight
     if balance_factors:
@@ -131,11 +141,15 @@ def build_rows(
             "bucket": buckets.names(),
             "recipe_hash": pa.repeat(pa.scalar(rules.recipe_hash), count),
             OVERRIDE: overrides.texts,
+            SPAN[0]: spans.column(spans.start_s),
+            SPAN[1]: spans.column(spans.end_s),
+            "span_reason": spans.reasons,
         },
         schema=SELECTION,
     )
     unfit = np.flatnonzero(kept & (buckets.index < 0))
-    return SelectionRows(table, len(unfit), buckets.why_unfit(int(unfit[0])) if len(unfit) else "")
+    why_unfit = buckets.why_unfit(int(unfit[0])) if len(unfit) else ""
+    return SelectionRows(table, len(unfit), why_unfit, int(np.count_nonzero(kept & spans.trimmed)))
 
 
 def _views(decisions: Decisions, overrides: ClipOverrides) -> np.ndarray:
@@ -217,10 +231,8 @@ def _offsets(lengths: np.ndarray) -> pa.Array:
 class _Buckets:
     """The bucket of each clip, looked up once per distinct shape."""
 
-    def __init__(self, decisions: Decisions, rules: SelectRules) -> None:
+    def __init__(self, decisions: Decisions, seconds: np.ndarray, rules: SelectRules) -> None:
         self._rules = rules
-        clips = decisions.clips
-        seconds = clips["end_s"].to_numpy() - clips["start_s"].to_numpy()
         self._frames = num_frames_at_many(rules.clip_fps, seconds)
         self._sizes = decisions.views[:, 2:]
         # only the buckets for which the frames suffice matter

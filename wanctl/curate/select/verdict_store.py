@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from wanctl.curate.columns import Verdicts
 from wanctl.curate.select.decisions import Reasons, concat_verdicts
+from wanctl.video.frames import SPAN
 
 _CROP = ("crop_x", "crop_y", "crop_w", "crop_h")
+_TEXTS = ("label", "span_reasons")
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,14 @@ class VerdictStore:
         for column in ("score", "weight"):
             if (values := getattr(verdicts, column)) is not None:
                 columns[column] = pa.array(values)
-        if verdicts.label is not None:
-            labels = pa.array(verdicts.label, pa.string(), from_pandas=True)
-            columns["label"] = labels.dictionary_encode()
+        for column in _TEXTS:
+            if (values := getattr(verdicts, column)) is not None:
+                texts = pa.array(values, pa.string(), from_pandas=True)
+                columns[column] = texts.dictionary_encode()
         if verdicts.crops is not None:
             columns |= dict(zip(_CROP, map(pa.array, verdicts.crops.T), strict=True))
+        if verdicts.spans is not None:
+            columns |= dict(zip(SPAN, map(pa.array, verdicts.spans.T), strict=True))
         why = verdicts.why
         assert isinstance(why, Reasons)
         reasons = pa.table({"row": why.rows, "text": why.texts})
@@ -56,14 +61,22 @@ class VerdictStore:
         def numbers(column: str) -> np.ndarray | None:
             return table[column].to_numpy() if column in table.column_names else None
 
-        crops = [numbers(column) for column in _CROP]
+        def texts(column: str) -> np.ndarray | None:
+            return _texts(table[column]) if column in table.column_names else None
+
+        def several(names: Sequence[str]) -> np.ndarray | None:
+            columns = [numbers(name) for name in names]
+            return None if columns[0] is None else np.stack(columns, axis=1)  # type: ignore[arg-type]
+
         return Verdicts(
             keep=table["keep"].to_numpy(),
             why=why,
             score=numbers("score"),
             weight=numbers("weight"),
-            crops=None if crops[0] is None else np.stack(crops, axis=1),  # type: ignore[arg-type]
-            label=_texts(table["label"]) if "label" in table.column_names else None,
+            crops=several(_CROP),
+            label=texts("label"),
+            spans=several(SPAN),
+            span_reasons=texts("span_reasons"),
         )
 
     def _write(self, number: int, kind: str, table: pa.Table) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from wanctl.caption.checks.facts import measured_facts
+from wanctl.caption.trimmed_evidence import evidence_in_span
 from wanctl.data.captions import Decision
 from wanctl.data.dataset import DatasetDir
 from wanctl.data.table_order import latest_table
-from wanctl.labels.review.index import STRUCTURE, ClipIndex
+from wanctl.labels.review.index import STRUCTURE, ClipIndex, KeptClip
+from wanctl.video.frames import trimmed
 
 _pc: Any = pc  # its functions are unknown to type checkers
 
@@ -27,21 +29,29 @@ class ClipViews:
         index: a filled index.
         backends: the recipe's captioners; of several captions of a variant, that of the first one
             is shown first.
+        kept: clip -> what the selection says of it; empty where there is none.
     """
 
-    def __init__(self, dataset: DatasetDir, index: ClipIndex, backends: Sequence[str]) -> None:
+    def __init__(
+        self,
+        dataset: DatasetDir,
+        index: ClipIndex,
+        backends: Sequence[str],
+        kept: Mapping[str, KeptClip],
+    ) -> None:
+        self._kept = kept
         self._dataset = dataset
         self._index = index
         self._backends = list(backends)
 
     def row(self, clip: str) -> dict[str, Any] | None:
-        """Row of the clips table; None where the clip is not under review."""
+        """Row of a clip, cut down to the kept span; None where it is not under review."""
         found = self._index.rows("SELECT part FROM clips WHERE id = ?", (clip,))
         if not found:
             return None
         table = self._dataset.read("clips", parts=[found[0][0]])
         rows = table.filter(_pc.equal(table["id"], clip)).to_pylist()
-        return rows[0] if rows else None
+        return trimmed({**rows[0], **self._kept.get(clip, KeptClip()).span}) if rows else None
 
     def view(self, clip: str) -> dict[str, Any] | None:
         """The clip with its captions, structure and measured facts; None: not under review."""
@@ -117,7 +127,7 @@ class ClipViews:
                 rows = self._dataset.read(table, parts=[part])
                 for each in rows.filter(_pc.equal(rows["id"], row["id"])).to_pylist():
                     evidence[name] = {**each, "label": labels.get(name)}
-        facts = measured_facts(row["end_s"] - row["start_s"], evidence)
+        facts = measured_facts(row["end_s"] - row["start_s"], evidence_in_span(evidence, row))
         pairs = [
             ("camera", ", ".join(facts.camera) if facts.camera is not None else ""),
             ("text read", ", ".join(f'"{text}"' for text in facts.texts or ())

@@ -7,6 +7,7 @@ each are two million rows.
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.data.sidecars.texts import clean
 from wanctl.data.table_order import name_of, tables_newest_first
 from wanctl.log import Bar
+from wanctl.video.frames import trimmed
 
 STRUCTURE = "structure"
 """Variant of the flags of a clip's structure, which is no caption."""
@@ -32,6 +34,19 @@ _INDEXES = """
 CREATE INDEX captions_n ON captions(n);
 CREATE INDEX flags ON captions(n, variant) WHERE checks <> '';
 """
+
+
+@dataclass(frozen=True)
+class KeptClip:
+    """What a selection says of a clip.
+
+    Attributes:
+        labels: by filter, as JSON.
+        span: its columns SPAN; empty where all of it is kept.
+    """
+
+    labels: str = "{}"
+    span: Mapping[str, float] = field(default_factory=dict)
 
 
 class ClipIndex:
@@ -79,7 +94,7 @@ class ClipIndex:
     def build(
         self,
         dataset: DatasetDir,
-        kept: Mapping[str, str] | None,
+        kept: Mapping[str, KeptClip] | None,
         decisions: Mapping[str, Mapping[str, Decision]],
         bar: Bar,
     ) -> None:
@@ -87,7 +102,7 @@ class ClipIndex:
 
         Args:
             dataset: the data set.
-            kept: clip of the selection -> its labels as JSON; None: all clips.
+            kept: the clips of the selection; None: all clips.
             decisions: clip -> variant -> decision.
             bar: advanced by one for every part of every table.
         """
@@ -109,15 +124,18 @@ class ClipIndex:
                  for variant, each in several.items()),
             )  # fmt: skip
 
-    def _add_clips(self, dataset: DatasetDir, kept: Mapping[str, str] | None) -> dict[str, int]:
+    def _add_clips(
+        self, dataset: DatasetDir, kept: Mapping[str, KeptClip] | None
+    ) -> dict[str, int]:
         """Add the clips; clip -> its number."""
         numbers: dict[str, int] = {}
-        for part, table in dataset.clips_by_part(["id", "source", "start_s", "end_s"]):
+        for part, table in dataset.clips_by_part(_CLIP_COLUMNS):
             rows = []
             for row in table.to_pylist():
                 if kept is None or row["id"] in kept:
                     numbers[row["id"]] = len(numbers)
-                    labels = "{}" if kept is None else kept[row["id"]]
+                    mine = KeptClip() if kept is None else kept[row["id"]]
+                    row, labels = trimmed({**row, **mine.span}), mine.labels
                     times = (row["start_s"], row["end_s"])
                     rows.append(
                         (numbers[row["id"]], row["id"], part, row["source"], *times, labels)
@@ -175,6 +193,7 @@ _WITHOUT_CAPTION = f"""
 INSERT INTO captions SELECT n, 'default', backend, '', checks, attempts FROM captions
 WHERE variant = '{STRUCTURE}' AND n NOT IN (SELECT n FROM captions WHERE variant <> '{STRUCTURE}')
 """
+_CLIP_COLUMNS = ("id", "source", "start_s", "end_s", "start_pts", "end_pts", "num_frames")
 _CAPTION_COLUMNS = ("id", "variant", "text")
 _FLAG_COLUMNS = ("id", "variant", "text", "checks", "attempts")
 

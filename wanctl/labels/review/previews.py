@@ -14,7 +14,7 @@ from wanctl.atomic import make_folder, remove_leftovers
 from wanctl.redact import redact
 from wanctl.video.decode import iter_window
 from wanctl.video.encode import write_video
-from wanctl.video.frames import FrameRange, range_of
+from wanctl.video.frames import FrameRange, range_of, span_key
 from wanctl.video.workers.worker_pool import DecodePool, Failure
 
 LONG_SIDE_PX = 640
@@ -52,25 +52,26 @@ class Previews:
         """The MP4 of a clip; waits until it is encoded.
 
         Args:
-            clip: row of the clips table.
+            clip: row of the clips table, or of `wanctl.video.frames.trimmed`.
             again: try once more where it failed before.
 
         Raises:
             PreviewError: the clip cannot be decoded, or the folder cannot be written.
         """
-        path = self._folder / f"{clip['id']}.mp4"
+        name = "-".join(map(str, [clip["id"], *span_key(clip)]))
+        path = self._folder / f"{name}.mp4"
         with self._lock:
-            lock = self._clips.setdefault(clip["id"], threading.Lock())
+            lock = self._clips.setdefault(name, threading.Lock())
         with lock:
             if path.exists():
                 path.touch()
                 return path
-            if clip["id"] in self._failed and not again:
-                raise PreviewError(self._failed[clip["id"]])
+            if name in self._failed and not again:
+                raise PreviewError(self._failed[name])
             result = self._encode(clip, path)
             if isinstance(result, Failure):
-                self._failed[clip["id"]] = redact(result.message)
-                raise PreviewError(self._failed[clip["id"]])
+                self._failed[name] = redact(result.message)
+                raise PreviewError(self._failed[name])
         self._prune()
         return path
 

@@ -85,7 +85,7 @@ class ReviewRoutes:
                 raise _no_clip(query.get("id", ""))
             return json_reply(view)
         if path.startswith("/video/"):
-            return self._video(path.removeprefix("/video/"), again="again" in query)
+            return self._video(path.removeprefix("/video/"), query)
         raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def post(self, path: str, body: Any) -> Reply:
@@ -134,12 +134,14 @@ class ReviewRoutes:
         found = self._queries.page(_filters(query), start, count, again=again)
         return {**found, "counts": self._queries.counts()} if again else found
 
-    def _video(self, name: str, *, again: bool) -> Reply:
-        clip = self._report.row(name.removesuffix(".mp4"))
+    def _video(self, name: str, query: Mapping[str, str]) -> Reply:
+        # the report marks the kept span in the whole clip; captions are of the span alone
+        rows = self._views if "kept" in query else self._report
+        clip = rows.row(name.removesuffix(".mp4"))
         if clip is None:
             raise _no_clip(name)
         try:
-            path = self._previews.file(clip, again=again)
+            path = self._previews.file(clip, again="again" in query)
         except PreviewError as error:
             raise RequestError(
                 HTTPStatus.NOT_FOUND, f"This clip cannot be played: {error}"

@@ -17,13 +17,14 @@ from wanctl.errors import UserError
 from wanctl.labels.review.clip_view import ClipViews
 from wanctl.labels.review.decisions import FOLDER, DecisionStore
 from wanctl.labels.review.http_server import ReviewServer
-from wanctl.labels.review.index import ClipIndex, count_parts
+from wanctl.labels.review.index import ClipIndex, KeptClip, count_parts
 from wanctl.labels.review.previews import Previews
 from wanctl.labels.review.queries import ClipQueries
 from wanctl.labels.review.report_routes import ReportRoutes
 from wanctl.labels.review.routes import ReviewRoutes
 from wanctl.lock import try_lock
 from wanctl.log import log, progress
+from wanctl.video.frames import SPAN
 from wanctl.video.workers.worker_pool import DecodePool
 
 CACHE = "cache"
@@ -121,7 +122,7 @@ def session(
         if not queries.clips and not report.exists:
             raise UserError(f"{dataset.path}: no captions to review; `wanctl caption` writes them")
         server.routes = ReviewRoutes(
-            index, queries, ClipViews(dataset, index, options.backends), decisions,
+            index, queries, ClipViews(dataset, index, options.backends, kept or {}), decisions,
             Previews(cache, pool), report, server.access.token, dataset.path.resolve().parent.name,
         )  # fmt: skip
         ids = set(parts) if kept is None else set(kept)
@@ -136,11 +137,14 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _kept(dataset: DatasetDir, selection: str) -> dict[str, str] | None:
-    """Kept clip -> its labels by filter as JSON; None where there is no such selection."""
+def _kept(dataset: DatasetDir, selection: str) -> dict[str, KeptClip] | None:
+    """The kept clips by id; None where there is no such selection."""
     if f"selections/{selection}" not in dataset.tables("selections"):
         return None
     return {
-        row["id"]: json.dumps({each["filter"]: each["label"] for each in row["labels"] or ()})
-        for row in kept_rows(dataset, selection, ["id", "labels"]).to_pylist()
+        row["id"]: KeptClip(
+            json.dumps({each["filter"]: each["label"] for each in row["labels"] or ()}),
+            {} if row[SPAN[0]] is None else {name: row[name] for name in SPAN},
+        )
+        for row in kept_rows(dataset, selection, ["id", "labels", *SPAN]).to_pylist()
     }

@@ -86,7 +86,7 @@ function film(index, room = 16 / 9, labelSize = 0) {
 function card(index, filter = "", list = [index], scoreOnly = false) {
   const clip = data.clips[index];
   const button = make("button", clip.kept ? "clip" : "clip dropped");
-  const thumb = make("span", "thumb", film(index), make("span", "time", seconds(clip.end - clip.start)));
+  const thumb = make("span", "thumb", film(index), make("span", "time", clip.span ? `${seconds(clip.span[1] - clip.span[0])} of ${seconds(clip.end - clip.start)}` : seconds(clip.end - clip.start)));
   button.type = "button";
   button.dataset.clip = index;
   button.append(thumb, make("span", "name", shortName(clip.source)), make("span", "why", caption(clip, filter, scoreOnly)));

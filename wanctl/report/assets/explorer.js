@@ -24,6 +24,7 @@ function showChoices() {
     pending: ["not selected yet", isPending],
     drawn: ["with drawings", (clip) => clip.drawings],
     cropped: ["cropped", (clip) => clip.crop],
+    trimmed: ["trimmed", (clip) => clip.span],
   };
   for (const name of data.names) {
     const who = name === "override" ? "people" : name;

@@ -86,7 +86,9 @@ function showFrame(frame) {
   const time = frameTime(clip, frame);
   if (svg) seek(svg, time);
   panel.querySelector("input[type=range]").value = frame;
-  panel.querySelector(".clock").textContent = `${time.toFixed(1)} s`;
+  const away = clip.span && (time < clip.span[0] || time >= clip.span[1]);
+  panel.querySelector(".clock").textContent = `${time.toFixed(1)} s${away ? ", trimmed away" : ""}`;
+  panel.querySelector(".stage").classList.toggle("away", Boolean(away));
 }
 
 function play() {
@@ -193,9 +195,15 @@ function tags(clip) {
   if (clip.override) row.append(make("span", "tag you", `a person decided: ${clip.override}`));
   for (const [name, label] of Object.entries(clip.labels)) row.append(make("span", "tag", `${name}: ${label}`));
   if (clip.crop) row.append(make("span", "tag", `cropped to ${clip.crop[2]}×${clip.crop[3]}`));
+  if (clip.span) row.append(make("span", "tag", `trimmed to ${spanText(clip)}`));
   if (clip.bucket) row.append(make("span", "tag", `bucket ${clip.bucket}`));
   if (clip.weight !== 1) row.append(make("span", "tag", `weight ${formatNumber(clip.weight)}`));
   return row;
+}
+
+/** The span that is kept, in seconds from the clip's first frame. */
+function spanText(clip) {
+  return `${clip.span.map((time) => time.toFixed(2)).join(" to ")} s of ${seconds(clip.end - clip.start)}`;
 }
 
 function reasons(clip) {
@@ -270,6 +278,8 @@ function facts(clip) {
     coding: [clip.codec, clip.pix_fmt, clip.vfr && "variable frame rate", clip.has_audio && "audio"].filter(Boolean).join(", "),
     damaged: clip.corrupt ? `${formatNumber(100 * clip.corrupt)} % of the frames` : "",
     crop: clip.crop ? `${clip.crop[2]}×${clip.crop[3]} at ${clip.crop[0]}, ${clip.crop[1]}` : "",
+    kept: clip.span ? spanText(clip) : "",
+    trimmed: clip.trimmed,
     "crop by": (clip.crops ?? []).map(([name, x, y, width, height]) => `${name}: ${width}×${height} at ${x}, ${y}`).join("; "),
     id: clip.id,
   };

@@ -87,7 +87,7 @@ class _Drawer:
         self._measured = measured
         self._dataset, self._filters, self._part = dataset, filters, part
         self._decided, self._rows = decided, rows
-        self._decisions = Decisions.begin(decided.clips.take(indices(rows.tolist())))
+        self._decisions = Decisions.begin(decided.clips.take(indices(rows.tolist())), filters)
         self._failures = measure_failures(dataset)
 
     def draw(self, shown: np.ndarray, *, complete: bool) -> dict[str, ClipDrawings]:

@@ -13,6 +13,7 @@ from wanctl.report.decided_clips import DecidedClips, indices
 from wanctl.report.examples import spread_evenly
 from wanctl.report.records.clip_drawings import ClipDrawings
 from wanctl.report.records.reasons import ReasonKinds
+from wanctl.video.frames import SPAN
 
 MAX_TIMELINES = 60
 MAX_SEGMENTS = 6000
@@ -99,8 +100,16 @@ def _record(
         "labels": {each["filter"]: each["label"] for each in row.get("labels") or ()},
         "weight": json_number(row["weight"]),
         **({OVERRIDE: row[OVERRIDE]} if row[OVERRIDE] else {}),
+        **_span(row),
         **({"crop": crop} if crop != [0, 0, clip["width"], clip["height"]] else {}),
     }
+
+
+def _span(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The span that is kept, [start, end] in seconds from the clip's first frame, and why."""
+    if row[SPAN[0]] is None:
+        return {}
+    return {"span": [round(row[name], 2) for name in SPAN], "trimmed": row["span_reason"]}
 
 
 def source_timelines(

@@ -32,7 +32,7 @@ class TrainingClip:
         footage: the source file it was cut from.
         shape: frames at the training rate, pixels after the crop, weight.
         files: (height, width) -> exported file.
-        pixels: hash of the crop and the frame rate.
+        pixels: hash of the crop, the kept span and the frame rate.
     """
 
     id: str

@@ -27,6 +27,7 @@ from wanctl.errors import UserError
 from wanctl.log import log, progress
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.clipset import ClipSet, TrainingClip
+from wanctl.video.frames import span_key
 from wanctl.video.workers.worker_pool import DecodePool
 
 # Near lossless: the VAE should learn footage, not the artefacts of a second encoding.
@@ -253,7 +254,8 @@ def _training_clip(
         for size in sizes
     }
     crop = [row[f"crop_{side}"] for side in "xywh"]
-    pixels = hashlib.sha256(repr((crop, options.fps, TRAINING_CRF)).encode()).hexdigest()[:8]
+    what = (crop, options.fps, TRAINING_CRF, *span_key(row))
+    pixels = hashlib.sha256(repr(what).encode()).hexdigest()[:8]
     return TrainingClip(
         id=row["id"],
         footage=row["source"],

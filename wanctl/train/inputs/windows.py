@@ -26,7 +26,7 @@ class ClipWindow:
         clip: the clip's id in the data set.
         shape: frames, height, width.
         start: first frame, counted at the training frame rate.
-        source: identifies the pixels (clip, crop, frame rate) beyond clip, shape and start.
+        source: identifies the pixels (clip, crop, span, frame rate) beyond clip, shape and start.
     """
 
     clip: str

@@ -43,7 +43,7 @@ class DecidedFiles:
         self._stored: dict[str, StoredEvidence] = {}
         self._before: dict[str, Decisions] = {}
         self.verdicts: dict[str, Verdicts] = {}
-        decisions = Decisions.begin(table)
+        decisions = Decisions.begin(table, filters)
         for named in filters:
             stored = read_evidence(dataset, named, table["id"], recipe=filters)
             self._stored[named.name] = stored

@@ -51,7 +51,8 @@ HEAVY_TEXT = 2.3
 
 def _acted_on_text(clip: DecidedClip) -> bool:
     verdict = clip.verdict
-    return not verdict.keep or verdict.crop is not None or (verdict.score or 0.0) > HEAVY_TEXT
+    acts = verdict.crop is not None or verdict.span is not None
+    return not verdict.keep or acts or (verdict.score or 0.0) > HEAVY_TEXT
 
 
 MEASURES: tuple[Measure, ...] = (

@@ -25,7 +25,7 @@ class ChosenClips:
     """Clips in pairs.
 
     Attributes:
-        rows: of the clips table.
+        rows: of the clips table, cut down to the spans that are kept.
         partners: clip -> the clip whose frames it gets when captions are swapped: half the list
             away, so that both are seldom of one source.
     """
@@ -69,14 +69,14 @@ def choose_clips(dataset: DatasetDir, selection: str, most: int) -> ChosenClips:
     Raises:
         UserError: there is no such selection, or it keeps no clip.
     """
-    kept = read_kept(dataset, selection).ids
+    kept = read_kept(dataset, selection)
     clips = dataset.clips()
-    ids = [each for each in clips["id"].to_pylist() if kept is None or each in kept]
+    ids = [each for each in clips["id"].to_pylist() if kept.ids is None or each in kept.ids]
     if len(ids) > most:
         ids = [ids[index * len(ids) // most] for index in range(most)]
     chosen = set(ids)
     table = clips.filter(pa.array([each in chosen for each in clips["id"].to_pylist()]))
-    rows = {row["id"]: row for row in table.to_pylist()}
+    rows = {row["id"]: kept.trimmed(row) for row in table.to_pylist()}
     half = (len(ids) + 1) // 2
     partners = {each: ids[(index + half) % len(ids)] for index, each in enumerate(ids)}
     return ChosenClips([rows[each] for each in ids], {a: b for a, b in partners.items() if a != b})

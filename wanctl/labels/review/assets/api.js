@@ -30,7 +30,7 @@ export const decide = (action, changes) => answer(fetch("/api/decide", {
   body: JSON.stringify({ action, changes }),
 }));
 
-export const videoUrl = (id) => `/video/${encodeURIComponent(id)}.mp4`;
+export const videoUrl = (id) => `/video/${encodeURIComponent(id)}.mp4?kept`;
 
 let hide;
 export function toast(text, kind = "bad") {

@@ -10,7 +10,7 @@ export function play(id, again = false) {
   const video = at("video");
   notice("Preparing the video …");
   video.hidden = false;
-  video.src = videoUrl(id) + (again ? "?again" : "");
+  video.src = videoUrl(id) + (again ? "&again" : "");
   if (!calm.matches) video.play().catch(() => {});
 }
 
@@ -33,7 +33,7 @@ export function watchVideo() {
     const src = video.getAttribute("src");
     if (!src) return;
     video.hidden = true;
-    const reply = await fetch(src.replace("?again", ""), { headers: { Range: "bytes=0-0" } }).catch(() => null);
+    const reply = await fetch(src.replace("&again", ""), { headers: { Range: "bytes=0-0" } }).catch(() => null);
     const body = reply && !reply.ok ? await reply.json().catch(() => ({})) : {};
     if (video.getAttribute("src") === src) {
       notice(body.error || (reply ? "This browser cannot play the video." : "The server does not answer."), true);
