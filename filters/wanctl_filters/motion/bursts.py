@@ -19,7 +19,7 @@ camera motion of a pair is unknown."""
 
 STEP_S = 0.12
 """Seconds between the frames of a pair: something that moves 3 % of the frame in a second moves by
-0.7 pixels of 192, and the noise of flow is 0.2."""
+0.9 pixels of 256, and the noise of flow is 0.2."""
 
 _MAX_PAIRS = 6  # of a burst
 _MIN_TEXTURE = 0.5  # texture from which motion can be measured
@@ -172,5 +172,5 @@ def _columns(pairs: list[_Pair], model: np.ndarray, trust: np.ndarray) -> dict[s
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    # a pixel of a 192-pixel frame is 0.005
+    # a pixel of a 256-pixel frame is 0.004
     return [round(float(value), 6) + 0.0 for value in values]

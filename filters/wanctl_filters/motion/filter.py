@@ -47,7 +47,7 @@ class Motion(Filter):
     score is the speed of moving parts relative to the camera, in % of the long side per second.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     evidence: ClassVar[dict[str, str]] = {
         "width": "int",
         "height": "int",
@@ -75,7 +75,7 @@ class Motion(Filter):
 
     bursts: int = Field(default=4, ge=1, description="bursts measured, spread over the clip")
     burst: int = Field(default=20, ge=3, description="neighbouring frames in each burst")
-    long_side_px: int = Field(default=192, ge=64, description="frames are scaled down to this")
+    long_side_px: int = Field(default=256, ge=64, description="frames are scaled down to this")
     parallax: float = Field(
         default=1.5,
         ge=0,
