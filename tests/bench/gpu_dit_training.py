@@ -19,7 +19,8 @@ from gpu_step import LATENTS_480P
 from harness import Arm
 
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape
 from wanctl.train.memory.activations import offload_activations
 from wanctl.train.memory.host import copies_for
 from wanctl.train.memory.optimizer import offload_optimizer

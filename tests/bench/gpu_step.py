@@ -19,7 +19,8 @@ from models import diffusers_twin, drawn_transformer
 from torch import Tensor
 
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape
 
 LATENTS_480P = (1, 16, 21, 60, 104)  # 480x832x81
 LATENTS_720P = (1, 16, 21, 90, 160)  # 720x1280x81

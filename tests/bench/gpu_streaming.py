@@ -15,7 +15,8 @@ from harness import Arm, compare
 from models import drawn_transformer
 
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape
 from wanctl.runtime.streaming import Transfer, stream_blocks
 
 SHAPE = replace(VARIANTS["wan2.1-t2v-14b"].dit, num_layers=8)

@@ -17,7 +17,7 @@ import torch
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 
 LIMIT_S = 10.0
 RUNS = 5

@@ -20,7 +20,7 @@ from harness import peak_rss
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.runtime.quantize import KINDS
 
 SHARD_BYTES = 2 * 10**9

@@ -22,7 +22,8 @@ from wanctl.distributed.torch_context import torch_distributed_context
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, WAN22_VAE, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import WAN22_VAE, VAEShape
 
 TEXT, IMAGE = 8, 7
 FRAMES, ROWS, COLUMNS = 3, 6, 10  # 15 tokens a frame: they divide by neither 2 nor 4

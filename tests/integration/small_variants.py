@@ -12,7 +12,8 @@ import torch
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, Variant
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import Variant
 from wanctl.recipe.load import LoadedRecipe
 
 # hidden size, heads and head width such that the rotary embedding's three axes have channels each

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape, VAEShape
 
 BENCH = Path(__file__).parents[1] / "bench"
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from small_variants import small_settings, small_variant, write_small_weights
 from training_world import make_data_set
 
 from wanctl.cli.main import main
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.validate import load_checked
 from wanctl.train.dit import run as dit_run
 from wanctl.train.dit.run import train_dit

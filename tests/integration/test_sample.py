@@ -17,7 +17,7 @@ from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata

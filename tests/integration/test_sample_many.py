@@ -14,7 +14,7 @@ from wanctl.cli.main import main
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
 from wanctl.sample import expert_loader, pipeline
 from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid

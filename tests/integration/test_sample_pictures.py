@@ -31,7 +31,7 @@ from wanctl.checkpoint.load import load_vae
 from wanctl.cli.main import main
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.sample import expert_loader, pipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video

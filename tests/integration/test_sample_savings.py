@@ -10,7 +10,7 @@ from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 

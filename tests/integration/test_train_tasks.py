@@ -12,7 +12,7 @@ from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.save import save_dit
 from wanctl.data.cache import LatentCache
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.validate import load_checked
 from wanctl.sample import pipeline
 from wanctl.sample.run import sample

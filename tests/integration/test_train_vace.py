@@ -15,7 +15,8 @@ from wanctl.data.dataset import DatasetDir
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 from wanctl.train.dit.run import train_dit

@@ -14,7 +14,7 @@ from wanctl.curate.registry import filter_names
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.listing import print_rows
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import shipped_recipes
 from wanctl.video.encode import write_video
 

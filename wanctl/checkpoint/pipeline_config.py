@@ -21,11 +21,11 @@ from wanctl.checkpoint.vae_configs import (
     vae_shape_from_config,
     vae_shape_from_tensors,
 )
+from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import (
     CLIP_PIXEL_MEAN,
     CLIP_PIXEL_STD,
     NUM_TRAIN_TIMESTEPS,
-    VARIANTS,
     DiTShape,
     VAEShape,
     Variant,

@@ -116,7 +116,7 @@ def _hub_models() -> Iterator[Row]:
 
     from wanctl.checkpoint.find import cached_components
     from wanctl.checkpoint.resolve import COMPONENT_NAMES, download_advice
-    from wanctl.model.variants import VARIANTS
+    from wanctl.model.variant_table import VARIANTS
 
     cache = Path(constants.HF_HUB_CACHE)
     yield "hub cache", "yes" if cache.is_dir() else "no", str(cache)

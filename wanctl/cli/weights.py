@@ -17,7 +17,7 @@ SourceArgument = Annotated[
 def list_variants(as_json: JsonOption = False) -> None:
     """List the models that are known: tasks, size, hub id, and the recipe that runs each."""
     from wanctl.listing import print_json, print_rows, records
-    from wanctl.model.variants import VARIANTS
+    from wanctl.model.variant_table import VARIANTS
     from wanctl.recipe.load import shipped_recipes
 
     columns = ("variant", "tasks", "width", "layers", "experts", "hub id", "recipe")

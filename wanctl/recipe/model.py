@@ -100,5 +100,5 @@ class ModelSection(Section):
 
     @property
     def vae_sizes(self) -> dict[str, int | None]:
-        """The sizes that differ from the variant's, as `variants.get_variant` takes them."""
+        """The sizes that differ from the variant's, as `get_variant` takes them."""
         return {"vae_width": self.vae_width, "latent_channels": self.latent_channels}

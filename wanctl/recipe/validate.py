@@ -15,7 +15,7 @@ from wanctl.curate.registry import PACK, build_filters, filter_class, filter_nam
 from wanctl.curate.split.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
-from wanctl.model.variants import VARIANTS, task_problem
+from wanctl.model.variant_table import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.section import Finding, default_of

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from wanctl.data.buckets import bucket_name, bucket_problems
 from wanctl.errors import unknown
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
-from wanctl.model.variants import VARIANTS, Variant
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import Variant
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.section import Finding, Section, default_of
 from wanctl.recipe.train.dit import TrainDiTSection

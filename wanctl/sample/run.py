@@ -22,7 +22,8 @@ from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
-from wanctl.model.variants import Variant, get_variant, task_problem
+from wanctl.model.variant_table import get_variant, task_problem
+from wanctl.model.variants import Variant
 from wanctl.recipe.derive import parse_cell, with_sample_values
 from wanctl.recipe.generation.sampling import MAX_SEED
 from wanctl.recipe.generation.vace import VaceSection

@@ -10,7 +10,8 @@ from wanctl.checkpoint.files.tensor_files import iterate_tensors
 from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, Variant
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import Variant
 
 PUBLISHED = [name for name, variant in VARIANTS.items() if variant.hub]
 

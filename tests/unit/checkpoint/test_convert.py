@@ -23,7 +23,7 @@ from wanctl.checkpoint.save import save_vae
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.errors import UserError
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 
 
 def assert_equal(one, other):

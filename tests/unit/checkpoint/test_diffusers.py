@@ -18,7 +18,7 @@ from wanctl.checkpoint.convert.plan import ConversionOptions
 from wanctl.checkpoint.convert.run import convert
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit, load_vae
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 
 # One of each kind: pipeline class, and what diffusers has to be told to run it.
 KINDS = {

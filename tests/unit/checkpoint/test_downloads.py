@@ -19,7 +19,8 @@ from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.cli import doctor
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.train.dit.start import load_frozen_vae, load_run_text_encoder
 
 VARIANT = "wan2.1-t2v-1.3b"

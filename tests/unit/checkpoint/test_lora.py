@@ -18,7 +18,8 @@ from wanctl.checkpoint.lora.layers import layer_names
 from wanctl.checkpoint.save import save_dit
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape
 from wanctl.runtime.quantize import quantize
 
 RANK, ALPHA = 3, 1.5

@@ -16,7 +16,8 @@ from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape, VAEShape
 
 DIT = DiTShape(
     dim=8, ffn_dim=8, num_layers=1, num_heads=1, in_channels=4, out_channels=4, text_dim=4

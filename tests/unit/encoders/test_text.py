@@ -13,7 +13,8 @@ from wanctl.checkpoint.key_tables import TEXT_KEYS, to_official
 from wanctl.encoders.minilm import minilm_folder
 from wanctl.encoders.text import clean_prompt, load_text_encoder
 from wanctl.errors import UserError
-from wanctl.model.variants import VARIANTS, WAN_NEGATIVE_PROMPT
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import WAN_NEGATIVE_PROMPT
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "bike", "rides", "past", "trees", ","]
 PROMPTS = ["a red bike, rides", "trees", "", "a a a a a a a a a a a a a a a a a a a a"]

@@ -18,7 +18,7 @@ from wanctl.estimate.report import duration
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PixelShape
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 
 T2V_14B, T2V_1_3B = VARIANTS["wan2.1-t2v-14b"], VARIANTS["wan2.1-t2v-1.3b"]
 GB = 1e9

@@ -8,7 +8,7 @@ import torch
 from tests.unit.model.dit.test_transformer import fingerprint
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, get_variant, task_problem
+from wanctl.model.variant_table import VARIANTS, get_variant, task_problem
 from wanctl.recipe.load import load_recipe, shipped_recipes
 from wanctl.tasks.table import TASKS
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wanctl.model.variants import get_variant
+from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.run import _build_request

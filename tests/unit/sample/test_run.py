@@ -7,7 +7,8 @@ from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VARIANTS, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import VAEShape
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
 

@@ -8,7 +8,8 @@ import torch
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
-from wanctl.model.variants import VARIANTS, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import VAEShape
 from wanctl.tasks.image_channels import frame_mask
 from wanctl.tasks.inputs import Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.table import TASKS

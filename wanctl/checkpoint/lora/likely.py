@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from wanctl.checkpoint.lora.keys import parse
-from wanctl.model.variants import VARIANTS, DiTShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape
 
 QUERY = re.compile(r"(?:^|_)(?:vace_)?blocks_(?P<number>\d+)_(?:self_attn_q|attn1_to_q)$")
 # Transformers of other models, by a part of their keys.

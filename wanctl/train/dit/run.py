@@ -12,7 +12,8 @@ from wanctl.errors import ProblemsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import Variant, get_variant
+from wanctl.model.variant_table import get_variant
+from wanctl.model.variants import Variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes, start_processes
 from wanctl.train.adapters.attach import adapter_options

@@ -9,7 +9,7 @@ from wanctl.errors import ProblemsError
 from wanctl.log import log
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import get_variant
+from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.train.vae import TrainVAESection

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from tests.unit.sample.rewrite.scripted import ScriptedModel, answer
-from wanctl.model.variants import get_variant
+from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.rewrite.requests import rewrite_requests

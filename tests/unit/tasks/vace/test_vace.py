@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
-from wanctl.model.variants import VARIANTS, DiTShape, VAEShape
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.tasks.inputs import NO_INPUTS, Inputs, RequestedSize, SourceVideo
 from wanctl.tasks.vace.task import VACE
 from wanctl.tasks.vace_options import Track, VaceOptions

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import WAN22_VAE, VAEShape, get_variant
+from wanctl.model.variant_table import get_variant
+from wanctl.model.variants import WAN22_VAE, VAEShape
 from wanctl.train.vae.inflation import START_LOG_VARIANCE
 from wanctl.train.vae.start import VAESource, VAEStartError, start_vae
 

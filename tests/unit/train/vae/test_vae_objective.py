@@ -6,7 +6,8 @@ import torch
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VAEShape, get_variant
+from wanctl.model.variant_table import get_variant
+from wanctl.model.variants import VAEShape
 from wanctl.train.accelerator import Processes
 from wanctl.train.evaluation.shared import evaluate
 from wanctl.train.inputs.windows import Shape, read_video

@@ -8,7 +8,7 @@ from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER
 from wanctl.log import log
 from wanctl.model.vae.tiny_decoder import shape_for
-from wanctl.model.variants import get_variant
+from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.epochs import write_epochs

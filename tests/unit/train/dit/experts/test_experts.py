@@ -11,7 +11,7 @@ import torch
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.load import load_dit
 from wanctl.model.dit.transformer import WanModel
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.train.dit.experts import transformers
 from wanctl.train.dit.experts.start import check_one_transformer
 from wanctl.train.dit.start import StartError

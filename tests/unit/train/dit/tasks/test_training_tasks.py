@@ -13,7 +13,7 @@ from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.model.shapes import PixelShape
-from wanctl.model.variants import VARIANTS
+from wanctl.model.variant_table import VARIANTS
 from wanctl.sample.inputs import InputSpec, read_inputs
 from wanctl.sample.source_video import VideoReader
 from wanctl.tasks.inputs import Inputs, SourceVideo

@@ -1,0 +1,172 @@
+"""VARIANTS: every supported model, by name. Torch-free.
+
+A row holds the frozen shapes of the networks and the run defaults of the official command line.
+To add a model, add a row; tests run over the table.
+"""
+
+from dataclasses import replace
+
+from wanctl.errors import UserError, unknown
+from wanctl.model.variants import (
+    WAN22_VAE,
+    WAN_FLF2V_NEGATIVE_PROMPT,
+    WAN_I2V_NEGATIVE_PROMPT,
+    DiTShape,
+    RunDefaults,
+    VAEShape,
+    Variant,
+    resized_vae,
+)
+
+_1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
+_14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
+_5B = DiTShape(
+    dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
+)
+_I2V = replace(_14B, in_channels=36)
+_I2V_CLIP = replace(_I2V, image_dim=1280)
+_IMAGE_TASKS = ("i2v", "continuation", "interpolation")
+_ALL_IMAGE_TASKS = ("i2v", "flf2v", "continuation", "interpolation")
+_480P = RunDefaults(
+    steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
+)
+_720P = replace(_480P, height=720, width=1280)
+_I2V_RUN = replace(_720P, steps=40, small_shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT)
+_TINY = Variant(
+    name="tiny",
+    dit=DiTShape(dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64),
+    vae=VAEShape(dim=16, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16),
+    text_encoder="minilm",
+    defaults=RunDefaults(
+        steps=20, shift=3.0, guide_scale=3.0, frames=17, fps=12.0, height=64, width=64,
+        negative_prompt="",
+    ),
+    tasks=("t2v", "t2i", "ti2v", "continuation"),
+)  # fmt: skip
+
+VARIANTS: dict[str, Variant] = {
+    v.name: v
+    for v in (
+        _TINY,
+        replace(
+            _TINY, name="tiny-i2v", dit=replace(_TINY.dit, in_channels=36), tasks=_ALL_IMAGE_TASKS
+        ),
+        replace(
+            _TINY, name="tiny-vace", dit=replace(_TINY.dit, vace_layers=(0, 2, 4)), tasks=("vace",)
+        ),
+        replace(
+            _TINY, name="tiny-experts", tasks=("t2v", "t2i"),
+            defaults=replace(_TINY.defaults, guide_scale=(3.0, 4.0), boundary=0.875),
+        ),
+        Variant(
+            name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
+        ),
+        Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
+        Variant(
+            name="wan2.1-i2v-14b-480p",
+            dit=_I2V_CLIP,
+            defaults=replace(_I2V_RUN, height=480, width=832),
+            hub="Wan-AI/Wan2.1-I2V-14B-480P",
+            tasks=_IMAGE_TASKS,
+        ),
+        Variant(
+            name="wan2.1-i2v-14b-720p",
+            dit=_I2V_CLIP,
+            defaults=_I2V_RUN,
+            hub="Wan-AI/Wan2.1-I2V-14B-720P",
+            tasks=_IMAGE_TASKS,
+        ),
+        Variant(
+            name="wan2.1-flf2v-14b",
+            dit=replace(_I2V_CLIP, image_tokens=514),
+            defaults=replace(_720P, shift=16.0, negative_prompt=WAN_FLF2V_NEGATIVE_PROMPT),
+            hub="Wan-AI/Wan2.1-FLF2V-14B-720P",
+            tasks=("flf2v", "interpolation"),
+        ),
+        Variant(
+            name="wan2.1-vace-1.3b",
+            dit=replace(_1_3B, vace_layers=tuple(range(0, 30, 2))),
+            defaults=replace(_480P, shift=16.0),
+            hub="Wan-AI/Wan2.1-VACE-1.3B",
+            tasks=("vace",),
+        ),
+        Variant(
+            name="wan2.1-vace-14b",
+            dit=replace(_14B, vace_layers=tuple(range(0, 40, 5))),
+            defaults=replace(_720P, shift=16.0),
+            hub="Wan-AI/Wan2.1-VACE-14B",
+            tasks=("vace",),
+        ),
+        Variant(
+            name="wan2.2-t2v-a14b",
+            dit=_14B,
+            defaults=replace(
+                _720P, steps=40, shift=12.0, guide_scale=(3.0, 4.0), boundary=0.875
+            ),
+            hub="Wan-AI/Wan2.2-T2V-A14B",
+        ),
+        Variant(
+            name="wan2.2-i2v-a14b",
+            dit=_I2V,
+            defaults=replace(_720P, steps=40, guide_scale=(3.5, 3.5), boundary=0.9),
+            hub="Wan-AI/Wan2.2-I2V-A14B",
+            tasks=_ALL_IMAGE_TASKS,
+        ),
+        Variant(
+            name="wan2.2-ti2v-5b",
+            dit=_5B,
+            vae=WAN22_VAE,
+            defaults=replace(_720P, frames=121, fps=24.0, height=704, width=1280),
+            hub="Wan-AI/Wan2.2-TI2V-5B",
+            tasks=("ti2v", "t2v", "t2i", "continuation"),
+        ),
+    )
+}  # fmt: skip
+
+
+def task_problem(variant: Variant | None, task: str) -> str | None:
+    """Why a variant cannot do a task; None if it can.
+
+    Args:
+        variant: the variant; None: any.
+        task: name from the recipe.
+    """
+    able = [each.name for each in VARIANTS.values() if task in each.tasks]
+    if not able:
+        tasks = dict.fromkeys(name for each in VARIANTS.values() for name in each.tasks)
+        return unknown("task", task, tasks)
+    if variant is None or task in variant.tasks:
+        return None
+    does = ", ".join(variant.tasks)
+    return f"{variant.name} cannot do {task}, it does {does}; variants that can: {', '.join(able)}"
+
+
+def get_variant(
+    name: str, *, vae_width: int | None = None, latent_channels: int | None = None
+) -> Variant:
+    """Look a variant up, and give it a VAE of another size where one is asked for.
+
+    Args:
+        name: a row of VARIANTS.
+        vae_width: channels of the VAE's first level; None: the variant's. Wan 2.2's decoder keeps
+            its ratio to the encoder.
+        latent_channels: of the VAE and of the transformer's inputs and outputs; None: the
+            variant's.
+
+    Raises:
+        UserError: no such row; names the nearest one.
+    """
+    if name not in VARIANTS:
+        raise UserError(f"model.variant: {unknown('variant', name, VARIANTS)}")
+    variant = VARIANTS[name]
+    vae = resized_vae(variant.vae, vae_width, latent_channels)
+    more, dit = vae.z_dim - variant.vae.z_dim, variant.dit
+    # Image variants take the latents twice: noise and known frames; so does VACE's control.
+    times = dit.in_channels // variant.vae.z_dim
+    dit = replace(
+        dit,
+        in_channels=dit.in_channels + more * times,
+        out_channels=dit.out_channels + more,
+        vace_channels=dit.vace_channels + 2 * more,
+    )
+    return replace(variant, vae=vae, dit=dit)
