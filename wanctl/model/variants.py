@@ -119,6 +119,8 @@ class RunDefaults:
         guide_scale: one number, or those of two experts (low noise, high noise).
         boundary: share of the noise levels above which the high-noise expert runs.
         small_shift: the shift of videos with at most the area of 480x832, where it differs.
+        levels: noise levels that the model was distilled for, 1 to 0 without the final 0; where
+            they are set, `steps` is their number and `shift` is not used.
     """
 
     steps: int
@@ -132,6 +134,7 @@ class RunDefaults:
     negative_prompt: str = WAN_NEGATIVE_PROMPT
     boundary: float | None = None
     small_shift: float | None = None
+    levels: tuple[float, ...] = ()
 
     def shift_at(self, area: int) -> float:
         """The shift for a requested size; `area` in pixels."""
