@@ -69,6 +69,7 @@ def test_a_title_at_either_end_is_trimmed_away(clip, tracks, span):
     assert (f"first {head:.2f} s" in verdict.span_reason) == (head > 0)
     assert (f"last {tail:.2f} s" in verdict.span_reason) == (tail > 0)
     assert "which text covers" in verdict.span_reason
+    assert verdict.score
     assert verdict.score > 8, "the share of the whole clip's worst moment"
     assert not Ocr(max_trim_loss=0).decide(clip, evidence(*tracks)).keep
 
@@ -102,6 +103,7 @@ def test_what_keeps_more_pixels_times_seconds_is_done(clip):
     short, long = (Ocr().decide(clip, evidence((SUBTITLE, 0, last))) for last in (0, 5))
     assert (short.span, short.crop) == ((0.5, 10.0), None)
     assert long.span is None
+    assert long.crop
     assert long.crop == Box(0, 0, 640, long.crop.height)
 
 

@@ -57,20 +57,24 @@ class CaptionerRun:
     def part(self, clips: PartClips, ids: Sequence[str]) -> None:
         """Caption some clips of a part and write the part of the table."""
         is_model = self._captioner.author == "model"
-        captions = self._old_rows(clips.part) if is_model else []
+        captions = self._old_rows(clips) if is_model else []
         done = {row["id"] for row in captions}
         pending = [each for each in ids if each not in done]
-        for new in self._caption(clips, pending) if pending else ():
+        for found in self._caption(clips, pending) if pending else ():
+            new = [{**row, "span": clips.span(row["id"])} for row in found]
             captions = sorted(captions + new, key=lambda row: (row["id"], row["variant"]))
             if is_model:  # a kill loses one batch at most
                 self._dataset.write_part(self.table, clips.part, captions)
         if captions or self._dataset.has_part(self.table, clips.part):
             self._dataset.write_part(self.table, clips.part, captions)
 
-    def _old_rows(self, part: str) -> list[Row]:
-        if not self._dataset.has_part(self.table, part):
+    def _old_rows(self, clips: PartClips) -> list[Row]:
+        """What the table holds, without captions of other spans of clips than are kept."""
+        if not self._dataset.has_part(self.table, clips.part):
             return []
-        return self._dataset.read(self.table, parts=[part]).to_pylist()
+        rows = self._dataset.read(self.table, parts=[clips.part]).to_pylist()
+        spans = {each: clips.span(each) for each in clips.ids}
+        return [row for row in rows if spans.get(row["id"], row["span"]) == row["span"]]
 
     def _caption(self, clips: PartClips, ids: Sequence[str]) -> Iterator[list[Row]]:
         """Yield the caption rows of each batch of clips that pass the checks."""

@@ -15,7 +15,7 @@ from wanctl.data.export import crop_of, kept_ids, kept_rows
 from wanctl.data.table_order import latest_table
 from wanctl.errors import UserError
 from wanctl.log import log
-from wanctl.video.frames import SPAN, Box, trimmed
+from wanctl.video.frames import SPAN, Box, span_key, trimmed
 
 Row = dict[str, Any]
 
@@ -96,6 +96,10 @@ class PartClips:
     def row(self, clip_id: str) -> Row:
         """A clip's row of the clips table, cut down to the span that is kept."""
         return self._rows[clip_id]
+
+    def span(self, clip_id: str) -> str | None:
+        """The kept span of a clip as the tables of captions name it; None: all of it is kept."""
+        return "-".join(map(str, span_key(self._rows[clip_id]))) or None
 
     def duration_s(self, clip_id: str) -> float:
         """Of a clip."""

@@ -86,7 +86,13 @@ SELECTION_CODED = (
 rest of writing a selection."""
 
 CAPTIONS = pa.schema(
-    {"id": pa.string(), "text": pa.string(), "variant": pa.string(), "backend": pa.string()}
+    {
+        "id": pa.string(),
+        "text": pa.string(),
+        "variant": pa.string(),
+        "backend": pa.string(),
+        "span": pa.string(),  # "first-end", the PTS of the span that it describes; null: the clip
+    }
 )
 
 STRUCTURES = pa.schema(
@@ -97,6 +103,7 @@ STRUCTURES = pa.schema(
         "input_tokens": pa.int64(),
         "output_tokens": pa.int64(),
         "attempts": pa.int32(),
+        "span": pa.string(),  # as in CAPTIONS
     }
 )
 
@@ -107,6 +114,7 @@ CAPTION_FLAGS = pa.schema(
         "text": pa.string(),  # what the model wrote last
         "checks": pa.list_(pa.string()),  # each "check: reason"
         "attempts": pa.int32(),
+        "span": pa.string(),  # as in CAPTIONS
     }
 )
 

@@ -80,6 +80,8 @@ class PartWork:
         self._structures: RowsById | None = None
         self._answers: dict[str, ChatAnswer] = {}
         self.compact()
+        if again := tables.forget_other_spans(self.part, {each: clips.span(each) for each in ids}):
+            log.info("%d clips are captioned again, as another span of them is kept", again)
         tables.forget_flags(self.part, retry)
         self._missing = tables.missing(self.part, ids, self._variants)
         self.num_clips = len(ids)
@@ -125,6 +127,7 @@ class PartWork:
         self._journal.append(
             {
                 "id": result.clip_id,
+                "span": self._clips.span(result.clip_id),
                 "structure": structure,
                 "captions": [[each.variant, each.text] for each in result.captions],
                 "flags": [asdict(each) for each in result.flags],

@@ -61,7 +61,7 @@ def _move(
     rows = dataset.read(captions, parts=[part])
     new = [
         {"id": row["id"], "variant": row["variant"], "text": row["text"],
-         "checks": [reasons[number]], "attempts": 1}
+         "checks": [reasons[number]], "attempts": 1, "span": row["span"]}
         for number, row in enumerate(rows.to_pylist()) if number in reasons
     ]  # fmt: skip
     moved = {(row["id"], row["variant"]) for row in new}

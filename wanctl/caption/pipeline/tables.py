@@ -95,6 +95,24 @@ class ModelTables:
             self.dataset.write_part(self.flags, part, rows.filter(pa.array(kept, pa.bool_())))
         return len(kept) - sum(kept)
 
+    def forget_other_spans(self, part: str, spans: Mapping[str, str | None]) -> int:
+        """Drop what describes another span of a clip than is kept; returns the number of clips.
+
+        Args:
+            part: of the clips table.
+            spans: clip -> its span as in CAPTIONS.
+        """
+        stale: set[str] = set()
+        for table in (self.structures, self.captions, self.flags):
+            rows = self._read(table, part)
+            pairs = zip(rows["id"].to_pylist(), rows["span"].to_pylist(), strict=True)
+            kept = [spans.get(name, span) == span for name, span in pairs]
+            if not all(kept):
+                names = rows["id"].to_pylist()
+                stale |= {name for name, is_kept in zip(names, kept, strict=True) if not is_kept}
+                self.dataset.write_part(table, part, rows.filter(pa.array(kept, pa.bool_())))
+        return len(stale)
+
     def missing(
         self, part: str, ids: Sequence[str], variants: Callable[[str], tuple[str, ...]]
     ) -> dict[str, Missing]:
@@ -152,10 +170,10 @@ class ModelTables:
                 for variant, text in record["captions"]:
                     touched.add((name, variant))
                     row = {"id": name, "text": text, "variant": variant, "backend": VLM}
-                    captions.rows.append(row)
+                    captions.rows.append({**row, "span": record.get("span")})
                 for flag in record["flags"]:
                     touched.add((name, flag["variant"]))
-                    flags.rows.append({"id": name, **flag})
+                    flags.rows.append({"id": name, **flag, "span": record.get("span")})
             captions.pack(self.captions)
             flags.pack(self.flags)
             structures.pack(self.structures)
@@ -229,7 +247,7 @@ def _pairs(rows: pa.Table) -> Iterator[tuple[str, str]]:
 
 def _structure_row(record: Mapping[str, Any], model: str) -> dict[str, Any]:
     names = ("id", "structure", "input_tokens", "output_tokens", "attempts")
-    return {**{name: record[name] for name in names}, "model": model}
+    return {**{name: record[name] for name in names}, "model": model, "span": record.get("span")}
 
 
 NOT_FINAL = (FAILED,)
