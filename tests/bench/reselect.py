@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+from overlay_evidence import ocr_columns, watermark_columns
 
 from wanctl.curate.registry import build_filters
 from wanctl.data import schemas
@@ -41,6 +42,8 @@ curate:
     blur:
     speed: {min_speed: p5}
     nsfw: {max_score: p99}
+    watermark:
+    ocr:
   max_crop_loss: 0.3
 train_dit:
   buckets:
@@ -237,6 +240,8 @@ def _evidence(clips: pa.Table, random: np.random.Generator) -> dict[str, dict[st
             **dict.fromkeys(("mirrored", "centre", "flat", "outlines"), unknown),
             "labels": empty.cast(pa.list_(pa.string())), "probabilities": empty,
         },
+        "watermark": watermark_columns(np.arange(count) // CLIPS_PER_SOURCE, random),
+        "ocr": ocr_columns(width, height, random),
         "speed": {"speed": np.round(random.gamma(1.5, 0.02, count), 6)},
     }  # fmt: skip
 

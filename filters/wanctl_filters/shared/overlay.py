@@ -208,19 +208,37 @@ def text_tracks(batch: ClipBatch) -> TextTracks:
     extent = boxes[:, 2:] - boxes[:, :2]
     overlay &= extent.prod(axis=1) <= _LARGEST * (batch.clip("width") * batch.clip("height"))[rows]
     compact = (extent <= _LOGO * batch.views[rows][:, 2:]).all(axis=1)
-    short = np.array([_letters(text) <= _NAME for text in texts.tolist()], dtype=bool)
-    owner = np.array([bool(_OWNER.search(text)) for text in texts.tolist()], dtype=bool)
-    address = np.array([bool(_ADDRESS.search(text)) for text in texts.tolist()], dtype=bool)
+    legal = stands & level & ~behind
     transparent = (column("fade") >= _TRANSPARENT) & (column("contrast") <= _HALF)
     # an address on a van or over a shop is no mark
-    said = owner | (address & (overlay | low | (inward <= _CORNER)))
-    mark = (overlay & transparent) | (stands & level & ~behind & said)
+    said = _where(legal, texts, _OWNER.search)
+    said |= _where(legal & (overlay | low | (inward <= _CORNER)), texts, _ADDRESS.search)
+    mark = (overlay & transparent) | said
     in_block = _below_text(rows, boxes, overlay, mark)
     mark, overlay = mark & ~in_block, overlay | in_block
+    cornered = overlay & compact & (inward <= _LOGO)
     return TextTracks(
         rows, corners, boxes, column("plates", 4), column("first_s"), column("last_s"), texts,
-        overlay, mark, overlay & compact & short & (inward <= _LOGO), legible,
+        overlay, mark, cornered & ~_where(cornered, texts, _is_long), legible,
     )  # fmt: skip
+
+
+def _where(chosen: np.ndarray, texts: np.ndarray, holds: Callable[[str], Any]) -> np.ndarray:
+    """(M,) bool: where something holds of a text; only chosen ones with text are tried."""
+    result = np.zeros(len(texts), dtype=bool)
+    rows = np.flatnonzero(chosen & (texts != ""))
+    result[rows] = [bool(holds(text)) for text in texts[rows].tolist()]
+    return result
+
+
+def _is_long(text: str) -> bool:
+    """Whether a text has more than `_NAME` characters; wide ones count twice, spaces do not."""
+    return sum(1 + (character > "\u2e7f") for character in text if not character.isspace()) > _NAME
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text has `_WORD` letters and digits; wide ones count twice."""
+    return sum(1 + (character > "\u2e7f") for character in text if character.isalnum()) >= _WORD
 
 
 def _places(boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -247,16 +265,11 @@ def _legible(
         rows: (M,) the clip of each track.
         count: number of clips.
     """
-    words = np.array([_signs(text) >= _WORD for text in texts.tolist()], dtype=bool)
+    words = _where(np.ones(len(texts), dtype=bool), texts, _is_word)
     most = 2 * np.bincount(rows[words], minlength=count) >= np.maximum(
         np.bincount(rows[tried], minlength=count), 1
     )
     return words | ~read | (~tried & most[rows])
-
-
-def _letters(text: str) -> int:
-    """Characters of a text that are no space; wide ones count twice."""
-    return sum(1 + (character > "\u2e7f") for character in text if not character.isspace())
 
 
 def _returns(
@@ -283,11 +296,6 @@ def _returns(
             if apart and near and max(onset[at], onset[other]) >= _CHANGES:
                 result[at] = True
     return result
-
-
-def _signs(text: str) -> int:
-    """Letters and digits of a text; wide ones count twice."""
-    return sum(1 + (character > "\u2e7f") for character in text if character.isalnum())
 
 
 def _next_lines(

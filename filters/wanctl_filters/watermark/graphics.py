@@ -23,6 +23,12 @@ _MAX_AREA = 0.25  # of the frame
 # What is stored is looser than what is accepted, see `marks`.
 _MIN_DENSITY, _MIN_CONTRAST, _MIN_SHARPNESS, _MAX_OTHERS = 0.15, 15.0, 0.7, 0.02
 _MAX_STORED = 32
+# What a second picture may confirm: fainter, whatever else of the frame is steady.
+_SUSPECT_CELLS, _SUSPECT_CONTRAST, _SUSPECT_SHARPNESS = 40, 10.0, 1.0
+_SUSPECT_WIDTH, _SUSPECT_HEIGHT = 0.6, 0.5  # of the frame; some touch an edge of the scene
+_MAX_SUSPECTED = 1500  # cells
+# With a still camera a mark touches edges as steady as its own, but seldom as sharp and strong.
+_CONTRASTS, _BUSY = (32.0, 48.0, 64.0), 0.1
 # Graphics that account for steady edges: lettering and panels, which are low.
 _PANEL_HEIGHT, _PANEL_DENSITY, _PANEL_CONTRAST, _PANEL_SHARPNESS = 0.2, 0.4, 25.0, 1.0
 _MARGIN = 4  # cells around a graphic that are accounted for by it
@@ -84,12 +90,24 @@ def unpack(numbers: np.ndarray) -> list[Graphic]:
     ]  # fmt: skip
 
 
-def find_graphics(maps: EdgeMaps) -> list[Graphic]:
-    """All clusters that may be graphics, at every level of steadiness; they may overlap."""
+class Found(NamedTuple):
+    """What is found in a clip or in the scenes of a source.
+
+    Attributes:
+        graphics: clusters that may be marks, at every level of steadiness; they may overlap.
+        suspects: (box, rising cells) of the clusters that are marks if other pictures have them.
+    """
+
+    graphics: list[Graphic]
+    suspects: list[tuple[Box, np.ndarray]]
+
+
+def find_graphics(maps: EdgeMaps) -> Found:
+    """Find graphics among the steady edges of a clip."""
     height, width = maps.energy.shape
     flat = maps.strong(LEVELS[0])
     if len(flat) < MIN_CELLS:
-        return []
+        return Found([], [])
     rows, columns = np.divmod(flat, width)
     cells = _Cells(
         flat,
@@ -100,12 +118,34 @@ def find_graphics(maps: EdgeMaps) -> list[Graphic]:
         maps.curvature(flat),
     )
     found: list[tuple[float, Graphic]] = []
+    suspects: list[tuple[Graphic, np.ndarray]] = []
     remaining = cells
     for level in LEVELS:
         remaining = remaining.chosen(remaining.steadiness >= level)
         if len(remaining.flat) < MIN_CELLS:
             break
-        found += [(level, graphic) for graphic in _clusters(remaining, (height, width))]
+        for graphic, own in _clusters(remaining, (height, width)):
+            if graphic.contrast >= _MIN_CONTRAST:
+                found.append((level, graphic))
+            if _is_suspect(graphic, (height, width)):
+                suspects.append((graphic, own))
+    for contrast in _CONTRASTS if len(flat) > _BUSY * maps.energy.size else ():
+        strong = cells.chosen(
+            (cells.strength >= contrast**2) & (cells.curvature >= _MIN_SHARPNESS * cells.strength)
+        )
+        suspects += [
+            each
+            for each in _clusters(strong, (height, width))
+            if _is_suspect(each[0], (height, width))
+        ]
+    return Found(_with_others(found, cells, maps), _densest(suspects))
+
+
+def _with_others(
+    found: Sequence[tuple[float, Graphic]], cells: "_Cells", maps: EdgeMaps
+) -> list[Graphic]:
+    """The graphics that are steadier than most of the frame, with `others` and `in_line`."""
+    height, width = maps.energy.shape
     lines = [
         graphic.box
         for level, graphic in found
@@ -113,7 +153,8 @@ def find_graphics(maps: EdgeMaps) -> list[Graphic]:
         and graphic.box.width > _LINE_WIDTH * width
         and graphic.box.height <= _LINE_HEIGHT * height
     ]
-    explained = np.zeros(len(flat), dtype=bool)
+    rows, columns = cells.rows, cells.columns
+    explained = np.zeros(len(rows), dtype=bool)
     for _, graphic in found:
         if _is_panel(graphic, height):
             explained |= _near(rows, columns, graphic.box)
@@ -130,6 +171,29 @@ def find_graphics(maps: EdgeMaps) -> list[Graphic]:
     return graphics[:_MAX_STORED]
 
 
+def _densest(
+    suspects: Sequence[tuple[Graphic, np.ndarray]],
+) -> list[tuple[Box, np.ndarray]]:
+    """The densest suspects, until they have enough cells; each box once."""
+    taken: dict[Box, np.ndarray] = {}
+    count = 0
+    for graphic, own in sorted(suspects, key=lambda each: -each[0].density):
+        if graphic.box not in taken and count + len(own) <= _MAX_SUSPECTED:
+            taken[graphic.box] = own
+            count = len(np.unique(np.concatenate(list(taken.values()))))
+    return list(taken.items())
+
+
+def _is_suspect(graphic: Graphic, shape: tuple[int, int]) -> bool:
+    height, width = shape
+    return (
+        graphic.cells >= _SUSPECT_CELLS
+        and graphic.sharpness >= _SUSPECT_SHARPNESS
+        and graphic.box.width <= _SUSPECT_WIDTH * width
+        and graphic.box.height <= _SUSPECT_HEIGHT * height
+    )
+
+
 class _Cells(NamedTuple):
     """Edge cells, each attribute (K,)."""
 
@@ -144,8 +208,8 @@ class _Cells(NamedTuple):
         return _Cells(*(values[mask] for values in self))
 
 
-def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[Graphic]:
-    """Clusters of nearby cells, such as the letters of a word."""
+def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[tuple[Graphic, np.ndarray]]:
+    """Clusters of nearby cells, such as the letters of a word, each with its cells."""
     import cv2
 
     mask = np.zeros(shape, np.uint8)
@@ -159,7 +223,7 @@ def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[Graphic]:
     contrast = np.bincount(cluster, np.sqrt(cells.strength), minlength=count)
     curvature = np.bincount(cluster, cells.curvature, minlength=count)
     sharp = curvature >= _MIN_SHARPNESS * strength
-    likely = (sizes >= MIN_CELLS) & (contrast >= _MIN_CONTRAST * sizes) & sharp
+    likely = (sizes >= MIN_CELLS) & (contrast >= _SUSPECT_CONTRAST * sizes) & sharp
     graphics = []
     for number in np.flatnonzero(likely).tolist():
         own = cluster == number
@@ -169,17 +233,16 @@ def _clusters(cells: _Cells, shape: tuple[int, int]) -> list[Graphic]:
             continue
         if size < _MIN_DENSITY * area:
             continue
-        graphics.append(
-            Graphic(
-                box,
-                size,
-                _median(cells.steadiness[own]),
-                float(contrast[number] / size),
-                float(curvature[number] / strength[number]),
-                others=0.0,
-                in_line=False,
-            )
+        graphic = Graphic(
+            box,
+            size,
+            _median(cells.steadiness[own]),
+            float(contrast[number] / size),
+            float(curvature[number] / strength[number]),
+            others=0.0,
+            in_line=False,
         )
+        graphics.append((graphic, cells.flat[own]))
     return graphics
 
 

@@ -9,7 +9,6 @@ from wanctl.curate.api import Box
 from wanctl_filters.shared.cut_away import overlaps
 from wanctl_filters.watermark.edge_maps import RIM
 from wanctl_filters.watermark.graphics import COLUMNS, Graphic
-from wanctl_filters.watermark.standing_edges import UNIT, Edges
 
 _MIN_CELLS, _MIN_AREA = 40, 80  # cells; a smaller cluster may be chance
 _MIN_DENSITY = 0.17
@@ -22,8 +21,6 @@ _MIN_SHARPNESS = 1.0
 _RULE = 12  # times as wide as high: a line, no mark
 _MAX_WIDTH, _MAX_HEIGHT = 0.45, 0.38  # of the view; inset cameras of game streams have 0.36
 _SAME_IOU = 0.5
-_OTHER_SCENE = 0.6  # share of the frame that differs; takes of one scene have 0.5 and less
-_ENOUGH_SCENES = 64  # more do not change the result
 
 
 @dataclass(frozen=True)
@@ -55,27 +52,6 @@ class MarkRules:
     min_steady: float
     max_still: float
     corner_share: float
-
-
-def moving_share(edges: Edges, min_change: float) -> float:
-    """Share of the frame that changes by at least `min_change` luma levels."""
-    return float((edges.spread >= UNIT * min_change).mean()) if len(edges.spread) else 0.0
-
-
-def scenes_of(clips: Sequence[Edges], min_change: float) -> list[int]:
-    """The clip with most motion of each scene, as its place, in descending order of motion.
-
-    Clips of one camera position share static objects, so that more of them add no evidence.
-    """
-    kept: list[int] = []
-    moving = [moving_share(clip, min_change) for clip in clips]
-    for place in sorted(range(len(clips)), key=lambda each: -moving[each]):
-        if len(kept) == _ENOUGH_SCENES:
-            break
-        steps = (np.abs(clips[each].luma - clips[place].luma) for each in kept)
-        if all((step >= 2 * min_change).mean() > _OTHER_SCENE for step in steps):
-            kept.append(place)
-    return kept
 
 
 def may_be_marks(numbers: np.ndarray, rules: MarkRules) -> np.ndarray:
@@ -145,11 +121,18 @@ def _is_mark(graphic: Graphic, view: Box, rules: MarkRules) -> bool:
         and graphic.sharpness >= _MIN_SHARPNESS
         and graphic.steadiness >= rules.min_steady
         and graphic.others <= rules.max_still
-        and box.width <= min(_RULE * box.height, _MAX_WIDTH * view.width)
+        and may_be_mark(box, view, rules)
+        and (graphic.density >= _FULL or graphic.sharpness >= _STROKES or not _at_edge(box, view))
+    )
+
+
+def may_be_mark(box: Box, view: Box, rules: MarkRules) -> bool:
+    """Whether a mark may have this size and place."""
+    return (
+        box.width <= min(_RULE * box.height, _MAX_WIDTH * view.width)
         and box.height <= _MAX_HEIGHT * view.height
         and overlaps(box, view)
         and _in_corner(box, view, rules.corner_share)
-        and (graphic.density >= _FULL or graphic.sharpness >= _STROKES or not _at_edge(box, view))
     )
 
 

@@ -29,14 +29,14 @@ class Words(NamedTuple):
     logos: list[Box]
 
 
-def words_of(batch: ClipBatch | None, count: int) -> list[Words]:
-    """The words of each of `count` clips.
+def words_of(batch: ClipBatch | None, count: int) -> dict[int, Words]:
+    """Row -> its words, for the clips that have any.
 
     Args:
         batch: the clips with evidence of `ocr`; None where the recipe lacks it.
         count: number of clips.
     """
-    found = [Words([], []) for _ in range(count)]
+    found: dict[int, Words] = {}
     if batch is None:
         return found
     tracks = text_tracks(batch)
@@ -48,7 +48,7 @@ def words_of(batch: ClipBatch | None, count: int) -> list[Words]:
     logo = tracks.logo & (elsewhere[tracks.rows] == 0)
     for track in np.flatnonzero(lasts & (tracks.mark | logo)).tolist():
         box = _around(tracks.boxes[track].tolist())
-        words = found[tracks.rows[track]]
+        words = found.setdefault(int(tracks.rows[track]), Words([], []))
         if tracks.mark[track]:
             words.marks.append(Mark(box, 1.0, read=True))
         else:
