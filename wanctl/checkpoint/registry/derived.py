@@ -1,0 +1,122 @@
+"""Models of subjects, tracks, cameras and speech that were made from Wan, and side files."""
+
+from dataclasses import replace
+
+from wanctl.checkpoint.registry.layouts import SPEED_CONTROL
+from wanctl.checkpoint.registry.licences import (
+    APACHE,
+    APACHE_UNREAD,
+    MIT,
+    SKYWORK,
+    UNKNOWN,
+)
+from wanctl.checkpoint.registry.structures import (
+    CLIP,
+    FRAME_RATE,
+    RECAMERA,
+    TALK,
+    structure_of_shape,
+)
+from wanctl.checkpoint.registry.templates import like
+from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
+from wanctl.model.variant_table import VARIANTS
+
+_480P = VARIANTS["wan2.1-t2v-1.3b"].defaults
+_I2V = VARIANTS["wan2.1-i2v-14b-480p"].defaults
+_REFERENCES = "guidance with reference images in three passes is not there yet"
+
+_PHANTOM = tuple(
+    replace(
+        like(variant),
+        name=f"phantom-{size}",
+        title=f"Phantom-Wan-{size.upper()}",
+        defaults=replace(_480P, guide_scale=7.5),
+        marks=("phantom",),
+        unsupported=_REFERENCES,
+        note="up to 4 references; scale 5 for images and 7.5 for text",
+    )
+    for size, variant in (("1.3b", "wan2.1-t2v-1.3b"), ("14b", "wan2.1-t2v-14b"))
+)
+_MOVE = replace(
+    like("wan2.1-i2v-14b-480p"),
+    name="wan-move-14b-480p",
+    title="Wan-Move-14B-480P",
+    defaults=replace(_I2V, shift=3.0, small_shift=None),
+    marks=("wan move",),
+    licence=APACHE,
+    note="runs as image to video; its point tracks are not there yet",
+)
+
+
+def _skyreels(kind: str, size: str, variant: str, *, shift: float, guide: float) -> Checkpoint:
+    """A row of SkyReels-V2: 24 frames per second, 97 frames at 544 x 960."""
+    base = like(variant)
+    return replace(
+        base,
+        name=f"skyreels-v2-{kind}-{size}",
+        title=f"SkyReels-V2-{kind.upper()}-{size.upper()}-540P",
+        defaults=replace(
+            VARIANTS[variant].defaults, steps=50, shift=shift, small_shift=None,
+            guide_scale=guide, fps=24.0, frames=97, height=544, width=960,
+        ),
+        layout=Layout(),
+        structure=structure_of_shape(VARIANTS[variant].dit, optional={FRAME_RATE}),
+        marks=(f"skyreels {kind}",),
+        licence=SKYWORK,
+        hub=(f"Skywork/SkyReels-V2-{kind.upper()}-{size.upper()}-540P",),
+        note="one noise level for all frames of a clip; 121 frames at 720p"
+        if kind == "df"
+        else "121 frames at 720p",
+    )  # fmt: skip
+
+
+_SKYREELS = (
+    _skyreels("df", "1.3b", "wan2.1-t2v-1.3b", shift=8.0, guide=6.0),
+    _skyreels("df", "14b", "wan2.1-t2v-14b", shift=8.0, guide=6.0),
+    _skyreels("t2v", "14b", "wan2.1-t2v-14b", shift=8.0, guide=6.0),
+    _skyreels("i2v", "14b", "wan2.1-i2v-14b-480p", shift=5.0, guide=5.0),
+)
+_NOT_RUN = (
+    Checkpoint(
+        name="recammaster-1.3b",
+        title="ReCamMaster",
+        layout=Layout(tensors=945),
+        structure=Structure(parts=frozenset({RECAMERA})),
+        licence=f"{UNKNOWN} (its code: {MIT})",
+        unsupported="re-shooting a video along a camera path is not there yet",
+    ),
+    *(
+        Checkpoint(
+            name=name,
+            title=title,
+            structure=Structure(2, 4, 16, frozenset({CLIP, TALK})),
+            marks=(mark,),
+            licence=APACHE_UNREAD,
+            unsupported="its audio attention is not there yet",
+        )
+        for name, title, mark in (
+            ("infinitetalk-14b", "InfiniteTalk", "infinitetalk"),
+            ("multitalk-14b", "MultiTalk", "multitalk"),
+        )
+    ),
+)
+_SIDE_FILES = (
+    Checkpoint(
+        name="stand-in",
+        title="Stand-In",
+        kind="side file",
+        layout=Layout(tensors=240),
+        marks=("stand in", "standin"),
+        licence=APACHE_UNREAD,
+        unsupported="its LoRAs of face tokens need an attention that is not there yet",
+    ),
+    Checkpoint(
+        name="speed-control-1.3b",
+        title="Wan2.1-1.3b-speedcontrol-v1",
+        kind="side file",
+        layout=SPEED_CONTROL,
+        licence=APACHE_UNREAD,
+        unsupported="a control of speed beside the timestep is not there yet",
+    ),
+)
+ROWS = (*_PHANTOM, _MOVE, *_SKYREELS, *_NOT_RUN, *_SIDE_FILES)

@@ -1,0 +1,115 @@
+"""The official models: those of VARIANTS with their own run defaults, and those not run yet."""
+
+from dataclasses import replace
+
+from wanctl.checkpoint.registry.layouts import (
+    ANIMATE_2_14B,
+    ANIMATE_14B,
+    CLIP_VIT_H,
+    DANCER_14B,
+    OFFICIAL,
+    S2V_14B,
+    UMT5_XXL,
+    VAE_2_1,
+    VAE_2_2,
+)
+from wanctl.checkpoint.registry.licences import APACHE_UNREAD
+from wanctl.checkpoint.registry.structures import (
+    ANIMATE,
+    ANIMATE_2,
+    CLIP,
+    MUSIC,
+    REFERENCE,
+    SPEECH,
+    structure_of_shape,
+)
+from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
+from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import Variant
+
+# Words that tell models with the same tensors apart.
+_MARKS = {
+    "wan2.1-i2v-14b-480p": ("i2v 480p",),
+    "wan2.1-i2v-14b-720p": ("i2v 720p",),
+}
+_DIFFUSERS = {
+    "wan2.1-flf2v-14b": "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
+    "wan2.1-vace-1.3b": "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+    "wan2.1-vace-14b": "Wan-AI/Wan2.1-VACE-14B-diffusers",
+}
+
+
+def _row(variant: Variant) -> Checkpoint:
+    name, hub = variant.name, variant.hub
+    title = hub.rpartition("/")[2] if hub else f"a model of the size of `--recipe {name}`"
+    return Checkpoint(
+        name=name,
+        title=title,
+        variant=name,
+        defaults=variant.defaults,
+        layout=OFFICIAL.get(name, Layout()),
+        structure=structure_of_shape(variant.dit),
+        marks=_MARKS.get(name, ()),
+        licence=APACHE_UNREAD,
+        hub=(hub, _DIFFUSERS.get(name, f"{hub}-Diffusers")) if hub else (),
+    )
+
+
+_RUN = tuple(_row(variant) for variant in VARIANTS.values() if variant.name in OFFICIAL)
+_TINY = tuple(
+    replace(_row(variant), licence="that of the footage it was trained on")
+    for variant in VARIANTS.values()
+    if variant.name.startswith("tiny")
+)
+_NOT_RUN = tuple(
+    replace(row, licence=APACHE_UNREAD)
+    for row in (
+        Checkpoint(
+            name="wan2.2-s2v-14b",
+            title="Wan2.2-S2V-14B",
+            layout=S2V_14B,
+            structure=Structure(parts=frozenset({SPEECH})),
+            unsupported="speech to video needs audio features and a loop over clips, which are not "
+            "there yet",
+        ),
+        Checkpoint(
+            name="wan2.2-animate-14b",
+            title="Wan2.2-Animate-14B",
+            layout=ANIMATE_14B,
+            structure=Structure(2, 4, parts=frozenset({CLIP, ANIMATE})),
+            hub=("Wan-AI/Wan2.2-Animate-14B-Diffusers",),
+            unsupported="its face and pose networks are not there yet",
+        ),
+        Checkpoint(
+            name="wan2.2-animate-2-14b",
+            title="Wan2.2-Animate-2-14B",
+            layout=ANIMATE_2_14B,
+            structure=Structure(2, 4, parts=frozenset({CLIP, ANIMATE_2})),
+            marks=("animate 2",),
+            unsupported="its two passes over a driving video are not there yet",
+        ),
+        Checkpoint(
+            name="wan-dancer-14b",
+            title="Wan-Dancer-14B (global)",
+            layout=DANCER_14B,
+            structure=Structure(2, 4, parts=frozenset({CLIP, MUSIC, REFERENCE})),
+            marks=("dancer",),
+            unsupported="music to dance needs a music injector, which is not there yet",
+        ),
+    )
+)
+_PARTS = tuple(
+    replace(row, licence=APACHE_UNREAD)
+    for row in (
+        Checkpoint("wan2.1-vae", "Wan2.1_VAE", kind="vae", layout=VAE_2_1),
+        Checkpoint("wan2.2-vae", "Wan2.2_VAE", kind="vae", layout=VAE_2_2),
+        Checkpoint("umt5-xxl", "models_t5_umt5-xxl-enc-bf16", kind="text encoder", layout=UMT5_XXL),
+        Checkpoint(
+            "clip-vit-h",
+            "models_clip_open-clip-xlm-roberta-large-vit-huge-14",
+            kind="image encoder",
+            layout=CLIP_VIT_H,
+        ),
+    )
+)
+ROWS = (*_RUN, *_NOT_RUN, *_TINY, *_PARTS)
