@@ -143,7 +143,7 @@ import sys
 from wanctl.cli.main import main
 from wanctl.errors import UserError
 from wanctl.distributed import world
-from wanctl.sample import expert_loader
+from wanctl.sample.denoise import expert_loader
 
 def load(*_, **__):
     raise UserError("no room on this machine")

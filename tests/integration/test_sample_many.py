@@ -16,7 +16,8 @@ from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
-from wanctl.sample import expert_loader, pipeline
+from wanctl.sample import pipeline
+from wanctl.sample.denoise import expert_loader
 from wanctl.sample.grid import CELL_PX, GAP_PX, make_grid
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata

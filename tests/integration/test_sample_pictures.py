@@ -32,7 +32,8 @@ from wanctl.cli.main import main
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.errors import UserError
 from wanctl.model.variant_table import VARIANTS
-from wanctl.sample import expert_loader, pipeline
+from wanctl.sample import pipeline
+from wanctl.sample.denoise import expert_loader
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video
 

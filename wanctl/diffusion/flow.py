@@ -7,14 +7,9 @@
 other way round, which only flips the sign.)
 """
 
-from typing import TypeVar
-
-import numpy as np
 from torch import Tensor
 
 from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
-
-Levels = TypeVar("Levels", Tensor, np.ndarray)
 
 
 def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -42,14 +37,6 @@ def denoised(x: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
 def timesteps(sigma: Tensor) -> Tensor:
     """Noise levels as the model takes them: 0 to 1000, same shape, not rounded."""
     return sigma * NUM_TRAIN_TIMESTEPS
-
-
-def shift_sigmas(sigmas: Levels, shift: float) -> Levels:
-    """Noise levels moved towards noise by s*u / (1 + (s-1)*u) (arXiv 2403.03206, section 5.3.2).
-
-    It keeps 0 and 1 and the order of the levels between.
-    """
-    return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
 def _per_item(sigma: Tensor, like: Tensor) -> Tensor:

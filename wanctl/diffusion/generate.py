@@ -1,6 +1,7 @@
 """Noise and conditions to clean latents, for `wanctl sample` and the previews of training."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from wanctl.diffusion.conditions import Conditions, Model
 from wanctl.diffusion.cross_attention_cache import CrossAttentionCache
 from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import Schedule
-from wanctl.diffusion.solvers import Solver, get_solver
+from wanctl.diffusion.solvers import NoiseFn, Solver, get_solver
 
 OnStep = Callable[[int, Tensor], None]
 
@@ -24,6 +25,7 @@ class Denoising:
         guide_scale: see `guided_velocity`; one number, or one for each step.
         schedule: noise levels, from `make_schedule`.
         solver: a row of SOLVERS, or the result of `with_step_cache`.
+        step_noise: draws more noise like `noise`; may be None for solvers that draw none.
 
     Raises:
         UserError: no such solver.
@@ -38,6 +40,7 @@ class Denoising:
         guide_scale: float | Sequence[float],
         schedule: Schedule,
         solver: str | Solver,
+        step_noise: NoiseFn | None = None,
     ) -> None:
         self.steps = len(schedule.timesteps)
         self._device = noise.device.type
@@ -47,7 +50,8 @@ class Denoising:
         self._conditions = conditions
         self._negative = negative_context
         solve = get_solver(solver) if isinstance(solver, str) else solver
-        self._coroutine = solve(noise.float(), schedule.sigmas)
+        start = noise.float() * schedule.noise_scale
+        self._coroutine = solve(start, schedule.sigmas, step_noise or _no_noise)
         self._pending: tuple[Tensor, int] | None = None  # latents and step without velocity
 
     # Not inference_mode: a later training step could not use the tables that a model caches in it.
@@ -96,18 +100,13 @@ class Denoising:
         )  # fmt: skip
 
 
-def generate(
-    model: Model,
-    *,
-    noise: Tensor,
-    conditions: Conditions,
-    negative_context: Tensor | None = None,
-    guide_scale: float | Sequence[float],
-    schedule: Schedule,
-    solver: str | Solver,
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """Run all steps of a `Denoising` with one model; its arguments are those of `Denoising`.
+def generate(model: Model, *, on_step: OnStep | None = None, **settings: Any) -> Tensor:
+    """Run all steps of a `Denoising` with one model.
+
+    Args:
+        model: see `predict`.
+        on_step: see `Denoising.run_until`.
+        settings: arguments of `Denoising`.
 
     Returns:
         (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them.
@@ -115,10 +114,10 @@ def generate(
     Raises:
         UserError: no such solver.
     """
-    denoising = Denoising(
-        noise=noise, conditions=conditions, negative_context=negative_context,
-        guide_scale=guide_scale, schedule=schedule, solver=solver,
-    )  # fmt: skip
-    latents = denoising.run_until(model, on_step=on_step)
+    latents = Denoising(**settings).run_until(model, on_step=on_step)
     assert latents is not None
     return latents
+
+
+def _no_noise() -> Tensor:
+    raise ValueError("this solver draws noise at every step; pass `step_noise`")

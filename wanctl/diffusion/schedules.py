@@ -1,18 +1,20 @@
-"""The noise levels of a sample: the official schedules, bit for bit."""
+"""The noise levels of a sample: the official schedules, bit for bit, or levels in full."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.flow import shift_sigmas
 from wanctl.diffusion.solvers import get_solver
 from wanctl.errors import UserError
+from wanctl.model.noise_levels import levels_problem, shift_sigmas
 from wanctl.model.variants import NUM_TRAIN_TIMESTEPS
 
-# The official UniPC starts at the float32 neighbour of 0.999, the official DPM++ at 1 exactly.
-_FIRST_SIGMA = {"dpmpp_2m": 1.0}
+# The official UniPC starts at the float32 neighbour of 0.999, the official DPM++ at 1 exactly, and
+# so do the models that `lcm` is for.
+_FIRST_SIGMA = {"dpmpp_2m": 1.0, "lcm": 1.0}
 _DEFAULT_FIRST_SIGMA = float(np.float32(0.999))
 
 
@@ -22,11 +24,14 @@ class Schedule:
 
     Attributes:
         sigmas: (N+1,) fp32, falling; the last is 0. The solver uses these.
-        timesteps: (N,) int64; the model's input, 1000 * sigma truncated to an integer.
+        timesteps: (N,) the model's input, 1000 * sigma: int64, truncated, in the official
+            schedules; fp32 and not rounded for levels in full.
+        noise_scale: factor of the initial noise.
     """
 
     sigmas: Tensor
     timesteps: Tensor
+    noise_scale: float = 1.0
 
     @property
     def steps(self) -> int:
@@ -59,3 +64,22 @@ def make_schedule(solver: str, steps: int, shift: float) -> Schedule:
     if (np.diff(sigmas) >= 0).any():
         raise UserError(f"shift: got {shift}; it crowds {steps} steps into one noise level")
     return Schedule(torch.from_numpy(sigmas), timesteps)
+
+
+def levels_schedule(levels: Sequence[float]) -> Schedule:
+    """The schedule of levels in full, as step-distilled models are trained for.
+
+    Their samplers keep the fractions of timesteps (937.5), and where the first level is below 1 the
+    path begins at the point of this level without video: the noise times the level (rCM).
+
+    Args:
+        levels: falling, 1 to above 0; the final 0 is added.
+
+    Raises:
+        UserError: there are none, or they do not fall from at most 1 to above 0.
+    """
+    if problem := levels_problem(levels):
+        raise UserError(f"levels: {problem}")
+    sigmas = torch.tensor([*levels, 0.0], dtype=torch.float64)
+    timesteps = (sigmas[:-1] * NUM_TRAIN_TIMESTEPS).float()
+    return Schedule(sigmas.float(), timesteps, noise_scale=levels[0])

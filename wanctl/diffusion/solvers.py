@@ -1,9 +1,10 @@
 """SOLVERS: numerical methods that integrate the velocity from noise to video.
 
-Every solver is one generator function `solver(x, sigmas)`:
+Every solver is one generator function `solver(x, sigmas, noise)`:
 
     x:        fp32 noise at sigmas[0], any shape
     sigmas:   (N+1,) falling, ending in 0; may start at 1
+    noise:    draws standard normal noise of x's shape; only stochastic solvers call it
     yields:   x and the step number i, to be sent the velocity at sigmas[i], x's shape
     returns:  x at the last sigma
 
@@ -23,10 +24,12 @@ from wanctl.errors import UserError, unknown
 VelocityFn = Callable[[Tensor, int], Tensor]
 """(latents x, step number) -> velocity, x's shape."""
 SolverCoroutine = Generator[tuple[Tensor, int], Tensor, Tensor]
-Solver = Callable[[Tensor, Tensor], SolverCoroutine]
+NoiseFn = Callable[[], Tensor]
+"""Standard normal noise of x's shape, other numbers at every call."""
+Solver = Callable[[Tensor, Tensor, NoiseFn], SolverCoroutine]
 
 
-def euler(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
+def euler(x: Tensor, sigmas: Tensor, _noise: NoiseFn) -> SolverCoroutine:
     """Euler's method, order 1: follow the tangent."""
     sigma = sigmas.tolist()
     for i in range(len(sigma) - 1):
@@ -35,7 +38,7 @@ def euler(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     return x
 
 
-def dpmpp_2m(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
+def dpmpp_2m(x: Tensor, sigmas: Tensor, _noise: NoiseFn) -> SolverCoroutine:
     """DPM-Solver++(2M), order 2 (arXiv 2211.01095, algorithm 2), for the flow's alpha and sigma.
 
     The first step has no history and the last one has infinite length: both are first order.
@@ -57,7 +60,7 @@ def dpmpp_2m(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
     return x
 
 
-def unipc(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
+def unipc(x: Tensor, sigmas: Tensor, _noise: NoiseFn) -> SolverCoroutine:
     """UniPC-2 with B2(h) = e^h - 1, predicting data (arXiv 2302.04867, section 3).
 
     Each step first corrects x with the velocity just computed, without another model evaluation,
@@ -82,6 +85,21 @@ def unipc(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
             d = m + (ms[0] - m) / (2 * r)
         x_before = x
         x = (sigma[i + 1] / sigma[i]) * x - (1 - sigma[i + 1]) * math.expm1(-h) * d
+    return x
+
+
+def lcm(x: Tensor, sigmas: Tensor, noise: NoiseFn) -> SolverCoroutine:
+    """Multistep consistency sampling: the predicted video m, then fresh noise at the next level.
+
+    For models that were distilled to predict the video in one step (arXiv 2303.01469, algorithm 1;
+    arXiv 2310.04378); of other models each step only returns the mean of all possible videos.
+    """
+    sigma = sigmas.tolist()
+    for i in range(len(sigma) - 1):
+        v = yield x, i
+        x = x - sigma[i] * v
+        if sigma[i + 1] > 0:
+            x = (1 - sigma[i + 1]) * x + sigma[i + 1] * noise()
     return x
 
 
@@ -116,7 +134,9 @@ def _log_snr(sigmas: Tensor) -> list[float]:
     ]
 
 
-SOLVERS: dict[str, Solver] = {solver.__name__: solver for solver in (euler, unipc, dpmpp_2m)}
+SOLVERS: dict[str, Solver] = {solver.__name__: solver for solver in (euler, unipc, dpmpp_2m, lcm)}
+STOCHASTIC = frozenset({lcm.__name__})
+"""Solvers that draw noise at every step, after which no earlier velocity holds."""
 
 
 def get_solver(name: str) -> Solver:
@@ -130,9 +150,11 @@ def get_solver(name: str) -> Solver:
     return SOLVERS[name]
 
 
-def solve(solver: Solver, velocity: VelocityFn, x: Tensor, sigmas: Tensor) -> Tensor:
+def solve(
+    solver: Solver, velocity: VelocityFn, x: Tensor, sigmas: Tensor, noise: NoiseFn
+) -> Tensor:
     """Run a solver with a velocity function to x at the last sigma, x's shape."""
-    coroutine = solver(x, sigmas)
+    coroutine = solver(x, sigmas, noise)
     try:
         x, step = next(coroutine)
         while True:

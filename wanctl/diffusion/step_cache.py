@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
-from wanctl.diffusion.solvers import Solver, SolverCoroutine, get_solver
+from wanctl.diffusion.solvers import NoiseFn, Solver, SolverCoroutine, get_solver
 
 # Early steps decide what is shown; the last one decides the finest detail.
 ALWAYS_FIRST = 0.2
@@ -32,9 +32,9 @@ def with_step_cache(solver: str, threshold: float, resets: Collection[int] = ())
     if not threshold:
         return solve
 
-    def solve_with_cache(x: Tensor, sigmas: Tensor) -> SolverCoroutine:
+    def solve_with_cache(x: Tensor, sigmas: Tensor, noise: NoiseFn) -> SolverCoroutine:
         cache = StepCache(len(sigmas) - 1, threshold)
-        coroutine = solve(x, sigmas)
+        coroutine = solve(x, sigmas, noise)
         try:
             x, step = next(coroutine)
             while True:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wanctl.diffusion.flow import shift_sigmas
 from wanctl.errors import UserError, unknown
+from wanctl.model.noise_levels import shift_sigmas
 
 # Distance of every draw from the two ends of its range: at 0 and 1 the path is pure video or pure
 # noise, at a boundary between experts fp32 could round a level to the other side.

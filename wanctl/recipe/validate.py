@@ -15,6 +15,7 @@ from wanctl.curate.registry import PACK, build_filters, filter_class, filter_nam
 from wanctl.curate.split.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
+from wanctl.model.noise_levels import levels_problem
 from wanctl.model.variant_table import VARIANTS, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
@@ -131,6 +132,8 @@ def _sample(recipe: Recipe) -> Iterator[Finding]:
 
         if section.solver not in SOLVERS:
             yield "sample.solver", unknown("solver", section.solver, SOLVERS)
+    if section.levels and (problem := levels_problem(section.levels)):
+        yield "sample.levels", problem
     if section.vace != default_of(type(section), "vace"):
         from wanctl.tasks.vace.masks import FORMS  # noqa: PLC0415
         from wanctl.tasks.vace.source import FILLS  # noqa: PLC0415

@@ -17,7 +17,7 @@ from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
-from wanctl.diffusion.schedules import Schedule, make_schedule
+from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions, choose_layout
@@ -28,8 +28,9 @@ from wanctl.log import progress
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import HIGH, LOW, Expert, Variant
 from wanctl.runtime.vae_tiling import TiledVAE
-from wanctl.sample.batches import batches
-from wanctl.sample.expert_loader import ExpertLoader
+from wanctl.sample.denoise.batches import batches
+from wanctl.sample.denoise.expert_loader import ExpertLoader
+from wanctl.sample.denoise.noise import BatchNoise
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
@@ -186,16 +187,17 @@ class SamplingPipeline:
     ) -> list[DenoiseSegment]:
         """Divide the steps of a batch between the transformers."""
         first = batch[0]
-        schedule = make_schedule(first.solver, first.steps, first.shift)
+        schedule = first.schedule
         change = None
         if first.boundary is not None:
             change = high_steps(schedule.timesteps, first.boundary)
         conditions = self._conditions(first).to(self.device).repeated(len(batch))
         context = self._context([texts[request.prompt] for request in batch])
         negative = [texts[request.negative_prompt] for request in batch if first.guided]
-        scales = _scales(first, schedule)
+        scales, noise = _scales(first, schedule), self._noise(batch)
         denoising = Denoising(
-            noise=torch.cat([self._noise(request) for request in batch]),
+            noise=noise.draw(),
+            step_noise=noise.draw,
             conditions=conditions.with_context(context),
             negative_context=self._context(negative) if negative else None,
             guide_scale=scales,
@@ -290,17 +292,8 @@ class SamplingPipeline:
             self._cached_conditions = request.kind, conditions
         return self._cached_conditions[1]
 
-    def _noise(self, request: SampleRequest) -> Tensor:
-        """(1, C, T, Y, X); drawn without the batch dimension, as the official code does."""
-
-        def draw() -> Tensor:
-            device = request.noise_device
-            generator = torch.Generator(device).manual_seed(request.seed)
-            shape = self._noise_shape(request)
-            noise = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
-            return noise[None].cpu()
-
-        return self.distributed.broadcast_from_main(draw).to(self.device)
+    def _noise(self, batch: Sequence[SampleRequest]) -> BatchNoise:
+        return BatchNoise(batch, self._noise_shape(batch[0]), self.distributed)
 
     def _noise_shape(self, request: SampleRequest) -> tuple[int, int, int, int]:
         task = get_task(request.task)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from wanctl.diffusion.schedules import make_schedule
+from wanctl.diffusion.schedules import Schedule, levels_schedule, make_schedule
+from wanctl.diffusion.solvers import STOCHASTIC, get_solver
 from wanctl.errors import UserError
 from wanctl.estimate.flops import FP32_BYTES, UMT5_PARAMETERS, Workload
 from wanctl.model.shapes import PixelShape
@@ -20,6 +21,8 @@ from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Fields that came later: they count only where they are set, so that names of older outputs stay.
+LATER_SETTINGS = ("levels",)
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
 NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
@@ -63,6 +66,7 @@ class SampleRequest:
         step_cache: threshold of the step cache; 0: no cache.
         rewrite: language in which the prompt is rewritten, or `auto`; None: it is not.
         typed_prompt: text that `prompt` was rewritten from; None: it is as typed.
+        levels: noise levels in full, from 1 down; empty: they follow from `steps` and `shift`.
     """
 
     prompt: str
@@ -94,6 +98,7 @@ class SampleRequest:
     step_cache: float
     rewrite: Literal["auto", "en", "zh"] | None = None
     typed_prompt: str | None = None
+    levels: tuple[float, ...] = ()
 
     @property
     def title(self) -> str:
@@ -109,6 +114,17 @@ class SampleRequest:
     def size(self) -> PixelShape:
         """Size of the output."""
         return PixelShape(self.frames, self.height, self.width)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise levels.
+
+        Raises:
+            UserError: they are not possible; names the key.
+        """
+        if self.levels:
+            return levels_schedule(self.levels)
+        return make_schedule(self.solver, self.steps, self.shift)
 
     @property
     def kind(self) -> str:
@@ -127,7 +143,7 @@ class SampleRequest:
         return {
             name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
             for name, value in values.items()
-            if name not in NOT_SETTINGS
+            if name not in NOT_SETTINGS and (value or name not in LATER_SETTINGS)
         }
 
     def key(self, weights: str) -> str:
@@ -166,7 +182,13 @@ def check_request(request: SampleRequest, variant: Variant) -> None:
         )
     if variant.experts == 1 and request.boundary is not None:
         raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
-    make_schedule(request.solver, request.steps, request.shift)
+    get_solver(request.solver)
+    _ = request.schedule
+    if request.step_cache and request.solver in STOCHASTIC:
+        raise UserError(
+            f"step_cache: got {request.step_cache:g}, and {request.solver} draws noise at every "
+            "step, after which no earlier velocity holds; leave it out"
+        )
     if request.noise_device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "noise_device: got 'cuda', but this machine has no CUDA device; say "

@@ -2,18 +2,14 @@
 
 Every output carries its settings in its header, and their hash in its file name. A command
 that was stopped, or whose file of prompts grew, therefore samples only what is missing. This module
-reads the recipe; everything below it takes plain values.
+and `settings.py` read the recipe; everything below takes plain values.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.resolve import WeightsResolver
@@ -22,30 +18,24 @@ from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
-from wanctl.model.variant_table import get_variant, task_problem
+from wanctl.model.variant_table import get_variant
 from wanctl.model.variants import Variant
 from wanctl.recipe.derive import parse_cell, with_sample_values
 from wanctl.recipe.generation.sampling import MAX_SEED
-from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.load import LoadedRecipe, Place, RecipeError
 from wanctl.recipe.schema import SampleSection
-from wanctl.runtime.placement import Placement
 from wanctl.sample.grid import make_overview
-from wanctl.sample.inputs import InputCache, InputSpec
+from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.plans import show_plans
 from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
-from wanctl.sample.request import SampleRequest, check_request
+from wanctl.sample.request import SampleRequest
 from wanctl.sample.rewrite.requests import located, rewrite_requests
+from wanctl.sample.settings import build_request
 from wanctl.sample.sweep import scaled_weights, strength_notes, write_outputs
-from wanctl.tasks.inputs import RequestedSize
-from wanctl.tasks.table import get_task
-from wanctl.tasks.vace_options import Track, VaceOptions
 from wanctl.vlm.build import build_chat_model
 from wanctl.vlm.chat import ChatError, ChatModel, ChatModelOptions
-
-T = TypeVar("T")
 
 MAX_RANDOM_SEED = 2**31
 MAX_REPEAT = 10_000
@@ -123,7 +113,7 @@ def _requests_of_command(
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
     random_seed = secrets.randbelow(MAX_RANDOM_SEED)
     build = partial(
-        _build_request, variant=_variant(loaded), dtype=dtype, cache=cache, seed=random_seed
+        build_request, variant=_variant(loaded), dtype=dtype, cache=cache, seed=random_seed
     )
     requests = distributed.broadcast_from_main(
         lambda: _build_requests(loaded, lines, repeat, build)
@@ -240,110 +230,3 @@ def _build_requests(
     if problems:
         raise PromptError(*dict.fromkeys(problems))
     return requests
-
-
-def _build_request(
-    loaded: LoadedRecipe,
-    prompt: str,
-    *,
-    variant: Variant,
-    dtype: torch.dtype,
-    cache: InputCache,
-    seed: int,
-) -> SampleRequest:
-    """The recipe's `sample` section with the variant's defaults filled in, checked.
-
-    Args:
-        loaded: the recipe of this prompt.
-        prompt: the text.
-        variant: the model.
-        dtype: of the transformer's large matrices.
-        cache: reads input files.
-        seed: used where the recipe asks for a random one.
-
-    Raises:
-        ProblemsError: a name, a file, a size or a device is not possible.
-    """
-    section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
-    spec = _input_spec(section, _or(section.fps, defaults.fps))
-    requested = RequestedSize(section.frames, section.height, section.width, exact=spec.exact)
-    with _in_section("sample"):
-        files = cache.read(spec)
-        name = section.task or variant.tasks[0]
-        if problem := task_problem(variant, name):
-            raise UserError(f"task: {problem}")
-        task = get_task(name)
-        size = task.size(files.inputs, requested, defaults, variant.vae)
-    area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
-    request = SampleRequest(
-        prompt=prompt,
-        input_spec=spec,
-        header={**files.metadata(), "recipe": loaded.dump()},
-        task=task.name,
-        frames=size.frames,
-        height=size.height,
-        width=size.width,
-        fps=spec.fps,
-        steps=_or(section.steps, defaults.steps),
-        shift=_or(section.shift, defaults.shift_at(area)),
-        guide_scale=_or(section.guide_scale, defaults.guide_scale),
-        boundary=_or(section.boundary, defaults.boundary),
-        solver=_or(section.solver, defaults.solver),
-        negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
-        seed=section.seed if section.seed >= 0 else seed,
-        noise_device=section.noise_device,
-        crf=section.crf,
-        fit=section.fit,
-        given_frames=section.given_frames,
-        inputs=files.hashes,
-        vace=spec.vace,
-        precision=model.precision,
-        dtype=str(dtype).removeprefix("torch."),
-        placement=Placement(model.attention, model.quantize, model.compile, model.stream_blocks),
-        vae_tile=model.vae_tile,
-        guide_until=section.guide_until,
-        step_cache=section.step_cache,
-        rewrite=section.rewrite.language if section.rewrite.enabled else None,
-    )
-    with _in_section("sample"):
-        task.latent_shape(variant.vae, *size, files.inputs)
-        check_request(request, variant)
-    return request
-
-
-def _input_spec(section: SampleSection, fps: float) -> InputSpec:
-    return InputSpec(
-        image=section.image,
-        last_image=section.last_image,
-        video=section.video,
-        mask=section.mask,
-        references=section.references,
-        known_frames=section.known_frames,
-        given_frames=section.given_frames,
-        vace=_vace_options(section.vace),
-        fps=fps,
-        exact=section.fit == "exact",
-    )
-
-
-def _vace_options(section: VaceSection) -> VaceOptions | None:
-    """Options of VACE's source video; None where the recipe changes none."""
-    if section == VaceSection():
-        return None
-    tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
-    options = {key: value for key, value in section if key != "layout"}
-    return VaceOptions(layout=tracks, **options)
-
-
-@contextmanager
-def _in_section(section: str) -> Iterator[None]:
-    """Turn `KEY: message` of a check below into a problem of the recipe's `section.KEY`."""
-    try:
-        yield
-    except UserError as error:
-        key, _, message = str(error).partition(": ")
-        raise ProblemsError([(f"{section}.{key}", message)]) from None
-
-
-def _or(value: T | None, default: T) -> T:
-    return default if value is None else value

@@ -5,8 +5,8 @@ import torch
 
 from wanctl.diffusion.conditions import Conditions, predict
 from wanctl.diffusion.generate import generate
-from wanctl.diffusion.schedules import make_schedule
-from wanctl.diffusion.solvers import SOLVERS
+from wanctl.diffusion.schedules import levels_schedule, make_schedule
+from wanctl.diffusion.solvers import SOLVERS, STOCHASTIC
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
@@ -37,6 +37,7 @@ def run(model, *, solver="unipc", steps=3, batch=1, scale=4.0, on_step=None):
         guide_scale=scale,
         schedule=make_schedule(solver, steps, 5.0),
         solver=solver,
+        step_noise=lambda: torch.randn(noise.shape, generator=generator),
         on_step=on_step,
     )
 
@@ -51,7 +52,8 @@ def test_latents_are_float32_finite_and_repeat(model, solver):
 
 
 def test_solvers_agree_when_steps_are_many(model):
-    ends = [run(model, solver=solver, steps=200, scale=1.0) for solver in SOLVERS]
+    deterministic = [solver for solver in SOLVERS if solver not in STOCHASTIC]
+    ends = [run(model, solver=solver, steps=200, scale=1.0) for solver in deterministic]
     # Measured 0.054, the error of Euler.
     assert max((end - ends[0]).abs().max() for end in ends) < 0.1
 
@@ -65,6 +67,35 @@ def test_the_model_gets_the_official_integer_timesteps(model):
 
     run(spy, steps=4)
     assert seen == [999, 937, 833, 624]
+
+
+def test_levels_reach_the_model_with_fractions_and_the_noise_begins_at_the_first():
+    seen, starts = [], []
+
+    def spy(x, timesteps, context):
+        seen.append(timesteps[0].item())
+        starts.append(x)
+        return torch.zeros_like(x)
+
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    context = torch.zeros(1, 5, 6)
+    for levels in ((1.0, 0.9375, 0.625), (0.98765, 0.5)):
+        generate(
+            spy, noise=noise, conditions=Conditions(context), guide_scale=1.0,
+            schedule=levels_schedule(levels), solver="euler",
+        )  # fmt: skip
+    assert seen == pytest.approx([1000, 937.5, 625, 987.65, 500])
+    assert torch.equal(starts[0], noise)
+    assert torch.allclose(starts[3], noise * 0.98765)
+
+
+def test_a_stochastic_solver_needs_noise():
+    with pytest.raises(ValueError, match="step_noise"):
+        generate(
+            lambda x, *_: x, noise=torch.ones(1, 4, 2, 4, 4), guide_scale=1.0,
+            conditions=Conditions(torch.zeros(1, 5, 6)), schedule=make_schedule("lcm", 2, 5.0),
+            solver="lcm",
+        )  # fmt: skip
 
 
 def test_progress_counts_every_step(model):

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from wanctl.diffusion import solvers
 from wanctl.diffusion.schedules import make_schedule
-from wanctl.diffusion.solvers import SOLVERS, get_solver, solve
+from wanctl.diffusion.solvers import SOLVERS, STOCHASTIC, get_solver
 from wanctl.errors import UserError
 
 # Slope of log error over log steps; a new solver states its own here.
@@ -18,6 +19,18 @@ OFFICIAL = {
     "dpmpp_2m": [0.90000004, 0.77486014, 0.62462795, 0.45174450, 0.21023449],
 }
 MEAN, STD = 0.4, 0.5
+# Steps of a stochastic solver end in a distribution, not at a point, so that no order can be
+# measured; `test_lcm_*` measure that distribution instead.
+DETERMINISTIC = [name for name in SOLVERS if name not in STOCHASTIC]
+
+
+def draw_like(x, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+
+def solve(solver, velocity, x, sigmas):
+    return solvers.solve(solver, velocity, x, sigmas, draw_like(x))
 
 
 def gaussian_error(name, steps, first=1.0):
@@ -42,7 +55,7 @@ def gaussian_error(name, steps, first=1.0):
     return (solve(SOLVERS[name], velocity, x, sigmas) - exact).abs().max().item()
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_error_falls_at_the_order_the_solver_claims(name):
     errors = [gaussian_error(name, steps) for steps in (80, 160, 320)]
     slopes = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
@@ -50,7 +63,7 @@ def test_error_falls_at_the_order_the_solver_claims(name):
     assert errors[-1] < 0.01
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize("first", [1.0, 0.999])
 def test_few_steps_from_pure_noise_stay_finite(name, steps, first):
@@ -64,7 +77,7 @@ def test_one_step_lands_on_the_predicted_video(name):
     assert torch.allclose(solve(SOLVERS[name], lambda *_: v, x, sigmas), x - sigmas[0] * v)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_a_constant_velocity_is_followed_exactly(name):
     generator = torch.Generator().manual_seed(0)
     x0, noise = (torch.randn(64, generator=generator) for _ in range(2))
@@ -101,7 +114,7 @@ def test_two_runs_may_be_followed_in_turns(name):
     sigmas = make_schedule(name, 4, 3.0).sigmas
     starts = torch.ones(2), torch.full((2,), -2.0)
     expected = [solve(SOLVERS[name], lambda x, i: x.sin() * i, x, sigmas) for x in starts]
-    runs = [SOLVERS[name](x, sigmas) for x in starts]
+    runs = [SOLVERS[name](x, sigmas, draw_like(x)) for x in starts]
     requested, ends = [next(run) for run in runs], [None, None]
     for _ in range(4):
         for number, run in enumerate(runs):
@@ -125,6 +138,51 @@ def test_trajectories_are_the_official_ones(name):
     path.append(solve(SOLVERS[name], velocity, torch.ones(1), schedule.sigmas).item())
     # Measured 6e-8: the official code computes the scalars in float32, we in float64.
     assert path[1:] == pytest.approx(OFFICIAL[name], abs=1.2e-7)
+
+
+def consistent(sigmas, seen=None):
+    """Velocity of a model that predicts the video at the end of the flow, as distilled ones do."""
+
+    def velocity(x, i):
+        sigma = sigmas[i].item()
+        if seen is not None:
+            seen.append(x)
+        spread = math.sqrt((1 - sigma) ** 2 * STD**2 + sigma**2)
+        return (x - MEAN - STD * (x - (1 - sigma) * MEAN) / spread) / sigma
+
+    return velocity
+
+
+def test_lcm_has_the_distribution_of_every_level_and_of_the_video():
+    sigmas = torch.tensor([1.0, 0.9375, 5 / 6, 0.625, 0.0], dtype=torch.float64)
+    x = draw_like(torch.empty(200_000, dtype=torch.float64), seed=1)()
+    seen = []
+    seen.append(solve(SOLVERS["lcm"], consistent(sigmas, seen), x, sigmas))
+    for sigma, path in zip(sigmas.tolist(), seen, strict=True):
+        spread = math.sqrt((1 - sigma) ** 2 * STD**2 + sigma**2)
+        assert path.mean().item() == pytest.approx((1 - sigma) * MEAN, abs=0.01)  # 0.002 expected
+        assert path.std().item() == pytest.approx(spread, rel=0.01)
+    assert abs(torch.corrcoef(torch.stack((seen[0], seen[-1])))[0, 1]) < 0.05  # fresh noise
+
+
+def test_lcm_draws_noise_between_steps_only_and_ends_on_the_predicted_video():
+    sigmas, drawn = torch.tensor([1.0, 0.5, 0.25, 0.0]), []
+
+    def noise():
+        drawn.append(float(len(drawn) + 1))
+        return torch.full((2,), drawn[-1])
+
+    path = []
+
+    def velocity(x, i):
+        path.append(x.tolist())
+        return torch.full((2,), 2.0)
+
+    end = solvers.solve(SOLVERS["lcm"], velocity, torch.full((2,), 3.0), sigmas, noise)
+    # videos: 3 - 2 = 1, then 1 - 0.5 * 2 = 0, then 0.5 - 0.25 * 2 = 0
+    assert path == [[3.0] * 2, [0.5 * 1 + 0.5 * 1.0] * 2, [0.75 * 0 + 0.25 * 2.0] * 2]
+    assert drawn == [1.0, 2.0]
+    assert end.tolist() == [0.0, 0.0]
 
 
 def test_unknown_solver_names_the_nearest():

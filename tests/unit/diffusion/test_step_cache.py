@@ -73,7 +73,7 @@ def test_larger_thresholds_evaluate_less_and_differ_more_from_the_uncached(model
 def even_steps(monkeypatch):
     """A solver whose latents move by 1 each step, whatever the velocity is."""
 
-    def even(x, sigmas):
+    def even(x, sigmas, noise):
         for step in range(len(sigmas) - 1):
             yield x + step, step
         return x
@@ -89,7 +89,7 @@ def computed_steps(velocity, threshold, resets=()):
         return velocity(x, step)
 
     solver = with_step_cache("even", threshold, resets)
-    solve(solver, counted, torch.full((2,), 1.0), torch.zeros(11))
+    solve(solver, counted, torch.full((2,), 1.0), torch.zeros(11), lambda: torch.zeros(2))
     return computed
 
 

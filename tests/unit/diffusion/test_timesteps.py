@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from wanctl.diffusion.flow import shift_sigmas
 from wanctl.diffusion.timesteps import LAWS, LawOptions, get_law, law_mass, sample_sigmas
 from wanctl.errors import UserError
+from wanctl.model.noise_levels import shift_sigmas
 
 COUNT = 20_000
 # 1 % of samples of this size lie further from their distribution (Kolmogorov-Smirnov).

@@ -244,7 +244,7 @@ def numeric_keys(model, path=()):
 
 
 NUMERIC_KEYS = list(numeric_keys(Recipe))
-LISTS = {"sample.lora_strengths"}  # of any length
+LISTS = {"sample.levels", "sample.lora_strengths"}  # of any length
 
 
 @pytest.mark.parametrize("key", NUMERIC_KEYS)

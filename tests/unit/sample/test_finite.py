@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.schedules import make_schedule
 from wanctl.sample import pipeline
 from wanctl.sample.finite import NonFiniteError, check_conditions, check_texts
 from wanctl.sample.prompt_embeddings import EmbeddingCache
 
 REQUEST = SimpleNamespace(
-    prompt="a cat", title="a cat", seed=7, solver="euler", steps=6, shift=1.0, boundary=None,
+    prompt="a cat", title="a cat", seed=7, solver="euler", steps=6, boundary=None,
+    schedule=make_schedule("euler", 6, 1.0),
     guided=False, negative_prompt="", guide_scale=1.0, guide_until=1.0, step_cache=0.0,
     dtype="float16", frames=5, fps=16, crf=16,
 )  # fmt: skip
@@ -25,7 +27,7 @@ def run(model, *, expert=None, boundary=None):
         device=torch.device("cpu"),
         _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)),
         _context=torch.stack,
-        _noise=lambda _: torch.ones(1, 4, 1, 2, 2),
+        _noise=lambda _: SimpleNamespace(draw=lambda: torch.ones(1, 4, 1, 2, 2)),
         _transformers=SimpleNamespace(get=lambda expert: lambda *a, **k: model(expert, *a, **k)),
     )
     texts = {"a cat": torch.zeros(2, 4)}

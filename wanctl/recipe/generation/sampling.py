@@ -46,6 +46,12 @@ class SampleSection(Section):
     shift: float | None = Field(
         default=None, ge=0.001, description="shift of the noise schedule: larger for larger videos"
     )
+    levels: tuple[float, ...] | None = Field(
+        default=None,
+        description="noise levels in full, from 1 down, without the final 0, as a step-distilled "
+        "model is trained for, e.g. [1, 0.9375, 0.8333, 0.625]; they replace `steps` and `shift`; "
+        "[]: none, where the model has some",
+    )
     guide_scale: float | tuple[float, float] | None = Field(
         default=None,
         description="classifier-free guidance scale; two experts: [low noise, high noise]",

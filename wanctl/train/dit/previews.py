@@ -64,13 +64,18 @@ class Previews:
         conditions = self.tasks.conditions(task, window, [self.texts(prompt)])
         shape = task.targets(torch.zeros(1, *options.latent_shape), conditions).shape
         generator = keyed_generator(self.seed, "preview", index)
+
+        def draw() -> Tensor:
+            return torch.randn(shape, generator=generator).to(device)
+
         latents = transformers.generate(
-            noise=torch.randn(shape, generator=generator).to(device),
+            noise=draw(),
             conditions=conditions.to(device),
             negative_context=self.tasks.context([self.texts(negative)]).to(device),
             guide_scale=options.guide_scale,
             schedule=make_schedule(options.solver, options.steps, options.shift),
             solver=options.solver,
+            step_noise=draw,
         )
         latents = task.outputs(latents, options.latent_shape[1])
         vae = self.vae.to(device)

@@ -8,7 +8,7 @@ from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.rewrite.requests import rewrite_requests
-from wanctl.sample.run import _build_request
+from wanctl.sample.settings import build_request
 
 I2V = "model.variant=wan2.1-i2v-14b-480p"
 
@@ -49,7 +49,7 @@ def test_the_model_sees_the_pictures_of_the_task(tmp_path, overrides, roles):
                  "sample.frames=81", "sample.height=null", "sample.width=null"],
     )  # fmt: skip
     cache = InputCache(60, 2**31)
-    request = _build_request(
+    request = build_request(
         loaded, '"a fox"', variant=get_variant(loaded.recipe.model.variant), dtype=torch.float32,
         cache=cache, seed=5,
     )  # fmt: skip

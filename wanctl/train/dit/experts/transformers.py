@@ -14,6 +14,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import Schedule
+from wanctl.diffusion.solvers import NoiseFn
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import HIGH, LOW, Expert
 from wanctl.train.adapters.prepare import WHOLE, TrainedPart
@@ -128,6 +129,7 @@ class Transformers:
         guide_scale: float | tuple[float, float],
         schedule: Schedule,
         solver: str,
+        step_noise: NoiseFn,
     ) -> Tensor:
         """Run all steps of a `Denoising`, with two experts each in its steps.
 
@@ -140,6 +142,7 @@ class Transformers:
             guide_scale: one number, or those of two experts (low noise, high noise).
             schedule: noise levels.
             solver: a row of SOLVERS.
+            step_noise: draws more noise like `noise`.
 
         Returns:
             (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them.
@@ -147,7 +150,7 @@ class Transformers:
         scales = guide_scales(schedule.timesteps, guide_scale, self.boundary)
         denoising = Denoising(
             noise=noise, conditions=conditions, negative_context=negative_context,
-            guide_scale=scales, schedule=schedule, solver=solver,
+            guide_scale=scales, schedule=schedule, solver=solver, step_noise=step_noise,
         )  # fmt: skip
         latents = None
         for name, stop in self._parts(schedule):

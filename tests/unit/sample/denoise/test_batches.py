@@ -2,7 +2,7 @@
 
 import pytest
 
-from wanctl.sample.batches import BATCH_TOKENS, batches
+from wanctl.sample.denoise.batches import BATCH_TOKENS, batches
 
 
 def names(groups):

@@ -1,0 +1,138 @@
+"""One request from the recipe's `sample` section and the defaults of the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from wanctl.errors import ProblemsError, UserError
+from wanctl.model.variant_table import task_problem
+from wanctl.model.variants import RunDefaults, Variant
+from wanctl.recipe.generation.vace import VaceSection
+from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.schema import SampleSection
+from wanctl.runtime.placement import Placement
+from wanctl.sample.inputs import InputCache, InputSpec
+from wanctl.sample.request import SampleRequest, check_request
+from wanctl.tasks.inputs import RequestedSize
+from wanctl.tasks.table import get_task
+from wanctl.tasks.vace_options import Track, VaceOptions
+
+T = TypeVar("T")
+
+
+def build_request(
+    loaded: LoadedRecipe,
+    prompt: str,
+    *,
+    variant: Variant,
+    dtype: torch.dtype,
+    cache: InputCache,
+    seed: int,
+) -> SampleRequest:
+    """The recipe's `sample` section with the variant's defaults filled in, checked.
+
+    Args:
+        loaded: the recipe of this prompt.
+        prompt: the text.
+        variant: the model.
+        dtype: of the transformer's large matrices.
+        cache: reads input files.
+        seed: used where the recipe asks for a random one.
+
+    Raises:
+        ProblemsError: a name, a file, a size or a device is not possible.
+    """
+    section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
+    spec = _input_spec(section, _or(section.fps, defaults.fps))
+    requested = RequestedSize(section.frames, section.height, section.width, exact=spec.exact)
+    with _in_section("sample"):
+        files = cache.read(spec)
+        name = section.task or variant.tasks[0]
+        if problem := task_problem(variant, name):
+            raise UserError(f"task: {problem}")
+        task = get_task(name)
+        size = task.size(files.inputs, requested, defaults, variant.vae)
+    area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
+    levels = _levels(section, defaults)
+    request = SampleRequest(
+        prompt=prompt,
+        input_spec=spec,
+        header={**files.metadata(), "recipe": loaded.dump()},
+        task=task.name,
+        frames=size.frames,
+        height=size.height,
+        width=size.width,
+        fps=spec.fps,
+        steps=len(levels) or _or(section.steps, defaults.steps),
+        shift=_or(section.shift, defaults.shift_at(area)),
+        guide_scale=_or(section.guide_scale, defaults.guide_scale),
+        boundary=_or(section.boundary, defaults.boundary),
+        solver=_or(section.solver, defaults.solver),
+        negative_prompt=_or(section.negative_prompt, defaults.negative_prompt),
+        seed=section.seed if section.seed >= 0 else seed,
+        noise_device=section.noise_device,
+        crf=section.crf,
+        fit=section.fit,
+        given_frames=section.given_frames,
+        inputs=files.hashes,
+        vace=spec.vace,
+        precision=model.precision,
+        dtype=str(dtype).removeprefix("torch."),
+        placement=Placement(model.attention, model.quantize, model.compile, model.stream_blocks),
+        vae_tile=model.vae_tile,
+        guide_until=section.guide_until,
+        step_cache=section.step_cache,
+        rewrite=section.rewrite.language if section.rewrite.enabled else None,
+        levels=levels,
+    )
+    with _in_section("sample"):
+        task.latent_shape(variant.vae, *size, files.inputs)
+        check_request(request, variant)
+    return request
+
+
+def _levels(section: SampleSection, defaults: RunDefaults) -> tuple[float, ...]:
+    """Levels in full: the recipe's, or the model's where the recipe asks for no other schedule."""
+    if section.levels is not None:
+        return section.levels
+    return defaults.levels if section.steps is None and section.shift is None else ()
+
+
+def _input_spec(section: SampleSection, fps: float) -> InputSpec:
+    return InputSpec(
+        image=section.image,
+        last_image=section.last_image,
+        video=section.video,
+        mask=section.mask,
+        references=section.references,
+        known_frames=section.known_frames,
+        given_frames=section.given_frames,
+        vace=_vace_options(section.vace),
+        fps=fps,
+        exact=section.fit == "exact",
+    )
+
+
+def _vace_options(section: VaceSection) -> VaceOptions | None:
+    """Options of VACE's source video; None where the recipe changes none."""
+    if section == VaceSection():
+        return None
+    tracks = tuple(Track(track.boxes, track.colour) for track in section.layout)
+    options = {key: value for key, value in section if key != "layout"}
+    return VaceOptions(layout=tracks, **options)
+
+
+@contextmanager
+def _in_section(section: str) -> Iterator[None]:
+    """Turn `KEY: message` of a check below into a problem of the recipe's `section.KEY`."""
+    try:
+        yield
+    except UserError as error:
+        key, _, message = str(error).partition(": ")
+        raise ProblemsError([(f"{section}.{key}", message)]) from None
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
