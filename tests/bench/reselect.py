@@ -1,9 +1,9 @@
 """`wanctl data select` over millions of synthetic clips: seconds, and memory of all processes.
 
-`python tests/bench/reselect.py 10000000` makes the data set in a temporary folder (400 bytes a
+`python tests/bench/reselect.py 10000000` makes the data set in a temporary folder (a kilobyte a
 clip), changes a threshold as a user would, and times the command itself. The evidence is that of
-the cheap filters, of a network's scores and of a border crop, with the spread that real footage
-has; thresholds are set so that some 40 % of the clips are dropped.
+the cheap filters, of a network's scores, of a border crop, of marks and of text, with the spread
+that real footage has; thresholds are set so that some 40 % of the clips are dropped.
 """
 
 import contextlib

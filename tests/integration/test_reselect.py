@@ -13,8 +13,8 @@ def test_a_hundred_thousand_clips_are_decided_in_seconds():
         [sys.executable, str(BENCH), "100000"], capture_output=True, text=True, check=True
     )
     figures = ast.literal_eval(completed.stdout.splitlines()[-1])
-    # 6 to 10 s of processor time and 0.4 GB measured, a third of the time for starting
-    assert figures["cpu_seconds"] < 16
+    # 11 s of processor time and 0.5 GB measured beside five other processes on two cores
+    assert figures["cpu_seconds"] < 20
     assert figures["peak_rss_gb"] < 1
     for text in ("speed.min_speed: p5 is 0.00", "nsfw.max_score: p99 is 0."):
         assert text in completed.stderr
