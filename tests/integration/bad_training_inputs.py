@@ -150,7 +150,7 @@ def _tiny_decoders() -> dict[str, tuple[list[str], str]]:
     """A tiny decoder in every place that takes weights of a model."""
     cases = {}
     for place in ("taew", "taew/diffusion_pytorch_model.safetensors", "loose"):
-        line = f"{place}: is a tiny decoder, which only draws previews"
+        line = f"{place}: is a tiny decoder, which only makes outputs"
         sample = ["sample", "a cat", "--recipe", "tiny"]
         cases |= {
             f"inspect tiny decoder {place}": (["weights", "inspect", place], line),
@@ -159,9 +159,12 @@ def _tiny_decoders() -> dict[str, tuple[list[str], str]]:
                 ["weights", "convert", place, "to", "--layout", "official"], line,
             ),
             f"sample tiny decoder {place}": ([*sample, "--set", f"model.weights={place}"], line),
-            f"sample with VAE {place}": ([*sample, "--set", f"model.vae_weights={place}"], line),
             f"train from VAE {place}": ([*VAE, "--set", f"model.vae_weights={place}"], line),
             f"train from {place}": ([*VAE, "--set", f"model.weights={place}"], line),
+            f"train the transformer with VAE {place}": (
+                [*DIT, "--set", f"model.vae_weights={place}"],
+                f"{place} is a tiny decoder, which only makes outputs and previews; training",
+            ),
         }  # fmt: skip
     return cases
 

@@ -40,7 +40,7 @@ Layout = Literal["official", "diffusers", "wanctl"]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 LORA_KEY = re.compile(r"lora_|\.lora|lokr_|hada_|\.diff(_b|_m)?$|dora_scale|oft_")
-OTHER_SUFFIXES = (".gguf", ".onnx", ".h5", ".zip", ".tar", ".gz", ".part", ".incomplete")
+OTHER_SUFFIXES = (".onnx", ".h5", ".zip", ".tar", ".gz", ".part", ".incomplete")
 WEIGHT_KEYS = {"dit", "dit_low", "vae", "text_encoder", "image_encoder"}
 # Documentation images and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
@@ -145,8 +145,8 @@ def _components_at(path: Path) -> Components:
     files = (path,) if path.is_file() else filter(holds_weights, _weight_paths(path))
     if any(are_of_tiny_decoder(tensor_names(file)) for file in files):
         raise WeightsError(
-            f"{path}: is a tiny decoder, which only draws previews (train_dit.preview_decoder); "
-            "name the VAE from which it was trained"
+            f"{path}: is a tiny decoder, which only makes outputs (model.vae_weights: FILE of "
+            "`wanctl sample`) and previews; here name the VAE from which it was trained"
         )
     if is_lora(path):
         raise WeightsError(

@@ -17,13 +17,14 @@ from torch import Tensor
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.scaled_fp8 import is_scale_key, weight_of
-from wanctl.checkpoint.files.tensor_files import iterate_tensors
+from wanctl.checkpoint.files.tensor_files import iterate_stored
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.key_tables import VOCABULARY
-from wanctl.checkpoint.load import official_names, read_dit_shape, read_vae_shape
+from wanctl.checkpoint.load import official_names, read_dit_shape
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.files import read_lora
 from wanctl.checkpoint.prefixes import IMAGE_ENCODER, TEXT_ENCODER, TRANSFORMER, VAE
+from wanctl.checkpoint.tiny_decoder import read_output_vae_shape
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 
@@ -53,7 +54,7 @@ def weights_fingerprint(
     for expert in experts:
         digest.update(_sizes(read_dit_shape, expert).encode())
         _add_tensors(digest, expert.dit or (), TRANSFORMER)
-    digest.update(_sizes(read_vae_shape, vae).encode())
+    digest.update(_sizes(read_output_vae_shape, vae).encode())
     _add_tensors(digest, vae.vae or (), VAE)
     if text and text.text_encoder:
         _add_tensors(digest, _files(text.text_encoder), TEXT_ENCODER)
@@ -110,7 +111,7 @@ def _sizes(read: Callable[[Components], DiTShape | VAEShape], components: Compon
 def _add_tensors(digest: "hashlib._Hash", files: Sequence[Path], network: str) -> None:
     """Add one network's tensors, and the scales of those in fp8; files may hold other networks."""
     names, _ = official_names(files, network)
-    stored = ((name, tensor) for path in files for name, tensor in iterate_tensors(path))
+    stored = ((name, tensor) for path in files for name, tensor in iterate_stored(path))
     used = ((_name(name, names), tensor) for name, tensor in stored)
     _add(digest, ((name, tensor) for name, tensor in used if name))
 

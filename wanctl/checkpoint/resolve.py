@@ -18,11 +18,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from wanctl.checkpoint.files.published import published_file
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
 from wanctl.checkpoint.find import Components, cached_components, find_components
 from wanctl.checkpoint.fingerprint import dit_fingerprint, weights_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.write import find_adapter
+from wanctl.checkpoint.tiny_decoder import is_tiny_decoder, tiny_decoder_files
 from wanctl.log import log
 from wanctl.model.variants import HIGH, LOW, Expert, Variant
 
@@ -145,6 +147,11 @@ class WeightsResolver:
             WeightsError: there is none; says where was searched and what to do.
         """
         vae = self._find("vae", self._trained)
+        if vae and train_command and is_tiny_decoder((vae.vae or ("",))[0]):
+            raise WeightsError(
+                f"model.vae_weights: {vae.root} is a tiny decoder, which only makes outputs and "
+                "previews; training needs the VAE from which it was trained"
+            )
         if vae is None:
             advice = self._advice()
             if train_command:
@@ -223,7 +230,7 @@ class WeightsResolver:
         """What the keys for one component alone name; each has to hold that component."""
         refs = {key: getattr(self, key) for key in SINGLE_KEYS}
         return {
-            key: _holding(find_components(ref), SINGLE_KEYS[key], key)
+            key: _holding(_named_components(key, ref), SINGLE_KEYS[key], key)
             for key, ref in refs.items()
             if ref
         }
@@ -292,6 +299,20 @@ def download_advice(hub_id: str) -> str:
 def text_encoder_files(text: Components) -> list[Path]:
     """Every file of a text encoder and its tokenizer."""
     return list(_flat([text.text_encoder, text.tokenizer]))
+
+
+def _named_components(key: str, ref: str) -> Components:
+    """What a key for one component names; a VAE may be a tiny decoder, or a known file's name.
+
+    Raises:
+        WeightsError: there is no such reference.
+    """
+    if key != "vae_weights":
+        return find_components(ref)
+    path = published_file(ref) or Path(ref).expanduser()
+    if files := tiny_decoder_files(path):
+        return Components(path, "official", vae=files)
+    return find_components(path if path.exists() else ref)
 
 
 def _holding(components: Components, component: str, key: str) -> Components:

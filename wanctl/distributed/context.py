@@ -18,6 +18,7 @@ from wanctl.distributed.layout import Layout
 from wanctl.errors import UserError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_vae import TinyVAE
 
 if TYPE_CHECKING:
     from wanctl.distributed.vae_rows import VAERowParallel
@@ -57,7 +58,7 @@ class DistributedContext(Protocol):
         """The model, with its computation divided between all processes."""
         ...
 
-    def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
+    def parallelize_vae(self, vae: WanVAE | TinyVAE) -> "WanVAE | TinyVAE | VAERowParallel":
         """The VAE, with its rows divided between all processes."""
         ...
 
@@ -88,7 +89,7 @@ class SingleProcessContext:
         """Return the model unchanged."""
         return model
 
-    def parallelize_vae(self, vae: WanVAE) -> "WanVAE | VAERowParallel":
+    def parallelize_vae(self, vae: WanVAE | TinyVAE) -> "WanVAE | TinyVAE | VAERowParallel":
         """Return the VAE unchanged."""
         return vae
 

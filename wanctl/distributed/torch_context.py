@@ -23,6 +23,7 @@ from wanctl.model.dit.attention import Kernel, attention
 from wanctl.model.dit.blocks import Block
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.vae.tiny_vae import TinyVAE
 
 T = TypeVar("T")
 
@@ -93,8 +94,10 @@ class TorchDistributedContext:
                 )
         return CFGParallel(model, mesh.cfg) if layout.cfg > 1 else model
 
-    def parallelize_vae(self, vae: WanVAE) -> VAERowParallel:
-        """Divide the rows of the frames between all processes."""
+    def parallelize_vae(self, vae: WanVAE | TinyVAE) -> VAERowParallel | TinyVAE:
+        """Divide the rows of the frames between all processes; a tiny VAE is quick enough alone."""
+        if isinstance(vae, TinyVAE):
+            return vae
         assert self._mesh is not None
         return VAERowParallel(vae, self._mesh.everyone)
 

@@ -47,7 +47,10 @@ class ModelSection(Section):
         "the high-noise expert",
     )
     vae_weights: Source | None = Field(
-        default=None, description="folder or file of the VAE, if it is not in `weights`"
+        default=None,
+        description="folder or file of the VAE, if it is not in `weights`; for sampling also a "
+        "small one: a file of TAEHV or LightVAE, or its name alone (taew2_1, taew2_2, "
+        "lighttaew2_1, lighttaew2_2, lightvaew2_1), which is looked for here and in the hub cache",
     )
     text_weights: Source | None = Field(
         default=None,

@@ -18,6 +18,7 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import pixel_frames
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.ops.conv import Stream
+from wanctl.model.vae.tiny_vae import TinyVAE
 from wanctl.model.vae.wan22 import from_patches, to_patches
 from wanctl.model.variants import RGB_CHANNELS
 from wanctl.runtime.vae_tiles import FADE, MARGIN, MIN_TILE, OVERLAP, TileRange, tile_ranges
@@ -31,10 +32,15 @@ class TiledVAE:
         tile: side of a tile in pixels, a multiple of the VAE's stride.
 
     Raises:
-        UserError: the tile is too small or not a multiple of the stride.
+        UserError: the tile is too small or not a multiple of the stride, or the VAE is a tiny one.
     """
 
-    def __init__(self, vae: WanVAE, tile: int) -> None:
+    def __init__(self, vae: WanVAE | TinyVAE, tile: int) -> None:
+        if isinstance(vae, TinyVAE):
+            raise UserError(
+                "model.vae_tile: a tiny VAE takes little memory and decodes whole frames; leave "
+                "the key out"
+            )
         stride = vae.spatial_stride
         if tile % stride or tile < MIN_TILE * stride:
             raise UserError(

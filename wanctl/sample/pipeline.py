@@ -12,8 +12,9 @@ from torch import Tensor
 
 from wanctl.background import run_in_background
 from wanctl.checkpoint.files.tensor_files import WeightsError
-from wanctl.checkpoint.load import load_vae, read_dit_shape
+from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.resolve import ResolvedWeights
+from wanctl.checkpoint.tiny_decoder import load_output_vae
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
@@ -45,6 +46,7 @@ from wanctl.video.encode import write_png, write_video
 if TYPE_CHECKING:
     from wanctl.distributed.vae_rows import VAERowParallel
     from wanctl.model.vae.autoencoder import WanVAE
+    from wanctl.model.vae.tiny_vae import TinyVAE
 
 TITLE_LENGTH = 40
 # Batches that wait half done for the other expert; each holds some copies of its latents.
@@ -107,7 +109,7 @@ class SamplingPipeline:
         self.distributed = distributed
         self.weights = weights
         self.device = device = distributed.device
-        self.vae = load_vae(weights.vae, device=device)
+        self.vae = load_output_vae(weights.vae, device=device)
         self.dit_shape = shape = read_dit_shape(weights.dit)
         self._check_weights()
         self._cached_conditions: tuple[str, Conditions] | None = None
@@ -299,7 +301,7 @@ class SamplingPipeline:
         task = get_task(request.task)
         return task.latent_shape(self.vae.shape, *request.size, self._inputs(request))
 
-    def _shared_vae(self, request: SampleRequest) -> "WanVAE | VAERowParallel | TiledVAE":
+    def _shared_vae(self, request: SampleRequest) -> "WanVAE | TinyVAE | VAERowParallel | TiledVAE":
         """The VAE in the form that runs here: in tiles, divided between processes, or plain."""
         if request.vae_tile:
             return TiledVAE(self.vae, request.vae_tile)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from wanctl.checkpoint.load import load_vae
 from wanctl.checkpoint.save import save_vae
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variants import VAEShape
+from wanctl.model.variants import WAN22_VAE, VAEShape
 
 FILE = "diffusion_pytorch_model.safetensors"
 SHAPES = {
@@ -62,3 +62,33 @@ def test_unknown_statistics_are_neutral(tmp_path):
     loaded = load_vae(tmp_path / FILE)
     neutral = {"latent_mean": (0.0,) * 4, "latent_std": (1.0,) * 4}
     assert loaded.shape == dataclasses.replace(vae.shape, **neutral)
+
+
+@pytest.mark.parametrize(
+    ("shape", "millions"),
+    [
+        (VAEShape(dim=24), 8.04),
+        (dataclasses.replace(WAN22_VAE, decoder_dim=128), None),
+        (dataclasses.replace(WAN22_VAE, decoder_dim=64), None),
+    ],
+    ids=["LightVAE", "half decoder", "quarter decoder"],
+)
+def test_pruned_vaes_need_no_config(tmp_path, shape, millions):
+    """LightVAE has a quarter of 2.1's widths; MG-LightVAE a smaller decoder by 2.2's encoder."""
+    with torch.device("meta"):
+        sizes = {name: tensor.shape for name, tensor in WanVAE(shape).state_dict().items()}
+    if millions:
+        assert round(sum(size.numel() for size in sizes.values()) / 1e6, 2) == millions
+    else:  # at an eighth of the width, which is quicker
+        shape = dataclasses.replace(shape, dim=20, decoder_dim=shape.decoder_dim // 8)
+    torch.manual_seed(0)
+    vae = WanVAE(shape).eval()
+    torch.save({n: t.bfloat16() for n, t in vae.state_dict().items()}, tmp_path / "light.pth")
+    loaded = load_vae(tmp_path / "light.pth")
+    assert loaded.shape == vae.shape
+    latents = torch.randn(1, shape.z_dim, 2, 2, 2)
+    with torch.inference_mode():
+        assert loaded.decode(latents).shape == (1, 3, 5, *[2 * vae.spatial_stride] * 2)
+        torch.testing.assert_close(
+            loaded.decode(latents), vae.bfloat16().float().decode(latents), atol=1e-5, rtol=0
+        )

@@ -236,17 +236,27 @@ class WanVAE(nn.Module):
         return torch.tensor(values, device=self.conv1.weight.device).view(1, -1, 1, 1, 1)
 
     def _check_video(self, video: Tensor, *, continues: bool) -> None:
-        frames, height, width = video.shape[2:]
         if continues:
+            frames = video.shape[2]
             assert frames % self.temporal_stride == 0, f"a later chunk of {frames} frames"
-        elif not valid_frames(frames, self.temporal_stride):
-            low = floor_frames(frames, self.temporal_stride)
-            raise VideoSizeError(
-                f"video: got {frames} frames; the VAE takes {self.temporal_stride}n+1, "
-                f"e.g. {low} or {low + self.temporal_stride}"
-            )
-        if height % self.spatial_stride or width % self.spatial_stride:
-            raise VideoSizeError(
-                f"video: got {width}x{height} pixels; the VAE takes multiples of "
-                f"{self.spatial_stride}"
-            )
+            video = video[:, :, :1]  # of which only the sides remain to be checked
+        check_video_size(video, self.temporal_stride, self.spatial_stride)
+
+
+def check_video_size(video: Tensor, temporal_stride: int, spatial_stride: int) -> None:
+    """Check that (B, 3, T, H, W) is encoded without losing frames or pixels.
+
+    Raises:
+        VideoSizeError: it is not.
+    """
+    frames, height, width = video.shape[2:]
+    if not valid_frames(frames, temporal_stride):
+        low = floor_frames(frames, temporal_stride)
+        raise VideoSizeError(
+            f"video: got {frames} frames; the VAE takes {temporal_stride}n+1, "
+            f"e.g. {low} or {low + temporal_stride}"
+        )
+    if height % spatial_stride or width % spatial_stride:
+        raise VideoSizeError(
+            f"video: got {width}x{height} pixels; the VAE takes multiples of {spatial_stride}"
+        )

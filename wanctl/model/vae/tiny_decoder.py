@@ -3,7 +3,7 @@
 Plain 2-D convolutions over frames; the only layer over time is a block that also sees its own input
 of the frame before. It has a thirteenth of the parameters of the VAE's decoder and gives softer
 pictures. Names, order and sizes of the layers are those of the files published for TAEHV
-(github.com/madebyollin/taehv: taew2_1, taew2_2), whose encoder is not built here.
+(github.com/madebyollin/taehv: taew2_1, taew2_2); their encoder is in tiny_encoder.py.
 
 Shape suffixes as in autoencoder.py, and N = B * T frames.
 """
@@ -121,11 +121,11 @@ class MemBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            _conv(2 * in_channels, out_channels),
+            conv3x3(2 * in_channels, out_channels),
             nn.ReLU(inplace=True),
-            _conv(out_channels, out_channels),
+            conv3x3(out_channels, out_channels),
             nn.ReLU(inplace=True),
-            _conv(out_channels, out_channels),
+            conv3x3(out_channels, out_channels),
         )
         self.skip: nn.Module = nn.Identity()
         if in_channels != out_channels:
@@ -160,13 +160,13 @@ class TinyDecoder(nn.Module):
     def __init__(self, shape: TinyDecoderShape) -> None:
         super().__init__()
         self.shape = shape
-        layers: list[nn.Module] = [Clamp(), _conv(shape.z_dim, shape.widths[0]), nn.ReLU()]
+        layers: list[nn.Module] = [Clamp(), conv3x3(shape.z_dim, shape.widths[0]), nn.ReLU()]
         for level, (width, narrower) in enumerate(itertools.pairwise(shape.widths)):
             layers.extend(MemBlock(width, width) for _ in range(BLOCKS_PER_LEVEL))
             layers.append(nn.Upsample(scale_factor=shape.space[level]))
             layers.append(TGrow(width, shape.time[level]))
-            layers.append(_conv(width, narrower, bias=False))
-        layers += [nn.ReLU(), _conv(shape.widths[-1], RGB_CHANNELS * shape.patch**2)]
+            layers.append(conv3x3(width, narrower, bias=False))
+        layers += [nn.ReLU(), conv3x3(shape.widths[-1], RGB_CHANNELS * shape.patch**2)]
         self.decoder = nn.ModuleList(layers)
 
     def forward(self, latents_BZTYX: Tensor, memory: Memory | None = None) -> Tensor:
@@ -214,5 +214,8 @@ class TinyDecoder(nn.Module):
         return next(self.parameters()).dtype
 
 
-def _conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
+def conv3x3(
+    in_channels: int, out_channels: int, *, stride: int = 1, bias: bool = True
+) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or divides it by `stride`."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
