@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wanctl.checkpoint.branches import lacking_parts, report_left_out
+from wanctl.checkpoint.branches import check_linear_branch, lacking_parts, report_left_out
 from wanctl.checkpoint.configs import (
     CONFIG_KEY,
     check_dit_sizes,
@@ -91,6 +91,7 @@ def load_dit(
     names, shapes = official_names(components.dit, TRANSFORMER)
     with torch.device("meta"):
         model = WanModel(_dit_shape(components, shapes), precision)
+    check_linear_branch(components.dit, names)
     shapes = _without_lacking(model, components.dit, shapes, strict=strict)
     _check_shapes(model, components.dit, shapes)
     names = {stored: name for stored, name in names.items() if name in shapes}

@@ -314,7 +314,7 @@ TEXTS = {
     "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),
     "json": (b'{"error": "Repository not found"}', "is a JSON file"),
     "refused": (b"Access to model X is restricted. You must be logged in.", "is a text ('Access"),
-    "gguf": (b"GGUF\3\0\0\0" + bytes(200), "is a GGUF file"),
+    "gguf": (b"GGUF\3\0\0\0" + b"\1" * 8, "GGUF file"),
     "h5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file"),
     "npy": (b"\x93NUMPY\1\0" + bytes(99), "is one NumPy array"),
     "gzip": (b"\x1f\x8b\x08" + bytes(99), "is a gzip archive; unpack it"),

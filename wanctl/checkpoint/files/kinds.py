@@ -12,7 +12,7 @@ from zipfile import is_zipfile
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.textfiles import lfs_pointer
 
-Format = Literal["safetensors", "torch", "torch legacy"]
+Format = Literal["safetensors", "torch", "torch legacy", "gguf"]
 
 HEAD_BYTES = 512
 # Larger headers are refused by the safetensors library; the published ones take 0.2 MB.
@@ -20,10 +20,10 @@ MAX_HEADER_BYTES = 100_000_000
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # torch before 1.6: its magic number
 SHOWN_CHARACTERS = 60
 
+GGUF = b"GGUF"
 # First bytes -> what the file is, and what to do.
 MAGIC = {
-    b"GGUF": "a GGUF file, the format of llama.cpp and ComfyUI-GGUF, which is not read here; take "
-    "the .safetensors of the same model",
+    GGUF: "a GGUF file, which is read as a model only; take the .safetensors",
     b"ggml": "a GGML file, which is not read here; take the .safetensors of the same model",
     b"\x89HDF\r\n": "an HDF5 file of Keras; take the PyTorch weights",
     b"\x93NUMPY": "one NumPy array; need a file of named tensors",
@@ -88,6 +88,8 @@ def _format(path: Path) -> Format | None:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= length <= MAX_HEADER_BYTES:
         return "safetensors"
+    if head.startswith(GGUF):
+        return "gguf"
     if head.startswith(LEGACY_TORCH):
         return "torch legacy"
     return "torch" if head.startswith(b"PK\x03\x04") and is_zipfile(path) else None

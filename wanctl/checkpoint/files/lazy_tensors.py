@@ -5,6 +5,7 @@ A conversion holds one tensor in memory, whatever the size of the model.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wanctl.atomic import replacing
+from wanctl.checkpoint.files.gguf_files import gguf_dtypes, read_gguf
 from wanctl.checkpoint.files.pickles import load_pickle
 from wanctl.checkpoint.files.tensor_files import (
     REMAP_BYTES,
     WeightsError,
+    is_gguf,
     is_pickle,
-    tensor_shapes,
+    tensor_views,
 )
 from wanctl.checkpoint.files.write import CODES, header, ordered, tensor_bytes
 from wanctl.log import Bar
@@ -78,31 +81,32 @@ class TensorFileReader:
         Raises:
             WeightsError: not a file of tensors, or of a dtype that is not supported.
         """
-        if is_pickle(self._path):
-            return {
-                name: LazyTensor(tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)
-                for name, tensor in load_pickle(self._path).items()
-            }
-        tensor_shapes(self._path)  # raises a readable error for a damaged file
-        with safe_open(self._path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {
-                name: LazyTensor(
-                    tuple(s.get_shape()), self._dtype(s.get_dtype()), self._reader(name)
-                )
-                for name, s in slices.items()
-            }
+        views = tensor_views(self._path)  # raises a readable error for a damaged file
+        if is_gguf(self._path):
+            dtypes, get = gguf_dtypes(self._path), partial(read_gguf, self._path)
+        elif is_pickle(self._path):
+            state = load_pickle(self._path)
+            dtypes, get = {name: tensor.dtype for name, tensor in state.items()}, state.__getitem__
+        else:
+            with safe_open(self._path, framework="pt") as file:
+                codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            dtypes, get = {name: self._dtype(code) for name, code in codes.items()}, self._get
+        return {
+            name: LazyTensor(
+                view.shape,
+                torch.float32 if view.scale else dtypes[view.stored],
+                partial(view.read, get),
+            )
+            for name, view in views.items()
+        }
 
-    def _reader(self, name: str) -> Callable[[], Tensor]:
-        def read() -> Tensor:
-            if self._file is None or self._read_bytes > REMAP_BYTES:
-                self._file = safe_open(self._path, framework="pt")
-                self._read_bytes = 0
-            tensor = self._file.get_tensor(name)
-            self._read_bytes += tensor.nbytes
-            return tensor
-
-        return read
+    def _get(self, name: str) -> Tensor:
+        if self._file is None or self._read_bytes > REMAP_BYTES:
+            self._file = safe_open(self._path, framework="pt")
+            self._read_bytes = 0
+        tensor = self._file.get_tensor(name)
+        self._read_bytes += tensor.nbytes
+        return tensor
 
     def _dtype(self, code: str) -> torch.dtype:
         if code not in DTYPES:

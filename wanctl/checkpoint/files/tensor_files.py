@@ -1,12 +1,15 @@
-"""Read and write files of tensors: safetensors, and torch's own without running code in pickles.
+"""Read and write files of tensors: safetensors, GGUF, and torch's own without running its code.
 
 Files are memory-mapped: a tensor takes no memory until it is used, and on the CPU in its own dtype
-it is never copied.
+it is never copied. Tensors that a file stores in another form than the network has them
+(`stored_views.py`, `gguf_files.py`) are converted one by one.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,15 @@ from torch import Tensor
 
 from wanctl.atomic import write_bytes
 from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.checkpoint.files.gguf_files import gguf_shapes, read_gguf, stored_gguf
 from wanctl.checkpoint.files.kinds import describe, weight_format
 from wanctl.checkpoint.files.pickles import load_pickle
+from wanctl.checkpoint.files.stored_views import StoredView, stored_views
 from wanctl.checkpoint.files.write import CODES
 
 MAX_JSON_BYTES = 100_000_000  # an index lists each tensor; published ones have 0.2 MB
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
-WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
+WEIGHT_SUFFIXES = (".safetensors", *PICKLES, ".gguf")
 # A file is remapped after each group of tensors of this size, which frees the pages of tensors
 # already converted to another dtype or copied to a GPU.
 REMAP_BYTES = 512 * 2**20
@@ -33,12 +38,21 @@ NAMES_SHOWN = 3
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file was written by torch.save, and not as safetensors.
+    """Whether a file was written by torch.save.
 
     Raises:
-        WeightsError: it is neither; says what it is.
+        WeightsError: it is of no format that can be read; says what it is.
     """
-    return weight_format(path) != "safetensors"
+    return weight_format(path).startswith("torch")
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file is in GGUF's format.
+
+    Raises:
+        WeightsError: it is of no format that can be read; says what it is.
+    """
+    return weight_format(path) == "gguf"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -66,11 +80,22 @@ def tensor_names(path: Path) -> list[str]:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the tensors in a file, from its header.
+    """Name -> shape of the tensors that a file stands for, from its header.
 
     Raises:
         WeightsError: truncated, of another format, or a pickle that holds more than tensors.
     """
+    return {name: view.shape for name, view in tensor_views(path).items()}
+
+
+def tensor_views(path: Path) -> dict[str, StoredView]:
+    """Name -> where and how the file has each tensor; errors as for `tensor_shapes`."""
+    return stored_views(_stored_shapes(path))
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    if is_gguf(path):
+        return gguf_shapes(path)
     if is_pickle(path):
         return {name: tuple(tensor.shape) for name, tensor in load_pickle(path).items()}
     try:
@@ -81,12 +106,12 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Metadata in the header of a safetensors file; empty for a pickle.
+    """Metadata in the header of a safetensors file; empty for another.
 
     Raises:
         WeightsError: truncated, or of another format.
     """
-    if is_pickle(path):
+    if weight_format(path) != "safetensors":
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -98,13 +123,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def read_tensors(files: Iterable[Path], names: Container[str]) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, memory-mapped tensor) of the named tensors."""
     for path in files:
-        if is_pickle(path):
-            yield from ((name, t) for name, t in load_pickle(path).items() if name in names)
-            continue
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                if name in names:
-                    yield name, _get_tensor(file, name, path)
+        yield from _read(path, {n: v for n, v in tensor_views(path).items() if n in names})
 
 
 def check_tensors(
@@ -137,17 +156,32 @@ def check_tensors(
 
 
 def iterate_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, memory-mapped tensor) of all tensors in a file."""
-    if is_pickle(path):
-        yield from load_pickle(path).items()
+    """Yield (name, memory-mapped tensor) of all tensors that a file stands for."""
+    yield from _read(path, tensor_views(path))
+
+
+def iterate_stored(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) as `iterate_tensors`, but of GGUF the bytes before dequantisation."""
+    yield from stored_gguf(path) if is_gguf(path) else iterate_tensors(path)
+
+
+def _read(path: Path, views: Mapping[str, StoredView]) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) of some tensors of a file."""
+    if is_gguf(path):
+        yield from ((name, view.read(partial(read_gguf, path))) for name, view in views.items())
         return
-    for group in _remap_groups(path):
+    if is_pickle(path):
+        state = load_pickle(path)
+        yield from ((name, view.read(state.__getitem__)) for name, view in views.items())
+        return
+    for group in _remap_groups(views):
         with safe_open(path, framework="pt") as file:
+            get = partial(_get_tensor, file, path)
             for name in group:
-                yield name, _get_tensor(file, name, path)
+                yield name, views[name].read(get)
 
 
-def _get_tensor(file: Any, name: str, path: Path) -> Tensor:
+def _get_tensor(file: Any, path: Path, name: str) -> Tensor:
     """One tensor of an open safetensors file.
 
     Raises:
@@ -204,12 +238,5 @@ def shards(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
     return groups
 
 
-def _remap_groups(path: Path) -> Sequence[Sequence[str]]:
-    with safe_open(path, framework="pt") as file:
-        sizes = {}
-        for name in file.keys():  # noqa: SIM118
-            count = 4
-            for side in file.get_slice(name).get_shape():
-                count *= side
-            sizes[name] = count
-    return shards(sizes, REMAP_BYTES)
+def _remap_groups(views: Mapping[str, StoredView]) -> Sequence[Sequence[str]]:
+    return shards({name: 4 * math.prod(view.shape) for name, view in views.items()}, REMAP_BYTES)

@@ -11,7 +11,7 @@ from torch import Tensor
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.finite import is_finite
 from wanctl.checkpoint.files.folders import hub_snapshot
-from wanctl.checkpoint.files.kinds import describe, holds_weights
+from wanctl.checkpoint.files.kinds import describe, holds_weights, weight_format
 from wanctl.checkpoint.files.tensor_files import (
     WEIGHT_SUFFIXES,
     is_pickle,
@@ -71,7 +71,7 @@ def lora_path(path: Path) -> Path:
         raise WeightsError(
             f"LoRA {path}: the file is not there; give a .safetensors file or PEFT's folder"
         )
-    if not holds_weights(file):
+    if not holds_weights(file) or weight_format(file) == "gguf":
         raise WeightsError(f"LoRA {file}: is {describe(file)}")
     return file
 
