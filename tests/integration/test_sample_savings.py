@@ -131,3 +131,34 @@ def test_a_lora_changes_the_sample_merged_and_beside_8_bits(folder, plain, lora)
     changed = distance(full, plain[1])
     assert changed > 0.01
     assert distance(beside, full) < changed / 2
+
+
+SMALL = ("sample.frames=1", "sample.height=32", "sample.width=48", "sample.steps=3")
+PHASES = "sample.phases=[{steps: 1, lora_strengths: %s, guide_scale: 3}, {guide_scale: 1}]"
+
+
+def test_phases_change_the_strength_of_loras_between_steps(folder, lora):
+    loras = (*SMALL, f"model.loras=[{{path: {lora}, strength: 1.5}}]")
+    _, full = latents(folder, *loras, "sample.guide_scale=1")
+    one = "sample.phases=[{steps: 2, guide_scale: 1}, {steps: 1, guide_scale: 1}]"
+    path, same = latents(folder, *loras, one)
+    assert torch.equal(same, full)
+    assert path.name not in {each.name for each in folder.glob("*.png")}
+    _, first_without = latents(folder, *loras, PHASES % 0)
+    _, first_with = latents(folder, *loras, PHASES % [1])
+    assert distance(first_without, first_with) > 0.003
+    with pytest.raises(UserError, match=r"phases\.0\.lora_strengths: got 2 for the LoRAs q"):
+        latents(folder, *loras, PHASES % [1, 1])
+
+
+def test_noise_between_steps_is_an_outputs_own(folder, lora):
+    """The same latents alone and in a batch, with a LoRA that changes its strength."""
+    keys = (
+        *SMALL, f"model.loras=[{{path: {lora}}}]", PHASES % 0, "sample.solver=lcm",
+        "sample.levels=[1, 0.9, 0.6]", "sample.save_latents=true",
+    )  # fmt: skip
+    together = sample(load_recipe("tiny", keys), "a fox", folder, repeat=3)
+    made = [load_file(path.with_suffix(".safetensors"))["latents"] for path in together]
+    _, alone = latents(folder.parent / "alone", *keys, "sample.seed=1", f"model.weights={folder}")
+    torch.testing.assert_close(made[1], alone, atol=1e-4, rtol=0)
+    assert distance(made[0], made[1]) > 0.1

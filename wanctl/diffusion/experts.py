@@ -30,8 +30,16 @@ def guide_scales(
         scale: one number, or those of two experts (low noise, high noise).
         boundary: see `expert_of`; None: there is one model, which takes one scale.
     """
+    return [
+        scale_of_expert(scale, None if boundary is None else expert_of(time, boundary))
+        for time in timesteps.tolist()
+    ]
+
+
+def scale_of_expert(scale: float | Sequence[float], expert: Expert | None) -> float:
+    """The guide scale of an expert: the one for all, or its own of (low noise, high noise)."""
     if isinstance(scale, int | float):
-        return [float(scale)] * len(timesteps)
-    assert boundary is not None
+        return float(scale)
+    assert expert is not None
     low, high = scale
-    return [high if expert_of(t, boundary) == HIGH else low for t in timesteps.tolist()]
+    return float(high if expert == HIGH else low)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
+from wanctl.diffusion.phases import StepRule
 from wanctl.diffusion.solvers import NoiseFn, Solver, SolverCoroutine, get_solver
 
 # Early steps decide what is shown; the last one decides the finest detail.
@@ -51,17 +52,13 @@ def with_step_cache(solver: str, threshold: float, resets: Collection[int] = ())
     return solve_with_cache
 
 
-def velocity_changes(
-    guide_scales: Sequence[float], expert_change: int | None = None
-) -> frozenset[int]:
+def velocity_changes(rules: Sequence[StepRule]) -> frozenset[int]:
     """Steps from which on the velocity is another function, so that no earlier one may be reused.
 
     Args:
-        guide_scales: one for each step; with another scale the same model gives another velocity.
-        expert_change: the first step of the second expert; None: there is one transformer.
+        rules: one for each step; another expert, LoRA strength or guide scale is another function.
     """
-    changes = {i for i in range(1, len(guide_scales)) if guide_scales[i] != guide_scales[i - 1]}
-    return frozenset(changes | ({expert_change} if expert_change is not None else set()))
+    return frozenset(i for i in range(1, len(rules)) if rules[i] != rules[i - 1])
 
 
 class StepCache:

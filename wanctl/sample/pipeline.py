@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,7 @@ from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.resolve import ResolvedWeights
 from wanctl.checkpoint.tiny_decoder import load_output_vae
 from wanctl.diffusion.conditions import Conditions
-from wanctl.diffusion.experts import guide_scales, high_steps
 from wanctl.diffusion.generate import Denoising
-from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions, choose_layout
@@ -27,11 +25,12 @@ from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
 from wanctl.model.shapes import PATCH
-from wanctl.model.variants import HIGH, LOW, Expert, Variant
+from wanctl.model.variants import Variant
 from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.denoise.batches import batches
 from wanctl.sample.denoise.expert_loader import ExpertLoader
 from wanctl.sample.denoise.noise import BatchNoise
+from wanctl.sample.denoise.segments import DenoiseSegment, segments_of
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
@@ -54,23 +53,6 @@ MAX_PENDING = 8
 # Frames that wait for the video encoder: those of the next piece fit while it encodes the last.
 MAX_QUEUED_FRAMES = 8
 FSDP_MEMORY_SHARE = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
-
-
-@dataclass(frozen=True)
-class DenoiseSegment:
-    """Consecutive steps of a batch that one transformer computes.
-
-    Attributes:
-        requests: the batch.
-        denoising: its state.
-        expert: HIGH or LOW; None where the model has one transformer.
-        steps: step numbers.
-    """
-
-    requests: Sequence[SampleRequest]
-    denoising: Denoising
-    expert: Expert | None
-    steps: range
 
 
 class SamplingPipeline:
@@ -114,14 +96,17 @@ class SamplingPipeline:
         self._check_weights()
         self._cached_conditions: tuple[str, Conditions] | None = None
         first = requests[0]
+        kinds = {request.kind: request for request in requests}.values()
+        self._uses = {rule.transformer for request in kinds for rule in request.step_rules}
         self._transformers = ExpertLoader(
-            weights, first.placement, first.precision, getattr(torch, first.dtype), distributed
-        )
+            weights, first.placement, first.precision, getattr(torch, first.dtype), distributed,
+            self._uses,
+        )  # fmt: skip
         if distributed.num_processes > 1:
             _check_single_process_options(first)
         else:
             loaded = replace(variant, dit=shape, vae=self.vae.shape)
-            for request in {request.kind: request for request in requests}.values():
+            for request in kinds:
                 check_memory(workload_of(request, loaded, 1), device)
                 self._shared_vae(request)  # refuses impossible tiles
         self.distributed.set_layout(
@@ -155,7 +140,8 @@ class SamplingPipeline:
         """Denoise batch after batch; yields (1, C, T, Y, X) fp32 latents of each request.
 
         With two experts, MAX_PENDING batches run their high-noise steps before the low-noise expert
-        is loaded, so that each expert loads once for all of them.
+        is loaded, so that each expert loads once for all of them; so do phases of other strengths
+        of the LoRAs.
         """
         self._conditions(self.requests[0])  # encode inputs while nothing else is in memory
         encoder = PromptEncoder(
@@ -165,16 +151,16 @@ class SamplingPipeline:
             lambda: encoder.embed(prompts_to_encode(self.requests))
         )
         planned = list(self._batches())
-        together = MAX_PENDING if self.weights.dit.dit_low else 1
+        together = MAX_PENDING if len(self._uses) > 1 else 1
         for start in range(0, len(planned), together):
-            if together > 1:
+            if self.weights.dit.dit_low:
                 self._transformers.release()  # the low-noise expert of the batches before
             segments = [
                 segment
                 for batch in planned[start : start + together]
                 for segment in self._segments(batch, texts)
             ]
-            segments.sort(key=lambda segment: segment.expert == LOW)
+            segments.sort(key=lambda segment: segment.turn)
             for segment in segments:
                 latents = self._run_segment(segment)
                 if segment is segments[-1] and start + together >= len(planned):
@@ -189,40 +175,27 @@ class SamplingPipeline:
     ) -> list[DenoiseSegment]:
         """Divide the steps of a batch between the transformers."""
         first = batch[0]
-        schedule = first.schedule
-        change = None
-        if first.boundary is not None:
-            change = high_steps(schedule.timesteps, first.boundary)
+        rules, noise = first.step_rules, self._noise(batch)
         conditions = self._conditions(first).to(self.device).repeated(len(batch))
         context = self._context([texts[request.prompt] for request in batch])
         negative = [texts[request.negative_prompt] for request in batch if first.guided]
-        scales, noise = _scales(first, schedule), self._noise(batch)
         denoising = Denoising(
             noise=noise.draw(),
             step_noise=noise.draw,
             conditions=conditions.with_context(context),
             negative_context=self._context(negative) if negative else None,
-            guide_scale=scales,
-            schedule=schedule,
-            solver=with_step_cache(
-                first.solver, first.step_cache, velocity_changes(scales, change)
-            ),
+            guide_scale=[rule.guide_scale for rule in rules],
+            schedule=first.schedule,
+            solver=with_step_cache(first.solver, first.step_cache, velocity_changes(rules)),
         )
-        if change is None:
-            return [DenoiseSegment(batch, denoising, None, range(denoising.steps))]
-        both: dict[Expert, range] = {HIGH: range(change), LOW: range(change, denoising.steps)}
-        return [
-            DenoiseSegment(batch, denoising, expert, steps)
-            for expert, steps in both.items()
-            if steps
-        ]
+        return list(segments_of(batch, denoising, rules))
 
     def _run_segment(self, segment: DenoiseSegment) -> Tensor | None:
         """Compute the steps of a segment; returns the latents after the last step, else None."""
         others = len(segment.requests) - 1
         title = segment.requests[0].title[:TITLE_LENGTH]
         title += f" and {others} more" if others else ""
-        model = self._transformers.get(segment.expert)
+        model = self._transformers.get(segment.expert, segment.lora_strengths)
         expert = f"{segment.expert}-noise" if segment.expert else ""
         with progress(len(segment.steps), f"{expert} {title}".strip()) as bar:
             done = first = segment.steps.start
@@ -325,13 +298,6 @@ def _check_single_process_options(request: SampleRequest) -> None:
             f"model.vae_tile: got {request.vae_tile} for several processes, which divide the "
             "frame's rows and save memory in that way; leave it out"
         )
-
-
-def _scales(request: SampleRequest, schedule: Schedule) -> list[float]:
-    """The guide scale of each step; 1 evaluates the prompt alone."""
-    scales = guide_scales(schedule.timesteps, request.guide_scale, request.boundary)
-    guided = round(request.guide_until * len(scales))
-    return scales[:guided] + [1.0] * (len(scales) - guided)
 
 
 def _exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:

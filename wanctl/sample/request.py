@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 
+from wanctl.diffusion.phases import Phase, StepRule, step_rules
 from wanctl.diffusion.schedules import Schedule, levels_schedule, make_schedule
 from wanctl.diffusion.solvers import STOCHASTIC, get_solver
 from wanctl.errors import UserError
@@ -22,7 +24,7 @@ from wanctl.tasks.vace_options import VaceOptions
 KEY_DIGITS = 8
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
-LATER_SETTINGS = ("levels",)
+LATER_SETTINGS = ("levels", "phases")
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
 NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
@@ -67,6 +69,7 @@ class SampleRequest:
         rewrite: language in which the prompt is rewritten, or `auto`; None: it is not.
         typed_prompt: text that `prompt` was rewritten from; None: it is as typed.
         levels: noise levels in full, from 1 down; empty: they follow from `steps` and `shift`.
+        phases: parts of the steps that are computed differently; empty: there is one.
     """
 
     prompt: str
@@ -99,6 +102,7 @@ class SampleRequest:
     rewrite: Literal["auto", "en", "zh"] | None = None
     typed_prompt: str | None = None
     levels: tuple[float, ...] = ()
+    phases: tuple[Phase, ...] = ()
 
     @property
     def title(self) -> str:
@@ -126,6 +130,21 @@ class SampleRequest:
             return levels_schedule(self.levels)
         return make_schedule(self.solver, self.steps, self.shift)
 
+    @cached_property
+    def step_rules(self) -> list[StepRule]:
+        """How each step is computed.
+
+        Raises:
+            UserError: the schedule or the phases are not possible; names the key.
+        """
+        return step_rules(
+            self.schedule.timesteps,
+            self.guide_scale,
+            boundary=self.boundary,
+            guide_until=self.guide_until,
+            phases=self.phases,
+        )
+
     @property
     def kind(self) -> str:
         """Hash that is equal for requests that differ in prompts and noise alone."""
@@ -134,14 +153,13 @@ class SampleRequest:
     @property
     def guided(self) -> bool:
         """Whether the negative prompt is used."""
-        scales = self.guide_scale if isinstance(self.guide_scale, tuple) else (self.guide_scale,)
-        return any(scale != 1 for scale in scales)
+        return any(rule.guide_scale != 1 for rule in self.step_rules)
 
     def settings(self) -> dict[str, Any]:
         """Names and plain values of all settings."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            name: _plain(value)
             for name, value in values.items()
             if name not in NOT_SETTINGS and (value or name not in LATER_SETTINGS)
         }
@@ -164,6 +182,13 @@ class SampleRequest:
         return f"{slug(self.title)}-s{self.seed}-{self.key(weights)[:KEY_DIGITS]}{self.suffix}"
 
 
+def _plain(value: Any) -> Any:
+    """A value as JSON writes it."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
 def prompts_to_encode(requests: Sequence[SampleRequest]) -> list[str]:
     """Every prompt and every negative prompt that is used, each once."""
     negative = [request.negative_prompt for request in requests if request.guided]
@@ -183,7 +208,7 @@ def check_request(request: SampleRequest, variant: Variant) -> None:
     if variant.experts == 1 and request.boundary is not None:
         raise UserError(f"boundary: {variant.name} is one transformer; take the key out")
     get_solver(request.solver)
-    _ = request.schedule
+    _ = request.step_rules
     if request.step_cache and request.solver in STOCHASTIC:
         raise UserError(
             f"step_cache: got {request.step_cache:g}, and {request.solver} draws noise at every "
@@ -204,14 +229,14 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         variant: with the sizes of the model.
         num_outputs: how many there are.
     """
-    product_bytes = DTYPE_BYTES[request.dtype]
+    product_bytes, rules = DTYPE_BYTES[request.dtype], request.step_rules
     int8_bytes = 1.0 + FP32_BYTES / variant.dit.dim  # and a scale per output row
     return Workload(
         variant=variant,
         size=request.size,
         steps=request.steps,
         guided=request.guided,
-        guided_share=request.guide_until,
+        guided_share=sum(rule.passes for rule in rules) / len(rules) - 1,
         weight_bytes=int8_bytes if request.placement.quantize else product_bytes,
         product_bytes=product_bytes,
         streamed=request.placement.stream_blocks,

@@ -33,7 +33,7 @@ from wanctl.sample.prompts import PromptError, PromptLine, read_prompts
 from wanctl.sample.request import SampleRequest
 from wanctl.sample.rewrite.requests import located, rewrite_requests
 from wanctl.sample.settings import build_request
-from wanctl.sample.sweep import scaled_weights, strength_notes, write_outputs
+from wanctl.sample.sweep import check_phases, scaled_weights, strength_notes, write_outputs
 from wanctl.vlm.build import build_chat_model
 from wanctl.vlm.chat import ChatError, ChatModel, ChatModelOptions
 
@@ -135,6 +135,7 @@ def _sample(
 ) -> list[Path]:
     recipe, variant = loaded.recipe, _variant(loaded)
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
+    check_phases(requests, weights)
     if any(request.rewrite for request in requests):
         requests = distributed.broadcast_from_main(
             lambda: rewrite_requests(requests, cache, _chat_model(loaded), out / REWRITES)

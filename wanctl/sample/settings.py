@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from wanctl.diffusion.phases import Phase
 from wanctl.errors import ProblemsError, UserError
 from wanctl.model.variant_table import task_problem
 from wanctl.model.variants import RunDefaults, Variant
@@ -86,6 +87,7 @@ def build_request(
         step_cache=section.step_cache,
         rewrite=section.rewrite.language if section.rewrite.enabled else None,
         levels=levels,
+        phases=tuple(Phase(**dict(phase)) for phase in section.phases),
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)

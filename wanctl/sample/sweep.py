@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from wanctl.checkpoint.resolve import ResolvedWeights
+from wanctl.diffusion.phases import UNCHANGED
 from wanctl.errors import UserError
 from wanctl.log import log
 from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.pipeline import SamplingPipeline
+from wanctl.sample.request import SampleRequest
 
 FINGERPRINT_DIGITS = 16
 
@@ -29,6 +31,28 @@ def scaled_weights(weights: ResolvedWeights, strengths: Sequence[float]) -> list
             "name one, or leave the key out"
         )
     return [_scaled(weights, factor) for factor in strengths] or [weights]
+
+
+def check_phases(requests: Sequence[SampleRequest], weights: ResolvedWeights) -> None:
+    """Check that phases give a strength for each LoRA.
+
+    Raises:
+        UserError: they do not, or there is no LoRA.
+    """
+    names = ", ".join(lora.path.name for lora in weights.loras)
+    for phases in {request.phases for request in requests}:
+        for index, strengths in enumerate(phase.lora_strengths for phase in phases):
+            where = f"sample.phases.{index}.lora_strengths"
+            if not weights.loras and strengths != UNCHANGED:
+                raise UserError(
+                    f"{where}: there is no LoRA: none in the run folder, none in model.loras; name "
+                    "one, or leave the key out"
+                )
+            if isinstance(strengths, tuple) and len(strengths) != len(weights.loras):
+                raise UserError(
+                    f"{where}: got {len(strengths)} for the LoRAs {names}; give one for each, "
+                    "or one number for all"
+                )
 
 
 def _scaled(weights: ResolvedWeights, factor: float) -> ResolvedWeights:

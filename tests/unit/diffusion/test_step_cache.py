@@ -5,6 +5,7 @@ import torch
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import generate
+from wanctl.diffusion.phases import StepRule
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.diffusion.solvers import SOLVERS, solve
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
@@ -110,7 +111,11 @@ def test_no_velocity_is_reused_after_a_reset(even_steps):
 
 
 def test_the_velocity_changes_with_the_guide_scale_and_the_expert():
-    assert velocity_changes([4.0] * 4) == set()
-    assert velocity_changes([4.0, 4.0, 1.0, 1.0]) == {2}
-    assert velocity_changes([4.0, 4.0, 3.0, 3.0, 1.0], 2) == {2, 4}
-    assert velocity_changes([3.0] * 4, 1) == {1}
+    def rules(*scales, experts=(None,) * 5, strengths=(1.0,) * 5):
+        return [StepRule(*rule) for rule in zip(experts, strengths, scales, strict=False)]
+
+    assert velocity_changes(rules(4, 4, 4, 4)) == set()
+    assert velocity_changes(rules(4, 4, 1, 1)) == {2}
+    two = ("high", "high", "low", "low", "low")
+    assert velocity_changes(rules(4, 4, 3, 3, 1, experts=two)) == {2, 4}
+    assert velocity_changes(rules(3, 3, 3, 3, strengths=(0.0, (0.0, 1.0), 1.0, 1.0))) == {1, 2}

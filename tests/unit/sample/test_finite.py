@@ -7,28 +7,30 @@ import pytest
 import torch
 
 from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.phases import step_rules
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.sample import pipeline
 from wanctl.sample.finite import NonFiniteError, check_conditions, check_texts
 from wanctl.sample.prompt_embeddings import EmbeddingCache
 
 REQUEST = SimpleNamespace(
-    prompt="a cat", title="a cat", seed=7, solver="euler", steps=6, boundary=None,
+    prompt="a cat", title="a cat", seed=7, solver="euler", steps=6,
     schedule=make_schedule("euler", 6, 1.0),
-    guided=False, negative_prompt="", guide_scale=1.0, guide_until=1.0, step_cache=0.0,
+    guided=False, negative_prompt="", step_cache=0.0,
     dtype="float16", frames=5, fps=16, crf=16,
 )  # fmt: skip
 
 
 def run(model, *, expert=None, boundary=None):
     """Denoise REQUEST with a model; returns the steps at which it was called."""
-    request = SimpleNamespace(**{**vars(REQUEST), "boundary": boundary})
+    rules = step_rules(REQUEST.schedule.timesteps, 1.0, boundary=boundary)
+    request = SimpleNamespace(**vars(REQUEST), step_rules=rules)
     this = SimpleNamespace(
         device=torch.device("cpu"),
         _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)),
         _context=torch.stack,
         _noise=lambda _: SimpleNamespace(draw=lambda: torch.ones(1, 4, 1, 2, 2)),
-        _transformers=SimpleNamespace(get=lambda expert: lambda *a, **k: model(expert, *a, **k)),
+        _transformers=SimpleNamespace(get=lambda expert, _: lambda *a, **k: model(expert, *a, **k)),
     )
     texts = {"a cat": torch.zeros(2, 4)}
     for segment in pipeline.SamplingPipeline._segments(this, [request], texts):

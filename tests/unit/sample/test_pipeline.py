@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from wanctl.diffusion.conditions import Conditions
+from wanctl.diffusion.phases import step_rules
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.sample import pipeline
 
@@ -38,10 +39,10 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
 
 def test_the_step_cache_is_reset_where_guidance_ends():
     """The velocity without guidance is another function: no guided one is reused for it."""
+    schedule = make_schedule("euler", 10, 1.0)
     request = SimpleNamespace(
-        prompt="", solver="euler", steps=10, boundary=None, guided=True,
-        schedule=make_schedule("euler", 10, 1.0), negative_prompt="",
-        guide_scale=4.0, guide_until=0.5, step_cache=0.1,
+        prompt="", solver="euler", schedule=schedule, guided=True, negative_prompt="",
+        step_rules=step_rules(schedule.timesteps, 4.0, guide_until=0.5), step_cache=0.1,
     )  # fmt: skip
     this = SimpleNamespace(
         device=torch.device("cpu"),

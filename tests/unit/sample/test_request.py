@@ -1,15 +1,22 @@
 """Requests: settings that decide an output, and the file names made from them."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from wanctl.errors import ProblemsError
+from wanctl.checkpoint.lora.apply import Lora
+from wanctl.diffusion.phases import Phase
+from wanctl.errors import ProblemsError, UserError
 from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.inputs import InputCache
+from wanctl.sample.request import workload_of
 from wanctl.sample.settings import build_request
+from wanctl.sample.sweep import check_phases
 
 LAYOUT = "[{boxes: {0: [0,0,0.5,0.5], 4: [0.5,0.5,1,1]}}]"
 VACE = "model.variant=wan2.1-vace-1.3b"
@@ -83,9 +90,73 @@ def test_levels_of_the_model_give_way_to_steps_and_shift_of_the_recipe():
     assert built(*free, "sample.steps=8", variant=distilled).steps == 8
 
 
+CURE = "sample.phases=[{steps: 2, lora_strengths: 0, guide_scale: 4}, {guide_scale: 1}]"
+
+
+def test_phases_count_in_the_name_and_are_read_back_from_it():
+    request = built(CURE, "sample.steps=8")
+    assert request.phases == (Phase(2, None, 0.0, 4.0), Phase(None, None, 1.0, 1.0))
+    assert json.loads(json.dumps(request.settings()))["phases"][0]["guide_scale"] == 4
+    assert "phases" not in built().settings()
+    other = replace(request, phases=(Phase(2, None, 0.5, 4.0), Phase(None, None, 1.0, 1.0)))
+    assert other.kind != request.kind
+    assert other.file_name("w") != request.file_name("w")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "calls"),
+    [
+        ([CURE, "sample.steps=8"], 10),
+        (["sample.levels=[1, 0.9, 0.5]", "sample.guide_scale=1"], 3),
+        (["sample.levels=[1, 0.9, 0.5]", "sample.guide_scale=2"], 6),
+        (["sample.levels=[1, 0.9, 0.5]", "sample.guide_scale=0"], 3),
+        (["sample.steps=5", "sample.guide_until=0.5"], 7),
+        (["sample.steps=5", "sample.guide_until=0"], 5),
+    ],
+)
+def test_a_plan_counts_the_calls_of_the_transformer(overrides, calls):
+    request = built(*overrides)
+    assert workload_of(request, get_variant("tiny"), 1).forwards == pytest.approx(calls)
+    assert request.guided == (calls > request.steps or request.guide_scale == 0)
+
+
+@pytest.mark.parametrize(
+    ("loras", "strengths", "message"),
+    [
+        (("a", "b"), (1.0, 0.5), None),
+        (("a", "b"), 0.5, None),
+        ((), 1.0, None),
+        (
+            ("a", "b"),
+            (1.0,),
+            r"phases\.1\.lora_strengths: got 1 for the LoRAs a, b; give",
+        ),
+        ((), 0.5, r"phases\.1\.lora_strengths: there is no LoRA"),
+        ((), (), r"phases\.1\.lora_strengths: there is no LoRA"),
+    ],
+)
+def test_phases_need_a_strength_for_each_lora(loras, strengths, message):
+    phases = (Phase(2, None, 1.0, 4.0), Phase(None, None, strengths, None))
+    requests = [replace(built("sample.steps=8"), phases=phases)]
+    weights = SimpleNamespace(loras=tuple(Lora(Path(name)) for name in loras))
+    if message is None:
+        check_phases(requests, weights)
+        return
+    with pytest.raises(UserError, match=message):
+        check_phases(requests, weights)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            [CURE, "sample.steps=2"],
+            "sample.phases: have 2 \\+ the rest steps",
+        ),
+        (
+            ["sample.phases=[{steps: 20, expert: high}]"],
+            "sample.phases.0.expert: got 'high', and the model is one transformer",
+        ),
         (["sample.levels=[1000, 750]"], "sample.levels: .*write 937.5 as 0.9375"),
         (["sample.levels=[0.5, 1]"], "sample.levels: .*need falling levels"),
         (

@@ -34,34 +34,55 @@ class LoraLinear(nn.Module):
 
     Args:
         base: the layer, quantised or not.
-        paths: (strength, delta) of each LoRA.
+        paths: (number, strength, delta) of each LoRA.
         device: where it computes; None for the device of the layer.
+        factors: of the strengths of all LoRAs, to be changed by `set_factors`; None: they stay.
     """
 
     def __init__(
         self,
         base: nn.Linear | QuantizedLinear,
-        paths: Sequence[tuple[float, Path]],
+        paths: Sequence[tuple[int, float, Path]],
         device: torch.device | None = None,
+        factors: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.base = base
         like = base.bias
         device = device or like.device
-        narrow = [(s, d) for s, d in paths if isinstance(d, LowRankDelta)]
+        narrow = [(n, s, d) for n, s, d in paths if isinstance(d, LowRankDelta)]
         if narrow:
-            down_RI = torch.cat([d.down.flatten(1).float() for _, d in narrow])
-            up_OR = torch.cat([d.up.flatten(1).float() * (s * d.scale) for s, d in narrow], dim=1)
+            down_RI = torch.cat([d.down.flatten(1).float() for _, _, d in narrow])
+            ups = [d.up.flatten(1).float() * (s * d.scale) for _, s, d in narrow]
             self.register_buffer("down", down_RI.to(device, like.dtype))
-            self.register_buffer("up", up_OR.to(device, like.dtype))
+            self.register_buffer("up", torch.cat(ups, dim=1).to(device, like.dtype))
         self._is_low_rank = bool(narrow)
-        kroneckers = [(s, d) for s, d in paths if isinstance(d, KroneckerDelta)]
-        for number, (strength, delta) in enumerate(kroneckers):
+        self._rank_loras = [n for n, _, d in narrow for _ in range(d.down.shape[0])]
+        kroneckers = [(n, s, d) for n, s, d in paths if isinstance(d, KroneckerDelta)]
+        for number, (_, strength, delta) in enumerate(kroneckers):
             first, second = delta.matrices(like.device)
             first *= strength * delta.scale
             self.register_buffer(f"first{number}", first.to(device, like.dtype))
             self.register_buffer(f"second{number}", second.to(device, like.dtype))
+        self._kronecker_loras = [n for n, _, _ in kroneckers]
         self._kroneckers = len(kroneckers)
+        self.register_buffer("rank_factors", None)
+        self.register_buffer("kronecker_factors", None)
+        if factors is not None:
+            empty = torch.empty(0, device=device, dtype=like.dtype)
+            self.rank_factors = empty.new_empty(len(self._rank_loras))
+            self.kronecker_factors = empty.new_empty(self._kroneckers)
+            self.set_factors(factors)
+
+    def set_factors(self, factors: Sequence[float]) -> None:
+        """Change the factors of the strengths; one for each LoRA of the model."""
+        assert self.rank_factors is not None
+        assert self.kronecker_factors is not None
+        for buffer, loras in (
+            (self.rank_factors, self._rank_loras),
+            (self.kronecker_factors, self._kronecker_loras),
+        ):
+            buffer.copy_(torch.tensor([factors[n] for n in loras]))
 
     @property
     def weight(self) -> Tensor:
@@ -78,14 +99,21 @@ class LoraLinear(nn.Module):
         out = self.base(x)
         x = x.to(self.base.bias.dtype)
         if self._is_low_rank:
-            out = out + F.linear(F.linear(x, self.down), self.up)
+            inner = F.linear(x, self.down)
+            if self.rank_factors is not None:
+                inner = inner * self.rank_factors
+            out = out + F.linear(inner, self.up)
         for number in range(self._kroneckers):
             first, second = self.get_buffer(f"first{number}"), self.get_buffer(f"second{number}")
             # (W1 kron W2) x = W2 X W1^T with x as a matrix X, row by row
             grid = x.unflatten(-1, (first.shape[1], second.shape[1]))
+            if self.kronecker_factors is not None:
+                grid = grid * self.kronecker_factors[number]
             inner = F.linear(grid, second)
             out = out + F.linear(inner.transpose(-1, -2), first).transpose(-1, -2).flatten(-2)
         return out
 
     down: Tensor
     up: Tensor
+    rank_factors: Tensor | None
+    kronecker_factors: Tensor | None

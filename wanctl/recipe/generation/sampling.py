@@ -1,9 +1,10 @@
 """Keys of `sample` and `parallel`: what is generated, from what, and by how many processes."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from wanctl.recipe.generation.phases import PhaseSection, Strength
 from wanctl.recipe.generation.rewrite import RewriteSection
 from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.section import (
@@ -69,6 +70,11 @@ class SampleSection(Section):
         description="share of the steps with guidance; the others evaluate the prompt alone, which "
         "takes half the time and changes the video",
     )
+    phases: tuple[PhaseSection, ...] = Field(
+        default=(),
+        description="divide the steps, in order: each phase has its own expert, LoRA strengths and "
+        "guidance, e.g. the first two without a few-step LoRA, which keeps motion",
+    )
     step_cache: float = Field(
         default=0.0,
         ge=0,
@@ -114,7 +120,7 @@ class SampleSection(Section):
         description="outputs per forward pass, if they differ in prompt and seed only; null: as "
         "many as save time; 1: every output is bit-equal to a run of its own",
     )
-    lora_strengths: tuple[Annotated[float, Field(ge=-100, le=100)], ...] = Field(
+    lora_strengths: tuple[Strength, ...] = Field(
         default=(),
         description="sample every output at each of these factors of the strengths of all LoRAs, "
         "e.g. [0, 0.5, 1, 1.5], and write them side by side as with `grid`; empty: once, as they "
