@@ -9,7 +9,7 @@ from typing import Any
 
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
-from wanctl.model.shapes import PATCH
+from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
 from wanctl.model.variants import DiTShape
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -83,7 +83,7 @@ def check_dit_sizes(shape: DiTShape, tensors: Shapes, where: str) -> None:
 
 def _from_official(values: ConfigValues) -> DiTShape:
     # this spelling does not state a CLIP branch: 2.1's i2v has one, 2.2's has none; it shows in
-    # the tensors (`with_image_branch`)
+    # the tensors (`with_parts`)
     return DiTShape(
         dim=values.whole("dim"),
         ffn_dim=values.whole("ffn_dim"),
@@ -119,8 +119,14 @@ def _from_diffusers(values: ConfigValues) -> DiTShape:
     )
 
 
-def with_image_branch(shape: DiTShape, tensors: Shapes) -> DiTShape:
-    """Add to the sizes what only tensors show: CLIP's width and positions of two images."""
+def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
+    """Add to the sizes what only tensors show: CLIP's branch, a camera's adapter, a reference's."""
+    adapter, reference = tensors.get("control_adapter.conv.weight"), tensors.get("ref_conv.weight")
+    shape = replace(
+        shape,
+        camera_channels=adapter[1] // SPATIAL_STRIDE**2 if adapter else 0,
+        reference_channels=reference[1] if reference else 0,
+    )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or "blocks.0.cross_attn.k_img.weight" not in tensors:  # half of it is of no use
         return replace(shape, image_dim=None, image_tokens=None)
@@ -171,6 +177,11 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     if shape.vace_layers:
         config["vace_layers"] = list(shape.vace_layers)
         config["vace_in_dim"] = shape.vace_channels
+    if shape.camera_channels:
+        config["add_control_adapter"] = True
+        config["in_dim_control_adapter"] = shape.camera_channels
+    if shape.reference_channels:
+        config["add_ref_conv"] = True
     return config
 
 
@@ -224,7 +235,7 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
         vace_layers=tuple(range(0, blocks, every)) if control else (),
         vace_channels=shapes.get("vace_patch_embedding.weight", (0, DiTShape.vace_channels))[1],
     )
-    return with_image_branch(shape, shapes)
+    return with_parts(shape, shapes)
 
 
 def numbered(shapes: Shapes, row: str) -> int:

@@ -17,7 +17,7 @@ from wanctl.checkpoint.configs import (
     check_dit_sizes,
     dit_shape_from_config,
     dit_shape_from_tensors,
-    with_image_branch,
+    with_parts,
 )
 from wanctl.checkpoint.files.finite import finite_tensors, is_finite
 from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
@@ -196,7 +196,7 @@ def _checked_dit_shape(config: Mapping[str, Any], shapes: Shapes, where: str) ->
     """Sizes that a config states, which are those of the tensors."""
     shape = dit_shape_from_config(config, where)
     check_dit_sizes(shape, shapes, where)
-    return with_image_branch(shape, shapes)
+    return with_parts(shape, shapes)
 
 
 def _components(ref: str | Path | Components) -> Components:

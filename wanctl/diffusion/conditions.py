@@ -25,6 +25,8 @@ class Conditions:
         image: (B, I, E) hidden states of CLIP's vision tower.
         control: (B, 96, T, Y, X) fp32, VACE's context.
         control_scale: strength of the control.
+        rays: (B, 24, T, H, W) fp32, rays of a camera path in four frames per latent frame.
+        reference: (B, C, Y, X) fp32, latents of a reference picture, read as tokens.
         known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
             for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool, or (B, T) where items differ.
@@ -35,6 +37,8 @@ class Conditions:
     image: Tensor | None = None
     control: Tensor | None = None
     control_scale: float = 1.0
+    rays: Tensor | None = None
+    reference: Tensor | None = None
     known: Tensor | None = None
     known_frames: Tensor | None = None
 
@@ -99,4 +103,8 @@ def predict(
             "control_BCTYX": conditions.control,
             "control_scale": conditions.control_scale,
         }
+    if conditions.rays is not None:
+        more["rays_BCTHW"] = conditions.rays
+    if conditions.reference is not None:
+        more["reference_BCYX"] = conditions.reference
     return model(x, timesteps, conditions.context if precomputed is None else precomputed, **more)

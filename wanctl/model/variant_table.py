@@ -7,7 +7,13 @@ To add a model, add a row; tests run over the table.
 from dataclasses import replace
 
 from wanctl.errors import UserError, unknown
+from wanctl.model.fun_variants import FUN_VARIANTS
 from wanctl.model.variants import (
+    DIT_1_3B,
+    DIT_5B,
+    DIT_14B,
+    RUN_480P,
+    RUN_720P,
     WAN22_VAE,
     WAN_FLF2V_NEGATIVE_PROMPT,
     WAN_I2V_NEGATIVE_PROMPT,
@@ -18,20 +24,11 @@ from wanctl.model.variants import (
     resized_vae,
 )
 
-_1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
-_14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
-_5B = DiTShape(
-    dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
-)
-_I2V = replace(_14B, in_channels=36)
+_I2V = replace(DIT_14B, in_channels=36)
 _I2V_CLIP = replace(_I2V, image_dim=1280)
 _IMAGE_TASKS = ("i2v", "continuation", "interpolation")
 _ALL_IMAGE_TASKS = ("i2v", "flf2v", "continuation", "interpolation")
-_480P = RunDefaults(
-    steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
-)
-_720P = replace(_480P, height=720, width=1280)
-_I2V_RUN = replace(_720P, steps=40, small_shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT)
+_I2V_RUN = replace(RUN_720P, steps=40, small_shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT)
 _TINY = Variant(
     name="tiny",
     dit=DiTShape(dim=192, ffn_dim=768, num_layers=6, num_heads=6, text_dim=384, text_len=64),
@@ -59,9 +56,9 @@ VARIANTS: dict[str, Variant] = {
             defaults=replace(_TINY.defaults, guide_scale=(3.0, 4.0), boundary=0.875),
         ),
         Variant(
-            name="wan2.1-t2v-1.3b", dit=_1_3B, defaults=_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
+            name="wan2.1-t2v-1.3b", dit=DIT_1_3B, defaults=RUN_480P, hub="Wan-AI/Wan2.1-T2V-1.3B"
         ),
-        Variant(name="wan2.1-t2v-14b", dit=_14B, defaults=_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
+        Variant(name="wan2.1-t2v-14b", dit=DIT_14B, defaults=RUN_720P, hub="Wan-AI/Wan2.1-T2V-14B"),
         Variant(
             name="wan2.1-i2v-14b-480p",
             dit=_I2V_CLIP,
@@ -79,47 +76,48 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="wan2.1-flf2v-14b",
             dit=replace(_I2V_CLIP, image_tokens=514),
-            defaults=replace(_720P, shift=16.0, negative_prompt=WAN_FLF2V_NEGATIVE_PROMPT),
+            defaults=replace(RUN_720P, shift=16.0, negative_prompt=WAN_FLF2V_NEGATIVE_PROMPT),
             hub="Wan-AI/Wan2.1-FLF2V-14B-720P",
             tasks=("flf2v", "interpolation"),
         ),
         Variant(
             name="wan2.1-vace-1.3b",
-            dit=replace(_1_3B, vace_layers=tuple(range(0, 30, 2))),
-            defaults=replace(_480P, shift=16.0),
+            dit=replace(DIT_1_3B, vace_layers=tuple(range(0, 30, 2))),
+            defaults=replace(RUN_480P, shift=16.0),
             hub="Wan-AI/Wan2.1-VACE-1.3B",
             tasks=("vace",),
         ),
         Variant(
             name="wan2.1-vace-14b",
-            dit=replace(_14B, vace_layers=tuple(range(0, 40, 5))),
-            defaults=replace(_720P, shift=16.0),
+            dit=replace(DIT_14B, vace_layers=tuple(range(0, 40, 5))),
+            defaults=replace(RUN_720P, shift=16.0),
             hub="Wan-AI/Wan2.1-VACE-14B",
             tasks=("vace",),
         ),
         Variant(
             name="wan2.2-t2v-a14b",
-            dit=_14B,
+            dit=DIT_14B,
             defaults=replace(
-                _720P, steps=40, shift=12.0, guide_scale=(3.0, 4.0), boundary=0.875
+                RUN_720P, steps=40, shift=12.0, guide_scale=(3.0, 4.0), boundary=0.875
             ),
             hub="Wan-AI/Wan2.2-T2V-A14B",
         ),
         Variant(
             name="wan2.2-i2v-a14b",
             dit=_I2V,
-            defaults=replace(_720P, steps=40, guide_scale=(3.5, 3.5), boundary=0.9),
+            defaults=replace(RUN_720P, steps=40, guide_scale=(3.5, 3.5), boundary=0.9),
             hub="Wan-AI/Wan2.2-I2V-A14B",
             tasks=_ALL_IMAGE_TASKS,
         ),
         Variant(
             name="wan2.2-ti2v-5b",
-            dit=_5B,
+            dit=DIT_5B,
             vae=WAN22_VAE,
-            defaults=replace(_720P, frames=121, fps=24.0, height=704, width=1280),
+            defaults=replace(RUN_720P, frames=121, fps=24.0, height=704, width=1280),
             hub="Wan-AI/Wan2.2-TI2V-5B",
             tasks=("ti2v", "t2v", "t2i", "continuation"),
         ),
+        *FUN_VARIANTS,
     )
 }  # fmt: skip
 

@@ -45,6 +45,10 @@ class DiTShape:
             of one image.
         vace_layers: main blocks that get a hint from a control block.
         vace_channels: channels of the control.
+        camera_channels: channels of the rays of a camera path, for models with an adapter for one
+            (Fun Camera: 24, six for each of four frames).
+        reference_channels: latent channels of a reference picture, for models that read one as
+            tokens before the video (`ref_conv`).
     """
 
     dim: int
@@ -61,6 +65,8 @@ class DiTShape:
     image_tokens: int | None = None
     vace_layers: tuple[int, ...] = ()
     vace_channels: int = 96
+    camera_channels: int = 0
+    reference_channels: int = 0
 
     @property
     def head_dim(self) -> int:
@@ -170,6 +176,18 @@ class Variant:
         Otherwise its first task.
         """
         return ("t2v", "t2i") if "t2v" in self.tasks else self.tasks[:1]
+
+
+# Sizes and run defaults that several rows share.
+DIT_1_3B = DiTShape(dim=1536, ffn_dim=8960, num_layers=30, num_heads=12)
+DIT_14B = DiTShape(dim=5120, ffn_dim=13824, num_layers=40, num_heads=40)
+DIT_5B = DiTShape(
+    dim=3072, ffn_dim=14336, num_layers=30, num_heads=24, in_channels=48, out_channels=48
+)
+RUN_480P = RunDefaults(
+    steps=50, shift=5.0, guide_scale=5.0, frames=81, fps=16.0, height=480, width=832
+)
+RUN_720P = replace(RUN_480P, height=720, width=1280)
 
 
 def resized_vae(shape: VAEShape, width: int | None, latent_channels: int | None) -> VAEShape:

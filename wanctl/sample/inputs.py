@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
+from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
@@ -37,6 +38,7 @@ class InputSpec:
         known_frames: frame number -> path or URL of its image; -1 is the last frame.
         given_frames: frames taken from the video; None: the task's default.
         vace: how VACE's source video is prepared; None: unchanged.
+        camera: the path of the camera; None: there is none.
         fps: frame rate of the output.
         exact: images are cropped to the requested size.
     """
@@ -51,12 +53,15 @@ class InputSpec:
     vace: VaceOptions | None
     fps: float
     exact: bool
+    camera: CameraOptions | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
         for key in ("image", "last_image", "video", "mask"):
             if name := getattr(self, key):
                 yield key, _expand_home(name)
+        if self.camera and self.camera.file:
+            yield "camera.path", _expand_home(self.camera.file)
         for number, name in enumerate(self.references):
             yield f"references.{number}", _expand_home(name)
         for frame, name in sorted(self.known_frames.items()):
@@ -150,6 +155,7 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
         },
         given_frames=spec.given_frames,
         vace=spec.vace,
+        camera=spec.camera,
         fps=spec.fps,
         exact=spec.exact,
     )

@@ -24,7 +24,7 @@ from wanctl.tasks.vace_options import VaceOptions
 KEY_DIGITS = 8
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
-LATER_SETTINGS = ("levels", "phases")
+LATER_SETTINGS = ("levels", "phases", "camera_moves")
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
 NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
@@ -70,6 +70,7 @@ class SampleRequest:
         typed_prompt: text that `prompt` was rewritten from; None: it is as typed.
         levels: noise levels in full, from 1 down; empty: they follow from `steps` and `shift`.
         phases: parts of the steps that are computed differently; empty: there is one.
+        camera_moves: the path of the camera where no file (one of `inputs`) gives it.
     """
 
     prompt: str
@@ -103,6 +104,7 @@ class SampleRequest:
     typed_prompt: str | None = None
     levels: tuple[float, ...] = ()
     phases: tuple[Phase, ...] = ()
+    camera_moves: tuple[tuple[str, float], ...] = ()
 
     @property
     def title(self) -> str:

@@ -6,10 +6,13 @@ from typing import TypeVar
 
 import torch
 
+from wanctl.camera.moves import Move
+from wanctl.camera.options import CameraOptions
 from wanctl.diffusion.phases import Phase
 from wanctl.errors import ProblemsError, UserError
 from wanctl.model.variant_table import task_problem
 from wanctl.model.variants import RunDefaults, Variant
+from wanctl.recipe.generation.camera import CameraSection
 from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SampleSection
@@ -88,6 +91,7 @@ def build_request(
         rewrite=section.rewrite.language if section.rewrite.enabled else None,
         levels=levels,
         phases=tuple(Phase(**dict(phase)) for phase in section.phases),
+        camera_moves=_camera_moves(spec),
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
@@ -114,7 +118,20 @@ def _input_spec(section: SampleSection, fps: float) -> InputSpec:
         vace=_vace_options(section.vace),
         fps=fps,
         exact=section.fit == "exact",
+        camera=_camera_options(section.camera),
     )
+
+
+def _camera_options(section: CameraSection) -> CameraOptions | None:
+    """The path of the camera; None where the recipe names none."""
+    if section == CameraSection():
+        return None
+    moves = tuple(Move(each.move, each.speed) for each in section.moves)
+    return CameraOptions(section.path, moves)
+
+
+def _camera_moves(spec: InputSpec) -> tuple[tuple[str, float], ...]:
+    return tuple((each.name, each.speed) for each in spec.camera.moves) if spec.camera else ()
 
 
 def _vace_options(section: VaceSection) -> VaceOptions | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
+from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
 from wanctl.tasks.vace_options import VaceOptions
@@ -48,6 +49,7 @@ class Inputs:
         known_frames: frame number of the output -> its image; negative counts from the end.
         given_frames: frames taken from the video; None: the task's default.
         vace: how video, mask and control are prepared for VACE; None: unchanged.
+        camera: the path of the camera; None: there is none.
         fps: frame rate of the output.
         exact: the output has the requested size, and images are cropped to it.
     """
@@ -60,6 +62,7 @@ class Inputs:
     known_frames: Mapping[int, Tensor] = field(default_factory=dict)
     given_frames: int | None = None
     vace: VaceOptions | None = None
+    camera: CameraOptions | None = None
     fps: float = 16.0
     exact: bool = False
 
@@ -130,4 +133,8 @@ def check_inputs(name: str, inputs: Inputs, needs: Sequence[str], takes: Sequenc
             raise UserError(f"{key}: task {name} takes none (it takes {allowed})")
 
 
-EXAMPLES = {"known_frames": "'{0: FILE, -1: FILE}'", "references": "'[FILE]'"}
+EXAMPLES = {
+    "known_frames": "'{0: FILE, -1: FILE}'",
+    "references": "'[FILE]'",
+    "camera": "'{moves: [{move: left}]}'",
+}

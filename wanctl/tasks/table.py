@@ -7,6 +7,8 @@ VARIANTS.
 
 from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
+from wanctl.tasks.fun.camera import Camera
+from wanctl.tasks.fun.control import Control
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
 from wanctl.tasks.text import T2I, T2V
 from wanctl.tasks.ti2v import TI2V
@@ -14,7 +16,18 @@ from wanctl.tasks.vace.task import VACE
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (T2V(), T2I(), I2V(), FLF2V(), Continuation(), Interpolation(), TI2V(), VACE())
+    for task in (
+        T2V(),
+        T2I(),
+        I2V(),
+        FLF2V(),
+        Continuation(),
+        Interpolation(),
+        TI2V(),
+        VACE(),
+        Control(),
+        Camera(),
+    )
 }
 
 

@@ -101,6 +101,8 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         CLIP: shape.image_dim is not None,
         TWO_IMAGES: shape.image_tokens is not None,
         VACE: bool(shape.vace_layers),
+        CAMERA: bool(shape.camera_channels),
+        REFERENCE: bool(shape.reference_channels),
     }
     return Structure(
         copies,

@@ -2,14 +2,16 @@
 
 Latents are cut into patches of 1x2x2, pass through blocks of self-attention, cross-attention to
 the text and a feed-forward layer, and come out as a velocity of the same shape. Timesteps enter as
-shifts, scales and gates. Conditions other than text enter in three ways: as more input channels,
-as image tokens in the cross-attention, and (VACE) as hints from a second stack of blocks.
+shifts, scales and gates. Conditions other than text enter as more input channels, as image tokens
+in the cross-attention, as hints from a second stack of blocks (VACE), and in the Fun family as
+vectors that are added to the tokens (a camera path) and as tokens before them (a reference).
 Parameter names are the published ones, so official files load by name.
 
 Shapes: B batch, C channels, T frames, Y/X latent rows/columns, L tokens in G groups of M that
 share a timestep, S text tokens, E text width, I image tokens, D width.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +21,12 @@ from torch import Tensor, nn
 from wanctl.errors import unknown
 from wanctl.model.dit.attention import Kernel
 from wanctl.model.dit.blocks import Attention, Block, Head, ImageEmbedding, run_in_weight_dtype
+from wanctl.model.dit.checks import (
+    check_conditions,
+    check_context,
+    check_image,
+    check_latents,
+)
 from wanctl.model.dit.context import (
     Context,
     KeysValues,
@@ -27,6 +35,7 @@ from wanctl.model.dit.context import (
     fold_padding,
 )
 from wanctl.model.dit.context_parallel import ContextParallel
+from wanctl.model.dit.fun import CameraAdapter, reference_tokens
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.rope import RopeCache
 from wanctl.model.dit.vace import RunBlock, VaceBlock, call, hints
@@ -98,6 +107,10 @@ class WanModel(nn.Module):
             self.vace_blocks = nn.ModuleList(
                 VaceBlock(shape, numerics, first=i == 0) for i in range(len(shape.vace_layers))
             )
+        if shape.camera_channels:
+            self.control_adapter = CameraAdapter(shape.camera_channels, dim)
+        if shape.reference_channels:
+            self.ref_conv = nn.Conv2d(shape.reference_channels, dim, PATCH[1:], stride=PATCH[1:])
         self._numerics = numerics
         self._rope = RopeCache(shape.head_dim, numerics.rope_dtype)
         # On the meta device, drawing a normal imports torch's compiler: 7 s for unused values.
@@ -154,6 +167,8 @@ class WanModel(nn.Module):
         image_BIE: Tensor | None = None,
         control_BCTYX: Tensor | None = None,
         control_scale: float = 1.0,
+        rays_BCTHW: Tensor | None = None,
+        reference_BCYX: Tensor | None = None,
     ) -> Tensor:
         """Velocity of noisy latents.
 
@@ -167,6 +182,9 @@ class WanModel(nn.Module):
             image_BIE: CLIP's hidden states, for models with image tokens.
             control_BCTYX: VACE's context, for models with control blocks.
             control_scale: strength of the control.
+            rays_BCTHW: rays of a camera path at the size of the pixels, for models with an adapter
+                for one.
+            reference_BCYX: latents of a reference picture, for models with tokens of one.
 
         Returns:
             (B, C, T, Y, X) fp32, C being `shape.out_channels`.
@@ -174,10 +192,23 @@ class WanModel(nn.Module):
         Raises:
             ValueError: a shape does not fit the model.
         """
-        grid = self._check(latents_BCTYX, timesteps, context_BSE, image_BIE, control_BCTYX)
+        grid = check_latents(self.shape, latents_BCTYX, timesteps)
+        check_context(self.shape, context_BSE, len(latents_BCTYX))
+        if not isinstance(context_BSE, PrecomputedContext):
+            check_image(self.shape, image_BIE, len(latents_BCTYX))
+        check_conditions(self.shape, latents_BCTYX, control_BCTYX, rays_BCTHW, reference_BCYX)
         e_BGD, e6_BG6D = self._embed_time(timesteps)
         groups = e_BGD.shape[1]
-        x_BGMD = self._tokens(latents_BCTYX, self.patch_embedding, groups)
+        x_BLD = embed_patches(latents_BCTYX, self.patch_embedding)
+        if rays_BCTHW is not None:
+            x_BLD = x_BLD + self.control_adapter(rays_BCTHW)
+        frames = grid[0]
+        if reference_BCYX is not None:
+            if groups > 1:
+                raise ValueError("reference: models with a timestep per frame take none")
+            x_BLD = torch.cat((reference_tokens(reference_BCYX, self.ref_conv), x_BLD), dim=1)
+            grid = (frames + 1, *grid[1:])  # the reference is frame 0
+        x_BGMD = self._stream(x_BLD, groups)
         contexts, control_contexts = self._contexts(context_BSE, image_BIE)
         rope = self._rope.get(grid, x_BGMD.device)
         if self.context_parallel is not None:
@@ -186,7 +217,8 @@ class WanModel(nn.Module):
         control: dict[int, Tensor] = {}
         if control_BCTYX is not None:
             # The first control block reads x before the main blocks change it.
-            c_BGMD = self._tokens(control_BCTYX, self.vace_patch_embedding, groups)
+            c_BLD = embed_patches(control_BCTYX, self.vace_patch_embedding)
+            c_BGMD = self._stream(c_BLD, groups)
             computed = hints(self.vace_blocks, c_BGMD, x_BGMD, e6_BG6D, control_contexts, rope, run)
             control = dict(zip(self.shape.vace_layers, computed, strict=True))
         for number, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
@@ -196,7 +228,7 @@ class WanModel(nn.Module):
         x_BLP = self.head(x_BGMD, e_BGD)
         if self.context_parallel is not None:
             x_BLP = self.context_parallel.gather(x_BLP, groups)
-        return self._unpatchify(x_BLP, grid)
+        return self._unpatchify(x_BLP[:, -math.prod((frames, *grid[1:])) :], (frames, *grid[1:]))
 
     def precompute_cross_attention(
         self, context_BSE: Tensor, image_BIE: Tensor | None = None
@@ -211,8 +243,8 @@ class WanModel(nn.Module):
             context_BSE: as `forward` takes it.
             image_BIE: as `forward` takes it.
         """
-        self._check_context(context_BSE, len(context_BSE))
-        self._check_image(image_BIE, len(context_BSE))
+        check_context(self.shape, context_BSE, len(context_BSE))
+        check_image(self.shape, image_BIE, len(context_BSE))
         context = self._embed_context(*fold_padding(context_BSE), image_BIE)
         control = getattr(self, "vace_blocks", ())
         return PrecomputedContext(
@@ -241,68 +273,9 @@ class WanModel(nn.Module):
             padding,
         )
 
-    def _check(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        context: Tensor | PrecomputedContext,
-        image: Tensor | None,
-        control: Tensor | None,
-    ) -> tuple[int, int, int]:
-        """Token grid (frames, rows, columns) of well-formed inputs."""
-        shape = self.shape
-        if latents.ndim != 5 or latents.shape[1] != shape.in_channels:
-            raise ValueError(
-                f"latents: got {tuple(latents.shape)}; need (B, {shape.in_channels}, T, Y, X)"
-            )
-        batch, _, frames, rows, columns = latents.shape
-        if rows % PATCH[1] or columns % PATCH[2]:
-            raise ValueError(f"latents: got {rows}x{columns}; rows and columns must be even")
-        if timesteps.shape not in ((1,), (batch,), (batch, frames), (1, frames)):
-            raise ValueError(
-                f"timesteps: got {tuple(timesteps.shape)}; need ({batch},), (1,) or "
-                f"({batch}, {frames})"
-            )
-        self._check_context(context, batch)
-        if not isinstance(context, PrecomputedContext):
-            self._check_image(image, batch)
-        self._check_control(control, latents)
-        return frames // PATCH[0], rows // PATCH[1], columns // PATCH[2]
-
-    def _check_context(self, context: Tensor | PrecomputedContext, batch: int) -> None:
-        if isinstance(context, PrecomputedContext):
-            if (len(context), len(context.blocks)) != (batch, len(self.blocks)):
-                raise ValueError(
-                    f"context: got {len(context)} prompts for {len(context.blocks)} blocks; "
-                    f"need {batch} for {len(self.blocks)}"
-                )
-        elif context.ndim != 3 or context.shape[::2] != (batch, self.shape.text_dim):
-            raise ValueError(
-                f"context: got {tuple(context.shape)}; need ({batch}, S, {self.shape.text_dim})"
-            )
-
-    def _check_image(self, image: Tensor | None, batch: int) -> None:
-        shape = self.shape
-        if (image is None) != (shape.image_dim is None):
-            has = "takes no image tokens" if shape.image_dim is None else "needs image tokens"
-            raise ValueError(f"image: this model {has}")
-        if image is not None and (image.ndim != 3 or image.shape[::2] != (batch, shape.image_dim)):
-            raise ValueError(
-                f"image: got {tuple(image.shape)}; need ({batch}, I, {shape.image_dim})"
-            )
-
-    def _check_control(self, control: Tensor | None, latents: Tensor) -> None:
-        shape = self.shape
-        if (control is None) != (not shape.vace_layers):
-            has = "needs a control" if shape.vace_layers else "takes no control"
-            raise ValueError(f"control: this model {has}")
-        expected = (len(latents), shape.vace_channels, *latents.shape[2:])
-        if control is not None and control.shape != expected:
-            raise ValueError(f"control: got {tuple(control.shape)}; need {expected}")
-
-    def _tokens(self, latents_BCTYX: Tensor, conv: nn.Conv3d, groups: int) -> Tensor:
+    def _stream(self, x_BLD: Tensor, groups: int) -> Tensor:
         """The start of the residual stream, (B, G, M, D); or this process's shard of it."""
-        x_BGMD = embed_patches(latents_BCTYX, conv).unflatten(1, (groups, -1))
+        x_BGMD = x_BLD.unflatten(1, (groups, -1))
         if self.context_parallel is not None:
             x_BGMD = self.context_parallel.shard(x_BGMD)
         return self._numerics.residual(x_BGMD)

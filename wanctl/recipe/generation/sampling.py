@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from wanctl.recipe.generation.camera import CameraSection
 from wanctl.recipe.generation.phases import PhaseSection, Strength
 from wanctl.recipe.generation.rewrite import RewriteSection
 from wanctl.recipe.generation.vace import VaceSection
@@ -113,6 +114,7 @@ class SampleSection(Section):
         description="continuation: number of last frames of `video` that become the first frames "
         "of the output; null: 1.5 seconds, at most half of the output",
     )
+    camera: CameraSection = CameraSection()
     vace: VaceSection = VaceSection()
     rewrite: RewriteSection = RewriteSection()
     batch: Count | None = Field(

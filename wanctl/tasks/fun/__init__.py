@@ -1,0 +1,1 @@
+"""Tasks of the Fun family: a control video, and a camera path."""
