@@ -1,1 +1,1 @@
-"""Tasks of the Fun family: a control video, and a camera path."""
+"""Tasks of the Fun family: a control video, and a camera path. Start with `control.py`."""

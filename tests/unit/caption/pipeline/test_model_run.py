@@ -287,17 +287,17 @@ def test_a_clip_of_which_another_span_is_kept_is_captioned_again(tmp_path, monke
     dataset = DatasetDir.open(tmp_path / "out" / "dataset")
     whole = [{"id": clip_id(number), "kept": True} for number in range(3)]
     trimmed = [{**whole[0], "span_start_s": 1.0, "span_end_s": 2.0}, *whole[1:]]
-    asked = []
+    requested = []
     for verdicts in (whole, trimmed, trimmed, whole):
         dataset.write_part("selections/default", "", verdicts)
         model = StubModel()
         use(monkeypatch, model)
         with caplog.at_level(logging.INFO, "wanctl"):
             run(tmp_path, "caption.languages=[en]")
-        asked.append({each.partition("/")[0] for each in model.requests})
+        requested.append({each.partition("/")[0] for each in model.requests})
         spans = {row["id"]: row["span"] for row in rows(tmp_path, "captions")}
         assert spans == {each["id"]: "5-10" if "span_end_s" in each else None for each in verdicts}
         assert len(rows(tmp_path, "structures")) == 3
     everything = {clip_id(number) for number in range(3)}
-    assert asked == [everything, {clip_id(0)}, set(), {clip_id(0)}]
+    assert requested == [everything, {clip_id(0)}, set(), {clip_id(0)}]
     assert "1 clips are captioned again, as another span of them is kept" in caplog.text
