@@ -8,7 +8,7 @@ from subprocess import PIPE
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.transformer import WanModel
@@ -92,12 +92,12 @@ def sample_together(processes, trained, out, *more):
     return torchrun(processes, *command)
 
 
-def check_same_latents(done, trained, folder):
+def check_same_latents(done, trained, folder, *more):
     """One path is printed, and the latents next to it are those of one process."""
     assert done.returncode == 0, done.stderr[-4000:]
     [path] = map(Path, done.stdout.splitlines())
     assert path.is_file()
-    [alone] = sample(load_recipe("tiny", settings(trained)), "a red fox", folder / "alone")
+    [alone] = sample(load_recipe("tiny", settings(trained, *more)), "a red fox", folder / "alone")
     ours, theirs = (
         load_file(each.with_suffix(".safetensors"))["latents"] for each in (path, alone)
     )
@@ -119,6 +119,26 @@ def test_a_sample_of_four_processes_with_weights_in_parts_is_that_of_one(trained
     )
     check_same_latents(done, trained, tmp_path)
     assert "cfg 2 x ring 2 x ulysses 1, weights in parts (fsdp)" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fsdp", ["false", "true"])
+def test_phases_of_two_processes_are_those_of_one(trained, tmp_path, fsdp):
+    """Strengths of LoRAs change in a model whose tokens, or whose weights, are divided."""
+    path, dim = tmp_path / "lora.safetensors", VARIANTS["tiny"].dit.dim
+    tensors = {
+        f"blocks.{block}.self_attn.q.{role}.weight": torch.randn(*sides) / 3
+        for block in range(2)
+        for role, sides in (("lora_down", (4, dim)), ("lora_up", (dim, 4)))
+    }
+    save_file(tensors | {"blocks.1.diff_m": torch.randn(1, 6, dim)}, path)
+    keys = (
+        f"model.loras=[{{path: {path}}}]", "sample.solver=lcm", "sample.levels=[1, 0.9, 0.6]",
+        "sample.phases=[{steps: 1, lora_strengths: 0, guide_scale: 3}, {guide_scale: 1}]",
+    )  # fmt: skip
+    layout = (f"parallel.fsdp={fsdp}", "parallel.cfg=1")
+    done = sample_together(2, trained, tmp_path / "together", *keys, *layout)
+    check_same_latents(done, trained, tmp_path, *keys)
 
 
 @pytest.mark.slow

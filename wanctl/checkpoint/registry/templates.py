@@ -1,6 +1,5 @@
 """What rows share: the network of a variant, fixed noise levels, and why they are fixed."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ from wanctl.checkpoint.registry.layouts import OFFICIAL
 from wanctl.checkpoint.registry.licences import APACHE_UNREAD
 from wanctl.checkpoint.registry.structures import structure_of_shape
 from wanctl.checkpoint.registry.types import Checkpoint, Layout
+from wanctl.model.noise_levels import shift_sigmas, trigflow_levels
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import RunDefaults
 
@@ -56,9 +56,9 @@ def few_steps(
 
 def warped(shift: float, *shares: float) -> tuple[float, ...]:
     """Noise levels after the shift s u / (1 + (s - 1) u) of shares u."""
-    return tuple(shift * u / (1 + (shift - 1) * u) for u in shares)
+    return tuple(shift_sigmas(share, shift) for share in shares)
 
 
 def trigflow(*angles: float) -> tuple[float, ...]:
     """Noise levels of TrigFlow's angles: sin t / (sin t + cos t)."""
-    return tuple(math.sin(t) / (math.sin(t) + math.cos(t)) for t in angles)
+    return trigflow_levels(angles)
