@@ -1,5 +1,7 @@
 """`wanctl sample` through files in TAEHV's layout instead of the VAE."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.tiny_decoder import TinyDecoder, TinyDecoderShape
 from wanctl.model.vae.tiny_encoder import TinyEncoder, TinyEncoderShape
 from wanctl.sample import pipeline
+from wanctl.sample.denoise import previews
 from wanctl.sample.run import sample
 from wanctl.tasks.pixels import to_frames
 from wanctl.video.encode import read_metadata, write_video
@@ -101,3 +104,41 @@ def test_tiles_are_refused(world, tmp_path, monkeypatch, capsys):
         main(arguments)
     assert exit_.value.code == 2
     assert "model.vae_tile: a tiny VAE takes little memory" in capsys.readouterr().err
+
+
+def test_previews_show_the_predicted_video_until_the_output_is_there(
+    world, tmp_path, monkeypatch, caplog
+):
+    seen = []
+
+    def kept(path, frames, fps, **keys):
+        frames = list(frames)
+        write_video(path, frames, fps, **keys)
+        seen.append((path, np.stack(frames), read_metadata(path)))
+
+    monkeypatch.setattr(previews, "write_video", kept)
+    plain = sampled(world, tmp_path / "plain", "sample.steps=6")
+    settings = ("sample.steps=6", "sample.preview_every=2",
+                f"sample.preview_decoder={world / 'taew2_2.pth'}")  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        path = sampled(world, tmp_path / "shown", *settings)
+    assert path.name == plain.name, "the output does not depend on previews"
+    latents = [load_file(p.with_suffix(".safetensors"))["latents"] for p in (plain, path)]
+    assert torch.equal(*latents)
+    assert [about["preview_step"] for _, _, about in seen] == ["2 of 6", "4 of 6"]
+    assert {where for where, _, _ in seen} == {path.with_name(f"{path.stem}.preview.mp4")}
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [".mp4", ".safetensors"]
+    lines = [record.message for record in caplog.records if "preview of step" in record.message]
+    assert len(lines) == 1
+    # each prediction is nearer to the end
+    with torch.inference_mode():
+        end = to_frames(load_tiny_vae([world / "taew2_2.pth"]).decode(latents[1])[0]).astype(float)
+    first, second = (np.abs(frames - end).mean() for _, frames, _ in seen)
+    assert second < first
+    with pytest.raises(UserError, match=r"sample\.preview_decoder: .* holds no tiny decoder"):
+        sampled(world, tmp_path, "sample.seed=4", f"sample.preview_decoder={world / 'model'}")
+    save_file(TinyDecoder(TinyDecoderShape(z_dim=4, widths=(16, 8, 4, 4))).state_dict(),
+              tmp_path / "other.safetensors")  # fmt: skip
+    other = f"sample.preview_decoder={tmp_path / 'other.safetensors'}"
+    with pytest.raises(UserError, match="4 frames and 8 pixels per latent; the VAE has 4, 4 and"):
+        sampled(world, tmp_path, "sample.seed=4", other)

@@ -13,6 +13,8 @@ from wanctl.diffusion.schedules import Schedule
 from wanctl.diffusion.solvers import NoiseFn, Solver, get_solver
 
 OnStep = Callable[[int, Tensor], None]
+OnPrediction = Callable[[int, Tensor], None]
+"""(step number, clean latents (B, C, T, Y, X) fp32 as the step's velocity predicts them)."""
 
 
 class Denoising:
@@ -45,6 +47,7 @@ class Denoising:
         self.steps = len(schedule.timesteps)
         self._device = noise.device.type
         self._timesteps = schedule.timesteps.to(noise.device)
+        self._sigmas = schedule.sigmas.tolist()
         constant = isinstance(guide_scale, (int, float))
         self._scales = [float(guide_scale)] * self.steps if constant else list(guide_scale)
         self._conditions = conditions
@@ -57,7 +60,11 @@ class Denoising:
     # Not inference_mode: a later training step could not use the tables that a model caches in it.
     @torch.no_grad()
     def run_until(
-        self, model: Model, stop: int | None = None, on_step: OnStep | None = None
+        self,
+        model: Model,
+        stop: int | None = None,
+        on_step: OnStep | None = None,
+        on_prediction: OnPrediction | None = None,
     ) -> Tensor | None:
         """Continue with a model's velocity, up to but excluding step `stop`.
 
@@ -69,6 +76,7 @@ class Denoising:
             stop: number of the first step that is left; None: run all steps.
             on_step: called with the number of finished steps and their latents; steps that reuse
                 a velocity are reported with the next computed one.
+            on_prediction: called at each computed step.
 
         Returns:
             (B, C, T, Y, X) fp32 latents as the VAE's `decode` takes them; None if steps are
@@ -83,6 +91,9 @@ class Denoising:
                 while stop is None or step < stop:
                     with torch.autocast(device, dtype=autocast[1], enabled=autocast[0]):
                         v = self._velocity(model, x, step, cache)
+                    if on_prediction:
+                        clean = self._conditions.impose(x - self._sigmas[step] * v)
+                        on_prediction(step, clean)
                     x, step = self._coroutine.send(v)
                     if on_step:
                         on_step(step, x)

@@ -30,6 +30,7 @@ from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.denoise.batches import batches
 from wanctl.sample.denoise.expert_loader import ExpertLoader
 from wanctl.sample.denoise.noise import BatchNoise
+from wanctl.sample.denoise.previews import StepPreviews
 from wanctl.sample.denoise.segments import DenoiseSegment, segments_of
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
@@ -68,6 +69,9 @@ class SamplingPipeline:
         layout: how the recipe says that processes divide the work.
         batch: outputs per batch; None: as many as are faster together.
 
+    Attributes:
+        previews: writes previews while steps are computed; None: there are none.
+
     Raises:
         UserError: the weights do not belong together, or memory does not suffice.
         ProblemsError: the work cannot be divided in this way.
@@ -94,6 +98,7 @@ class SamplingPipeline:
         self.vae = load_output_vae(weights.vae, device=device)
         self.dit_shape = shape = read_dit_shape(weights.dit)
         self._check_weights()
+        self.previews: StepPreviews | None = None
         self._cached_conditions: tuple[str, Conditions] | None = None
         first = requests[0]
         kinds = {request.kind: request for request in requests}.values()
@@ -207,7 +212,10 @@ class SamplingPipeline:
                 bar.advance(step - done)
                 done = step
 
-            return segment.denoising.run_until(model, segment.steps.stop, on_step)
+            preview = self.previews and self.previews.of(
+                segment.requests, segment.denoising.steps, self._inputs(segment.requests[0])
+            )
+            return segment.denoising.run_until(model, segment.steps.stop, on_step, preview)
 
     @torch.inference_mode()
     def write(self, request: SampleRequest, latents: Tensor) -> None:

@@ -30,7 +30,10 @@ SHOWN = 100
 MAX_PROBLEMS = 100
 """Mistakes of one file that are reported."""
 # Keys that hold for a run as a whole.
-RUN_KEYS = ("grid", "grid_columns", "batch", "save_latents", "lora_strengths")
+RUN_KEYS = (
+    "grid", "grid_columns", "batch", "save_latents", "lora_strengths", "preview_decoder",
+    "preview_every",
+)  # fmt: skip
 # Keys whose relative paths start from the folder of the file of prompts.
 PATH_KEYS = ("image", "last_image", "video", "mask", "references", "known_frames")
 

@@ -24,6 +24,7 @@ from wanctl.recipe.derive import parse_cell, with_sample_values
 from wanctl.recipe.generation.sampling import MAX_SEED
 from wanctl.recipe.load import LoadedRecipe, Place, RecipeError
 from wanctl.recipe.schema import SampleSection
+from wanctl.sample.denoise.previews import load_previews
 from wanctl.sample.grid import make_overview
 from wanctl.sample.inputs import InputCache
 from wanctl.sample.outputs import OutputFolder
@@ -160,6 +161,11 @@ def _sample(
                 )  # fmt: skip
             except ProblemsError as error:
                 raise loaded.locate(error) from None
+            if recipe.sample.preview_decoder and distributed.is_main_process:
+                pipeline.previews = load_previews(
+                    recipe.sample.preview_decoder, recipe.sample.preview_every,
+                    pipeline.vae.shape, outputs, distributed.device,
+                )  # fmt: skip
             write_outputs(pipeline, outputs, save_latents=latents and distributed.is_main_process)
         columns.append(list(by_path))
     if not distributed.is_main_process:

@@ -70,6 +70,8 @@ def write_outputs(pipeline: SamplingPipeline, outputs: OutputFolder, *, save_lat
         if save_latents:
             outputs.write_latents(request, latents)
         pipeline.write(request, latents)
+        if pipeline.previews:
+            pipeline.previews.remove(request)
         if len(pipeline.requests) > 1:
             log.info("%s", outputs.path(request))
 

@@ -27,6 +27,7 @@ def run(model, *, expert=None, boundary=None):
     request = SimpleNamespace(**vars(REQUEST), step_rules=rules)
     this = SimpleNamespace(
         device=torch.device("cpu"),
+        previews=None,
         _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)),
         _context=torch.stack,
         _noise=lambda _: SimpleNamespace(draw=lambda: torch.ones(1, 4, 1, 2, 2)),

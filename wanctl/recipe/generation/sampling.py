@@ -135,6 +135,13 @@ class SampleSection(Section):
         default=None,
         description="columns of the grid; null: a row per prompt with --repeat, else square",
     )
+    preview_decoder: Source | None = Field(
+        default=None,
+        description="file or folder of a tiny decoder, or its published name (taew2_1, taew2_2): "
+        "while steps are computed it writes previews of the predicted video to "
+        "NAME.preview.mp4 beside the output, which replaces it; null: none",
+    )
+    preview_every: Count = Field(default=5, description="steps from one preview to the next")
     save_latents: bool = Field(default=False, description="also write NAME.safetensors")
     crf: int = Field(default=16, ge=0, le=51, description="H.264 quality, lower is better")
 

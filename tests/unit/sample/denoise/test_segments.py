@@ -50,7 +50,7 @@ def record(*batches, side=2, monkeypatch=None):
         return SimpleNamespace(draw=draw)
 
     this = SimpleNamespace(
-        device=torch.device("cpu"), requests=[batch[0] for batch in batches],
+        device=torch.device("cpu"), previews=None, requests=[batch[0] for batch in batches],
         distributed=SimpleNamespace(), outputs=SimpleNamespace(embeddings_folder=None),
         weights=SimpleNamespace(dit=SimpleNamespace(dit_low=None)), dit_shape=None,
         _uses={rule.transformer for batch in batches for rule in batch[0].step_rules},
