@@ -88,8 +88,9 @@ bench-gpu: $(STAMP) ## the same on one CUDA GPU at the published sizes, into ben
 schema: $(STAMP) ## recipes/schema.json, for completion in editors
 	$(BIN)/wanctl recipe schema > recipes/schema.json
 
-docs: $(STAMP) ## docs/architecture.svg, the picture of the packages
+docs: $(STAMP) ## docs/architecture.svg and docs/checkpoints.md, from the packages and the registry
 	$(BIN)/python docs/draw_architecture.py
+	$(BIN)/python docs/write_checkpoints.py
 
 build: $(STAMP) ## sdist and wheel, with a smoke test of the wheel outside the checkout
 	rm -rf dist

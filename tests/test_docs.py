@@ -36,9 +36,10 @@ def test_paths_that_are_named_exist(page):
     assert not missing
 
 
-def test_the_picture_of_the_packages_is_current():
+@pytest.mark.parametrize("script", ["draw_architecture.py", "write_checkpoints.py"])
+def test_what_a_script_writes_is_current(script):
     done = subprocess.run(
-        [sys.executable, "docs/draw_architecture.py", "--check"], cwd=ROOT, check=False, timeout=60
+        [sys.executable, f"docs/{script}", "--check"], cwd=ROOT, check=False, timeout=60
     )
     assert done.returncode == 0, "run `make docs`"
 

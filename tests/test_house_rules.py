@@ -190,7 +190,7 @@ SURFACE = {
         "--max-shard-size",
         "--part",
     },
-    "weights list": {"--json"},
+    "weights list": {"paths", "--cached", "--json"},
     "weights inspect": {"source", "--json"},
     "weights check": {"source"},
     "filters bench": {"names", "--clips", "--set", "--recipe", "--quick", "--out"},

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.checkpoint.save import save_dit
 from wanctl.cli.main import main
 from wanctl.curate.registry import filter_names
@@ -37,9 +38,11 @@ def test_every_list_is_json_on_request(capsys):
     assert {each["name"] for each in filters} == set(filter_names())
     assert {"name", "default", "description", "decides"} == set(filters[0]["keys"][0])
     assert {each["layout"] for each in records(capsys, "data", "layouts")} == set(LAYOUTS)
-    variants = {each["variant"]: each for each in records(capsys, "weights", "list")}
-    assert set(variants) == set(VARIANTS)
-    assert variants["wan2.1-t2v-1.3b"]["hub_id"] == "Wan-AI/Wan2.1-T2V-1.3B"
+    models = {each["checkpoint"]: each for each in records(capsys, "weights", "list")}
+    assert set(VARIANTS) < set(models) == set(checkpoints())
+    official = models["wan2.1-t2v-1.3b"]
+    assert official["hub_id"].startswith("Wan-AI/Wan2.1-T2V-1.3B,")
+    assert (official["recipe"], official["runs"]) == ("wan2.1-t2v-1.3b", "yes")
 
 
 def test_doctor_is_json_on_request(capsys):

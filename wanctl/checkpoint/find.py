@@ -10,37 +10,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wanctl.checkpoint.files.folders import (
-    STEM,
     hub_snapshot,
     loose_files,
-    training_leftovers,
     weight_files,
+    weight_paths,
 )
 from wanctl.checkpoint.files.kinds import describe, holds_weights
 from wanctl.checkpoint.files.tensor_files import (
-    WEIGHT_SUFFIXES,
     WeightsError,
     read_config,
     read_metadata,
     tensor_names,
 )
-from wanctl.checkpoint.lora.files import PEFT_CONFIG
-from wanctl.checkpoint.lora.write import find_adapter
 from wanctl.checkpoint.prefixes import (
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
     VAE,
-    are_of_tiny_decoder,
     networks_in,
 )
+from wanctl.checkpoint.registry.refusals import why_no_model
 from wanctl.log import log
 
 Layout = Literal["official", "diffusers", "wanctl"]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-LORA_KEY = re.compile(r"lora_|\.lora|lokr_|hada_|\.diff(_b|_m)?$|dora_scale|oft_")
-OTHER_SUFFIXES = (".onnx", ".h5", ".zip", ".tar", ".gz", ".part", ".incomplete")
+COMPONENT_NAMES = {
+    "dit": "transformer",
+    "vae": "VAE",
+    "text_encoder": "text encoder",
+    "image_encoder": "CLIP vision tower",
+}
 WEIGHT_KEYS = {"dit", "dit_low", "vae", "text_encoder", "image_encoder"}
 # Documentation images and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
@@ -81,6 +81,11 @@ class Components:
         """These components with the low-noise expert as the transformer."""
         return replace(self, dit=self.dit_low, dit_config=self.dit_low_config)
 
+    @property
+    def held(self) -> str:
+        """Names of the components that are there."""
+        return " and a ".join(n for part, n in COMPONENT_NAMES.items() if getattr(self, part))
+
 
 def find_components(ref: str | Path) -> Components:
     """Find what a folder, a weight file or a hub id holds.
@@ -111,15 +116,6 @@ def cached_components(hub_id: str | None) -> Components | None:
         return None
 
 
-def is_lora(path: Path) -> bool:
-    """Whether a path is a file, or a folder of PEFT or of a training run, that holds a LoRA."""
-    if path.is_dir():
-        return (path / PEFT_CONFIG).is_file() or find_adapter(path) is not None
-    if not path.is_file() or not holds_weights(path):
-        return False
-    return any(LORA_KEY.search(name) for name in tensor_names(path))
-
-
 def saved_step(folder: Path) -> int | None:
     """Training step in the header of the model saved in `folder`; None where none was finished."""
     try:
@@ -142,23 +138,7 @@ def _components_at(path: Path) -> Components:
         raise WeightsError(f"{path}: is neither a file nor a folder")
     if found is not None:
         return found
-    files = (path,) if path.is_file() else filter(holds_weights, _weight_paths(path))
-    if any(are_of_tiny_decoder(tensor_names(file)) for file in files):
-        raise WeightsError(
-            f"{path}: is a tiny decoder, which only makes outputs (model.vae_weights: FILE of "
-            "`wanctl sample`) and previews; here name the VAE from which it was trained"
-        )
-    if is_lora(path):
-        raise WeightsError(
-            f"{path}: is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
-        )
-    if path.is_dir() and (text := _not_weights(path)):
-        raise WeightsError(f"{path}: {text}")
-    raise WeightsError(
-        f"{path}: holds no weights known here{_sample_of_names(path)}; need {STEM}*.safetensors "
-        "with config.json, a diffusers pipeline folder (model_index.json), a run folder (dit/, "
-        f"vae/), or a {', '.join(WEIGHT_SUFFIXES[:-1])} or {WEIGHT_SUFFIXES[-1]} file"
-    )
+    raise WeightsError(f"{path}: {why_no_model(path)}")
 
 
 def _snapshot(ref: str) -> Path:
@@ -196,11 +176,19 @@ def _in_file(path: Path) -> Components | None:
     """
     if not holds_weights(path):
         raise WeightsError(f"{path}: is {describe(path)}")
-    return _in_files(path, (path,))
+    return components_in(path, (path,))
 
 
-def _in_files(root: Path, files: tuple[Path, ...]) -> Components | None:
-    """Weight files that belong together: one network, or all of a model."""
+def components_in(root: Path, files: tuple[Path, ...]) -> Components | None:
+    """Weight files that belong together: one network, or all of a model; None for others.
+
+    Args:
+        root: names them in messages.
+        files: e.g. the shards of a network.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
     networks = networks_in(name for path in files for name in tensor_names(path))
     if not networks:
         return None
@@ -224,7 +212,7 @@ def _in_loose_files(folder: Path) -> Components | None:
     """
     here: dict[str, Any] = {}
     for files in loose_files(folder):
-        found = _in_files(folder, files) if all(map(holds_weights, files)) else None
+        found = components_in(folder, files) if all(map(holds_weights, files)) else None
         if found is None:
             continue
         entries = {k: v for k, v in vars(found).items() if v and k not in ("root", "layout")}
@@ -250,24 +238,6 @@ def _first(files: Path | tuple[Path, ...]) -> Path:
     return files if isinstance(files, Path) else files[0]
 
 
-def _not_weights(folder: Path) -> str | None:
-    """What a folder holds in the place of weights."""
-    if text := training_leftovers(folder):
-        return f"is {text}"
-    suffixes = (*WEIGHT_SUFFIXES, *OTHER_SUFFIXES)
-    files = sorted(path for path in folder.glob("*") if path.suffix in suffixes and path.is_file())
-    bad = next((path for path in files if not holds_weights(path)), None)
-    return f"holds no weights: {bad.name} is {describe(bad)}" if bad else None
-
-
-def _sample_of_names(path: Path) -> str:
-    """The first names of a file without a network, for an error."""
-    if not path.is_file():
-        return ""
-    names = tensor_names(path)
-    return f" ({len(names)} tensors: {', '.join(names[:3])})" if names else " (no tensors)"
-
-
 def _in_folder(folder: Path) -> Components | None:
     if (folder / "model_index.json").is_file() or (folder / "transformer").is_dir():
         return _pipeline(folder, "diffusers", dit="transformer", low="transformer_2")
@@ -291,7 +261,7 @@ def _in_folder(folder: Path) -> Components | None:
         return replace(here, image_encoder=folder)
     if files and _config(folder, "z_dim"):
         return replace(here, vae=files, vae_config=config)
-    vae = next((p for p in _weight_paths(folder) if "vae" in p.name.lower()), None)
+    vae = next((p for p in weight_paths(folder) if "vae" in p.name.lower()), None)
     high, low = folder / "high_noise_model", folder / "low_noise_model"
     if high.is_dir() or low.is_dir():
         files, config = weight_files(high), _config(high)
@@ -329,18 +299,14 @@ def _text_encoder(folder: Path) -> Path | None:
     """A folder as transformers writes it, or the published single file."""
     if (folder / "text_encoder").is_dir():
         return folder / "text_encoder"
-    return next((p for p in _weight_paths(folder) if p.name.startswith("models_t5")), None)
+    return next((p for p in weight_paths(folder) if p.name.startswith("models_t5")), None)
 
 
 def _image_encoder(folder: Path) -> Path | None:
     """A folder as transformers writes it, or the published single file."""
     if (folder / "image_encoder").is_dir():
         return folder / "image_encoder"
-    return next((p for p in _weight_paths(folder) if p.name.startswith("models_clip")), None)
-
-
-def _weight_paths(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
+    return next((p for p in weight_paths(folder) if p.name.startswith("models_clip")), None)
 
 
 def _tokenizer(folder: Path) -> Path | None:

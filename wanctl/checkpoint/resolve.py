@@ -6,7 +6,8 @@ For each component the first of these places that holds it counts:
    no component: it is added to the transformer that is found;
 2. the recipe's key for that component alone, e.g. `model.vae_weights`;
 3. `model.weights`;
-4. if `model.weights` is not set, the variant's published model in the local hub cache.
+4. the variant's published model in the local hub cache; its transformer only if `model.weights` is
+   not set.
 
 Nothing is downloaded unless the recipe names a hub id; then a log line says what is downloaded and
 where it goes. The hub id of the variant is only looked up in the cache, and the error says the
@@ -20,7 +21,12 @@ from pathlib import Path
 
 from wanctl.checkpoint.files.published import published_file
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
-from wanctl.checkpoint.find import Components, cached_components, find_components
+from wanctl.checkpoint.find import (
+    COMPONENT_NAMES,
+    Components,
+    cached_components,
+    find_components,
+)
 from wanctl.checkpoint.fingerprint import dit_fingerprint, weights_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.checkpoint.lora.write import find_adapter
@@ -28,12 +34,6 @@ from wanctl.checkpoint.tiny_decoder import is_tiny_decoder, tiny_decoder_files
 from wanctl.log import log
 from wanctl.model.variants import HIGH, LOW, Expert, Variant
 
-COMPONENT_NAMES = {
-    "dit": "transformer",
-    "vae": "VAE",
-    "text_encoder": "text encoder",
-    "image_encoder": "CLIP vision tower",
-}
 # Recipe keys that name the weights of a component, in the order they are read.
 KEYS = {
     "dit": ("weights",),
@@ -191,6 +191,11 @@ class WeightsResolver:
     def _dit(self) -> Components:
         dit = self._find("dit", self._trained)
         if dit is None:
+            if self._model and self._model.held:
+                raise WeightsError(
+                    f"model.weights: {self._model.root} holds a {self._model.held} and no "
+                    "transformer; name one"
+                )
             raise WeightsError(f"no transformer weights: {self._searched('dit')}; {self._advice()}")
         trained, low = self._trained, self._named.get("low_weights")
         if trained is not None and trained.dit_low:
@@ -214,10 +219,13 @@ class WeightsResolver:
     def _find(self, component: str, trained: Components | None = None) -> Components | None:
         """The first place that holds a component; keys that name only that one have to hold it."""
         named = next((self._named[key] for key in KEYS[component] if key in self._named), None)
-        for place in (trained, named, self._model, self._published):
+        for place in (trained, named, self._model):
             if place is not None and getattr(place, component):
                 return place
-        return None
+        if self.weights and component == "dit":
+            return None
+        place = self._published
+        return place if place is not None and getattr(place, component) else None
 
     @cached_property
     def _trained(self) -> Components | None:
@@ -241,13 +249,13 @@ class WeightsResolver:
 
     @cached_property
     def _published(self) -> Components | None:
-        return None if self.weights else cached_components(self.variant.hub)
+        return cached_components(self.variant.hub)
 
     def _searched(self, component: str) -> str:
         """Every place that was searched, in order."""
         trained = [str(self.out / component)] if component in ("dit", "vae") else []
         places = [f"model.{key} ({getattr(self, key) or 'not set'})" for key in KEYS[component]]
-        if self.variant.hub and not self.weights:
+        if self.variant.hub and not (self.weights and component == "dit"):
             # Half a second that only the error pays.
             from huggingface_hub import constants  # noqa: PLC0415
 

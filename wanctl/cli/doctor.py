@@ -114,8 +114,8 @@ def _hub_models() -> Iterator[Row]:
     # Not at the top, because they import torch: `_machine` says why.
     from huggingface_hub import constants
 
-    from wanctl.checkpoint.find import cached_components
-    from wanctl.checkpoint.resolve import COMPONENT_NAMES, download_advice
+    from wanctl.checkpoint.find import COMPONENT_NAMES, cached_components
+    from wanctl.checkpoint.resolve import download_advice
     from wanctl.model.variant_table import VARIANTS
 
     cache = Path(constants.HF_HUB_CACHE)

@@ -14,25 +14,40 @@ SourceArgument = Annotated[
 
 
 @weights_app.command("list")
-def list_variants(as_json: JsonOption = False) -> None:
-    """List the models that are known: tasks, size, hub id, and the recipe that runs each."""
+def list_checkpoints(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", parser=local_path, help="list what is in these files and folders"
+        ),
+    ] = None,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="list what is in the hub cache as well")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models that are known, with run rule and licence; with PATH, what is there."""
     from wanctl.listing import print_json, print_rows, records
-    from wanctl.model.variant_table import VARIANTS
-    from wanctl.recipe.load import shipped_recipes
 
-    columns = ("variant", "tasks", "width", "layers", "experts", "hub id", "recipe")
-    recipes = shipped_recipes()
-    rows = [
-        (
-            name, ", ".join(variant.tasks), str(variant.dit.dim), str(variant.dit.num_layers),
-            str(variant.experts), variant.hub or "", name if name in recipes else "",
-        )
-        for name, variant in VARIANTS.items()
-    ]  # fmt: skip
+    if paths or cached:
+        from wanctl.checkpoint.inspection.inventory import COLUMNS, inventory
+
+        columns, rows = COLUMNS, list(inventory([*(paths or ()), *([_hub_cache()] * cached)]))
+    else:
+        from wanctl.checkpoint.registry.catalogue import COLUMNS, catalogue_rows
+        from wanctl.recipe.load import shipped_recipes
+
+        columns, rows = COLUMNS, catalogue_rows(shipped_recipes())
     if as_json:
         print_json(records(columns, rows))
     else:
         print_rows(columns, rows)
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 @weights_app.command("convert")
@@ -76,7 +91,7 @@ def convert(
     from wanctl.checkpoint.convert.plan import ConversionOptions
     from wanctl.checkpoint.convert.run import convert as run
     from wanctl.checkpoint.convert.run import parse_size
-    from wanctl.checkpoint.find import is_lora
+    from wanctl.checkpoint.registry.refusals import is_lora
 
     start_logging(ctx)
     if is_lora(Path(source)):
@@ -89,16 +104,22 @@ def convert(
 
 @weights_app.command("inspect")
 def inspect(ctx: typer.Context, source: SourceArgument, as_json: JsonOption = False) -> None:
-    """Show parts, layout, variant, number format, size, and what is missing."""
+    """Show what weights are, their run rule and licence, parts, sizes, and what is missing."""
+    from wanctl.checkpoint.inspection.identify import notes_of
     from wanctl.checkpoint.inspection.inspect import COLUMNS, inspect, notes
+    from wanctl.checkpoint.registry.refusals import is_lora
     from wanctl.listing import print_json, print_rows, records
 
     start_logging(ctx)
+    if is_lora(Path(source)):
+        _inspect_lora(Path(source), as_json=as_json)
+        return
     inspection = inspect(source)
     if as_json:
         print_json(
             {
                 "parts": records(COLUMNS, inspection.rows),
+                "checkpoint": dict(notes_of(inspection.identity)),
                 "variants": [variant.name for variant in inspection.variants],
                 "missing": inspection.missing,
                 "problems": inspection.problems,
@@ -108,6 +129,19 @@ def inspect(ctx: typer.Context, source: SourceArgument, as_json: JsonOption = Fa
         return
     print_rows(COLUMNS, inspection.rows)
     print_rows(("", ""), notes(inspection))
+
+
+def _inspect_lora(path: Path, *, as_json: bool) -> None:
+    from wanctl.checkpoint.inspection.loras import COLUMNS, inspect_lora
+    from wanctl.listing import print_json, print_rows, records
+
+    row, notes, metadata = inspect_lora(path)
+    if as_json:
+        parts = records(COLUMNS, [row])
+        print_json({"parts": parts, "checkpoint": dict(notes), "metadata": metadata})
+        return
+    print_rows(COLUMNS, [row])
+    print_rows(("", ""), [*notes, *metadata.items()])
 
 
 @weights_app.command("check")

@@ -121,6 +121,13 @@ VARIANTS: dict[str, Variant] = {
     )
 }  # fmt: skip
 
+DEFAULT_VARIANT = "wan2.1-t2v-1.3b"  # where neither a recipe nor weights say which
+
+
+def find_variant(name: str | None) -> Variant | None:
+    """The row of a name, the default one for None; None where there is no such row."""
+    return VARIANTS.get(DEFAULT_VARIANT if name is None else name)
+
 
 def task_problem(variant: Variant | None, task: str) -> str | None:
     """Why a variant cannot do a task; None if it can.
@@ -140,12 +147,12 @@ def task_problem(variant: Variant | None, task: str) -> str | None:
 
 
 def get_variant(
-    name: str, *, vae_width: int | None = None, latent_channels: int | None = None
+    name: str | None, *, vae_width: int | None = None, latent_channels: int | None = None
 ) -> Variant:
     """Look a variant up, and give it a VAE of another size where one is asked for.
 
     Args:
-        name: a row of VARIANTS.
+        name: a row of VARIANTS; None: the default one.
         vae_width: channels of the VAE's first level; None: the variant's. Wan 2.2's decoder keeps
             its ratio to the encoder.
         latent_channels: of the VAE and of the transformer's inputs and outputs; None: the
@@ -154,9 +161,9 @@ def get_variant(
     Raises:
         UserError: no such row; names the nearest one.
     """
-    if name not in VARIANTS:
-        raise UserError(f"model.variant: {unknown('variant', name, VARIANTS)}")
-    variant = VARIANTS[name]
+    variant = find_variant(name)
+    if variant is None:
+        raise UserError(f"model.variant: {unknown('variant', str(name), VARIANTS)}")
     vae = resized_vae(variant.vae, vae_width, latent_channels)
     more, dit = vae.z_dim - variant.vae.z_dim, variant.dit
     # Image variants take the latents twice: noise and known frames; so does VACE's control.

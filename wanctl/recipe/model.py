@@ -1,6 +1,6 @@
 """Keys of `model`: the variant, its weights, and how the networks run."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,21 @@ class LoraSection(Section):
 class ModelSection(Section):
     """The model variant and its weights."""
 
-    variant: str = Field(default="wan2.1-t2v-1.3b", description="a row of VARIANTS")
+    variant: str | None = Field(
+        default=None,
+        description="a row of VARIANTS; null: that of `weights`, or wan2.1-t2v-1.3b where they are "
+        "not known",
+    )
+    checkpoint: str | None = Field(
+        default=None,
+        description="a row of `wanctl weights list`, where the names of `weights` or of a LoRA do "
+        "not show which of several models with the same tensors it is; null: recognised",
+    )
+    accept_license: str | None = Field(
+        default=None,
+        description="a row of `wanctl weights list` whose weights are not for commercial use: its "
+        "licence is accepted",
+    )
     vae_width: Annotated[int, Field(gt=0, le=1024)] | None = Field(
         default=None,
         description="channels of the VAE's first level, if not the variant's (Wan 2.1: 96, 2.2: "
@@ -100,6 +114,13 @@ class ModelSection(Section):
         description="side in pixels of the tiles that the VAE decodes when sampling; null: whole "
         "frames; the difference between both is below the resolution of 8 bits",
     )
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What decides which model is run, as `choose_model` takes it."""
+        keys = ("variant", "checkpoint", "weights", "low_weights", "accept_license")
+        loras = tuple(lora.path for lora in self.loras if lora.strength)
+        return {key: getattr(self, key) for key in keys} | self.vae_sizes | {"loras": loras}
 
     @property
     def vae_sizes(self) -> dict[str, int | None]:

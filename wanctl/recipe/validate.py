@@ -16,7 +16,7 @@ from wanctl.curate.split.shots import AUTO, DETECTORS
 from wanctl.errors import ProblemsError, unknown
 from wanctl.exchange.layouts import LAYOUTS
 from wanctl.model.noise_levels import levels_problem
-from wanctl.model.variant_table import VARIANTS, task_problem
+from wanctl.model.variant_table import VARIANTS, find_variant, task_problem
 from wanctl.recipe.load import LoadedRecipe, Problem, RecipeError, load_recipe
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.section import Finding, default_of
@@ -62,13 +62,28 @@ def check_sections(recipe: Recipe, sections: Sequence[str] | None = None) -> Non
     Raises:
         ProblemsError: every problem with its recipe path.
     """
-    problems = [
-        problem
-        for section in (CHECKS if sections is None else sections)
-        for problem in CHECKS[section](recipe)
-    ]
+    names = CHECKS if sections is None else sections
+    problems: list[Finding] = []
+    if MODEL_SECTIONS & set(names):
+        recipe, problems = _with_variant(recipe)
+    problems += [problem for section in names for problem in CHECKS[section](recipe)]
     if problems:
-        raise ProblemsError(problems)
+        raise ProblemsError(list(dict.fromkeys(problems)))
+
+
+def _with_variant(recipe: Recipe) -> tuple[Recipe, list[Finding]]:
+    """The recipe with the variant of its weights, and what is wrong with its choice of a model."""
+    model = recipe.model
+    if not (model.weights or model.checkpoint or model.accept_license or model.loras):
+        return recipe, []
+    from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model  # noqa: PLC0415
+
+    try:
+        variant = choose_model(ModelKeys(**model.choice)).variant.name
+    except ProblemsError as error:
+        return recipe, error.problems
+    chosen = model.model_copy(update={"variant": variant})
+    return recipe.model_copy(update={"model": chosen}), []
 
 
 def _curate(recipe: Recipe) -> Iterator[Finding]:
@@ -100,14 +115,14 @@ def _export(recipe: Recipe) -> Iterator[Finding]:
 
 def _model(recipe: Recipe) -> Iterator[Finding]:
     section = recipe.model
-    variant = VARIANTS.get(section.variant)
+    variant = find_variant(section.variant)
     if section.attention != default_of(type(section), "attention"):
         from wanctl.runtime.attention_kernels import NAMES  # noqa: PLC0415
 
         if section.attention not in NAMES:
             yield "model.attention", unknown("kernel", section.attention, NAMES)
     if variant is None:
-        yield "model.variant", unknown("variant", section.variant, VARIANTS)
+        yield "model.variant", unknown("variant", str(section.variant), VARIANTS)
         return
     if variant.experts == 1:
         for index, lora in enumerate(section.loras):
@@ -143,10 +158,13 @@ def _sample(recipe: Recipe) -> Iterator[Finding]:
         if section.vace.mask_form not in FORMS:
             yield "sample.vace.mask_form", unknown("form", section.vace.mask_form, FORMS)
     if section.task is not None:
-        variant = VARIANTS.get(recipe.model.variant)
+        variant = find_variant(recipe.model.variant)
         if problem := task_problem(variant, section.task):
             yield "sample.task", problem
 
+
+MODEL_SECTIONS = {"model", "sample", "train_vae", "train_dit"}
+"""Those that depend on the variant."""
 
 CHECKS: dict[str, Callable[[Recipe], Iterator[Finding]]] = {
     "curate": _curate,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from wanctl.data.buckets import bucket_name, bucket_problems
 from wanctl.errors import unknown
 from wanctl.model.shapes import PATCH, TEMPORAL_STRIDE
-from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variant_table import find_variant
 from wanctl.model.variants import Variant
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.section import Finding, Section, default_of
@@ -44,7 +44,7 @@ def _trained_parts(recipe: Recipe) -> Iterator[Finding]:
     section, model = recipe.train_vae, recipe.model
     if {"all", "encoder", "decoder"}.issuperset(section.trained) or section.network != "vae":
         return
-    variant = VARIANTS.get(model.variant)
+    variant = find_variant(model.variant)
     if variant is not None:
         from wanctl.train.vae.parts import part_problems  # noqa: PLC0415
 
@@ -59,7 +59,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
     yield from _timesteps(recipe.train_dit)
     yield from _tasks(recipe)
     yield from _trained_weights(recipe)
-    yield from _experts(recipe.train_dit, VARIANTS.get(recipe.model.variant))
+    yield from _experts(recipe.train_dit, find_variant(recipe.model.variant))
     yield from _vace(recipe)
     yield from _conditions(recipe)
     yield from _task_captions(recipe)
@@ -67,7 +67,7 @@ def check_train_dit(recipe: Recipe) -> Iterator[Finding]:
 
 def _trained_weights(recipe: Recipe) -> Iterator[Finding]:
     """Patterns that match no layer or parameter of the transformer, ranks that are too large."""
-    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    section, variant = recipe.train_dit, find_variant(recipe.model.variant)
     trained = section.trained or ("all",)
     if variant is None or (section.adapter is None and "all" in trained):
         return
@@ -80,7 +80,7 @@ def _trained_weights(recipe: Recipe) -> Iterator[Finding]:
 
 def _tasks(recipe: Recipe) -> Iterator[Finding]:
     """Tasks that the variant cannot do, or for which there is no bucket."""
-    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    section, variant = recipe.train_dit, find_variant(recipe.model.variant)
     how = section.conditions
     if variant is None or not (
         section.tasks or how.clip_branch is not None or "t2v" not in variant.tasks
@@ -117,7 +117,7 @@ def _experts(section: TrainDiTSection, variant: Variant | None) -> Iterator[Find
 
 def _vace(recipe: Recipe) -> Iterator[Finding]:
     """Keys of VACE without that task, and keys that it does not use."""
-    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    section, variant = recipe.train_dit, find_variant(recipe.model.variant)
     if variant is None:
         return
     tasks = list(section.tasks or variant.tasks[:1])
@@ -134,7 +134,7 @@ def _vace(recipe: Recipe) -> Iterator[Finding]:
 
 def _conditions(recipe: Recipe) -> Iterator[Finding]:
     """Keys of inputs that no task of the run draws."""
-    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    section, variant = recipe.train_dit, find_variant(recipe.model.variant)
     if variant is None or section.conditions == ConditionsSection():
         return
     tasks = list(section.tasks or variant.trained_tasks)
@@ -148,7 +148,7 @@ def _conditions(recipe: Recipe) -> Iterator[Finding]:
 
 def _task_captions(recipe: Recipe) -> Iterator[Finding]:
     """Captions of tasks that the run does not train."""
-    section, variant = recipe.train_dit, VARIANTS.get(recipe.model.variant)
+    section, variant = recipe.train_dit, find_variant(recipe.model.variant)
     tasks = section.tasks or (variant.trained_tasks if variant else ())
     for task in section.task_captions if tasks else ():
         if task not in tasks:
@@ -223,7 +223,7 @@ def _shifts(
 
 
 def _train(name: str, recipe: Recipe, section: TrainSection, patch: int) -> Iterator[Finding]:
-    variant = VARIANTS.get(recipe.model.variant)
+    variant = find_variant(recipe.model.variant)
     if variant is not None:
         multiple = variant.vae.spatial_stride * patch
         for path, message in bucket_problems(

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from wanctl.checkpoint.lora.apply import Lora
+from wanctl.checkpoint.recognition.model_choice import ModelChoice, ModelKeys, choose_model
+from wanctl.checkpoint.registry.rules import warn_of_fixed
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.device import pick_dtype
 from wanctl.distributed.context import DistributedContext, distributed_context
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.errors import ProblemsError, UserError
 from wanctl.log import log
-from wanctl.model.variant_table import get_variant
 from wanctl.model.variants import Variant
 from wanctl.recipe.derive import parse_cell, with_sample_values
 from wanctl.recipe.generation.sampling import MAX_SEED
@@ -79,12 +80,12 @@ def sample(
             raise UserError(f"{out}: is a file; outputs need a folder, name another with --out")
         decode = loaded.recipe.curate.decode
         cache = InputCache(decode.timeout_s, int(decode.memory_gb * 2**30))
-        requests = _requests_of_command(loaded, prompt, distributed, repeat, cache)
+        choice = distributed.broadcast_from_main(lambda: _choice(loaded))
+        requests = _requests_of_command(loaded, choice, prompt, distributed, repeat, cache)
         if plan_only:
-            variant = _variant(loaded)
-            show_plans(requests, variant, distributed.device, out, as_json=as_json)
+            show_plans(requests, choice.variant, distributed.device, out, as_json=as_json)
             return []
-        return _sample(loaded, requests, out, distributed, repeat, cache)
+        return _sample(loaded, choice.variant, requests, out, distributed, repeat, cache)
 
 
 def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
@@ -103,6 +104,7 @@ def recipe_for_line(loaded: LoadedRecipe, line: PromptLine) -> LoadedRecipe:
 
 def _requests_of_command(
     loaded: LoadedRecipe,
+    choice: ModelChoice,
     prompt: str,
     distributed: DistributedContext,
     repeat: int,
@@ -113,9 +115,15 @@ def _requests_of_command(
     lines = read_prompts(prompt, SampleSection.model_fields, parse_cell)
     dtype = pick_dtype(recipe.model.dtype, distributed.device)
     random_seed = secrets.randbelow(MAX_RANDOM_SEED)
-    build = partial(
-        build_request, variant=_variant(loaded), dtype=dtype, cache=cache, seed=random_seed
+    build_one = partial(
+        build_request, variant=choice.variant, dtype=dtype, cache=cache, seed=random_seed
     )
+
+    def build(own: LoadedRecipe, text: str) -> SampleRequest:
+        warn_of_fixed(choice.fixed, dict(own.recipe.sample), choice.variant.defaults)
+        request = build_one(own, text)
+        return replace(request, header={**request.header, **choice.metadata()})
+
     requests = distributed.broadcast_from_main(
         lambda: _build_requests(loaded, lines, repeat, build)
     )
@@ -128,13 +136,14 @@ def _requests_of_command(
 
 def _sample(
     loaded: LoadedRecipe,
+    variant: Variant,
     requests: Sequence[SampleRequest],
     out: Path,
     distributed: DistributedContext,
     repeat: int,
     cache: InputCache,
 ) -> list[Path]:
-    recipe, variant = loaded.recipe, _variant(loaded)
+    recipe = loaded.recipe
     weights = distributed.broadcast_from_main(_weights_resolver(loaded, variant, out).resolve)
     check_phases(requests, weights)
     if any(request.rewrite for request in requests):
@@ -179,8 +188,14 @@ def _sample(
     return [*paths, make_overview(shown, paths, width, repeat, notes)]
 
 
-def _variant(loaded: LoadedRecipe) -> Variant:
-    return get_variant(loaded.recipe.model.variant, **loaded.recipe.model.vae_sizes)
+def _choice(loaded: LoadedRecipe) -> ModelChoice:
+    """The model of the recipe; a log line says by which rule it is run."""
+    try:
+        choice = choose_model(ModelKeys(**loaded.recipe.model.choice), download=True)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    choice.report()
+    return choice
 
 
 def _chat_model(loaded: LoadedRecipe) -> ChatModel | None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import write_bytes
+from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model
 from wanctl.data.buckets import TrainingBucket, bucket_problems, with_batch_sizes
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError
 from wanctl.lock import locked
 from wanctl.log import log
 from wanctl.model.vae.autoencoder import WanVAE
+from wanctl.model.variants import Variant
 from wanctl.recipe.load import LoadedRecipe, shipped_recipes
 from wanctl.recipe.train.section import TrainSection
 from wanctl.train.accelerator import Processes
@@ -47,6 +49,20 @@ def run_once(processes: Processes, prepare: Callable[[], None] | None) -> None:
         if processes.is_main:
             prepare()
         processes.wait()
+
+
+def training_variant(loaded: LoadedRecipe) -> Variant:
+    """The variant of the recipe or of its weights, with the run rule for previews.
+
+    Raises:
+        RecipeError: a name is not known, the weights are not run, or their licence is not accepted.
+    """
+    try:
+        choice = choose_model(ModelKeys(**loaded.recipe.model.choice), download=True)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    choice.report()
+    return choice.variant
 
 
 def check_buckets(

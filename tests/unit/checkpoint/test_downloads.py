@@ -106,7 +106,8 @@ SITUATIONS = {
     "single keys": (
         ("dit",), {"weights": "model", "vae_weights": "v", "text_weights": "t5"}, True, "v", "t5",
     ),
-    "named without text": (("dit",), {"weights": "v"}, True, "v", None),
+    "named without text": (("dit",), {"weights": "v"}, False, "v", None),
+    "text from the cache": (("dit",), {"weights": "v"}, True, "v", "hub"),
     "nothing": ((), {}, False, None, None),
 }  # fmt: skip
 

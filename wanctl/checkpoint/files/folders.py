@@ -84,6 +84,11 @@ def loose_files(folder: Path) -> list[tuple[Path, ...]]:
     return shard_groups([path for path in files if path.is_file()])
 
 
+def weight_paths(folder: Path) -> list[Path]:
+    """Files in a folder with an ending of weights, by name."""
+    return sorted(p for p in folder.glob("*") if p.suffix in WEIGHT_SUFFIXES and p.is_file())
+
+
 def hub_snapshot(folder: Path) -> Path:
     """The snapshot in a model's folder of the hub cache; any other folder unchanged.
 

@@ -90,6 +90,10 @@ def _check_archive(path: Path) -> None:
     except (BadZipFile, OSError, ValueError, NotImplementedError, RecursionError) as error:
         raise WeightsError(f"{path}: not a complete file of torch.save ({error})") from None
     names = [part.filename for part in parts]
+    if any(name.endswith("constants.pkl") for name in names):
+        raise WeightsError(
+            f"{path}: a TorchScript program, which is not run; need its state dict, saved alone"
+        )
     if any(part.compress_type != ZIP_STORED for part in parts) or (
         sum(part.file_size for part in parts) > path.stat().st_size
     ):
@@ -102,10 +106,6 @@ def _check_archive(path: Path) -> None:
     if not described:
         raise WeightsError(
             f"{path}: a zip archive, no file of torch.save. {_archive_advice(names)}"
-        )
-    if any(name.endswith("constants.pkl") for name in names):
-        raise WeightsError(
-            f"{path}: a TorchScript program, which is not run; need its state dict, saved alone"
         )
     if described[0].file_size > MAX_PICKLE_BYTES:
         raise WeightsError(

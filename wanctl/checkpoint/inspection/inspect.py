@@ -7,6 +7,7 @@ from wanctl.checkpoint.expected import check_network, without_lacking
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
 from wanctl.checkpoint.files.write import CODES
 from wanctl.checkpoint.find import Components, find_components
+from wanctl.checkpoint.inspection.identify import Identity, identify_components, notes_of
 from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.networks import (
     IMAGE_ENCODER,
@@ -35,6 +36,7 @@ class Inspection:
         missing: networks that those variants need and the reference does not hold.
         problems: one line for each network that is not as expected.
         metadata: entries of the headers.
+        identity: the row of CHECKPOINTS that it is.
     """
 
     components: Components
@@ -43,6 +45,7 @@ class Inspection:
     missing: list[str]
     problems: list[str]
     metadata: dict[str, str]
+    identity: Identity
 
 
 def inspect(source: str) -> Inspection:
@@ -59,25 +62,35 @@ def inspect(source: str) -> Inspection:
         problems += [problem] if problem else []
         rows.append(_row(network, complete=not problem))
     names = {network.name for network in networks}
-    variants = []
-    if components.dit:
-        variants = variants_of(read_dit_shape(components), 2 if TRANSFORMER_2 in names else 1)
-        variants = variants or variants_of(read_dit_shape(components))
+    variants = _variants(components, 2 if TRANSFORMER_2 in names else 1)
     files = list(chain.from_iterable(network.files for network in networks))
     metadata = {k: v for path in files for k, v in read_metadata(path).items() if k != "format"}
     return Inspection(
-        components, rows, variants, _missing(components, names, variants), problems, metadata
-    )
+        components, rows, variants, _missing(components, names, variants), problems, metadata,
+        identify_components(components, source),
+    )  # fmt: skip
 
 
 def notes(inspection: Inspection) -> list[tuple[str, str]]:
     """Rows (topic, text) with the variants, what is missing, problems and header entries."""
     known = ", ".join(variant.name for variant in inspection.variants)
     rows = [("variant", known or ("not one known here" if inspection.components.dit else "-"))]
+    rows += notes_of(inspection.identity)
     rows += [("missing", each) for each in inspection.missing]
     rows += [("problem", each) for each in inspection.problems]
     rows += [(key, value[:LONGEST]) for key, value in inspection.metadata.items()]
     return rows
+
+
+def _variants(components: Components, experts: int) -> list[Variant]:
+    """Entries of VARIANTS with these sizes, those with as many experts if there are such."""
+    if not components.dit:
+        return []
+    try:
+        shape = read_dit_shape(components)
+    except WeightsError:  # its problem says the same
+        return []
+    return variants_of(shape, experts) or variants_of(shape)
 
 
 def _row(network: StoredNetwork, *, complete: bool) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""Checkpoints that people load, by name: layout, run rule, licence. Torch-free.
+"""Checkpoints that people load, by name: layout, run rule, licence.
 
-Start with `types.py` (what a row holds) and `table.py` (the rows).
+Start with `types.py` (what a row holds) and `table.py` (the rows, torch-free); `refusals.py` says
+what a file is that holds no model.
 """

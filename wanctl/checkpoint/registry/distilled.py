@@ -13,7 +13,6 @@ from wanctl.checkpoint.registry.structures import (
     GATES,
     INT8,
     LINEAR_ATTENTION,
-    LINEAR_PATCHES,
     structure_of_shape,
 )
 from wanctl.checkpoint.registry.templates import (
@@ -24,7 +23,7 @@ from wanctl.checkpoint.registry.templates import (
     trigflow,
     warped,
 )
-from wanctl.checkpoint.registry.types import Layout, Structure
+from wanctl.checkpoint.registry.types import Layout
 from wanctl.model.variant_table import VARIANTS
 
 _CAUSAL = (
@@ -60,11 +59,16 @@ _FORCING = tuple(
         note=f"{_CAUSAL}; {_PREFIXED}",
     )
     for name, title, marks, hub in (
-        ("self-forcing-1.3b", "Self-Forcing", ("self forcing",), ("gdhe17/Self-Forcing",)),
-        ("causal-forcing-1.3b", "Causal-Forcing", ("causal forcing",), ()),
+        (
+            "self-forcing-1.3b",
+            "Self-Forcing",
+            ("self forcing", "selfforcing"),
+            ("gdhe17/Self-Forcing",),
+        ),
+        ("causal-forcing-1.3b", "Causal-Forcing", ("causal forcing", "causalforcing"), ()),
         ("longlive-1.3b", "LongLive-1.3B", ("longlive",), ("Efficient-Large-Model/LongLive-1.3B",)),
     )
-)
+)  # fmt: skip
 _CAUSVID = (
     replace(
         _T2V_1_3B,
@@ -104,6 +108,7 @@ _CAUSVID = (
         note=f"{_CAUSAL}, for which 6 steps at shift 20 replace its 4",
     ),
 )
+_STEP_DISTILL = ("stepdistill", "step distill", "lightx2v 4step", "lightx2v 4steps")
 _LIGHTX2V = (
     replace(
         _T2V_14B,
@@ -111,7 +116,7 @@ _LIGHTX2V = (
         title="Wan2.1-T2V-14B-StepDistill-CfgDistill",
         defaults=few_steps(_14B_480P, FOUR_STEPS, "euler"),
         fixed=DISTILLED,
-        marks=("stepdistill t2v", "step distill t2v", "lightx2v t2v", "distill models t2v"),
+        marks=_STEP_DISTILL,
         hub=("lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill",),
     ),
     replace(
@@ -120,7 +125,7 @@ _LIGHTX2V = (
         title="Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
         defaults=few_steps(_RUN["wan2.1-i2v-14b-480p"], FOUR_STEPS, "euler"),
         fixed=DISTILLED,
-        marks=("stepdistill i2v", "step distill i2v", "lightx2v i2v", "distill models i2v"),
+        marks=_STEP_DISTILL,
         hub=("lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",),
     ),
     *(
@@ -130,7 +135,7 @@ _LIGHTX2V = (
             title=f"Wan2.2-Distill-Models, {kind.upper()}-A14B",
             defaults=few_steps(_RUN[f"wan2.2-{kind}-a14b"], FOUR_STEPS, "euler"),
             fixed=DISTILLED,
-            marks=("distill", "lightning", "lightx2v"),
+            marks=("distill", "lightning", *_STEP_DISTILL),
             hub=("lightx2v/Wan2.2-Distill-Models",),
         )
         for kind, base in (("t2v", _T2V_A14B), ("i2v", _I2V_A14B))
@@ -189,26 +194,23 @@ _TURBO = tuple(
         title=title,
         defaults=few_steps(run, levels, "lcm"),
         layout=Layout(),
-        structure=Structure(
-            copies, mask, 16, frozenset({LINEAR_PATCHES}), frozenset({LINEAR_ATTENTION, INT8})
-        ),
+        structure=structure_of_shape(VARIANTS[base.variant or ""].dit, {LINEAR_ATTENTION, INT8}),
         fixed=DISTILLED,
         marks=("turbowan", "turbodiffusion"),
         hub=hub,
-        unsupported="its patch embedding is stored as a linear layer, which is not read yet",
-        note=_LONG_PROMPTS,
+        note=f"{_LONG_PROMPTS}; plain or with int8 matrices",
     )
-    for name, title, base, run, levels, copies, mask, hub in (
+    for name, title, base, run, levels, hub in (
         (
             "turbowan-t2v-1.3b", "TurboWan2.1-T2V-1.3B-480P", _T2V_1_3B, _77_FRAMES, RCM_LEVELS,
-            1, 0, ("TurboDiffusion/TurboWan2.1-T2V-1.3B-480P",),
+            ("TurboDiffusion/TurboWan2.1-T2V-1.3B-480P",),
         ),
         (
-            "turbowan-t2v-14b", "TurboWan2.1-T2V-14B", _T2V_14B, _77_FRAMES, RCM_LEVELS, 1, 0, (),
+            "turbowan-t2v-14b", "TurboWan2.1-T2V-14B", _T2V_14B, _77_FRAMES, RCM_LEVELS, (),
         ),
         (
             "turbowan-i2v-a14b", "TurboWan2.2-I2V-A14B-720P", _I2V_A14B,
-            replace(_RUN["wan2.2-i2v-a14b"], frames=77), RCM_I2V_LEVELS, 2, 4,
+            replace(_RUN["wan2.2-i2v-a14b"], frames=77), RCM_I2V_LEVELS,
             ("TurboDiffusion/TurboWan2.2-I2V-A14B-720P",),
         ),
     )

@@ -45,6 +45,7 @@ FUN_A14B_CAMERA = _known("47dbeab5e560db3180adf51dc0232fb1", 1101, 14_792_233_02
 
 VAE_2_1 = _known("ccc42284ea13e1ad04693284c7a09be6", 194)
 VAE_2_2 = _known("e1de6c02cdac79f8b739f4d3698cd216", 196)
+LIGHT_VAE = Layout("19560d299104e665df05de9a03074ed5", 194, 8_035_003)  # of width 24
 UMT5_XXL = _known("9c8818c2cbea55eca56c7b447df170da", 242)
 CLIP_VIT_H = _known("5941c53e207d62f20f9025686193c40b", 784)
 SPEED_CONTROL = _known("dbd5ec76bbf977983f972c151d545389", 6)

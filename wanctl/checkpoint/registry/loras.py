@@ -52,7 +52,7 @@ _LIGHTNING = tuple(
     )
     for kind in ("t2v", "i2v")
     for suffix, levels, marks in (
-        ("", FOUR_STEPS, ("lightning", "distill lora", "4steps", "lightx2v")),
+        ("", FOUR_STEPS, ("lightning 4steps", "lightning a14b", "4steps lora", "lightx2v")),
         ("-8-steps", EIGHT_STEPS, ("lightning 8steps", "lightx2v 8steps", "distill 8steps")),
     )
 )

@@ -7,13 +7,14 @@ from wanctl.checkpoint.registry.layouts import (
     ANIMATE_14B,
     CLIP_VIT_H,
     DANCER_14B,
+    LIGHT_VAE,
     OFFICIAL,
     S2V_14B,
     UMT5_XXL,
     VAE_2_1,
     VAE_2_2,
 )
-from wanctl.checkpoint.registry.licences import APACHE_UNREAD
+from wanctl.checkpoint.registry.licences import APACHE_UNREAD, MIT
 from wanctl.checkpoint.registry.structures import (
     ANIMATE,
     ANIMATE_2,
@@ -112,4 +113,21 @@ _PARTS = tuple(
         ),
     )
 )
-ROWS = (*_RUN, *_NOT_RUN, *_TINY, *_PARTS)
+_SMALL_VAES = tuple(
+    Checkpoint(
+        name=name,
+        title=title,
+        kind="vae",
+        layout=layout,
+        licence=licence,
+        note=f"small; `model.vae_weights: {name}` decodes with it",
+    )
+    for name, title, layout, licence in (
+        ("taew2_1", "TAEHV for VAE 2.1", Layout(), MIT),
+        ("taew2_2", "TAEHV for VAE 2.2", Layout(), MIT),
+        ("lighttaew2_1", "LightTAE for VAE 2.1", Layout(), APACHE_UNREAD),
+        ("lighttaew2_2", "LightTAE for VAE 2.2", Layout(), APACHE_UNREAD),
+        ("lightvaew2_1", "LightVAE for VAE 2.1, a quarter of its width", LIGHT_VAE, APACHE_UNREAD),
+    )
+)
+ROWS = (*_RUN, *_NOT_RUN, *_TINY, *_PARTS, *_SMALL_VAES)

@@ -20,7 +20,7 @@ ANIMATE, ANIMATE_2 = "face and pose networks", "nested blocks"
 SPEECH, TALK, MUSIC = "speech injector", "audio attention", "music injector"
 RECAMERA, FRAME_RATE = "camera encoder in each block", "frame-rate embedding"
 GATES, LINEAR_ATTENTION = "gates of sparse attention", "linear attention"
-LINEAR_PATCHES, INT8 = "linear patch embedding", "int8 matrices"
+INT8 = "int8 matrices"
 
 # Part -> how its tensors are named, by official names.
 PARTS: Mapping[str, re.Pattern[str]] = {
@@ -44,12 +44,10 @@ PARTS: Mapping[str, re.Pattern[str]] = {
     )
 }
 
-# Part -> why a model with it is not run, whichever row it belongs to.
+# Part -> why a model with it is not run, whichever row it belongs to; the first one is reported.
 NOT_RUN: Mapping[str, str] = {
     FRAME_RATE: "the frame rate that it takes as a condition is not passed to it yet",
-    INT8: "its int8 matrices with a scale per tile of 128 are not read yet; take the file that is "
-    "not quantised",
-    LINEAR_ATTENTION: "its sparse attention with a linear branch is not computed yet",
+    INT8: "its int8 matrices have no scales; take another file of it",
     GATES: "its sparse attention (VSA) with gates is not computed yet",
 }
 
@@ -77,15 +75,11 @@ def structure_of(shapes: Shapes) -> Structure | None:
     """
     patches, head = shapes.get("patch_embedding.weight", ()), shapes.get("head.head.weight", ())
     volume = PATCH[0] * PATCH[1] * PATCH[2]
-    if len(patches) not in (2, 5) or not head or head[0] < volume:
+    if len(patches) < len(PATCH) or not head or head[0] < volume:
         return None
-    parts = parts_of(shapes)
-    inputs, outputs = patches[1], head[0] // volume
-    if len(patches) == 2:
-        parts |= {LINEAR_PATCHES}
-        inputs //= volume
-    copies, mask_channels = divmod(inputs, outputs)
-    return Structure(copies, mask_channels, outputs, parts)
+    outputs = head[0] // volume
+    copies, mask_channels = divmod(patches[1], outputs)
+    return Structure(copies, mask_channels, outputs, parts_of(shapes))
 
 
 def parts_of(names: Iterable[str]) -> frozenset[str]:

@@ -12,7 +12,6 @@ from wanctl.errors import ProblemsError
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.shapes import PATCH
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variant_table import get_variant
 from wanctl.model.variants import Variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes, start_processes
@@ -63,6 +62,7 @@ from wanctl.train.setup import (
     run_once,
     run_training,
     training_clips,
+    training_variant,
 )
 
 
@@ -89,7 +89,7 @@ def train_dit(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | Non
 def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_dit
     model, command_options = recipe.model, command_options_of(loaded, out)
-    variant = get_variant(model.variant, **model.vae_sizes)
+    variant = training_variant(loaded)
     mixture = mixture_options(loaded, variant)
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = training_captions(

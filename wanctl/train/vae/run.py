@@ -9,7 +9,6 @@ from wanctl.errors import ProblemsError
 from wanctl.log import log
 from wanctl.model.shapes import latent_frames
 from wanctl.model.vae.autoencoder import WanVAE
-from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe, shipped_recipes
 from wanctl.recipe.model import ModelSection
 from wanctl.recipe.train.vae import TrainVAESection
@@ -26,6 +25,7 @@ from wanctl.train.setup import (
     run_once,
     run_training,
     training_clips,
+    training_variant,
 )
 from wanctl.train.vae.distill.run import distill
 from wanctl.train.vae.loss_options import VAELossOptions, vae_loss_options
@@ -60,7 +60,7 @@ def train_vae(loaded: LoadedRecipe, out: Path, prepare: Callable[[], None] | Non
 
 def _train_vae(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     recipe, section = loaded.recipe, loaded.recipe.train_vae
-    variant = get_variant(recipe.model.variant, **recipe.model.vae_sizes)
+    variant = training_variant(loaded)
     vae, has_statistics = start_vae(variant, _source(recipe.model), recipe.seed)
     trains_latents = _freeze(loaded, vae)
     buckets = check_buckets(loaded, "train_vae", section, vae, patch=1)

@@ -8,7 +8,6 @@ from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER
 from wanctl.log import log
 from wanctl.model.vae.tiny_decoder import shape_for
-from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.train.accelerator import Processes
 from wanctl.train.inputs.epochs import write_epochs
@@ -21,6 +20,7 @@ from wanctl.train.setup import (
     run_metadata,
     run_training,
     training_clips,
+    training_variant,
 )
 from wanctl.train.vae.distill.objective import DistillObjective, start_tiny_decoder
 from wanctl.train.vae.loss_options import vae_loss_options
@@ -46,7 +46,7 @@ def _distill(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     model, command_options = recipe.model, command_options_of(loaded, out)
     weights = WeightsResolver(
         out=out,
-        variant=get_variant(model.variant, **model.vae_sizes),
+        variant=training_variant(loaded),
         weights=model.weights,
         vae_weights=model.vae_weights,
         text_weights=model.text_weights,
