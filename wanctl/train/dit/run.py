@@ -91,6 +91,16 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     model, command_options = recipe.model, command_options_of(loaded, out)
     variant = training_variant(loaded)
     mixture = mixture_options(loaded, variant)
+    weights = WeightsResolver(
+        out=out,
+        variant=variant,
+        weights=model.weights,
+        vae_weights=model.vae_weights,
+        text_weights=model.text_weights,
+        image_weights=model.image_weights,
+    )
+    if model.vae_weights:  # a file that cannot serve is told of before the data set is read
+        weights.find_vae(f"wanctl train-vae {command_options}")
     dataset = DatasetDir.open(recipe.dataset.path or out / "dataset")
     captions = training_captions(
         dataset,
@@ -100,14 +110,6 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         task_weights=section.task_captions,
         score_words=section.caption_scores,
         command_options=command_options,
-    )
-    weights = WeightsResolver(
-        out=out,
-        variant=variant,
-        weights=model.weights,
-        vae_weights=model.vae_weights,
-        text_weights=model.text_weights,
-        image_weights=model.image_weights,
     )
     vae = load_frozen_vae(weights, command_options)
     check_latent_channels(model.latent_channels, vae)
