@@ -7,7 +7,7 @@ the measured peaks of this program (tests/bench).
 import math
 from dataclasses import dataclass
 
-from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
+from wanctl.model.shapes import SPATIAL_STRIDE, LatentShape, PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, VAEShape, Variant
 from wanctl.runtime.vae_tiles import overlap_factor
 
@@ -92,6 +92,10 @@ def dit_parameters(shape: DiTShape) -> int:
         rest += 2 * e + e * e + e + e * d + d + 2 * d + e * (shape.image_tokens or 0)
     if shape.vace_layers:
         rest += 4 * d * shape.vace_channels + d + (len(shape.vace_layers) + 1) * (d * d + d)
+    if shape.camera_channels:
+        rest += 4 * d * shape.camera_channels * SPATIAL_STRIDE**2 + d + 2 * (9 * d * d + d)
+    if shape.reference_channels:
+        rest += 4 * d * shape.reference_channels + d
     return blocks + rest
 
 
