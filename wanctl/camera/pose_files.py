@@ -115,7 +115,8 @@ def _check(matrices: np.ndarray, focal: np.ndarray, row: str, first: int) -> Non
     """
     turns = matrices[:, :3, :3]
     finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(focal).all(axis=1)
-    safe = np.where(finite[:, None, None], turns, 0.0)
+    safe = turns.copy()
+    safe[~finite] = 0.0
     off = np.abs(safe @ np.swapaxes(safe, 1, 2) - np.eye(3)).max(axis=(1, 2))
     good = finite & (off < _TOLERANCE) & (np.linalg.det(safe) > 0) & (focal > 0).all(axis=1)
     if not good.all():
