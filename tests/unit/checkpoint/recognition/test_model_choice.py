@@ -9,7 +9,7 @@ from wanctl.checkpoint.recognition import model_choice
 from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model
 from wanctl.checkpoint.registry import rules as rules_module
 from wanctl.checkpoint.registry.rules import rule_text, warn_of_fixed
-from wanctl.checkpoint.registry.structures import CLIP, Structure
+from wanctl.checkpoint.registry.structures import SPEECH, Structure
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.errors import ProblemsError
 from wanctl.model.variant_table import VARIANTS
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
         "causvid-14b",
     ):
         save_file(plain, folder / f"{name}.safetensors")
-    save_file(state_of(Structure(3, 0, 16, frozenset({CLIP}))), folder / "control.safetensors")
+    save_file(state_of(Structure(parts=frozenset({SPEECH}))), folder / "speech.safetensors")
     lora = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(2, 128)}
     for name in ("lightx2v-4steps-lora", "causvid-lora", "cat"):
         save_file(lora, folder / f"{name}.safetensors")
@@ -144,12 +144,12 @@ def test_a_lora_brings_its_schedule_and_leaves_the_rest(choose):
             "model.checkpoint: CausVid LoRA, 14B is a LoRA; name its file under model.loras",
         ),
         (
-            "control", {}, "model.weights: control.safetensors: is Wan2.1-Fun-1.3B-Control, which "
-            "is not run: control videos are not there yet",
+            "speech", {}, "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: "
+            "speech to video needs audio features and a loop over clips",
         ),
         (
-            "control", {"variant": "wan2.1-i2v-14b-480p"},
-            "model.weights: control.safetensors: is Wan2.1-Fun-1.3B-Control, which is not run: ",
+            "speech", {"variant": "wan2.1-t2v-14b"},
+            "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: ",
         ),
         (
             "Phantom-Wan-14B", {}, "model.weights: Phantom-Wan-14B.safetensors: is Phantom-Wan-",

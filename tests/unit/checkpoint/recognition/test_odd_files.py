@@ -151,18 +151,40 @@ def of(*parts, copies=1, mask_channels=0):
     return state_of(Structure(copies, mask_channels, 16, frozenset(parts)))
 
 
+RUN = {
+    "fun inp": (of(structures.CLIP, copies=2, mask_channels=4), "wan2.1-fun-"),
+    "fun control": (of(structures.CLIP, copies=3), "wan2.1-fun-1.3b-control ("),
+    "fun camera": (
+        of(structures.CAMERA, copies=2, mask_channels=4),
+        "wan2.2-fun-a14b-control-camera (",
+    ),
+    "two images": (
+        of(structures.CLIP, structures.TWO_IMAGES, copies=2, mask_channels=4),
+        "wan2.1-flf2v-14b (",
+    ),
+    "control blocks": (of(structures.VACE), "wan2.1-vace-1.3b ("),
+    "5b": (state_of(Structure(1, 0, 48)), "wan2.2-ti2v-5b ("),
+}
+
+
+@pytest.mark.parametrize("case", RUN)
+def test_other_networks_are_named(case, tmp_path, capsys):
+    state, row = RUN[case]
+    save_file(state, tmp_path / f"{case}.safetensors")
+    code, out, err = inspect(capsys, tmp_path / f"{case}.safetensors")
+    assert (code, f"checkpoint\t{row}" in out) == (0, True), err
+    assert "not run" not in out
+
+
 # Case -> tensors, row, why it is not run
 OTHERS = {
     "nested blocks": (
         of(structures.CLIP, structures.ANIMATE_2, copies=2, mask_channels=4),
         "wan2.2-animate-2-14b", "its two passes over a driving video",
     ),
-    "control": (
-        of(structures.CLIP, copies=3), "wan2.1-fun-1.3b-control", "control videos are not there yet"
-    ),
-    "camera": (
-        of(structures.CAMERA, copies=2, mask_channels=4),
-        "wan2.2-fun-a14b-control-camera", "camera paths are not there yet",
+    "fun 5b": (
+        state_of(Structure(3, 4, 48, frozenset({structures.REFERENCE}))),
+        "wan2.2-fun-5b-control", "its image channels beside those of VAE 2.2",
     ),
     "speech": (of(structures.SPEECH), "wan2.2-s2v-14b", "speech to video needs"),
     "turbowan int8 without scales": (
