@@ -8,6 +8,8 @@ from wanctl.cli.options import JsonOption, OutOption, RecipeOption, SetOption, l
 from wanctl.cli.program import app
 
 DEFAULT_SAMPLE_RECIPE = "wan2.1-t2v-1.3b"
+# Without --recipe the weights decide what is run, and without weights the recipe's own model is.
+OF_THE_WEIGHTS = "model.variant=null"
 
 FolderArgument = Annotated[
     str,
@@ -143,8 +145,13 @@ def sample(
     overrides: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Generate a video from text, images or video. Without --recipe: Wan 2.1 T2V 1.3B."""
-    loaded = load_recipe_for(ctx, ("model", "sample"), recipe or DEFAULT_SAMPLE_RECIPE, overrides)
+    """Generate a video from text, images or video. Without --recipe: Wan 2.1 T2V 1.3B.
+
+    `--set model.weights=FILE` alone samples from any checkpoint that is known, by its own rule.
+    """
+    if recipe is None:
+        recipe, overrides = DEFAULT_SAMPLE_RECIPE, [OF_THE_WEIGHTS, *(overrides or ())]
+    loaded = load_recipe_for(ctx, ("model", "sample"), recipe, overrides)
     from wanctl.listing import print_json
     from wanctl.sample.run import sample as run
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from wanctl.checkpoint.registry.distilled import EIGHT_STEPS, FOUR_STEPS, RCM_LEVELS
 from wanctl.checkpoint.registry.licences import NON_COMMERCIAL
-from wanctl.checkpoint.registry.templates import DISTILLED, UNGUIDED, few_steps, lora_for
+from wanctl.checkpoint.registry.templates import DISTILLED_LORA, UNGUIDED, few_steps, lora_for
 from wanctl.model.variant_table import VARIANTS
 
 _14B_480P = replace(VARIANTS["wan2.1-t2v-14b"].defaults, height=480, width=832)
@@ -16,7 +16,7 @@ _LIGHTX2V = tuple(
         name=f"lightx2v-lora-{kind}-14b",
         title=f"LightX2V step-distill LoRA, {kind.upper()}-14B",
         defaults=few_steps(defaults, FOUR_STEPS, "euler"),
-        fixed=DISTILLED,
+        fixed=DISTILLED_LORA,
         marks=("lightx2v", "stepdistill", "step distill"),
         hub=hub,
         note="strength 1; on a 2.2 model users run 3.0 on the high-noise and 1.5 on the low-noise "
@@ -45,7 +45,7 @@ _LIGHTNING = tuple(
         name=f"wan2.2-lightning-{kind}-a14b{suffix}",
         title=f"Wan2.2-Lightning and Distill-Loras, {kind.upper()}-A14B, {len(levels)} steps",
         defaults=few_steps(VARIANTS[f"wan2.2-{kind}-a14b"].defaults, levels, "euler"),
-        fixed=DISTILLED,
+        fixed=DISTILLED_LORA,
         marks=marks,
         hub=("lightx2v/Wan2.2-Lightning",) if levels == FOUR_STEPS else (),
         note=f"one file for each expert, rank 64 with alpha 8; {_SLOW}",
@@ -73,7 +73,7 @@ _OTHER = (
         name="rcm-lora-a14b",
         title="rCM LoRA on A14B",
         defaults=few_steps(VARIANTS["wan2.2-t2v-a14b"].defaults, RCM_LEVELS, "lcm"),
-        fixed=DISTILLED,
+        fixed=DISTILLED_LORA,
         marks=("rcm",),
         note="users run strength 6.0 on the high-noise expert",
     ),

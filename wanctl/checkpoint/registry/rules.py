@@ -1,11 +1,13 @@
 """Run rules in words, and warnings where a recipe leaves them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from wanctl.checkpoint.registry.types import FIXABLE, Checkpoint
 from wanctl.log import log
 from wanctl.model.variants import NUM_TRAIN_TIMESTEPS, RunDefaults
+
+ROUNDING = 5e-4  # of noise levels as people write them; half a timestep
 
 
 def rule_text(row: Checkpoint) -> str:
@@ -42,8 +44,23 @@ def warn_of_fixed(
     """
     for key in FIXABLE:
         value = values.get(key)
-        if key in fixed and value is not None and value != getattr(rule, key):
+        if key in fixed and value is not None and not _same(value, getattr(rule, key)):
             _warn(f"sample.{key} is {value}; {fixed[key]}")
+
+
+def _same(value: object, other: object) -> bool:
+    """Whether two settings are equal; levels are written with few digits, a scale once or twice."""
+    values = value if isinstance(value, Sequence) else (value,)
+    others = other if isinstance(other, Sequence) else (other,)
+    if len(others) == 1:
+        others = [*others] * len(values)
+    return len(values) == len(others) and all(map(_close, values, others))
+
+
+def _close(value: object, other: object) -> bool:
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return abs(value - other) <= ROUNDING
+    return value == other
 
 
 @cache

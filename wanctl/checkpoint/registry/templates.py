@@ -14,10 +14,12 @@ from wanctl.model.variants import RunDefaults
 _GUIDANCE = "it is distilled for a scale of 1; guidance on top of that blurs the video or burns it"
 _FIXED_LEVELS = "it is distilled at fixed noise levels; others leave noise or blur in the video"
 UNGUIDED: Mapping[str, str] = {"guide_scale": _GUIDANCE}
-DISTILLED: Mapping[str, str] = {
+# `levels` are left to the recipe: authors publish several lists, and users mix in steps without it.
+DISTILLED_LORA: Mapping[str, str] = {
     **UNGUIDED,
-    **dict.fromkeys(("levels", "steps", "shift"), _FIXED_LEVELS),
+    **dict.fromkeys(("steps", "shift"), _FIXED_LEVELS),
 }
+DISTILLED: Mapping[str, str] = {**DISTILLED_LORA, "levels": _FIXED_LEVELS}
 
 
 def like(variant: str) -> Checkpoint:

@@ -13,6 +13,7 @@ from wanctl.checkpoint.registry.structures import SPEECH, Structure
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.errors import ProblemsError
 from wanctl.model.variant_table import VARIANTS
+from wanctl.recipe.load import load_recipe, shipped_recipes
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +202,34 @@ def test_settings_that_are_known_to_fail_are_warned_of_once(caplog):
     caplog.clear()
     warn_of_fixed(row.fixed, {"guide_scale": 1.0, "shift": row.defaults.shift}, row.defaults)
     assert not caplog.records
+
+
+def test_levels_and_scales_are_compared_as_people_write_them(caplog):
+    rules_module._warn.cache_clear()
+    row = checkpoints()["wan2.2-distill-t2v-a14b"]
+    fine = {"guide_scale": (1.0, 1), "levels": (1, 0.9375, 0.8333, 0.625), "steps": 4}
+    warn_of_fixed(row.fixed, fine, row.defaults)
+    assert not caplog.records
+    bad = {"guide_scale": (1.0, 2.0), "levels": (1, 0.9, 0.8333, 0.625)}
+    warn_of_fixed(row.fixed, bad, row.defaults)
+    assert len(caplog.records) == 2
+
+
+FEW_STEPS = [n for n in shipped_recipes() if "light" in n]
+
+
+@pytest.mark.parametrize("name", FEW_STEPS)
+def test_shipped_recipes_keep_to_the_rule(name, caplog):
+    rules_module._warn.cache_clear()
+    recipe = load_recipe(name).recipe
+    choice = choose_model(ModelKeys(**recipe.model.choice))
+    assert choice.lora, "the names of its LoRAs are recognised"
+    warn_of_fixed(choice.fixed, dict(recipe.sample), choice.variant.defaults)
+    assert not caplog.records
+    defaults = choice.variant.defaults
+    assert (recipe.sample.solver, recipe.sample.guide_scale) in (
+        (defaults.solver, defaults.guide_scale), (None, None),
+    )  # fmt: skip
 
 
 def test_rules_in_words():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from math import prod
 
 import pytest
@@ -207,3 +208,73 @@ def test_a_package_adds_rows(monkeypatch):
     with pytest.raises(UserError, match="entry point mine = pack:ROWS: holds str; need a Check"):
         checkpoints()
     checkpoints.cache_clear()
+
+
+def both(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+    """A weight and its bias."""
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def test_the_layout_of_face_and_pose_networks_holds():
+    width = LARGE.dim
+    shapes = dict(shapes_of(VARIANTS["wan2.1-i2v-14b-480p"].dit))
+    shapes |= both("pose_patch_embedding", width, 16, 1, 2, 2)
+    for number in range(8):
+        block = f"face_adapter.fuser_blocks.{number}"
+        shapes |= both(f"{block}.linear1_q", width, width)
+        shapes |= both(f"{block}.linear1_kv", 2 * width, width)
+        shapes |= both(f"{block}.linear2", width, width)
+        shapes |= {f"{block}.{norm}.weight": (128,) for norm in ("q_norm", "k_norm")}
+    shapes |= both("face_encoder.conv1_local.conv", 4096, 512, 3)
+    shapes |= both("face_encoder.conv2.conv", 1024, 1024, 3)
+    shapes |= both("face_encoder.conv3.conv", 1024, 1024, 3)
+    shapes |= both("face_encoder.out_proj", width, 1024)
+    shapes["face_encoder.padding_tokens"] = (1, 1, 1, width)
+    net, path = "motion_encoder.enc.net_app.convs", (32, 64, 128, 256, 512, 512, 512, 512)
+    shapes |= {f"{net}.0.0.weight": (32, 3, 1, 1), f"{net}.0.1.bias": (1, 32, 1, 1)}
+    for number, (inner, outer) in enumerate(pairwise(path), 1):
+        row = f"{net}.{number}"
+        shapes |= {
+            f"{row}.conv1.0.weight": (inner, inner, 3, 3), f"{row}.conv1.1.bias": (1, inner, 1, 1),
+            f"{row}.conv2.0.kernel": (4, 4), f"{row}.conv2.1.weight": (outer, inner, 3, 3),
+            f"{row}.conv2.2.bias": (1, outer, 1, 1), f"{row}.skip.0.kernel": (4, 4),
+            f"{row}.skip.1.weight": (outer, inner, 1, 1),
+        }  # fmt: skip
+    shapes[f"{net}.8.weight"] = (512, 512, 4, 4)
+    for number in range(5):
+        shapes |= both(f"motion_encoder.enc.fc.{number}", 20 if number == 4 else 512, 512)
+    shapes["motion_encoder.dec.direction.weight"] = (512, 20)
+    row = ROWS["wan2.2-animate-14b"]
+    assert (layout_md5(shapes), len(shapes)) == (row.layout.md5, row.layout.tensors)
+    assert fits(structure_of(shapes), row.structure)
+
+
+def test_the_layout_of_the_speech_injector_holds():
+    width = LARGE.dim
+    shapes = dict(shapes_of(LARGE))
+    shapes |= both("cond_encoder", width, 16, 1, 2, 2)
+    shapes |= {
+        "trainable_cond_mask.weight": (3, width), "casual_audio_encoder.weights": (1, 25, 1, 1)
+    }  # fmt: skip
+    encoder = "casual_audio_encoder.encoder"
+    for layer, *shape in (
+        ("conv1_local.conv", 5120, 1024, 3), ("conv1_global.conv", 1280, 1024, 3),
+        ("conv2.conv", 2560, 1280, 3), ("conv3.conv", 5120, 2560, 3), ("final_linear", 5120, 5120),
+    ):  # fmt: skip
+        shapes |= both(f"{encoder}.{layer}", *shape)
+    shapes[f"{encoder}.padding_tokens"] = (1, 1, 1, 5120)
+    for number in range(12):
+        block = f"audio_injector.injector.{number}"
+        for layer in "qkvo":
+            shapes |= both(f"{block}.{layer}", width, width)
+        shapes |= {f"{block}.{norm}.weight": (width,) for norm in ("norm_q", "norm_k")}
+        adain = f"audio_injector.injector_adain_layers.{number}.linear"
+        shapes |= both(adain, 2 * width, width)
+    for name, side in (("proj", (1, 2, 2)), ("proj_2x", (2, 4, 4)), ("proj_4x", (4, 8, 8))):
+        shapes |= both(f"frame_packer.{name}", width, 16, *side)
+    row = ROWS["wan2.2-s2v-14b"]
+    count = sum(prod(shape) for shape in shapes.values())
+    assert (layout_md5(shapes), len(shapes), count) == (
+        row.layout.md5, row.layout.tensors, row.layout.parameters,
+    )  # fmt: skip
+    assert fits(structure_of(shapes), row.structure)
