@@ -27,6 +27,7 @@ from wanctl.model.variant_table import VARIANTS, get_variant
 from wanctl.model.variants import RunDefaults, Variant
 
 SHOWN = 4
+OTHER_MODEL = "; if it is another model, name that with model.checkpoint"
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,7 @@ def _network_problems(
         return []
     if keys.checkpoint:
         return [("model.checkpoint", f"{row.title} is not run: {why}")]
-    advice = "" if found.exact and not found.alike else "; if it is another model, name that with "
-    advice += "model.checkpoint" if advice else ""
+    advice = "" if found.exact and not found.alike else OTHER_MODEL
     return [("model.weights", f"{keys.weights}: is {row.title}, which is not run: {why}{advice}")]
 
 
@@ -221,7 +221,8 @@ def _licence_problems(
         (
             "model.accept_license",
             f"{row.title} is under {row.licence}, which forbids commercial use; accept that with "
-            f"`--set model.accept_license={row.name}`",
+            f"`--set model.accept_license={row.name}`"
+            + (OTHER_MODEL if row.kind == "model" and not keys.checkpoint else ""),
         )
         for row in rows
         if row and not row.commercial and row.licence != accepted
