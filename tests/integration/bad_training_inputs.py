@@ -36,6 +36,7 @@ NAMES = _cases(
         ),
         (DIT, "train_dit.trackers=[tensorbord]", "did you mean 'tensorboard'?"),
         (DIT, "model.variant=wan2.1-t2v-1.3", "did you mean 'wan2.1-t2v-1.3b'?"),
+        (DIT, "train_dit.tasks.camera=1", "is only sampled, not trained; tasks that are trained:"),
         (DIT, "train_dit.step=3", "train_dit.step: unknown key; did you mean 'steps'?"),
         (DIT, "train_dit.adapter={kind: lorra}", "got 'lorra'; allowed are 'lora'"),
         (DIT, "train_dit.adapter={targets: [self_atn]}", "no linear layer; near are self_attn"),

@@ -88,9 +88,11 @@ def _tasks(recipe: Recipe) -> Iterator[Finding]:
         return  # text to video and images, which take every bucket
 
     from wanctl.train.dit.tasks.api import TaskOptions  # noqa: PLC0415
-    from wanctl.train.dit.tasks.choice import task_problems  # noqa: PLC0415
+    from wanctl.train.dit.tasks.choice import can_train, task_problems  # noqa: PLC0415
     from wanctl.train.dit.vace.options import control_options  # noqa: PLC0415
 
+    if not section.tasks and not can_train(variant):
+        return  # a recipe that only samples; `train-dit` refuses it at its start
     options = TaskOptions(
         how.continuation_s, how.interpolation_frames, control_options(section.vace.model_dump())
     )

@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 
 from wanctl.errors import ProblemsError
-from wanctl.recipe.load import RecipeError
+from wanctl.recipe.load import RecipeError, shipped_recipes
 from wanctl.recipe.schema import Recipe
 from wanctl.recipe.validate import check_sections, load_checked
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_have_no_mistakes(name):
+    assert load_checked(name).name == name
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from wanctl.data.buckets import BucketLike
 from wanctl.errors import unknown
 from wanctl.model.variants import DiTShape, Variant
-from wanctl.tasks.table import get_task
+from wanctl.tasks.table import TASKS, get_task
 from wanctl.train.dit.tasks.api import TaskOptions, TrainingTask
 from wanctl.train.dit.tasks.table import TRAINING_TASKS
 
@@ -24,6 +24,11 @@ def dit_to_train(variant: Variant, clip_branch: bool | None) -> DiTShape:
 def task_weights(requested: Mapping[str, float], variant: Variant) -> dict[str, float]:
     """The recipe's tasks; without any, those of the variant."""
     return dict(requested) or dict.fromkeys(variant.trained_tasks, 1.0)
+
+
+def can_train(variant: Variant) -> bool:
+    """Whether a run without `train_dit.tasks` has a task to train this variant on."""
+    return TRAINING_TASKS.keys() >= set(variant.trained_tasks)
 
 
 def make_tasks(weights: Mapping[str, float], options: TaskOptions) -> dict[TrainingTask, float]:
@@ -52,7 +57,7 @@ def task_problems(
     weights = task_weights(requested, variant)
     if names := [name for name in weights if name not in TRAINING_TASKS]:
         for name in names:
-            yield f"tasks.{name}", unknown("task", name, TRAINING_TASKS)
+            yield f"tasks.{name}", _no_training(name)
         return
     tasks = make_tasks(weights, options)
     for task in tasks:
@@ -71,3 +76,10 @@ def task_problems(
             named = ", ".join(weights)
             message = f"got {bucket.frames}, which none of the tasks takes ({named})"
             yield f"buckets.{index}.frames", message
+
+
+def _no_training(name: str) -> str:
+    """Why a task is not trained, for a name outside TRAINING_TASKS."""
+    if name in TASKS:
+        return f"is only sampled, not trained; tasks that are trained: {', '.join(TRAINING_TASKS)}"
+    return unknown("task", name, TRAINING_TASKS)
