@@ -41,8 +41,6 @@ KEYS = {
     "text_encoder": ("text_weights", "weights"),
     "image_encoder": ("image_weights", "weights"),
 }
-
-
 # Recipe keys for one component alone, and which one that is.
 SINGLE_KEYS = {
     "low_weights": "dit",
@@ -153,7 +151,7 @@ class WeightsResolver:
                 "previews; training needs the VAE from which it was trained"
             )
         if vae is None:
-            advice = self._advice()
+            advice = self._advice("vae")
             if train_command:
                 advice = (
                     f"run `{train_command}`, or name one with `--set model.vae_weights=DIR`, or "
@@ -178,9 +176,10 @@ class WeightsResolver:
         if text is not None:
             return text, "umt5"
         if kind != "minilm":
+            searched, advice = self._searched("text_encoder"), self._advice("text_encoder")
             raise WeightsError(
-                f"no text encoder: {self._searched('text_encoder')}; {self._advice()}, or name its "
-                "folder with `--set model.text_weights=DIR`"
+                f"no text encoder: {searched}; {advice}, or name its folder with "
+                "`--set model.text_weights=DIR`"
             )
         return None, kind
 
@@ -218,14 +217,14 @@ class WeightsResolver:
 
     def _find(self, component: str, trained: Components | None = None) -> Components | None:
         """The first place that holds a component; keys that name only that one have to hold it."""
-        named = next((self._named[key] for key in KEYS[component] if key in self._named), None)
-        for place in (trained, named, self._model):
+        named = (self._named[key] for key in KEYS[component] if key in self._named)
+        for place in (trained, next(named, None), self._model):
             if place is not None and getattr(place, component):
                 return place
-        if self.weights and component == "dit":
+        if component == "dit" and (self.weights or not self.variant.hub):
             return None
         place = self._published
-        return place if place is not None and getattr(place, component) else None
+        return place if place and getattr(place, component) else None
 
     @cached_property
     def _trained(self) -> Components | None:
@@ -249,26 +248,27 @@ class WeightsResolver:
 
     @cached_property
     def _published(self) -> Components | None:
-        return cached_components(self.variant.hub)
+        return cached_components(self.variant.hub or self.variant.base_hub)
 
     def _searched(self, component: str) -> str:
         """Every place that was searched, in order."""
         trained = [str(self.out / component)] if component in ("dit", "vae") else []
         places = [f"model.{key} ({getattr(self, key) or 'not set'})" for key in KEYS[component]]
-        if self.variant.hub and not (self.weights and component == "dit"):
+        hub = self.variant.hub or (component != "dit" and self.variant.base_hub)
+        if hub and not (self.weights and component == "dit"):
             # Half a second that only the error pays.
             from huggingface_hub import constants  # noqa: PLC0415
 
-            places.append(f"{self.variant.hub} in the hub cache {constants.HF_HUB_CACHE}")
+            places.append(f"{hub} in the hub cache {constants.HF_HUB_CACHE}")
         return f"looked in {', '.join([*trained, *places])}"
 
-    def _advice(self) -> str:
-        if self.variant.hub is None:
-            return "train them (`make demo`, or `wanctl train-vae` and `train-dit`)"
-        return (
-            f"{download_advice(self.variant.hub)}, "
-            "or take `--recipe tiny`, which samples from what `make demo` trained"
-        )
+    def _advice(self, component: str = "dit") -> str:
+        hub = self.variant.hub or (self.variant.base_hub if component != "dit" else None)
+        if hub is None:
+            own = "train them (`make demo`, or `wanctl train-vae` and `train-dit`)"
+            return "set model.weights to its file or folder" if self.variant.base_hub else own
+        demo = "or take `--recipe tiny`, which samples from what `make demo` trained"
+        return f"{download_advice(hub)}, {demo}"
 
 
 def run_adapters(out: Path, dit: Components) -> Iterator[Lora]:

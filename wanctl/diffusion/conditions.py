@@ -4,12 +4,14 @@ Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, S text to
 I image tokens.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from wanctl.diffusion.references import References
 
 Model = Callable[..., Tensor]
 """Velocity of (latents, timesteps, context, **conditions), e.g. a `WanModel`."""
@@ -17,7 +19,9 @@ Model = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions passed to the model; all but the text are equal for both prompts of guidance.
+    """Conditions passed to the model.
+
+    All but the text, and what `negative` names, are equal for both prompts of guidance.
 
     Attributes:
         context: (B, S, E) fp32 text embeddings, zero rows after each text's last token.
@@ -30,6 +34,8 @@ class Conditions:
         known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
             for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool, or (B, T) where items differ.
+        references: latent frames beside those of the video.
+        negative: attribute -> its value in the negative prompt's pass, where it has another.
     """
 
     context: Tensor
@@ -41,6 +47,8 @@ class Conditions:
     reference: Tensor | None = None
     known: Tensor | None = None
     known_frames: Tensor | None = None
+    references: References | None = None
+    negative: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Conditions":
         """These conditions on another device."""
@@ -50,10 +58,13 @@ class Conditions:
         """These conditions with other text embeddings, (B, S, E)."""
         return replace(self, context=context)
 
-    def with_negative(self, negative: Tensor) -> "Conditions":
-        """Twice the batch: these conditions, then the same with the negative prompt."""
-        doubled = self._map(lambda t: torch.cat((t, t)) if t.ndim > 1 else t)
-        return doubled.with_context(torch.cat((self.context, negative)))
+    def for_negative(self, context: Tensor) -> "Conditions":
+        """The conditions of the negative prompt, with its embeddings (B, S, E)."""
+        return replace(self, **{"context": context, "negative": {}, **self.negative})
+
+    def with_blank_references(self) -> "Conditions":
+        """These conditions with zeros for the references."""
+        return replace(self, references=self.references and self.references.blank())
 
     def repeated(self, count: int) -> "Conditions":
         """Conditions for one item, expanded to a batch of `count`."""
@@ -68,10 +79,33 @@ class Conditions:
         return torch.where(places[..., None, None], self.known, latents)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Conditions":
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: change(t) for name, t in tensors.items() if isinstance(t, Tensor)}
-        )
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(v) for name, v in values.items() if isinstance(v, Tensor)
+        }
+        if self.references is not None:
+            changed["references"] = self.references.map(change)
+        if self.negative:
+            changed["negative"] = {name: change(v) for name, v in self.negative.items()}
+        return replace(self, **changed)
+
+
+def stacked(items: Sequence[Conditions]) -> Conditions:
+    """Conditions of the same kind, one batch after the other in one batch."""
+    first = items[0]
+
+    def together(of: Callable[[Any], Tensor]) -> Tensor:
+        return torch.cat([of(each) for each in items])
+
+    changed: dict[str, Any] = {
+        each.name: together(lambda item, name=each.name: getattr(item, name))
+        for each in fields(first)
+        if isinstance(value := getattr(first, each.name), Tensor) and value.ndim > 1
+    }
+    if first.references is not None:
+        latents = together(lambda item: item.references.latents)
+        changed["references"] = replace(first.references, latents=latents)
+    return replace(first, **{"negative": {}, **changed})
 
 
 def predict(
@@ -93,6 +127,9 @@ def predict(
     if conditions.known_frames is not None:
         x = conditions.impose(x)
         timesteps = timesteps.expand(len(x))[:, None] * ~conditions.known_frames
+    references = conditions.references
+    if references is not None:
+        x, timesteps = references.join(x, timesteps)
     if conditions.channels is not None:
         x = torch.cat((x, conditions.channels), dim=1)
     more = {}
@@ -107,4 +144,6 @@ def predict(
         more["rays_BCTHW"] = conditions.rays
     if conditions.reference is not None:
         more["reference_BCYX"] = conditions.reference
-    return model(x, timesteps, conditions.context if precomputed is None else precomputed, **more)
+    context = conditions.context if precomputed is None else precomputed
+    v = model(x, timesteps, context, **more)
+    return v if references is None else references.cut(v)

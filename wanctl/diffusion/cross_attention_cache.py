@@ -1,10 +1,11 @@
 """Keys and values of the prompts' cross-attention, kept between the steps of a sample."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from wanctl.diffusion.conditions import Conditions, Model
+from wanctl.diffusion.conditions import Conditions, Model, stacked
 
 
 class CrossAttentionCache:
@@ -18,7 +19,7 @@ class CrossAttentionCache:
     def __init__(self) -> None:
         self._model: Model | None = None
         self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
-        self._both: tuple[Conditions, Tensor, Conditions] | None = None
+        self._batch: tuple[list[Tensor], Conditions] | None = None
 
     def get(self, model: Model, conditions: Conditions) -> Any:
         """Keys and values of text and image; None where the model computes them at every step."""
@@ -34,8 +35,13 @@ class CrossAttentionCache:
         self._entries.append((conditions.context, precomputed))
         return precomputed
 
-    def with_negative(self, conditions: Conditions, negative: Tensor) -> Conditions:
-        """`conditions.with_negative(negative)`, the same object in every step."""
-        if self._both is None or self._both[0] is not conditions or self._both[1] is not negative:
-            self._both = conditions, negative, conditions.with_negative(negative)
-        return self._both[2]
+    def stacked(self, passes: Sequence[Conditions]) -> Conditions:
+        """The passes of a step in one batch, the same object in every step.
+
+        Args:
+            passes: as many, with the same texts, stand for the same conditions.
+        """
+        texts = [each.context for each in passes]
+        if self._batch is None or list(map(id, texts)) != list(map(id, self._batch[0])):
+            self._batch = texts, stacked(passes)
+        return self._batch[1]

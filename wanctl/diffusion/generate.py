@@ -28,6 +28,7 @@ class Denoising:
         schedule: noise levels, from `make_schedule`.
         solver: a row of SOLVERS, or the result of `with_step_cache`.
         step_noise: draws more noise like `noise`; may be None for solvers that draw none.
+        reference_scale: see `guided_velocity`; one for each step. None: none has one.
 
     Raises:
         UserError: no such solver.
@@ -43,6 +44,7 @@ class Denoising:
         schedule: Schedule,
         solver: str | Solver,
         step_noise: NoiseFn | None = None,
+        reference_scale: Sequence[float | None] | None = None,
     ) -> None:
         self.steps = len(schedule.timesteps)
         self._device = noise.device.type
@@ -50,6 +52,7 @@ class Denoising:
         self._sigmas = schedule.sigmas.tolist()
         constant = isinstance(guide_scale, (int, float))
         self._scales = [float(guide_scale)] * self.steps if constant else list(guide_scale)
+        self._reference_scales = reference_scale or [None] * self.steps
         self._conditions = conditions
         self._negative = negative_context
         solve = get_solver(solver) if isinstance(solver, str) else solver
@@ -107,7 +110,7 @@ class Denoising:
     def _velocity(self, model: Model, x: Tensor, step: int, cache: CrossAttentionCache) -> Tensor:
         return guided_velocity(
             model, x, self._timesteps[step], self._conditions, self._negative, self._scales[step],
-            cache,
+            cache, reference_scale=self._reference_scales[step],
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from wanctl.diffusion.experts import expert_of, scale_of_expert
+from wanctl.diffusion.guidance import num_passes
 from wanctl.errors import UserError
 from wanctl.model.variants import HIGH, LOW, Expert
 
@@ -45,11 +46,13 @@ class StepRule:
         expert: HIGH or LOW; None where the model has one transformer.
         lora_strengths: factors of the LoRAs' strengths.
         guide_scale: of guidance; 1 evaluates the prompt alone, 0 the negative prompt alone.
+        reference_scale: of guidance by references; None: there is none.
     """
 
     expert: Expert | None
     lora_strengths: LoraStrengths
     guide_scale: float
+    reference_scale: float | None = None
 
     @property
     def transformer(self) -> tuple[Expert | None, LoraStrengths]:
@@ -58,8 +61,13 @@ class StepRule:
 
     @property
     def passes(self) -> int:
-        """Prompts that the transformer evaluates."""
-        return 1 if self.guide_scale in (0, 1) else 2
+        """How often the transformer is evaluated."""
+        return num_passes(self.guide_scale, self.reference_scale)
+
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt is used."""
+        return self.passes > 1 or self.guide_scale != 1
 
 
 def step_rules(
@@ -69,6 +77,7 @@ def step_rules(
     boundary: float | None = None,
     guide_until: float = 1.0,
     phases: Sequence[Phase] = (),
+    reference_scale: float | None = None,
 ) -> list[StepRule]:
     """The rule of each step.
 
@@ -78,6 +87,7 @@ def step_rules(
         boundary: see `expert_of`; None: there is one transformer.
         guide_until: share of the steps with guidance, where a phase does not say its own.
         phases: all steps in order; empty: nothing differs but what the other arguments say.
+        reference_scale: of guidance by references, in steps that are guided; None: there is none.
 
     Raises:
         UserError: `phases...: message`: they do not add up to the steps, name an expert of a model
@@ -92,7 +102,9 @@ def step_rules(
         scale = phase.guide_scale
         if scale is None:
             scale = scale_of_expert(guide_scale, expert) if number < guided else 1.0
-        rules.append(StepRule(expert, phase.lora_strengths, float(scale)))
+        unguided = phase.guide_scale == 1 or (phase.guide_scale is None and number >= guided)
+        by_references = None if unguided else reference_scale
+        rules.append(StepRule(expert, phase.lora_strengths, float(scale), by_references))
     for number, (before, after) in enumerate(pairwise(rules), start=2):
         if (before.expert, after.expert) == (LOW, HIGH):
             raise UserError(

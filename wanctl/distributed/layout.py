@@ -8,8 +8,6 @@ from wanctl.errors import ProblemsError
 
 Count = int | Literal["auto"]
 
-PROMPTS = 2  # of guidance
-
 
 @dataclass(frozen=True)
 class ParallelOptions:
@@ -26,7 +24,7 @@ class Layout:
     """Processes along each axis; their product is the number of processes.
 
     Attributes:
-        cfg: 2 where each prompt of guidance has its own processes.
+        cfg: 2 or 3 where each pass of guidance has its own processes.
         ring: shards of the tokens that exchange keys and values by ring attention.
         ulysses: shards of the tokens that are exchanged for shards of the heads.
         fsdp: every process holds only a shard of the weights.
@@ -60,19 +58,19 @@ def choose_layout(
     processes: int,
     *,
     heads: int,
-    guided: bool,
+    passes: int,
     fsdp_by_default: bool = False,
 ) -> Layout:
     """Choose the axes that the recipe leaves on `auto`.
 
-    Guidance comes first, because its two prompts need no communication within a step; then
+    Guidance comes first, because its passes need no communication within a step; then
     Ulysses, whose exchange is small; the ring takes the processes that the heads cannot use.
 
     Args:
         options: from the recipe.
         processes: how many there are.
         heads: of the transformer; Ulysses gives each process the same number of them.
-        guided: whether there are two prompts per step.
+        passes: of guidance per step: 1 without it, 3 with guidance by references.
         fsdp_by_default: the value of `fsdp: auto`.
 
     Raises:
@@ -85,10 +83,11 @@ def choose_layout(
     rest = processes // fixed
     cfg = options.cfg
     if cfg == "auto":
-        cfg = PROMPTS if guided and rest % PROMPTS == 0 else 1
+        cfg = passes if rest % passes == 0 else 1
         rest //= cfg
-    elif cfg > PROMPTS or (cfg == PROMPTS and not guided):
-        least = "1, as guide_scale 1 has one prompt" if not guided else "1 and 2 (two prompts)"
+    elif cfg not in (1, passes):
+        allowed = {1: "1, as guide_scale 1 has one prompt", 2: "1 and 2 (two prompts)"}
+        least = allowed.get(passes, f"1 and {passes} (passes of guidance by references)")
         raise ProblemsError([("parallel.cfg", f"got {cfg}; allowed: {least}")])
     ulysses = options.ulysses
     if ulysses == "auto":

@@ -36,8 +36,8 @@ class Workload:
         variant: the model.
         size: size of the output.
         steps: solver steps.
-        guided: a step evaluates two prompts.
-        guided_share: share of the steps that are guided.
+        guided: the negative prompt is used.
+        guided_share: evaluations of the transformer per step beyond one, on average.
         weight_bytes: bytes per element of the large matrices in memory (1 if quantized).
         product_bytes: bytes per element of activations in matrix products.
         streamed: blocks stay in host memory and are copied to the GPU one by one.
@@ -45,6 +45,8 @@ class Workload:
         prompts: number of outputs.
         encodes: share of the output's frames that the VAE encodes first.
         text_parameters: parameters of the text encoder; 0: a small packaged one.
+        passes: evaluations of the transformer in a guided step.
+        more_frames: latent frames in its sequence beside those of the output.
     """
 
     variant: Variant
@@ -59,11 +61,19 @@ class Workload:
     prompts: int
     encodes: float
     text_parameters: float
+    passes: int = 2
+    more_frames: int = 0
 
     @property
     def latents(self) -> LatentShape:
         """Size of the latents."""
         return latent_shape(self.size, self.variant.vae.spatial_stride)
+
+    @property
+    def tokens(self) -> int:
+        """Length of the transformer's sequence."""
+        latents = self.latents
+        return latents._replace(frames=latents.frames + self.more_frames).tokens
 
     @property
     def forwards(self) -> float:
@@ -111,7 +121,7 @@ def dit_bytes(workload: Workload) -> tuple[float, float]:
 
 def dit_ops(workload: Workload) -> tuple[float, float]:
     """FLOPs of one forward pass: in products with weights, and in attention."""
-    return forward_ops(workload.variant.dit, workload.latents.tokens)
+    return forward_ops(workload.variant.dit, workload.tokens)
 
 
 def training_ops(shape: DiTShape, tokens: int, trained_share: float) -> float:
@@ -141,8 +151,8 @@ def forward_ops(shape: DiTShape, tokens: int) -> tuple[float, float]:
 
 def dit_activation_bytes(workload: Workload) -> float:
     """Activation bytes of a forward pass: the residual stream in fp32 and one block's products."""
-    shape, tokens = workload.variant.dit, workload.latents.tokens
-    batch = 2 if workload.guided and tokens <= BATCHED_TOKENS else 1
+    shape, tokens = workload.variant.dit, workload.tokens
+    batch = workload.passes if workload.guided and tokens <= BATCHED_TOKENS else 1
     stream = 3 * FP32_BYTES * shape.dim * (2 if shape.vace_layers else 1)
     products = workload.product_bytes * (shape.ffn_dim + 6 * shape.dim)
     hints = len(shape.vace_layers) * workload.product_bytes * shape.dim

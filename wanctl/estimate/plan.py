@@ -180,7 +180,7 @@ def _denoising(workload: Workload, hardware: Hardware) -> StageEstimate:
     once = linear / rates.products + attention / rates.attention
     shape = workload.variant.dit
     if rates.memory is not None:
-        once += PASSES * workload.latents.tokens * shape.dim * 2 * shape.num_layers / rates.memory
+        once += PASSES * workload.tokens * shape.dim * 2 * shape.num_layers / rates.memory
     if workload.streamed and hardware.device_bytes is not None:
         once = max(once, flops.dit_bytes(workload)[0] / HOST_COPY_BYTES_S)
     device, host = _placed(workload, hardware)

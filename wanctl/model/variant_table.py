@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from wanctl.errors import UserError, unknown
 from wanctl.model.fun_variants import FUN_VARIANTS
+from wanctl.model.subject_variants import SUBJECT_VARIANTS
 from wanctl.model.variants import (
     DIT_1_3B,
     DIT_5B,
@@ -118,6 +119,7 @@ VARIANTS: dict[str, Variant] = {
             tasks=("ti2v", "t2v", "t2i", "continuation"),
         ),
         *FUN_VARIANTS,
+        *SUBJECT_VARIANTS,
     )
 }  # fmt: skip
 

@@ -127,6 +127,7 @@ class RunDefaults:
         small_shift: the shift of videos with at most the area of 480x832, where it differs.
         levels: noise levels that the model was distilled for, 1 to 0 without the final 0; where
             they are set, `steps` is their number and `shift` is not used.
+        reference_guide_scale: scale of guidance by reference images; None: there is none.
     """
 
     steps: int
@@ -141,6 +142,7 @@ class RunDefaults:
     boundary: float | None = None
     small_shift: float | None = None
     levels: tuple[float, ...] = ()
+    reference_guide_scale: float | None = None
 
     def shift_at(self, area: int) -> float:
         """The shift for a requested size; `area` in pixels."""
@@ -153,7 +155,10 @@ class Variant:
     """One model: its networks, its text encoder and its run defaults.
 
     Attributes:
+        hub: hub id of the model.
         tasks: rows of TASKS that it supports; the first is its default.
+        base_hub: hub id of the model whose VAE and encoders it uses, where its own files hold a
+            transformer alone.
     """
 
     name: str
@@ -163,6 +168,7 @@ class Variant:
     text_encoder: str = "umt5"
     hub: str | None = None
     tasks: tuple[str, ...] = ("t2v", "t2i")
+    base_hub: str | None = None
 
     @property
     def experts(self) -> int:

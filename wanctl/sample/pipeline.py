@@ -1,6 +1,5 @@
 """The sampling pipeline: prompts to latents to files, one large network in memory at a time."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
-from wanctl.model.shapes import PATCH
+from wanctl.model.shapes import latent_shape
 from wanctl.model.variants import Variant
 from wanctl.runtime.vae_tiling import TiledVAE
 from wanctl.sample.denoise.batches import batches
@@ -119,7 +118,7 @@ class SamplingPipeline:
                 layout,
                 self.distributed.num_processes,
                 heads=shape.num_heads,
-                guided=any(request.guided for request in requests),
+                passes=max(request.passes for request in requests),
                 fsdp_by_default=_exceeds_memory_share(device, weights.dit.dit or ()),
             )
         )
@@ -190,6 +189,7 @@ class SamplingPipeline:
             conditions=conditions.with_context(context),
             negative_context=self._context(negative) if negative else None,
             guide_scale=[rule.guide_scale for rule in rules],
+            reference_scale=[rule.reference_scale for rule in rules],
             schedule=first.schedule,
             solver=with_step_cache(first.solver, first.step_cache, velocity_changes(rules)),
         )
@@ -256,7 +256,8 @@ class SamplingPipeline:
         return self.inputs.read(request.input_spec).inputs
 
     def _tokens(self, request: SampleRequest) -> int:
-        return math.prod(self._noise_shape(request)[1:]) // math.prod(PATCH)
+        latents = latent_shape(request.size, self.vae.shape.spatial_stride)
+        return latents._replace(frames=latents.frames + request.more_frames).tokens
 
     def _context(self, texts: Sequence[Tensor]) -> Tensor:
         return pad_texts(texts, self.dit_shape.text_len).to(self.device)
@@ -276,7 +277,9 @@ class SamplingPipeline:
         return self._cached_conditions[1]
 
     def _noise(self, batch: Sequence[SampleRequest]) -> BatchNoise:
-        return BatchNoise(batch, self._noise_shape(batch[0]), self.distributed)
+        first = batch[0]
+        dropped = get_task(first.task).dropped_noise(self._inputs(first))
+        return BatchNoise(batch, self._noise_shape(first), self.distributed, dropped)
 
     def _noise_shape(self, request: SampleRequest) -> tuple[int, int, int, int]:
         task = get_task(request.task)

@@ -14,17 +14,18 @@ from wanctl.diffusion.schedules import Schedule, levels_schedule, make_schedule
 from wanctl.diffusion.solvers import STOCHASTIC, get_solver
 from wanctl.errors import UserError
 from wanctl.estimate.flops import FP32_BYTES, UMT5_PARAMETERS, Workload
-from wanctl.model.shapes import PixelShape
+from wanctl.model.shapes import PixelShape, latent_frames
 from wanctl.model.variants import Variant
 from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputSpec
 from wanctl.sample.prompts import slug
+from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
-LATER_SETTINGS = ("levels", "phases", "camera_moves")
+LATER_SETTINGS = ("levels", "phases", "camera_moves", "reference_guide_scale")
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
 NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
@@ -71,6 +72,7 @@ class SampleRequest:
         levels: noise levels in full, from 1 down; empty: they follow from `steps` and `shift`.
         phases: parts of the steps that are computed differently; empty: there is one.
         camera_moves: the path of the camera where no file (one of `inputs`) gives it.
+        reference_guide_scale: scale of guidance by references; None: there is none.
     """
 
     prompt: str
@@ -105,6 +107,7 @@ class SampleRequest:
     levels: tuple[float, ...] = ()
     phases: tuple[Phase, ...] = ()
     camera_moves: tuple[tuple[str, float], ...] = ()
+    reference_guide_scale: float | None = None
 
     @property
     def title(self) -> str:
@@ -145,6 +148,7 @@ class SampleRequest:
             boundary=self.boundary,
             guide_until=self.guide_until,
             phases=self.phases,
+            reference_scale=self.reference_guide_scale,
         )
 
     @property
@@ -155,7 +159,18 @@ class SampleRequest:
     @property
     def guided(self) -> bool:
         """Whether the negative prompt is used."""
-        return any(rule.guide_scale != 1 for rule in self.step_rules)
+        return any(rule.guided for rule in self.step_rules)
+
+    @property
+    def passes(self) -> int:
+        """The most evaluations of the transformer in a step."""
+        return max(rule.passes for rule in self.step_rules)
+
+    @property
+    def more_frames(self) -> int:
+        """Latent frames in the transformer's sequence beside those of the output."""
+        references = len(self.input_spec.references)
+        return get_task(self.task).more_frames(latent_frames(self.frames), references)
 
     def settings(self) -> dict[str, Any]:
         """Names and plain values of all settings."""
@@ -163,7 +178,7 @@ class SampleRequest:
         return {
             name: _plain(value)
             for name, value in values.items()
-            if name not in NOT_SETTINGS and (value or name not in LATER_SETTINGS)
+            if name not in NOT_SETTINGS and (name not in LATER_SETTINGS or value not in (None, ()))
         }
 
     def key(self, weights: str) -> str:
@@ -246,4 +261,6 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         prompts=num_outputs,
         encodes=float(bool(request.inputs)),
         text_parameters=UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
+        passes=request.passes,
+        more_frames=request.more_frames,
     )

@@ -19,6 +19,7 @@ from wanctl.recipe.schema import SampleSection
 from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputCache, InputSpec
 from wanctl.sample.request import SampleRequest, check_request
+from wanctl.tasks.api import Task
 from wanctl.tasks.inputs import RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
@@ -92,6 +93,7 @@ def build_request(
         levels=levels,
         phases=tuple(Phase(**dict(phase)) for phase in section.phases),
         camera_moves=_camera_moves(spec),
+        reference_guide_scale=_reference_scale(section, defaults, task),
     )
     with _in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
@@ -104,6 +106,20 @@ def _levels(section: SampleSection, defaults: RunDefaults) -> tuple[float, ...]:
     if section.levels is not None:
         return section.levels
     return defaults.levels if section.steps is None and section.shift is None else ()
+
+
+def _reference_scale(section: SampleSection, defaults: RunDefaults, task: Task) -> float | None:
+    """The scale of guidance by references; None where the task has none.
+
+    Raises:
+        ProblemsError: the recipe sets one for such a task.
+    """
+    if task.guides_by_references:
+        return _or(section.reference_guide_scale, defaults.reference_guide_scale)
+    if section.reference_guide_scale is not None:
+        message = f"task {task.name} has no guidance by references; leave it out"
+        raise ProblemsError([("sample.reference_guide_scale", message)])
+    return None
 
 
 def _input_spec(section: SampleSection, fps: float) -> InputSpec:

@@ -23,11 +23,13 @@ class Task(ABC):
         name: name in a recipe.
         required_inputs: inputs that must be present.
         optional_inputs: inputs that may be present.
+        guides_by_references: guidance has a scale for references beside that of the text.
     """
 
     name: ClassVar[str]
     required_inputs: ClassVar[tuple[str, ...]] = ()
     optional_inputs: ClassVar[tuple[str, ...]] = ()
+    guides_by_references: ClassVar[bool] = False
 
     def default_frames(self, variant_frames: int) -> int:
         """Number of frames where the recipe has none; `variant_frames` is the variant's default."""
@@ -74,6 +76,19 @@ class Task(ABC):
             UserError: `KEY: got ...; must be ...`.
         """
         return noise_shape(vae, frames, height, width)
+
+    def more_frames(self, latent_frames: int, references: int) -> int:  # noqa: ARG002
+        """Latent frames in the transformer's sequence beside those of the output.
+
+        Args:
+            latent_frames: of the output.
+            references: number of reference images.
+        """
+        return 0
+
+    def dropped_noise(self, inputs: Inputs) -> int:  # noqa: ARG002
+        """Latent frames of noise that are drawn after those of the noise, and not used."""
+        return 0
 
     @abstractmethod
     def conditions(

@@ -98,6 +98,33 @@ def resize_crop_lanczos(picture: Tensor, size: Size) -> Tensor:
     return to_float(np.asarray(large.crop((left, top, left + width, top + height))))
 
 
+def letterbox_lanczos(picture: Tensor, size: Size) -> Tensor:
+    """Fit a reference image into a white canvas without cropping: PIL's Lanczos, as in Phantom.
+
+    Args:
+        picture: (3, H, W) fp32 in [-1, 1].
+        size: of the canvas.
+
+    Raises:
+        UserError: the image is so narrow that nothing would be left of it.
+    """
+    (height, width), (rows, columns) = size, picture.shape[1:]
+    ratio = columns / rows
+    wide = ratio > width / height
+    small = (int(width / ratio), width) if wide else (height, int(height * ratio))
+    if not all(small):
+        raise UserError(
+            f"references: got a picture of {columns}x{rows}; nothing is left of it on a canvas of "
+            f"{width}x{height}"
+        )
+    fitted = Image.fromarray(to_array(picture)).resize(
+        (small[1], small[0]), Image.Resampling.LANCZOS
+    )
+    canvas = Image.new("RGB", (width, height), "white")
+    canvas.paste(fitted, ((width - small[1]) // 2, (height - small[0]) // 2))
+    return to_float(np.asarray(canvas))
+
+
 def _check_sides(key: str, size: Size, area: int, sides: Size) -> Size:
     if min(sides) < 1:
         raise UserError(

@@ -10,6 +10,7 @@ from wanctl.tasks.api import Task
 from wanctl.tasks.fun.camera import Camera
 from wanctl.tasks.fun.control import Control
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
+from wanctl.tasks.subjects.r2v import R2V
 from wanctl.tasks.text import T2I, T2V
 from wanctl.tasks.ti2v import TI2V
 from wanctl.tasks.vace.task import VACE
@@ -27,6 +28,7 @@ TASKS: dict[str, Task] = {
         VACE(),
         Control(),
         Camera(),
+        R2V(),
     )
 }
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wanctl.diffusion.conditions import Conditions, predict
+from wanctl.diffusion.conditions import Conditions, predict, stacked
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import levels_schedule, make_schedule
 from wanctl.diffusion.solvers import SOLVERS, STOCHASTIC
@@ -146,5 +146,5 @@ def test_items_of_a_batch_may_know_different_frames():
     for item in range(2):
         one = Conditions(both.context[:1], known=known[item : item + 1], known_frames=places[item])
         assert torch.equal(one.impose(x[item : item + 1])[0], imposed[item])
-    doubled = both.with_negative(both.context)
+    doubled = stacked((both, both))
     assert torch.equal(doubled.known_frames, torch.cat((places, places)))

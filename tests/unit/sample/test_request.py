@@ -7,10 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from wanctl.checkpoint.lora.apply import Lora
 from wanctl.diffusion.phases import Phase
 from wanctl.errors import ProblemsError, UserError
+from wanctl.estimate.hardware import GPU_THROUGHPUT, Hardware
+from wanctl.estimate.plan import make_plan
 from wanctl.model.variant_table import get_variant
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.inputs import InputCache
@@ -19,6 +22,7 @@ from wanctl.sample.settings import build_request
 from wanctl.sample.sweep import check_phases
 
 LAYOUT = "[{boxes: {0: [0,0,0.5,0.5], 4: [0.5,0.5,1,1]}}]"
+H100 = Hardware("H100", GPU_THROUGHPUT["H100"], 1e12, 1e11, 1e12)
 VACE = "model.variant=wan2.1-vace-1.3b"
 
 
@@ -118,6 +122,23 @@ def test_a_plan_counts_the_calls_of_the_transformer(overrides, calls):
     request = built(*overrides)
     assert workload_of(request, get_variant("tiny"), 1).forwards == pytest.approx(calls)
     assert request.guided == (calls > request.steps or request.guide_scale == 0)
+
+
+def test_a_plan_counts_the_third_pass_and_the_tokens_of_references(tmp_path):
+    Image.new("RGB", (48, 32)).save(tmp_path / "a.png")
+    files = f"sample.references=[{tmp_path / 'a.png'}, {tmp_path / 'a.png'}]"
+    keys = ("model.variant=phantom-1.3b", "sample.steps=4", "sample.guide_scale=null", files)
+    request, phantom = built(*keys), get_variant("phantom-1.3b")
+    load = workload_of(request, phantom, 1)
+    assert (load.forwards, load.passes, load.more_frames) == (12, 3, 2)
+    assert request.settings()["reference_guide_scale"] == 5
+    alone = workload_of(replace(request, input_spec=built().input_spec), phantom, 1)
+    assert load.tokens - alone.tokens == 2 * request.height * request.width // 256
+    assert make_plan(load, H100).seconds > make_plan(alone, H100).seconds
+    fewer = built(*keys, "sample.reference_guide_scale=1")
+    assert workload_of(fewer, phantom, 1).forwards == 8
+    assert fewer.kind != request.kind
+    assert "reference_guide_scale" not in built().settings()
 
 
 @pytest.mark.parametrize(

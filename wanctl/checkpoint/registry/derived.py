@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from wanctl.checkpoint.registry.layouts import SPEED_CONTROL
+from wanctl.checkpoint.registry.layouts import SPEED_CONTROL, inferred
 from wanctl.checkpoint.registry.licences import (
     APACHE,
     APACHE_UNREAD,
@@ -21,21 +21,19 @@ from wanctl.checkpoint.registry.templates import like
 from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
 from wanctl.model.variant_table import VARIANTS
 
-_480P = VARIANTS["wan2.1-t2v-1.3b"].defaults
 _I2V = VARIANTS["wan2.1-i2v-14b-480p"].defaults
-_REFERENCES = "guidance with reference images in three passes is not there yet"
 
 _PHANTOM = tuple(
     replace(
-        like(variant),
+        like(f"phantom-{size}"),
         name=f"phantom-{size}",
         title=f"Phantom-Wan-{size.upper()}",
-        defaults=replace(_480P, guide_scale=7.5),
+        layout=inferred(base),
         marks=("phantom",),
-        unsupported=_REFERENCES,
-        note="up to 4 references; scale 5 for images and 7.5 for text",
+        note="1 to 4 reference images; `sample.reference_guide_scale` guides by them, in a third "
+        "pass",
     )
-    for size, variant in (("1.3b", "wan2.1-t2v-1.3b"), ("14b", "wan2.1-t2v-14b"))
+    for size, base in (("1.3b", "wan2.1-t2v-1.3b"), ("14b", "wan2.1-t2v-14b"))
 )
 _MOVE = replace(
     like("wan2.1-i2v-14b-480p"),

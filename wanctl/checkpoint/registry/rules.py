@@ -27,6 +27,8 @@ def defaults_text(defaults: RunDefaults) -> str:
     scales = scales if isinstance(scales, tuple) else (scales,)
     guided = any(scale != 1 for scale in scales)
     guidance = "guidance " + " / ".join(f"{s:g}" for s in scales) if guided else "no guidance"
+    if defaults.reference_guide_scale is not None:
+        guidance += f" and {defaults.reference_guide_scale:g} by references"
     boundary = "" if defaults.boundary is None else f", experts part at {defaults.boundary:g}"
     size = f"{defaults.width}x{defaults.height}, {defaults.frames} frames at {defaults.fps:g} fps"
     return f"{steps}, {guidance}, {defaults.solver}{boundary}; {size}"

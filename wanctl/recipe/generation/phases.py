@@ -25,5 +25,5 @@ class PhaseSection(Section):
         "folder before `model.loras`; 0 leaves one out",
     )
     guide_scale: Annotated[float, Field(ge=0, le=1000)] | None = Field(
-        default=None, description="classifier-free guidance scale; 1: none"
+        default=None, description="classifier-free guidance scale; 1: none, by references neither"
     )

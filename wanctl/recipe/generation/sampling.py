@@ -1,6 +1,6 @@
 """Keys of `sample` and `parallel`: what is generated, from what, and by how many processes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -57,6 +57,11 @@ class SampleSection(Section):
     guide_scale: float | tuple[float, float] | None = Field(
         default=None,
         description="classifier-free guidance scale; two experts: [low noise, high noise]",
+    )
+    reference_guide_scale: Annotated[float, Field(ge=0, le=MAX_SCALE)] | None = Field(
+        default=None,
+        description="task r2v: scale of guidance by the reference images, beside that of the "
+        "text; 1: none, which saves a third of the time",
     )
     boundary: float | None = Field(
         default=None,
@@ -165,9 +170,10 @@ class ParallelSection(Section):
     `auto` chooses sizes whose product is the number of processes, and logs them.
     """
 
-    cfg: Literal["auto", 1, 2] = Field(
+    cfg: Literal["auto", 1, 2, 3] = Field(
         default="auto",
-        description="2: the two prompts of guidance run on different processes; or 1",
+        description="2: the two prompts of guidance run on different processes; 3: so do the "
+        "three passes of guidance by references (task r2v); or 1",
     )
     ulysses: Literal["auto"] | Count = Field(
         default="auto",

@@ -19,6 +19,7 @@ class BatchNoise:
         requests: the batch.
         shape: (C, T, Y, X) of the noise of one output.
         distributed: the main process draws for all, and it goes to their device.
+        dropped: latent frames that are drawn after those of `shape` and not used.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class BatchNoise:
         requests: Sequence[SampleRequest],
         shape: tuple[int, int, int, int],
         distributed: DistributedContext,
+        dropped: int = 0,
     ) -> None:
         self._shape = shape
+        self._dropped = dropped
         self._distributed = distributed
         self._requests = requests
         self._generators: list[torch.Generator] = []
@@ -47,5 +50,8 @@ class BatchNoise:
         return torch.stack([self._normal(generator).cpu() for generator in self._generators])
 
     def _normal(self, generator: torch.Generator) -> Tensor:
+        channels, frames, *sides = self._shape
+        drawn = (channels, frames + self._dropped, *sides)
         device = generator.device
-        return torch.randn(self._shape, generator=generator, device=device, dtype=torch.float32)
+        noise = torch.randn(drawn, generator=generator, device=device, dtype=torch.float32)
+        return noise[:, :frames]

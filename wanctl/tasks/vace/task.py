@@ -114,6 +114,10 @@ class VACE(Task):
         channels, latent_frames, rows, columns = noise_shape(vae, frames, height, width)
         return channels, latent_frames + len(inputs.references), rows, columns
 
+    def more_frames(self, latent_frames: int, references: int) -> int:  # noqa: ARG002
+        """A latent frame for each reference."""
+        return references
+
     def conditions(
         self,
         texts: Sequence[Tensor],

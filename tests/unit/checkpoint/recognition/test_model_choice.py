@@ -152,9 +152,6 @@ def test_a_lora_brings_its_schedule_and_leaves_the_rest(choose):
             "speech", {"variant": "wan2.1-t2v-14b"},
             "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: ",
         ),
-        (
-            "Phantom-Wan-14B", {}, "model.weights: Phantom-Wan-14B.safetensors: is Phantom-Wan-",
-        ),
         ("meanflow", {}, "is not run: it takes the next noise level as a second timestep, which is "
          "not passed yet; if it is another model, name that with model.checkpoint"),
         ("mine", {"checkpoint": "meanflow-t2v-14b"}, "MeanFlow, 2 steps, of LightX2V is not run: "),
@@ -172,6 +169,13 @@ def test_a_lora_brings_its_schedule_and_leaves_the_rest(choose):
 )  # fmt: skip
 def test_what_cannot_be_run_is_one_line(choose, weights, keys, message):
     assert message in problems(choose, weights, **keys)
+
+
+def test_a_name_tells_a_model_of_references_from_its_base(choose):
+    variant = choose("Phantom-Wan-14B").variant
+    assert variant.tasks == ("r2v",)
+    assert (variant.defaults.guide_scale, variant.defaults.reference_guide_scale) == (7.5, 5)
+    assert choose("mine").variant.tasks == ("t2v", "t2i")
 
 
 def test_accepting_a_licence_accepts_it_for_all_that_carry_it(choose):

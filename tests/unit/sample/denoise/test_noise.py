@@ -30,3 +30,10 @@ def test_the_batch_changes_no_output():
     together, alone = draws(7, 3, 5), draws(3)
     for step in range(3):
         assert torch.equal(together[step][1], alone[step][0])
+
+
+def test_noise_that_the_published_program_drops_is_drawn():
+    request = SimpleNamespace(seed=3, noise_device="cpu")
+    noise = BatchNoise([request], SHAPE, SingleProcessContext(torch.device("cpu")), dropped=2)
+    whole = torch.randn(4, 5, 2, 2, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(noise.draw()[0], whole[:, :3])

@@ -1,0 +1,60 @@
+"""`wanctl sample` with models of subjects: from files to a video, and what the plan counts."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.integration.small_variants import small_variant, write_small_weights
+from wanctl.model.variant_table import VARIANTS
+from wanctl.recipe.load import load_recipe
+from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata
+
+PROMPT = "a red fox"
+HEIGHT, WIDTH = 32, 48
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, size in (("fox", (40, 40, 3)), ("hat", (16, 64, 3))):
+        Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, pictures):
+    """Samples with a small model of a row's kind; gives the latents and the header."""
+
+    def run(name, *keys, steps=2):
+        small = small_variant(VARIANTS[name])
+        monkeypatch.setitem(VARIANTS, name, small)
+        if not (tmp_path / "dit").exists():
+            write_small_weights(tmp_path, small)
+        plain = (
+            "device=cpu", "sample.save_latents=true", f"sample.steps={steps}",
+            f"sample.height={HEIGHT}", f"sample.width={WIDTH}", "sample.frames=5",
+        )  # fmt: skip
+        [path] = sample(load_recipe(name, [*plain, *keys]), PROMPT, tmp_path)
+        return load_file(path.with_suffix(".safetensors"))["latents"], read_metadata(path)
+
+    return run
+
+
+def test_references_change_the_video_and_are_no_part_of_it(run, pictures):
+    one = f"sample.references=[{pictures / 'fox.png'}]"
+    two = f"sample.references=[{pictures / 'fox.png'}, {pictures / 'hat.png'}]"
+    first, header = run("phantom-1.3b", one)
+    assert first.shape == (1, 16, 2, 4, 6)
+    assert header["task"] == "r2v"
+    assert float(header["reference_guide_scale"]) == 5
+    second, _ = run("phantom-1.3b", two)
+    assert second.shape == first.shape
+    assert (second - first).abs().max() > 1e-3
+    plain, header = run("phantom-1.3b", one, "sample.reference_guide_scale=1")
+    assert (plain - first).abs().max() > 1e-3
+    again, _ = run("phantom-1.3b", one, "sample.batch=1", "sample.step_cache=0.0001")
+    assert torch.allclose(again, first, atol=1e-4)
