@@ -38,7 +38,8 @@ def run(tmp_path, monkeypatch, pictures):
             "device=cpu", "sample.save_latents=true", f"sample.steps={steps}",
             f"sample.height={HEIGHT}", f"sample.width={WIDTH}", "sample.frames=5",
         )  # fmt: skip
-        [path] = sample(load_recipe(name, [*plain, *keys]), PROMPT, tmp_path)
+        eyes = [f"model.image_weights={tmp_path / 'image_encoder'}"] * bool(small.dit.image_dim)
+        [path] = sample(load_recipe(name, [*plain, *eyes, *keys]), PROMPT, tmp_path)
         return load_file(path.with_suffix(".safetensors"))["latents"], read_metadata(path)
 
     return run
@@ -58,3 +59,22 @@ def test_references_change_the_video_and_are_no_part_of_it(run, pictures):
     assert (plain - first).abs().max() > 1e-3
     again, _ = run("phantom-1.3b", one, "sample.batch=1", "sample.step_cache=0.0001")
     assert torch.allclose(again, first, atol=1e-4)
+
+
+def test_points_of_the_image_follow_their_tracks(run, pictures):
+    image = f"sample.image={pictures / 'fox.png'}"
+    start, steps = np.array([[4.0, 20.0]]), np.arange(5)[:, None, None] * [4.0, 0.0]
+    np.savez(pictures / "right.npz", tracks=start + steps)
+    np.savez(pictures / "still.npz", tracks=start + 0 * steps)
+
+    def sampled(name):
+        return run(
+            "wan-move-14b-480p", image, f"sample.tracks={pictures / name}", "sample.frames=null"
+        )
+
+    right, header = sampled("right.npz")
+    assert right.shape[:3] == (1, 16, 2)
+    assert (header["task"], header["frames"]) == ("tracks", "5")
+    assert "tracks" in header["inputs"]
+    still, _ = sampled("still.npz")
+    assert (right - still).abs().max() > 1e-4

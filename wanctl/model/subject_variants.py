@@ -1,12 +1,19 @@
-"""Models of subjects that were made from Wan: networks and run rules.
+"""Models of subjects and tracks that were made from Wan: networks and run rules.
 
-Phantom has the network of the text-to-video models and is a row of its own because it is another
-task: without references it is not trained to make a video.
+Phantom and Wan-Move have the networks of official models and are rows of their own because their
+tasks are others, for which those are not trained.
 """
 
 from dataclasses import replace
 
-from wanctl.model.variants import DIT_1_3B, DIT_14B, RUN_480P, DiTShape, Variant
+from wanctl.model.variants import (
+    DIT_1_3B,
+    DIT_14B,
+    RUN_480P,
+    WAN_I2V_NEGATIVE_PROMPT,
+    DiTShape,
+    Variant,
+)
 
 _PHANTOM_RUN = replace(RUN_480P, guide_scale=7.5, reference_guide_scale=5.0)
 
@@ -21,4 +28,11 @@ def _phantom(size: str, dit: DiTShape) -> Variant:
     )
 
 
-SUBJECT_VARIANTS = (_phantom("1.3B", DIT_1_3B), _phantom("14B", DIT_14B))
+_MOVE = Variant(
+    name="wan-move-14b-480p",
+    dit=replace(DIT_14B, in_channels=36, image_dim=1280),
+    defaults=replace(RUN_480P, steps=40, shift=3.0, negative_prompt=WAN_I2V_NEGATIVE_PROMPT),
+    base_hub="Wan-AI/Wan2.1-I2V-14B-480P",
+    tasks=("tracks", "i2v"),
+)
+SUBJECT_VARIANTS = (_phantom("1.3B", DIT_1_3B), _phantom("14B", DIT_14B), _MOVE)

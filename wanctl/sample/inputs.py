@@ -15,6 +15,7 @@ from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import Inputs, SourceVideo
 from wanctl.tasks.pixels import to_float
+from wanctl.tasks.subjects.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.vace_options import VaceOptions
 from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.video.probe import content_hash
@@ -39,6 +40,7 @@ class InputSpec:
         given_frames: frames taken from the video; None: the task's default.
         vace: how VACE's source video is prepared; None: unchanged.
         camera: the path of the camera; None: there is none.
+        tracks: path or URL of point tracks; None: none.
         fps: frame rate of the output.
         exact: images are cropped to the requested size.
     """
@@ -54,10 +56,11 @@ class InputSpec:
     fps: float
     exact: bool
     camera: CameraOptions | None = None
+    tracks: str | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
-        for key in ("image", "last_image", "video", "mask"):
+        for key in ("image", "last_image", "video", "mask", "tracks"):
             if name := getattr(self, key):
                 yield key, _expand_home(name)
         if self.camera and self.camera.file:
@@ -156,6 +159,7 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
         given_frames=spec.given_frames,
         vace=spec.vace,
         camera=spec.camera,
+        tracks=_read_for("tracks", _tracks, names["tracks"]) if "tracks" in names else None,
         fps=spec.fps,
         exact=spec.exact,
     )
@@ -194,6 +198,11 @@ def _video(name: str, reader: VideoReader) -> SourceVideo:
     if Path(name).suffix.lower() in IMAGE_SUFFIXES:
         return image_as_video(_image(name), name)
     return open_source_video(name, reader)
+
+
+def _tracks(name: str) -> PointTracks:
+    with local_copy(name) as path:
+        return read_tracks(path, name)
 
 
 def _image(name: str) -> np.ndarray:

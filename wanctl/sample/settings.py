@@ -135,6 +135,7 @@ def _input_spec(section: SampleSection, fps: float) -> InputSpec:
         fps=fps,
         exact=section.fit == "exact",
         camera=_camera_options(section.camera),
+        tracks=section.tracks,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
+from wanctl.tasks.subjects.point_tracks import PointTracks
 from wanctl.tasks.vace_options import VaceOptions
 
 
@@ -50,6 +51,7 @@ class Inputs:
         given_frames: frames taken from the video; None: the task's default.
         vace: how video, mask and control are prepared for VACE; None: unchanged.
         camera: the path of the camera; None: there is none.
+        tracks: where points of the image go; None: there are none.
         fps: frame rate of the output.
         exact: the output has the requested size, and images are cropped to it.
     """
@@ -63,6 +65,7 @@ class Inputs:
     given_frames: int | None = None
     vace: VaceOptions | None = None
     camera: CameraOptions | None = None
+    tracks: PointTracks | None = None
     fps: float = 16.0
     exact: bool = False
 

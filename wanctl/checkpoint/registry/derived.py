@@ -21,8 +21,6 @@ from wanctl.checkpoint.registry.templates import like
 from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
 from wanctl.model.variant_table import VARIANTS
 
-_I2V = VARIANTS["wan2.1-i2v-14b-480p"].defaults
-
 _PHANTOM = tuple(
     replace(
         like(f"phantom-{size}"),
@@ -36,13 +34,13 @@ _PHANTOM = tuple(
     for size, base in (("1.3b", "wan2.1-t2v-1.3b"), ("14b", "wan2.1-t2v-14b"))
 )
 _MOVE = replace(
-    like("wan2.1-i2v-14b-480p"),
+    like("wan-move-14b-480p"),
     name="wan-move-14b-480p",
     title="Wan-Move-14B-480P",
-    defaults=replace(_I2V, shift=3.0, small_shift=None),
+    layout=inferred("wan2.1-i2v-14b-480p"),
     marks=("wan move",),
     licence=APACHE,
-    note="runs as image to video; its point tracks are not there yet",
+    hub=("Ruihang/Wan-Move-14B-480P",),
 )
 
 

@@ -119,6 +119,11 @@ class SampleSection(Section):
         description="continuation: number of last frames of `video` that become the first frames "
         "of the output; null: 1.5 seconds, at most half of the output",
     )
+    tracks: Source | None = Field(
+        default=None,
+        description="file of point tracks: `.npz` or `.json` with `tracks` (frames, points, 2), x "
+        "and y in pixels of `image`, and `visibility` (frames, points); or `.npy` of tracks alone",
+    )
     camera: CameraSection = CameraSection()
     vace: VaceSection = VaceSection()
     rewrite: RewriteSection = RewriteSection()
