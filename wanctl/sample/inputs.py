@@ -15,7 +15,7 @@ from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import Inputs, SourceVideo
 from wanctl.tasks.pixels import to_float
-from wanctl.tasks.subjects.point_tracks import PointTracks, read_tracks
+from wanctl.tasks.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.vace_options import VaceOptions
 from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.video.probe import content_hash

@@ -14,7 +14,7 @@ from torch import Tensor
 from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape
-from wanctl.tasks.subjects.point_tracks import PointTracks
+from wanctl.tasks.point_tracks import PointTracks
 from wanctl.tasks.vace_options import VaceOptions
 
 

@@ -18,7 +18,7 @@ from wanctl.model.shapes import PixelShape, valid_frames
 from wanctl.model.variants import RunDefaults, VAEShape
 from wanctl.tasks.image_channels import I2V, MASK_CHANNELS
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
-from wanctl.tasks.subjects.point_tracks import PointTracks
+from wanctl.tasks.point_tracks import PointTracks
 
 ORDER_SEED = 0
 """Where several points are in one cell, an order drawn with this seed decides which one counts."""

@@ -12,7 +12,7 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variant_table import VARIANTS
 from wanctl.tasks.inputs import Inputs, RequestedSize
-from wanctl.tasks.subjects.point_tracks import PointTracks, read_tracks
+from wanctl.tasks.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.subjects.tracks import move_latents
 from wanctl.tasks.table import TASKS
 
