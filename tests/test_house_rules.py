@@ -190,6 +190,7 @@ SURFACE = {
         "--max-shard-size",
         "--part",
     },
+    "camera preview": {"--recipe", "--set", "--out"},
     "weights list": {"paths", "--cached", "--json"},
     "weights inspect": {"source", "--json"},
     "weights check": {"source"},

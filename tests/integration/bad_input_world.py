@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from bad_camera import POSES
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
@@ -88,6 +89,8 @@ def make_world(folder: Path) -> None:
         (folder / f"{name}.yaml").write_bytes(data)
     for name, data in PROMPTS.items():
         (folder / name).write_bytes(data)
+    for name, text in POSES.items():
+        (folder / name).write_text(text, encoding="utf-8")
     for name in ("empty", "folder.txt", "folder.yaml", "folder.safetensors", "folder.csv"):
         (folder / name).mkdir()
     (folder / "words.txt").write_text("a cat\n", encoding="utf-8")

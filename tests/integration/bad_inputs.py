@@ -1,5 +1,6 @@
 """The table of bad inputs: name -> arguments and a part of the one line that they give."""
 
+from bad_camera import CAMERA
 from bad_training_inputs import TRAINING
 
 TINY = ["--recipe", "tiny"]
@@ -453,5 +454,5 @@ OUTPUT = {
 }
 TABLE = {
     **GRAMMAR, **RECIPE_FILES, **SETTINGS, **PROMPT_FILES, **CURATION, **WEIGHTS, **NAMES,
-    **LOOKING, **EVALUATION, **OUTPUT, **TRAINING,
+    **LOOKING, **EVALUATION, **OUTPUT, **TRAINING, **CAMERA,
 }  # fmt: skip

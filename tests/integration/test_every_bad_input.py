@@ -47,7 +47,7 @@ def test_the_table_holds_hundreds_of_cases_and_every_command():
     names = {each for pair in commands for each in pair}
     assert names >= {"curate", "caption", "train-vae", "train-dit", "sample", "select", "report",
                      "check", "export", "text-images", "label", "fit", "bench", "inspect",
-                     "convert", "eval", "vae"}  # fmt: skip
+                     "convert", "eval", "vae", "camera", "preview"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -1,8 +1,9 @@
 """MOVES: camera paths by name.
 
 A move's amount is that over the whole video at speed 1. Lengths are in the units of the published
-preset paths, in which 80 frames of 1/54 are 1.48; a subject is thought `DISTANCE` away. Moves add
-up: each is applied in the frame of the camera as the moves before it left it.
+preset paths, in which 80 frames of 1/54 are 1.48; orbits and dolly zooms keep the point `DISTANCE`
+away in place. Moves add up: each is applied in the frame of the camera as the moves before it left
+it.
 
 Shapes: F frames.
 """
@@ -12,13 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wanctl.camera.paths import CameraPath, default_lenses, rotations
+from wanctl.camera.paths import DISTANCE, CameraPath, default_lenses, rotations
 from wanctl.errors import UserError, unknown
 
 LENGTH = 80 / 54
 """A translation over the whole video."""
-DISTANCE = 2.0
-"""From the camera to the point that orbits and dolly zooms keep in place."""
 TURN, ROLL, ARC = np.radians(30.0), np.radians(45.0), np.radians(60.0)
 MAX_ZOOM = 1.6
 

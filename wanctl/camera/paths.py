@@ -11,6 +11,8 @@ ASPECT = 1280 / 720
 """Width to height of the pictures that intrinsics belong to, where a file does not say."""
 FX, FY = 0.532139961, 0.946026558
 """The default lens, as shares of width and height: that of the published preset paths."""
+DISTANCE = 2.0
+"""From the first camera to the subject, in the units of the published preset paths."""
 
 
 @dataclass(frozen=True)

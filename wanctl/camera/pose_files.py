@@ -70,7 +70,7 @@ def _from_lines(text: str) -> CameraPath:
     table = np.array(rows)
     views = np.tile(np.eye(4), (len(table), 1, 1))
     views[:, :3] = table[:, 7:].reshape(-1, 3, 4)
-    _check(views, table[:, 1:3], "line", 2)
+    _check(views, table[:, 1:5], "line", 2)
     return CameraPath(np.linalg.inv(views), table[:, 1:5])
 
 
@@ -81,13 +81,13 @@ def _from_json(stored: Any) -> CameraPath:
     try:
         poses = np.array([frame["transform_matrix"] for frame in frames], dtype=np.float64)
         lenses = np.array([_lens({**stored, **frame}) for frame in frames])
-    except (KeyError, TypeError, ValueError) as error:
+        aspect = float(stored.get("w", 16)) / float(stored.get("h", 9))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"a frame lacks numbers that are needed ({error})") from None
     if poses.shape[1:] != (4, 4):
         raise ValueError(f"`transform_matrix` has the shape {poses.shape[1:]}; need 4 x 4")
-    width, height = float(stored.get("w", 16)), float(stored.get("h", 9))
-    _check(poses, lenses[:, :2], "frame", 1)
-    return CameraPath(poses @ _OPENGL, lenses, width / height)
+    _check(poses, lenses, "frame", 1)
+    return CameraPath(poses @ _OPENGL, lenses, aspect)
 
 
 def _lens(values: Mapping[str, Any]) -> list[float]:
@@ -107,18 +107,18 @@ def _lens(values: Mapping[str, Any]) -> list[float]:
     return [across, down, *centre]
 
 
-def _check(matrices: np.ndarray, focal: np.ndarray, row: str, first: int) -> None:
+def _check(matrices: np.ndarray, lenses: np.ndarray, row: str, first: int) -> None:
     """Refuse what is no camera.
 
     Raises:
         ValueError: names the row.
     """
     turns = matrices[:, :3, :3]
-    finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(focal).all(axis=1)
+    finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(lenses).all(axis=1)
     safe = turns.copy()
     safe[~finite] = 0.0
     off = np.abs(safe @ np.swapaxes(safe, 1, 2) - np.eye(3)).max(axis=(1, 2))
-    good = finite & (off < _TOLERANCE) & (np.linalg.det(safe) > 0) & (focal > 0).all(axis=1)
+    good = finite & (off < _TOLERANCE) & (np.linalg.det(safe) > 0) & (lenses[:, :2] > 0).all(axis=1)
     if not good.all():
         number = first + int(np.argmin(good))
         raise ValueError(

@@ -17,6 +17,7 @@ import typer
 
 from wanctl.cli import (  # noqa: F401  (importing a module registers its commands)
     bench,
+    camera,
     data,
     doctor,
     evaluate,

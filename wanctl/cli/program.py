@@ -38,11 +38,13 @@ recipe_app = typer.Typer(no_args_is_help=True, help="List, print and check recip
 data_app = typer.Typer(no_args_is_help=True, help="Select, check and export curated clips.")
 filters_app = typer.Typer(no_args_is_help=True, help="List, train and measure filters.")
 weights_app = typer.Typer(no_args_is_help=True, help="Convert, inspect and check weights.")
+camera_app = typer.Typer(no_args_is_help=True, help="Draw camera paths.")
 eval_app = typer.Typer(no_args_is_help=True, help="Measure trained networks.")
 app.add_typer(recipe_app, name="recipe", rich_help_panel="Inspect and rework")
 app.add_typer(data_app, name="data", rich_help_panel="Inspect and rework")
 app.add_typer(filters_app, name="filters", rich_help_panel="Inspect and rework")
 app.add_typer(weights_app, name="weights", rich_help_panel="Inspect and rework")
+app.add_typer(camera_app, name="camera", rich_help_panel="Inspect and rework")
 app.add_typer(eval_app, name="eval", rich_help_panel="Inspect and rework")
 
 

@@ -50,9 +50,9 @@ def build_request(
         ProblemsError: a name, a file, a size or a device is not possible.
     """
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
-    spec = _input_spec(section, _or(section.fps, defaults.fps))
+    spec = input_spec(section, _or(section.fps, defaults.fps))
     requested = RequestedSize(section.frames, section.height, section.width, exact=spec.exact)
-    with _in_section("sample"):
+    with in_section("sample"):
         files = cache.read(spec)
         name = section.task or variant.tasks[0]
         if problem := task_problem(variant, name):
@@ -95,7 +95,7 @@ def build_request(
         camera_moves=_camera_moves(spec),
         reference_guide_scale=_reference_scale(section, defaults, task),
     )
-    with _in_section("sample"):
+    with in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
         check_request(request, variant)
     return request
@@ -122,7 +122,8 @@ def _reference_scale(section: SampleSection, defaults: RunDefaults, task: Task) 
     return None
 
 
-def _input_spec(section: SampleSection, fps: float) -> InputSpec:
+def input_spec(section: SampleSection, fps: float) -> InputSpec:
+    """The files that the recipe names, and how they are used; `fps` is the output's."""
     return InputSpec(
         image=section.image,
         last_image=section.last_image,
@@ -161,7 +162,7 @@ def _vace_options(section: VaceSection) -> VaceOptions | None:
 
 
 @contextmanager
-def _in_section(section: str) -> Iterator[None]:
+def in_section(section: str) -> Iterator[None]:
     """Turn `KEY: message` of a check below into a problem of the recipe's `section.KEY`."""
     try:
         yield
