@@ -30,8 +30,6 @@ from wanctl.model.variants import DiTShape, VAEShape
 
 # transformers stores the embedding of umT5 twice, or under either name.
 EMBEDDING, EMBEDDING_COPY = "token_embedding.weight", "encoder.embed_tokens.weight"
-# Sizes that came later: they count only where they are set, so that names of older samples stay.
-LATER_SIZES = ("camera_channels", "reference_channels")
 WHOLE_BYTES = 65536  # larger tensors are hashed by probes
 PROBES = 3
 PROBE_BYTES = 4096
@@ -105,9 +103,9 @@ def image_encoder_hash(image: Components) -> str:
 def _sizes(read: Callable[[Components], DiTShape | VAEShape], components: Components) -> str:
     """Sizes as JSON; they hold what no tensor shows, such as heads and latent statistics."""
     try:
-        sizes = asdict(read(components))
-        used = {k: v for k, v in sizes.items() if v or k not in LATER_SIZES}
-        return json.dumps(used, sort_keys=True)
+        shape = read(components)
+        sizes = shape.sizes if isinstance(shape, DiTShape) else asdict(shape)
+        return json.dumps(sizes, sort_keys=True)
     except WeightsError:  # loading says it again, when nothing is missing besides
         return ""
 

@@ -1,7 +1,7 @@
 """What a row of VARIANTS holds: sizes of the networks and run defaults. Torch-free."""
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from wanctl.model.latent_statistics import (
     WAN21_LATENT_MEAN,
@@ -35,7 +35,12 @@ WAN_FLF2V_NEGATIVE_PROMPT = "镜头切换，" + WAN_I2V_NEGATIVE_PROMPT
 AREA_480P = 480 * 832
 
 
-@dataclass(frozen=True)
+# Sizes of DiTShape that came later. They are named only where they are set, because the names of
+# samples and the checkpoints of training hold a shape as text.
+LATER_SIZES = ("camera_channels", "reference_channels")
+
+
+@dataclass(frozen=True, repr=False)
 class DiTShape:
     """Sizes of the diffusion transformer.
 
@@ -72,6 +77,15 @@ class DiTShape:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.dim // self.num_heads
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Name -> size, without later ones that are not set."""
+        return {k: v for k, v in asdict(self).items() if v or k not in LATER_SIZES}
+
+    def __repr__(self) -> str:
+        """As a dataclass is written, without later sizes that are not set."""
+        return f"DiTShape({', '.join(f'{k}={v!r}' for k, v in self.sizes.items())})"
 
 
 @dataclass(frozen=True)

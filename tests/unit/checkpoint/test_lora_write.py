@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from wanctl.checkpoint.convert.lora import convert_lora, stored_layers
-from wanctl.checkpoint.find import is_lora
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.lora.apply import Lora, Loras
 from wanctl.checkpoint.lora.files import read_lora
 from wanctl.checkpoint.lora.write import ADAPTER_FILES, adapter_step, find_adapter, write_lora
+from wanctl.checkpoint.registry.refusals import is_lora
 from wanctl.checkpoint.save import save_dit
 from wanctl.errors import UserError
 from wanctl.model.variants import DiTShape

@@ -1,5 +1,6 @@
 """VARIANTS: the published sizes, layouts and run defaults, and the tasks of each row."""
 
+from dataclasses import fields, replace
 from math import prod
 
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.model.dit.test_transformer import fingerprint
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS, get_variant, task_problem
+from wanctl.model.variants import LATER_SIZES
 from wanctl.recipe.load import load_recipe, shipped_recipes
 from wanctl.tasks.table import TASKS
 
@@ -127,3 +129,13 @@ def test_an_unknown_task_is_reported_with_the_nearest_name():
 def test_every_variant_has_a_recipe_that_says_so(name):
     assert name in shipped_recipes()
     assert load_recipe(name).recipe.model.variant == name
+
+
+def test_sizes_that_came_later_are_named_where_they_are_set():
+    """Checkpoints of training and names of samples hold a shape as text."""
+    shape = VARIANTS["tiny"].dit
+    assert repr(shape).endswith("vace_channels=96)")
+    assert repr(replace(shape, camera_channels=24)).endswith(
+        "vace_channels=96, camera_channels=24)"
+    )
+    assert set(shape.sizes) == {each.name for each in fields(shape)} - set(LATER_SIZES)

@@ -133,7 +133,7 @@ def test_a_parameter_that_a_server_refuses_is_left_out(words, lacking, having):
 
 def test_tokens_are_counted_and_many_requests_come_back_in_their_order():
     requested = [request(f"{number:016x}", shown=frames(1)) for number in range(40)]
-    with StubServer(delay_s=0.01) as server:
+    with StubServer(delay_s=0.05) as server:  # long beside the start of a thread
         model = quick_model(server.url)
         answers = model.ask(requested)
         model.close()
