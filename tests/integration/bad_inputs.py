@@ -139,6 +139,7 @@ SETTINGS = {
         (SAMPLE, "sample.reference_guide_scale=5", "task t2v has no guidance by references; leave"),
         (SAMPLE, "sample.reference_guide_scale=-1", "reference_guide_scale: got -1; must be"),
         (SAMPLE, "sample.task=r2v", "tiny cannot do r2v, it does t2v, t2i, ti2v, continuation;"),
+        (SAMPLE, "sample.task=recamera", "cannot do recamera, it does t2v, t2i, ti2v, continuati"),
         (SAMPLE, "sample.task=t2w", "no task named 't2w'; did you mean 't2v'?"),
         (SAMPLE, "sample.shift=1e12", "sample.shift: got 1000000000000.0; it crowds 30 steps"),
         (SAMPLE, "sample.shift=1e-9", "sample.shift: got 1e-09; must be greater than or equal"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from wanctl.checkpoint.save import save_dit, save_vae
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import Variant
@@ -41,7 +41,7 @@ def write_small_weights(folder: Path, variant: Variant) -> None:
     """Random weights of a small variant: transformers, VAE, and CLIP where it reads images."""
     torch.manual_seed(0)
     for name in ("dit", "dit_low")[: variant.experts]:
-        model = WanModel(variant.dit)
+        model = make_dit(variant.dit)
         for parameter in model.parameters():  # the published start is zero in places
             parameter.data += 0.02 * torch.randn_like(parameter)
         save_dit(model, folder / name)

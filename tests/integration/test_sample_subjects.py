@@ -10,7 +10,7 @@ from tests.integration.small_variants import small_variant, write_small_weights
 from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
-from wanctl.video.encode import read_metadata
+from wanctl.video.encode import read_metadata, write_video
 
 PROMPT = "a red fox"
 HEIGHT, WIDTH = 32, 48
@@ -78,3 +78,19 @@ def test_points_of_the_image_follow_their_tracks(run, pictures):
     assert "tracks" in header["inputs"]
     still, _ = sampled("still.npz")
     assert (right - still).abs().max() > 1e-4
+
+
+def test_a_video_is_shot_again_along_another_path(run, pictures):
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 255, (9, 4, 6, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    write_video(pictures / "clip.mp4", frames, 16)
+
+    def sampled(move):
+        video, camera = f"sample.video={pictures / 'clip.mp4'}", f"{{moves: [{{move: {move}}}]}}"
+        return run("recammaster-1.3b", video, f"sample.camera={camera}", steps=1)
+
+    left, header = sampled("arc-left")
+    assert left.shape == (1, 16, 2, 4, 6)
+    assert header["task"] == "recamera"
+    right, _ = sampled("arc-right")
+    assert (left - right).abs().max() > 1e-4

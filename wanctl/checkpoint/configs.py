@@ -120,12 +120,14 @@ def _from_diffusers(values: ConfigValues) -> DiTShape:
 
 
 def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
-    """Add to the sizes what only tensors show: CLIP's branch, a camera's adapter, a reference's."""
+    """Add to the sizes what only tensors show: CLIP's branch, parts for a camera, a reference's."""
+    poses = tensors.get("blocks.0.cam_encoder.weight")
     adapter, reference = tensors.get("control_adapter.conv.weight"), tensors.get("ref_conv.weight")
     shape = replace(
         shape,
         camera_channels=adapter[1] // SPATIAL_STRIDE**2 if adapter else 0,
         reference_channels=reference[1] if reference else 0,
+        pose_numbers=poses[1] if poses else 0,
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or "blocks.0.cross_attn.k_img.weight" not in tensors:  # half of it is of no use

@@ -12,7 +12,7 @@ from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.load import read_dit_shape
 from wanctl.checkpoint.networks import TEXT_ENCODER, TRANSFORMER, TRANSFORMER_2, VAE, StoredNetwork
 from wanctl.checkpoint.pipeline_config import vae_shape
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 
 Shapes = dict[str, tuple[int, ...]]
@@ -58,7 +58,7 @@ def expected_shapes(network: StoredNetwork, components: Components) -> Shapes:
     if network.name in (TRANSFORMER, TRANSFORMER_2):
         transformer = components if network.name == TRANSFORMER else components.low_expert
         with torch.device("meta"):
-            return _shapes(WanModel(read_dit_shape(transformer)))
+            return _shapes(make_dit(read_dit_shape(transformer)))
     if network.name == VAE:
         shape = vae_shape(components, [network])
         assert shape is not None

@@ -44,6 +44,7 @@ from wanctl.checkpoint.vae_configs import (
     vae_shape_from_config,
     vae_shape_from_tensors,
 )
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.dit.transformer import WanModel, keeps_fp32
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, Expert, VAEShape
@@ -90,7 +91,7 @@ def load_dit(
         raise WeightsError(f"{components.root}: holds no transformer")
     names, shapes = official_names(components.dit, TRANSFORMER)
     with torch.device("meta"):
-        model = WanModel(_dit_shape(components, shapes), precision)
+        model = make_dit(_dit_shape(components, shapes), precision)
     check_linear_branch(components.dit, names)
     shapes = _without_lacking(model, components.dit, shapes, strict=strict)
     _check_shapes(model, components.dit, shapes)
@@ -136,7 +137,7 @@ def read_vae_shape(components: Components) -> VAEShape:
 def read_parameter_shapes(components: Components) -> dict[str, tuple[int, ...]]:
     """Official name -> shape of the parameters of a stored transformer."""
     with torch.device("meta"):
-        model = WanModel(read_dit_shape(components))
+        model = make_dit(read_dit_shape(components))
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 

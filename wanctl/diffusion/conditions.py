@@ -30,6 +30,7 @@ class Conditions:
         control: (B, 96, T, Y, X) fp32, VACE's context.
         control_scale: strength of the control.
         rays: (B, 24, T, H, W) fp32, rays of a camera path in four frames per latent frame.
+        poses: (B, T, P) fp32, the camera's pose in each latent frame.
         reference: (B, C, Y, X) fp32, latents of a reference picture, read as tokens.
         known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
             for which the model gets timestep 0 (TI2V).
@@ -44,6 +45,7 @@ class Conditions:
     control: Tensor | None = None
     control_scale: float = 1.0
     rays: Tensor | None = None
+    poses: Tensor | None = None
     reference: Tensor | None = None
     known: Tensor | None = None
     known_frames: Tensor | None = None
@@ -142,6 +144,8 @@ def predict(
         }
     if conditions.rays is not None:
         more["rays_BCTHW"] = conditions.rays
+    if conditions.poses is not None:
+        more["poses_BTP"] = conditions.poses
     if conditions.reference is not None:
         more["reference_BCYX"] = conditions.reference
     context = conditions.context if precomputed is None else precomputed

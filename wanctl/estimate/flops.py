@@ -85,9 +85,11 @@ def block_parameters(shape: DiTShape) -> tuple[int, int]:
     """Parameters of a block: those of its matrices, and those of its vectors."""
     d, f = shape.dim, shape.ffn_dim
     image = 2 if shape.image_dim else 0
-    return (8 + image) * d * d + 2 * d * f, (8 + image) * d + f + d + 2 * d + 6 * d + (
-        (4 + image // 2) * d
-    )
+    matrices = (8 + image) * d * d + 2 * d * f
+    vectors = (8 + image) * d + f + d + 2 * d + 6 * d + (4 + image // 2) * d
+    if shape.pose_numbers:  # of the camera's encoder and the projector
+        matrices, vectors = matrices + (shape.pose_numbers + d) * d, vectors + 2 * d
+    return matrices, vectors
 
 
 def dit_parameters(shape: DiTShape) -> int:
@@ -145,6 +147,8 @@ def forward_ops(shape: DiTShape, tokens: int) -> tuple[float, float]:
     context = shape.text_len + (shape.image_tokens or 257 if shape.image_dim else 0)
     blocks = shape.num_layers + len(shape.vace_layers)
     linear = blocks * tokens * (12 * d * d + 4 * d * f)
+    if shape.pose_numbers:
+        linear += blocks * tokens * 2 * d * (d + shape.pose_numbers)
     attention = blocks * 4 * d * tokens * (tokens + context)
     return linear, attention
 

@@ -1,4 +1,4 @@
-"""Models of subjects and tracks that were made from Wan: networks and run rules.
+"""Models of subjects, tracks and cameras that were made from Wan: networks and run rules.
 
 Phantom and Wan-Move have the networks of official models and are rows of their own because their
 tasks are others, for which those are not trained.
@@ -35,4 +35,11 @@ _MOVE = Variant(
     base_hub="Wan-AI/Wan2.1-I2V-14B-480P",
     tasks=("tracks", "i2v"),
 )
-SUBJECT_VARIANTS = (_phantom("1.3B", DIT_1_3B), _phantom("14B", DIT_14B), _MOVE)
+_RECAMERA = Variant(
+    name="recammaster-1.3b",
+    dit=replace(DIT_1_3B, pose_numbers=12),
+    defaults=replace(RUN_480P, solver="euler"),
+    base_hub="Wan-AI/Wan2.1-T2V-1.3B",
+    tasks=("recamera",),
+)
+SUBJECT_VARIANTS = (_phantom("1.3B", DIT_1_3B), _phantom("14B", DIT_14B), _MOVE, _RECAMERA)

@@ -37,7 +37,7 @@ AREA_480P = 480 * 832
 
 # Sizes of DiTShape that came later. They are named only where they are set, because the names of
 # samples and the checkpoints of training hold a shape as text.
-LATER_SIZES = ("camera_channels", "reference_channels")
+LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers")
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +54,8 @@ class DiTShape:
             (Fun Camera: 24, six for each of four frames).
         reference_channels: latent channels of a reference picture, for models that read one as
             tokens before the video (`ref_conv`).
+        pose_numbers: of a camera's pose, which every block reads for each latent frame
+            (ReCamMaster: 12, a 3 x 4 matrix).
     """
 
     dim: int
@@ -72,6 +74,7 @@ class DiTShape:
     vace_channels: int = 96
     camera_channels: int = 0
     reference_channels: int = 0
+    pose_numbers: int = 0
 
     @property
     def head_dim(self) -> int:

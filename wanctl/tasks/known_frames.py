@@ -12,12 +12,12 @@ from torch import Tensor
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, floor_frames, latent_frames
+from wanctl.tasks.footage import SLACK_S, frames_held
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.pixels import to_float
 
 # What continuation was trained on (Wan report 5.1: the first 1.5 s of 5 s).
 DEFAULT_S = 1.5
-SLACK_S = 1e-3
 
 
 def last_frames(inputs: Inputs, frames: int) -> list[int]:
@@ -42,7 +42,7 @@ def last_frames(inputs: Inputs, frames: int) -> list[int]:
     # from the last frame backwards
     times = starts[-1] - np.arange(count - 1, -1, -1) / inputs.fps
     if times[0] < starts[0] - SLACK_S:
-        held = int((starts[-1] - starts[0] + SLACK_S) * inputs.fps) + 1
+        held = frames_held(inputs.video, inputs.fps)
         raise UserError(
             f"video: {inputs.video.name}: lasts {ends[-1] - starts[0]:.2f} s; {count} frames at "
             f"{inputs.fps:g} fps are longer; say `--set sample.given_frames={floor_frames(held)}`"

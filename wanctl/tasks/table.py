@@ -11,6 +11,7 @@ from wanctl.tasks.fun.camera import Camera
 from wanctl.tasks.fun.control import Control
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
 from wanctl.tasks.subjects.r2v import R2V
+from wanctl.tasks.subjects.recamera import Recamera
 from wanctl.tasks.subjects.tracks import Tracks
 from wanctl.tasks.text import T2I, T2V
 from wanctl.tasks.ti2v import TI2V
@@ -30,6 +31,7 @@ TASKS: dict[str, Task] = {
         Control(),
         Camera(),
         R2V(),
+        Recamera(),
         Tracks(),
     )
 }

@@ -15,7 +15,7 @@ from wanctl.estimate.hardware import (
 )
 from wanctl.estimate.plan import cheapest_alternative, make_plan
 from wanctl.estimate.report import duration
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.shapes import PixelShape
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
@@ -42,7 +42,7 @@ def gpu(device_gb: float, host_gb: float = 200, disk_gb: float = 100) -> Hardwar
 def test_parameters_are_counted_to_the_last_one(name):
     variant = VARIANTS[name]
     with torch.device("meta"):
-        model = WanModel(variant.dit)
+        model = make_dit(variant.dit)
     assert flops.dit_parameters(variant.dit) == sum(p.numel() for p in model.parameters())
     block = sum(p.numel() for p in model.blocks[0].parameters())
     assert sum(flops.block_parameters(variant.dit)) == block

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from wanctl.checkpoint.registry.layouts import SPEED_CONTROL, inferred
+from wanctl.checkpoint.registry.layouts import RECAMMASTER_1_3B, SPEED_CONTROL, inferred
 from wanctl.checkpoint.registry.licences import (
     APACHE,
     APACHE_UNREAD,
@@ -13,7 +13,6 @@ from wanctl.checkpoint.registry.licences import (
 from wanctl.checkpoint.registry.structures import (
     CLIP,
     FRAME_RATE,
-    RECAMERA,
     TALK,
     structure_of_shape,
 )
@@ -72,15 +71,15 @@ _SKYREELS = (
     _skyreels("t2v", "14b", "wan2.1-t2v-14b", shift=8.0, guide=6.0),
     _skyreels("i2v", "14b", "wan2.1-i2v-14b-480p", shift=5.0, guide=5.0),
 )
+_RECAMERA = replace(
+    like("recammaster-1.3b"),
+    name="recammaster-1.3b",
+    title="ReCamMaster",
+    layout=RECAMMASTER_1_3B,
+    licence=f"{UNKNOWN} (its code: {MIT})",
+    note="lengths of the path are in metres",
+)
 _NOT_RUN = (
-    Checkpoint(
-        name="recammaster-1.3b",
-        title="ReCamMaster",
-        layout=Layout(tensors=945),
-        structure=Structure(parts=frozenset({RECAMERA})),
-        licence=f"{UNKNOWN} (its code: {MIT})",
-        unsupported="re-shooting a video along a camera path is not there yet",
-    ),
     *(
         Checkpoint(
             name=name,
@@ -115,4 +114,4 @@ _SIDE_FILES = (
         unsupported="a control of speed beside the timestep is not there yet",
     ),
 )
-ROWS = (*_PHANTOM, _MOVE, *_SKYREELS, *_NOT_RUN, *_SIDE_FILES)
+ROWS = (*_PHANTOM, _MOVE, _RECAMERA, *_SKYREELS, *_NOT_RUN, *_SIDE_FILES)

@@ -97,6 +97,7 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         VACE: bool(shape.vace_layers),
         CAMERA: bool(shape.camera_channels),
         REFERENCE: bool(shape.reference_channels),
+        RECAMERA: bool(shape.pose_numbers),
     }
     return Structure(
         copies,

@@ -10,6 +10,7 @@ Shapes: B batch, L = G * M tokens, S text tokens, I image tokens, D width, N hea
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,12 @@ class Block(nn.Module):
         self._compiled = torch.compile(self._forward)
 
     def forward(
-        self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
+        self,
+        x_BGMD: Tensor,
+        e6_BG6D: Tensor,
+        context: Context | KeysValues,
+        rope: RopeTable,
+        *beside: Any,
     ) -> Tensor:
         """Return the residual stream (B, G, M, D) after this block; in eval mode x is overwritten.
 
@@ -82,11 +88,29 @@ class Block(nn.Module):
             e6_BG6D: projected time embedding: shift, scale and gate of attention and feed-forward.
             context: what the cross-attention attends to.
             rope: rotary tables of the tokens.
+            beside: what else `attend_to_itself` takes.
         """
-        return (self._compiled or self._forward)(x_BGMD, e6_BG6D, context, rope)
+        return (self._compiled or self._forward)(x_BGMD, e6_BG6D, context, rope, *beside)
+
+    def attend_to_itself(
+        self, u_of: Callable[[], Tensor], rope: RopeTable, recompute: bool
+    ) -> Tensor:
+        """Self-attention, (B, G, M, D).
+
+        Args:
+            u_of: computes the normed tokens.
+            rope: rotary tables of the tokens.
+            recompute: keep no tokens for the backward pass, which computes them again.
+        """
+        return self.self_attn(u_of(), rope=rope, recompute=u_of if recompute else None)
 
     def _forward(
-        self, x_BGMD: Tensor, e6_BG6D: Tensor, context: Context | KeysValues, rope: RopeTable
+        self,
+        x_BGMD: Tensor,
+        e6_BG6D: Tensor,
+        context: Context | KeysValues,
+        rope: RopeTable,
+        *beside: Any,
     ) -> Tensor:
         ops, inplace = self._numerics, not self.training
         recompute = self.recompute_pointwise and self.training and torch.is_grad_enabled()
@@ -98,7 +122,7 @@ class Block(nn.Module):
             return norm(*args, self.eps).to(product_dtype(layer))
 
         u_of = partial(normed, ops.modulated_norm, self.self_attn.q, x_BGMD, shift_attn, scale_attn)
-        y_BGMD = self.self_attn(u_of(), rope=rope, recompute=u_of if recompute else None)
+        y_BGMD = self.attend_to_itself(u_of, rope, recompute, *beside)
         x_BGMD = ops.gated_add(x_BGMD, y_BGMD, gate_attn, inplace=inplace)
 
         weight, bias = self.norm3.weight, self.norm3.bias

@@ -36,7 +36,7 @@ from wanctl.model.dit.context import (
 )
 from wanctl.model.dit.context_parallel import ContextParallel
 from wanctl.model.dit.fun import CameraAdapter, reference_tokens
-from wanctl.model.dit.precision import NUMERICS
+from wanctl.model.dit.precision import NUMERICS, Numerics
 from wanctl.model.dit.rope import RopeCache
 from wanctl.model.dit.vace import RunBlock, VaceBlock, call, hints
 from wanctl.model.shapes import PATCH
@@ -99,7 +99,7 @@ class WanModel(nn.Module):
             nn.Linear(shape.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim)
         )
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-        self.blocks = nn.ModuleList(Block(shape, numerics) for _ in range(shape.num_layers))
+        self.blocks = nn.ModuleList(self.make_block(numerics) for _ in range(shape.num_layers))
         self.head = Head(shape, numerics)
         self.img_emb = ImageEmbedding(shape) if shape.image_dim else None
         if shape.vace_layers:
@@ -116,6 +116,10 @@ class WanModel(nn.Module):
         # On the meta device, drawing a normal imports torch's compiler: 7 s for unused values.
         if not self.head.head.weight.is_meta:
             self.init_weights()
+
+    def make_block(self, numerics: Numerics) -> nn.Module:
+        """One of `blocks`, without weights."""
+        return Block(self.shape, numerics)
 
     def init_weights(self, generator: torch.Generator | None = None) -> "WanModel":
         """Draw the official initial weights; the head is zero, so the first prediction is zero."""

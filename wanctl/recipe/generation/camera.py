@@ -1,4 +1,4 @@
-"""Keys of `sample.camera`: the path of the camera, for models with an adapter for one."""
+"""Keys of `sample.camera`: the path of the camera, for models that read one."""
 
 from pydantic import Field
 

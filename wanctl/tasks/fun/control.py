@@ -5,7 +5,6 @@ Shapes: F frames, H/W pixels, C channels, T latent frames, Y/X latent rows/colum
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +13,10 @@ from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape, floor_frames, valid_frames
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts, requested_shape
+from wanctl.tasks.footage import frames_held, shown_frames
 from wanctl.tasks.fun.channels import clip_tokens, reads_control, start_channels
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
-from wanctl.tasks.known_frames import SLACK_S, place_frames
+from wanctl.tasks.known_frames import place_frames
 from wanctl.tasks.sizing import resize_crop_lanczos, shape_of_area
 
 
@@ -45,7 +45,7 @@ class Control(Task):
             raise UserError(
                 f"references: got {len(inputs.references)}; task control takes one picture"
             )
-        held = _frames_held(inputs)
+        held = frames_held(inputs.video, inputs.fps)
         shape = requested_shape(requested, defaults, defaults.frames)
         if requested.frames is None:
             shape = shape._replace(frames=min(shape.frames, floor_frames(held)))
@@ -73,8 +73,9 @@ class Control(Task):
         assert encode is not None
         if inputs.references and not encode.dit.reference_channels:
             raise UserError("references: this model reads none; take one of Fun V1.1 or 2.2")
+        assert inputs.video is not None
         sides = (size.height, size.width)
-        pictures = place_frames(inputs, _indices(inputs, size.frames))
+        pictures = place_frames(inputs, shown_frames(inputs.video, inputs.fps, size.frames))
         video = torch.stack([resize_crop_lanczos(each, sides) for each in pictures], dim=1)
         control = encode.latents(video)
         start = start_channels(inputs.image, (*control.shape,), size, encode)  # pyright: ignore[reportArgumentType]
@@ -107,18 +108,3 @@ class Control(Task):
         if frames == 1:
             raise UserError("frames: got 1; task control makes videos of 5 frames or more")
         return shape
-
-
-def _frames_held(inputs: Inputs) -> int:
-    """Frames at the output's rate that the control video lasts for."""
-    assert inputs.video is not None
-    starts = inputs.video.starts_s
-    return int((starts[-1] - starts[0] + SLACK_S) * inputs.fps) + 1
-
-
-def _indices(inputs: Inputs, frames: int) -> list[int]:
-    """Index of the control frame that is shown at the time of each output frame."""
-    assert inputs.video is not None
-    starts = inputs.video.starts_s
-    times = starts[0] + np.arange(frames) / inputs.fps
-    return np.maximum(np.searchsorted(starts, times + SLACK_S, side="right") - 1, 0).tolist()

@@ -194,7 +194,6 @@ OTHERS = {
     "fastwan with gates": (
         of(structures.GATES), "fastwan-t2v-1.3b", "its sparse attention (VSA) with gates"
     ),
-    "recammaster": (of(structures.RECAMERA), "recammaster-1.3b", "re-shooting a video"),
     "infinitetalk": (
         of(structures.CLIP, structures.TALK, copies=2, mask_channels=4),
         "infinitetalk-14b", "its audio attention",

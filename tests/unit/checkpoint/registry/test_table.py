@@ -21,7 +21,7 @@ from wanctl.checkpoint.registry.structures import (
 from wanctl.checkpoint.registry.table import GROUP, checkpoints, get_checkpoint
 from wanctl.checkpoint.registry.types import FIXABLE, Checkpoint
 from wanctl.errors import UserError
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import DiTShape
 from wanctl.recipe.generation.sampling import SampleSection
@@ -35,7 +35,7 @@ SMALL, LARGE = VARIANTS["wan2.1-t2v-1.3b"].dit, VARIANTS["wan2.1-t2v-14b"].dit
 @cache
 def shapes_of(dit: DiTShape) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return {name: tuple(t.shape) for name, t in WanModel(dit).state_dict().items()}
+        return {name: tuple(t.shape) for name, t in make_dit(dit).state_dict().items()}
 
 
 def with_parts(structure: Structure, dit: DiTShape) -> dict[str, tuple[int, ...]]:

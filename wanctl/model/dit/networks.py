@@ -1,0 +1,15 @@
+"""The network of a transformer's sizes."""
+
+from wanctl.model.dit.subjects.recamera import PosedModel
+from wanctl.model.dit.transformer import WanModel
+from wanctl.model.variants import DiTShape
+
+
+def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
+    """A transformer of the family that its sizes belong to; see `WanModel`.
+
+    Raises:
+        ValueError: the width does not divide into heads, or no such precision.
+    """
+    network = PosedModel if shape.pose_numbers else WanModel
+    return network(shape, precision)

@@ -1,0 +1,1 @@
+"""Networks of subjects and cameras that were made from Wan."""
