@@ -18,6 +18,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 PUBLISHED_HEAD_DIM = 128
 # Header key under which a single file states its sizes, in the official spelling.
 CONFIG_KEY = "wanctl.config"
+NESTED = "blocks.0.block."  # of Animate 2
 KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
 TI2V_CHANNELS = 48
 
@@ -58,7 +59,7 @@ def check_dit_sizes(shape: DiTShape, tensors: Shapes, where: str) -> None:
     Raises:
         WeightsError: names the first size that differs.
     """
-    patch, ffn = tensors.get("patch_embedding.weight", ()), tensors.get("blocks.0.ffn.0.weight", ())
+    patch, ffn = tensors.get("patch_embedding.weight", ()), _of_block(tensors, "ffn.0.weight") or ()
     text, head = tensors.get("text_embedding.0.weight", ()), tensors.get("head.head.weight", ())
     time = tensors.get("time_embedding.0.weight", ())
     volume = PATCH[0] * PATCH[1] * PATCH[2]
@@ -128,16 +129,17 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         camera_channels=adapter[1] // SPATIAL_STRIDE**2 if adapter else 0,
         reference_channels=reference[1] if reference else 0,
         pose_numbers=poses[1] if poses else 0,
+        driven=any(name.startswith(NESTED) for name in tensors),
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
-    if not norm or "blocks.0.cross_attn.k_img.weight" not in tensors:  # half of it is of no use
+    if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use
         return replace(shape, image_dim=None, image_tokens=None)
     return replace(shape, image_dim=norm[0], image_tokens=positions[1] if positions else None)
 
 
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
-    if layout == "diffusers":
+    if layout == "diffusers" and not shape.driven:
         kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
         config: dict[str, Any] = {
             "_class_name": kind,
@@ -163,7 +165,7 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
             config["vace_in_channels"] = shape.vace_channels
         return config
     config = {
-        "_class_name": "VaceWanModel" if shape.vace_layers else "WanModel",
+        "_class_name": _class_name(shape),
         "model_type": _kind(shape),
         "dim": shape.dim,
         "ffn_dim": shape.ffn_dim,
@@ -187,6 +189,13 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     return config
 
 
+def _class_name(shape: DiTShape) -> str:
+    """The class of the official code; of Animate 2, whose config both spell alike, diffusers'."""
+    if shape.driven:
+        return "WanAnimate2Transformer3DModel"
+    return "VaceWanModel" if shape.vace_layers else "WanModel"
+
+
 def _kind(shape: DiTShape) -> str:
     """`model_type` of the official spelling."""
     if shape.vace_layers:
@@ -204,7 +213,7 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
     """
     try:
         dim, in_channels = shapes["patch_embedding.weight"][:2]
-        ffn_dim = shapes["blocks.0.ffn.0.weight"][0]
+        ffn_dim = (_of_block(shapes, "ffn.0.weight") or shapes["blocks.0.ffn.0.weight"])[0]
         out_channels = shapes["head.head.weight"][0] // (PATCH[0] * PATCH[1] * PATCH[2])
         text_dim = shapes["text_embedding.0.weight"][1]
         freq_dim = shapes["time_embedding.0.weight"][1]
@@ -238,6 +247,11 @@ def dit_shape_from_tensors(shapes: Shapes, where: str) -> DiTShape:
         vace_channels=shapes.get("vace_patch_embedding.weight", (0, DiTShape.vace_channels))[1],
     )
     return with_parts(shape, shapes)
+
+
+def _of_block(shapes: Shapes, name: str) -> tuple[int, ...] | None:
+    """Shape of a tensor of the first block."""
+    return shapes.get(f"blocks.0.{name}") or shapes.get(f"{NESTED}{name}")
 
 
 def numbered(shapes: Shapes, row: str) -> int:

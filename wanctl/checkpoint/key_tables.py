@@ -16,6 +16,10 @@ KeyTable = tuple[tuple[str, str], ...]
 # Community single files put the transformer below this name.
 COMMUNITY_PREFIX = "model.diffusion_model."
 
+# Beginnings of names that only diffusers and transformers give.
+_DRIVEN_MARK = "blocks.0.self_attn.to_q."
+_FOREIGN_MARKS = ("condition_embedder.", "quant_conv.", "encoder.block.", _DRIVEN_MARK)
+
 # Some releases of the transformer carry this norm; no code path uses it.
 UNUSED_NORM = "norm_added_q"
 
@@ -28,6 +32,12 @@ _ATTENTION = (
     ("norm_k", "norm_k"),
 )
 
+_IMAGE_ATTENTION = (
+    ("k_img", "add_k_proj"),
+    ("v_img", "add_v_proj"),
+    ("norm_k_img", "norm_added_k"),
+)
+
 _BLOCK = (
     ("modulation", "scale_shift_table"),
     ("norm3", "norm2"),
@@ -35,9 +45,7 @@ _BLOCK = (
     ("ffn.2", "ffn.net.2"),
     *((f"self_attn.{ours}", f"attn1.{theirs}") for ours, theirs in _ATTENTION),
     *((f"cross_attn.{ours}", f"attn2.{theirs}") for ours, theirs in _ATTENTION),
-    ("cross_attn.k_img", "attn2.add_k_proj"),
-    ("cross_attn.v_img", "attn2.add_v_proj"),
-    ("cross_attn.norm_k_img", "attn2.norm_added_k"),
+    *((f"cross_attn.{ours}", f"attn2.{theirs}") for ours, theirs in _IMAGE_ATTENTION),
 )
 
 DIT_KEYS: KeyTable = (
@@ -61,6 +69,24 @@ DIT_KEYS: KeyTable = (
         (f"{row}.N.{ours}", f"{row}.N.{theirs}")
         for row in ("blocks", "vace_blocks")
         for ours, theirs in _BLOCK
+    ),
+)
+
+# Animate 2, of whose blocks diffusers renames the attention alone.
+NESTED = "blocks.N.block."
+DRIVEN_KEYS: KeyTable = (
+    *(
+        (f"{NESTED}{name}", f"blocks.N.{name}")
+        for name in ("modulation", "norm3", "ffn.0", "ffn.2")
+    ),
+    *(
+        (f"{NESTED}{part}.{ours}", f"blocks.N.{part}.{theirs}")
+        for part in ("self_attn", "cross_attn")
+        for ours, theirs in _ATTENTION
+    ),
+    *(
+        (f"{NESTED}cross_attn.{ours}", f"blocks.N.cross_attn.{theirs}")
+        for ours, theirs in _IMAGE_ATTENTION
     ),
 )
 
@@ -111,6 +137,17 @@ _RESIDUAL = (
 )
 _RESAMPLE = (("resample.1", "resample.1"), ("time_conv", "time_conv"))
 _SPATIAL_ATTENTION = (("norm", "norm"), ("to_qkv", "to_qkv"), ("proj", "proj"))
+
+
+def are_foreign(names: Iterable[str]) -> bool:
+    """Whether names of one network's tensors are those of diffusers or transformers."""
+    return any(name.startswith(_FOREIGN_MARKS) for name in names)
+
+
+def dit_key_table_of(names: Iterable[str]) -> KeyTable:
+    """Rows of a transformer with tensors of these names, of either layout."""
+    driven = ("blocks.0.block.", _DRIVEN_MARK)
+    return DRIVEN_KEYS if any(name.startswith(driven) for name in names) else DIT_KEYS
 
 
 def vae_keys(num_levels: int, num_res_blocks: int) -> KeyTable:

@@ -31,9 +31,10 @@ from wanctl.checkpoint.files.tensor_files import (
 )
 from wanctl.checkpoint.find import Components, find_components
 from wanctl.checkpoint.key_tables import (
-    DIT_KEYS,
     TEXT_KEYS,
     UNUSED_NORM,
+    are_foreign,
+    dit_key_table_of,
     to_official,
     vae_key_table_of,
 )
@@ -52,8 +53,6 @@ from wanctl.runtime.quantize import quantize, quantized_names, quantized_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 NamedTensors = Iterable[tuple[str, Tensor]]
-# Beginnings of names that only diffusers and transformers give.
-FOREIGN_MARKS = ("condition_embedder.", "quant_conv.", "encoder.block.")
 
 
 def load_dit(
@@ -216,9 +215,9 @@ def official_names(
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
     used = [name for name in stored if UNUSED_NORM not in name and not is_scale_key(name)]
     plain = plain_names(used, network, str(files[0]) if files else "")
-    if any(n.startswith(FOREIGN_MARKS) for n in plain.values()):
+    if are_foreign(plain.values()):
         tables = {VAE: vae_key_table_of, TEXT_ENCODER: lambda _: TEXT_KEYS}
-        table = tables.get(network, lambda _: DIT_KEYS)(plain.values())
+        table = tables.get(network, dit_key_table_of)(plain.values())
         plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))
     return plain, {official: stored[name] for name, official in plain.items()}
 

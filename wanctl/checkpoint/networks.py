@@ -13,12 +13,13 @@ from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_sc
 from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.key_tables import (
-    DIT_KEYS,
     IMAGE_KEYS,
     TEXT_KEYS,
     UNUSED_NORM,
     VOCABULARY,
     KeyTable,
+    are_foreign,
+    dit_key_table_of,
     to_diffusers,
     to_official,
     vae_key_table,
@@ -155,25 +156,19 @@ def key_table(network: StoredNetwork) -> KeyTable:
     """The key table of a network under its official names."""
     if network.name == VAE:
         return vae_key_table(vae_shape_from_tensors(network.shapes, str(network.files[0])))
-    return TEXT_KEYS if network.name == TEXT_ENCODER else DIT_KEYS
+    return TEXT_KEYS if network.name == TEXT_ENCODER else dit_key_table_of(network.tensors)
 
 
 def _official(name: str, plain: Tensors) -> tuple[Tensors, bool]:
     """Tensors under official names, and whether they had other names."""
-    marks = {
-        TRANSFORMER: "condition_embedder.",
-        TRANSFORMER_2: "condition_embedder.",
-        VAE: "quant_conv.",
-        TEXT_ENCODER: "encoder.block.",
-    }
     if name == IMAGE_ENCODER:
         if any(key.startswith("visual.") for key in plain):
             return plain, False
         return _image_to_official(plain), True
-    if not any(key.startswith(marks[name]) for key in plain):
+    if not are_foreign(plain):
         return plain, False
     tables = {VAE: lambda: vae_key_table_of(plain), TEXT_ENCODER: lambda: TEXT_KEYS}
-    table = tables.get(name, lambda: DIT_KEYS)()
+    table = tables.get(name, lambda: dit_key_table_of(plain))()
     names = to_official(plain, table)
     return {names[key]: lazy for key, lazy in plain.items()}, True
 

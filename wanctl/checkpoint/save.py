@@ -11,7 +11,7 @@ from wanctl.checkpoint.configs import dit_config
 from wanctl.checkpoint.files.folders import STEM
 from wanctl.checkpoint.files.tensor_files import shards, write_config
 from wanctl.checkpoint.files.write import write_tensors
-from wanctl.checkpoint.key_tables import DIT_KEYS, to_diffusers, vae_key_table
+from wanctl.checkpoint.key_tables import dit_key_table_of, to_diffusers, vae_key_table
 from wanctl.checkpoint.vae_configs import vae_config
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -44,7 +44,7 @@ def save_dit(
         max_shard_bytes: larger models are split and get an index; None never splits.
     """
     tensors = model.state_dict() if tensors is None else tensors
-    names = to_diffusers(tensors, DIT_KEYS) if layout == "diffusers" else None
+    names = to_diffusers(tensors, dit_key_table_of(tensors)) if layout == "diffusers" else None
     write_weights(folder, _renamed(tensors, names), metadata or {}, max_shard_bytes)
     write_config(folder / "config.json", dit_config(model.shape, layout))
 

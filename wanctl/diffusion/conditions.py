@@ -18,6 +18,26 @@ Model = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
+class DrivingVideo:
+    """A video whose motion the output takes over (Animate 2).
+
+    Attributes:
+        latents: (B, 2C + 4, T, Y, X) fp32: its latents, then mask and latents as its condition.
+        image: (B, I, E) CLIP's hidden states of its first frame.
+        context: (B, S, E) embeddings of what it shows.
+    """
+
+    latents: Tensor
+    image: Tensor
+    context: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "DrivingVideo":
+        """This video with changed tensors."""
+        context = None if self.context is None else change(self.context)
+        return DrivingVideo(change(self.latents), change(self.image), context)
+
+
+@dataclass(frozen=True)
 class Conditions:
     """Conditions passed to the model.
 
@@ -36,6 +56,9 @@ class Conditions:
             for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool, or (B, T) where items differ.
         references: latent frames beside those of the video.
+        driving: a video whose motion the output takes over.
+        first_frame_log_scale: of the attention to the output's first frame (Animate 2).
+        skipped_blocks: numbers of blocks that are left out (Animate 2).
         negative: attribute -> its value in the negative prompt's pass, where it has another.
     """
 
@@ -50,7 +73,10 @@ class Conditions:
     known: Tensor | None = None
     known_frames: Tensor | None = None
     references: References | None = None
-    negative: Mapping[str, Tensor] = field(default_factory=dict)
+    driving: DrivingVideo | None = None
+    first_frame_log_scale: float = 0.0
+    skipped_blocks: tuple[int, ...] = ()
+    negative: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Conditions":
         """These conditions on another device."""
@@ -59,6 +85,10 @@ class Conditions:
     def with_context(self, context: Tensor) -> "Conditions":
         """These conditions with other text embeddings, (B, S, E)."""
         return replace(self, context=context)
+
+    def with_driving_context(self, context: Tensor) -> "Conditions":
+        """These conditions with embeddings of what the driving video shows, (B, S, E)."""
+        return replace(self, driving=self.driving and replace(self.driving, context=context))
 
     def for_negative(self, context: Tensor) -> "Conditions":
         """The conditions of the negative prompt, with its embeddings (B, S, E)."""
@@ -85,10 +115,13 @@ class Conditions:
         changed: dict[str, Any] = {
             name: change(v) for name, v in values.items() if isinstance(v, Tensor)
         }
-        if self.references is not None:
-            changed["references"] = self.references.map(change)
+        for name in ("references", "driving"):
+            if values[name] is not None:
+                changed[name] = values[name].map(change)
         if self.negative:
-            changed["negative"] = {name: change(v) for name, v in self.negative.items()}
+            changed["negative"] = {
+                name: change(v) if isinstance(v, Tensor) else v for name, v in self.negative.items()
+            }
         return replace(self, **changed)
 
 
@@ -111,7 +144,12 @@ def stacked(items: Sequence[Conditions]) -> Conditions:
 
 
 def predict(
-    model: Model, x: Tensor, timesteps: Tensor, conditions: Conditions, precomputed: Any = None
+    model: Model,
+    x: Tensor,
+    timesteps: Tensor,
+    conditions: Conditions,
+    precomputed: Any = None,
+    driving: Any = None,
 ) -> Tensor:
     """The model's velocity under conditions.
 
@@ -122,6 +160,7 @@ def predict(
         conditions: for the same batch.
         precomputed: keys and values of text and image (see `CrossAttentionCache`), passed to
             the model in their place.
+        driving: keys and values of the driving video (see `CrossAttentionCache`).
 
     Returns:
         (B, C, T, Y, X) velocity; meaningless in known frames.
@@ -148,6 +187,12 @@ def predict(
         more["poses_BTP"] = conditions.poses
     if conditions.reference is not None:
         more["reference_BCYX"] = conditions.reference
+    if driving is not None:
+        more |= {
+            "driving": driving,
+            "skipped": conditions.skipped_blocks,
+            "first_frame_log_scale": conditions.first_frame_log_scale,
+        }
     context = conditions.context if precomputed is None else precomputed
     v = model(x, timesteps, context, **more)
     return v if references is None else references.cut(v)

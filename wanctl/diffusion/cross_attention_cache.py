@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wanctl.diffusion.conditions import Conditions, Model, stacked
+from wanctl.diffusion.conditions import Conditions, DrivingVideo, Model, stacked
 
 
 class CrossAttentionCache:
@@ -19,6 +19,7 @@ class CrossAttentionCache:
     def __init__(self) -> None:
         self._model: Model | None = None
         self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
+        self._driving: tuple[DrivingVideo, Any] | None = None
         self._batch: tuple[list[Tensor], Conditions] | None = None
 
     def get(self, model: Model, conditions: Conditions) -> Any:
@@ -26,7 +27,7 @@ class CrossAttentionCache:
         if not getattr(model, "can_precompute_cross_attention", False):
             return None
         if model is not self._model:
-            self._model, self._entries = model, []
+            self._model, self._entries, self._driving = model, [], None
         for context, precomputed in self._entries:
             if context is conditions.context:
                 return precomputed
@@ -45,3 +46,14 @@ class CrossAttentionCache:
         if self._batch is None or list(map(id, texts)) != list(map(id, self._batch[0])):
             self._batch = texts, stacked(passes)
         return self._batch[1]
+
+    def driving(self, model: Model, conditions: Conditions) -> Any:
+        """Keys and values of the driving video; None where the model reads none."""
+        video = conditions.driving
+        if video is None:
+            return None
+        if self._driving is None or self._driving[0] is not video:
+            self._driving = None  # frees the memory of another video's
+            read: Any = getattr(model, "read_driving")  # noqa: B009
+            self._driving = video, read(video.latents, video.context, video.image)
+        return self._driving[1]

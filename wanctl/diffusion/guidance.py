@@ -58,7 +58,8 @@ def guided_velocity(
 
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
-        return predict(model, x, timestep.expand(1), conditions, precomputed).float()
+        driving = cache.driving(model, conditions)
+        return predict(model, x, timestep.expand(1), conditions, precomputed, driving).float()
 
     count = num_passes(guide_scale, reference_scale)
     if count == 1 and guide_scale == 1:
@@ -69,7 +70,8 @@ def guided_velocity(
     if count == 1:
         return evaluate(x, negative)
     passes = [conditions, negative, negative.with_blank_references()][:count]
-    if _num_tokens(x, conditions) <= BATCHED_TOKENS or getattr(model, "is_cfg_parallel", False):
+    small = _num_tokens(x, conditions) <= BATCHED_TOKENS and conditions.driving is None
+    if small or getattr(model, "is_cfg_parallel", False):
         velocities = evaluate(torch.cat([x] * count), cache.stacked(passes)).chunk(count)
     else:
         velocities = [evaluate(x, each) for each in passes]

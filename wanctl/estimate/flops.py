@@ -29,6 +29,19 @@ BATCHED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
+class ClipWork:
+    """The clips that a long video is made of.
+
+    Attributes:
+        count: of one output.
+        frames: of a clip.
+    """
+
+    count: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class Workload:
     """What is sampled, and with which options that decide its cost.
 
@@ -47,6 +60,7 @@ class Workload:
         text_parameters: parameters of the text encoder; 0: a small packaged one.
         passes: evaluations of the transformer in a guided step.
         more_frames: latent frames in its sequence beside those of the output.
+        clips: of a long video; None: it is made at once.
     """
 
     variant: Variant
@@ -63,11 +77,21 @@ class Workload:
     text_parameters: float
     passes: int = 2
     more_frames: int = 0
+    clips: ClipWork | None = None
 
     @property
     def latents(self) -> LatentShape:
-        """Size of the latents."""
-        return latent_shape(self.size, self.variant.vae.spatial_stride)
+        """Size of the latents; of a clip, which has a frame more for the character's picture."""
+        stride = self.variant.vae.spatial_stride
+        if self.clips is None:
+            return latent_shape(self.size, stride)
+        shape = latent_shape(self.size._replace(frames=self.clips.frames), stride)
+        return shape._replace(frames=shape.frames + 1)
+
+    @property
+    def decoded_frames(self) -> int:
+        """Frames that the VAE decodes for one output."""
+        return self.clips.count * self.clips.frames if self.clips else self.size.frames
 
     @property
     def tokens(self) -> int:
@@ -78,7 +102,9 @@ class Workload:
     @property
     def forwards(self) -> float:
         """Transformer calls per output."""
-        return self.steps * (1 + (self.guided_share if self.guided else 0))
+        once = self.steps * (1 + (self.guided_share if self.guided else 0))
+        reading = 1 if self.variant.dit.driven else 0
+        return (once + reading) * (self.clips.count if self.clips else 1)
 
 
 def block_parameters(shape: DiTShape) -> tuple[int, int]:
@@ -123,7 +149,24 @@ def dit_bytes(workload: Workload) -> tuple[float, float]:
 
 def dit_ops(workload: Workload) -> tuple[float, float]:
     """FLOPs of one forward pass: in products with weights, and in attention."""
-    return forward_ops(workload.variant.dit, workload.tokens)
+    linear, attention = forward_ops(workload.variant.dit, workload.tokens)
+    driving = 1 / workload.latents.frames if workload.variant.dit.driven else 0.0
+    return linear, attention * (1 + driving)
+
+
+def driving_bytes(workload: Workload) -> float:
+    """Bytes of the keys and values of a clip's driving video in all blocks.
+
+    In host memory they are pinned, which torch rounds up to a power of two for each tensor.
+    """
+    shape, latents = workload.variant.dit, workload.latents
+    if not shape.driven:
+        return 0.0
+    frames = latents.frames - 1  # without the character's picture
+    tensor = latents.tokens // latents.frames * frames * shape.dim * workload.product_bytes
+    if workload.streamed:
+        tensor = 1 << (tensor - 1).bit_length()
+    return 2.0 * shape.num_layers * tensor
 
 
 def training_ops(shape: DiTShape, tokens: int, trained_share: float) -> float:
@@ -180,10 +223,10 @@ def stored_bytes(variant: Variant) -> float:
 
 def vae_ops(workload: Workload) -> tuple[float, float]:
     """FLOPs of encoding and of decoding one output, overlaps of tiles included."""
-    vae, (frames, height, width) = workload.variant.vae, workload.size
+    vae, (_, height, width) = workload.variant.vae, workload.size
     per_pixel = VAE22_OPS if vae.residual else VAE21_OPS
     scale = (vae.dim / (160 if vae.residual else 96)) ** 2
-    pixels = frames * height * width * _overlap(workload)
+    pixels = workload.decoded_frames * height * width * _overlap(workload)
     return workload.encodes * pixels * per_pixel[0] * scale, pixels * per_pixel[1] * scale
 
 

@@ -184,7 +184,12 @@ def _denoising(workload: Workload, hardware: Hardware) -> StageEstimate:
     if workload.streamed and hardware.device_bytes is not None:
         once = max(once, flops.dit_bytes(workload)[0] / HOST_COPY_BYTES_S)
     device, host = _placed(workload, hardware)
-    activations = flops.dit_activation_bytes(workload)
+    activations, kept = flops.dit_activation_bytes(workload), flops.driving_bytes(workload)
+    if workload.streamed and hardware.device_bytes is not None:  # kept on the host as well
+        once += kept / HOST_COPY_BYTES_S
+        host += kept
+    else:
+        activations += kept
     seconds = once * rates.overhead * workload.forwards * workload.prompts
     if hardware.device_bytes is None:
         return _stage("denoising", seconds, 0, host + activations, hardware)

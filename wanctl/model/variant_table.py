@@ -7,6 +7,7 @@ To add a model, add a row; tests run over the table.
 from dataclasses import replace
 
 from wanctl.errors import UserError, unknown
+from wanctl.model.animate_variants import ANIMATE_VARIANTS
 from wanctl.model.fun_variants import FUN_VARIANTS
 from wanctl.model.subject_variants import SUBJECT_VARIANTS
 from wanctl.model.variants import (
@@ -120,6 +121,7 @@ VARIANTS: dict[str, Variant] = {
         ),
         *FUN_VARIANTS,
         *SUBJECT_VARIANTS,
+        *ANIMATE_VARIANTS,
     )
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ AREA_480P = 480 * 832
 
 # Sizes of DiTShape that came later. They are named only where they are set, because the names of
 # samples and the checkpoints of training hold a shape as text.
-LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers")
+LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers", "driven")
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +56,7 @@ class DiTShape:
             tokens before the video (`ref_conv`).
         pose_numbers: of a camera's pose, which every block reads for each latent frame
             (ReCamMaster: 12, a 3 x 4 matrix).
+        driven: whether the tokens attend to those of a driving video as well (Animate 2).
     """
 
     dim: int
@@ -75,6 +76,7 @@ class DiTShape:
     camera_channels: int = 0
     reference_channels: int = 0
     pose_numbers: int = 0
+    driven: bool = False
 
     @property
     def head_dim(self) -> int:
@@ -145,6 +147,8 @@ class RunDefaults:
         levels: noise levels that the model was distilled for, 1 to 0 without the final 0; where
             they are set, `steps` is their number and `shift` is not used.
         reference_guide_scale: scale of guidance by reference images; None: there is none.
+        driving_prompt: describes the driving video, for models that read one (Animate 2).
+        first_frame_log_scale: of the attention to the output's first frame, for those models.
     """
 
     steps: int
@@ -160,6 +164,8 @@ class RunDefaults:
     small_shift: float | None = None
     levels: tuple[float, ...] = ()
     reference_guide_scale: float | None = None
+    driving_prompt: str = ""
+    first_frame_log_scale: float = 0.0
 
     def shift_at(self, area: int) -> float:
         """The shift for a requested size; `area` in pixels."""

@@ -178,8 +178,9 @@ def _layers(model: WanModel) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
 
 def _quantized_parts(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Names and modules of a block whose linear layers are quantised."""
-    for name in ("self_attn", "cross_attn", "ffn"):
-        yield name, block.get_submodule(name)
+    for path, module in block.named_modules():
+        if path.rpartition(".")[2] in ("self_attn", "cross_attn", "ffn"):
+            yield path, module
 
 
 def _quantized(weight_OI: Tensor, kind: str) -> tuple[Tensor, Tensor]:

@@ -22,11 +22,13 @@ def check_conditions(conditions: Conditions, request: SampleRequest) -> None:
     Raises:
         NonFiniteError: names the condition.
     """
-    for field in fields(conditions):
-        value = getattr(conditions, field.name)
+    values = {field.name: getattr(conditions, field.name) for field in fields(conditions)}
+    if conditions.driving:
+        values |= {"driving": conditions.driving.latents, "image": conditions.driving.image}
+    for name, value in values.items():
         if isinstance(value, Tensor) and not is_finite(value):
             raise NonFiniteError(
-                f"{_name(request)}: the encoded inputs ({field.name}) hold NaN or infinity; "
+                f"{_name(request)}: the encoded inputs ({name}) hold NaN or infinity; "
                 "`wanctl weights check` reads the VAE and the image encoder for such values"
             )
 

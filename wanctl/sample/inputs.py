@@ -13,7 +13,7 @@ from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
-from wanctl.tasks.inputs import Inputs, SourceVideo
+from wanctl.tasks.inputs import ClipOptions, Inputs, SourceVideo
 from wanctl.tasks.pixels import to_float
 from wanctl.tasks.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.vace_options import VaceOptions
@@ -43,6 +43,7 @@ class InputSpec:
         tracks: path or URL of point tracks; None: none.
         fps: frame rate of the output.
         exact: images are cropped to the requested size.
+        clips: how a long video is divided into clips; None: as the task does by itself.
     """
 
     image: str | None
@@ -57,6 +58,7 @@ class InputSpec:
     exact: bool
     camera: CameraOptions | None = None
     tracks: str | None = None
+    clips: ClipOptions | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
@@ -160,6 +162,7 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
         vace=spec.vace,
         camera=spec.camera,
         tracks=_read_for("tracks", _tracks, names["tracks"]) if "tracks" in names else None,
+        clips=spec.clips,
         fps=spec.fps,
         exact=spec.exact,
     )

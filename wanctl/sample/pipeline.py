@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +19,17 @@ from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions, choose_layout
 from wanctl.encoders.task_inputs import InputEncoders
-from wanctl.errors import UserError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
 from wanctl.model.shapes import latent_shape
 from wanctl.model.variants import Variant
 from wanctl.runtime.vae_tiling import TiledVAE
+from wanctl.sample.clips.loop import ClipLoop, is_clip_task
 from wanctl.sample.denoise.batches import batches
 from wanctl.sample.denoise.expert_loader import ExpertLoader
 from wanctl.sample.denoise.noise import BatchNoise
 from wanctl.sample.denoise.previews import StepPreviews
+from wanctl.sample.denoise.processes import check_single_process_options, exceeds_memory_share
 from wanctl.sample.denoise.segments import DenoiseSegment, segments_of
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
@@ -52,7 +52,6 @@ TITLE_LENGTH = 40
 MAX_PENDING = 8
 # Frames that wait for the video encoder: those of the next piece fit while it encodes the last.
 MAX_QUEUED_FRAMES = 8
-FSDP_MEMORY_SHARE = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
 
 
 class SamplingPipeline:
@@ -107,19 +106,20 @@ class SamplingPipeline:
             self._uses,
         )  # fmt: skip
         if distributed.num_processes > 1:
-            _check_single_process_options(first)
+            for request in kinds:
+                check_single_process_options(request)
         else:
             loaded = replace(variant, dit=shape, vae=self.vae.shape)
             for request in kinds:
                 check_memory(workload_of(request, loaded, 1), device)
-                self._shared_vae(request)  # refuses impossible tiles
+                self.shared_vae(request)  # refuses impossible tiles
         self.distributed.set_layout(
             choose_layout(
                 layout,
                 self.distributed.num_processes,
                 heads=shape.num_heads,
                 passes=max(request.passes for request in requests),
-                fsdp_by_default=_exceeds_memory_share(device, weights.dit.dit or ()),
+                fsdp_by_default=exceeds_memory_share(device, weights.dit.dit or ()),
             )
         )
 
@@ -147,14 +147,12 @@ class SamplingPipeline:
         is loaded, so that each expert loads once for all of them; so do phases of other strengths
         of the LoRAs.
         """
-        self._conditions(self.requests[0])  # encode inputs while nothing else is in memory
-        encoder = PromptEncoder(
-            self.weights, self.dit_shape, self.device, self.outputs.embeddings_folder
-        )
-        texts = self.distributed.broadcast_from_main(
-            lambda: encoder.embed(prompts_to_encode(self.requests))
-        )
-        planned = list(self._batches())
+        requests = [request for request in self.requests if not is_clip_task(request)]
+        if not requests:
+            return
+        self._conditions(requests[0])  # encode inputs while nothing else is in memory
+        texts = self._embed_prompts(requests)
+        planned = list(self._batches(requests))
         together = MAX_PENDING if len(self._uses) > 1 else 1
         for start in range(0, len(planned), together):
             if self.weights.dit.dit_low:
@@ -171,16 +169,64 @@ class SamplingPipeline:
                     self._transformers.release()  # the VAE has the device to itself
                 if latents is not None:
                     first = segment.requests[0]
-                    latents = get_task(first.task).output_latents(latents, self._inputs(first))
+                    latents = get_task(first.task).output_latents(latents, self.inputs_of(first))
                     yield from zip(segment.requests, latents.split(1), strict=True)
 
+    def clips(self) -> Iterator[ClipLoop]:
+        """The loop of each output that is made clip by clip."""
+        requests = [request for request in self.requests if is_clip_task(request)]
+        if requests:
+            texts = self._embed_prompts(requests)
+            yield from (ClipLoop(self, self.outputs, request, texts) for request in requests)
+
+    def denoise(
+        self,
+        request: SampleRequest,
+        conditions: Conditions,
+        texts: Mapping[str, Tensor],
+        clip: int,
+        label: str,
+    ) -> Tensor:
+        """Latents (1, C, T, Y, X) of one clip of an output.
+
+        Args:
+            request: the output.
+            conditions: of the clip, without texts.
+            texts: embeddings of its prompts.
+            clip: its number, 0 for the first; each has noise of its own.
+            label: says in the progress display which clip it is.
+        """
+        noise = self._noise([request])
+        for _ in range(clip):  # as the published code, which draws the noise of clips in a row
+            noise.draw()
+        if request.driving_prompt is not None:
+            text = self._context([texts[request.driving_prompt]])
+            conditions = conditions.with_driving_context(text)
+        latents = None
+        for segment in self._segments([request], texts, conditions, noise):
+            latents = self._run_segment(segment, label)
+        assert latents is not None
+        return latents
+
+    def _embed_prompts(self, requests: Sequence[SampleRequest]) -> Mapping[str, Tensor]:
+        encoder = PromptEncoder(
+            self.weights, self.dit_shape, self.device, self.outputs.embeddings_folder
+        )
+        return self.distributed.broadcast_from_main(
+            lambda: encoder.embed(prompts_to_encode(requests))
+        )
+
     def _segments(
-        self, batch: Sequence[SampleRequest], texts: Mapping[str, Tensor]
+        self,
+        batch: Sequence[SampleRequest],
+        texts: Mapping[str, Tensor],
+        conditions: Conditions | None = None,
+        noise: BatchNoise | None = None,
     ) -> list[DenoiseSegment]:
         """Divide the steps of a batch between the transformers."""
         first = batch[0]
-        rules, noise = first.step_rules, self._noise(batch)
-        conditions = self._conditions(first).to(self.device).repeated(len(batch))
+        rules, noise = first.step_rules, noise or self._noise(batch)
+        conditions = (conditions or self._conditions(first)).to(self.device).repeated(len(batch))
         context = self._context([texts[request.prompt] for request in batch])
         negative = [texts[request.negative_prompt] for request in batch if first.guided]
         denoising = Denoising(
@@ -195,14 +241,15 @@ class SamplingPipeline:
         )
         return list(segments_of(batch, denoising, rules))
 
-    def _run_segment(self, segment: DenoiseSegment) -> Tensor | None:
+    def _run_segment(self, segment: DenoiseSegment, label: str = "") -> Tensor | None:
         """Compute the steps of a segment; returns the latents after the last step, else None."""
         others = len(segment.requests) - 1
         title = segment.requests[0].title[:TITLE_LENGTH]
         title += f" and {others} more" if others else ""
         model = self._transformers.get(segment.expert, segment.lora_strengths)
         expert = f"{segment.expert}-noise" if segment.expert else ""
-        with progress(len(segment.steps), f"{expert} {title}".strip()) as bar:
+        text = " ".join(filter(None, (expert, label, title)))
+        with progress(len(segment.steps), text) as bar:
             done = first = segment.steps.start
 
             def on_step(step: int, latents: Tensor) -> None:
@@ -213,14 +260,14 @@ class SamplingPipeline:
                 done = step
 
             preview = self.previews and self.previews.of(
-                segment.requests, segment.denoising.steps, self._inputs(segment.requests[0])
+                segment.requests, segment.denoising.steps, self.inputs_of(segment.requests[0])
             )
             return segment.denoising.run_until(model, segment.steps.stop, on_step, preview)
 
     @torch.inference_mode()
     def write(self, request: SampleRequest, latents: Tensor) -> None:
         """Decode in pieces, so that memory does not grow with the video, and encode meanwhile."""
-        pieces = finite_pieces(self._shared_vae(request).decode_frames(latents), request)
+        pieces = finite_pieces(self.shared_vae(request).decode_frames(latents), request)
         if not self.distributed.is_main_process:
             for _ in pieces:
                 pass
@@ -242,17 +289,18 @@ class SamplingPipeline:
 
             run_in_background(decode(), encode, MAX_QUEUED_FRAMES)
 
-    def _batches(self) -> Iterator[list[SampleRequest]]:
+    def _batches(self, requests: Sequence[SampleRequest]) -> Iterator[list[SampleRequest]]:
         """Group requests that differ in prompts and noise alone, as many as are faster together.
 
         Products of a batch are rounded differently, so `reference` never batches; several
         processes divide one output better than two.
         """
-        single = self.distributed.num_processes > 1 or self.requests[0].precision == "reference"
+        single = self.distributed.num_processes > 1 or requests[0].precision == "reference"
         most = self.batch or (1 if single else None)
-        return batches(self.requests, lambda request: request.kind, self._tokens, most)
+        return batches(requests, lambda request: request.kind, self._tokens, most)
 
-    def _inputs(self, request: SampleRequest) -> Inputs:
+    def inputs_of(self, request: SampleRequest) -> Inputs:
+        """The images and videos of a request."""
         return self.inputs.read(request.input_spec).inputs
 
     def _tokens(self, request: SampleRequest) -> int:
@@ -265,55 +313,35 @@ class SamplingPipeline:
     def _conditions(self, request: SampleRequest) -> Conditions:
         """Conditions without the text, on the CPU; cached for the next request of its kind."""
         if self._cached_conditions is None or self._cached_conditions[0] != request.kind:
-            shape, vae = self.dit_shape, self._shared_vae(request)
-            encode = InputEncoders(vae, shape, self.weights.image, self.device)
-            no_text = torch.zeros(0, shape.text_dim)
-            inputs = self._inputs(request)
+            no_text = torch.zeros(0, self.dit_shape.text_dim)
+            inputs, encode = self.inputs_of(request), self.encoders(request)
             conditions = get_task(request.task).conditions(
-                [no_text], shape.text_len, inputs, request.size, encode
+                [no_text], self.dit_shape.text_len, inputs, request.size, encode
             )
             check_conditions(conditions, request)
             self._cached_conditions = request.kind, conditions
         return self._cached_conditions[1]
 
+    def encoders(self, request: SampleRequest) -> InputEncoders:
+        """The networks that encode the inputs of a request."""
+        vae = self.shared_vae(request)
+        return InputEncoders(vae, self.dit_shape, self.weights.image, self.device)
+
+    def release_transformers(self) -> None:
+        """Free the transformer's memory."""
+        self._transformers.release()
+
     def _noise(self, batch: Sequence[SampleRequest]) -> BatchNoise:
         first = batch[0]
-        dropped = get_task(first.task).dropped_noise(self._inputs(first))
+        dropped = get_task(first.task).dropped_noise(self.inputs_of(first))
         return BatchNoise(batch, self._noise_shape(first), self.distributed, dropped)
 
     def _noise_shape(self, request: SampleRequest) -> tuple[int, int, int, int]:
         task = get_task(request.task)
-        return task.latent_shape(self.vae.shape, *request.size, self._inputs(request))
+        return task.latent_shape(self.vae.shape, *request.size, self.inputs_of(request))
 
-    def _shared_vae(self, request: SampleRequest) -> "WanVAE | TinyVAE | VAERowParallel | TiledVAE":
+    def shared_vae(self, request: SampleRequest) -> "WanVAE | TinyVAE | VAERowParallel | TiledVAE":
         """The VAE in the form that runs here: in tiles, divided between processes, or plain."""
         if request.vae_tile:
             return TiledVAE(self.vae, request.vae_tile)
         return self.distributed.parallelize_vae(self.vae)
-
-
-def _check_single_process_options(request: SampleRequest) -> None:
-    """Refuse options that save memory in one process and do not work in several.
-
-    Raises:
-        UserError: names the key and what several processes do instead.
-    """
-    placement = request.placement
-    if placement.stream_blocks or placement.quantize:
-        raise UserError(
-            "model.stream_blocks and model.quantize are for one process; several divide the "
-            "weights (parallel.fsdp)"
-        )
-    if request.vae_tile:
-        raise UserError(
-            f"model.vae_tile: got {request.vae_tile} for several processes, which divide the "
-            "frame's rows and save memory in that way; leave it out"
-        )
-
-
-def _exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:
-    """Whether a transformer of these files leaves too little of the device's memory."""
-    if device.type != "cuda":
-        return False
-    size_bytes = sum(path.stat().st_size for path in files)
-    return size_bytes > FSDP_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory

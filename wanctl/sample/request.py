@@ -13,19 +13,25 @@ from wanctl.diffusion.phases import Phase, StepRule, step_rules
 from wanctl.diffusion.schedules import Schedule, levels_schedule, make_schedule
 from wanctl.diffusion.solvers import STOCHASTIC, get_solver
 from wanctl.errors import UserError
-from wanctl.estimate.flops import FP32_BYTES, UMT5_PARAMETERS, Workload
+from wanctl.estimate.flops import FP32_BYTES, UMT5_PARAMETERS, ClipWork, Workload
 from wanctl.model.shapes import PixelShape, latent_frames
 from wanctl.model.variants import Variant
 from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputSpec
 from wanctl.sample.prompts import slug
+from wanctl.tasks.clips.api import clip_count
+from wanctl.tasks.inputs import ClipOptions
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
+ENCODED_STREAMS = 2  # of each clip: the footage, and the frames that the clip begins with
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
-LATER_SETTINGS = ("levels", "phases", "camera_moves", "reference_guide_scale")
+LATER_SETTINGS = (
+    "levels", "phases", "camera_moves", "reference_guide_scale", "clips", "driving_prompt",
+    "first_frame_log_scale",
+)  # fmt: skip
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
 NOT_SETTINGS = ("prompt", "input_spec", "header", "rewrite", "typed_prompt")
@@ -73,6 +79,9 @@ class SampleRequest:
         phases: parts of the steps that are computed differently; empty: there is one.
         camera_moves: the path of the camera where no file (one of `inputs`) gives it.
         reference_guide_scale: scale of guidance by references; None: there is none.
+        clips: how the video is divided into clips; None: it is made at once.
+        driving_prompt: describes the driving video; None: there is none.
+        first_frame_log_scale: of the attention to the output's first frame; None: it is 0.
     """
 
     prompt: str
@@ -108,6 +117,9 @@ class SampleRequest:
     phases: tuple[Phase, ...] = ()
     camera_moves: tuple[tuple[str, float], ...] = ()
     reference_guide_scale: float | None = None
+    clips: ClipOptions | None = None
+    driving_prompt: str | None = None
+    first_frame_log_scale: float | None = None
 
     @property
     def title(self) -> str:
@@ -207,9 +219,10 @@ def _plain(value: Any) -> Any:
 
 
 def prompts_to_encode(requests: Sequence[SampleRequest]) -> list[str]:
-    """Every prompt and every negative prompt that is used, each once."""
+    """Every prompt, negative prompt and driving prompt that is used, each once."""
     negative = [request.negative_prompt for request in requests if request.guided]
-    return list(dict.fromkeys([*(request.prompt for request in requests), *negative]))
+    driving = [request.driving_prompt for request in requests if request.driving_prompt is not None]
+    return list(dict.fromkeys([*(request.prompt for request in requests), *negative, *driving]))
 
 
 def check_request(request: SampleRequest, variant: Variant) -> None:
@@ -247,6 +260,7 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         num_outputs: how many there are.
     """
     product_bytes, rules = DTYPE_BYTES[request.dtype], request.step_rules
+    clips = _clip_work(request)
     int8_bytes = 1.0 + FP32_BYTES / variant.dit.dim  # and a scale per output row
     return Workload(
         variant=variant,
@@ -259,8 +273,17 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         streamed=request.placement.stream_blocks,
         vae_tile=request.vae_tile,
         prompts=num_outputs,
-        encodes=float(bool(request.inputs)),
+        encodes=ENCODED_STREAMS * float(clips is not None) or float(bool(request.inputs)),
         text_parameters=UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
         passes=request.passes,
         more_frames=request.more_frames,
+        clips=clips,
     )
+
+
+def _clip_work(request: SampleRequest) -> ClipWork | None:
+    options = request.clips
+    if options is None or options.frames is None or options.overlap is None:
+        return None
+    count = clip_count(request.frames, options.frames, options.overlap)
+    return ClipWork(count, options.frames)

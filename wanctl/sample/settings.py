@@ -13,6 +13,7 @@ from wanctl.errors import ProblemsError, UserError
 from wanctl.model.variant_table import task_problem
 from wanctl.model.variants import RunDefaults, Variant
 from wanctl.recipe.generation.camera import CameraSection
+from wanctl.recipe.generation.clips import ClipsSection
 from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SampleSection
@@ -20,7 +21,8 @@ from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputCache, InputSpec
 from wanctl.sample.request import SampleRequest, check_request
 from wanctl.tasks.api import Task
-from wanctl.tasks.inputs import RequestedSize
+from wanctl.tasks.clips.api import ClipTask
+from wanctl.tasks.inputs import ClipOptions, RequestedSize
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
 
@@ -59,6 +61,8 @@ def build_request(
             raise UserError(f"task: {problem}")
         task = get_task(name)
         size = task.size(files.inputs, requested, defaults, variant.vae)
+        clips = task.clip_options(files.inputs) if isinstance(task, ClipTask) else None
+        driving_prompt, first_frame_log_scale = _driving(section, variant)
     area = _or(section.height, defaults.height) * _or(section.width, defaults.width)
     levels = _levels(section, defaults)
     request = SampleRequest(
@@ -94,11 +98,30 @@ def build_request(
         phases=tuple(Phase(**dict(phase)) for phase in section.phases),
         camera_moves=_camera_moves(spec),
         reference_guide_scale=_reference_scale(section, defaults, task),
+        clips=clips,
+        driving_prompt=driving_prompt,
+        first_frame_log_scale=first_frame_log_scale,
     )
     with in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
         check_request(request, variant)
     return request
+
+
+def _driving(section: SampleSection, variant: Variant) -> tuple[str | None, float | None]:
+    """What a driving video shows, and the bias of the output's first frame.
+
+    Raises:
+        UserError: the model reads no driving video, and one of both is set.
+    """
+    for key in ("driving_prompt", "first_frame_log_scale"):
+        if getattr(section, key) is not None and not variant.dit.driven:
+            raise UserError(f"{key}: {variant.name} reads no driving video; leave it out")
+    if not variant.dit.driven:
+        return None, None
+    defaults = variant.defaults
+    prompt = _or(section.driving_prompt, defaults.driving_prompt)
+    return prompt, _or(section.first_frame_log_scale, defaults.first_frame_log_scale) or None
 
 
 def _levels(section: SampleSection, defaults: RunDefaults) -> tuple[float, ...]:
@@ -137,7 +160,13 @@ def input_spec(section: SampleSection, fps: float) -> InputSpec:
         exact=section.fit == "exact",
         camera=_camera_options(section.camera),
         tracks=section.tracks,
+        clips=_clip_options(section.clips),
     )
+
+
+def _clip_options(section: ClipsSection) -> ClipOptions | None:
+    """How a long video is divided; None where the recipe says nothing of it."""
+    return None if section == ClipsSection() else ClipOptions(**dict(section))
 
 
 def _camera_options(section: CameraSection) -> CameraOptions | None:

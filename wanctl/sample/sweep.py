@@ -66,14 +66,21 @@ def _scaled(weights: ResolvedWeights, factor: float) -> ResolvedWeights:
 
 def write_outputs(pipeline: SamplingPipeline, outputs: OutputFolder, *, save_latents: bool) -> None:
     """Sample outputs; write each as soon as its latents are there."""
+    for clips in pipeline.clips():
+        clips.write(save_latents=save_latents)
+        _finish(pipeline, outputs, clips.request)
     for request, latents in pipeline.latents():
         if save_latents:
             outputs.write_latents(request, latents)
         pipeline.write(request, latents)
-        if pipeline.previews:
-            pipeline.previews.remove(request)
-        if len(pipeline.requests) > 1:
-            log.info("%s", outputs.path(request))
+        _finish(pipeline, outputs, request)
+
+
+def _finish(pipeline: SamplingPipeline, outputs: OutputFolder, request: SampleRequest) -> None:
+    if pipeline.previews:
+        pipeline.previews.remove(request)
+    if len(pipeline.requests) > 1:
+        log.info("%s", outputs.path(request))
 
 
 def strength_notes(strengths: Sequence[float], count: int) -> Iterator[str]:

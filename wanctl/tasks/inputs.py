@@ -38,6 +38,21 @@ class SourceVideo:
 
 
 @dataclass(frozen=True)
+class ClipOptions:
+    """How a long video is divided into clips.
+
+    Attributes:
+        frames: of a clip, 4n+1; None: as the model was trained.
+        overlap: last frames of a clip that the next one begins with; None: the task's default.
+        match_colors: whether mean and deviation of each clip's colours are matched at the seams.
+    """
+
+    frames: int | None = None
+    overlap: int | None = None
+    match_colors: bool = False
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Inputs of a sample by the recipe's keys; images are (3, H, W) fp32 in [-1, 1].
 
@@ -52,6 +67,7 @@ class Inputs:
         vace: how video, mask and control are prepared for VACE; None: unchanged.
         camera: the path of the camera; None: there is none.
         tracks: where points of the image go; None: there are none.
+        clips: how a long video is divided into clips; None: as the task does by itself.
         fps: frame rate of the output.
         exact: the output has the requested size, and images are cropped to it.
     """
@@ -66,6 +82,7 @@ class Inputs:
     vace: VaceOptions | None = None
     camera: CameraOptions | None = None
     tracks: PointTracks | None = None
+    clips: ClipOptions | None = None
     fps: float = 16.0
     exact: bool = False
 

@@ -125,6 +125,29 @@ def letterbox_lanczos(picture: Tensor, size: Size) -> Tensor:
     return to_float(np.asarray(canvas))
 
 
+def letterbox_region(picture: Size, size: Size) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a picture that fills a size as far as its ratio lets it."""
+    (rows, columns), (height, width) = picture, size
+    wide = width / height < columns / rows
+    inner = (rows * width // columns, width) if wide else (height, columns * height // rows)
+    return (height - inner[0]) // 2, (width - inner[1]) // 2, *inner
+
+
+def letterbox_black(picture: Tensor, size: Size, resample: Image.Resampling) -> Tensor:
+    """Resize an image into a size and fill the rest with black, as Animate 2 was trained.
+
+    Args:
+        picture: (3, H, W) fp32 in [-1, 1].
+        size: of any aspect ratio.
+        resample: PIL's method.
+    """
+    top, left, *inner = letterbox_region((picture.shape[1], picture.shape[2]), size)
+    resized = Image.fromarray(to_array(picture)).resize((inner[1], inner[0]), resample)
+    canvas = Image.new("RGB", (size[1], size[0]))
+    canvas.paste(resized, (left, top))
+    return to_float(np.asarray(canvas))
+
+
 def _check_sides(key: str, size: Size, area: int, sides: Size) -> Size:
     if min(sides) < 1:
         raise UserError(

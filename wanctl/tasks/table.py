@@ -7,6 +7,7 @@ VARIANTS.
 
 from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
+from wanctl.tasks.clips.animate2 import Animate2
 from wanctl.tasks.fun.camera import Camera
 from wanctl.tasks.fun.control import Control
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
@@ -33,6 +34,7 @@ TASKS: dict[str, Task] = {
         R2V(),
         Recamera(),
         Tracks(),
+        Animate2(),
     )
 }
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from wanctl.checkpoint.expected import image_shapes, text_shapes
 from wanctl.checkpoint.files.tensor_files import iterate_tensors
 from wanctl.checkpoint.save import save_dit
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import Variant
@@ -59,7 +59,7 @@ def write_official(folder, name: str):
     variant = shrunken(VARIANTS[name])
     experts = {"": 1} if variant.experts == 1 else {"high_noise_model": 1, "low_noise_model": 2}
     for place, seed in experts.items():
-        model = WanModel(variant.dit).init_weights(torch.Generator().manual_seed(seed))
+        model = make_dit(variant.dit).init_weights(torch.Generator().manual_seed(seed))
         generator = torch.manual_seed(seed)
         for parameter in model.parameters():  # no norm of one, no bias of zero
             width = max(parameter[0].numel(), 4)

@@ -1,5 +1,7 @@
 """Plans: counts against the networks, memory against what was measured, and what is advised."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -189,3 +191,17 @@ def test_memory_of_a_container_is_its_limit_without_its_use(
     assert available_host_memory() == 0
     limit.write_text("max\n")
     assert available_host_memory() > 1e8
+
+
+@pytest.mark.parametrize(
+    ("size", "gigabytes"), [((480, 832), 26.8), ((800, 640), 34.4)]
+)  # 2 x 40 blocks x 21 latent frames x tokens x 5120 x 2 bytes
+def test_keys_of_a_driving_video_are_counted(size, gigabytes):
+    variant = VARIANTS["wan2.2-animate-2-14b"]
+    load = workload(variant, (241, *size), 40, clips=flops.ClipWork(3, 81))
+    assert flops.driving_bytes(load) == pytest.approx(gigabytes * 1e9, rel=2e-3)
+    assert load.latents.frames == 22
+    assert load.forwards == pytest.approx(3 * (1 + load.steps * (1 + load.guided_share)))
+    assert flops.driving_bytes(replace(load, streamed=True)) > flops.driving_bytes(load)
+    plain = workload(VARIANTS["wan2.1-i2v-14b-480p"], (81, *size), 40)
+    assert flops.driving_bytes(plain) == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.unit.model.dit.test_transformer import fingerprint
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS, get_variant, task_problem
 from wanctl.model.variants import LATER_SIZES
@@ -53,7 +53,7 @@ def test_every_published_row_is_held_to_its_facts():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_those_of_the_published_files(name):
     with torch.device("meta"):
-        model = WanModel(VARIANTS[name].dit)
+        model = make_dit(VARIANTS[name].dit)
     count = sum(prod(parameter.shape) for parameter in model.parameters())
     assert (count, *fingerprint(model)) == LAYOUTS[name]
 

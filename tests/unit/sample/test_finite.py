@@ -80,7 +80,7 @@ def test_a_vae_that_decodes_nan_leaves_no_file(tmp_path, monkeypatch):
             yield torch.full((1, 3, 4, 8, 8), float("nan"))
 
     this = SimpleNamespace(
-        _shared_vae=lambda _: Vae(),
+        shared_vae=lambda _: Vae(),
         distributed=SimpleNamespace(is_main_process=True),
         outputs=SimpleNamespace(path=lambda _: tmp_path / "x.mp4", header=lambda _: {}),
     )

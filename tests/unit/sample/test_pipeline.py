@@ -28,7 +28,7 @@ def test_the_next_frames_are_decoded_while_the_first_are_encoded(monkeypatch):
 
     monkeypatch.setattr(pipeline, "write_video", write_video)
     this = SimpleNamespace(
-        _shared_vae=lambda _: Vae(),
+        shared_vae=lambda _: Vae(),
         distributed=SimpleNamespace(is_main_process=True),
         outputs=SimpleNamespace(path=lambda _: Path("x.mp4"), header=lambda _: {}),
     )

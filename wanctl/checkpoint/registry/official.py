@@ -17,13 +17,13 @@ from wanctl.checkpoint.registry.layouts import (
 from wanctl.checkpoint.registry.licences import APACHE_UNREAD, MIT
 from wanctl.checkpoint.registry.structures import (
     ANIMATE,
-    ANIMATE_2,
     CLIP,
     MUSIC,
     REFERENCE,
     SPEECH,
     structure_of_shape,
 )
+from wanctl.checkpoint.registry.templates import UNGUIDED, like
 from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import Variant
@@ -62,6 +62,27 @@ _TINY = tuple(
     for variant in VARIANTS.values()
     if variant.name.startswith("tiny")
 )
+_ANIMATE_2 = replace(like("wan2.2-animate-2-14b"), layout=ANIMATE_2_14B)
+_ANIMATE_2_RUN = _ANIMATE_2.defaults
+assert _ANIMATE_2_RUN
+
+_ANIMATE = (
+    replace(
+        _ANIMATE_2,
+        name="wan2.2-animate-2-14b",
+        title="Wan2.2-Animate-2-14B",
+        marks=("animate 2",),
+    ),
+    replace(
+        _ANIMATE_2,
+        name="wan2.2-animate-2-14b-distilled",
+        title="Wan2.2-Animate-2-14B, distilled",
+        defaults=replace(_ANIMATE_2_RUN, steps=10, guide_scale=1.0, first_frame_log_scale=-1.3),
+        layout=replace(ANIMATE_2_14B, verified=False),
+        fixed=UNGUIDED,
+        marks=("animate 2 distillation", "animate 2 distilled", "distillation"),
+    ),
+)
 _NOT_RUN = tuple(
     replace(row, licence=APACHE_UNREAD)
     for row in (
@@ -80,14 +101,6 @@ _NOT_RUN = tuple(
             structure=Structure(2, 4, parts=frozenset({CLIP, ANIMATE})),
             hub=("Wan-AI/Wan2.2-Animate-14B-Diffusers",),
             unsupported="its face and pose networks are not there yet",
-        ),
-        Checkpoint(
-            name="wan2.2-animate-2-14b",
-            title="Wan2.2-Animate-2-14B",
-            layout=ANIMATE_2_14B,
-            structure=Structure(2, 4, parts=frozenset({CLIP, ANIMATE_2})),
-            marks=("animate 2",),
-            unsupported="its two passes over a driving video are not there yet",
         ),
         Checkpoint(
             name="wan-dancer-14b",
@@ -130,4 +143,4 @@ _SMALL_VAES = tuple(
         ("lightvaew2_1", "LightVAE for VAE 2.1, a quarter of its width", LIGHT_VAE, APACHE_UNREAD),
     )
 )
-ROWS = (*_RUN, *_NOT_RUN, *_TINY, *_PARTS, *_SMALL_VAES)
+ROWS = (*_RUN, *_ANIMATE, *_NOT_RUN, *_TINY, *_PARTS, *_SMALL_VAES)

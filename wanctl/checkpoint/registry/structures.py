@@ -98,6 +98,7 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         CAMERA: bool(shape.camera_channels),
         REFERENCE: bool(shape.reference_channels),
         RECAMERA: bool(shape.pose_numbers),
+        ANIMATE_2: shape.driven,
     }
     return Structure(
         copies,

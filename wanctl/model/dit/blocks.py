@@ -24,6 +24,9 @@ from wanctl.model.dit.rope import RopeTable
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import DiTShape
 
+AttendWith = Callable[[Kernel, Tensor, Tensor, Tensor], Tensor]
+"""(kernel, rotated queries, rotated keys, values) -> (B, L, N, K)."""
+
 
 def run_in_weight_dtype(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a linear layer or an MLP to a tensor of another dtype; autocast still applies."""
@@ -183,6 +186,7 @@ class Attention(nn.Module):
         context: Context | KeysValues | None = None,
         rope: RopeTable | None = None,
         recompute: Callable[[], Tensor] | None = None,
+        attend: AttendWith | None = None,
     ) -> Tensor:
         """(B, G, M, D) in the dtype of the products.
 
@@ -192,6 +196,7 @@ class Attention(nn.Module):
             rope: rotary tables.
             recompute: computes x again; its memory, and that of the queries and keys, is freed
                 until the backward pass. None: kept.
+            attend: of self-attention: computes it in the place of the kernel.
         """
         x_BLD = x_BGMD.flatten(1, 2).to(product_dtype(self.q))
         q_BLD = self.q(x_BLD)
@@ -200,7 +205,11 @@ class Attention(nn.Module):
             k_BLD, v_BLD = self.k(x_BLD), self.v(x_BLD)
             k_of = partial(self._queries_or_keys, k_BLD, self.norm_k, rope)
             q, k = q_of(), k_of()
-            y_BLNK = (self.attend or self.kernel)(q, k, self._heads(v_BLD))
+            v = self._heads(v_BLD)
+            if attend is None:
+                y_BLNK = (self.attend or self.kernel)(q, k, v)
+            else:
+                y_BLNK = attend(self.kernel, q, k, v)
             if recompute is not None:
                 free_until_backward(x_BGMD, recompute, [q_BLD, k_BLD, v_BLD])
                 free_until_backward(k, k_of, [y_BLNK])

@@ -1,5 +1,6 @@
 """The network of a transformer's sizes."""
 
+from wanctl.model.dit.animate.driven import DrivenModel
 from wanctl.model.dit.subjects.recamera import PosedModel
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
@@ -11,5 +12,5 @@ def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
     Raises:
         ValueError: the width does not divide into heads, or no such precision.
     """
-    network = PosedModel if shape.pose_numbers else WanModel
+    network = DrivenModel if shape.driven else PosedModel if shape.pose_numbers else WanModel
     return network(shape, precision)

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 THETA = 10_000.0
+Position = tuple[int, int, int]
+"""(frame, row, column)"""
+ORIGIN: Position = (0, 0, 0)
 
 
 class RopeTable(NamedTuple):
@@ -28,16 +31,27 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
 
 
 def rope_table(
-    grid: tuple[int, int, int], head_dim: int, dtype: torch.dtype, device: torch.device
+    grid: Position,
+    head_dim: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    start: Position = ORIGIN,
 ) -> RopeTable:
     """Angles for a token grid (frames, rows, columns) in row-major order.
 
     Computed in fp64 whatever `dtype` is: an fp32 angle of position 1000 is off by up to 6e-5.
+
+    Args:
+        grid: its size.
+        head_dim: width of a head.
+        dtype: of the table.
+        device: of the table.
+        start: position of the first token.
     """
     axes = []
     for axis, (size, width) in enumerate(zip(grid, axis_widths(head_dim), strict=True)):
         pairs = torch.arange(0, width, 2, dtype=torch.float64)
-        positions = torch.arange(size, dtype=torch.float64)
+        positions = torch.arange(size, dtype=torch.float64) + start[axis]
         angles = torch.outer(positions, THETA ** (-pairs / max(width, 1)))
         view = [1, 1, 1, len(pairs)]
         view[axis] = size
@@ -72,12 +86,12 @@ class RopeCache:
     def __init__(self, head_dim: int, dtype: torch.dtype) -> None:
         self._head_dim = head_dim
         self._dtype = dtype
-        self._key: tuple[tuple[int, int, int], torch.device] | None = None
+        self._key: tuple[Position, Position, torch.device] | None = None
         self._table: RopeTable | None = None
 
-    def get(self, grid: tuple[int, int, int], device: torch.device) -> RopeTable:
-        """The table for this grid on this device."""
-        if self._table is None or self._key != (grid, device):
-            self._table = rope_table(grid, self._head_dim, self._dtype, device)
-            self._key = (grid, device)
+    def get(self, grid: Position, device: torch.device, start: Position = ORIGIN) -> RopeTable:
+        """The table for a grid that begins at `start`, on this device."""
+        if self._table is None or self._key != (grid, start, device):
+            self._table = rope_table(grid, self._head_dim, self._dtype, device, start)
+            self._key = (grid, start, device)
         return self._table

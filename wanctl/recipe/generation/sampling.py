@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from wanctl.recipe.generation.camera import CameraSection
+from wanctl.recipe.generation.clips import ClipsSection
 from wanctl.recipe.generation.phases import PhaseSection, Strength
 from wanctl.recipe.generation.rewrite import RewriteSection
 from wanctl.recipe.generation.vace import VaceSection
@@ -124,7 +125,19 @@ class SampleSection(Section):
         description="file of point tracks: `.npz` or `.json` with `tracks` (frames, points, 2), x "
         "and y in pixels of `image`, and `visibility` (frames, points); or `.npy` of tracks alone",
     )
+    driving_prompt: str | None = Field(
+        default=None,
+        description="task animate2: what the driving video shows; null: the model's own words",
+    )
+    first_frame_log_scale: float | None = Field(
+        default=None,
+        ge=-100,
+        le=100,
+        description="task animate2: bias of the attention to the output's first frame, below 0 "
+        "less; null: the model's own",
+    )
     camera: CameraSection = CameraSection()
+    clips: ClipsSection = ClipsSection()
     vace: VaceSection = VaceSection()
     rewrite: RewriteSection = RewriteSection()
     batch: Count | None = Field(

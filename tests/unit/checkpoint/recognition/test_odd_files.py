@@ -178,10 +178,6 @@ def test_other_networks_are_named(case, tmp_path, capsys):
 
 # Case -> tensors, row, why it is not run
 OTHERS = {
-    "nested blocks": (
-        of(structures.CLIP, structures.ANIMATE_2, copies=2, mask_channels=4),
-        "wan2.2-animate-2-14b", "its two passes over a driving video",
-    ),
     "fun 5b": (
         state_of(Structure(3, 4, 48, frozenset({structures.REFERENCE}))),
         "wan2.2-fun-5b-control", "its image channels beside those of VAE 2.2",

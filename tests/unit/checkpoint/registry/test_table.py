@@ -83,16 +83,6 @@ def test_layouts_of_the_fun_family_hold(name):
     check_layout(row, with_parts(row.structure, SMALL if "1.3b" in name else LARGE))
 
 
-def test_the_layout_of_nested_blocks_holds():
-    shapes = shapes_of(VARIANTS["wan2.1-i2v-14b-480p"].dit)
-    nested = {}
-    for name, shape in shapes.items():
-        head, number, *rest = name.split(".")
-        parts = [head, number, "block", *rest] if head == "blocks" else [head, number, *rest]
-        nested[".".join(parts)] = shape
-    check_layout(ROWS["wan2.2-animate-2-14b"], nested)
-
-
 def test_the_side_file_of_speed_holds():
     sizes = {"0": (256, 1536), "2": (1536, 1536), "4": (1536, 6 * 1536)}
     shapes = {}

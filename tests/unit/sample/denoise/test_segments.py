@@ -22,6 +22,7 @@ def request(phases=CURE, *, scale=1.0, boundary=0.875, solver="euler", step_cach
         prompt="a cat", title="a cat", seed=0, negative_prompt="", solver=solver, frames=5,
         schedule=schedule, step_rules=rules, step_cache=step_cache, dtype="float32",
         guided=any(rule.guide_scale != 1 for rule in rules), kind=str(phases), task="t2v",
+        driving_prompt=None,
     )  # fmt: skip
 
 
@@ -56,9 +57,9 @@ def record(*batches, side=2, monkeypatch=None):
         _uses={rule.transformer for batch in batches for rule in batch[0].step_rules},
         _conditions=lambda _: Conditions(torch.zeros(1, 2, 4)), _context=torch.stack, _noise=noise,
         _transformers=SimpleNamespace(get=get, release=lambda: None),
-        _batches=lambda: iter(batches), _inputs=lambda _: None,
+        _batches=lambda _: iter(batches), inputs_of=lambda _: None,
     )  # fmt: skip
-    for name in ("_segments", "_run_segment"):
+    for name in ("_segments", "_run_segment", "_embed_prompts"):
         setattr(this, name, getattr(pipeline.SamplingPipeline, name).__get__(this))
     this.distributed.broadcast_from_main = lambda make: make()
     texts = {"a cat": torch.zeros(2, 4), "": torch.zeros(2, 4)}

@@ -1,0 +1,40 @@
+"""What several processes that share the work need to know before it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from wanctl.errors import UserError
+from wanctl.sample.request import SampleRequest
+
+FSDP_MEMORY_SHARE = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
+
+
+def check_single_process_options(request: SampleRequest) -> None:
+    """Refuse what works in one process alone.
+
+    Raises:
+        UserError: names the key and what several processes do instead.
+    """
+    if request.clips:
+        raise UserError(f"parallel: task {request.task} runs in one process; start one")
+    placement = request.placement
+    if placement.stream_blocks or placement.quantize:
+        raise UserError(
+            "model.stream_blocks and model.quantize are for one process; several divide the "
+            "weights (parallel.fsdp)"
+        )
+    if request.vae_tile:
+        raise UserError(
+            f"model.vae_tile: got {request.vae_tile} for several processes, which divide the "
+            "frame's rows and save memory in that way; leave it out"
+        )
+
+
+def exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:
+    """Whether a transformer of these files leaves too little of the device's memory."""
+    if device.type != "cuda":
+        return False
+    size_bytes = sum(path.stat().st_size for path in files)
+    return size_bytes > FSDP_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
