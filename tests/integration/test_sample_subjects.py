@@ -1,5 +1,7 @@
 """`wanctl sample` with models of subjects: from files to a video, and what the plan counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.integration.small_variants import small_variant, write_small_weights
+from wanctl.errors import UserError
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.run import sample
@@ -94,3 +98,22 @@ def test_a_video_is_shot_again_along_another_path(run, pictures):
     assert header["task"] == "recamera"
     right, _ = sampled("arc-right")
     assert (left - right).abs().max() > 1e-4
+
+
+def test_a_face_changes_the_video_and_needs_its_weights(run, pictures, tmp_path):
+    plain, _ = run("wan2.1-t2v-14b", steps=1)
+    shape = replace(small_variant(VARIANTS["wan2.1-t2v-14b"]).dit, face_rank=4)
+    torch.manual_seed(1)
+    face = {k: torch.randn_like(v) for k, v in make_dit(shape).state_dict().items() if "loras" in k}
+    torch.save({"state_dict": face}, tmp_path / "face.ckpt")
+    identity, shown = (
+        f"model.identity={tmp_path / 'face.ckpt'}",
+        f"sample.face={pictures / 'fox.png'}",
+    )
+    changed, header = run("wan2.1-t2v-14b", identity, shown, steps=1)
+    assert changed.shape == plain.shape
+    assert (changed - plain).abs().max() > 1e-4
+    assert "face" in header["inputs"]
+    for key, message in ((identity, "say `--set sample.face=FILE`"), (shown, "set model.identity")):
+        with pytest.raises(UserError, match=message):
+            run("wan2.1-t2v-14b", key)

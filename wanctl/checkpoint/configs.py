@@ -123,6 +123,7 @@ def _from_diffusers(values: ConfigValues) -> DiTShape:
 def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
     """Add to the sizes what only tensors show: CLIP's branch, parts for a camera, a reference's."""
     poses = tensors.get("blocks.0.cam_encoder.weight")
+    face = tensors.get("blocks.0.self_attn.q_loras.down.weight")
     adapter, reference = tensors.get("control_adapter.conv.weight"), tensors.get("ref_conv.weight")
     shape = replace(
         shape,
@@ -130,6 +131,7 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         reference_channels=reference[1] if reference else 0,
         pose_numbers=poses[1] if poses else 0,
         driven=any(name.startswith(NESTED) for name in tensors),
+        face_rank=face[0] if face else 0,
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use

@@ -30,6 +30,7 @@ from wanctl.checkpoint.files.tensor_files import (
     tensor_shapes,
 )
 from wanctl.checkpoint.find import Components, find_components
+from wanctl.checkpoint.identity import face_names
 from wanctl.checkpoint.key_tables import (
     TEXT_KEYS,
     UNUSED_NORM,
@@ -214,11 +215,14 @@ def official_names(
     """
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
     used = [name for name in stored if UNUSED_NORM not in name and not is_scale_key(name)]
+    own = face_names(used) if network == TRANSFORMER else {}
+    used = [name for name in used if name not in own]
     plain = plain_names(used, network, str(files[0]) if files else "")
     if are_foreign(plain.values()):
         tables = {VAE: vae_key_table_of, TEXT_ENCODER: lambda _: TEXT_KEYS}
         table = tables.get(network, dit_key_table_of)(plain.values())
         plain = dict(zip(plain, to_official(plain.values(), table).values(), strict=True))
+    plain |= own
     return plain, {official: stored[name] for name, official in plain.items()}
 
 

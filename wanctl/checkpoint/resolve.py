@@ -20,19 +20,19 @@ from functools import cached_property
 from pathlib import Path
 
 from wanctl.checkpoint.files.published import published_file
-from wanctl.checkpoint.files.tensor_files import WeightsError, read_metadata
+from wanctl.checkpoint.files.tensor_files import WeightsError
 from wanctl.checkpoint.find import (
     COMPONENT_NAMES,
     Components,
     cached_components,
     find_components,
 )
-from wanctl.checkpoint.fingerprint import dit_fingerprint, weights_fingerprint
+from wanctl.checkpoint.fingerprint import weights_fingerprint
+from wanctl.checkpoint.identity import with_identity
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.lora.write import find_adapter
+from wanctl.checkpoint.run_adapters import run_adapters
 from wanctl.checkpoint.tiny_decoder import is_tiny_decoder, tiny_decoder_files
-from wanctl.log import log
-from wanctl.model.variants import HIGH, LOW, Expert, Variant
+from wanctl.model.variants import Variant
 
 # Recipe keys that name the weights of a component, in the order they are read.
 KEYS = {
@@ -103,6 +103,8 @@ class WeightsResolver:
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
         low_weights: `model.low_weights`.
+        identity: `model.identity`.
+        low_identity: `model.low_identity`.
         loras: `model.loras`; the adapters in the run folder go before them.
         strict: `model.strict`.
     """
@@ -114,6 +116,8 @@ class WeightsResolver:
     text_weights: str | None
     image_weights: str | None = None
     low_weights: str | None = None
+    identity: str | None = None
+    low_identity: str | None = None
     loras: tuple[Lora, ...] = ()
     strict: bool = False
 
@@ -123,7 +127,7 @@ class WeightsResolver:
         Raises:
             WeightsError: a component was not found; says where was searched and what to do.
         """
-        dit = self._dit()
+        dit = with_identity(self._dit(), self.identity, self.low_identity)
         adapters = tuple(run_adapters(self.out, dit))
         vae = self.find_vae()
         # What was trained here with the packaged encoder is sampled with it; a model from elsewhere
@@ -269,34 +273,6 @@ class WeightsResolver:
             return "set model.weights to its file or folder" if self.variant.base_hub else own
         demo = "or take `--recipe tiny`, which samples from what `make demo` trained"
         return f"{download_advice(hub)}, {demo}"
-
-
-def run_adapters(out: Path, dit: Components) -> Iterator[Lora]:
-    """Find the adapters in a run folder; logs each, and warns of one for another base.
-
-    Args:
-        out: the run folder. `dit` holds the adapter of the only transformer or of the expert for
-            high noise, `dit_low` that of the one for low noise.
-        dit: the transformer that they are applied to.
-
-    Raises:
-        WeightsError: a file cannot be read.
-    """
-    places: list[tuple[str, Expert | None, Components]] = [("dit", None, dit)]
-    if dit.dit_low:
-        places = [("dit", HIGH, dit), ("dit_low", LOW, dit.low_expert)]
-    for folder, expert, base in places:
-        path = find_adapter(out / folder)
-        if path is None:
-            continue
-        root = (base.dit or (base.root,))[0].parent
-        about = read_metadata(path)
-        log.info("adapter of this run: %s (step %s), on %s", path, about.get("step", "?"), root)
-        trained_on = about.get("base_fingerprint")
-        if trained_on and trained_on != dit_fingerprint(base):
-            log.warning("%s was trained on other weights (%s) than those it is now applied to (%s)",
-                        path, about.get("base") or "not named", root)  # fmt: skip
-        yield Lora(path, expert=expert)
 
 
 def download_advice(hub_id: str) -> str:

@@ -51,6 +51,7 @@ class Conditions:
         control_scale: strength of the control.
         rays: (B, 24, T, H, W) fp32, rays of a camera path in four frames per latent frame.
         poses: (B, T, P) fp32, the camera's pose in each latent frame.
+        face: (B, C, Y', X') fp32, latents of one face, of other sides than the video's (Stand-In).
         reference: (B, C, Y, X) fp32, latents of a reference picture, read as tokens.
         known: (B, C, T, Y, X) fp32 clean latents; they replace the noisy ones in `known_frames`,
             for which the model gets timestep 0 (TI2V).
@@ -69,6 +70,7 @@ class Conditions:
     control_scale: float = 1.0
     rays: Tensor | None = None
     poses: Tensor | None = None
+    face: Tensor | None = None
     reference: Tensor | None = None
     known: Tensor | None = None
     known_frames: Tensor | None = None
@@ -150,6 +152,7 @@ def predict(
     conditions: Conditions,
     precomputed: Any = None,
     driving: Any = None,
+    face: Any = None,
 ) -> Tensor:
     """The model's velocity under conditions.
 
@@ -161,6 +164,7 @@ def predict(
         precomputed: keys and values of text and image (see `CrossAttentionCache`), passed to
             the model in their place.
         driving: keys and values of the driving video (see `CrossAttentionCache`).
+        face: keys and values of the face (see `CrossAttentionCache`).
 
     Returns:
         (B, C, T, Y, X) velocity; meaningless in known frames.
@@ -193,6 +197,8 @@ def predict(
             "skipped": conditions.skipped_blocks,
             "first_frame_log_scale": conditions.first_frame_log_scale,
         }
+    if face is not None:
+        more["face"] = face
     context = conditions.context if precomputed is None else precomputed
     v = model(x, timesteps, context, **more)
     return v if references is None else references.cut(v)

@@ -1,4 +1,4 @@
-"""Keys and values of the prompts' cross-attention, kept between the steps of a sample."""
+"""Keys and values that no step changes, kept between them: those of the prompts and of a face."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +20,7 @@ class CrossAttentionCache:
         self._model: Model | None = None
         self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
         self._driving: tuple[DrivingVideo, Any] | None = None
+        self._face: tuple[Model, Any] | None = None
         self._batch: tuple[list[Tensor], Conditions] | None = None
 
     def get(self, model: Model, conditions: Conditions) -> Any:
@@ -35,6 +36,21 @@ class CrossAttentionCache:
         precomputed = precompute(conditions.context, conditions.image)
         self._entries.append((conditions.context, precomputed))
         return precomputed
+
+    def face(self, model: Model, conditions: Conditions, x: Tensor) -> Any:
+        """Keys and values of the face of a batch, which is one; None where there is none.
+
+        Args:
+            model: with `read_face` (see `FaceModel`).
+            conditions: of the batch.
+            x: (B, C, T, Y, X) noisy latents.
+        """
+        if conditions.face is None:
+            return None
+        if self._face is None or self._face[0] is not model:
+            read: Any = getattr(model, "read_face")  # noqa: B009
+            self._face = model, read(conditions.face[:1], x.shape[-2:])
+        return self._face[1]
 
     def stacked(self, passes: Sequence[Conditions]) -> Conditions:
         """The passes of a step in one batch, the same object in every step.

@@ -58,8 +58,9 @@ def guided_velocity(
 
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
-        driving = cache.driving(model, conditions)
-        return predict(model, x, timestep.expand(1), conditions, precomputed, driving).float()
+        driving, face = cache.driving(model, conditions), cache.face(model, conditions, x)
+        t = timestep.expand(1)
+        return predict(model, x, t, conditions, precomputed, driving, face).float()
 
     count = num_passes(guide_scale, reference_scale)
     if count == 1 and guide_scale == 1:

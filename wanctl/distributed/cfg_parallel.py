@@ -61,6 +61,11 @@ class CFGParallel:
         precompute: Any = getattr(model, "precompute_cross_attention")  # noqa: B009
         return precompute(self._mine(context, batch), self._mine(image, batch))
 
+    def read_face(self, face: Tensor, sides: Any) -> Any:
+        """Keys and values of a face, which every process computes; see `FaceModel.read_face`."""
+        read: Any = getattr(self._model, "read_face")  # noqa: B009
+        return read(face, sides)
+
     def _mine(self, value: Any, batch: int) -> Any:
         """This process's items of a tensor of batch size `batch`; any other value unchanged."""
         if not isinstance(value, Tensor) or value.shape[:1] != (batch,) or batch % self._axis.size:

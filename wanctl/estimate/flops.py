@@ -115,7 +115,7 @@ def block_parameters(shape: DiTShape) -> tuple[int, int]:
     vectors = (8 + image) * d + f + d + 2 * d + 6 * d + (4 + image // 2) * d
     if shape.pose_numbers:  # of the camera's encoder and the projector
         matrices, vectors = matrices + (shape.pose_numbers + d) * d, vectors + 2 * d
-    return matrices, vectors
+    return matrices + 6 * shape.face_rank * d, vectors
 
 
 def dit_parameters(shape: DiTShape) -> int:

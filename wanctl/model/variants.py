@@ -37,7 +37,7 @@ AREA_480P = 480 * 832
 
 # Sizes of DiTShape that came later. They are named only where they are set, because the names of
 # samples and the checkpoints of training hold a shape as text.
-LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers", "driven")
+LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers", "driven", "face_rank")
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +57,8 @@ class DiTShape:
         pose_numbers: of a camera's pose, which every block reads for each latent frame
             (ReCamMaster: 12, a 3 x 4 matrix).
         driven: whether the tokens attend to those of a driving video as well (Animate 2).
+        face_rank: rank of the matrices for the tokens of a face, which the video's tokens attend
+            to (Stand-In).
     """
 
     dim: int
@@ -77,6 +79,7 @@ class DiTShape:
     reference_channels: int = 0
     pose_numbers: int = 0
     driven: bool = False
+    face_rank: int = 0
 
     @property
     def head_dim(self) -> int:

@@ -60,6 +60,14 @@ class ModelSection(Section):
         description="two experts: file or folder of the low-noise expert, if `weights` holds only "
         "the high-noise expert",
     )
+    identity: Source | None = Field(
+        default=None,
+        description="file of Stand-In, which shows the person of `sample.face`; of two experts for "
+        "the high-noise one",
+    )
+    low_identity: Source | None = Field(
+        default=None, description="two experts: file of Stand-In for the low-noise one"
+    )
     vae_weights: Source | None = Field(
         default=None,
         description="folder or file of the VAE, if it is not in `weights`; for sampling also a "

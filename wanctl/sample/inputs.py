@@ -41,6 +41,7 @@ class InputSpec:
         vace: how VACE's source video is prepared; None: unchanged.
         camera: the path of the camera; None: there is none.
         tracks: path or URL of point tracks; None: none.
+        face: path or URL of the image of a face; None: none.
         fps: frame rate of the output.
         exact: images are cropped to the requested size.
         clips: how a long video is divided into clips; None: as the task does by itself.
@@ -59,10 +60,11 @@ class InputSpec:
     camera: CameraOptions | None = None
     tracks: str | None = None
     clips: ClipOptions | None = None
+    face: str | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
-        for key in ("image", "last_image", "video", "mask", "tracks"):
+        for key in ("image", "last_image", "video", "mask", "tracks", "face"):
             if name := getattr(self, key):
                 yield key, _expand_home(name)
         if self.camera and self.camera.file:
@@ -148,6 +150,7 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
     inputs = Inputs(
         image=image("image"),
         last_image=image("last_image"),
+        face=image("face"),
         video=video("video"),
         mask=video("mask"),
         references=tuple(

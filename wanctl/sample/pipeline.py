@@ -29,7 +29,11 @@ from wanctl.sample.denoise.batches import batches
 from wanctl.sample.denoise.expert_loader import ExpertLoader
 from wanctl.sample.denoise.noise import BatchNoise
 from wanctl.sample.denoise.previews import StepPreviews
-from wanctl.sample.denoise.processes import check_single_process_options, exceeds_memory_share
+from wanctl.sample.denoise.processes import (
+    check_face_layout,
+    check_single_process_options,
+    exceeds_memory_share,
+)
 from wanctl.sample.denoise.segments import DenoiseSegment, segments_of
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
@@ -122,6 +126,8 @@ class SamplingPipeline:
                 fsdp_by_default=exceeds_memory_share(device, weights.dit.dit or ()),
             )
         )
+        if shape.face_rank:
+            check_face_layout(self.distributed.layout)
 
     def _check_weights(self) -> None:
         """Check that the transformer fits the VAE and the tasks.

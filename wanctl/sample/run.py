@@ -213,7 +213,10 @@ def _chat_model(loaded: LoadedRecipe) -> ChatModel | None:
 def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> WeightsResolver:
     model = loaded.recipe.model
     loras = tuple(Lora(Path(each.path), each.strength, each.expert) for each in model.loras)
-    keys = ("weights", "low_weights", "vae_weights", "text_weights", "image_weights", "strict")
+    keys = (
+        "weights", "low_weights", "vae_weights", "text_weights", "image_weights", "strict",
+        "identity", "low_identity",
+    )  # fmt: skip
     named = {key: getattr(model, key) for key in keys}
     return WeightsResolver(out=out, variant=variant, loras=loras, **named)
 

@@ -52,6 +52,7 @@ def build_request(
         ProblemsError: a name, a file, a size or a device is not possible.
     """
     section, model, defaults = loaded.recipe.sample, loaded.recipe.model, variant.defaults
+    _check_face(section.face, model.identity or model.low_identity)
     spec = input_spec(section, _or(section.fps, defaults.fps))
     requested = RequestedSize(section.frames, section.height, section.width, exact=spec.exact)
     with in_section("sample"):
@@ -131,6 +132,20 @@ def _levels(section: SampleSection, defaults: RunDefaults) -> tuple[float, ...]:
     return defaults.levels if section.steps is None and section.shift is None else ()
 
 
+def _check_face(face: str | None, identity: str | None) -> None:
+    """Check that a face and the weights for it come together.
+
+    Raises:
+        ProblemsError: one of them is missing.
+    """
+    if face and not identity:
+        message = "needs the weights of Stand-In; say `--set model.identity=FILE`"
+        raise ProblemsError([("sample.face", message)])
+    if identity and not face:
+        message = "model.identity is for a face; say `--set sample.face=FILE`"
+        raise ProblemsError([("sample.face", message)])
+
+
 def _reference_scale(section: SampleSection, defaults: RunDefaults, task: Task) -> float | None:
     """The scale of guidance by references; None where the task has none.
 
@@ -161,6 +176,7 @@ def input_spec(section: SampleSection, fps: float) -> InputSpec:
         camera=_camera_options(section.camera),
         tracks=section.tracks,
         clips=_clip_options(section.clips),
+        face=section.face,
     )
 
 

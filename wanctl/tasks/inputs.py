@@ -66,6 +66,7 @@ class Inputs:
         given_frames: frames taken from the video; None: the task's default.
         vace: how video, mask and control are prepared for VACE; None: unchanged.
         camera: the path of the camera; None: there is none.
+        face: of the person to show.
         tracks: where points of the image go; None: there are none.
         clips: how a long video is divided into clips; None: as the task does by itself.
         fps: frame rate of the output.
@@ -83,6 +84,7 @@ class Inputs:
     camera: CameraOptions | None = None
     tracks: PointTracks | None = None
     clips: ClipOptions | None = None
+    face: Tensor | None = None
     fps: float = 16.0
     exact: bool = False
 

@@ -148,6 +148,23 @@ def letterbox_black(picture: Tensor, size: Size, resample: Image.Resampling) -> 
     return to_float(np.asarray(canvas))
 
 
+def padded_square(picture: Tensor, side: int) -> Tensor:
+    """Pad an image with white to a square and resize that, averaging areas, as Stand-In does.
+
+    Args:
+        picture: (3, H, W) fp32 in [-1, 1].
+        side: of the result.
+    """
+    import cv2  # noqa: PLC0415  half a second that other tasks do not wait for
+
+    rows, columns = picture.shape[1:]
+    longest = max(rows, columns)
+    top, left = (longest - rows) // 2, (longest - columns) // 2
+    square = np.full((longest, longest, 3), 255, np.uint8)
+    square[top : top + rows, left : left + columns] = to_array(picture)
+    return to_float(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA))
+
+
 def _check_sides(key: str, size: Size, area: int, sides: Size) -> Size:
     if min(sides) < 1:
         raise UserError(

@@ -10,12 +10,19 @@ from wanctl.model.shapes import PixelShape
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.tasks.api import Task, pad_texts, text_only_refusal
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs
+from wanctl.tasks.sizing import padded_square
+
+FACE_SIDE = 512  # pixels, as Stand-In was trained
 
 
 class T2V(Task):
-    """Text to video: 4n+1 frames, sides a multiple of 16 (Wan 2.2 5B: 32)."""
+    """Text to video: 4n+1 frames, sides a multiple of 16 (Wan 2.2 5B: 32).
+
+    A face is for models with matrices for its tokens (Stand-In).
+    """
 
     name = "t2v"
+    optional_inputs = ("face",)
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Refuse models that need an image or a control."""
@@ -25,12 +32,17 @@ class T2V(Task):
         self,
         texts: Sequence[Tensor],
         text_len: int,
-        inputs: Inputs = NO_INPUTS,  # noqa: ARG002
+        inputs: Inputs = NO_INPUTS,
         size: PixelShape | None = None,  # noqa: ARG002
-        encode: Encoders | None = None,  # noqa: ARG002
+        encode: Encoders | None = None,
     ) -> Conditions:
-        """The text alone."""
-        return Conditions(pad_texts(texts, text_len))
+        """The text, and a face where there is one."""
+        context = pad_texts(texts, text_len)
+        if inputs.face is None:
+            return Conditions(context)
+        assert encode is not None
+        face = encode.latents(padded_square(inputs.face, FACE_SIDE)[:, None])[:, 0]
+        return Conditions(context, face=face.expand(len(texts), *face.shape))
 
 
 class T2I(T2V):

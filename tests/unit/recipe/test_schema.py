@@ -68,7 +68,7 @@ def mistakes(*overrides: str) -> list[str]:
             "r.yaml:3: train_vae.optimizer.betas.1: got 1; must be less than 1",
         ),
         ("\ndevice: tpu\n", "r.yaml:2: device: got 'tpu'; allowed are auto, cpu, cuda, cuda:N"),
-        ("parallel:\n  cfg: 3\n", "r.yaml:2: parallel.cfg: got 3; allowed are 'auto', 1 or 2"),
+        ("parallel:\n  cfg: 4\n", "r.yaml:2: parallel.cfg: got 4; allowed are 'auto', 1, 2 or 3"),
         (
             "parallel:\n  cfg: true\n",
             "r.yaml:2: parallel.cfg: got True; must be auto, or a number of processes from 1 to "

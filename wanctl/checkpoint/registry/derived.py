@@ -103,7 +103,8 @@ _SIDE_FILES = (
         layout=Layout(tensors=240),
         marks=("stand in", "standin"),
         licence=APACHE_UNREAD,
-        unsupported="its LoRAs of face tokens need an attention that is not there yet",
+        note="`model.identity: FILE` shows the person of `sample.face`; 20 steps; for Wan 2.1 "
+        "T2V-14B, and a file for each expert of Wan 2.2 T2V-A14B (`model.low_identity`)",
     ),
     Checkpoint(
         name="speed-control-1.3b",

@@ -46,7 +46,10 @@ def why_no_model(path: Path) -> str:
         )
     rows = (side_file_of(tensor_shapes(file)) for file in files)
     if row := next((row for row in rows if row), None):
-        return f"is {row.title}, which is no model and is not used: {row.unsupported}"
+        use = f"goes beside one: {row.note}"
+        if row.unsupported:
+            use = f"is not used: {row.unsupported}"
+        return f"is {row.title}, which is no model and {use}"
     if is_lora(path):
         return "is a LoRA, no model; name it under `model.loras`, beside `model.weights`"
     if path.is_dir() and (text := _not_weights(path)):

@@ -2,6 +2,7 @@
 
 from wanctl.model.dit.animate.driven import DrivenModel
 from wanctl.model.dit.subjects.recamera import PosedModel
+from wanctl.model.dit.subjects.stand_in import FaceModel
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
@@ -12,5 +13,8 @@ def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
     Raises:
         ValueError: the width does not divide into heads, or no such precision.
     """
-    network = DrivenModel if shape.driven else PosedModel if shape.pose_numbers else WanModel
-    return network(shape, precision)
+    if shape.driven:
+        return DrivenModel(shape, precision)
+    if shape.pose_numbers:
+        return PosedModel(shape, precision)
+    return FaceModel(shape, precision) if shape.face_rank else WanModel(shape, precision)

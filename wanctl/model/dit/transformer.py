@@ -126,7 +126,8 @@ class WanModel(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=generator)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1), generator=generator)
         nn.init.zeros_(self.patch_embedding.bias)  # pyright: ignore[reportArgumentType]
         for mlp in (self.text_embedding, self.time_embedding):

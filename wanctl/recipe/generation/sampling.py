@@ -120,6 +120,11 @@ class SampleSection(Section):
         description="continuation: number of last frames of `video` that become the first frames "
         "of the output; null: 1.5 seconds, at most half of the output",
     )
+    face: Source | None = Field(
+        default=None,
+        description="tasks t2v and t2i with `model.identity`: image of a face, cut out so that it "
+        "fills a square, best on white",
+    )
     tracks: Source | None = Field(
         default=None,
         description="file of point tracks: `.npz` or `.json` with `tracks` (frames, points, 2), x "

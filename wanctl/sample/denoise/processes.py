@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from wanctl.distributed.layout import Layout
 from wanctl.errors import UserError
 from wanctl.sample.request import SampleRequest
 
@@ -38,3 +39,16 @@ def exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:
         return False
     size_bytes = sum(path.stat().st_size for path in files)
     return size_bytes > FSDP_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
+
+
+def check_face_layout(layout: Layout) -> None:
+    """Refuse to share the tokens or the weights of a model with a face.
+
+    Raises:
+        UserError: they are shared.
+    """
+    if layout.tokens > 1 or layout.fsdp:
+        raise UserError(
+            "parallel: a model with a face (model.identity) runs in one process, or in two with "
+            "parallel.cfg=2 and parallel.fsdp=false"
+        )

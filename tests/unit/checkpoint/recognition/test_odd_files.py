@@ -334,7 +334,7 @@ REFUSED = {
     "Stable Diffusion.safetensors": "holds no weights known here (1 tensors: model.diffusion_model",
     "Flux.safetensors": "holds no weights known here (1 tensors: double_blocks",
     "optimizer.safetensors": "holds no weights known here (1 tensors: exp_avg.0)",
-    "Stand-In.safetensors": "is Stand-In, which is no model and is not used: its LoRAs of face",
+    "Stand-In.safetensors": "is Stand-In, which is no model and goes beside one: `model.identity",
     "speed.safetensors": "is Wan2.1-1.3b-speedcontrol-v1, which is no model and is not used",
 }
 
