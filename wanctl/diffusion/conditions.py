@@ -177,20 +177,7 @@ def predict(
         x, timesteps = references.join(x, timesteps)
     if conditions.channels is not None:
         x = torch.cat((x, conditions.channels), dim=1)
-    more = {}
-    if conditions.image is not None and precomputed is None:
-        more["image_BIE"] = conditions.image
-    if conditions.control is not None:
-        more |= {
-            "control_BCTYX": conditions.control,
-            "control_scale": conditions.control_scale,
-        }
-    if conditions.rays is not None:
-        more["rays_BCTHW"] = conditions.rays
-    if conditions.poses is not None:
-        more["poses_BTP"] = conditions.poses
-    if conditions.reference is not None:
-        more["reference_BCYX"] = conditions.reference
+    more = _named(conditions, precomputed is not None)
     if driving is not None:
         more |= {
             "driving": driving,
@@ -202,3 +189,18 @@ def predict(
     context = conditions.context if precomputed is None else precomputed
     v = model(x, timesteps, context, **more)
     return v if references is None else references.cut(v)
+
+
+def _named(conditions: Conditions, precomputed: bool) -> dict[str, Any]:
+    """The conditions that a model takes by name and that are set."""
+    more: dict[str, Any] = {
+        "image_BIE": None if precomputed else conditions.image,
+        "control_BCTYX": conditions.control,
+        "rays_BCTHW": conditions.rays,
+        "poses_BTP": conditions.poses,
+        "reference_BCYX": conditions.reference,
+    }
+    more = {name: value for name, value in more.items() if value is not None}
+    if conditions.control is not None:
+        more["control_scale"] = conditions.control_scale
+    return more

@@ -17,7 +17,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
-from wanctl.distributed.layout import ParallelOptions, choose_layout
+from wanctl.distributed.layout import ParallelOptions
 from wanctl.encoders.task_inputs import InputEncoders
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
@@ -29,11 +29,7 @@ from wanctl.sample.denoise.batches import batches
 from wanctl.sample.denoise.expert_loader import ExpertLoader
 from wanctl.sample.denoise.noise import BatchNoise
 from wanctl.sample.denoise.previews import StepPreviews
-from wanctl.sample.denoise.processes import (
-    check_face_layout,
-    check_single_process_options,
-    exceeds_memory_share,
-)
+from wanctl.sample.denoise.processes import check_single_process_options, layout_of
 from wanctl.sample.denoise.segments import DenoiseSegment, segments_of
 from wanctl.sample.finite import check_conditions, check_latents, finite_pieces
 from wanctl.sample.inputs import InputCache
@@ -117,17 +113,8 @@ class SamplingPipeline:
             for request in kinds:
                 check_memory(workload_of(request, loaded, 1), device)
                 self.shared_vae(request)  # refuses impossible tiles
-        self.distributed.set_layout(
-            choose_layout(
-                layout,
-                self.distributed.num_processes,
-                heads=shape.num_heads,
-                passes=max(request.passes for request in requests),
-                fsdp_by_default=exceeds_memory_share(device, weights.dit.dit or ()),
-            )
-        )
-        if shape.face_rank:
-            check_face_layout(self.distributed.layout)
+        files = weights.dit.dit or ()
+        self.distributed.set_layout(layout_of(layout, distributed, shape, requests, files))
 
     def _check_weights(self) -> None:
         """Check that the transformer fits the VAE and the tasks.

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import torch
 
-from wanctl.distributed.layout import Layout
+from wanctl.distributed.context import DistributedContext
+from wanctl.distributed.layout import Layout, ParallelOptions, choose_layout
 from wanctl.errors import UserError
+from wanctl.model.variants import DiTShape
 from wanctl.sample.request import SampleRequest
 
 FSDP_MEMORY_SHARE = 0.6  # share of a GPU's memory; the rest is for activations and the VAE
@@ -41,14 +43,35 @@ def exceeds_memory_share(device: torch.device, files: Sequence[Path]) -> bool:
     return size_bytes > FSDP_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
 
 
-def check_face_layout(layout: Layout) -> None:
-    """Refuse to share the tokens or the weights of a model with a face.
+def layout_of(
+    options: ParallelOptions,
+    distributed: DistributedContext,
+    shape: DiTShape,
+    requests: Sequence[SampleRequest],
+    files: Sequence[Path],
+) -> Layout:
+    """How the processes divide the work.
+
+    Args:
+        options: of the recipe.
+        distributed: the processes.
+        shape: sizes of the transformer.
+        requests: what is sampled.
+        files: of the transformer.
 
     Raises:
-        UserError: they are shared.
+        UserError: it cannot be divided in this way.
     """
-    if layout.tokens > 1 or layout.fsdp:
+    layout = choose_layout(
+        options,
+        distributed.num_processes,
+        heads=shape.num_heads,
+        passes=max(request.passes for request in requests),
+        fsdp_by_default=exceeds_memory_share(distributed.device, files),
+    )
+    if shape.face_rank and (layout.tokens > 1 or layout.fsdp):
         raise UserError(
             "parallel: a model with a face (model.identity) runs in one process, or in two with "
             "parallel.cfg=2 and parallel.fsdp=false"
         )
+    return layout
