@@ -18,17 +18,22 @@ def plucker_rays(path: CameraPath, height: int, width: int) -> np.ndarray:
     report 5.5). Where the video has another aspect ratio than the path's pictures, it is taken as
     a crop of them that keeps one side.
     """
-    seen = path.relative()
     lenses = fitted_lenses(path, height, width) * [width, height, width, height]
-    fx, fy, cx, cy = lenses.T[:, :, None, None]
     across, down = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
-    rays = np.ones((len(path), height, width, 3))
-    rays[..., 0], rays[..., 1] = (across - cx) / fx, (down - cy) / fy
-    rays /= np.linalg.norm(rays, axis=3, keepdims=True)
-    directions = np.einsum("fij,fhwj->fhwi", seen.poses[:, :3, :3], rays)
-    places = np.broadcast_to(seen.poses[:, None, None, :3, 3], directions.shape)
-    both = np.concatenate((np.cross(places, directions), directions), axis=3)
-    return both.transpose(3, 0, 1, 2).astype(np.float32)
+    rays = np.empty((RAY_CHANNELS, len(path), height, width), np.float32)
+    # one frame and one channel at a time: in one product per step it takes 20 times the memory
+    for frame, (pose, (fx, fy, cx, cy)) in enumerate(
+        zip(path.relative().poses, lenses, strict=True)
+    ):
+        x, y = (across - cx) / fx, (down - cy) / fy
+        length = np.sqrt(x**2 + y**2 + 1)
+        d = [(row[0] * x + row[1] * y + row[2]) / length for row in pose[:3, :3]]
+        o = pose[:3, 3]
+        for axis in range(3):
+            a, b = (axis + 1) % 3, (axis + 2) % 3
+            rays[axis, frame] = o[a] * d[b] - o[b] * d[a]
+            rays[3 + axis, frame] = d[axis]
+    return rays
 
 
 def fitted_lenses(path: CameraPath, height: int, width: int) -> np.ndarray:
