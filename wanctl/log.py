@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +39,18 @@ from wanctl.redact import redact, redact_values
 
 log = logging.getLogger("wanctl")
 console = Console(stderr=True)
+
+
+@cache
+def info_once(text: str) -> None:
+    """Log a line that several parts of a command would log again."""
+    log.info("%s", text)
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Warn of what several parts of a command would warn of again."""
+    log.warning("%s", text)
 
 
 class Bar(Protocol):

@@ -1,4 +1,4 @@
-"""Does a Fun Camera network learn to follow its camera path? Trained and measured on rendered planes.
+"""Does a Fun Camera network follow its camera path? Trained and measured on rendered planes.
 
 `python tests/bench/camera.py --steps 3000` trains a small network (the real adapter, task and
 sampler) from nothing on random textures seen by cameras that move at random, samples presets from
@@ -230,12 +230,14 @@ def expected(move: str, speed: float) -> np.ndarray:
 
 def measure(model: WanModel) -> dict[str, object]:
     random = np.random.default_rng(987654)  # textures that are not trained on
-    pictures = [as_pixels(render(make_texture(random), CameraOptions()))[:, 0] for _ in range(TEXTURES)]
-    right, true, found, truth = [], [], [], []
+    still_camera = CameraOptions(moves=(Move("left", 0.0),))
+    textures = [make_texture(random) for _ in range(TEXTURES)]
+    pictures = [as_pixels(render(texture, still_camera))[:, 0] for texture in textures]
+    right, true, found = [], [], []
     still = 0.0
     for number, image in enumerate(pictures):
         first = F.avg_pool2d(image, STRIDE).permute(1, 2, 0).numpy()
-        rest = sample(model, image, CameraOptions(moves=(Move("left", 0.0),)), number)
+        rest = sample(model, image, still_camera, number)
         still = max(still, float(np.abs(movement(first, rest)).max()))
         for move in MOVES:
             for dose in DOSES:
@@ -247,15 +249,20 @@ def measure(model: WanModel) -> dict[str, object]:
                 true.append(wanted[axis])
                 if dose == 1.0:
                     right.append(np.sign(got[axis]) == np.sign(wanted[axis]))
-    slopes = {}
-    for axis, names in (("x", MOVES[:2]), ("y", MOVES[2:4]), ("scale", MOVES[4:])):
-        chosen = [i for i in range(len(true)) if MOVES[i // len(DOSES) % len(MOVES)] in names]
-        t, f = np.array(true)[chosen], np.array(found)[chosen]
-        slopes[axis] = round(float((t * f).sum() / (t * t).sum()), 3)
-    t, f = np.array(true), np.array(found)
-    truth = round(float((t * f).sum() / (t * t).sum()), 3)
-    return {"sign": float(np.mean(right)), "samples": len(right), "slope": truth, "slopes": slopes,
-            "still": round(still, 4)}  # fmt: skip
+    rows = np.array([true, found]).reshape(2, TEXTURES, len(MOVES), len(DOSES))
+    return {
+        "sign": float(np.mean(right)),
+        "samples": len(right),
+        "slope": _slope(rows),
+        "slopes": {name: _slope(rows[:, :, n]) for n, name in enumerate(MOVES)},
+        "still": round(still, 4),
+    }
+
+
+def _slope(rows: np.ndarray) -> float:
+    """Of the measured movements over the true ones, through 0; rows (2, ...)."""
+    true, found = rows
+    return round(float((true * found).sum() / (true * true).sum()), 3)
 
 
 def check_measure() -> None:
@@ -270,10 +277,10 @@ def check_measure() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--check", action="store_true", help="measure rendered frames, train nothing")
+    parser.add_argument("--check", action="store_true", help="measure rendered frames instead")
     parser.add_argument("--weights", type=Path, help="file to keep the weights in")
     arguments = parser.parse_args()
     if arguments.check:

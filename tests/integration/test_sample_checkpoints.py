@@ -10,11 +10,10 @@ from safetensors.torch import save_file
 from tests.integration.test_sample import PROMPT, small_tokenizer
 from wanctl.checkpoint import resolve
 from wanctl.checkpoint.find import find_components
-from wanctl.checkpoint.recognition import model_choice
-from wanctl.checkpoint.registry import rules
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.checkpoint.save import save_vae
 from wanctl.cli.main import main
+from wanctl.log import info_once, warn_once
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
@@ -60,7 +59,7 @@ def run(folder, tmp_path, monkeypatch, capsys):
     """Samples one picture; gives its header and what was logged."""
     hub = find_components(folder / "hub")
     monkeypatch.setattr(resolve, "cached_components", lambda hub_id: hub)
-    for cached in (model_choice._log, model_choice._warn, rules._warn):
+    for cached in (info_once, warn_once):
         cached.cache_clear()
 
     def run(name, *keys, code=0):

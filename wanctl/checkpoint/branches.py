@@ -7,12 +7,11 @@ left out is counted in one warning.
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.tensor_files import read_tensors
-from wanctl.log import log
+from wanctl.log import warn_once
 
 # Published names and those of diffusers, with dots or underscores -> the part.
 BRANCHES = tuple(
@@ -107,16 +106,10 @@ def report_left_out(where: str, left_out: Mapping[str, Sequence[str]], *, strict
             f"{where}: {count} keys are of parts that the model lacks: {parts}; model.strict is "
             "true: set it to false to leave them out, or take the file for this model"
         )
-    _warn(
+    warn_once(  # both experts read the same files
         f"{where}: {count} keys are left out, of parts that the model lacks: {parts} "
         "(model.strict: true refuses such files)"
     )
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once: both experts read the same files."""
-    log.warning("%s", text)
 
 
 def _named(keys: Sequence[str]) -> str:

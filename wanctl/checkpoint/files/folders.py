@@ -9,6 +9,7 @@ from wanctl.checkpoint.files.tensor_files import WEIGHT_SUFFIXES, read_config
 from wanctl.path_names import is_inside
 
 STEM = "diffusion_pytorch_model"
+CACHED = "models--"  # how the hub cache begins the folder of a model
 SAVED_VARIANTS = ("", ".fp32", ".fp16", ".bf16")  # widest first
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?P<rest>(\.\w+)+)")
 MISSING_SHOWN = 4
@@ -95,13 +96,13 @@ def hub_snapshot(folder: Path) -> Path:
     Raises:
         WeightsError: the folder holds several models, or no snapshot.
     """
-    if any(path.is_dir() for path in folder.glob("models--*--*")):
-        names = sorted(path.name for path in folder.glob("models--*--*"))
+    if any(path.is_dir() for path in folder.glob(f"{CACHED}*--*")):
+        names = sorted(path.name for path in folder.glob(f"{CACHED}*--*"))
         raise WeightsError(
             f"{folder}: is a hub cache of {len(names)} models; name one, e.g. {folder / names[0]}"
         )
     if folder.name != "snapshots":
-        if not ((folder / "snapshots").is_dir() and folder.name.startswith("models--")):
+        if not ((folder / "snapshots").is_dir() and folder.name.startswith(CACHED)):
             return folder
         main = folder / "refs" / "main"
         folder = folder / "snapshots"

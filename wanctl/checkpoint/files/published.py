@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.checkpoint.files.folders import CACHED
 from wanctl.checkpoint.files.tensor_files import WEIGHT_SUFFIXES
 
 TAEHV = "take {name}.safetensors from https://github.com/madebyollin/taehv"
@@ -33,7 +34,7 @@ def published_file(name: str) -> Path | None:
 
     cache = Path(constants.HF_HUB_CACHE)
     for suffix in WEIGHT_SUFFIXES:
-        cached = sorted(cache.glob(f"models--*/snapshots/*/{name}{suffix}"))
+        cached = sorted(cache.glob(f"{CACHED}*/snapshots/*/{name}{suffix}"))
         for path in (Path(f"{name}{suffix}"), *cached):
             if path.is_file():
                 return path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.folders import (
+    CACHED,
     STEM,
     hub_snapshot,
     shard_groups,
@@ -13,9 +14,9 @@ from wanctl.checkpoint.files.folders import (
 )
 from wanctl.checkpoint.files.tensor_files import WEIGHT_SUFFIXES
 from wanctl.checkpoint.inspection.identify import identify
+from wanctl.checkpoint.lora.files import PEFT_CONFIG
 
 COLUMNS = ("path", "kind", "checkpoint", "runs", "size", "licence", "note")
-CACHED = "models--"
 # Entries that make a folder one model.
 OF_A_MODEL = ("model_index.json", "high_noise_model", "transformer", "dit")
 
@@ -60,7 +61,7 @@ def _units(root: Path) -> Iterator[tuple[Path, ...]]:
 def _has_network(folder: Path) -> bool:
     """Whether a folder holds one network under a published name."""
     try:
-        return bool(weight_files(folder, STEM)) or (folder / "adapter_config.json").is_file()
+        return bool(weight_files(folder, STEM)) or (folder / PEFT_CONFIG).is_file()
     except WeightsError:
         return True  # and its row says what is missing
 

@@ -1,5 +1,6 @@
 """`wanctl weights inspect` of a LoRA: rank, alpha and the run rule that it brings."""
 
+import math
 import re
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def inspect_lora(source: Path) -> tuple[tuple[str, ...], list[tuple[str, str]], 
         for _, tensor in read_tensors([path], {n for n in shapes if n.endswith(ALPHA)})
         if tensor.numel()
     }
-    count = sum(_count(shape) for shape in shapes.values())
+    count = sum(map(math.prod, shapes.values()))
     row = (
         "LoRA", str(len(shapes)), ", ".join(map(str, sorted(ranks))) or "-",
         ", ".join(sorted(alphas, key=float)) or "as the rank", f"{count:,}",
@@ -39,10 +40,3 @@ def inspect_lora(source: Path) -> tuple[tuple[str, ...], list[tuple[str, str]], 
     if known:
         notes.insert(1, ("made for", known.variant or ""))
     return row, notes, read_metadata(path)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count

@@ -6,7 +6,6 @@ the variant.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from wanctl.checkpoint.files.errors import WeightsError
@@ -22,7 +21,7 @@ from wanctl.checkpoint.registry.structures import fits
 from wanctl.checkpoint.registry.table import checkpoints, get_checkpoint
 from wanctl.checkpoint.registry.types import Checkpoint
 from wanctl.errors import ProblemsError, unknown
-from wanctl.log import log
+from wanctl.log import info_once, warn_once
 from wanctl.model.variant_table import VARIANTS, get_variant
 from wanctl.model.variants import RunDefaults, Variant
 
@@ -90,10 +89,10 @@ class ModelChoice:
     def report(self) -> None:
         """Log once what was recognised, its rule and its licence."""
         for row in self.rules:
-            _log(f"{row.title} ({row.name}): {rule_text(row)}; licence: {row.licence}")
+            info_once(f"{row.title} ({row.name}): {rule_text(row)}; licence: {row.licence}")
         if self.hinted and self.row:
             names = ", ".join(row.name for row in self.hinted[:SHOWN])
-            _warn(
+            warn_once(
                 f"the weights have the tensors and the prefix of {names}, and are run as "
                 f"{self.row.name}; name another with model.checkpoint"
             )
@@ -240,15 +239,3 @@ def _with_few_steps(defaults: RunDefaults, rule: RunDefaults) -> RunDefaults:
         guide_scale=rule.guide_scale,
         solver=rule.solver,
     )
-
-
-@cache
-def _log(text: str) -> None:
-    """Log once: several sections of a recipe ask for its model."""
-    log.info("%s", text)
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once."""
-    log.warning("%s", text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from wanctl.checkpoint.files.folders import STEM
+from wanctl.checkpoint.files.folders import CACHED, STEM
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_config, read_metadata
 from wanctl.checkpoint.find import HUB_ID, Components
 from wanctl.checkpoint.load import official_names
@@ -29,7 +29,6 @@ from wanctl.model.variant_table import VARIANTS
 # Header entry that names the row, and others that people fill with a model's name.
 CHECKPOINT_KEY = "wanctl.checkpoint"
 NAMING_KEYS = ("modelspec.title", "modelspec.architecture", "title", "name", "base_model")
-CACHED = "models--"  # how the hub cache begins the folder of a model
 
 
 @dataclass(frozen=True)

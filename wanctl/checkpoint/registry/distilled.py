@@ -25,6 +25,7 @@ from wanctl.checkpoint.registry.templates import (
 )
 from wanctl.checkpoint.registry.types import Layout
 from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import RUN_480P
 
 _CAUSAL = (
     "trained to denoise one block of latent frames after another; here all frames are denoised "
@@ -43,15 +44,13 @@ _T2V_1_3B, _T2V_14B = like("wan2.1-t2v-1.3b"), like("wan2.1-t2v-14b")
 _I2V_14B, _TI2V_5B = like("wan2.1-i2v-14b-480p"), like("wan2.2-ti2v-5b")
 _T2V_A14B, _I2V_A14B = like("wan2.2-t2v-a14b"), like("wan2.2-i2v-a14b")
 _RUN = {name: variant.defaults for name, variant in VARIANTS.items()}
-_SMALL = _RUN["wan2.1-t2v-1.3b"]
-_14B_480P = replace(_RUN["wan2.1-t2v-14b"], height=480, width=832)
 
 _FORCING = tuple(
     replace(
         _T2V_1_3B,
         name=name,
         title=title,
-        defaults=few_steps(_SMALL, FOUR_STEPS, "lcm"),
+        defaults=few_steps(RUN_480P, FOUR_STEPS, "lcm"),
         layout=SELF_FORCING_1_3B,
         fixed=DISTILLED,
         marks=marks,
@@ -74,7 +73,7 @@ _CAUSVID = (
         _T2V_1_3B,
         name="causvid-1.3b",
         title="CausVid",
-        defaults=few_steps(_SMALL, CAUSVID_LEVELS, "lcm", shift=8.0),
+        defaults=few_steps(RUN_480P, CAUSVID_LEVELS, "lcm", shift=8.0),
         layout=SELF_FORCING_1_3B,
         fixed=DISTILLED,
         marks=("causvid",),
@@ -86,7 +85,7 @@ _CAUSVID = (
         _T2V_14B,
         name="causvid-14b",
         title="CausVid 14B of LightX2V",
-        defaults=few_steps(_14B_480P, CAUSVID_14B_LEVELS, "lcm"),
+        defaults=few_steps(RUN_480P, CAUSVID_14B_LEVELS, "lcm"),
         fixed=DISTILLED,
         marks=("causvid",),
         licence=NON_COMMERCIAL,
@@ -98,7 +97,7 @@ _CAUSVID = (
         name="krea-realtime-14b",
         title="krea-realtime-video-14b",
         # as it is run without its cache of blocks; with it, four steps
-        defaults=replace(_14B_480P, steps=6, shift=20.0, guide_scale=1.0, solver="euler"),
+        defaults=replace(RUN_480P, steps=6, shift=20.0, guide_scale=1.0, solver="euler"),
         layout=KREA_14B,
         fixed=UNGUIDED,
         marks=("krea",),
@@ -114,7 +113,7 @@ _LIGHTX2V = (
         _T2V_14B,
         name="lightx2v-t2v-14b",
         title="Wan2.1-T2V-14B-StepDistill-CfgDistill",
-        defaults=few_steps(_14B_480P, FOUR_STEPS, "euler"),
+        defaults=few_steps(RUN_480P, FOUR_STEPS, "euler"),
         fixed=DISTILLED,
         marks=_STEP_DISTILL,
         hub=("lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill",),
@@ -141,7 +140,7 @@ _LIGHTX2V = (
         for kind, base in (("t2v", _T2V_A14B), ("i2v", _I2V_A14B))
     ),
 )
-_FAST = replace(_SMALL, frames=61, height=448, width=832)
+_FAST = replace(RUN_480P, frames=61, height=448, width=832)
 _FASTWAN = tuple(
     replace(
         base,
@@ -172,7 +171,7 @@ _FASTWAN = tuple(
         ),
     )
 )  # fmt: skip
-_77_FRAMES = replace(_SMALL, frames=77)
+_77_FRAMES = replace(RUN_480P, frames=77)
 _LONG_PROMPTS = "long English prompts only: short ones give poor videos"
 _RCM = tuple(
     replace(
@@ -242,7 +241,7 @@ _NOT_RUN = (
         _T2V_14B,
         name="meanflow-t2v-14b",
         title="MeanFlow, 2 steps, of LightX2V",
-        defaults=few_steps(_14B_480P, warped(5, 1, 0.5), "euler"),
+        defaults=few_steps(RUN_480P, warped(5, 1, 0.5), "euler"),
         fixed=DISTILLED,
         marks=("meanflow",),
         unsupported="it takes the next noise level as a second timestep, which is not passed yet",

@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 from wanctl.checkpoint.registry import layouts
-from wanctl.checkpoint.registry.layouts import inferred
 from wanctl.checkpoint.registry.licences import APACHE_UNREAD
-from wanctl.checkpoint.registry.structures import CAMERA, REFERENCE, structure_of_shape
+from wanctl.checkpoint.registry.structures import CAMERA, REFERENCE
 from wanctl.checkpoint.registry.templates import like
 from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
 from wanctl.model.variant_table import VARIANTS
@@ -60,8 +59,6 @@ _INP = (
         name="wan2.2-vace-fun-a14b",
         title="Wan2.2-VACE-Fun-A14B",
         defaults=_RUN_A14B,
-        layout=inferred("wan2.1-vace-14b"),
-        structure=structure_of_shape(VARIANTS["wan2.1-vace-14b"].dit),
         marks=("vace fun",),
     ),
 )  # fmt: skip

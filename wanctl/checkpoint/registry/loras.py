@@ -6,8 +6,8 @@ from wanctl.checkpoint.registry.distilled import EIGHT_STEPS, FOUR_STEPS, RCM_LE
 from wanctl.checkpoint.registry.licences import NON_COMMERCIAL
 from wanctl.checkpoint.registry.templates import DISTILLED_LORA, UNGUIDED, few_steps, lora_for
 from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import RUN_480P
 
-_14B_480P = replace(VARIANTS["wan2.1-t2v-14b"].defaults, height=480, width=832)
 _SLOW = "motion is slow; the first high-noise steps without it and with guidance cure that"
 
 _LIGHTX2V = tuple(
@@ -24,7 +24,7 @@ _LIGHTX2V = tuple(
     )
     for kind, variant, defaults, hub in (
         (
-            "t2v", "wan2.1-t2v-14b", _14B_480P,
+            "t2v", "wan2.1-t2v-14b", RUN_480P,
             (
                 "lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill",
                 "lightx2v/Wan2.1-Distill-Loras",
@@ -61,7 +61,7 @@ _OTHER = (
         lora_for("wan2.1-t2v-14b"),
         name="causvid-lora-14b",
         title="CausVid LoRA, 14B",
-        defaults=replace(_14B_480P, steps=12, shift=7.0, guide_scale=1.0),
+        defaults=replace(RUN_480P, steps=12, shift=7.0, guide_scale=1.0),
         fixed=UNGUIDED,
         marks=("causvid",),
         licence=NON_COMMERCIAL,

@@ -1,10 +1,9 @@
 """Run rules in words, and warnings where a recipe leaves them."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from wanctl.checkpoint.registry.types import FIXABLE, Checkpoint
-from wanctl.log import log
+from wanctl.log import warn_once
 from wanctl.model.variants import NUM_TRAIN_TIMESTEPS, RunDefaults
 
 ROUNDING = 5e-4  # of noise levels as people write them; half a timestep
@@ -47,7 +46,7 @@ def warn_of_fixed(
     for key in FIXABLE:
         value = values.get(key)
         if key in fixed and value is not None and not _same(value, getattr(rule, key)):
-            _warn(f"sample.{key} is {value}; {fixed[key]}")
+            warn_once(f"sample.{key} is {value}; {fixed[key]}")
 
 
 def _same(value: object, other: object) -> bool:
@@ -63,8 +62,3 @@ def _close(value: object, other: object) -> bool:
     if isinstance(value, int | float) and isinstance(other, int | float):
         return abs(value - other) <= ROUNDING
     return value == other
-
-
-@cache
-def _warn(text: str) -> None:
-    log.warning("%s", text)

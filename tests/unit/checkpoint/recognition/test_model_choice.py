@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 
 from wanctl.checkpoint.recognition import model_choice
 from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model
-from wanctl.checkpoint.registry import rules as rules_module
 from wanctl.checkpoint.registry.rules import rule_text, warn_of_fixed
 from wanctl.checkpoint.registry.structures import SPEECH, Structure
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.errors import ProblemsError
+from wanctl.log import info_once, warn_once
 from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe, shipped_recipes
 
@@ -59,7 +59,7 @@ def problems(choose, *args, **keys) -> str:
 
 def test_weights_alone_give_network_rule_and_name(choose, caplog):
     caplog.set_level("INFO", "wanctl")
-    model_choice._log.cache_clear()
+    info_once.cache_clear()
     choice = choose("self_forcing_dmd")
     assert choice.variant.name == "wan2.1-t2v-1.3b"
     assert choice.variant.defaults == checkpoints()["self-forcing-1.3b"].defaults
@@ -195,7 +195,7 @@ def test_hub_ids_of_rows_need_no_files(monkeypatch):
 
 
 def test_settings_that_are_known_to_fail_are_warned_of_once(caplog):
-    rules_module._warn.cache_clear()
+    warn_once.cache_clear()
     row = checkpoints()["lightx2v-t2v-14b"]
     values = {"guide_scale": 5.0, "steps": 4, "shift": 8.0, "solver": "unipc", "levels": None}
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_settings_that_are_known_to_fail_are_warned_of_once(caplog):
 
 
 def test_levels_and_scales_are_compared_as_people_write_them(caplog):
-    rules_module._warn.cache_clear()
+    warn_once.cache_clear()
     row = checkpoints()["wan2.2-distill-t2v-a14b"]
     fine = {"guide_scale": (1.0, 1), "levels": (1, 0.9375, 0.8333, 0.625), "steps": 4}
     warn_of_fixed(row.fixed, fine, row.defaults)
@@ -224,7 +224,7 @@ FEW_STEPS = [n for n in shipped_recipes() if "light" in n]
 
 @pytest.mark.parametrize("name", FEW_STEPS)
 def test_shipped_recipes_keep_to_the_rule(name, caplog):
-    rules_module._warn.cache_clear()
+    warn_once.cache_clear()
     recipe = load_recipe(name).recipe
     choice = choose_model(ModelKeys(**recipe.model.choice))
     assert choice.lora, "the names of its LoRAs are recognised"
