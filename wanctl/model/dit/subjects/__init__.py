@@ -1,1 +1,1 @@
-"""Networks of subjects and cameras that were made from Wan."""
+"""Networks of subjects and cameras that were made from Wan; start with `recamera.py`."""
