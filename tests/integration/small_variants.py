@@ -13,12 +13,13 @@ from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
-from wanctl.model.variants import Variant
+from wanctl.model.variants import FaceShape, Variant
 from wanctl.recipe.load import LoadedRecipe
 
 # hidden size, heads and head width such that the rotary embedding's three axes have channels each
 DIM, HEADS, LAYERS = 48, 2, 2
 CLIP_DIM = 32
+SMALL_FACE = FaceShape((8, 8, 12), style=10, motions=4, width=12, hidden=8, heads=2, every=2)
 PACKAGED_TEXT_DIM = 384
 
 
@@ -31,6 +32,7 @@ def small_variant(variant: Variant) -> Variant:
         image_dim=CLIP_DIM if variant.dit.image_dim else None,
         image_tokens=variant.dit.image_tokens and 2 * (1 + 4),
         vace_layers=(0,) if variant.dit.vace_layers else (),
+        face=SMALL_FACE if variant.dit.face else None,
     )  # fmt: skip
     decoder_dim = 4 if variant.vae.decoder_dim else None
     vae = replace(variant.vae, dim=4, decoder_dim=decoder_dim, num_res_blocks=1)

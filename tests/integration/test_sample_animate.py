@@ -94,6 +94,57 @@ def test_a_later_clip_depends_on_the_one_before_and_on_the_driving_video(run, tm
     assert (first - second).abs().max() > 1e-5
 
 
+ANIMATE = "wan2.2-animate-14b"
+
+
+@pytest.fixture
+def run_animate(world, tmp_path, monkeypatch):
+    """Samples with the small model of poses and faces, whose inputs are the one video."""
+    small = small_variant(VARIANTS[ANIMATE])
+    monkeypatch.setitem(VARIANTS, ANIMATE, small)
+    if not (tmp_path / "weights").exists():
+        write_small_weights(tmp_path / "weights", small)
+    video = world / "moves.mp4"
+    files = (
+        f"sample.image={world / 'fox.png'}", f"sample.pose_video={video}",
+        f"sample.face_video={video}",
+    )  # fmt: skip
+
+    def run(*keys):
+        recipe = load_recipe(
+            ANIMATE,
+            [f"model.weights={tmp_path / 'weights'}", *PLAIN, *files, "sample.fps=24", *keys],
+        )
+        return sample(recipe, "a fox dances", tmp_path)[0]
+
+    return run
+
+
+def test_poses_and_a_face_move_a_character(run_animate, world):
+    path = run_animate()
+    assert read_metadata(path)["task"] == "animate"
+    plain = load_file(path.with_suffix(".safetensors"))["latents"]
+    assert plain.shape[:3] == (3, 16, 2)
+    footage = (f"sample.video={world / 'moves.mp4'}", f"sample.mask={world / 'fox.png'}")
+    path = run_animate(*footage, "sample.guide_scale=2")
+    replaced = load_file(path.with_suffix(".safetensors"))["latents"]
+    assert (replaced - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("sample.clips.overlap=2",), "sample.clips.overlap: got 2; task animate knows 1 or 5"),
+        (("sample.mask={fox}",), "sample.mask: task animate takes a background video and a mask"),
+        (("sample.face_video=null",), "sample.face_video: task animate needs one"),
+    ],
+)
+def test_mistakes_of_animate_are_one_line(run_animate, world, keys, message):
+    with pytest.raises(Exception, match=r"\S") as error:  # RecipeError or UserError
+        run_animate(*(key.format(fox=world / "fox.png") for key in keys))
+    assert message in "\n".join(error.value.lines)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

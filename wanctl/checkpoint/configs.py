@@ -10,7 +10,7 @@ from typing import Any
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
-from wanctl.model.variants import DiTShape
+from wanctl.model.variants import DiTShape, FaceShape
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -132,6 +132,7 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         pose_numbers=poses[1] if poses else 0,
         driven=any(name.startswith(NESTED) for name in tensors),
         face_rank=face[0] if face else 0,
+        face=_face_shape(tensors, shape.num_layers),
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use
@@ -139,8 +140,32 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
     return replace(shape, image_dim=norm[0], image_tokens=positions[1] if positions else None)
 
 
+def _face_shape(tensors: Shapes, layers: int) -> FaceShape | None:
+    """Sizes of Animate's networks for faces; None without them."""
+    convs = "motion_encoder.enc.net_app.convs"
+    first = tensors.get(f"{convs}.0.0.weight")
+    blocks = numbered(tensors, "face_adapter.fuser_blocks.")
+    if first is None or not blocks:
+        return None
+    count = numbered(tensors, f"{convs}.") - 2
+    hidden = tensors["face_encoder.conv2.conv.weight"][0]
+    return FaceShape(
+        channels=(
+            first[0], *(tensors[f"{convs}.{n}.conv2.1.weight"][0] for n in range(1, count + 1))
+        ),
+        style=tensors[f"{convs}.{count + 1}.weight"][0],
+        motions=tensors["motion_encoder.dec.direction.weight"][1],
+        width=tensors["motion_encoder.dec.direction.weight"][0],
+        hidden=hidden,
+        heads=tensors["face_encoder.conv1_local.conv.weight"][0] // hidden,
+        every=-(-layers // blocks),
+    )  # fmt: skip
+
+
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
+    if layout == "diffusers" and shape.face:
+        raise WeightsError("Animate's networks for faces are not written in diffusers' layout")
     if layout == "diffusers" and not shape.driven:
         kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
         config: dict[str, Any] = {

@@ -57,6 +57,9 @@ class Conditions:
             for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool, or (B, T) where items differ.
         references: latent frames beside those of the video.
+        pose: (B, C, T, Y, X) fp32, latents of a pose video (Animate).
+        performer: (B, 3, F, S, S) fp32 in [-1, 1], pictures of a performer's face, or the tokens
+            that the model reads in them (Animate).
         driving: a video whose motion the output takes over.
         first_frame_log_scale: of the attention to the output's first frame (Animate 2).
         skipped_blocks: numbers of blocks that are left out (Animate 2).
@@ -75,6 +78,8 @@ class Conditions:
     known: Tensor | None = None
     known_frames: Tensor | None = None
     references: References | None = None
+    pose: Tensor | None = None
+    performer: Tensor | None = None
     driving: DrivingVideo | None = None
     first_frame_log_scale: float = 0.0
     skipped_blocks: tuple[int, ...] = ()
@@ -199,6 +204,8 @@ def _named(conditions: Conditions, precomputed: bool) -> dict[str, Any]:
         "rays_BCTHW": conditions.rays,
         "poses_BTP": conditions.poses,
         "reference_BCYX": conditions.reference,
+        "pose_BCTYX": conditions.pose,
+        "face_BTJD": conditions.performer,
     }
     more = {name: value for name, value in more.items() if value is not None}
     if conditions.control is not None:

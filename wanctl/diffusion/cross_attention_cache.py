@@ -1,6 +1,7 @@
 """Keys and values that no step changes, kept between them: those of the prompts and of a face."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,7 @@ class CrossAttentionCache:
     def __init__(self) -> None:
         self._model: Model | None = None
         self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
+        self._performers: list[tuple[Tensor, Tensor]] = []  # one per pass of guidance
         self._driving: tuple[DrivingVideo, Any] | None = None
         self._face: tuple[Model, Any] | None = None
         self._batch: tuple[list[Tensor], Conditions] | None = None
@@ -62,6 +64,18 @@ class CrossAttentionCache:
         if self._batch is None or list(map(id, texts)) != list(map(id, self._batch[0])):
             self._batch = texts, stacked(passes)
         return self._batch[1]
+
+    def with_performer_read(self, model: Model, conditions: Conditions) -> Conditions:
+        """Conditions with tokens in the place of the pictures of a performer's face, if any."""
+        pictures = conditions.performer
+        if pictures is None:
+            return conditions
+        tokens = next((read for known, read in self._performers if known is pictures), None)
+        if tokens is None:
+            read: Any = getattr(model, "read_performer")  # noqa: B009
+            tokens = read(pictures)
+            self._performers.append((pictures, tokens))
+        return replace(conditions, performer=tokens)
 
     def driving(self, model: Model, conditions: Conditions) -> Any:
         """Keys and values of the driving video; None where the model reads none."""

@@ -59,7 +59,7 @@ def guided_velocity(
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
         driving, face = cache.driving(model, conditions), cache.face(model, conditions, x)
-        t = timestep.expand(1)
+        t, conditions = timestep.expand(1), cache.with_performer_read(model, conditions)
         return predict(model, x, t, conditions, precomputed, driving, face).float()
 
     count = num_passes(guide_scale, reference_scale)

@@ -6,9 +6,10 @@ the measured peaks of this program (tests/bench).
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from wanctl.model.shapes import SPATIAL_STRIDE, LatentShape, PixelShape, latent_shape
-from wanctl.model.variants import DiTShape, VAEShape, Variant
+from wanctl.model.variants import DiTShape, FaceShape, VAEShape, Variant
 from wanctl.runtime.vae_tiles import overlap_factor
 
 FP32_BYTES = 4
@@ -134,7 +135,23 @@ def dit_parameters(shape: DiTShape) -> int:
         rest += 4 * d * shape.camera_channels * SPATIAL_STRIDE**2 + d + 2 * (9 * d * d + d)
     if shape.reference_channels:
         rest += 4 * d * shape.reference_channels + d
+    if shape.face:
+        rest += 4 * d * shape.out_channels + d + _face_parameters(shape, shape.face)
     return blocks + rest
+
+
+def _face_parameters(shape: DiTShape, face: FaceShape) -> int:
+    """Parameters of Animate's networks for faces."""
+    d, hidden, style = shape.dim, face.hidden, face.style
+    blocks = -(-shape.num_layers // face.every) * (4 * d * d + 4 * d + 2 * shape.head_dim)
+    encoder = hidden * face.heads * (3 * face.width + 1) + 2 * hidden * (3 * hidden + 1)
+    encoder += (hidden + 1) * d + d
+    first, last = face.channels[0], face.channels[-1]
+    motion = 4 * first + 16 * style * last + face.width * face.motions
+    motion += 4 * style * (style + 1) + face.motions * (style + 1)
+    for a, b in pairwise(face.channels):
+        motion += 9 * a * a + a + 10 * a * b + b
+    return blocks + encoder + motion
 
 
 def dit_bytes(workload: Workload) -> tuple[float, float]:

@@ -37,7 +37,42 @@ AREA_480P = 480 * 832
 
 # Sizes of DiTShape that came later. They are named only where they are set, because the names of
 # samples and the checkpoints of training hold a shape as text.
-LATER_SIZES = ("camera_channels", "reference_channels", "pose_numbers", "driven", "face_rank")
+LATER_SIZES = (
+    "camera_channels",
+    "reference_channels",
+    "pose_numbers",
+    "driven",
+    "face_rank",
+    "face",
+)
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """Sizes of Animate's networks for faces.
+
+    Attributes:
+        channels: of the motion encoder at each size of the picture, from the largest to 4 x 4.
+        style: width of the motion encoder.
+        motions: number of directions of motion.
+        width: of a vector of motion.
+        hidden: width of the face encoder.
+        heads: of the face encoder, each of which makes a token.
+        every: a face block follows every so many blocks, the first among them.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128, 256, 512, 512, 512, 512)
+    style: int = 512
+    motions: int = 20
+    width: int = 512
+    hidden: int = 1024
+    heads: int = 4
+    every: int = 5
+
+    @property
+    def side(self) -> int:
+        """Of the pictures of a face, pixels."""
+        return 4 * 2 ** (len(self.channels) - 1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +91,7 @@ class DiTShape:
             tokens before the video (`ref_conv`).
         pose_numbers: of a camera's pose, which every block reads for each latent frame
             (ReCamMaster: 12, a 3 x 4 matrix).
+        face: sizes of networks that read poses and a face (Animate).
         driven: whether the tokens attend to those of a driving video as well (Animate 2).
         face_rank: rank of the matrices for the tokens of a face, which the video's tokens attend
             to (Stand-In).
@@ -80,6 +116,7 @@ class DiTShape:
     pose_numbers: int = 0
     driven: bool = False
     face_rank: int = 0
+    face: FaceShape | None = None
 
     @property
     def head_dim(self) -> int:

@@ -23,6 +23,9 @@ from wanctl.video.sources import local_copy
 
 T = TypeVar("T")
 
+SINGLE_FILES = (
+    "image", "last_image", "video", "mask", "tracks", "face", "pose_video", "face_video",
+)  # fmt: skip
 MAX_CACHED = 2  # input sets kept in memory
 
 
@@ -45,6 +48,8 @@ class InputSpec:
         fps: frame rate of the output.
         exact: images are cropped to the requested size.
         clips: how a long video is divided into clips; None: as the task does by itself.
+        pose_video: path or URL of skeletons; None: none.
+        face_video: path or URL of crops of a face; None: none.
     """
 
     image: str | None
@@ -61,10 +66,12 @@ class InputSpec:
     tracks: str | None = None
     clips: ClipOptions | None = None
     face: str | None = None
+    pose_video: str | None = None
+    face_video: str | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
-        for key in ("image", "last_image", "video", "mask", "tracks", "face"):
+        for key in SINGLE_FILES:
             if name := getattr(self, key):
                 yield key, _expand_home(name)
         if self.camera and self.camera.file:
@@ -166,6 +173,8 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
         camera=spec.camera,
         tracks=_read_for("tracks", _tracks, names["tracks"]) if "tracks" in names else None,
         clips=spec.clips,
+        pose_video=video("pose_video"),
+        face_video=video("face_video"),
         fps=spec.fps,
         exact=spec.exact,
     )

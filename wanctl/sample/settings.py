@@ -177,6 +177,8 @@ def input_spec(section: SampleSection, fps: float) -> InputSpec:
         tracks=section.tracks,
         clips=_clip_options(section.clips),
         face=section.face,
+        pose_video=section.pose_video,
+        face_video=section.face_video,
     )
 
 

@@ -69,6 +69,8 @@ class Inputs:
         face: of the person to show.
         tracks: where points of the image go; None: there are none.
         clips: how a long video is divided into clips; None: as the task does by itself.
+        pose_video: skeletons of a performer.
+        face_video: crops of the performer's face.
         fps: frame rate of the output.
         exact: the output has the requested size, and images are cropped to it.
     """
@@ -85,6 +87,8 @@ class Inputs:
     tracks: PointTracks | None = None
     clips: ClipOptions | None = None
     face: Tensor | None = None
+    pose_video: SourceVideo | None = None
+    face_video: SourceVideo | None = None
     fps: float = 16.0
     exact: bool = False
 

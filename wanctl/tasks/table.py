@@ -7,6 +7,7 @@ VARIANTS.
 
 from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
+from wanctl.tasks.clips.animate import Animate
 from wanctl.tasks.clips.animate2 import Animate2
 from wanctl.tasks.fun.camera import Camera
 from wanctl.tasks.fun.control import Control
@@ -35,6 +36,7 @@ TASKS: dict[str, Task] = {
         Recamera(),
         Tracks(),
         Animate2(),
+        Animate(),
     )
 }
 

@@ -28,6 +28,8 @@ LAYOUTS = {
     "wan2.2-t2v-a14b": (14_288_491_584, "aafcfd9672c3a2456dc46e1cb6e52c70", 1095),
     "wan2.2-i2v-a14b": (14_288_901_184, "5b013604280dd715f8457c6ed6d6a626", 1095),
     "wan2.2-ti2v-5b": (4_999_787_712, "1f5ab7703c6fc803fdded85ff040c316", 825),
+    # the file has 224 numbers more, of fixed filters
+    "wan2.2-animate-14b": (17_274_816_884, "31fa352acb8a1b1d33cd8764273d80a2", 1441),
 }
 
 # steps, shift, guide scale, frames, fps, height, width, boundary, start of the negative prompt
@@ -43,6 +45,7 @@ RUNS = {
     "wan2.2-t2v-a14b": (40, 12, (3, 4), 81, 16, 720, 1280, 0.875, SHARED),
     "wan2.2-i2v-a14b": (40, 5, (3.5, 3.5), 81, 16, 720, 1280, 0.9, SHARED),
     "wan2.2-ti2v-5b": (50, 5, 5, 121, 24, 704, 1280, None, SHARED),
+    "wan2.2-animate-14b": (20, 5, 1, 77, 30, 720, 1280, None, SHARED),
 }
 
 

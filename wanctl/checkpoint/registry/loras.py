@@ -78,4 +78,12 @@ _OTHER = (
         note="users run strength 6.0 on the high-noise expert",
     ),
 )
-ROWS = (*_LIGHTX2V, *_LIGHTNING, *_OTHER)
+_ANIMATE = replace(
+    lora_for("wan2.2-animate-14b"),
+    name="lightx2v-lora-animate-14b",
+    title="LightX2V step-distill LoRA of I2V-14B, on Animate-14B",
+    defaults=few_steps(VARIANTS["wan2.2-animate-14b"].defaults, FOUR_STEPS, "euler"),
+    fixed=DISTILLED_LORA,
+    marks=("lightx2v", "stepdistill", "step distill"),
+)
+ROWS = (*_LIGHTX2V, *_LIGHTNING, *_OTHER, _ANIMATE)

@@ -16,7 +16,6 @@ from wanctl.checkpoint.registry.layouts import (
 )
 from wanctl.checkpoint.registry.licences import APACHE_UNREAD, MIT
 from wanctl.checkpoint.registry.structures import (
-    ANIMATE,
     CLIP,
     MUSIC,
     REFERENCE,
@@ -68,6 +67,13 @@ assert _ANIMATE_2_RUN
 
 _ANIMATE = (
     replace(
+        like("wan2.2-animate-14b"),
+        name="wan2.2-animate-14b",
+        title="Wan2.2-Animate-14B",
+        layout=ANIMATE_14B,
+        hub=("Wan-AI/Wan2.2-Animate-14B",),
+    ),
+    replace(
         _ANIMATE_2,
         name="wan2.2-animate-2-14b",
         title="Wan2.2-Animate-2-14B",
@@ -93,14 +99,6 @@ _NOT_RUN = tuple(
             structure=Structure(parts=frozenset({SPEECH})),
             unsupported="speech to video needs audio features and a loop over clips, which are not "
             "there yet",
-        ),
-        Checkpoint(
-            name="wan2.2-animate-14b",
-            title="Wan2.2-Animate-14B",
-            layout=ANIMATE_14B,
-            structure=Structure(2, 4, parts=frozenset({CLIP, ANIMATE})),
-            hub=("Wan-AI/Wan2.2-Animate-14B-Diffusers",),
-            unsupported="its face and pose networks are not there yet",
         ),
         Checkpoint(
             name="wan-dancer-14b",

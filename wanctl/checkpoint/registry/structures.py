@@ -99,6 +99,7 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         REFERENCE: bool(shape.reference_channels),
         RECAMERA: bool(shape.pose_numbers),
         ANIMATE_2: shape.driven,
+        ANIMATE: shape.face is not None,
     }
     return Structure(
         copies,

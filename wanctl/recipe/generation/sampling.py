@@ -130,6 +130,12 @@ class SampleSection(Section):
         description="file of point tracks: `.npz` or `.json` with `tracks` (frames, points, 2), x "
         "and y in pixels of `image`, and `visibility` (frames, points); or `.npy` of tracks alone",
     )
+    pose_video: Source | None = Field(
+        default=None, description="task animate: video of the skeletons of a performer"
+    )
+    face_video: Source | None = Field(
+        default=None, description="task animate: video of crops of the performer's face"
+    )
     driving_prompt: str | None = Field(
         default=None,
         description="task animate2: what the driving video shows; null: the model's own words",

@@ -42,6 +42,7 @@ class Animate2(ClipTask):
     required_inputs = ("image", "video")
     optional_inputs = ("clips",)
     clip_frames = 81
+    ends_twice = True
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Accept only models that read a driving video."""

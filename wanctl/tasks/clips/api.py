@@ -52,12 +52,14 @@ class ClipTask(Task):
     Attributes:
         clip_frames: frames of a clip, 4n+1, where the recipe has none.
         overlap: last frames of a clip that the next one begins with.
+        ends_twice: whether footage that is played back and forth shows its last frame twice.
         overlaps: values that the model knows; empty: any.
     """
 
     clip_frames: ClassVar[int]
     overlap: ClassVar[int] = 1
     overlaps: ClassVar[tuple[int, ...]] = ()
+    ends_twice: ClassVar[bool] = False
 
     def clip_options(self, inputs: Inputs) -> ClipOptions:
         """Options with the task's defaults filled in.
@@ -91,7 +93,10 @@ class ClipTask(Task):
         step = options.frames - options.overlap
         count = clip_count(size.frames, options.frames, options.overlap)
         return [
-            [back_and_forth(first + frame, size.frames) for frame in range(options.frames)]
+            [
+                back_and_forth(first + frame, size.frames, ends_twice=self.ends_twice)
+                for frame in range(options.frames)
+            ]
             for first in range(0, count * step, step)
         ]
 
@@ -156,10 +161,14 @@ def clip_count(frames: int, clip_frames: int, overlap: int) -> int:
     return max(1, -(-(frames - overlap) // (clip_frames - overlap)))
 
 
-def back_and_forth(frame: int, count: int) -> int:
-    """The frame shown at a time after the end: 0 1 2 | 2 1 0 | 0 1 2 of three frames."""
-    place = frame % (2 * count)
-    return min(place, 2 * count - 1 - place)
+def back_and_forth(frame: int, count: int, *, ends_twice: bool) -> int:
+    """The frame shown at a time that may be after the end.
+
+    Of three frames 0 1 2 | 2 1 0 | 0 1 2, or 0 1 2 1 0 1 2 where the ends are not shown twice.
+    """
+    period = max(1, 2 * count - (0 if ends_twice else 2))
+    place = frame % period
+    return min(place, period - place - ends_twice)
 
 
 def masked_latents(latents: Tensor, known: int) -> Tensor:
@@ -168,18 +177,32 @@ def masked_latents(latents: Tensor, known: int) -> Tensor:
     return torch.cat((mask[..., None, None].expand(-1, -1, *latents.shape[2:]), latents))
 
 
-def continued_channels(previous: Tensor | None, size: PixelShape, encode: Encoders) -> Tensor:
+def continued_channels(
+    previous: Tensor | None,
+    size: PixelShape,
+    encode: Encoders,
+    background: Tensor | None = None,
+    kept: Tensor | None = None,
+) -> Tensor:
     """Mask and latents of a clip whose first frames are known, the others grey: (4 + C, T, Y, X).
 
     Args:
         previous: (3, overlap, H, W), the known frames; None: there are none.
         size: of the clip.
         encode: encodes the frames.
+        background: (3, F, H, W) in the place of grey; None: grey.
+        kept: (F, Y, X) 0 to 1, where the background is known; None: nowhere.
     """
-    video = torch.zeros(3, *size)
+    video = torch.zeros(3, *size) if background is None else background.clone()
     known = 0 if previous is None else previous.shape[1]
     if previous is not None:
         video[:, :known] = previous
     latents = encode.latents(video)
     assert latents.shape[1] == latent_frames(size.frames)
-    return masked_latents(latents, known)
+    if kept is None:
+        return masked_latents(latents, known)
+    kept = kept.clone()
+    kept[:known] = 1
+    first = kept[:1].expand(TEMPORAL_STRIDE, -1, -1)
+    mask = torch.cat((first, kept[1:])).unflatten(0, (-1, TEMPORAL_STRIDE)).transpose(0, 1)
+    return torch.cat((mask.to(latents), latents))

@@ -105,6 +105,7 @@ LEVELS = {
     "wan2.2-distill-i2v-a14b": (FOUR, "euler"),
     "lightx2v-lora-t2v-14b": (FOUR, "euler"),
     "lightx2v-lora-i2v-14b": (FOUR, "euler"),
+    "lightx2v-lora-animate-14b": (FOUR, "euler"),
     "wan2.2-lightning-t2v-a14b": (FOUR, "euler"),
     "wan2.2-lightning-i2v-a14b": (FOUR, "euler"),
     "wan2.2-lightning-t2v-a14b-8-steps": (EIGHT, "euler"),
