@@ -30,7 +30,6 @@ from wanctl.checkpoint.files.tensor_files import (
     tensor_shapes,
 )
 from wanctl.checkpoint.find import Components, find_components
-from wanctl.checkpoint.identity import face_names
 from wanctl.checkpoint.key_tables import (
     TEXT_KEYS,
     UNUSED_NORM,
@@ -41,6 +40,7 @@ from wanctl.checkpoint.key_tables import (
 )
 from wanctl.checkpoint.lora.apply import Lora, Loras
 from wanctl.checkpoint.prefixes import TEXT_ENCODER, TRANSFORMER, VAE, plain_names
+from wanctl.checkpoint.side_files.identity import face_names
 from wanctl.checkpoint.vae_configs import (
     check_vae_sizes,
     vae_shape_from_config,

@@ -27,10 +27,10 @@ from wanctl.checkpoint.find import (
     cached_components,
     find_components,
 )
-from wanctl.checkpoint.fingerprint import weights_fingerprint
-from wanctl.checkpoint.identity import with_identity
+from wanctl.checkpoint.fingerprint import dit_fingerprint, weights_fingerprint
 from wanctl.checkpoint.lora.apply import Lora
-from wanctl.checkpoint.run_adapters import run_adapters
+from wanctl.checkpoint.side_files.identity import with_identity
+from wanctl.checkpoint.side_files.run_adapters import run_adapters
 from wanctl.checkpoint.tiny_decoder import is_tiny_decoder, tiny_decoder_files
 from wanctl.model.variants import Variant
 
@@ -128,7 +128,7 @@ class WeightsResolver:
             WeightsError: a component was not found; says where was searched and what to do.
         """
         dit = with_identity(self._dit(), self.identity, self.low_identity)
-        adapters = tuple(run_adapters(self.out, dit))
+        adapters = tuple(run_adapters(self.out, dit, dit_fingerprint))
         vae = self.find_vae()
         # What was trained here with the packaged encoder is sampled with it; a model from elsewhere
         # that brings an encoder of its own is sampled with that one.

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.fingerprint import dit_fingerprint
-from wanctl.checkpoint.identity import with_identity
 from wanctl.checkpoint.load import load_dit, read_dit_shape
 from wanctl.checkpoint.save import save_dit
+from wanctl.checkpoint.side_files.identity import with_identity
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.dit.subjects.stand_in import FaceModel
 from wanctl.model.variants import DiTShape

@@ -126,6 +126,23 @@ def test_passes_are_evaluated_only_where_they_count(text, image, calls):
     assert model.batch == calls == guidance.num_passes(text, image)
 
 
+def test_processes_get_all_passes_in_one_batch_at_any_size(monkeypatch):
+    monkeypatch.setattr(guidance, "BATCHED_TOKENS", 0)
+
+    class Parallel(Recorder):
+        is_cfg_parallel = True
+
+        def __call__(self, x, timesteps, context):
+            self.context = context
+            return super().__call__(x, timesteps, context)
+
+    model = Parallel()
+    guided_velocity(model, X, torch.tensor(7.0), conditions(), NEGATIVE, 7.5, reference_scale=5)
+    assert torch.equal(model.context, torch.cat((PROMPT, NEGATIVE, NEGATIVE)))
+    assert torch.equal(model.x[:2, :, 3:], CLEAN.expand(2, -1, -1, -1, -1))
+    assert not model.x[2, :, 3:].any()
+
+
 def test_steps_without_guidance_have_none_by_references_either():
     timesteps = torch.linspace(1000, 100, 6)
     rules = step_rules(timesteps, TEXT, guide_until=0.5, reference_scale=IMAGE)

@@ -1,0 +1,1 @@
+"""What is read beside the files of a model; start with `identity.py`."""
