@@ -88,9 +88,19 @@ def failure_kind(error: BaseException) -> FailureKind:
     return "error"
 
 
-def unknown(kind: str, got: str, allowed: Iterable[str]) -> str:
-    """Write that a name is not in a table, with the nearest name that is."""
+def unknown(kind: str, got: str, allowed: Iterable[str], *, listing: str | None = None) -> str:
+    """Write that a name is not in a table, with the nearest name that is.
+
+    Args:
+        kind: what the table holds.
+        got: the name.
+        allowed: names of the table.
+        listing: command that lists them, named in the place of a long table.
+    """
     names = sorted(allowed)
     near = get_close_matches(got, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {kind} named {got!r}{hint} (there are: {', '.join(names)})"
+    all_of_them = (
+        f"`{listing}` lists all {len(names)}" if listing else f"there are: {', '.join(names)}"
+    )
+    return f"no {kind} named {got!r}{hint} ({all_of_them})"

@@ -47,7 +47,7 @@ GRAMMAR = {
 RECIPE_FILES = {
     f"recipe {name}": (["recipe", "check", f"{name}.yaml"], part)
     for name, part in {
-        "nowhere": "nowhere.yaml: no such file; give a recipe file or one of",
+        "nowhere": "nowhere.yaml: no such file; give a recipe file, or a name that",
         "folder": "folder.yaml: is a folder; give a recipe file",
         "empty": "empty.yaml: holds nothing",
         "comment": "comment.yaml: holds nothing",

@@ -65,7 +65,7 @@ def test_it_is_one_line_that_says_what_is_wrong(name, world, monkeypatch, capsys
     assert expected in line
     assert stop.value.code == 2
     assert captured.out == ""
-    assert len(line) < 1200
+    assert len(line) < 1000
     assert not [mark for mark in MARKS if mark in line]
     assert left == set(), "nothing is half-written"
 

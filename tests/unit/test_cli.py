@@ -36,7 +36,7 @@ BAD_INPUTS = {
     "no prompt": (["sample"], "wanctl sample: Missing argument 'PROMPT'"),
     "unknown option": (["caption", "--recip", "tiny"], "No such option: --recip"),
     "too many": (["train-vae", "tiny"], "unexpected extra argument"),
-    "no recipe": (["caption"], "wanctl caption: no recipe; name one with --recipe FILE or NAME ("),
+    "no recipe": (["caption"], "caption: no recipe; name one with --recipe FILE or NAME (`wanctl"),
     "no such recipe": (["caption", "--recipe", "tyny"], "did you mean 'tiny'?"),
     "no such file": (["train-vae", "--recipe", "a/b.yaml"], "a/b.yaml: no such file"),
     "unknown key": (

@@ -114,13 +114,12 @@ def load_recipe_for(
         RecipeError: with every mistake at its file and line.
     """
     from wanctl.errors import UserError
-    from wanctl.recipe.load import shipped_recipes
+    from wanctl.recipe.load import LISTING
     from wanctl.recipe.validate import load_checked
 
     start_logging(ctx)
     if recipe is None:
-        names = ", ".join(shipped_recipes())
-        advice = f"name one with --recipe FILE or NAME ({names})"
+        advice = f"name one with --recipe FILE or NAME (`{LISTING}` shows the shipped ones)"
         raise UserError(f"{ctx.command_path}: no recipe; {advice}")
     return load_checked(recipe, overrides or (), sections)
 

@@ -29,6 +29,7 @@ from wanctl.textfiles import TextError, read_text
 
 _RELATIVE_TO_RECIPE = (("caption", "sidecar_dir"),)
 FILTERS = ("curate", "filters")
+LISTING = "wanctl recipe list"
 # First values, then contradictions between keys, then what remains without both.
 _ROUNDS = 3
 _MAX_KEYS = 20
@@ -321,8 +322,8 @@ def _find(name: str, folder: Path | None = None) -> Path | None:
 def _not_found(name: str) -> str:
     if Path(name).suffix in (".yaml", ".yml") or os.sep in name:
         kind = "is a folder" if Path(name).is_dir() else "no such file"
-        return f"{name}: {kind}; give a recipe file or one of {', '.join(shipped_recipes())}"
-    return unknown("recipe", name, shipped_recipes())
+        return f"{name}: {kind}; give a recipe file, or a name that `{LISTING}` shows"
+    return unknown("recipe", name, shipped_recipes(), listing=LISTING)
 
 
 def _display_path(path: Path) -> str:

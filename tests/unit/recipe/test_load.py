@@ -122,7 +122,7 @@ def test_a_mistake_gets_a_line_of_its_own(folder, text, expected):
         ("tiney", "--recipe: no recipe named 'tiney'; did you mean 'tiny'?"),
         (
             "no/such.yaml",
-            "--recipe: no/such.yaml: no such file; give a recipe file or one of curate-256p",
+            "--recipe: no/such.yaml: no such file; give a recipe file, or a name that `wanctl",
         ),
         ("sub/", "--recipe: sub/: is a folder"),
     ],

@@ -18,7 +18,7 @@ from wanctl.checkpoint.recognition.recognise import (
 )
 from wanctl.checkpoint.registry.rules import rule_text
 from wanctl.checkpoint.registry.structures import fits
-from wanctl.checkpoint.registry.table import checkpoints, get_checkpoint
+from wanctl.checkpoint.registry.table import LISTING, checkpoints, get_checkpoint
 from wanctl.checkpoint.registry.types import Checkpoint
 from wanctl.errors import ProblemsError, unknown
 from wanctl.log import info_once, warn_once
@@ -143,7 +143,9 @@ def _name_problems(keys: ModelKeys) -> Sequence[tuple[str, str]]:
         problems.append(("model.variant", unknown("variant", keys.variant, VARIANTS)))
     for key, name in (("checkpoint", keys.checkpoint), ("accept_license", keys.accept_license)):
         if name is not None and name not in checkpoints():
-            problems.append((f"model.{key}", unknown("checkpoint", name, checkpoints())))
+            problems.append(
+                (f"model.{key}", unknown("checkpoint", name, checkpoints(), listing=LISTING))
+            )
     if problems or keys.checkpoint is None:
         return problems
     row = checkpoints()[keys.checkpoint]

@@ -13,6 +13,7 @@ from wanctl.checkpoint.registry.types import Checkpoint
 from wanctl.errors import UserError, unknown
 
 GROUP = "wanctl.checkpoints"
+LISTING = "wanctl weights list"
 
 BUILT_IN: Mapping[str, Checkpoint] = {
     row.name: row
@@ -48,5 +49,6 @@ def get_checkpoint(name: str) -> Checkpoint:
         UserError: no such row; names the nearest one.
     """
     if name not in checkpoints():
-        raise UserError(f"model.checkpoint: {unknown('checkpoint', name, checkpoints())}")
+        message = unknown("checkpoint", name, checkpoints(), listing=LISTING)
+        raise UserError(f"model.checkpoint: {message}")
     return checkpoints()[name]
