@@ -86,7 +86,7 @@ CAMERA = {
             ["sample", "a cat", "--recipe", "wan2.1-fun-1.3b-control", "--set",
              "sample.task=camera"],
         ),
-        "it has no adapter for a camera path, and would ignore it",
+        "wan2.1-fun-1.3b-control cannot do camera, it does control; variants that can: wan2.1",
     ),
     "sample of a bad path": (_camera("{path: poses-flat.txt}", MODEL), "poses-flat.txt"),
 }  # fmt: skip

@@ -165,7 +165,9 @@ def _face_shape(tensors: Shapes, layers: int) -> FaceShape | None:
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
     if layout == "diffusers" and shape.face:
-        raise WeightsError("Animate's networks for faces are not written in diffusers' layout")
+        raise WeightsError(
+            "layout diffusers: holds no Animate networks for faces here; take official or single"
+        )
     if layout == "diffusers" and not shape.driven:
         kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
         config: dict[str, Any] = {

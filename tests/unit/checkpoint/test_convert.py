@@ -35,7 +35,19 @@ def assert_equal(one, other):
             assert torch.equal(tensor, other[network][name]), name
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+OFFICIAL_ONLY = "wan2.2-animate-14b"
+
+
+def test_what_a_layout_cannot_hold_is_refused_before_anything_is_written(tmp_path):
+    start = write_official(tmp_path / "start", OFFICIAL_ONLY)
+    with pytest.raises(WeightsError, match="layout diffusers: holds no Animate networks"):
+        convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
+    assert not (tmp_path / "theirs").exists()
+    convert(str(start), tmp_path / "back", ConversionOptions("official"))
+    assert_equal(contents(start), contents(tmp_path / "back"))
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != OFFICIAL_ONLY])
 def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
     start = write_official(tmp_path / "start", name)
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))

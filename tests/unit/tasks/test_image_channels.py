@@ -215,7 +215,7 @@ def size_of(task, inputs, frames=81, variant=I2V):
         ("flf2v", Inputs(image=picture(0)), 81, "^last_image: task flf2v needs one"),
         ("i2v", Inputs(image=picture(0)), 1, "^frames: got 1; task i2v makes videos of 5"),
         ("i2v", Inputs(image=picture(0), last_image=picture(0)), 81, "^last_image: task i2v takes"),
-        ("t2v", Inputs(image=picture(0)), 81, r"^image: task t2v takes none \(it takes words only"),
+        ("t2v", Inputs(image=picture(0)), 81, r"^image: task t2v takes none \(it takes face\)"),
         ("i2v", Inputs(image=picture(0, (4, 9000))), 81, "^image: got a picture of 9000x4; too"),
         ("ti2v", Inputs(image=picture(0, (4, 9000))), 81, "^image: got a picture of 9000x4; too"),
         (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wanctl.atomic import WriteError, make_folder, remove_leftovers, write_bytes
+from wanctl.checkpoint.configs import dit_config
 from wanctl.checkpoint.convert.plan import (
     DTYPES,
     KEY,
@@ -79,6 +80,8 @@ def convert(source: str, to: Path, options: ConversionOptions) -> list[Path]:
         (f for p in networks for f in p.files), about=f"{options.identity} {vocabulary_sizes}"
     )[:16]
     dit = read_dit_shape(components) if components.dit else None
+    if dit and any(network.name == TRANSFORMER for network in networks):
+        dit_config(dit, options.layout)  # refuses what the layout cannot hold, before it is written
     vae = vae_shape(components, networks)
     files = [
         file
