@@ -7,6 +7,25 @@ from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
 from wanctl.model.variants import DiTShape
 
 
+def check_inputs(
+    shape: DiTShape,
+    latents: Tensor,
+    timesteps: Tensor,
+    context: Tensor | PrecomputedContext,
+    image: Tensor | None = None,
+) -> tuple[int, int, int]:
+    """Check what every network is called with; the token grid of the latents.
+
+    Raises:
+        ValueError: a size does not fit.
+    """
+    grid = check_latents(shape, latents, timesteps)
+    check_context(shape, context, len(latents))
+    if not isinstance(context, PrecomputedContext):
+        check_image(shape, image, len(latents))
+    return grid
+
+
 def check_latents(shape: DiTShape, latents: Tensor, timesteps: Tensor) -> tuple[int, int, int]:
     """Token grid (frames, rows, columns) of (B, C, T, Y, X) latents.
 

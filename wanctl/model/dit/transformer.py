@@ -25,7 +25,7 @@ from wanctl.model.dit.checks import (
     check_conditions,
     check_context,
     check_image,
-    check_latents,
+    check_inputs,
 )
 from wanctl.model.dit.context import (
     Context,
@@ -198,10 +198,7 @@ class WanModel(nn.Module):
         Raises:
             ValueError: a shape does not fit the model.
         """
-        grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
-        if not isinstance(context_BSE, PrecomputedContext):
-            check_image(self.shape, image_BIE, len(latents_BCTYX))
+        grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE)
         check_conditions(self.shape, latents_BCTYX, control_BCTYX, rays_BCTHW, reference_BCYX)
         e_BGD, e6_BG6D = self._embed_time(timesteps)
         groups = e_BGD.shape[1]

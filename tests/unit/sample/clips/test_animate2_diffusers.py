@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.attention.flex_attention import create_mask
 
+from tests.unit.sample.clips.clip_pipeline import ClipPipeline
 from wanctl.checkpoint.load import load_dit, load_vae
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
@@ -115,41 +116,22 @@ def diffusers_says(models, given, texts):
     ).videos[0].transpose(0, 1)  # fmt: skip
 
 
-class Pipeline:
-    """What the loop over clips needs of `SamplingPipeline`."""
+class Pipeline(ClipPipeline):
+    """The small networks of this test."""
 
     def __init__(self, models, given, texts):
-        _, _, self.tower, (self._dit, self._vae) = models
-        self._given, self._texts = given, texts
-        self.device, self.dit = torch.device("cpu"), self._dit.shape
-
-    def inputs_of(self, _):
-        return self._given
-
-    def encoders(self, _):
-        return self
-
-    def latents(self, video):
-        return self._vae.encode(video[None])[0]
+        _, _, self.tower, (dit, vae) = models
+        super().__init__(dit, vae, given, texts)
 
     def images(self, pictures):
         pixels = torch.stack([preprocessed(each, 224) for each in pictures])
         return self.tower(pixels).hidden_states[0]
 
-    def shared_vae(self, _):
-        return self._vae
-
-    def release_transformers(self):
-        pass
-
     def denoise(self, request, conditions, texts, clip, label):
-        generator = torch.Generator().manual_seed(SEED)
-        shape = TASK.latent_shape(self._vae.shape, *request.size, self._given)
-        for _ in range(clip + 1):
-            noise = torch.randn(shape, generator=generator)
+        noise = self.noise(TASK, request, clip, SEED)
         conditions = conditions.with_driving_context(self._texts[2:])
         return generate(
-            self._dit, noise=noise[None], conditions=conditions.with_context(self._texts[:1]),
+            self._dit, noise=noise, conditions=conditions.with_context(self._texts[:1]),
             negative_context=self._texts[1:2], guide_scale=GUIDE,
             schedule=make_schedule("euler", STEPS, SHIFT), solver="euler",
         )  # fmt: skip

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from tests.unit.model.dit.animate_models import FACE, diffusers_animate, random_animate
+from tests.unit.sample.clips.clip_pipeline import ClipPipeline
 from wanctl.checkpoint.load import load_vae
 from wanctl.diffusion.generate import generate
 from wanctl.diffusion.schedules import make_schedule
@@ -100,39 +101,21 @@ def diffusers_says(pipeline, given, texts, view):
         ).frames[0].transpose(0, 1)  # fmt: skip
 
 
-class Pipeline:
-    """What the loop over clips needs of `SamplingPipeline`."""
+class Pipeline(ClipPipeline):
+    """The small networks of this test."""
 
     def __init__(self, dit, vae, given, texts, view):
-        self._dit, self._vae, self._given, self._texts = dit, vae, given, texts
-        self.device, self.dit, self._view = torch.device("cpu"), dit.shape, view
-
-    def inputs_of(self, _):
-        return self._given
-
-    def encoders(self, _):
-        return self
-
-    def latents(self, video):
-        return self._vae.encode(video[None])[0]
+        super().__init__(dit, vae, given, texts)
+        self._view = view
 
     def images(self, pictures):
         assert len(pictures) == 1
         return self._view
 
-    def shared_vae(self, _):
-        return self._vae
-
-    def release_transformers(self):
-        pass
-
     def denoise(self, request, conditions, texts, clip, label):
-        generator = torch.Generator().manual_seed(SEED)
-        shape = TASK.latent_shape(self._vae.shape, *request.size, self._given)
-        for _ in range(clip + 1):
-            noise = torch.randn(shape, generator=generator)
+        noise = self.noise(TASK, request, clip, SEED)
         return generate(
-            self._dit, noise=noise[None], conditions=conditions.with_context(self._texts[:1]),
+            self._dit, noise=noise, conditions=conditions.with_context(self._texts[:1]),
             negative_context=self._texts[1:], guide_scale=GUIDE,
             schedule=make_schedule("unipc", STEPS, SHIFT), solver="unipc",
         )  # fmt: skip

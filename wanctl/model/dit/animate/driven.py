@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from wanctl.model.dit.attention import Kernel, attention
 from wanctl.model.dit.blocks import AttendWith, Block
-from wanctl.model.dit.checks import check_context, check_image, check_latents
+from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.rope import RopeTable
@@ -139,9 +139,9 @@ class DrivenModel(WanModel):
             image_BIE: CLIP's hidden states of its first frame.
         """
         timesteps = latents_BCTYX.new_full((1,), DRIVING_TIMESTEP)
-        frames, rows, columns = grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
-        check_image(self.shape, image_BIE, len(latents_BCTYX))
+        frames, rows, columns = grid = check_inputs(
+            self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE
+        )
         x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), 1)
         _, e6_BG6D = self._embed_time(timesteps)
         contexts, _ = self._contexts(context_BSE, image_BIE)
@@ -180,10 +180,9 @@ class DrivenModel(WanModel):
         Raises:
             ValueError: a shape does not fit the model or the driving video.
         """
-        frames, rows, columns = grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
-        if not isinstance(context_BSE, PrecomputedContext):
-            check_image(self.shape, image_BIE, len(latents_BCTYX))
+        frames, rows, columns = grid = check_inputs(
+            self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE
+        )
         places = driving[0].k.shape[:3]
         if places != (len(latents_BCTYX), frames - 1, rows * columns):
             raise ValueError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wanctl.model.dit.animate.face import FaceAdapter, FaceEncoder
 from wanctl.model.dit.animate.motion import MotionEncoder
-from wanctl.model.dit.checks import check_context, check_image, check_latents
+from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
 from wanctl.model.dit.transformer import WanModel, embed_patches
 from wanctl.model.shapes import PATCH
@@ -77,10 +77,7 @@ class AnimateModel(WanModel):
         Raises:
             ValueError: a shape does not fit the model.
         """
-        grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
-        if not isinstance(context_BSE, PrecomputedContext):
-            check_image(self.shape, image_BIE, len(latents_BCTYX))
+        grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE)
         if (pose_BCTYX.shape[2] + 1, face_BTJD.shape[1]) != (grid[0], grid[0]):
             raise ValueError(
                 f"pose, face: got {pose_BCTYX.shape[2]} and {face_BTJD.shape[1]} latent frames; "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wanctl.model.dit.blocks import Block, run_in_weight_dtype
-from wanctl.model.dit.checks import check_context, check_latents
+from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.rope import RopeTable
@@ -82,8 +82,7 @@ class PosedModel(WanModel):
         Raises:
             ValueError: a shape does not fit the model.
         """
-        grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
+        grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE)
         frames, tokens = grid[0], grid[1] * grid[2]
         expected = (len(latents_BCTYX), frames // 2, self.shape.pose_numbers)
         if poses_BTP.shape != expected or frames % 2:

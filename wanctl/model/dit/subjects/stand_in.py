@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wanctl.model.dit.attention import Kernel
 from wanctl.model.dit.blocks import Attention, Block, product_dtype, run_in_weight_dtype
-from wanctl.model.dit.checks import check_context, check_latents
+from wanctl.model.dit.checks import check_inputs, check_latents
 from wanctl.model.dit.context import Context, KeysValues, PrecomputedContext
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.rope import RopeTable
@@ -201,8 +201,7 @@ class FaceModel(WanModel):
             return super().forward(latents_BCTYX, timesteps, context_BSE)
         if self.context_parallel is not None:
             raise ValueError("face: processes cannot share the tokens of a video with a face")
-        grid = check_latents(self.shape, latents_BCTYX, timesteps)
-        check_context(self.shape, context_BSE, len(latents_BCTYX))
+        grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE)
         e_BGD, e6_BG6D = self._embed_time(timesteps)
         x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), e_BGD.shape[1])
         contexts, _ = self._contexts(context_BSE, None)
