@@ -10,7 +10,7 @@ from typing import Any
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
-from wanctl.model.variants import DiTShape, FaceShape
+from wanctl.model.variants import DiTShape, FaceShape, SpeechShape
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -19,7 +19,8 @@ PUBLISHED_HEAD_DIM = 128
 # Header key under which a single file states its sizes, in the official spelling.
 CONFIG_KEY = "wanctl.config"
 NESTED = "blocks.0.block."  # of Animate 2
-KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace")
+SPEECH_BLOCKS = "audio_inject_layers"
+KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace", "s2v")
 TI2V_CHANNELS = 48
 
 
@@ -85,6 +86,7 @@ def check_dit_sizes(shape: DiTShape, tensors: Shapes, where: str) -> None:
 def _from_official(values: ConfigValues) -> DiTShape:
     # this spelling does not state a CLIP branch: 2.1's i2v has one, 2.2's has none; it shows in
     # the tensors (`with_parts`)
+    blocks = values.wholes(SPEECH_BLOCKS, least=0)
     return DiTShape(
         dim=values.whole("dim"),
         ffn_dim=values.whole("ffn_dim"),
@@ -98,6 +100,7 @@ def _from_official(values: ConfigValues) -> DiTShape:
         eps=values.real("eps", DiTShape.eps),
         vace_layers=values.wholes("vace_layers", least=0),
         vace_channels=values.whole("vace_in_dim", DiTShape.vace_channels),
+        speech=SpeechShape(blocks=blocks) if blocks else None,
     )
 
 
@@ -121,7 +124,11 @@ def _from_diffusers(values: ConfigValues) -> DiTShape:
 
 
 def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
-    """Add to the sizes what only tensors show: CLIP's branch, parts for a camera, a reference's."""
+    """Add to the sizes what only tensors show: CLIP's branch, parts for a camera, a reference's.
+
+    Raises:
+        WeightsError: it is not known after which blocks a model reads speech.
+    """
     poses = tensors.get("blocks.0.cam_encoder.weight")
     face = tensors.get("blocks.0.self_attn.q_loras.down.weight")
     adapter, reference = tensors.get("control_adapter.conv.weight"), tensors.get("ref_conv.weight")
@@ -133,6 +140,7 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         driven=any(name.startswith(NESTED) for name in tensors),
         face_rank=face[0] if face else 0,
         face=_face_shape(tensors, shape.num_layers),
+        speech=_speech_shape(tensors, shape),
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use
@@ -162,12 +170,36 @@ def _face_shape(tensors: Shapes, layers: int) -> FaceShape | None:
     )  # fmt: skip
 
 
+def _speech_shape(tensors: Shapes, shape: DiTShape) -> SpeechShape | None:
+    """Sizes of S2V's networks for speech; None without them.
+
+    Raises:
+        WeightsError: it is not known after which blocks they are.
+    """
+    encoder = "casual_audio_encoder.encoder"
+    mix = tensors.get("casual_audio_encoder.weights", ())
+    local = tensors.get(f"{encoder}.conv1_local.conv.weight")
+    whole = tensors.get(f"{encoder}.conv1_global.conv.weight")
+    if len(mix) < len(PATCH) or not local or not whole:
+        return None
+    count = numbered(tensors, "audio_injector.injector.")
+    stated = (shape.speech or SpeechShape()).blocks
+    if len(stated) != count or max(stated, default=0) >= shape.num_layers:
+        raise WeightsError(
+            f"{SPEECH_BLOCKS}: the model of {shape.num_layers} layers reads speech after {count} "
+            "of them, and its config.json has no list of these"
+        )
+    return SpeechShape(mix[1], local[1], local[0] // whole[0], stated)
+
+
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
     if layout == "diffusers" and shape.face:
         raise WeightsError(
             "layout diffusers: holds no Animate networks for faces here; take official or single"
         )
+    if layout == "diffusers" and shape.speech:
+        raise WeightsError("layout diffusers: has no class of S2V; take official or single")
     if layout == "diffusers" and not shape.driven:
         kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
         config: dict[str, Any] = {
@@ -215,6 +247,10 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
         config["in_dim_control_adapter"] = shape.camera_channels
     if shape.reference_channels:
         config["add_ref_conv"] = True
+    if shape.speech:
+        config[SPEECH_BLOCKS] = list(shape.speech.blocks)
+        config["audio_dim"] = shape.speech.width
+        config["num_audio_token"] = shape.speech.tokens
     return config
 
 
@@ -222,6 +258,8 @@ def _class_name(shape: DiTShape) -> str:
     """The class of the official code; of Animate 2, whose config both spell alike, diffusers'."""
     if shape.driven:
         return "WanAnimate2Transformer3DModel"
+    if shape.speech:
+        return "WanModel_S2V"
     return "VaceWanModel" if shape.vace_layers else "WanModel"
 
 
@@ -229,6 +267,8 @@ def _kind(shape: DiTShape) -> str:
     """`model_type` of the official spelling."""
     if shape.vace_layers:
         return "vace"
+    if shape.speech:
+        return "s2v"
     if shape.in_channels == shape.out_channels:
         return "ti2v" if shape.out_channels == TI2V_CHANNELS else "t2v"
     return "flf2v" if shape.image_tokens else "i2v"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from wanctl.model.shapes import SPATIAL_STRIDE, LatentShape, PixelShape, latent_shape
-from wanctl.model.variants import DiTShape, FaceShape, VAEShape, Variant
+from wanctl.model.variants import DiTShape, FaceShape, SpeechShape, VAEShape, Variant
 from wanctl.runtime.vae_tiles import overlap_factor
 
 FP32_BYTES = 4
@@ -137,6 +137,8 @@ def dit_parameters(shape: DiTShape) -> int:
         rest += 4 * d * shape.reference_channels + d
     if shape.face:
         rest += 4 * d * shape.out_channels + d + _face_parameters(shape, shape.face)
+    if shape.speech:
+        rest += _speech_parameters(shape, shape.speech)
     return blocks + rest
 
 
@@ -152,6 +154,17 @@ def _face_parameters(shape: DiTShape, face: FaceShape) -> int:
     for a, b in pairwise(face.channels):
         motion += 9 * a * a + a + 10 * a * b + b
     return blocks + encoder + motion
+
+
+def _speech_parameters(shape: DiTShape, speech: SpeechShape) -> int:
+    """Parameters of S2V's networks for speech, poses and the frames before a clip."""
+    d, quarter, half = shape.dim, shape.dim // 4, shape.dim // 2
+    reads = len(speech.blocks) * (6 * d * d + 8 * d)
+    sound = speech.layers + quarter * (speech.tokens + 1) * (3 * speech.width + 1)
+    sound += half * (3 * quarter + 1) + d * (3 * half + 1) + d * (d + 2)
+    # patches of 4, 32 and 256 latents for the frames before, of 4 for poses; three marks
+    patches = (4 + 32 + 256 + 4) * d * shape.out_channels + 4 * d
+    return reads + sound + patches + 3 * d
 
 
 def dit_bytes(workload: Workload) -> tuple[float, float]:

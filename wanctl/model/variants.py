@@ -44,6 +44,7 @@ LATER_SIZES = (
     "driven",
     "face_rank",
     "face",
+    "speech",
 )
 
 
@@ -75,6 +76,23 @@ class FaceShape:
         return 4 * 2 ** (len(self.channels) - 1)
 
 
+@dataclass(frozen=True)
+class SpeechShape:
+    """Sizes of S2V's networks for speech.
+
+    Attributes:
+        layers: hidden states of the audio encoder, which are mixed.
+        width: of a hidden state.
+        tokens: made of the sound of a latent frame, beside a learned one.
+        blocks: numbers of the blocks after which the video's tokens read the sound.
+    """
+
+    layers: int = 25
+    width: int = 1024
+    tokens: int = 4
+    blocks: tuple[int, ...] = (0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39)
+
+
 @dataclass(frozen=True, repr=False)
 class DiTShape:
     """Sizes of the diffusion transformer.
@@ -95,6 +113,7 @@ class DiTShape:
         driven: whether the tokens attend to those of a driving video as well (Animate 2).
         face_rank: rank of the matrices for the tokens of a face, which the video's tokens attend
             to (Stand-In).
+        speech: sizes of networks that read speech, and the frames before the video (S2V).
     """
 
     dim: int
@@ -117,6 +136,7 @@ class DiTShape:
     driven: bool = False
     face_rank: int = 0
     face: FaceShape | None = None
+    speech: SpeechShape | None = None
 
     @property
     def head_dim(self) -> int:

@@ -164,8 +164,8 @@ def edit_config(folder, **changes) -> None:
 
 def test_other_kinds_of_model_are_refused(tmp_path):
     save_dit(tiny_model(), tmp_path)
-    edit_config(tmp_path, model_type="s2v")
-    with pytest.raises(WeightsError, match="a s2v model with patch"):
+    edit_config(tmp_path, model_type="a2v")
+    with pytest.raises(WeightsError, match="a a2v model with patch"):
         load_dit(tmp_path)
 
 

@@ -100,6 +100,7 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         RECAMERA: bool(shape.pose_numbers),
         ANIMATE_2: shape.driven,
         ANIMATE: shape.face is not None,
+        SPEECH: shape.speech is not None,
     }
     return Structure(
         copies,

@@ -2,6 +2,7 @@
 
 from wanctl.model.dit.animate.driven import DrivenModel
 from wanctl.model.dit.animate.poses import AnimateModel
+from wanctl.model.dit.speech.network import SpeechModel
 from wanctl.model.dit.subjects.recamera import PosedModel
 from wanctl.model.dit.subjects.stand_in import FaceModel
 from wanctl.model.dit.transformer import WanModel
@@ -18,6 +19,8 @@ def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
         return DrivenModel(shape, precision)
     if shape.face:
         return AnimateModel(shape, precision)
+    if shape.speech:
+        return SpeechModel(shape, precision)
     if shape.pose_numbers:
         return PosedModel(shape, precision)
     return FaceModel(shape, precision) if shape.face_rank else WanModel(shape, precision)

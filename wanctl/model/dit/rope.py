@@ -6,6 +6,7 @@ that is rotated by position * 10000^(-2j/width of the axis).
 Shapes: B batch, L tokens, N heads, K head width, P = K/2 pairs.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,15 +49,32 @@ def rope_table(
         device: of the table.
         start: position of the first token.
     """
-    axes = []
-    for axis, (size, width) in enumerate(zip(grid, axis_widths(head_dim), strict=True)):
+    return positions_table(
+        [range(first, first + size) for first, size in zip(start, grid, strict=True)],
+        head_dim, dtype, device,
+    )  # fmt: skip
+
+
+def positions_table(
+    axes: Sequence[Sequence[int]], head_dim: int, dtype: torch.dtype, device: torch.device
+) -> RopeTable:
+    """Angles for a grid of tokens at any positions, in row-major order; see `rope_table`.
+
+    Args:
+        axes: positions of the grid's frames, rows and columns; also negative ones.
+        head_dim: width of a head.
+        dtype: of the table.
+        device: of the table.
+    """
+    sizes, angles_by_axis = [len(axis) for axis in axes], []
+    for number, (axis, width) in enumerate(zip(axes, axis_widths(head_dim), strict=True)):
         pairs = torch.arange(0, width, 2, dtype=torch.float64)
-        positions = torch.arange(size, dtype=torch.float64) + start[axis]
+        positions = torch.tensor(list(axis), dtype=torch.float64)
         angles = torch.outer(positions, THETA ** (-pairs / max(width, 1)))
         view = [1, 1, 1, len(pairs)]
-        view[axis] = size
-        axes.append(angles.view(view).expand(*grid, len(pairs)))
-    angles_LP = torch.cat(axes, dim=-1).flatten(0, 2)[:, None]
+        view[number] = len(axis)
+        angles_by_axis.append(angles.view(view).expand(*sizes, len(pairs)))
+    angles_LP = torch.cat(angles_by_axis, dim=-1).flatten(0, 2)[:, None]
     return RopeTable(angles_LP.cos().to(device, dtype), angles_LP.sin().to(device, dtype))
 
 

@@ -45,7 +45,10 @@ from wanctl.model.variants import DiTShape
 # Parameters that keep fp32 when the model runs in bf16: everything that is not a large product.
 FP32_PARTS = ("time_embedding", "time_projection", "modulation", "norm", "head", "emb_pos")
 # Norms without the word in their name, and small networks that run once per clip.
-FP32_LAYERS = ("img_emb.proj.0.", "img_emb.proj.4.", "motion_encoder.", "face_encoder.")
+FP32_LAYERS = (
+    "img_emb.proj.0.", "img_emb.proj.4.", "motion_encoder.", "face_encoder.",
+    "casual_audio_encoder.",
+)  # fmt: skip
 
 
 def keeps_fp32(name: str) -> bool:

@@ -18,7 +18,7 @@ KERNEL = 3
 EPS = 1e-6
 
 
-class _CausalConv(nn.Module):
+class CausalConv(nn.Module):
     """A convolution over time that repeats the first frame before the start."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -36,9 +36,9 @@ class FaceEncoder(nn.Module):
 
     def __init__(self, shape: FaceShape, dim: int) -> None:
         super().__init__()
-        self.conv1_local = _CausalConv(shape.width, shape.hidden * shape.heads)
-        self.conv2 = _CausalConv(shape.hidden, shape.hidden, 2)
-        self.conv3 = _CausalConv(shape.hidden, shape.hidden, 2)
+        self.conv1_local = CausalConv(shape.width, shape.hidden * shape.heads)
+        self.conv2 = CausalConv(shape.hidden, shape.hidden, 2)
+        self.conv3 = CausalConv(shape.hidden, shape.hidden, 2)
         self.out_proj = nn.Linear(shape.hidden, dim)
         self.padding_tokens = nn.Parameter(torch.zeros(1, 1, 1, dim))
         self._heads = shape.heads
@@ -49,8 +49,8 @@ class FaceEncoder(nn.Module):
         x = self.conv1_local(motion_BFE.to(self.out_proj.weight.dtype))
         x = x.unflatten(2, (self._heads, -1)).transpose(1, 2).flatten(0, 1)  # (B H, F, E)
         for conv in (self.conv2, self.conv3):
-            x = conv(_activated(x))
-        x = self.out_proj(_activated(x)).unflatten(0, (batch, -1)).transpose(1, 2)
+            x = conv(activated(x))
+        x = self.out_proj(activated(x)).unflatten(0, (batch, -1)).transpose(1, 2)
         padding = self.padding_tokens.expand(batch, x.shape[1], 1, -1)
         tokens_BTJD = torch.cat((x, padding), dim=2)
         return torch.cat((torch.zeros_like(tokens_BTJD[:, :1]), tokens_BTJD), dim=1)
@@ -97,7 +97,8 @@ def _normed(x: Tensor) -> Tensor:
     return F.layer_norm(x.float(), x.shape[-1:], eps=EPS)
 
 
-def _activated(x: Tensor) -> Tensor:
+def activated(x: Tensor) -> Tensor:
+    """A norm without weights, then SiLU."""
     return F.silu(F.layer_norm(x, x.shape[-1:], eps=EPS))
 
 
