@@ -135,6 +135,7 @@ SETTINGS = {
         (SAMPLE, "sample.solver=unipcc", "no solver named 'unipcc'; did you mean 'unipc'?"),
         (SAMPLE, "sample.levels=[1000,750]", "sample.levels: got 1000, 750; levels are shares of"),
         (SAMPLE, "sample.levels=[0.5,1]", "sample.levels: got [0.5, 1]; need falling levels"),
+        (SAMPLE, "sample.sparsity=1", "sample.sparsity: got 1; must be less than 1"),
         (SAMPLE, "sample.phases=[{steps: 2}]", "sample.phases: have 2 steps, and the sample has"),
         (SAMPLE, "sample.phases=[{expert: low}]", "phases.0.expert: got 'low', and the model is"),
         (SAMPLE, "sample.phases=[{expert: mid}]", "sample.phases.0.expert: got 'mid'; allowed"),

@@ -2,9 +2,12 @@
 
 import warnings
 from ast import literal_eval
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.integration.test_sample import PROMPT, small_tokenizer
@@ -14,12 +17,29 @@ from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.checkpoint.save import save_vae
 from wanctl.cli.main import main
 from wanctl.log import info_once, warn_once
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, VAEShape
 from wanctl.video.encode import read_metadata
 
 DIT = DiTShape(dim=128, ffn_dim=32, num_layers=2, num_heads=1, text_dim=16, freq_dim=32)
+
+
+DISTILLED = {
+    "fastwan": {"sparse_attention": "vsa"},
+    "turbowan": {"sparse_attention": "sla"},
+    "meanflow": {"second_timestep": True},
+}
+
+
+def drawn(shape):
+    """A small transformer with random weights, also where the published start is zero."""
+    generator = torch.Generator().manual_seed(0)
+    model = make_dit(shape)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.05, generator=generator)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +54,8 @@ def folder(tmp_path_factory):
     for name in ("self_forcing_dmd", "krea", "mine"):
         state = {f"model.{n}": t.clone() for n, t in model.state_dict().items()}
         torch.save({"generator_ema": state}, folder / f"{name}.pt")
+    for name, sizes in DISTILLED.items():
+        torch.save(drawn(replace(DIT, **sizes)).state_dict(), folder / f"{name}.pt")
     save_file(
         {"blocks.0.ffn.0.lora_A.weight": torch.ones(1, 128),
          "blocks.0.ffn.0.lora_B.weight": torch.ones(32, 1)},
@@ -56,7 +78,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, tmp_path, monkeypatch, capsys):
-    """Samples one picture; gives its header and what was logged."""
+    """Samples one picture; gives its header, with its pixels, and what was logged."""
     hub = find_components(folder / "hub")
     monkeypatch.setattr(resolve, "cached_components", lambda hub_id: hub)
     for cached in (info_once, warn_once):
@@ -70,7 +92,10 @@ def run(folder, tmp_path, monkeypatch, capsys):
             main(["sample", PROMPT, "--out", str(tmp_path), *options])
         out, err = capsys.readouterr()
         assert (stop.value.code or 0) == code, err
-        return read_metadata(tmp_path / out.split()[-1]) if not code else {}, err
+        if code:
+            return {}, err
+        path = tmp_path / out.split()[-1]
+        return {**read_metadata(path), "pixels": np.asarray(Image.open(path))}, err
 
     return run
 
@@ -111,3 +136,25 @@ def test_a_licence_is_accepted_first(run):
     header, log = run("krea.pt", "sample.steps=1", "model.accept_license=krea-realtime-14b")
     assert header["checkpoint"] == "krea-realtime-14b"
     assert "licence: CC BY-NC-SA 4.0" in log
+
+
+@pytest.mark.parametrize("name", ["fastwan", "turbowan"])
+def test_sparse_attention_is_computed_and_can_be_set(run, name):
+    large = ("sample.height=256", "sample.width=64")  # 64 tokens: four tiles
+    published, log = run(f"{name}.pt", *large)
+    assert published["checkpoint"] == f"{name}-t2v-1.3b"
+    assert "sparsity" not in published
+    assert "left out" not in log
+    full, _ = run(f"{name}.pt", *large, "sample.sparsity=0")
+    assert float(full["sparsity"]) == 0
+    changed = np.abs(full["pixels"].astype(int) - published["pixels"]).max()
+    assert (changed > 0) == (name == "fastwan")  # 64 tokens are one block of SLA
+    _, log = run("mine.pt", "sample.sparsity=0.5", code=2)
+    assert log.splitlines()[-1].endswith("mine.pt has full attention; leave it out")
+
+
+def test_mean_flow_takes_two_steps(run):
+    header, _ = run("meanflow.pt")
+    assert (header["checkpoint"], header["solver"]) == ("meanflow-t2v-14b", "euler")
+    assert literal_eval(header["levels"]) == pytest.approx((1, 5 / 6))
+    assert header["pixels"].std() > 0

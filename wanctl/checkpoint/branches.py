@@ -7,10 +7,8 @@ left out is counted in one warning.
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from wanctl.checkpoint.files.errors import WeightsError
-from wanctl.checkpoint.files.tensor_files import read_tensors
 from wanctl.log import warn_once
 
 # Published names and those of diffusers, with dots or underscores -> the part.
@@ -30,6 +28,8 @@ BRANCHES = tuple(
         ),
         ("control_adapter|ref_conv|camera_encoder", "camera control"),
         ("proj_l", "sparse-linear attention"),
+        ("to_gate_compress", "sparse attention"),
+        ("time_embedding_r", "a second timestep"),
     )
 )
 # Tables that are computed, and counters of averages; no parameter.
@@ -37,7 +37,6 @@ UNUSED = re.compile(
     r"(?:^|\.)(?:freqs|freqs_(?:cos|sin)|rope\..+|rotary_emb\..+|inv_freq|num_updates|decay|"
     r"n_averaged|initted|step)$"
 )
-LINEAR_BRANCH = ".proj_l."
 NAMES_SHOWN = 2
 
 
@@ -63,27 +62,6 @@ def lacking_parts(names: Iterable[str], known: Container[str]) -> dict[str, list
         if name not in known and (part := branch_of(name) or ("no network" * is_unused(name))):
             parts[part].append(name)
     return parts
-
-
-def check_linear_branch(files: Sequence[Path], names: Mapping[str, str]) -> None:
-    """Check that the linear branch of sparse-linear attention adds nothing, as before training.
-
-    Full attention then computes what the sparse one approximates, and the branch may be left out.
-
-    Args:
-        files: of a transformer.
-        names: stored name -> official name.
-
-    Raises:
-        WeightsError: the branch was trained.
-    """
-    stored = {name for name, official in names.items() if LINEAR_BRANCH in official}
-    for name, tensor in read_tensors(files, stored) if stored else ():
-        if tensor.any():
-            raise WeightsError(
-                f"{files[0]}: {name} is not zero: the model was trained with sparse-linear "
-                "attention (SLA), which is not built here; take its checkpoint with full attention"
-            )
 
 
 def report_left_out(where: str, left_out: Mapping[str, Sequence[str]], *, strict: bool) -> None:

@@ -5,7 +5,7 @@ Sizes of files without a config are derived from the shapes of their tensors.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
@@ -21,6 +21,7 @@ CONFIG_KEY = "wanctl.config"
 NESTED = "blocks.0.block."  # of Animate 2
 SPEECH_BLOCKS = "audio_inject_layers"
 KINDS = ("t2v", "i2v", "flf2v", "ti2v", "vace", "s2v")
+LINEAR_BRANCH = "self_attn.attn_op.local_attn.proj_l"  # of sparse-linear attention
 TI2V_CHANNELS = 48
 
 
@@ -141,11 +142,19 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         face_rank=face[0] if face else 0,
         face=_face_shape(tensors, shape.num_layers),
         speech=_speech_shape(tensors, shape),
+        second_timestep="time_embedding_r.0.weight" in tensors,
+        sparse_attention=_sparse_attention(tensors),
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use
         return replace(shape, image_dim=None, image_tokens=None)
     return replace(shape, image_dim=norm[0], image_tokens=positions[1] if positions else None)
+
+
+def _sparse_attention(tensors: Shapes) -> Literal["", "vsa", "sla"]:
+    if "blocks.0.to_gate_compress.weight" in tensors:
+        return "vsa"
+    return "sla" if f"blocks.0.{LINEAR_BRANCH}.weight" in tensors else ""
 
 
 def _face_shape(tensors: Shapes, layers: int) -> FaceShape | None:
@@ -194,6 +203,11 @@ def _speech_shape(tensors: Shapes, shape: DiTShape) -> SpeechShape | None:
 
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
+    if layout == "diffusers" and (shape.second_timestep or shape.sparse_attention == "sla"):
+        raise WeightsError(
+            "layout diffusers: has no second timestep and no linear attention; take official or "
+            "single"
+        )
     if layout == "diffusers" and shape.face:
         raise WeightsError(
             "layout diffusers: holds no Animate networks for faces here; take official or single"

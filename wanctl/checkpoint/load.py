@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wanctl.checkpoint.branches import check_linear_branch, lacking_parts, report_left_out
+from wanctl.checkpoint.branches import lacking_parts, report_left_out
 from wanctl.checkpoint.configs import (
     CONFIG_KEY,
     check_dit_sizes,
@@ -47,7 +47,8 @@ from wanctl.checkpoint.vae_configs import (
     vae_shape_from_tensors,
 )
 from wanctl.model.dit.networks import make_dit
-from wanctl.model.dit.transformer import WanModel, keeps_fp32
+from wanctl.model.dit.precision import keeps_fp32
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variants import DiTShape, Expert, VAEShape
 from wanctl.runtime.quantize import quantize, quantized_names, quantized_tensors
@@ -92,7 +93,6 @@ def load_dit(
     names, shapes = official_names(components.dit, TRANSFORMER)
     with torch.device("meta"):
         model = make_dit(_dit_shape(components, shapes), precision)
-    check_linear_branch(components.dit, names)
     shapes = _without_lacking(model, components.dit, shapes, strict=strict)
     _check_shapes(model, components.dit, shapes)
     names = {stored: name for stored, name in names.items() if name in shapes}

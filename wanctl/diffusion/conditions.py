@@ -63,6 +63,8 @@ class Conditions:
         driving: a video whose motion the output takes over.
         first_frame_log_scale: of the attention to the output's first frame (Animate 2).
         skipped_blocks: numbers of blocks that are left out (Animate 2).
+        sparsity: share of the blocks of keys that sparse attention leaves out.
+        second_timestep: whether the model also takes where a step goes (MeanFlow).
         negative: attribute -> its value in the negative prompt's pass, where it has another.
     """
 
@@ -83,6 +85,8 @@ class Conditions:
     driving: DrivingVideo | None = None
     first_frame_log_scale: float = 0.0
     skipped_blocks: tuple[int, ...] = ()
+    sparsity: float | None = None
+    second_timestep: bool = False
     negative: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Conditions":
@@ -158,6 +162,7 @@ def predict(
     precomputed: Any = None,
     driving: Any = None,
     face: Any = None,
+    following: Tensor | None = None,
 ) -> Tensor:
     """The model's velocity under conditions.
 
@@ -170,6 +175,7 @@ def predict(
             the model in their place.
         driving: keys and values of the driving video (see `CrossAttentionCache`).
         face: keys and values of the face (see `CrossAttentionCache`).
+        following: (1,) timestep of the next step, for models that take it; None: they do not.
 
     Returns:
         (B, C, T, Y, X) velocity; meaningless in known frames.
@@ -191,6 +197,8 @@ def predict(
         }
     if face is not None:
         more["face"] = face
+    if following is not None:
+        more["next_timesteps"] = following
     context = conditions.context if precomputed is None else precomputed
     v = model(x, timesteps, context, **more)
     return v if references is None else references.cut(v)
@@ -206,6 +214,7 @@ def _named(conditions: Conditions, precomputed: bool) -> dict[str, Any]:
         "reference_BCYX": conditions.reference,
         "pose_BCTYX": conditions.pose,
         "face_BTJD": conditions.performer,
+        "sparsity": conditions.sparsity,
     }
     more = {name: value for name, value in more.items() if value is not None}
     if conditions.control is not None:

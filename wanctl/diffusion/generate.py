@@ -49,6 +49,9 @@ class Denoising:
         self.steps = len(schedule.timesteps)
         self._device = noise.device.type
         self._timesteps = schedule.timesteps.to(noise.device)
+        if conditions.second_timestep:
+            following = torch.cat((self._timesteps[1:], self._timesteps.new_zeros(1)))
+            self._timesteps = torch.stack((self._timesteps, following), dim=1)
         self._sigmas = schedule.sigmas.tolist()
         constant = isinstance(guide_scale, (int, float))
         self._scales = [float(guide_scale)] * self.steps if constant else list(guide_scale)

@@ -40,7 +40,8 @@ def guided_velocity(
         model: see `predict`; one with a true `is_cfg_parallel` (wanctl/distributed) gets all
             prompts in one batch at any size.
         x: (B, C, T, Y, X) noisy latents.
-        timestep: scalar, 0 to 1000.
+        timestep: scalar, 0 to 1000; or two, the second that of the next step, for models that take
+            both.
         conditions: with the embeddings of the prompts.
         negative_context: (B, S, E) embeddings; may be None where the prompt alone is evaluated.
         guide_scale: at least 0.
@@ -55,12 +56,15 @@ def guided_velocity(
         ValueError: the scale needs a negative prompt and there is none.
     """
     cache = CrossAttentionCache() if cache is None else cache
+    timesteps = timestep.reshape(-1)
 
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
         driving, face = cache.driving(model, conditions), cache.face(model, conditions, x)
-        t, conditions = timestep.expand(1), cache.with_performer_read(model, conditions)
-        return predict(model, x, t, conditions, precomputed, driving, face).float()
+        conditions = cache.with_performer_read(model, conditions)
+        now, following = timesteps[:1], timesteps[1:] if len(timesteps) > 1 else None
+        v = predict(model, x, now, conditions, precomputed, driving, face, following)
+        return v.float()
 
     count = num_passes(guide_scale, reference_scale)
     if count == 1 and guide_scale == 1:

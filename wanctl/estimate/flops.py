@@ -116,6 +116,10 @@ def block_parameters(shape: DiTShape) -> tuple[int, int]:
     vectors = (8 + image) * d + f + d + 2 * d + 6 * d + (4 + image // 2) * d
     if shape.pose_numbers:  # of the camera's encoder and the projector
         matrices, vectors = matrices + (shape.pose_numbers + d) * d, vectors + 2 * d
+    if shape.sparse_attention == "vsa":
+        matrices, vectors = matrices + d * d, vectors + d
+    elif shape.sparse_attention:
+        matrices, vectors = matrices + shape.head_dim**2, vectors + shape.head_dim
     return matrices + 6 * shape.face_rank * d, vectors
 
 
@@ -135,6 +139,8 @@ def dit_parameters(shape: DiTShape) -> int:
         rest += 4 * d * shape.camera_channels * SPATIAL_STRIDE**2 + d + 2 * (9 * d * d + d)
     if shape.reference_channels:
         rest += 4 * d * shape.reference_channels + d
+    if shape.second_timestep:
+        rest += shape.freq_dim * d + d * d + 2 * d
     if shape.face:
         rest += 4 * d * shape.out_channels + d + _face_parameters(shape, shape.face)
     if shape.speech:

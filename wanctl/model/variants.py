@@ -45,6 +45,8 @@ LATER_SIZES = (
     "face_rank",
     "face",
     "speech",
+    "second_timestep",
+    "sparse_attention",
 )
 
 
@@ -114,6 +116,10 @@ class DiTShape:
         face_rank: rank of the matrices for the tokens of a face, which the video's tokens attend
             to (Stand-In).
         speech: sizes of networks that read speech, and the frames before the video (S2V).
+        second_timestep: whether the network also takes the noise level to which a step goes
+            (MeanFlow).
+        sparse_attention: how self-attention leaves out tokens, `vsa` (FastWan) or `sla`
+            (TurboDiffusion); empty: it leaves out none.
     """
 
     dim: int
@@ -137,6 +143,8 @@ class DiTShape:
     face_rank: int = 0
     face: FaceShape | None = None
     speech: SpeechShape | None = None
+    second_timestep: bool = False
+    sparse_attention: Literal["", "vsa", "sla"] = ""
 
     @property
     def head_dim(self) -> int:

@@ -19,6 +19,7 @@ from wanctl.diffusion.step_cache import velocity_changes, with_step_cache
 from wanctl.distributed.context import DistributedContext
 from wanctl.distributed.layout import ParallelOptions
 from wanctl.encoders.task_inputs import InputEncoders
+from wanctl.errors import ProblemsError
 from wanctl.estimate.report import check_memory
 from wanctl.log import progress
 from wanctl.model.shapes import latent_shape
@@ -131,6 +132,8 @@ class SamplingPipeline:
         for task in dict.fromkeys(request.task for request in self.requests):
             if reason := get_task(task).refusal(shape):
                 raise WeightsError(f"the transformer ({dit}) cannot do task {task}: {reason}")
+        if not shape.sparse_attention and any(each.sparsity is not None for each in self.requests):
+            raise ProblemsError([("sample.sparsity", f"{dit} has full attention; leave it out")])
 
     @torch.inference_mode()
     def latents(self) -> Iterator[tuple[SampleRequest, Tensor]]:
@@ -312,6 +315,8 @@ class SamplingPipeline:
                 [no_text], self.dit_shape.text_len, inputs, request.size, encode
             )
             check_conditions(conditions, request)
+            second = self.dit_shape.second_timestep
+            conditions = replace(conditions, sparsity=request.sparsity, second_timestep=second)
             self._cached_conditions = request.kind, conditions
         return self._cached_conditions[1]
 

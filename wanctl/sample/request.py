@@ -30,7 +30,7 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
 LATER_SETTINGS = (
     "levels", "phases", "camera_moves", "reference_guide_scale", "clips", "driving_prompt",
-    "first_frame_log_scale",
+    "first_frame_log_scale", "sparsity",
 )  # fmt: skip
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
@@ -82,6 +82,7 @@ class SampleRequest:
         clips: how the video is divided into clips; None: it is made at once.
         driving_prompt: describes the driving video; None: there is none.
         first_frame_log_scale: of the attention to the output's first frame; None: it is 0.
+        sparsity: share of the blocks of keys that sparse attention leaves out; None: the model's.
     """
 
     prompt: str
@@ -120,6 +121,7 @@ class SampleRequest:
     clips: ClipOptions | None = None
     driving_prompt: str | None = None
     first_frame_log_scale: float | None = None
+    sparsity: float | None = None
 
     @property
     def title(self) -> str:

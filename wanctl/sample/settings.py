@@ -102,6 +102,7 @@ def build_request(
         clips=clips,
         driving_prompt=driving_prompt,
         first_frame_log_scale=first_frame_log_scale,
+        sparsity=section.sparsity,
     )
     with in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)

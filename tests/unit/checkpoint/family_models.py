@@ -20,6 +20,7 @@ EXTRA = {
     structures.FRAME_RATE: {"fps_embedding.weight": (2, 128)},
     structures.GATES: {"blocks.0.to_gate_compress.bias": (128,)},
     structures.LINEAR_ATTENTION: {"blocks.0.self_attn.attn_op.local_attn.proj_l.bias": (128,)},
+    structures.SECOND_TIMESTEP: {"time_embedding_r.0.bias": (128,)},
     structures.INT8: {"blocks.0.ffn.0.int8_weight": (8, 128)},
 }
 

@@ -50,6 +50,18 @@ def test_parameters_are_counted_to_the_last_one(name):
     assert sum(flops.block_parameters(variant.dit)) == block
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"sparse_attention": "vsa"}, {"sparse_attention": "sla"}, {"second_timestep": True}]
+)
+def test_parts_of_distilled_models_are_counted(sizes):
+    shape = replace(VARIANTS["wan2.1-t2v-1.3b"].dit, **sizes)
+    with torch.device("meta"):
+        model = make_dit(shape)
+    assert flops.dit_parameters(shape) == sum(p.numel() for p in model.parameters())
+    block = sum(p.numel() for p in model.blocks[0].parameters())
+    assert sum(flops.block_parameters(shape)) == block
+
+
 @pytest.mark.parametrize("name", ["tiny", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"])
 def test_the_vae_is_counted_to_some_percent(name):
     variant = VARIANTS[name]

@@ -229,7 +229,7 @@ FIGURES = ("1e-9", "-1e-9", ".inf", "-.inf", ".nan", "1e400", "1e300", "1" + "0"
 # small figures that mean something, on keys that are no rate, size, count or duration
 SMALL = re.compile(r"lr|weight_decay|clip_norm|loss|threshold|share|balance|max_|min_|ema|holdout|"
                    r"dropout|gpus|power|momentum|mean|std|shift|scale|boundary|until|cache|probability|"
-                   r"per_gb|strength|expand|vertical|known_frames_weight|"
+                   r"per_gb|strength|expand|vertical|known_frames_weight|sparsity|"
                    r"plateau|train_dit\.vace")  # fmt: skip
 
 

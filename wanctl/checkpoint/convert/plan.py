@@ -27,7 +27,7 @@ from wanctl.checkpoint.networks import (
 from wanctl.checkpoint.pipeline_config import network_config
 from wanctl.checkpoint.vae_configs import vae_shape_from_tensors
 from wanctl.log import log
-from wanctl.model.dit.transformer import keeps_fp32
+from wanctl.model.dit.precision import keeps_fp32
 from wanctl.model.variants import DiTShape
 
 LAYOUTS = ("official", "diffusers", "single")

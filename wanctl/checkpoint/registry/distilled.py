@@ -13,6 +13,7 @@ from wanctl.checkpoint.registry.structures import (
     GATES,
     INT8,
     LINEAR_ATTENTION,
+    SECOND_TIMESTEP,
     structure_of_shape,
 )
 from wanctl.checkpoint.registry.templates import (
@@ -153,8 +154,8 @@ _FASTWAN = tuple(
         marks=("fastwan",),
         licence=APACHE,
         hub=hub,
-        note="trained with sparse attention (VSA); a file without its gates is run with full "
-        "attention",
+        note="trained with sparse attention (VSA), which `sample.sparsity` sets; a file without "
+        "its gates has full attention",
     )
     for name, title, base, run, shift, hub in (
         (
@@ -197,7 +198,8 @@ _TURBO = tuple(
         fixed=DISTILLED,
         marks=("turbowan", "turbodiffusion"),
         hub=hub,
-        note=f"{_LONG_PROMPTS}; plain or with int8 matrices",
+        note=f"{_LONG_PROMPTS}; plain or with int8 matrices; sparse attention (SLA), of which "
+        "`sample.sparsity: 0.85` gives better videos than the default 0.9",
     )
     for name, title, base, run, levels, hub in (
         (
@@ -214,6 +216,18 @@ _TURBO = tuple(
         ),
     )
 )  # fmt: skip
+_MEANFLOW = (
+    replace(
+        _T2V_14B,
+        name="meanflow-t2v-14b",
+        title="MeanFlow, 2 steps, of LightX2V",
+        defaults=few_steps(RUN_480P, warped(5, 1, 0.5), "euler"),
+        layout=Layout(),
+        structure=structure_of_shape(VARIANTS["wan2.1-t2v-14b"].dit, {SECOND_TIMESTEP}),
+        fixed=DISTILLED,
+        marks=("meanflow",),
+    ),
+)
 _NOT_RUN = (
     replace(
         _TI2V_5B,
@@ -237,14 +251,5 @@ _NOT_RUN = (
         licence=APACHE,
         note=_CAUSAL,
     ),
-    replace(
-        _T2V_14B,
-        name="meanflow-t2v-14b",
-        title="MeanFlow, 2 steps, of LightX2V",
-        defaults=few_steps(RUN_480P, warped(5, 1, 0.5), "euler"),
-        fixed=DISTILLED,
-        marks=("meanflow",),
-        unsupported="it takes the next noise level as a second timestep, which is not passed yet",
-    ),
 )  # fmt: skip
-ROWS = (*_FORCING, *_CAUSVID, *_LIGHTX2V, *_FASTWAN, *_RCM, *_TURBO, *_NOT_RUN)
+ROWS = (*_FORCING, *_CAUSVID, *_LIGHTX2V, *_FASTWAN, *_RCM, *_TURBO, *_MEANFLOW, *_NOT_RUN)

@@ -20,6 +20,7 @@ ANIMATE, ANIMATE_2 = "face and pose networks", "nested blocks"
 SPEECH, TALK, MUSIC = "speech injector", "audio attention", "music injector"
 RECAMERA, FRAME_RATE = "camera encoder in each block", "frame-rate embedding"
 GATES, LINEAR_ATTENTION = "gates of sparse attention", "linear attention"
+SECOND_TIMESTEP = "second timestep"
 INT8 = "int8 matrices"
 
 # Part -> how its tensors are named, by official names.
@@ -40,6 +41,7 @@ PARTS: Mapping[str, re.Pattern[str]] = {
         (FRAME_RATE, r"fps_(embedding|projection)\."),
         (GATES, r"blocks\.\d+\.(\w+\.)?to_gate_compress\."),
         (LINEAR_ATTENTION, r"blocks\.\d+\.self_attn\.attn_op\."),
+        (SECOND_TIMESTEP, r"time_embedding_r\."),
         (INT8, r"blocks\..+\.int8_weight$"),
     )
 }
@@ -48,7 +50,6 @@ PARTS: Mapping[str, re.Pattern[str]] = {
 NOT_RUN: Mapping[str, str] = {
     FRAME_RATE: "the frame rate that it takes as a condition is not passed to it yet",
     INT8: "its int8 matrices have no scales; take another file of it",
-    GATES: "its sparse attention (VSA) with gates is not computed yet",
 }
 
 
@@ -101,6 +102,9 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         ANIMATE_2: shape.driven,
         ANIMATE: shape.face is not None,
         SPEECH: shape.speech is not None,
+        SECOND_TIMESTEP: shape.second_timestep,
+        GATES: shape.sparse_attention == "vsa",
+        LINEAR_ATTENTION: shape.sparse_attention == "sla",
     }
     return Structure(
         copies,

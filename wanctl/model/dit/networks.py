@@ -2,6 +2,8 @@
 
 from wanctl.model.dit.animate.driven import DrivenModel
 from wanctl.model.dit.animate.poses import AnimateModel
+from wanctl.model.dit.distilled.mean_flow import MeanFlowModel
+from wanctl.model.dit.distilled.sparse import SparseModel
 from wanctl.model.dit.speech.network import SpeechModel
 from wanctl.model.dit.subjects.recamera import PosedModel
 from wanctl.model.dit.subjects.stand_in import FaceModel
@@ -23,4 +25,8 @@ def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
         return SpeechModel(shape, precision)
     if shape.pose_numbers:
         return PosedModel(shape, precision)
+    if shape.second_timestep:
+        return MeanFlowModel(shape, precision)
+    if shape.sparse_attention:
+        return SparseModel(shape, precision)
     return FaceModel(shape, precision) if shape.face_rank else WanModel(shape, precision)

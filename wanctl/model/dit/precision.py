@@ -2,7 +2,8 @@
 
 `Reference` rounds where the official code rounds (fp32 residual stream and norms, fp64 rotation).
 `Fast` computes the same in fewer passes over memory; tests bound the distance between the two.
-Matrix products are not here: they run in the dtype of their weights in both.
+Matrix products are not here: they run in the dtype of their weights in both, and `keeps_fp32` says
+which weights a half-precision model keeps in fp32.
 
 Where a function takes `inplace`, it may overwrite x. Modules pass `not self.training`: autograd
 needs the values that would be overwritten, so gradients exist in training mode only.
@@ -19,6 +20,29 @@ from torch import Tensor
 
 from wanctl.model.dit.rms_norm import inverse_rms, rms_norm
 from wanctl.model.dit.rope import RopeTable, rotate, rotate_complex
+
+# Parameters that keep fp32 when the model runs in bf16: everything that is not a large product.
+FP32_PARTS = (
+    "time_embedding",
+    "time_projection",
+    "modulation",
+    "norm",
+    "head",
+    "emb_pos",
+    "proj_l",
+)
+# Norms without the word in their name, and small networks that run once per clip.
+FP32_LAYERS = (
+    "img_emb.proj.0.", "img_emb.proj.4.", "motion_encoder.", "face_encoder.",
+    "casual_audio_encoder.",
+)  # fmt: skip
+
+
+def keeps_fp32(name: str) -> bool:
+    """Whether the parameter of this name stays fp32 in a half-precision model."""
+    return name.startswith(FP32_LAYERS) or any(
+        part.startswith(FP32_PARTS) for part in name.split(".")
+    )
 
 
 class Numerics(Protocol):

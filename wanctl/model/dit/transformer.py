@@ -12,7 +12,8 @@ share a timestep, S text tokens, E text width, I image tokens, D width.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,26 +37,11 @@ from wanctl.model.dit.context import (
 )
 from wanctl.model.dit.context_parallel import ContextParallel
 from wanctl.model.dit.fun import CameraAdapter, reference_tokens
-from wanctl.model.dit.precision import NUMERICS, Numerics
+from wanctl.model.dit.precision import NUMERICS, Numerics, keeps_fp32
 from wanctl.model.dit.rope import RopeCache
 from wanctl.model.dit.vace import RunBlock, VaceBlock, call, hints
 from wanctl.model.shapes import PATCH
 from wanctl.model.variants import DiTShape
-
-# Parameters that keep fp32 when the model runs in bf16: everything that is not a large product.
-FP32_PARTS = ("time_embedding", "time_projection", "modulation", "norm", "head", "emb_pos")
-# Norms without the word in their name, and small networks that run once per clip.
-FP32_LAYERS = (
-    "img_emb.proj.0.", "img_emb.proj.4.", "motion_encoder.", "face_encoder.",
-    "casual_audio_encoder.",
-)  # fmt: skip
-
-
-def keeps_fp32(name: str) -> bool:
-    """Whether the parameter of this name stays fp32 in a half-precision model."""
-    return name.startswith(FP32_LAYERS) or any(
-        part.startswith(FP32_PARTS) for part in name.split(".")
-    )
 
 
 class WanModel(nn.Module):
@@ -235,6 +221,41 @@ class WanModel(nn.Module):
         if self.context_parallel is not None:
             x_BLP = self.context_parallel.gather(x_BLP, groups)
         return self._unpatchify(x_BLP[:, -math.prod((frames, *grid[1:])) :], (frames, *grid[1:]))
+
+    def run(
+        self,
+        latents_BCTYX: Tensor,
+        grid: tuple[int, int, int],
+        times: tuple[Tensor, Tensor],
+        context: Tensor | PrecomputedContext,
+        image_BIE: Tensor | None = None,
+        beside: Iterable[tuple[Any, ...]] | None = None,
+    ) -> Tensor:
+        """Velocity of latents alone, for networks whose blocks take more; inputs are checked.
+
+        Args:
+            latents_BCTYX: as `forward` takes them.
+            grid: frames, rows and columns of their tokens.
+            times: embeddings of the timesteps.
+            context: as `forward` takes it.
+            image_BIE: as `forward` takes it.
+            beside: what each block takes besides tokens, times, text and rotary tables.
+        """
+        e_BGD, e6_BG6D = times
+        groups = e_BGD.shape[1]
+        x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), groups)
+        contexts, _ = self._contexts(context, image_BIE)
+        rope = self._rope.get(grid, x_BGMD.device)
+        if self.context_parallel is not None:
+            rope = self.context_parallel.shard_rope(rope, groups)
+        run = self.run_block if self.run_block and self.training else call
+        more = ((),) * len(self.blocks) if beside is None else beside
+        for block, own_context, each in zip(self.blocks, contexts, more, strict=True):
+            x_BGMD = run(block, x_BGMD, e6_BG6D, own_context, rope, *each)
+        x_BLP = self.head(x_BGMD, e_BGD)
+        if self.context_parallel is not None:
+            x_BLP = self.context_parallel.gather(x_BLP, groups)
+        return self._unpatchify(x_BLP, grid)
 
     def precompute_cross_attention(
         self, context_BSE: Tensor, image_BIE: Tensor | None = None

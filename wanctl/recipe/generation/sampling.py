@@ -147,6 +147,13 @@ class SampleSection(Section):
         description="task animate2: bias of the attention to the output's first frame, below 0 "
         "less; null: the model's own",
     )
+    sparsity: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="models with sparse attention (FastWan, TurboWan): share of the blocks of keys "
+        "that self-attention leaves out; 0: none; null: 0.8 (VSA) or 0.9 (SLA)",
+    )
     camera: CameraSection = CameraSection()
     clips: ClipsSection = ClipsSection()
     vace: VaceSection = VaceSection()

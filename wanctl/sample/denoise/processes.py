@@ -74,4 +74,9 @@ def layout_of(
             "parallel: a model with a face (model.identity) runs in one process, or in two with "
             "parallel.cfg=2 and parallel.fsdp=false"
         )
+    if shape.sparse_attention and layout.tokens > 1:
+        raise UserError(
+            "parallel: sparse attention needs all tokens of a video in one process; start one, or "
+            "two with parallel.cfg=2 where there is guidance"
+        )
     return layout

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wanctl.model.dit.transformer import keeps_fp32
+from wanctl.model.dit.precision import keeps_fp32
 from wanctl.train.optimizers.groups import decays
 from wanctl.train.rng import keyed_seed
 

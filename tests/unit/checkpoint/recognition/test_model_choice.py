@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from wanctl.checkpoint.recognition import model_choice
 from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model
 from wanctl.checkpoint.registry.rules import rule_text, warn_of_fixed
-from wanctl.checkpoint.registry.structures import SPEECH, Structure
+from wanctl.checkpoint.registry.structures import CLIP, SPEECH, TALK, Structure
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.errors import ProblemsError
 from wanctl.log import info_once, warn_once
@@ -26,11 +26,12 @@ def folder(tmp_path_factory):
         "krea-realtime",
         "Phantom-Wan-14B",
         "mine",
-        "meanflow",
         "causvid-14b",
     ):
         save_file(plain, folder / f"{name}.safetensors")
     save_file(state_of(Structure(parts=frozenset({SPEECH}))), folder / "speech.safetensors")
+    talk = state_of(Structure(2, 4, 16, frozenset({CLIP, TALK})))
+    save_file(talk, folder / "infinitetalk.safetensors")
     lora = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(2, 128)}
     for name in ("lightx2v-4steps-lora", "causvid-lora", "cat"):
         save_file(lora, folder / f"{name}.safetensors")
@@ -152,9 +153,9 @@ def test_a_lora_brings_its_schedule_and_leaves_the_rest(choose):
             "speech", {"variant": "wan2.1-t2v-14b"},
             "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: ",
         ),
-        ("meanflow", {}, "is not run: it takes the next noise level as a second timestep, which is "
-         "not passed yet; if it is another model, name that with model.checkpoint"),
-        ("mine", {"checkpoint": "meanflow-t2v-14b"}, "MeanFlow, 2 steps, of LightX2V is not run: "),
+        ("infinitetalk", {}, "is not run: its audio attention is not there yet; if it is another "
+         "model, name that with model.checkpoint"),
+        ("infinitetalk", {"checkpoint": "multitalk-14b"}, "MultiTalk is not run: "),
         (
             "krea-realtime", {},
             "model.accept_license: krea-realtime-video-14b is under CC BY-NC-SA "

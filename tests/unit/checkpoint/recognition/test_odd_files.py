@@ -163,6 +163,9 @@ RUN = {
         "wan2.1-flf2v-14b (",
     ),
     "control blocks": (of(structures.VACE), "wan2.1-vace-1.3b ("),
+    "gates of sparse attention": (of(structures.GATES), "fastwan-t2v-1.3b ("),
+    "sparse-linear attention": (of(structures.LINEAR_ATTENTION), "turbowan-t2v-1.3b ("),
+    "two timesteps": (of(structures.SECOND_TIMESTEP), "meanflow-t2v-14b ("),
     "5b": (state_of(Structure(1, 0, 48)), "wan2.2-ti2v-5b ("),
 }
 
@@ -186,9 +189,6 @@ OTHERS = {
     "turbowan int8 without scales": (
         of(structures.LINEAR_ATTENTION, structures.INT8), "turbowan-t2v-1.3b",
         "its int8 matrices have no scales",
-    ),
-    "fastwan with gates": (
-        of(structures.GATES), "fastwan-t2v-1.3b", "its sparse attention (VSA) with gates"
     ),
     "infinitetalk": (
         of(structures.CLIP, structures.TALK, copies=2, mask_channels=4),

@@ -21,8 +21,7 @@ from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
 from wanctl.model.dit.precision import Numerics
 from wanctl.model.dit.rope import RopeTable
-from wanctl.model.dit.transformer import WanModel, embed_patches
-from wanctl.model.dit.vace import call
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 
@@ -90,20 +89,10 @@ class PosedModel(WanModel):
                 f"poses: got {tuple(poses_BTP.shape)} for {frames} latent frames; need {expected}, "
                 "for half of the frames"
             )
-        e_BGD, e6_BG6D = self._embed_time(timesteps)
-        groups = e_BGD.shape[1]
-        x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), groups)
+        times = self._embed_time(timesteps)
         poses_BLP = poses_BTP.repeat(1, 2, 1).repeat_interleave(tokens, dim=1)
-        poses_BGMP = poses_BLP.unflatten(1, (groups, -1))
-        contexts, _ = self._contexts(context_BSE, None)
-        rope = self._rope.get(grid, x_BGMD.device)
+        poses_BGMP = poses_BLP.unflatten(1, (times[0].shape[1], -1))
         if self.context_parallel is not None:
-            rope = self.context_parallel.shard_rope(rope, groups)
             poses_BGMP = self.context_parallel.shard(poses_BGMP)
-        run = self.run_block if self.run_block and self.training else call
-        for block, context in zip(self.blocks, contexts, strict=True):
-            x_BGMD = run(block, x_BGMD, e6_BG6D, context, rope, poses_BGMP)
-        x_BLP = self.head(x_BGMD, e_BGD)
-        if self.context_parallel is not None:
-            x_BLP = self.context_parallel.gather(x_BLP, groups)
-        return self._unpatchify(x_BLP, grid)
+        beside = [(poses_BGMP,)] * len(self.blocks)
+        return self.run(latents_BCTYX, grid, times, context_BSE, beside=beside)

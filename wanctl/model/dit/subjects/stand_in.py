@@ -202,10 +202,6 @@ class FaceModel(WanModel):
         if self.context_parallel is not None:
             raise ValueError("face: processes cannot share the tokens of a video with a face")
         grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE)
-        e_BGD, e6_BG6D = self._embed_time(timesteps)
-        x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), e_BGD.shape[1])
-        contexts, _ = self._contexts(context_BSE, None)
-        rope = self._rope.get(grid, x_BGMD.device)
-        for block, context, keys in zip(self.blocks, contexts, face, strict=True):
-            x_BGMD = block(x_BGMD, e6_BG6D, context, rope, keys)
-        return self._unpatchify(self.head(x_BGMD, e_BGD), grid)
+        times = self._embed_time(timesteps)
+        beside = [(keys,) for keys in face]
+        return self.run(latents_BCTYX, grid, times, context_BSE, beside=beside)
