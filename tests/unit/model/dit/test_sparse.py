@@ -84,7 +84,7 @@ def test_sla_is_attention_to_the_best_blocks_and_a_projected_linear_one():
 def test_pieces_of_queries_give_the_same(monkeypatch):
     tiles = Tiles.of(GRID, torch.device("cpu"))
     whole = attend_to_tiles(attention, Q, K, V, gate_BLNK=GATE, tiles=tiles, sparsity=0.8)
-    monkeypatch.setattr(chosen_blocks, "GATHERED_NUMBERS", 1)
+    monkeypatch.setattr(chosen_blocks, "CPU_NUMBERS", 1)
     pieces = attend_to_tiles(attention, Q, K, V, gate_BLNK=GATE, tiles=tiles, sparsity=0.8)
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-6)
 

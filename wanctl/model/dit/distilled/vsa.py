@@ -59,11 +59,12 @@ class Tiles(NamedTuple):
 
     def divide(self, x_BLNK: Tensor) -> Tensor:
         """Tokens in tiles, (B, N, S, R, K)."""
-        return x_BLNK.transpose(1, 2)[:, :, self.tokens]
+        tiled = x_BLNK.index_select(1, self.tokens.flatten())
+        return tiled.unflatten(1, self.tokens.shape).permute(0, 3, 1, 2, 4)
 
     def join(self, x_BNSRK: Tensor) -> Tensor:
         """Tokens in their order, (B, L, N, K)."""
-        return x_BNSRK.flatten(2, 3)[:, :, self.places].transpose(1, 2)
+        return x_BNSRK.permute(0, 2, 3, 1, 4).flatten(1, 2).index_select(1, self.places)
 
     def means(self, x_BNSRK: Tensor) -> Tensor:
         """The mean of each tile, (B, N, S, K) fp32."""
