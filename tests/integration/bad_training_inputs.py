@@ -9,6 +9,7 @@ PLAIN = ["train-vae", "--recipe", "wan2.1-t2v-1.3b"]
 FINETUNE = ["train-vae", "--recipe", "vae-finetune"]
 LORA = ["train-dit", "--recipe", "wan2.1-t2v-1.3b-lora"]
 A14B = ["train-dit", "--recipe", "wan2.2-t2v-a14b-lora"]
+SKYREELS = ["train-dit", "--recipe", "skyreels-v2-df-1.3b"]
 VACE = ["train-dit", "--recipe", "wan2.1-vace-1.3b-adapter"]
 GAN = "train_vae.loss.adversarial"
 
@@ -36,6 +37,7 @@ NAMES = _cases(
         ),
         (DIT, "train_dit.trackers=[tensorbord]", "did you mean 'tensorboard'?"),
         (DIT, "model.variant=wan2.1-t2v-1.3", "did you mean 'wan2.1-t2v-1.3b'?"),
+        (SKYREELS, "train_dit.steps=1", "tasks.t2v: skyreels-v2-df-1.3b cannot do it: it reads"),
         (DIT, "train_dit.tasks.camera=1", "is only sampled, not trained; tasks that are trained:"),
         (DIT, "train_dit.step=3", "train_dit.step: unknown key; did you mean 'steps'?"),
         (DIT, "train_dit.adapter={kind: lorra}", "got 'lorra'; allowed are 'lora'"),

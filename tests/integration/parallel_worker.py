@@ -19,6 +19,7 @@ from wanctl.diffusion.guidance import guided_velocity
 from wanctl.diffusion.schedules import make_schedule
 from wanctl.distributed.layout import Layout
 from wanctl.distributed.torch_context import torch_distributed_context
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.dit.precision import NUMERICS
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.vae.autoencoder import WanVAE
@@ -58,7 +59,7 @@ def drawn(*shape, seed=0):
 
 def make_model(shape, precision="fast", seed=1):
     torch.manual_seed(seed)
-    model = WanModel(shape, precision)
+    model = make_dit(shape, precision) if shape.frame_rates else WanModel(shape, precision)
     nn.init.normal_(model.head.head.weight, std=0.15)  # outputs around 1, as trained
     return model.eval()
 
@@ -70,6 +71,8 @@ def inputs(shape, timesteps, batch=1):
     if shape.vace_layers:
         more["control_BCTYX"] = drawn(batch, shape.vace_channels, FRAMES, ROWS, COLUMNS)
         more["control_scale"] = 0.7
+    if shape.frame_rates:
+        more["frame_rate_B1"] = torch.zeros(batch, 1, dtype=torch.long)
     latents = drawn(batch, shape.in_channels, FRAMES, ROWS, COLUMNS)
     return (latents, timesteps.expand(batch, *timesteps.shape[1:]), drawn(batch, TEXT, 16)), more
 

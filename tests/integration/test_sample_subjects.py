@@ -1,4 +1,4 @@
-"""`wanctl sample` with models of subjects: from files to a video, and what the plan counts."""
+"""`wanctl sample` with models of subjects and of SkyReels: from files to a video."""
 
 from dataclasses import replace
 
@@ -98,6 +98,13 @@ def test_a_video_is_shot_again_along_another_path(run, pictures):
     assert header["task"] == "recamera"
     right, _ = sampled("arc-right")
     assert (left - right).abs().max() > 1e-4
+
+
+def test_the_frame_rate_is_read(run):
+    slow, _ = run("skyreels-v2-df-1.3b", "sample.fps=16")
+    fast, header = run("skyreels-v2-df-1.3b")
+    assert (header["task"], float(header["fps"])) == ("t2v", 24)
+    assert (slow - fast).abs().max() > 1e-3
 
 
 def test_a_face_changes_the_video_and_needs_its_weights(run, pictures, tmp_path):

@@ -144,6 +144,7 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
         speech=_speech_shape(tensors, shape),
         second_timestep="time_embedding_r.0.weight" in tensors,
         sparse_attention=_sparse_attention(tensors),
+        frame_rates=tensors.get("fps_embedding.weight", (0,))[0],
     )
     norm, positions = tensors.get("img_emb.proj.0.weight"), tensors.get("img_emb.emb_pos")
     if not norm or not _of_block(tensors, "cross_attn.k_img.weight"):  # half of it is of no use
@@ -215,9 +216,8 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     if layout == "diffusers" and shape.speech:
         raise WeightsError("layout diffusers: has no class of S2V; take official or single")
     if layout == "diffusers" and not shape.driven:
-        kind = "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
         config: dict[str, Any] = {
-            "_class_name": kind,
+            "_class_name": diffusers_class(shape),
             "num_attention_heads": shape.num_heads,
             "attention_head_dim": shape.head_dim,
             "in_channels": shape.in_channels,
@@ -238,6 +238,8 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
         if shape.vace_layers:
             config["vace_layers"] = list(shape.vace_layers)
             config["vace_in_channels"] = shape.vace_channels
+        if shape.frame_rates:
+            config["inject_sample_info"] = True
         return config
     config = {
         "_class_name": _class_name(shape),
@@ -265,7 +267,16 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
         config[SPEECH_BLOCKS] = list(shape.speech.blocks)
         config["audio_dim"] = shape.speech.width
         config["num_audio_token"] = shape.speech.tokens
+    if shape.frame_rates:
+        config["inject_sample_info"] = True
     return config
+
+
+def diffusers_class(shape: DiTShape) -> str:
+    """The class of diffusers for a transformer."""
+    if shape.frame_rates:
+        return "SkyReelsV2Transformer3DModel"
+    return "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
 
 
 def _class_name(shape: DiTShape) -> str:

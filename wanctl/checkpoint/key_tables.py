@@ -62,6 +62,8 @@ DIT_KEYS: KeyTable = (
     ("img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"),
     ("img_emb.proj.4", "condition_embedder.image_embedder.norm2"),
     ("img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"),
+    ("fps_projection.0", "fps_projection.net.0.proj"),
+    ("fps_projection.2", "fps_projection.net.2"),
     ("vace_patch_embedding", "vace_patch_embedding"),
     ("vace_blocks.N.before_proj", "vace_blocks.N.proj_in"),
     ("vace_blocks.N.after_proj", "vace_blocks.N.proj_out"),

@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from wanctl.checkpoint.configs import dit_config, dit_shape_from_tensors, numbered
+from wanctl.checkpoint.configs import (
+    diffusers_class,
+    dit_config,
+    dit_shape_from_tensors,
+    numbered,
+)
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_config
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.networks import (
@@ -137,7 +142,9 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
     kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
     if takes_images:
         kind = "WanImageToVideoPipeline"
-    model = "WanVACETransformer3DModel" if dit.vace_layers else "WanTransformer3DModel"
+    if dit.frame_rates:
+        kind = "SkyReelsV2DiffusionForcingPipeline"
+    model = diffusers_class(dit)
     index: dict[str, Any] = {
         "_class_name": kind,
         "transformer": ["diffusers", model],

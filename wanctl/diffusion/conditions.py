@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.references import References
+from wanctl.model.variants import DiTShape
 
 Model = Callable[..., Tensor]
 """Velocity of (latents, timesteps, context, **conditions), e.g. a `WanModel`."""
+
+WAN_FPS = 16  # models with two frame rates give this one the number 0, and others 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Conditions:
         pose: (B, C, T, Y, X) fp32, latents of a pose video (Animate).
         performer: (B, 3, F, S, S) fp32 in [-1, 1], pictures of a performer's face, or the tokens
             that the model reads in them (Animate).
+        frame_rate: (B, 1) int64, number of the frame rate among those that the model tells apart.
         driving: a video whose motion the output takes over.
         first_frame_log_scale: of the attention to the output's first frame (Animate 2).
         skipped_blocks: numbers of blocks that are left out (Animate 2).
@@ -82,6 +86,7 @@ class Conditions:
     references: References | None = None
     pose: Tensor | None = None
     performer: Tensor | None = None
+    frame_rate: Tensor | None = None
     driving: DrivingVideo | None = None
     first_frame_log_scale: float = 0.0
     skipped_blocks: tuple[int, ...] = ()
@@ -96,6 +101,13 @@ class Conditions:
     def with_context(self, context: Tensor) -> "Conditions":
         """These conditions with other text embeddings, (B, S, E)."""
         return replace(self, context=context)
+
+    def with_frame_rate(self, dit: DiTShape, fps: float) -> "Conditions":
+        """These conditions with the frame rate, in frames per second, if the model reads it."""
+        if not dit.frame_rates:
+            return self
+        number = torch.tensor([[int(fps != WAN_FPS)]])
+        return replace(self, frame_rate=number.expand(len(self.context), 1))
 
     def with_driving_context(self, context: Tensor) -> "Conditions":
         """These conditions with embeddings of what the driving video shows, (B, S, E)."""
@@ -215,6 +227,7 @@ def _named(conditions: Conditions, precomputed: bool) -> dict[str, Any]:
         "pose_BCTYX": conditions.pose,
         "face_BTJD": conditions.performer,
         "sparsity": conditions.sparsity,
+        "frame_rate_B1": conditions.frame_rate,
     }
     more = {name: value for name, value in more.items() if value is not None}
     if conditions.control is not None:

@@ -141,6 +141,8 @@ def dit_parameters(shape: DiTShape) -> int:
         rest += 4 * d * shape.reference_channels + d
     if shape.second_timestep:
         rest += shape.freq_dim * d + d * d + 2 * d
+    if shape.frame_rates:
+        rest += shape.frame_rates * d + d * d + d + 6 * d * d + 6 * d
     if shape.face:
         rest += 4 * d * shape.out_channels + d + _face_parameters(shape, shape.face)
     if shape.speech:

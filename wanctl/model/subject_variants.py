@@ -1,4 +1,4 @@
-"""Models of subjects, tracks and cameras that were made from Wan: networks and run rules.
+"""Models of subjects, tracks, cameras and frame rates that were made from Wan.
 
 Phantom and Wan-Move have the networks of official models and are rows of their own because their
 tasks are others, for which those are not trained.
@@ -42,4 +42,19 @@ _RECAMERA = Variant(
     base_hub="Wan-AI/Wan2.1-T2V-1.3B",
     tasks=("recamera",),
 )
-SUBJECT_VARIANTS = (_phantom("1.3B", DIT_1_3B), _phantom("14B", DIT_14B), _MOVE, _RECAMERA)
+_SKYREELS = Variant(
+    name="skyreels-v2-df-1.3b",
+    dit=replace(DIT_1_3B, frame_rates=2),
+    defaults=replace(
+        RUN_480P, shift=8.0, guide_scale=6.0, frames=97, fps=24.0, height=544, width=960
+    ),
+    base_hub="Wan-AI/Wan2.1-T2V-1.3B",
+    tasks=("t2v",),
+)
+SUBJECT_VARIANTS = (
+    _phantom("1.3B", DIT_1_3B),
+    _phantom("14B", DIT_14B),
+    _MOVE,
+    _RECAMERA,
+    _SKYREELS,
+)

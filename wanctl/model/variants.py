@@ -47,6 +47,7 @@ LATER_SIZES = (
     "speech",
     "second_timestep",
     "sparse_attention",
+    "frame_rates",
 )
 
 
@@ -120,6 +121,8 @@ class DiTShape:
             (MeanFlow).
         sparse_attention: how self-attention leaves out tokens, `vsa` (FastWan) or `sla`
             (TurboDiffusion); empty: it leaves out none.
+        frame_rates: number of frame rates that the model tells apart (SkyReels-V2: 16 per second,
+            and others).
     """
 
     dim: int
@@ -145,6 +148,7 @@ class DiTShape:
     speech: SpeechShape | None = None
     second_timestep: bool = False
     sparse_attention: Literal["", "vsa", "sla"] = ""
+    frame_rates: int = 0
 
     @property
     def head_dim(self) -> int:

@@ -314,6 +314,7 @@ class SamplingPipeline:
             conditions = get_task(request.task).conditions(
                 [no_text], self.dit_shape.text_len, inputs, request.size, encode
             )
+            conditions = conditions.with_frame_rate(self.dit_shape, request.fps)
             check_conditions(conditions, request)
             second = self.dit_shape.second_timestep
             conditions = replace(conditions, sparsity=request.sparsity, second_timestep=second)

@@ -2,7 +2,12 @@
 
 from dataclasses import replace
 
-from wanctl.checkpoint.registry.layouts import RECAMMASTER_1_3B, SPEED_CONTROL, inferred
+from wanctl.checkpoint.registry.layouts import (
+    RECAMMASTER_1_3B,
+    SKYREELS_DF_1_3B,
+    SPEED_CONTROL,
+    inferred,
+)
 from wanctl.checkpoint.registry.licences import (
     APACHE,
     APACHE_UNREAD,
@@ -12,9 +17,7 @@ from wanctl.checkpoint.registry.licences import (
 )
 from wanctl.checkpoint.registry.structures import (
     CLIP,
-    FRAME_RATE,
     TALK,
-    structure_of_shape,
 )
 from wanctl.checkpoint.registry.templates import like
 from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
@@ -43,7 +46,9 @@ _MOVE = replace(
 )
 
 
-def _skyreels(kind: str, size: str, variant: str, *, shift: float, guide: float) -> Checkpoint:
+def _skyreels(
+    kind: str, size: str, variant: str, layout: Layout, *, shift: float, guide: float
+) -> Checkpoint:
     """A row of SkyReels-V2: 24 frames per second, 97 frames at 544 x 960."""
     base = like(variant)
     return replace(
@@ -54,8 +59,7 @@ def _skyreels(kind: str, size: str, variant: str, *, shift: float, guide: float)
             VARIANTS[variant].defaults, steps=50, shift=shift, small_shift=None,
             guide_scale=guide, fps=24.0, frames=97, height=544, width=960,
         ),
-        layout=Layout(),
-        structure=structure_of_shape(VARIANTS[variant].dit, optional={FRAME_RATE}),
+        layout=layout,
         marks=(f"skyreels {kind}",),
         licence=SKYWORK,
         hub=(f"Skywork/SkyReels-V2-{kind.upper()}-{size.upper()}-540P",),
@@ -66,10 +70,10 @@ def _skyreels(kind: str, size: str, variant: str, *, shift: float, guide: float)
 
 
 _SKYREELS = (
-    _skyreels("df", "1.3b", "wan2.1-t2v-1.3b", shift=8.0, guide=6.0),
-    _skyreels("df", "14b", "wan2.1-t2v-14b", shift=8.0, guide=6.0),
-    _skyreels("t2v", "14b", "wan2.1-t2v-14b", shift=8.0, guide=6.0),
-    _skyreels("i2v", "14b", "wan2.1-i2v-14b-480p", shift=5.0, guide=5.0),
+    _skyreels("df", "1.3b", "skyreels-v2-df-1.3b", SKYREELS_DF_1_3B, shift=8.0, guide=6.0),
+    _skyreels("df", "14b", "wan2.1-t2v-14b", Layout(), shift=8.0, guide=6.0),
+    _skyreels("t2v", "14b", "wan2.1-t2v-14b", Layout(), shift=8.0, guide=6.0),
+    _skyreels("i2v", "14b", "wan2.1-i2v-14b-480p", Layout(), shift=5.0, guide=5.0),
 )
 _RECAMERA = replace(
     like("recammaster-1.3b"),

@@ -48,7 +48,6 @@ PARTS: Mapping[str, re.Pattern[str]] = {
 
 # Part -> why a model with it is not run, whichever row it belongs to; the first one is reported.
 NOT_RUN: Mapping[str, str] = {
-    FRAME_RATE: "the frame rate that it takes as a condition is not passed to it yet",
     INT8: "its int8 matrices have no scales; take another file of it",
 }
 
@@ -105,6 +104,7 @@ def structure_of_shape(shape: DiTShape, optional: Iterable[str] = ()) -> Structu
         SECOND_TIMESTEP: shape.second_timestep,
         GATES: shape.sparse_attention == "vsa",
         LINEAR_ATTENTION: shape.sparse_attention == "sla",
+        FRAME_RATE: bool(shape.frame_rates),
     }
     return Structure(
         copies,

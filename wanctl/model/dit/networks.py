@@ -4,6 +4,7 @@ from wanctl.model.dit.animate.driven import DrivenModel
 from wanctl.model.dit.animate.poses import AnimateModel
 from wanctl.model.dit.distilled.mean_flow import MeanFlowModel
 from wanctl.model.dit.distilled.sparse import SparseModel
+from wanctl.model.dit.frame_rate import FrameRateModel
 from wanctl.model.dit.speech.network import SpeechModel
 from wanctl.model.dit.subjects.recamera import PosedModel
 from wanctl.model.dit.subjects.stand_in import FaceModel
@@ -29,4 +30,6 @@ def make_dit(shape: DiTShape, precision: str = "fast") -> WanModel:
         return MeanFlowModel(shape, precision)
     if shape.sparse_attention:
         return SparseModel(shape, precision)
+    if shape.frame_rates:
+        return FrameRateModel(shape, precision)
     return FaceModel(shape, precision) if shape.face_rank else WanModel(shape, precision)

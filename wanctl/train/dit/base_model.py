@@ -15,6 +15,7 @@ from wanctl.log import log
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 from wanctl.tasks.image_channels import has_image_channels, num_clip_images
+from wanctl.train.dit.tasks.api import FRAME_RATE
 from wanctl.train.rng import keyed_generator
 
 INPUT_WEIGHT = "patch_embedding.weight"
@@ -69,7 +70,9 @@ def fitted_shape(has: DiTShape, wanted: DiTShape, where: str) -> DiTShape:
     if not (has.image_dim and wanted.image_dim):
         shape = replace(shape, image_dim=wanted.image_dim, image_tokens=wanted.image_tokens)
     problem = ""
-    if has_image_channels(wanted) and (not has_image_channels(shape) or has.vace_layers):
+    if has.frame_rates:
+        problem = FRAME_RATE
+    elif has_image_channels(wanted) and (not has_image_channels(shape) or has.vace_layers):
         problem = (
             f"takes {has.in_channels} input channels for {has.out_channels} of the velocity; the "
             f"variant starts from {has.out_channels} (text to video) or has "

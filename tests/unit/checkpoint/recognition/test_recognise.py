@@ -48,7 +48,7 @@ def test_small_models_are_recognised_by_family_and_name(row, tmp_path):
         ("models--gdhe17--Self-Forcing/snapshots/0123/checkpoints/dmd", "self-forcing-1.3b"),
         ("longlive_base", "longlive-1.3b"),
         ("phantom/Phantom-Wan-1.3B", "phantom-1.3b"),
-        ("Wan2_1-SkyReels-V2-DF-1_3B-540P_fp32", "skyreels-v2-df-1.3b"),
+        ("Wan2_1-SkyReels-V2-DF-14B-540P_fp8", "skyreels-v2-df-14b"),
         ("my fine tune", "wan2.1-t2v-1.3b"),
         ("forcing myself", "wan2.1-t2v-1.3b"),
         ("wan2.1_t2v_1.3B_fp16", "wan2.1-t2v-1.3b"),
@@ -108,12 +108,25 @@ def test_what_has_no_row_is_none(tmp_path):
     assert found(path).structure is None
 
 
-def test_parts_that_a_model_may_have_refuse_it(tmp_path):
-    path = tmp_path / "skyreels-v2-t2v.safetensors"
-    save_file(state_of(structures.Structure(parts=frozenset({structures.FRAME_RATE}))), path)
+@pytest.mark.parametrize(
+    ("name", "part", "row", "why"),
+    [
+        (
+            "Wan2_1-SkyReels-V2-DF-1_3B-540P_fp32",
+            structures.FRAME_RATE,
+            "skyreels-v2-df-1.3b",
+            None,
+        ),
+        ("fastwan", structures.GATES, "fastwan-t2v-1.3b", "its sparse attention (VSA) with"),
+    ],
+)
+def test_parts_that_a_model_may_have(tmp_path, name, part, row, why):
+    path = tmp_path / f"{name}.safetensors"
+    save_file(state_of(structures.Structure(parts=frozenset({part}))), path)
     got = found(path)
-    assert got.row.name == "skyreels-v2-t2v-14b"
-    assert "frame rate" in got.why_not
+    assert got.row.name == row
+    assert (got.why_not or "").startswith(why or "")
+    assert bool(got.why_not) == bool(why)
 
 
 def test_hub_ids():

@@ -8,6 +8,7 @@ import torch
 from tests.unit.train.dit.test_dit_objective import DIT_SHAPE
 from wanctl.checkpoint.load import load_dit
 from wanctl.checkpoint.save import save_dit
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.dit.transformer import WanModel
 from wanctl.train.dit.base_model import BaseModelError, fit_inputs
 from wanctl.train.dit.start import start_dit
@@ -42,6 +43,12 @@ def test_additions_leave_every_velocity_bit_equal_and_can_be_learned(branch):
     assert model.patch_embedding.weight.grad[:, 4:].abs().max() > 0
     if branch:
         assert model.blocks[0].cross_attn.v_img.weight.grad.abs().max() > 0
+
+
+def test_models_that_read_the_frame_rate_are_not_trained():
+    base = make_dit(replace(DIT_SHAPE, frame_rates=2))
+    with pytest.raises(BaseModelError, match="x: it reads the frame rate"):
+        fit_inputs(base, DIT_SHAPE, "x", seed=0)
 
 
 def test_a_run_starts_from_the_files_of_a_text_to_video_model(tmp_path):

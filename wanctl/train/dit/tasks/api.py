@@ -20,6 +20,8 @@ from wanctl.tasks.table import get_task
 from wanctl.train.dit.vace.options import ControlOptions
 from wanctl.train.inputs.windows import ClipWindow
 
+FRAME_RATE = "it reads the frame rate, which training does not pass to it"
+
 
 @dataclass(frozen=True)
 class TaskOptions:
@@ -53,7 +55,7 @@ class TrainingTask(ABC):
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Why a transformer of these sizes cannot be trained on this task; None where it can."""
-        return get_task(self.name).refusal(dit)
+        return FRAME_RATE if dit.frame_rates else get_task(self.name).refusal(dit)
 
     def serves(self, frames: int) -> bool:
         """Whether windows of so many frames can be trained on."""

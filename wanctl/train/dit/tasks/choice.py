@@ -28,7 +28,7 @@ def task_weights(requested: Mapping[str, float], variant: Variant) -> dict[str, 
 
 def can_train(variant: Variant) -> bool:
     """Whether a run without `train_dit.tasks` has a task to train this variant on."""
-    return TRAINING_TASKS.keys() >= set(variant.trained_tasks)
+    return not variant.dit.frame_rates and TRAINING_TASKS.keys() >= set(variant.trained_tasks)
 
 
 def make_tasks(weights: Mapping[str, float], options: TaskOptions) -> dict[TrainingTask, float]:
@@ -63,7 +63,8 @@ def task_problems(
     for task in tasks:
         if reason := task.refusal(dit):
             able = ", ".join(name for name in TRAINING_TASKS if not get_task(name).refusal(dit))
-            message = f"{variant.name} cannot do it: {reason}; it can do {able}"
+            instead = f"; it can do {able}" if able and not dit.frame_rates else ""
+            message = f"{variant.name} cannot do it: {reason}{instead}"
             yield f"tasks.{task.name}", message
         unused = not any(task.serves(bucket.frames) for bucket in buckets)
         if unused and task.name in requested:
