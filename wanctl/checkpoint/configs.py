@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from wanctl.checkpoint.diffusers_layout.configs import transformer_config
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
@@ -204,44 +205,9 @@ def _speech_shape(tensors: Shapes, shape: DiTShape) -> SpeechShape | None:
 
 def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     """The config.json that describes a transformer."""
-    if layout == "diffusers" and (shape.second_timestep or shape.sparse_attention == "sla"):
-        raise WeightsError(
-            "layout diffusers: has no second timestep and no linear attention; take official or "
-            "single"
-        )
-    if layout == "diffusers" and shape.face:
-        raise WeightsError(
-            "layout diffusers: holds no Animate networks for faces here; take official or single"
-        )
-    if layout == "diffusers" and shape.speech:
-        raise WeightsError("layout diffusers: has no class of S2V; take official or single")
     if layout == "diffusers" and not shape.driven:
-        config: dict[str, Any] = {
-            "_class_name": diffusers_class(shape),
-            "num_attention_heads": shape.num_heads,
-            "attention_head_dim": shape.head_dim,
-            "in_channels": shape.in_channels,
-            "out_channels": shape.out_channels,
-            "ffn_dim": shape.ffn_dim,
-            "num_layers": shape.num_layers,
-            "text_dim": shape.text_dim,
-            "freq_dim": shape.freq_dim,
-            "eps": shape.eps,
-            "patch_size": list(PATCH),
-            "cross_attn_norm": True,
-            "qk_norm": "rms_norm_across_heads",
-            "rope_max_seq_len": 1024,
-            "image_dim": shape.image_dim,
-            "added_kv_proj_dim": shape.dim if shape.image_dim else None,
-            "pos_embed_seq_len": shape.image_tokens,
-        }
-        if shape.vace_layers:
-            config["vace_layers"] = list(shape.vace_layers)
-            config["vace_in_channels"] = shape.vace_channels
-        if shape.frame_rates:
-            config["inject_sample_info"] = True
-        return config
-    config = {
+        return transformer_config(shape)
+    config: dict[str, Any] = {
         "_class_name": _class_name(shape),
         "model_type": _kind(shape),
         "dim": shape.dim,
@@ -270,13 +236,6 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     if shape.frame_rates:
         config["inject_sample_info"] = True
     return config
-
-
-def diffusers_class(shape: DiTShape) -> str:
-    """The class of diffusers for a transformer."""
-    if shape.frame_rates:
-        return "SkyReelsV2Transformer3DModel"
-    return "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
 
 
 def _class_name(shape: DiTShape) -> str:

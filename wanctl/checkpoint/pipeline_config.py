@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from wanctl.checkpoint.configs import (
-    diffusers_class,
     dit_config,
     dit_shape_from_tensors,
     numbered,
 )
+from wanctl.checkpoint.diffusers_layout.configs import transformer_class
 from wanctl.checkpoint.files.tensor_files import WeightsError, read_config
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.networks import (
@@ -144,7 +144,7 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
         kind = "WanImageToVideoPipeline"
     if dit.frame_rates:
         kind = "SkyReelsV2DiffusionForcingPipeline"
-    model = diffusers_class(dit)
+    model = transformer_class(dit)
     index: dict[str, Any] = {
         "_class_name": kind,
         "transformer": ["diffusers", model],

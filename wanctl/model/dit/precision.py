@@ -30,6 +30,7 @@ FP32_PARTS = (
     "head",
     "emb_pos",
     "proj_l",
+    "fps_",
 )
 # Norms without the word in their name, and small networks that run once per clip.
 FP32_LAYERS = (

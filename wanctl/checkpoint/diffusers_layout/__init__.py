@@ -1,0 +1,4 @@
+"""What diffusers stores otherwise than official files, besides the names of its tensors.
+
+Start with `configs.py`.
+"""
