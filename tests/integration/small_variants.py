@@ -7,14 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from safetensors.torch import load_file
 
 from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import FaceShape, Variant
-from wanctl.recipe.load import LoadedRecipe
+from wanctl.recipe.load import LoadedRecipe, load_recipe
+from wanctl.sample.run import sample
+from wanctl.video.encode import read_metadata
 
 # hidden size, heads and head width such that the rotary embedding's three axes have channels each
 DIM, HEADS, LAYERS = 48, 2, 2
@@ -58,6 +62,31 @@ def write_small_weights(folder: Path, variant: Variant) -> None:
         }
         config = CLIPVisionConfig(**sizes, num_attention_heads=2, image_size=14, patch_size=7)
         CLIPVisionModel(config).save_pretrained(folder / "image_encoder")
+
+
+def sample_small(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *keys: str, steps: int = 2
+) -> tuple[torch.Tensor, dict[str, str]]:
+    """Latents and header of 5 frames of 32 x 48 pixels by a small model of a row's kind.
+
+    Args:
+        folder: of the run; the model's random weights are written there.
+        monkeypatch: puts the small row into the place of the row.
+        name: of the recipe, which is that of the row.
+        keys: more settings.
+        steps: of sampling.
+    """
+    small = small_variant(VARIANTS[name])
+    monkeypatch.setitem(VARIANTS, name, small)
+    if not (folder / "dit").exists():
+        write_small_weights(folder, small)
+    plain = (
+        "device=cpu", "sample.save_latents=true", f"sample.steps={steps}", "sample.height=32",
+        "sample.width=48", "sample.frames=5",
+    )  # fmt: skip
+    eyes = [f"model.image_weights={folder / 'image_encoder'}"] * bool(small.dit.image_dim)
+    [path] = sample(load_recipe(name, [*plain, *eyes, *keys]), "a red fox", folder)
+    return load_file(path.with_suffix(".safetensors"))["latents"], read_metadata(path)
 
 
 def small_settings(loaded: LoadedRecipe, weights: Path, steps: int) -> list[str]:

@@ -1,20 +1,18 @@
 """`wanctl sample` with models of subjects and of SkyReels: from files to a video."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-from tests.integration.small_variants import small_variant, write_small_weights
+from tests.integration.small_variants import sample_small, small_variant
 from wanctl.errors import UserError
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.variant_table import VARIANTS
-from wanctl.recipe.load import load_recipe
-from wanctl.sample.run import sample
-from wanctl.video.encode import read_metadata, write_video
+from wanctl.video.encode import write_video
 
 PROMPT = "a red fox"
 HEIGHT, WIDTH = 32, 48
@@ -31,22 +29,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, pictures):
-    """Samples with a small model of a row's kind; gives the latents and the header."""
-
-    def run(name, *keys, steps=2):
-        small = small_variant(VARIANTS[name])
-        monkeypatch.setitem(VARIANTS, name, small)
-        if not (tmp_path / "dit").exists():
-            write_small_weights(tmp_path, small)
-        plain = (
-            "device=cpu", "sample.save_latents=true", f"sample.steps={steps}",
-            f"sample.height={HEIGHT}", f"sample.width={WIDTH}", "sample.frames=5",
-        )  # fmt: skip
-        eyes = [f"model.image_weights={tmp_path / 'image_encoder'}"] * bool(small.dit.image_dim)
-        [path] = sample(load_recipe(name, [*plain, *eyes, *keys]), PROMPT, tmp_path)
-        return load_file(path.with_suffix(".safetensors"))["latents"], read_metadata(path)
-
-    return run
+    return partial(sample_small, tmp_path, monkeypatch)
 
 
 def test_references_change_the_video_and_are_no_part_of_it(run, pictures):
