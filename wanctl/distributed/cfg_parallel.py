@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wanctl.diffusion.conditions import Model
-from wanctl.distributed.context_parallel import all_gather
+from wanctl.distributed.collectives import all_gather
 from wanctl.distributed.mesh import Axis
 
 

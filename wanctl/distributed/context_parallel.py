@@ -9,7 +9,7 @@ layers of a block. Only self-attention needs all tokens:
   to those that it holds; the partial results are merged exactly.
 
 With both, Ulysses runs inside each station of the ring. The shards need not have equal numbers of
-tokens, so nothing is padded or masked.
+tokens, so nothing is padded or masked. All of it has gradients; collectives.py says whose.
 
 Shapes: B batch, L = G * M tokens in G groups, N heads, K head width, D width, P any width.
 """
@@ -17,11 +17,11 @@ Shapes: B batch, L = G * M tokens in G groups, N heads, K head width, D width, P
 from itertools import accumulate, pairwise
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from wanctl.distributed.collectives import all_gather, all_to_all
 from wanctl.distributed.mesh import Axis
-from wanctl.distributed.ring_attention import PartialSoftmax, attend_partial, merge
+from wanctl.distributed.ring_attention import ring_attention
 from wanctl.errors import UserError
 from wanctl.model.dit.attention import Kernel, attention
 from wanctl.model.dit.rope import RopeTable
@@ -45,8 +45,6 @@ class TorchContextParallel:
 
     def shard(self, x_BGMD: Tensor) -> Tensor:
         """This process's part of every group; a copy, since blocks may overwrite it."""
-        if torch.is_grad_enabled() and x_BGMD.requires_grad:
-            raise ValueError("sharded tokens have no gradients; run under torch.no_grad()")
         groups, tokens = x_BGMD.shape[1:3]
         self._counts = [groups * n for n in self._sizes(tokens)]
         return x_BGMD[:, :, self._mine(tokens)].contiguous()
@@ -79,7 +77,7 @@ class TorchContextParallel:
         if self._ring.size == 1:
             output = kernel(q, k, v)
         else:
-            output = _ring_attention(q, k, v, self._ring, [sum(station) for station in stations])
+            output = ring_attention(q, k, v, self._ring, [sum(station) for station in stations])
         return _tokens_for_heads(output, self._ulysses, here)
 
     def _sizes(self, tokens: int) -> list[int]:
@@ -101,62 +99,19 @@ class TorchContextParallel:
         return of_groups[:, self._mine(of_groups.shape[1])].flatten(0, 1)
 
 
-def all_gather(x: Tensor, axis: Axis, counts: list[int], dim: int) -> list[Tensor]:
-    """The tensors of all processes of an axis; `counts` are their sizes along `dim`."""
-    if axis.size == 1:
-        return [x]
-    shapes = [(*x.shape[:dim], count, *x.shape[dim + 1 :]) for count in counts]
-    parts = [x.new_empty(shape) for shape in shapes]
-    if len(set(counts)) == 1:
-        dist.all_gather(parts, x.contiguous(), group=axis.group)
-        return parts
-    for index, part in enumerate(parts):  # not every backend gathers tensors of unequal sizes
-        if index == axis.index:
-            part.copy_(x)
-        dist.broadcast(part, group=axis.group, group_src=index)
-    return parts
-
-
 def _heads_for_tokens(x_3BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> tuple[Tensor, ...]:
     """This process's share of the heads for all tokens, from all heads of its own tokens."""
     if axis.size == 1:
         return x_3BLNK.unbind()
     x = x_3BLNK.unflatten(3, (axis.size, -1)).permute(3, 2, 0, 1, 4, 5)  # to, L, 3, B, n, K
-    x = x.contiguous()
-    rest = x.shape[2:]
-    received = x.new_empty((sum(counts), *rest))
-    dist.all_to_all_single(
-        received, x.flatten(0, 1), list(counts), [x.shape[1]] * axis.size, group=axis.group
-    )
-    return received.permute(1, 2, 0, 3, 4).unbind()
+    x = all_to_all(x.flatten(0, 1), axis, [x.shape[1]] * axis.size, list(counts))
+    return x.permute(1, 2, 0, 3, 4).unbind()
 
 
 def _tokens_for_heads(x_BLNK: Tensor, axis: Axis, counts: tuple[int, ...]) -> Tensor:
     """All heads of this process's tokens: the inverse of `_heads_for_tokens`."""
     if axis.size == 1:
         return x_BLNK
-    x = x_BLNK.transpose(0, 1).contiguous()  # L, B, n, K
     mine = counts[axis.index]
-    received = x.new_empty((axis.size * mine, *x.shape[1:]))
-    dist.all_to_all_single(received, x, [mine] * axis.size, list(counts), group=axis.group)
-    return received.unflatten(0, (axis.size, mine)).permute(2, 1, 0, 3, 4).flatten(2, 3)
-
-
-def _ring_attention(q: Tensor, k: Tensor, v: Tensor, ring: Axis, counts: list[int]) -> Tensor:
-    """Attention to the keys of all stations; the next keys arrive during the computation."""
-    held = torch.stack((k, v))
-    merged: PartialSoftmax | None = None
-    for step in range(ring.size):
-        arriving, transfers = None, []
-        if step < ring.size - 1:
-            source = (ring.index - step - 1) % ring.size  # the station whose keys arrive next
-            arriving = held.new_empty((*held.shape[:2], counts[source], *held.shape[3:]))
-            transfers = ring.shift(held, arriving)
-        part = attend_partial(q, *held.unbind())
-        merged = part if merged is None else merge(merged, part)
-        for transfer in transfers:
-            transfer.wait()
-        if arriving is not None:
-            held = arriving
-    assert merged is not None
-    return merged.output.to(v.dtype)
+    x = all_to_all(x_BLNK.transpose(0, 1), axis, list(counts), [mine] * axis.size)  # L, B, n, K
+    return x.unflatten(0, (axis.size, mine)).permute(2, 1, 0, 3, 4).flatten(2, 3)

@@ -23,7 +23,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wanctl.distributed.context_parallel import all_gather
+from wanctl.distributed.collectives import all_gather
 from wanctl.distributed.mesh import Axis
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.vae.blocks import Attention, Downsample

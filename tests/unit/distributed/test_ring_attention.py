@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from wanctl.distributed.ring_attention import _attend_plain, attend_partial, merge
+from wanctl.distributed.ring_attention import (
+    PartialSoftmax,
+    _attend_plain,
+    _backward_plain,
+    attend_partial,
+    attend_partial_backward,
+    merge,
+)
 from wanctl.model.dit.attention import attention
 
 # Measured 9.5e-7; of logarithms around 50, and so of weights, fp32 keeps 4e-6: measured 1.4e-5.
@@ -70,3 +77,39 @@ def test_the_kernels_of_gpus_give_parts_of_the_same_shape(kernel, dtype, monkeyp
     assert part.output.shape == (2, 37, 3, 64)
     assert part.log_sum.shape == (2, 37, 3, 1)
     assert part.output.dtype == part.log_sum.dtype == torch.float32
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_gradients_of_the_parts_are_those_of_the_whole(plain, monkeypatch):
+    q, k, v = (drawn(seed, 2, n, 3, 16).requires_grad_() for seed, n in enumerate((7, 17, 17)))
+    gradient = drawn(3, 2, 7, 3, 16)
+    expected = torch.autograd.grad(attention(q, k, v), (q, k, v), gradient)
+    if plain:
+        kernels = torch.ops.aten
+        monkeypatch.setattr(
+            kernels, "_scaled_dot_product_flash_attention_for_cpu_backward",
+            lambda *args: _backward_plain(*args[:6]),
+        )  # fmt: skip
+    with torch.no_grad():
+        whole = attend_partial(q, k, v)
+        parts = [
+            attend_partial_backward(gradient, q, some_k, some_v, whole)
+            for some_k, some_v in zip(k.split((5, 12), 1), v.split((5, 12), 1), strict=True)
+        ]
+    dqs, dks, dvs = zip(*parts, strict=True)
+    got = sum(dqs), torch.cat(dks, 1), torch.cat(dvs, 1)
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)
+
+
+def test_the_kernel_of_gpus_gives_gradients_of_the_same_shapes():
+    """By shape alone, see above."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        q, k, v, gradient = (
+            torch.empty(2, n, 3, 64, dtype=torch.bfloat16, device="cuda") for n in (37, 50, 50, 37)
+        )
+        log_sum = torch.empty(2, 37, 3, 1, device="cuda")
+        parts = attend_partial_backward(gradient, q, k, v, PartialSoftmax(gradient, log_sum))
+    assert [part.shape for part in parts] == [(2, 37, 3, 64), (2, 50, 3, 64), (2, 50, 3, 64)]
