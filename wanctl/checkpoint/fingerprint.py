@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wanctl.checkpoint.diffusers_layout.animate import join_tensors
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.scaled_fp8 import is_scale_key, weight_of
@@ -114,6 +115,7 @@ def _add_tensors(digest: "hashlib._Hash", files: Sequence[Path], network: str) -
     """Add one network's tensors, and the scales of those in fp8; files may hold other networks."""
     names, _ = official_names(files, network)
     stored = ((name, tensor) for path in files for name, tensor in iterate_stored(path))
+    stored = join_tensors(stored) if network == TRANSFORMER else stored
     used = ((_name(name, names), tensor) for name, tensor in stored)
     _add(digest, ((name, tensor) for name, tensor in used if name))
 

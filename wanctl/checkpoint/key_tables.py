@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
+from wanctl.checkpoint.diffusers_layout.animate import animate_rows
 from wanctl.model.variants import VAEShape
 
 KeyTable = tuple[tuple[str, str], ...]
@@ -148,8 +149,10 @@ def are_foreign(names: Iterable[str]) -> bool:
 
 def dit_key_table_of(names: Iterable[str]) -> KeyTable:
     """Rows of a transformer with tensors of these names, of either layout."""
-    driven = ("blocks.0.block.", _DRIVEN_MARK)
-    return DRIVEN_KEYS if any(name.startswith(driven) for name in names) else DIT_KEYS
+    driven, names = ("blocks.0.block.", _DRIVEN_MARK), list(names)
+    if any(name.startswith(driven) for name in names):
+        return DRIVEN_KEYS
+    return (*DIT_KEYS, *animate_rows(names))
 
 
 def vae_keys(num_levels: int, num_res_blocks: int) -> KeyTable:

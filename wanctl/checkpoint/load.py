@@ -5,6 +5,7 @@ A network is built on the meta device and takes its tensors from memory-mapped f
 
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from wanctl.checkpoint.configs import (
     dit_shape_from_tensors,
     with_parts,
 )
-from wanctl.checkpoint.files.finite import finite_tensors, is_finite
+from wanctl.checkpoint.diffusers_layout.animate import is_half, join_shapes, join_tensors
+from wanctl.checkpoint.files.finite import finite_tensors, floating_tensors, is_finite
 from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
 from wanctl.checkpoint.files.tensor_files import (
     WeightsError,
@@ -207,13 +209,15 @@ def _components(ref: str | Path | Components) -> Components:
 def official_names(
     files: Sequence[Path], network: str
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Stored name -> official name, and official name -> shape, over all files.
+    """Joined stored name -> official name, and official name -> shape, over all files.
 
     Args:
         files: of one network, which may hold others as well.
         network: one of `prefixes.NETWORKS`.
     """
     stored = {name: shape for path in files for name, shape in tensor_shapes(path).items()}
+    if network == TRANSFORMER:
+        stored = dict(join_shapes(stored.items()))
     used = [name for name in stored if UNUSED_NORM not in name and not is_scale_key(name)]
     own = face_names(used) if network == TRANSFORMER else {}
     used = [name for name in used if name not in own]
@@ -255,35 +259,23 @@ def _read(files: Sequence[Path], names: Mapping[str, str], device: torch.device)
 
     Args:
         files: of one network.
-        names: stored name -> official name; other tensors are skipped.
+        names: joined stored name -> official name; other tensors are skipped.
         device: where the tensors go; on the CPU they are views of the mapped file.
 
     Raises:
         WeightsError: a tensor holds NaN or infinity.
     """
     scales = read_scales(files, [name for path in files for name in tensor_shapes(path)])
-    for path in files:
-        used = (
-            (names[name], dequantize(name, tensor, scales).to(device))
-            for name, tensor in iterate_tensors(path)
-            if name in names
-        )
-        yield from finite_tensors(_floating(used, path), path)
 
+    def used(path: Path) -> NamedTensors:
+        for name, tensor in iterate_tensors(path):
+            if name in names or is_half(name):
+                yield name, dequantize(name, tensor, scales).to(device)
 
-def _floating(tensors: NamedTensors, path: Path) -> NamedTensors:
-    """Pass tensors on; integers are weights of a quantisation that is not known here.
-
-    Raises:
-        WeightsError: a tensor holds integers.
-    """
-    for name, tensor in tensors:
-        if not tensor.is_floating_point():
-            raise WeightsError(
-                f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')} without a scale "
-                "known here; take the weights in fp8, fp16, bf16 or fp32"
-            )
-        yield name, tensor
+    checked = (finite_tensors(floating_tensors(used(path), path), path) for path in files)
+    for name, tensor in join_tensors(chain.from_iterable(checked)):
+        if name in names:
+            yield names[name], tensor
 
 
 def _with_loras(

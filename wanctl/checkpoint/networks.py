@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from wanctl.checkpoint import prefixes
+from wanctl.checkpoint.diffusers_layout.animate import join_lazy, split_lazy
 from wanctl.checkpoint.files.folders import weight_files
 from wanctl.checkpoint.files.lazy_tensors import LazyTensor, TensorFileReader
 from wanctl.checkpoint.files.scaled_fp8 import dequantize, is_scale_key, read_scales
@@ -127,6 +128,8 @@ def open_network(name: str, files: tuple[Path, ...]) -> StoredNetwork:
             read = _unscaling(key, lazy, scales)
             lazy = LazyTensor(lazy.shape, torch.float32, read)
         plain[key] = lazy
+    if KINDS[name] == prefixes.TRANSFORMER:
+        plain = dict(join_lazy(plain.items()))
     bare = plain_names(plain, KINDS[name], str(files[0]))
     plain = {key: lazy for key, lazy in plain.items() if key in bare}
     prefixed = any(key != short for key, short in bare.items())
@@ -147,6 +150,8 @@ def to_diffusers_tensors(network: StoredNetwork) -> tuple[Tensors, list[str]]:
         return _image_to_transformers(network.tensors)
     names = to_diffusers(network.tensors, key_table(network))
     tensors = {names[key]: lazy for key, lazy in network.tensors.items()}
+    if KINDS[network.name] == prefixes.TRANSFORMER:
+        tensors = dict(split_lazy(tensors.items()))
     if network.name == TEXT_ENCODER:  # some versions of transformers do not tie the two
         tensors[TIED_EMBEDDING] = tensors["shared.weight"]
     return tensors, []

@@ -142,6 +142,8 @@ def pipeline_files(networks: Sequence[StoredNetwork], dit: DiTShape) -> Mapping[
     kind = "WanVACEPipeline" if dit.vace_layers else "WanPipeline"
     if takes_images:
         kind = "WanImageToVideoPipeline"
+    if dit.face:
+        kind = "WanAnimatePipeline"
     if dit.frame_rates:
         kind = "SkyReelsV2DiffusionForcingPipeline"
     model = transformer_class(dit)

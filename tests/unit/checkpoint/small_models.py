@@ -11,8 +11,9 @@ from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
-from wanctl.model.variants import Variant
+from wanctl.model.variants import FaceShape, Variant
 
+FACE = FaceShape(channels=(8, 8, 12), style=10, motions=4, width=12, hidden=8, heads=2, every=2)
 PUBLISHED = [name for name, variant in VARIANTS.items() if variant.hub]
 
 
@@ -49,6 +50,7 @@ def shrunken(variant: Variant) -> Variant:
         image_dim=variant.dit.image_dim and 80,
         image_tokens=variant.dit.image_tokens and 10,
         vace_layers=(0, 2) if variant.dit.vace_layers else (),
+        face=variant.dit.face and FACE,
     )  # fmt: skip
     decoder = variant.vae.decoder_dim and 4
     return replace(variant, dit=dit, vae=replace(variant.vae, dim=4, decoder_dim=decoder))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 from small_models import PUBLISHED, contents, published_text, spoil, write_official
 from transformers import CLIPVisionModel, UMT5EncoderModel
@@ -19,9 +19,10 @@ from wanctl.checkpoint.find import find_components
 from wanctl.checkpoint.inspection.check import check
 from wanctl.checkpoint.inspection.inspect import inspect, notes
 from wanctl.checkpoint.load import load_dit, load_vae
-from wanctl.checkpoint.save import save_vae
+from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.encoders.clip_vision import load_image_encoder
 from wanctl.errors import UserError
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 
@@ -35,19 +36,18 @@ def assert_equal(one, other):
             assert torch.equal(tensor, other[network][name]), name
 
 
-OFFICIAL_ONLY = "wan2.2-animate-14b"
-
-
 def test_what_a_layout_cannot_hold_is_refused_before_anything_is_written(tmp_path):
-    start = write_official(tmp_path / "start", OFFICIAL_ONLY)
-    with pytest.raises(WeightsError, match="layout diffusers: holds no Animate networks"):
+    start = write_official(tmp_path / "start", "wan2.1-t2v-1.3b")
+    shape = load_dit(start).shape
+    save_dit(make_dit(replace(shape, second_timestep=True)), start)
+    with pytest.raises(WeightsError, match="layout diffusers: has no second timestep"):
         convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
     assert not (tmp_path / "theirs").exists()
     convert(str(start), tmp_path / "back", ConversionOptions("official"))
     assert_equal(contents(start), contents(tmp_path / "back"))
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != OFFICIAL_ONLY])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
     start = write_official(tmp_path / "start", name)
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))
@@ -61,6 +61,7 @@ def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
     assert len(theirs.dit) > 1
     assert (theirs.dit_low is not None) == (VARIANTS[name].experts == 2)
     model = WanTransformer3DModel if not VARIANTS[name].dit.vace_layers else None
+    model = WanAnimateTransformer3DModel if VARIANTS[name].dit.face else model
     if model:
         loaded = model.from_pretrained(tmp_path / "theirs" / "transformer")
         stored = {n: t for f in theirs.dit for n, t in iterate_tensors(f)}

@@ -4,7 +4,7 @@ from typing import Any
 
 from wanctl.checkpoint.files.errors import WeightsError
 from wanctl.model.shapes import PATCH
-from wanctl.model.variants import DiTShape
+from wanctl.model.variants import DiTShape, FaceShape
 
 ROPE_POSITIONS = 1024
 
@@ -13,6 +13,8 @@ def transformer_class(shape: DiTShape) -> str:
     """The class of diffusers for a transformer."""
     if shape.frame_rates:
         return "SkyReelsV2Transformer3DModel"
+    if shape.face:
+        return "WanAnimateTransformer3DModel"
     return "WanVACETransformer3DModel" if shape.vace_layers else "WanTransformer3DModel"
 
 
@@ -26,10 +28,6 @@ def transformer_config(shape: DiTShape) -> dict[str, Any]:
         raise WeightsError(
             "layout diffusers: has no second timestep and no linear attention; take official or "
             "single"
-        )
-    if shape.face:
-        raise WeightsError(
-            "layout diffusers: holds no Animate networks for faces here; take official or single"
         )
     if shape.speech:
         raise WeightsError("layout diffusers: has no class of S2V; take official or single")
@@ -55,6 +53,26 @@ def transformer_config(shape: DiTShape) -> dict[str, Any]:
     if shape.vace_layers:
         config["vace_layers"] = list(shape.vace_layers)
         config["vace_in_channels"] = shape.vace_channels
+    if shape.face:
+        config |= _face_config(shape, shape.face)
     if shape.frame_rates:
         config["inject_sample_info"] = True
     return config
+
+
+def _face_config(shape: DiTShape, face: FaceShape) -> dict[str, Any]:
+    """Keys of Animate's networks for a face."""
+    sides = [face.side >> level for level in range(len(face.channels))]
+    return {
+        "latent_channels": shape.out_channels,
+        "motion_encoder_channel_sizes": {
+            str(side): channels for side, channels in zip(sides, face.channels, strict=True)
+        },
+        "motion_encoder_size": face.side,
+        "motion_style_dim": face.style,
+        "motion_dim": face.motions,
+        "motion_encoder_dim": face.width,
+        "face_encoder_hidden_dim": face.hidden,
+        "face_encoder_num_heads": face.heads,
+        "inject_face_latents_blocks": face.every,
+    }

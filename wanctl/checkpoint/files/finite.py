@@ -61,3 +61,18 @@ def _finite(tensor: Tensor) -> Tensor:
     if tensor.dtype.itemsize == 1:  # no kernel for fp8
         tensor = tensor.float()
     return torch.stack(torch.aminmax(tensor)).isfinite().all()
+
+
+def floating_tensors(tensors: NamedTensors, path: Path) -> NamedTensors:
+    """Pass tensors on; integers are weights of a quantisation that is not known here.
+
+    Raises:
+        WeightsError: a tensor holds integers.
+    """
+    for name, tensor in tensors:
+        if not tensor.is_floating_point():
+            raise WeightsError(
+                f"{path}: {name} holds {str(tensor.dtype).removeprefix('torch.')} without a scale "
+                "known here; take the weights in fp8, fp16, bf16 or fp32"
+            )
+        yield name, tensor

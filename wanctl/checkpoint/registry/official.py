@@ -71,7 +71,7 @@ _ANIMATE = (
         name="wan2.2-animate-14b",
         title="Wan2.2-Animate-14B",
         layout=ANIMATE_14B,
-        hub=("Wan-AI/Wan2.2-Animate-14B",),
+        hub=("Wan-AI/Wan2.2-Animate-14B", "Wan-AI/Wan2.2-Animate-14B-Diffusers"),
     ),
     replace(
         _ANIMATE_2,

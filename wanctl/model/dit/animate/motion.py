@@ -67,13 +67,18 @@ class Activation(nn.Module):
         return F.leaky_relu(x_BCYX + self.bias, SLOPE) * math.sqrt(2)
 
 
+def blur_kernel() -> Tensor:
+    """(4, 4) fp32, the weights of a low-pass filter."""
+    line = torch.tensor(BLUR)
+    return torch.outer(line, line) / line.sum() ** 2
+
+
 class Blur(nn.Module):
     """A low-pass filter before a convolution of stride 2."""
 
     def __init__(self, padding: int) -> None:
         super().__init__()
-        line = torch.tensor(BLUR)
-        self.register_buffer("kernel", torch.outer(line, line) / line.sum() ** 2)
+        self.register_buffer("kernel", blur_kernel())
         self.padding = padding
 
     def forward(self, x_BCYX: Tensor) -> Tensor:
