@@ -3,7 +3,7 @@
 Run by `make parity`. Both sides get the same weights, noise, prompts and pictures; the latents are
 compared before they are decoded, since the VAE has comparisons of its own.
 
-They differ on purpose in three places, which the cases leave out:
+They differ on purpose in these places, which the cases leave out:
 
 - The start image of Fun Control 2.1: DiffSynth takes the latents of a video with grey frames after
   it, this program zeros, as the code that the models were trained with does (VideoX-Fun).
@@ -11,6 +11,9 @@ They differ on purpose in three places, which the cases leave out:
   read, as by the code that the model was trained with.
 - Left, right, up and down of a camera: DiffSynth writes them into the rotation (entries 9 and 13 of
   a pose); only in and out are translations there.
+- Animate without a background: DiffSynth encodes the character and the grey frames as one video,
+  this program each on its own, as the official code does. With a background both do; the channels
+  are then bf16 in DiffSynth, and here in this comparison alone.
 """
 
 import json
@@ -27,13 +30,14 @@ from wanctl.camera.options import CameraOptions
 from wanctl.diffusion.generate import Denoising
 from wanctl.diffusion.schedules import levels_schedule
 from wanctl.encoders.task_inputs import InputEncoders
-from wanctl.model.dit.transformer import WanModel
+from wanctl.model.dit.networks import make_dit
 from wanctl.model.noise_levels import shift_sigmas
 from wanctl.model.shapes import PixelShape
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
-from wanctl.model.variants import VAEShape
-from wanctl.tasks.inputs import Inputs, SourceVideo
+from wanctl.model.variants import FaceShape, VAEShape
+from wanctl.tasks.clips.api import ClipTask
+from wanctl.tasks.inputs import ClipOptions, Inputs, SourceVideo
 from wanctl.tasks.table import TASKS
 
 pytestmark = pytest.mark.parity
@@ -43,6 +47,14 @@ PYTHON = HERE.parents[1] / ".venv-parity" / "bin" / "python"
 SIZE = PixelShape(9, 64, 96)
 TEXT_DIM, TEXT_LEN, TOKENS = 64, 512, 7
 SPEED = 1 / 54  # of a camera, per frame
+FACE = ("pose_patch_embedding.", "motion_encoder.", "face_adapter.", "face_encoder.")
+FACE_SIDE = 16
+NAMES = {
+    "video": "control_video", "image": "input_image", "references": "reference_image",
+    "pose_video": "animate_pose_video", "face_video": "animate_face_video",
+    "mask": "animate_mask_video",
+}  # fmt: skip
+ANIMATE_2 = {"image": "animate2_reference_image", "video": "animate2_reference_video"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class Case:
         guide_scale: of the prompt.
         boundary: share of the noise levels above which the first of two experts runs.
         shift: of the noise levels.
+        layers: of the transformer.
+        log_scale: of the attention to the first frame (Animate 2).
     """
 
     variant: str
@@ -65,6 +79,8 @@ class Case:
     boundary: float | None = None
     shift: float = 5.0
     steps: int = 4
+    layers: int = 2
+    log_scale: float = 0.0
 
 
 CASES = {
@@ -81,6 +97,20 @@ CASES = {
     ),
     "fun-camera-2.2": Case(
         "wan2.2-fun-a14b-control-camera", "camera", ("image", "camera"), boundary=0.9
+    ),
+    "animate": Case(
+        "wan2.2-animate-14b",
+        "animate",
+        ("image", "pose_video", "face_video", "video", "mask"),
+        guide_scale=3.0,
+    ),
+    "animate-2": Case(
+        "wan2.2-animate-2-14b",
+        "animate2",
+        ("image", "video"),
+        guide_scale=3.0,
+        layers=11,
+        log_scale=-1.3,
     ),
     "krea": Case("wan2.1-t2v-14b", "t2v", guide_scale=1.0, shift=20.0, steps=6),
 }
@@ -106,19 +136,44 @@ def vae():
     return made
 
 
-def make_dit(shape, seed):
+def random_dit(shape, seed):
     torch.manual_seed(seed)
-    dit = WanModel(shape, "reference").eval()
-    for parameter in dit.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+    dit = make_dit(shape, "reference").eval()
+    for name, parameter in dit.named_parameters():
+        # weights of the motion encoder are scaled where they are used
+        wide = name.startswith("motion_encoder") and not name.endswith("bias")
+        torch.nn.init.normal_(parameter, std=1.0 if wide else 0.05)
     return dit
+
+
+def networks_there(dit, name):
+    """Arguments and weights of each of DiffSynth's networks that make up a transformer."""
+    shape, state = dit.shape, dit.state_dict()
+    if shape.driven:
+        sizes = {
+            "class": "WanAnimate2Transformer", "dim": shape.dim, "ffn_dim": shape.ffn_dim,
+            "text_len": shape.text_len, "text_dim": shape.text_dim, "freq_dim": shape.freq_dim,
+            "in_dim": shape.in_channels, "num_heads": shape.num_heads,
+            "num_layers": shape.num_layers,
+        }  # fmt: skip
+        return {name: (sizes, state)}
+    found = {name: (sizes_there(shape), {k: t for k, t in state.items() if not k.startswith(FACE)})}
+    if shape.face:
+        sizes = {
+            "class": "WanAnimateAdapter", "dim": shape.dim, "heads": shape.num_heads,
+            "layers": shape.num_layers, "side": shape.face.side,
+        }  # fmt: skip
+        face = {k: t for k, t in state.items() if k.startswith(FACE)}
+        found["animate_adapter"] = sizes, face
+    return found
 
 
 def sizes_there(shape):
     """Arguments of DiffSynth's class."""
     return {
-        "dim": shape.dim, "in_dim": shape.in_channels, "ffn_dim": shape.ffn_dim,
-        "out_dim": shape.out_channels, "text_dim": shape.text_dim, "freq_dim": shape.freq_dim,
+        "class": "WanModel", "dim": shape.dim, "in_dim": shape.in_channels,
+        "ffn_dim": shape.ffn_dim, "out_dim": shape.out_channels, "text_dim": shape.text_dim,
+        "freq_dim": shape.freq_dim,
         "eps": shape.eps, "patch_size": (1, 2, 2), "num_heads": shape.num_heads,
         "num_layers": shape.num_layers, "has_image_input": shape.image_dim is not None,
         "has_ref_conv": bool(shape.reference_channels),
@@ -139,32 +194,56 @@ def pose_file(path):
 def pictures_of(case, tmp_path):
     """The inputs here and there, by name."""
     rng = np.random.default_rng(1)
+    small = rng.integers(0, 256, (SIZE.frames, FACE_SIDE, FACE_SIDE, 3), np.uint8)
     coarse = rng.integers(0, 256, (SIZE.frames + 2, SIZE.height // 8, SIZE.width // 8, 3), np.uint8)
     pictures = coarse.repeat(8, 1).repeat(8, 2)
     video, image, reference = pictures[:-2], pictures[-2], pictures[-1]
     as_tensor = {n: torch.from_numpy(p / 127.5 - 1).float().permute(2, 0, 1) for n, p in
                  (("image", image), ("references", reference))}  # fmt: skip
     starts = np.arange(SIZE.frames) / 16.0
-    ours = {
-        "video": SourceVideo(list(video), starts, starts + 1 / 16, "control.mp4", SIZE[1:]),
+    other = {
+        "pose_video": video[::-1],
+        "face_video": small,
+        "mask": np.where(video[..., :1] > 127, 255, 0).astype(np.uint8).repeat(3, axis=-1),
+    }
+
+    def footage(frames):
+        return SourceVideo(list(frames), starts, starts + 1 / 16, "a.mp4", frames.shape[1:3])
+
+    ours = {name: footage(frames) for name, frames in other.items()} | {
+        "video": footage(video),
         "image": as_tensor["image"],
         "references": (as_tensor["references"],),
         "camera": CameraOptions(file=pose_file(tmp_path / "poses.txt")),
     }
-    theirs = {"video": ("control_video", video), "image": ("input_image", image),
-              "references": ("reference_image", reference)}  # fmt: skip
+    names = NAMES | ANIMATE_2 if case.task == "animate2" else NAMES
+    names = names | {"video": "animate_inpaint_video"} if case.task == "animate" else names
+    theirs = {
+        names[name]: frames
+        for name, frames in (
+            *other.items(), ("video", video), ("image", image), ("references", reference)
+        )
+        if name in case.inputs
+    }  # fmt: skip
     return (
         {name: ours[name] for name in case.inputs},
-        {theirs[n][0]: torch.from_numpy(theirs[n][1].copy()) for n in case.inputs if n in theirs},
+        {name: torch.from_numpy(frames.copy()) for name, frames in theirs.items()},
     )
 
 
 @torch.no_grad()
 def sample_here(case, dits, vae, tensors, inputs):
     encode = Encoders(vae, dits[0].shape, tensors.get("clip"))
-    given = Inputs(fps=16.0, exact=True, **inputs)
+    task = TASKS[case.task]
+    clips = ClipOptions(SIZE.frames) if isinstance(task, ClipTask) else None
+    given = Inputs(fps=16.0, exact=True, clips=clips, **inputs)
     texts = [tensors["prompt"][0, :TOKENS]]
-    conditions = TASKS[case.task].conditions(texts, TEXT_LEN, given, SIZE, encode)
+    conditions = task.conditions(texts, TEXT_LEN, given, SIZE, encode)
+    if case.task == "animate":
+        conditions = replace(conditions, channels=conditions.channels.bfloat16().float())
+    if case.task == "animate2":
+        conditions = conditions.with_driving_context(tensors["driving"])
+        conditions = replace(conditions, first_frame_log_scale=case.log_scale)
     sigmas = shift_sigmas(np.linspace(1, 0, case.steps + 1)[:-1], case.shift).tolist()
     denoising = Denoising(
         noise=tensors["noise"], conditions=conditions, negative_context=tensors["negative"],
@@ -174,36 +253,43 @@ def sample_here(case, dits, vae, tensors, inputs):
         stop = sum(sigma >= case.boundary for sigma in sigmas)
         assert 0 < stop < len(sigmas)
         denoising.run_until(dit, stop)
-    return denoising.run_until(dits[-1])
+    return task.output_latents(denoising.run_until(dits[-1]), given)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_sample_is_that_of_diffsynth(name, vae, tmp_path):
     case = CASES[name]
     shape = replace(
-        VARIANTS[case.variant].dit, dim=256, ffn_dim=512, num_layers=2, num_heads=2,
+        VARIANTS[case.variant].dit, dim=256, ffn_dim=512, num_layers=case.layers, num_heads=2,
         text_dim=TEXT_DIM, text_len=TEXT_LEN,
     )  # fmt: skip
-    dits = [make_dit(shape, seed) for seed in range(1 + bool(case.boundary))]
+    shape = replace(shape, face=shape.face and FaceShape(channels=(512, 512, 512)))
+    dits = [random_dit(shape, seed) for seed in range(1 + bool(case.boundary))]
     inputs, pictures = pictures_of(case, tmp_path)
     torch.manual_seed(3)
-    tensors = {key: torch.zeros(1, TEXT_LEN, TEXT_DIM) for key in ("prompt", "negative")}
+    tensors = {key: torch.zeros(1, TEXT_LEN, TEXT_DIM) for key in ("prompt", "negative", "driving")}
     for text in tensors.values():
         text[:, :TOKENS] = torch.randn(1, TOKENS, TEXT_DIM)
-    tensors["noise"] = torch.randn(1, 16, 3, SIZE.height // 8, SIZE.width // 8)
+    first = isinstance(TASKS[case.task], ClipTask)  # a latent frame of the character
+    tensors["noise"] = torch.randn(1, 16, 3 + first, SIZE.height // 8, SIZE.width // 8)
     if shape.image_dim:
         tensors["clip"] = torch.randn(1, 257, shape.image_dim)
     save_file({**tensors, **pictures}, tmp_path / "inputs.safetensors")
     models = {"vae": {"dim": vae.shape.dim}}
     save_file(vae.state_dict(), tmp_path / "weights-vae.safetensors")
     for dit, key in zip(dits, ("dit", "dit2"), strict=False):
-        models[key] = sizes_there(shape)
-        save_file(dit.state_dict(), tmp_path / f"weights-{key}.safetensors")
+        for name_there, (sizes, state) in networks_there(dit, key).items():
+            models[name_there] = sizes
+            save_file(state, tmp_path / f"weights-{name_there}.safetensors")
     call = {
         "num_frames": SIZE.frames, "height": SIZE.height, "width": SIZE.width,
         "num_inference_steps": case.steps, "sigma_shift": case.shift,
         "cfg_scale": case.guide_scale, "switch_DiT_boundary": case.boundary or 0.875,
     }  # fmt: skip
+    if case.task == "animate":
+        call["num_frames"] += 4  # those of the character's latent frame
+    if case.task == "animate2":
+        call |= {"animate2_prompt_ref": "driving", "animate2_log_scale": case.log_scale}
     if "camera" in case.inputs:
         call |= {"camera_control_direction": "In", "camera_control_speed": SPEED}
     (tmp_path / "job.json").write_text(json.dumps({"models": models, "call": call}))
