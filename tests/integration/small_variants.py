@@ -15,7 +15,7 @@ from wanctl.checkpoint.save import save_dit, save_vae
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
-from wanctl.model.variants import FaceShape, Variant
+from wanctl.model.variants import FaceShape, SpeechShape, Variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata
@@ -23,6 +23,7 @@ from wanctl.video.encode import read_metadata
 # hidden size, heads and head width such that the rotary embedding's three axes have channels each
 DIM, HEADS, LAYERS = 48, 2, 2
 CLIP_DIM = 32
+SMALL_SPEECH = SpeechShape(layers=3, width=16, tokens=2, blocks=(0,))
 SMALL_FACE = FaceShape((8, 8, 12), style=10, motions=4, width=12, hidden=8, heads=2, every=2)
 PACKAGED_TEXT_DIM = 384
 
@@ -37,6 +38,7 @@ def small_variant(variant: Variant) -> Variant:
         image_tokens=variant.dit.image_tokens and 2 * (1 + 4),
         vace_layers=(0,) if variant.dit.vace_layers else (),
         face=SMALL_FACE if variant.dit.face else None,
+        speech=SMALL_SPEECH if variant.dit.speech else None,
     )  # fmt: skip
     decoder_dim = 4 if variant.vae.decoder_dim else None
     vae = replace(variant.vae, dim=4, decoder_dim=decoder_dim, num_res_blocks=1)
@@ -62,6 +64,28 @@ def write_small_weights(folder: Path, variant: Variant) -> None:
         }
         config = CLIPVisionConfig(**sizes, num_attention_heads=2, image_size=14, patch_size=7)
         CLIPVisionModel(config).save_pretrained(folder / "image_encoder")
+
+    if variant.dit.speech:
+        write_small_audio_encoder(folder / "wav2vec2-small")
+
+
+def write_small_audio_encoder(folder: Path) -> None:
+    """Random weights of wav2vec2, as a folder of transformers, with a head as published."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    sizes: dict[str, Any] = {
+        "hidden_size": SMALL_SPEECH.width,
+        "num_hidden_layers": SMALL_SPEECH.layers - 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "conv_dim": [8] * 7,
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 2,
+    }
+    config = Wav2Vec2Config(
+        **sizes, do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True
+    )
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
 
 
 def sample_small(

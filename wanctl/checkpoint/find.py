@@ -40,8 +40,10 @@ COMPONENT_NAMES = {
     "vae": "VAE",
     "text_encoder": "text encoder",
     "image_encoder": "CLIP vision tower",
+    "audio_encoder": "audio encoder (wav2vec2)",
 }
 WEIGHT_KEYS = {"dit", "dit_low", "vae", "text_encoder", "image_encoder"}
+WAV2VEC2 = "wav2vec2"
 # Documentation images and videos in the published repositories.
 NOT_WEIGHTS = ["assets/*", "examples/*", "*.md", "*.gif", "*.mp4"]
 
@@ -62,6 +64,7 @@ class Components:
         dit_low: files of the expert for low noise.
         dit_low_config: its config.json.
         image_encoder: CLIP's vision tower: a folder, or the published file.
+        audio_encoder: folder of wav2vec2.
     """
 
     root: Path
@@ -75,6 +78,7 @@ class Components:
     dit_low: tuple[Path, ...] | None = None
     dit_low_config: Path | None = None
     image_encoder: Path | None = None
+    audio_encoder: Path | None = None
 
     @property
     def low_expert(self) -> "Components":
@@ -249,6 +253,7 @@ def _in_folder(folder: Path) -> Components | None:
         text_encoder=_text_encoder(folder),
         tokenizer=_tokenizer(folder),
         image_encoder=_image_encoder(folder),
+        audio_encoder=_audio_encoder(folder),
     )
     files, config = weight_files(folder), _config(folder)
     about = read_config(config) if config else {}
@@ -259,6 +264,8 @@ def _in_folder(folder: Path) -> Components | None:
         return replace(here, text_encoder=folder, tokenizer=_tokenizer(folder.parent) or folder)
     if kind == "clip_vision_model":
         return replace(here, image_encoder=folder)
+    if kind == WAV2VEC2:
+        return replace(here, audio_encoder=folder)
     if files and _config(folder, "z_dim"):
         return replace(here, vae=files, vae_config=config)
     vae = next((p for p in weight_paths(folder) if "vae" in p.name.lower()), None)
@@ -266,7 +273,8 @@ def _in_folder(folder: Path) -> Components | None:
     if high.is_dir() or low.is_dir():
         files, config = weight_files(high), _config(high)
         here = replace(here, dit_low=weight_files(low), dit_low_config=_config(low))
-    if files or vae or here.dit_low or here.text_encoder or here.image_encoder:
+    encoders = here.text_encoder or here.image_encoder or here.audio_encoder
+    if files or vae or here.dit_low or encoders:
         dit_config = config if files else None
         return replace(here, dit=files, dit_config=dit_config, vae=(vae,) if vae else None)
     return None
@@ -286,6 +294,7 @@ def _pipeline(folder: Path, layout: Layout, *, dit: str, low: str) -> Components
         dit_low=weight_files(folder / low),
         dit_low_config=_config(folder / low),
         image_encoder=_image_encoder(folder),
+        audio_encoder=_audio_encoder(folder),
     )
 
 
@@ -307,6 +316,13 @@ def _image_encoder(folder: Path) -> Path | None:
     if (folder / "image_encoder").is_dir():
         return folder / "image_encoder"
     return next((p for p in weight_paths(folder) if p.name.startswith("models_clip")), None)
+
+
+def _audio_encoder(folder: Path) -> Path | None:
+    """A folder as transformers writes it, or one named as in the published model."""
+    names = ("audio_encoder", *sorted(p.name for p in folder.glob(f"{WAV2VEC2}*") if p.is_dir()))
+    found = (folder / name for name in names if (folder / name / "config.json").is_file())
+    return next(found, None)
 
 
 def _tokenizer(folder: Path) -> Path | None:

@@ -44,6 +44,7 @@ def weights_fingerprint(
     text: Components | None,
     image: Components | None,
     loras: Sequence[Lora],
+    audio: Components | None = None,
 ) -> str:
     """16 hex digits over all tensors, sizes and LoRAs that sampling uses.
 
@@ -64,6 +65,9 @@ def weights_fingerprint(
             digest.update(path.read_bytes())
     if image and image.image_encoder:
         _add_tensors(digest, _files(image.image_encoder), IMAGE_ENCODER)
+    if audio and audio.audio_encoder:
+        files = _files(audio.audio_encoder)
+        _add(digest, (stored for path in files for stored in iterate_stored(path)))
     for lora in loras:
         _add_lora(digest, lora)
     return digest.hexdigest()[:16]

@@ -40,6 +40,7 @@ KEYS = {
     "vae": ("vae_weights", "weights"),
     "text_encoder": ("text_weights", "weights"),
     "image_encoder": ("image_weights", "weights"),
+    "audio_encoder": ("audio_weights", "weights"),
 }
 # Recipe keys for one component alone, and which one that is.
 SINGLE_KEYS = {
@@ -47,6 +48,7 @@ SINGLE_KEYS = {
     "vae_weights": "vae",
     "text_weights": "text_encoder",
     "image_weights": "image_encoder",
+    "audio_weights": "audio_encoder",
 }
 
 
@@ -63,6 +65,7 @@ class ResolvedWeights:
         image: holds CLIP's vision tower; None where there is none.
         loras: applied to the transformers.
         strict: whether tensors and keys of parts that the model lacks are refused.
+        audio: holds the audio encoder; None where the model reads no speech.
     """
 
     dit: Components
@@ -73,16 +76,19 @@ class ResolvedWeights:
     image: Components | None = None
     loras: tuple[Lora, ...] = ()
     strict: bool = False
+    audio: Components | None = None
 
     def metadata(self) -> dict[str, str]:
         """Entries for the header of an output."""
         text = str(self.text.text_encoder) if self.text else f"{self.text_kind} (packaged)"
         low = {"dit_low_weights": str(self.dit.dit_low[0])} if self.dit.dit_low else {}
         image = {"image_weights": str(self.image.image_encoder)} if self.image else {}
+        audio = {"audio_weights": str(self.audio.audio_encoder)} if self.audio else {}
         loras = {"loras": "; ".join(map(_lora_entry, self.loras))} if self.loras else {}
         return {
             **low,
             **image,
+            **audio,
             **loras,
             "dit_weights": str((self.dit.dit or ("",))[0]),
             "vae_weights": str(self.vae.vae),
@@ -102,6 +108,7 @@ class WeightsResolver:
         vae_weights: `model.vae_weights`.
         text_weights: `model.text_weights`.
         image_weights: `model.image_weights`.
+        audio_weights: `model.audio_weights`.
         low_weights: `model.low_weights`.
         identity: `model.identity`.
         low_identity: `model.low_identity`.
@@ -115,6 +122,7 @@ class WeightsResolver:
     vae_weights: str | None
     text_weights: str | None
     image_weights: str | None = None
+    audio_weights: str | None = None
     low_weights: str | None = None
     identity: str | None = None
     low_identity: str | None = None
@@ -136,8 +144,9 @@ class WeightsResolver:
         text, kind = self.find_text_encoder(packaged=packaged)
         image = self.find_image_encoder() if self.variant.dit.image_dim else None
         loras = (*adapters, *self.loras)
-        key = weights_fingerprint(dit, vae, text, image, loras)
-        return ResolvedWeights(dit, vae, text, kind, key, image, loras, self.strict)
+        audio = self._audio_encoder() if self.variant.dit.speech else None
+        key = weights_fingerprint(dit, vae, text, image, loras, audio)
+        return ResolvedWeights(dit, vae, text, kind, key, image, loras, self.strict, audio)
 
     def find_vae(self, train_command: str | None = None) -> Components:
         """Find the VAE.
@@ -190,6 +199,16 @@ class WeightsResolver:
     def find_image_encoder(self) -> Components | None:
         """Find CLIP's vision tower; None where there is none, which is refused where it is used."""
         return self._find("image_encoder")
+
+    def _audio_encoder(self) -> Components:
+        audio = self._find("audio_encoder")
+        if audio is None:
+            raise WeightsError(
+                f"no audio encoder (wav2vec2): {self._searched('audio_encoder')}; name the folder "
+                "wav2vec2-large-xlsr-53-english of the published model with "
+                "`--set model.audio_weights=DIR`"
+            )
+        return audio
 
     def _dit(self) -> Components:
         dit = self._find("dit", self._trained)

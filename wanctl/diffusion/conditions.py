@@ -60,10 +60,13 @@ class Conditions:
             for which the model gets timestep 0 (TI2V).
         known_frames: (T,) bool, or (B, T) where items differ.
         references: latent frames beside those of the video.
-        pose: (B, C, T, Y, X) fp32, latents of a pose video (Animate).
+        pose: (B, C, T, Y, X) fp32, latents of a pose video (Animate, S2V).
         performer: (B, 3, F, S, S) fp32 in [-1, 1], pictures of a performer's face, or the tokens
             that the model reads in them (Animate).
         frame_rate: (B, 1) int64, number of the frame rate among those that the model tells apart.
+        speech: (B, S, E, F) fp32, S hidden states of an audio encoder in each frame of a clip, or
+            the tokens that the model makes of them (S2V).
+        before: (B, C, T, Y, X) fp32, latents of the frames before a clip (S2V).
         driving: a video whose motion the output takes over.
         first_frame_log_scale: of the attention to the output's first frame (Animate 2).
         skipped_blocks: numbers of blocks that are left out (Animate 2).
@@ -87,6 +90,8 @@ class Conditions:
     pose: Tensor | None = None
     performer: Tensor | None = None
     frame_rate: Tensor | None = None
+    speech: Tensor | None = None
+    before: Tensor | None = None
     driving: DrivingVideo | None = None
     first_frame_log_scale: float = 0.0
     skipped_blocks: tuple[int, ...] = ()
@@ -228,6 +233,8 @@ def _named(conditions: Conditions, precomputed: bool) -> dict[str, Any]:
         "face_BTJD": conditions.performer,
         "sparsity": conditions.sparsity,
         "frame_rate_B1": conditions.frame_rate,
+        "speech_BTJD": conditions.speech,
+        "before_BCTYX": conditions.before,
     }
     more = {name: value for name, value in more.items() if value is not None}
     if conditions.control is not None:

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions, DrivingVideo, Model, stacked
 
+# Condition -> the model's method that makes tokens of it, which no step changes.
+READ_ONCE = {"performer": "read_performer", "speech": "read_speech"}
+
 
 class CrossAttentionCache:
     """Computes the keys and values of each prompt once, if the model can.
@@ -20,7 +23,7 @@ class CrossAttentionCache:
     def __init__(self) -> None:
         self._model: Model | None = None
         self._entries: list[tuple[Tensor, Any]] = []  # one per prompt
-        self._performers: list[tuple[Tensor, Tensor]] = []  # one per pass of guidance
+        self._read: list[tuple[Tensor, Tensor]] = []  # one per pass of guidance
         self._driving: tuple[DrivingVideo, Any] | None = None
         self._face: tuple[Model, Any] | None = None
         self._batch: tuple[list[Tensor], Conditions] | None = None
@@ -65,17 +68,19 @@ class CrossAttentionCache:
             self._batch = texts, stacked(passes)
         return self._batch[1]
 
-    def with_performer_read(self, model: Model, conditions: Conditions) -> Conditions:
-        """Conditions with tokens in the place of the pictures of a performer's face, if any."""
-        pictures = conditions.performer
-        if pictures is None:
-            return conditions
-        tokens = next((read for known, read in self._performers if known is pictures), None)
-        if tokens is None:
-            read: Any = getattr(model, "read_performer")  # noqa: B009
-            tokens = read(pictures)
-            self._performers.append((pictures, tokens))
-        return replace(conditions, performer=tokens)
+    def with_inputs_read(self, model: Model, conditions: Conditions) -> Conditions:
+        """Conditions with tokens in the place of what the model reads once, if there is any."""
+        found = {}
+        for name, method in READ_ONCE.items():
+            given = getattr(conditions, name)
+            if given is None:
+                continue
+            tokens = next((read for known, read in self._read if known is given), None)
+            if tokens is None:
+                tokens = getattr(model, method)(given)
+                self._read.append((given, tokens))
+            found[name] = tokens
+        return replace(conditions, **found) if found else conditions
 
     def driving(self, model: Model, conditions: Conditions) -> Any:
         """Keys and values of the driving video; None where the model reads none."""

@@ -61,7 +61,7 @@ def guided_velocity(
     def evaluate(x: Tensor, conditions: Conditions) -> Tensor:
         precomputed = cache.get(model, conditions)
         driving, face = cache.driving(model, conditions), cache.face(model, conditions, x)
-        conditions = cache.with_performer_read(model, conditions)
+        conditions = cache.with_inputs_read(model, conditions)
         now, following = timesteps[:1], timesteps[1:] if len(timesteps) > 1 else None
         v = predict(model, x, now, conditions, precomputed, driving, face, following)
         return v.float()

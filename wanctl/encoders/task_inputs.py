@@ -1,4 +1,4 @@
-"""The encoders of a task's inputs, in sampling and in training: the VAE and CLIP's vision tower.
+"""The encoders of a task's inputs: the VAE, CLIP's vision tower, and wav2vec2 for sound.
 
 Shapes: H/W pixels, F frames, C channels, T latent frames, Y/X latent rows/columns, N images,
 I image tokens, E width.
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,16 +36,23 @@ class InputEncoders:
         vae: encodes in fp32, since the whole video shows the loss of half precision here.
         dit: sizes of the transformer.
         image: weights of the vision tower; None: there are none.
-        device: where both networks run.
+        device: where the networks run.
+        audio: weights of the audio encoder; None: there are none.
     """
 
     def __init__(
-        self, vae: VideoEncoder, dit: DiTShape, image: Components | None, device: torch.device
+        self,
+        vae: VideoEncoder,
+        dit: DiTShape,
+        image: Components | None,
+        device: torch.device,
+        audio: Components | None = None,
     ) -> None:
         self._vae = vae
         self._dit = dit
         self._image = image
         self._device = device
+        self._audio = audio
 
     @property
     def dit(self) -> DiTShape:
@@ -64,6 +72,29 @@ class InputEncoders:
         """
         encoder = self.load_image_encoder()
         hidden = encoder(pictures).cpu()
+        del encoder
+        free_device_memory(self._device)
+        return hidden
+
+    def sound(self, samples: np.ndarray) -> Tensor:
+        """Hidden states (S, P, E) fp32 of (N,) samples at 16 kHz, on the CPU.
+
+        Raises:
+            WeightsError: the audio encoder is missing, or belongs to another model.
+        """
+        path = self._audio.audio_encoder if self._audio else None
+        if path is None or self._dit.speech is None:
+            raise WeightsError("no audio encoder; say `--set model.audio_weights=DIR`")
+        from wanctl.encoders.speech import load_audio_encoder  # noqa: PLC0415
+
+        encoder = load_audio_encoder(path, self._device)
+        taken = self._dit.speech.layers, self._dit.speech.width
+        if (encoder.layers, encoder.width) != taken:
+            raise WeightsError(
+                f"{path}: makes {encoder.layers} hidden states of width {encoder.width} and the "
+                f"transformer takes {taken[0]} of width {taken[1]}; they are not of one model"
+            )
+        hidden = encoder(samples).cpu()
         del encoder
         free_device_memory(self._device)
         return hidden

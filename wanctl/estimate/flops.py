@@ -36,10 +36,12 @@ class ClipWork:
     Attributes:
         count: of one output.
         frames: of a clip.
+        sequence_frames: latent frames that the transformer reads for a clip.
     """
 
     count: int
     frames: int
+    sequence_frames: int
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,12 @@ class Workload:
 
     @property
     def latents(self) -> LatentShape:
-        """Size of the latents; of a clip, which has a frame more for the character's picture."""
+        """Size of the latents; of a clip, of all that the transformer reads."""
         stride = self.variant.vae.spatial_stride
         if self.clips is None:
             return latent_shape(self.size, stride)
         shape = latent_shape(self.size._replace(frames=self.clips.frames), stride)
-        return shape._replace(frames=shape.frames + 1)
+        return shape._replace(frames=self.clips.sequence_frames)
 
     @property
     def decoded_frames(self) -> int:

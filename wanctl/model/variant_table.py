@@ -9,6 +9,7 @@ from dataclasses import replace
 from wanctl.errors import UserError, unknown
 from wanctl.model.animate_variants import ANIMATE_VARIANTS
 from wanctl.model.fun_variants import FUN_VARIANTS
+from wanctl.model.speech_variants import SPEECH_VARIANTS
 from wanctl.model.subject_variants import SUBJECT_VARIANTS
 from wanctl.model.variants import (
     DIT_1_3B,
@@ -122,6 +123,7 @@ VARIANTS: dict[str, Variant] = {
         *FUN_VARIANTS,
         *SUBJECT_VARIANTS,
         *ANIMATE_VARIANTS,
+        *SPEECH_VARIANTS,
     )
 }  # fmt: skip
 

@@ -81,6 +81,10 @@ class ModelSection(Section):
     image_weights: Source | None = Field(
         default=None, description="folder or file of CLIP's vision tower, if it is not in `weights`"
     )
+    audio_weights: Source | None = Field(
+        default=None,
+        description="folder of the audio encoder (wav2vec2) of S2V, if it is not in `weights`",
+    )
     loras: tuple[LoraSection, ...] = Field(
         default=(), description="LoRA files that sampling adds to the transformer, all at once"
     )

@@ -13,18 +13,19 @@ from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
 from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
-from wanctl.tasks.inputs import ClipOptions, Inputs, SourceVideo
+from wanctl.tasks.inputs import ClipOptions, Inputs, SourceSound, SourceVideo, SpeechOptions
 from wanctl.tasks.pixels import to_float
 from wanctl.tasks.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.vace_options import VaceOptions
 from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.video.probe import content_hash
+from wanctl.video.sound import TRACK_RATE, read_sound
 from wanctl.video.sources import local_copy
 
 T = TypeVar("T")
 
 SINGLE_FILES = (
-    "image", "last_image", "video", "mask", "tracks", "face", "pose_video", "face_video",
+    "image", "last_image", "video", "mask", "tracks", "face", "pose_video", "face_video", "audio",
 )  # fmt: skip
 MAX_CACHED = 2  # input sets kept in memory
 
@@ -50,6 +51,8 @@ class InputSpec:
         clips: how a long video is divided into clips; None: as the task does by itself.
         pose_video: path or URL of skeletons; None: none.
         face_video: path or URL of crops of a face; None: none.
+        audio: path or URL of a sound, or of a video with one; None: none.
+        speech: which part of the sound is used, and how the video begins; None: all of it.
     """
 
     image: str | None
@@ -68,6 +71,8 @@ class InputSpec:
     face: str | None = None
     pose_video: str | None = None
     face_video: str | None = None
+    audio: str | None = None
+    speech: SpeechOptions | None = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Recipe key -> file, for every file that is named; known frames by their number."""
@@ -175,6 +180,10 @@ def read_inputs(spec: InputSpec, reader: VideoReader) -> InputFiles:
         clips=spec.clips,
         pose_video=video("pose_video"),
         face_video=video("face_video"),
+        audio=_read_for("audio", lambda name: _sound(name, spec.speech, reader), names["audio"])
+        if "audio" in names
+        else None,
+        speech=spec.speech,
         fps=spec.fps,
         exact=spec.exact,
     )
@@ -213,6 +222,12 @@ def _video(name: str, reader: VideoReader) -> SourceVideo:
     if Path(name).suffix.lower() in IMAGE_SUFFIXES:
         return image_as_video(_image(name), name)
     return open_source_video(name, reader)
+
+
+def _sound(name: str, options: SpeechOptions | None, reader: VideoReader) -> SourceSound:
+    part = options or SpeechOptions()
+    speech, track = reader.call(read_sound, name, part.start_s, part.duration_s)
+    return SourceSound(speech, track, name, len(track) / TRACK_RATE)
 
 
 def _tracks(name: str) -> PointTracks:

@@ -38,6 +38,7 @@ from wanctl.sample.outputs import OutputFolder
 from wanctl.sample.prompt_embeddings import PromptEncoder
 from wanctl.sample.request import SampleRequest, prompts_to_encode, workload_of
 from wanctl.tasks.api import pad_texts
+from wanctl.tasks.clips.api import ClipTask
 from wanctl.tasks.inputs import Inputs
 from wanctl.tasks.pixels import to_frames, to_image
 from wanctl.tasks.table import get_task
@@ -192,9 +193,13 @@ class SamplingPipeline:
             clip: its number, 0 for the first; each has noise of its own.
             label: says in the progress display which clip it is.
         """
-        noise = self._noise([request])
-        for _ in range(clip):  # as the published code, which draws the noise of clips in a row
-            noise.draw()
+        task = get_task(request.task)
+        if isinstance(task, ClipTask) and task.seeds_clips:
+            noise = self._noise([replace(request, seed=request.seed + clip)])
+        else:  # as the published code, which draws the noise of clips in a row
+            noise = self._noise([request])
+            for _ in range(clip):
+                noise.draw()
         if request.driving_prompt is not None:
             text = self._context([texts[request.driving_prompt]])
             conditions = conditions.with_driving_context(text)
@@ -324,7 +329,8 @@ class SamplingPipeline:
     def encoders(self, request: SampleRequest) -> InputEncoders:
         """The networks that encode the inputs of a request."""
         vae = self.shared_vae(request)
-        return InputEncoders(vae, self.dit_shape, self.weights.image, self.device)
+        weights = self.weights
+        return InputEncoders(vae, self.dit_shape, weights.image, self.device, weights.audio)
 
     def release_transformers(self) -> None:
         """Free the transformer's memory."""

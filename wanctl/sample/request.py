@@ -19,8 +19,8 @@ from wanctl.model.variants import Variant
 from wanctl.runtime.placement import Placement
 from wanctl.sample.inputs import InputSpec
 from wanctl.sample.prompts import slug
-from wanctl.tasks.clips.api import clip_count
-from wanctl.tasks.inputs import ClipOptions
+from wanctl.tasks.clips.api import ClipTask
+from wanctl.tasks.inputs import ClipOptions, Inputs, SpeechOptions
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import VaceOptions
 
@@ -30,7 +30,7 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
 LATER_SETTINGS = (
     "levels", "phases", "camera_moves", "reference_guide_scale", "clips", "driving_prompt",
-    "first_frame_log_scale", "sparsity",
+    "first_frame_log_scale", "sparsity", "speech",
 )  # fmt: skip
 # Fields that are no settings: the prompt is hashed on its own, the others follow from the rest or
 # decide the prompt alone.
@@ -83,6 +83,7 @@ class SampleRequest:
         driving_prompt: describes the driving video; None: there is none.
         first_frame_log_scale: of the attention to the output's first frame; None: it is 0.
         sparsity: share of the blocks of keys that sparse attention leaves out; None: the model's.
+        speech: which part of the sound is used, and how the video begins; None: all of it.
     """
 
     prompt: str
@@ -122,6 +123,7 @@ class SampleRequest:
     driving_prompt: str | None = None
     first_frame_log_scale: float | None = None
     sparsity: float | None = None
+    speech: SpeechOptions | None = None
 
     @property
     def title(self) -> str:
@@ -284,8 +286,8 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
 
 
 def _clip_work(request: SampleRequest) -> ClipWork | None:
-    options = request.clips
-    if options is None or options.frames is None or options.overlap is None:
+    task = get_task(request.task)
+    if not isinstance(task, ClipTask) or request.clips is None or request.clips.frames is None:
         return None
-    count = clip_count(request.frames, options.frames, options.overlap)
-    return ClipWork(count, options.frames)
+    count = len(task.clips(request.size, Inputs(clips=request.clips, speech=request.speech)))
+    return ClipWork(count, request.clips.frames, task.sequence_frames(request.clips))

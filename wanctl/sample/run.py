@@ -214,8 +214,8 @@ def _weights_resolver(loaded: LoadedRecipe, variant: Variant, out: Path) -> Weig
     model = loaded.recipe.model
     loras = tuple(Lora(Path(each.path), each.strength, each.expert) for each in model.loras)
     keys = (
-        "weights", "low_weights", "vae_weights", "text_weights", "image_weights", "strict",
-        "identity", "low_identity",
+        "weights", "low_weights", "vae_weights", "text_weights", "image_weights", "audio_weights",
+        "strict", "identity", "low_identity",
     )  # fmt: skip
     named = {key: getattr(model, key) for key in keys}
     return WeightsResolver(out=out, variant=variant, loras=loras, **named)

@@ -14,6 +14,7 @@ from wanctl.model.variant_table import task_problem
 from wanctl.model.variants import RunDefaults, Variant
 from wanctl.recipe.generation.camera import CameraSection
 from wanctl.recipe.generation.clips import ClipsSection
+from wanctl.recipe.generation.speech import SpeechSection
 from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.load import LoadedRecipe
 from wanctl.recipe.schema import SampleSection
@@ -22,7 +23,7 @@ from wanctl.sample.inputs import InputCache, InputSpec
 from wanctl.sample.request import SampleRequest, check_request
 from wanctl.tasks.api import Task
 from wanctl.tasks.clips.api import ClipTask
-from wanctl.tasks.inputs import ClipOptions, RequestedSize
+from wanctl.tasks.inputs import ClipOptions, RequestedSize, SpeechOptions
 from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import Track, VaceOptions
 
@@ -103,6 +104,7 @@ def build_request(
         driving_prompt=driving_prompt,
         first_frame_log_scale=first_frame_log_scale,
         sparsity=section.sparsity,
+        speech=spec.speech,
     )
     with in_section("sample"):
         task.latent_shape(variant.vae, *size, files.inputs)
@@ -180,12 +182,19 @@ def input_spec(section: SampleSection, fps: float) -> InputSpec:
         face=section.face,
         pose_video=section.pose_video,
         face_video=section.face_video,
+        audio=section.audio,
+        speech=_speech_options(section.speech),
     )
 
 
 def _clip_options(section: ClipsSection) -> ClipOptions | None:
     """How a long video is divided; None where the recipe says nothing of it."""
     return None if section == ClipsSection() else ClipOptions(**dict(section))
+
+
+def _speech_options(section: SpeechSection) -> SpeechOptions | None:
+    """The part of the sound and the start; None where the recipe says nothing of them."""
+    return None if section == SpeechSection() else SpeechOptions(**dict(section))
 
 
 def _camera_options(section: CameraSection) -> CameraOptions | None:

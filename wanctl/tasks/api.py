@@ -127,6 +127,8 @@ def text_only_refusal(dit: DiTShape) -> str | None:
     """Why a transformer cannot generate from text alone; None where it can."""
     if dit.in_channels != dit.out_channels or dit.image_dim:
         return "it reads pictures beside the noise"
+    if dit.speech:
+        return "it reads speech and a picture"
     return "it needs a control" if dit.vace_layers else None
 
 

@@ -53,6 +53,38 @@ class ClipOptions:
 
 
 @dataclass(frozen=True)
+class SourceSound:
+    """The part of a sound that is spoken or sung.
+
+    Attributes:
+        speech: (N,) float32 in [-1, 1], one channel at 16 kHz.
+        track: (M, 2) int16 at 48 kHz, which the output gets.
+        name: of the file, for messages.
+        seconds: it lasts.
+    """
+
+    speech: np.ndarray
+    track: np.ndarray
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SpeechOptions:
+    """Which part of a sound is used, and how the video begins.
+
+    Attributes:
+        start_s: seconds of the sound that are left out.
+        duration_s: seconds of it that are used at most; None: to its end.
+        image_first: the picture is the first frame; else one like it.
+    """
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    image_first: bool = False
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Inputs of a sample by the recipe's keys; images are (3, H, W) fp32 in [-1, 1].
 
@@ -71,6 +103,8 @@ class Inputs:
         clips: how a long video is divided into clips; None: as the task does by itself.
         pose_video: skeletons of a performer.
         face_video: crops of the performer's face.
+        audio: what is spoken or sung.
+        speech: which part of a longer sound `audio` is, and how the video begins.
         fps: frame rate of the output.
         exact: the output has the requested size, and images are cropped to it.
     """
@@ -89,6 +123,8 @@ class Inputs:
     face: Tensor | None = None
     pose_video: SourceVideo | None = None
     face_video: SourceVideo | None = None
+    audio: SourceSound | None = None
+    speech: SpeechOptions | None = None
     fps: float = 16.0
     exact: bool = False
 
@@ -135,6 +171,14 @@ class Encoders(Protocol):
 
     def images(self, pictures: Sequence[Tensor]) -> Tensor:
         """Encode (3, H, W) pixels in [-1, 1] of any size to CLIP's hidden states (N, I, E)."""
+        ...
+
+    def sound(self, samples: np.ndarray) -> Tensor:
+        """Hidden states of an audio encoder, (S, P, E) of S layers at P times, 50 a second.
+
+        Args:
+            samples: (N,) float32 in [-1, 1], one channel at 16 kHz.
+        """
         ...
 
 

@@ -69,6 +69,61 @@ def shape_of_sides(key: str, size: Size, area: int, multiple: int) -> Size:
     return first if distance(first) < distance(second) else second
 
 
+def shape_below_area(key: str, size: Size, area: int, multiple: int) -> Size:
+    """The largest size of an image, scaled down and padded to multiples, within an area (S2V).
+
+    Of 100 scales from the largest possible one down the first that fits; an image is never
+    enlarged.
+
+    Args:
+        key: recipe key of the image, for messages.
+        size: size of the image.
+        area: area of the video, pixels.
+        multiple: both sides are multiples of it.
+
+    Raises:
+        UserError: `KEY: message`; no size fits.
+    """
+    height, width = size
+    smallest, largest = 0.1, 1.0
+    if height * width > area:  # between padding as much as possible, and none
+        most = multiple - 1
+        a, b, c = height * width, most * (height + width), most**2 - area
+        smallest = (math.sqrt(b**2 - 2 * a * c) - b) / (2 * a)
+        largest = math.sqrt(area / a)
+    for step in range(100):
+        scale = largest - (largest - smallest) * step / 100
+        rows, columns = (-(-int(side * scale) // multiple) * multiple for side in size)
+        if rows * columns <= area:
+            return _check_sides(key, size, area, (rows, columns))
+    return _check_sides(key, size, area, (0, 0))
+
+
+def resize_short_crop(picture: Tensor, size: Size) -> Tensor:
+    """Resize an image's short side to a size's and crop the centre: PIL's bilinear, as in S2V.
+
+    Where this would leave a border, the image is resized to cover the size instead.
+
+    Args:
+        picture: (3, H, W) fp32 in [-1, 1].
+        size: of nearly the image's aspect ratio.
+    """
+    (height, width), (rows, columns) = size, picture.shape[1:]
+    short = min(height, width)
+    if rows < columns:
+        tall, wide = short, int(short * columns / rows)
+    else:
+        tall, wide = int(short * rows / columns), short
+    if tall < height or wide < width:
+        scale = max(height / rows, width / columns)
+        tall, wide = max(height, round(rows * scale)), max(width, round(columns * scale))
+    image = Image.fromarray(to_array(picture))
+    if (tall, wide) != (rows, columns):
+        image = image.resize((wide, tall), Image.Resampling.BILINEAR)
+    top, left = round((tall - height) / 2), round((wide - width) / 2)
+    return to_float(np.asarray(image.crop((left, top, left + width, top + height))))
+
+
 def resize_bicubic(picture: Tensor, size: Size) -> Tensor:
     """Resize an image to exactly this size: bicubic without antialiasing, as I2V was trained.
 

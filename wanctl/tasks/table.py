@@ -9,6 +9,7 @@ from wanctl.errors import UserError, unknown
 from wanctl.tasks.api import Task
 from wanctl.tasks.clips.animate import Animate
 from wanctl.tasks.clips.animate2 import Animate2
+from wanctl.tasks.clips.speech import S2V
 from wanctl.tasks.fun.camera import Camera
 from wanctl.tasks.fun.control import Control
 from wanctl.tasks.image_channels import FLF2V, I2V, Continuation, Interpolation
@@ -37,6 +38,7 @@ TASKS: dict[str, Task] = {
         Tracks(),
         Animate2(),
         Animate(),
+        S2V(),
     )
 }
 

@@ -8,12 +8,16 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, PngImagePlugin
 
 from wanctl.atomic import replacing
 from wanctl.video.image_files import read_png_texts
 from wanctl.video.opening import VideoError, open_container
+from wanctl.video.sound import TRACK_RATE
+
+SOUND_BITS = 192_000  # per second
 
 
 def write_video(
@@ -23,6 +27,7 @@ def write_video(
     *,
     crf: int = 16,
     metadata: Mapping[str, str] | None = None,
+    sound: np.ndarray | None = None,
 ) -> None:
     """Write an H.264 mp4 (yuv420p, BT.709, moov atom first) atomically.
 
@@ -34,6 +39,7 @@ def write_video(
         fps: frames per second.
         crf: constant rate factor, 0 (lossless) to 51; lower is better.
         metadata: key/value pairs stored in the file; `read_metadata` and ffprobe show them.
+        sound: (N, 2) int16 at TRACK_RATE, cut off where the frames end; None: no sound.
 
     Raises:
         WriteError: the file cannot be written.
@@ -41,7 +47,7 @@ def write_video(
     """
     with replacing(path) as temp:
         try:
-            _encode(temp, iter(frames), fps, crf, metadata or {})
+            _encode(temp, iter(frames), fps, crf, metadata or {}, sound)
         except av.error.FFmpegError as error:
             if isinstance(error, OSError) and error.errno:
                 raise OSError(error.errno, error.strerror) from error
@@ -49,7 +55,12 @@ def write_video(
 
 
 def _encode(
-    path: Path, frames: Iterator[np.ndarray], fps: float, crf: int, metadata: Mapping[str, str]
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    crf: int,
+    metadata: Mapping[str, str],
+    sound: np.ndarray | None,
 ) -> None:
     first = next(frames, None)
     if first is None:
@@ -68,6 +79,7 @@ def _encode(
         # 1 in both tables stands for BT.709 and for limited range
         context.colorspace = context.color_primaries = context.color_trc = 1
         context.color_range = 1
+        track = None if sound is None else _SoundTrack(container, sound)
         reformatter = VideoReformatter()
         index = 0
         array: np.ndarray | None = first
@@ -82,8 +94,37 @@ def _encode(
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
             index += 1
+            if track is not None:
+                track.write_until(index / rate)
             array = next(frames, None)
         container.mux(stream.encode(None))
+        if track is not None:
+            track.close()
+
+
+class _SoundTrack:
+    """Writes AAC between the frames, so that both can be read together."""
+
+    def __init__(self, container: OutputContainer, samples_N2: np.ndarray) -> None:
+        self._container, self._samples, self._written = container, samples_N2, 0
+        self._stream = container.add_stream("aac", rate=TRACK_RATE, layout="stereo")
+        self._stream.bit_rate = SOUND_BITS
+
+    def write_until(self, end_s: Fraction) -> None:
+        """Write the samples before a time."""
+        end = min(len(self._samples), round(end_s * TRACK_RATE))
+        if end == self._written:
+            return
+        part = np.ascontiguousarray(self._samples[self._written : end]).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(part, format="s16", layout="stereo")
+        frame.rate, frame.pts = TRACK_RATE, self._written
+        frame.time_base = Fraction(1, TRACK_RATE)
+        self._container.mux(self._stream.encode(frame))
+        self._written = end
+
+    def close(self) -> None:
+        """Write what the encoder holds back."""
+        self._container.mux(self._stream.encode(None))
 
 
 @functools.cache

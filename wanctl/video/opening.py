@@ -48,10 +48,9 @@ _IMAGES = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 # images, and raw streams that noise is often taken for
 _GUESSED = (*_IMAGES.split(","), "h261", "h263")
 DEMUXERS = frozenset(f"{_COMMON},{_STREAMS},{_RARE},{_IMAGES}".split(","))
-_OPTIONS = {
-    "format_whitelist": ",".join(sorted(DEMUXERS)),
-    "protocol_whitelist": "none",  # no protocol has this name
-}
+# files of sound alone; read only where sound is asked for
+_SOUND = "wav,w64,mp3,flac,aac,ac3,eac3,aiff,au,caf,amr,ape,tta,wv,mpc,mpc8,voc"
+SOUND_DEMUXERS = DEMUXERS | frozenset(_SOUND.split(","))
 # 32 KiB, the default, costs seven times the CPU time of FFmpeg's own file reader; this, the same
 _BUFFER_BYTES = 1 << 18
 _SHOWN = 80  # characters of a foreign name in a message
@@ -62,11 +61,14 @@ class VideoError(UserError):
 
 
 @contextmanager
-def open_container(source: str | os.PathLike[str]) -> Iterator[InputContainer]:
+def open_container(
+    source: str | os.PathLike[str], *, sound: bool = False
+) -> Iterator[InputContainer]:
     """Open a video file for reading, by its content; its name plays no part.
 
     Args:
         source: a path, or a URL that fsspec reads.
+        sound: open files of sound alone as well.
 
     Raises:
         VideoError: there is no such file, it is empty or no regular file, not a video, or it names
@@ -77,7 +79,7 @@ def open_container(source: str | os.PathLike[str]) -> Iterator[InputContainer]:
         file = stack.enter_context(open_source(source))
         if isinstance(file, Path):
             file = stack.enter_context(_open_file(source, file))
-        yield stack.enter_context(_demux(source, file))
+        yield stack.enter_context(_demux(source, file, sound=sound))
 
 
 def has_video(head: bytes) -> bool:
@@ -127,8 +129,15 @@ class _Nameless:
             return -errno.EINVAL
 
 
-def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
+def _demux(
+    source: str | os.PathLike[str], file: BinaryIO, *, sound: bool = False
+) -> InputContainer:
     source = public_uri(os.fspath(source))
+    kind = "sound or video" if sound else "video"
+    options = {
+        "format_whitelist": ",".join(sorted(SOUND_DEMUXERS if sound else DEMUXERS)),
+        "protocol_whitelist": "none",  # no protocol has this name
+    }
 
     def refuse(url: str, _flags: int, _options: Any) -> NoReturn:
         named = ascii(redact(url if len(url) <= _SHOWN else f"{url[:_SHOWN]}..."))
@@ -136,11 +145,14 @@ def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
 
     try:
         return av.open(
-            _Nameless(file), "r", io_open=refuse, options=_OPTIONS, buffer_size=_BUFFER_BYTES
+            _Nameless(file), "r", io_open=refuse, options=options, buffer_size=_BUFFER_BYTES
         )
     except VideoError:
         raise
     except av.error.ArgumentError as error:
+        if sound:
+            why = "not sound or a video that is read, but a list of other files, text or damaged"
+            raise VideoError(f"{source}: {why}") from error
         raise VideoError(
             f"{source}: not a video that is read, but a list of other files, sound, text or "
             "damaged; need one file that holds the frames"
@@ -150,7 +162,7 @@ def _demux(source: str | os.PathLike[str], file: BinaryIO) -> InputContainer:
         if pointer := lfs_pointer(file.read(512)):
             raise VideoError(f"{source}: is {pointer}") from error
         why = _why(error)
-        raise VideoError(f"{source}: not a video, or cut off before its index: {why}") from error
+        raise VideoError(f"{source}: not a {kind}, or cut off before its index: {why}") from error
     except OSError as error:
         raise VideoError(f"{source}: cannot be opened as a video: {_why(error)}") from error
 

@@ -210,7 +210,7 @@ def test_memory_of_a_container_is_its_limit_without_its_use(
 )  # 2 x 40 blocks x 21 latent frames x tokens x 5120 x 2 bytes
 def test_keys_of_a_driving_video_are_counted(size, gigabytes):
     variant = VARIANTS["wan2.2-animate-2-14b"]
-    load = workload(variant, (241, *size), 40, clips=flops.ClipWork(3, 81))
+    load = workload(variant, (241, *size), 40, clips=flops.ClipWork(3, 81, 22))
     assert flops.driving_bytes(load) == pytest.approx(gigabytes * 1e9, rel=2e-3)
     assert load.latents.frames == 22
     assert load.forwards == pytest.approx(3 * (1 + load.steps * (1 + load.guided_share)))

@@ -19,7 +19,6 @@ from wanctl.checkpoint.registry.structures import (
     CLIP,
     MUSIC,
     REFERENCE,
-    SPEECH,
     structure_of_shape,
 )
 from wanctl.checkpoint.registry.templates import UNGUIDED, like
@@ -89,17 +88,16 @@ _ANIMATE = (
         marks=("animate 2 distillation", "animate 2 distilled", "distillation"),
     ),
 )
+_SPEECH = replace(
+    like("wan2.2-s2v-14b"),
+    name="wan2.2-s2v-14b",
+    title="Wan2.2-S2V-14B",
+    layout=S2V_14B,
+    hub=("Wan-AI/Wan2.2-S2V-14B",),
+)
 _NOT_RUN = tuple(
     replace(row, licence=APACHE_UNREAD)
     for row in (
-        Checkpoint(
-            name="wan2.2-s2v-14b",
-            title="Wan2.2-S2V-14B",
-            layout=S2V_14B,
-            structure=Structure(parts=frozenset({SPEECH})),
-            unsupported="speech to video needs audio features and a loop over clips, which are not "
-            "there yet",
-        ),
         Checkpoint(
             name="wan-dancer-14b",
             title="Wan-Dancer-14B (global)",
@@ -141,4 +139,4 @@ _SMALL_VAES = tuple(
         ("lightvaew2_1", "LightVAE for VAE 2.1, a quarter of its width", LIGHT_VAE, APACHE_UNREAD),
     )
 )
-ROWS = (*_RUN, *_ANIMATE, *_NOT_RUN, *_TINY, *_PARTS, *_SMALL_VAES)
+ROWS = (*_RUN, *_ANIMATE, _SPEECH, *_NOT_RUN, *_TINY, *_PARTS, *_SMALL_VAES)

@@ -8,6 +8,7 @@ from wanctl.recipe.generation.camera import CameraSection
 from wanctl.recipe.generation.clips import ClipsSection
 from wanctl.recipe.generation.phases import PhaseSection, Strength
 from wanctl.recipe.generation.rewrite import RewriteSection
+from wanctl.recipe.generation.speech import SpeechSection
 from wanctl.recipe.generation.vace import VaceSection
 from wanctl.recipe.section import (
     Count,
@@ -131,10 +132,16 @@ class SampleSection(Section):
         "and y in pixels of `image`, and `visibility` (frames, points); or `.npy` of tracks alone",
     )
     pose_video: Source | None = Field(
-        default=None, description="task animate: video of the skeletons of a performer"
+        default=None,
+        description="tasks animate and s2v: video of the skeletons of a performer",
     )
     face_video: Source | None = Field(
         default=None, description="task animate: video of crops of the performer's face"
+    )
+    audio: Source | None = Field(
+        default=None,
+        description="task s2v: file of what is spoken or sung (wav, mp3, m4a ...), or a video "
+        "with that sound, which the output gets",
     )
     driving_prompt: str | None = Field(
         default=None,
@@ -156,6 +163,7 @@ class SampleSection(Section):
     )
     camera: CameraSection = CameraSection()
     clips: ClipsSection = ClipsSection()
+    speech: SpeechSection = SpeechSection()
     vace: VaceSection = VaceSection()
     rewrite: RewriteSection = RewriteSection()
     batch: Count | None = Field(

@@ -116,7 +116,8 @@ class ClipLoop:
 
         def encode(frames: Iterator[np.ndarray]) -> None:
             header = self._outputs.header(request)
-            write_video(path, frames, request.fps, crf=request.crf, metadata=header)
+            track = self._inputs.audio.track if self._inputs.audio else None
+            write_video(path, frames, request.fps, crf=request.crf, metadata=header, sound=track)
 
         run_in_background(self._frames(), encode, MAX_QUEUED_FRAMES)
         if save_latents:
@@ -126,14 +127,18 @@ class ClipLoop:
     def _frames(self) -> Iterator[np.ndarray]:
         """Frames (H, W, 3) uint8 of the whole output."""
         left = self.request.frames
-        previous: Tensor | None = None
+        previous = self._source.start()
         rows, columns = self._task.output_region(self.request.size, self._inputs)
         for number in range(len(self._clips)):
-            video = self._decoded(self._latents(number, previous))
-            if previous is not None and self._matches_colors:
-                video = match_colors(video, previous)
-            new = video if previous is None else video[:, self._overlap :]
-            previous = video[:, -self._overlap :].clone()
+            video = self._decoded(self._latents(number, previous), self._source.lead(previous))
+            if previous is None:  # before it, the video is grey
+                new = video[:, self._task.dropped_frames :]
+                previous = new.new_zeros(len(new), self._overlap, *new.shape[2:])
+            else:
+                if number and self._matches_colors:
+                    video = match_colors(video, previous)
+                new = video[:, self._overlap :]
+            previous = torch.cat((previous, new), dim=1)[:, -self._overlap :]
             shown = new[:, :left, rows, columns]
             left -= shown.shape[1]
             self._seams.add(shown)
@@ -159,9 +164,11 @@ class ClipLoop:
         self._finished.write(number, latents)
         return latents
 
-    def _decoded(self, latents: Tensor) -> Tensor:
-        """(3, F, H, W) fp32 pixels in [-1, 1] of a clip, on the CPU."""
+    def _decoded(self, latents: Tensor, lead: Tensor | None) -> Tensor:
+        """(3, F, H, W) fp32 pixels in [-1, 1] of a clip, on the CPU; those of the lead first."""
         pipeline, request = self._pipeline, self.request
+        if lead is not None:
+            latents = torch.cat((lead[None].to(latents), latents), dim=2)
         pieces = pipeline.shared_vae(request).decode_frames(latents.to(pipeline.device))
         found = [piece[0].float().cpu() for piece in finite_pieces(pieces, request)]
         return torch.cat(found, dim=1).clamp(-1, 1)

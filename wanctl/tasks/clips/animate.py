@@ -72,7 +72,7 @@ class Animate(ClipTask):
         return _Source(inputs, size, self.clip_shape(size, inputs), encode)
 
 
-class _Source:
+class _Source(ClipSource):
     """See `ClipSource`."""
 
     def __init__(

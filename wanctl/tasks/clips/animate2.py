@@ -76,7 +76,7 @@ class Animate2(ClipTask):
         return _Source(inputs, size, self.clip_shape(size, inputs), encode)
 
 
-class _Source:
+class _Source(ClipSource):
     """See `ClipSource`."""
 
     def __init__(

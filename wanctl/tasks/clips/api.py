@@ -41,9 +41,21 @@ class ClipSource(Protocol):
         Args:
             frames: number of the footage's frame at each frame of the clip.
             previous: (3, overlap, H, W) in [-1, 1], the last frames of the clip before; None for
-                the first clip.
+                the first clip, where nothing is before it.
         """
         ...
+
+    def start(self) -> Tensor | None:
+        """(3, overlap, H, W) in [-1, 1], frames before the first clip; None: there are none."""
+        return None
+
+    def lead(self, previous: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """(C, T, Y, X) latents that are decoded before those of a clip; None: there are none.
+
+        Args:
+            previous: as `conditions` takes it; the lead decodes to it where it is not None.
+        """
+        return None
 
 
 class ClipTask(Task):
@@ -54,12 +66,17 @@ class ClipTask(Task):
         overlap: last frames of a clip that the next one begins with.
         ends_twice: whether footage that is played back and forth shows its last frame twice.
         overlaps: values that the model knows; empty: any.
+        dropped_frames: first frames of the first decoded clip that are no part of the output.
+        seeds_clips: each clip's noise has a seed of its own, the next number; else the noise of
+            all clips is drawn in a row.
     """
 
     clip_frames: ClassVar[int]
     overlap: ClassVar[int] = 1
     overlaps: ClassVar[tuple[int, ...]] = ()
     ends_twice: ClassVar[bool] = False
+    dropped_frames: ClassVar[int] = 0
+    seeds_clips: ClassVar[bool] = False
 
     def clip_options(self, inputs: Inputs) -> ClipOptions:
         """Options with the task's defaults filled in.
@@ -107,6 +124,15 @@ class ClipTask(Task):
         clip = self.clip_shape(PixelShape(frames, height, width), inputs)
         channels, latents, rows, columns = noise_shape(vae, *clip)
         return channels, latents + 1, rows, columns
+
+    def sequence_frames(self, options: ClipOptions) -> int:
+        """Latent frames that the transformer reads for a clip, about.
+
+        Args:
+            options: all filled in.
+        """
+        assert options.frames
+        return latent_frames(options.frames) + 1
 
     def output_latents(self, latents: Tensor, inputs: Inputs) -> Tensor:  # noqa: ARG002
         """The latents of a clip without the picture of the character."""
