@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 from tests.integration.small_variants import small_variant, write_small_weights
 from wanctl.errors import UserError
 from wanctl.model.variant_table import VARIANTS
+from wanctl.model.variants import SPEECH_RATE
 from wanctl.recipe.load import load_recipe
 from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video
-from wanctl.video.sound import TRACK_RATE, read_sound
+from wanctl.video.sound.read import TRACK_RATE, read_sound
 
 NAME = "wan2.2-s2v-14b"
 SECONDS = 0.7
@@ -68,7 +69,7 @@ def latents_of(path):
 def test_a_person_speaks_as_long_as_the_sound_lasts(run, world, tmp_path):
     path = run()
     assert len(frames_of(path)) == FRAMES
-    sound, given = (read_sound(p).track for p in (path, world / "talk.mp4"))
+    sound, given = (read_sound(p, SPEECH_RATE).track for p in (path, world / "talk.mp4"))
     count = min(len(sound), len(given), TRACK_RATE // 2)
     assert abs(len(sound) - len(given)) < 2048
     loud = np.corrcoef(sound[4800:count, 0], given[4800:count, 0])[0, 1]
@@ -107,7 +108,7 @@ def test_a_run_that_was_stopped_takes_up_its_clips(run, tmp_path, monkeypatch):
 def test_a_part_of_the_sound_poses_and_the_picture_as_the_first_frame(run):
     short = run("sample.speech.start_s=0.2", "sample.speech.duration_s=0.25")
     assert len(frames_of(short)) == 4
-    assert abs(len(read_sound(short).track) - TRACK_RATE // 4) < 2048
+    assert abs(len(read_sound(short, SPEECH_RATE).track) - TRACK_RATE // 4) < 2048
     posed = run("sample.speech.start_s=0.2", "sample.speech.duration_s=0.25",
                 "sample.pose_video={world}/silent.mp4")  # fmt: skip
     assert not torch.allclose(latents_of(short), latents_of(posed), atol=1e-3)

@@ -25,7 +25,7 @@ from wanctl.checkpoint.files.tensor_files import (
     read_config,
 )
 from wanctl.encoders.stated_config import read_stated_config
-from wanctl.video.sound import SPEECH_RATE
+from wanctl.model.variants import SPEECH_RATE
 
 PREFIX = "wav2vec2."  # in files of models with a head, which is not used
 MASK = "masked_spec_embed"  # used in training only

@@ -11,6 +11,7 @@ from wanctl.model.latent_statistics import (
 )
 
 RGB_CHANNELS = 3  # of a video in pixels
+SPEECH_RATE = 16_000  # samples per second that audio encoders hear
 NUM_TRAIN_TIMESTEPS = 1000  # noise level 1 as the transformer's timestep
 
 # Mean and standard deviation of the pixels, 0 to 1, that CLIP was trained with.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wanctl.camera.options import CameraOptions
 from wanctl.errors import UserError
+from wanctl.model.variants import SPEECH_RATE
 from wanctl.redact import public_uri
 from wanctl.sample.source_video import VideoReader, image_as_video, open_source_video
 from wanctl.tasks.inputs import ClipOptions, Inputs, SourceSound, SourceVideo, SpeechOptions
@@ -19,7 +20,7 @@ from wanctl.tasks.point_tracks import PointTracks, read_tracks
 from wanctl.tasks.vace_options import VaceOptions
 from wanctl.video.image_files import IMAGE_SUFFIXES, ImageFileError, read_image
 from wanctl.video.probe import content_hash
-from wanctl.video.sound import TRACK_RATE, read_sound
+from wanctl.video.sound.read import TRACK_RATE, read_sound
 from wanctl.video.sources import local_copy
 
 T = TypeVar("T")
@@ -226,7 +227,7 @@ def _video(name: str, reader: VideoReader) -> SourceVideo:
 
 def _sound(name: str, options: SpeechOptions | None, reader: VideoReader) -> SourceSound:
     part = options or SpeechOptions()
-    speech, track = reader.call(read_sound, name, part.start_s, part.duration_s)
+    speech, track = reader.call(read_sound, name, SPEECH_RATE, part.start_s, part.duration_s)
     return SourceSound(speech, track, name, len(track) / TRACK_RATE)
 
 

@@ -194,12 +194,11 @@ class SamplingPipeline:
             label: says in the progress display which clip it is.
         """
         task = get_task(request.task)
-        if isinstance(task, ClipTask) and task.seeds_clips:
-            noise = self._noise([replace(request, seed=request.seed + clip)])
-        else:  # as the published code, which draws the noise of clips in a row
-            noise = self._noise([request])
-            for _ in range(clip):
-                noise.draw()
+        assert isinstance(task, ClipTask)
+        # else as the published code, which draws the noise of clips in a row
+        seed, skipped = (request.seed + clip, 0) if task.seeds_clips else (request.seed, clip)
+        noise = self._noise([replace(request, seed=seed)])
+        noise.skip(skipped)
         if request.driving_prompt is not None:
             text = self._context([texts[request.driving_prompt]])
             conditions = conditions.with_driving_context(text)
@@ -328,8 +327,7 @@ class SamplingPipeline:
 
     def encoders(self, request: SampleRequest) -> InputEncoders:
         """The networks that encode the inputs of a request."""
-        vae = self.shared_vae(request)
-        weights = self.weights
+        vae, weights = self.shared_vae(request), self.weights
         return InputEncoders(vae, self.dit_shape, weights.image, self.device, weights.audio)
 
     def release_transformers(self) -> None:

@@ -8,16 +8,13 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image, PngImagePlugin
 
 from wanctl.atomic import replacing
 from wanctl.video.image_files import read_png_texts
 from wanctl.video.opening import VideoError, open_container
-from wanctl.video.sound import TRACK_RATE
-
-SOUND_BITS = 192_000  # per second
+from wanctl.video.sound.track import SoundTrack
 
 
 def write_video(
@@ -39,7 +36,7 @@ def write_video(
         fps: frames per second.
         crf: constant rate factor, 0 (lossless) to 51; lower is better.
         metadata: key/value pairs stored in the file; `read_metadata` and ffprobe show them.
-        sound: (N, 2) int16 at TRACK_RATE, cut off where the frames end; None: no sound.
+        sound: (N, 2) int16 at 48 kHz, cut off where the frames end; None: no sound.
 
     Raises:
         WriteError: the file cannot be written.
@@ -79,7 +76,7 @@ def _encode(
         # 1 in both tables stands for BT.709 and for limited range
         context.colorspace = context.color_primaries = context.color_trc = 1
         context.color_range = 1
-        track = None if sound is None else _SoundTrack(container, sound)
+        track = None if sound is None else SoundTrack(container, sound)
         reformatter = VideoReformatter()
         index = 0
         array: np.ndarray | None = first
@@ -100,31 +97,6 @@ def _encode(
         container.mux(stream.encode(None))
         if track is not None:
             track.close()
-
-
-class _SoundTrack:
-    """Writes AAC between the frames, so that both can be read together."""
-
-    def __init__(self, container: OutputContainer, samples_N2: np.ndarray) -> None:
-        self._container, self._samples, self._written = container, samples_N2, 0
-        self._stream = container.add_stream("aac", rate=TRACK_RATE, layout="stereo")
-        self._stream.bit_rate = SOUND_BITS
-
-    def write_until(self, end_s: Fraction) -> None:
-        """Write the samples before a time."""
-        end = min(len(self._samples), round(end_s * TRACK_RATE))
-        if end == self._written:
-            return
-        part = np.ascontiguousarray(self._samples[self._written : end]).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(part, format="s16", layout="stereo")
-        frame.rate, frame.pts = TRACK_RATE, self._written
-        frame.time_base = Fraction(1, TRACK_RATE)
-        self._container.mux(self._stream.encode(frame))
-        self._written = end
-
-    def close(self) -> None:
-        """Write what the encoder holds back."""
-        self._container.mux(self._stream.encode(None))
 
 
 @functools.cache

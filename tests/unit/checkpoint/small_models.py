@@ -11,7 +11,7 @@ from wanctl.checkpoint.save import save_dit
 from wanctl.model.dit.networks import make_dit
 from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
-from wanctl.model.variants import FaceShape, Variant
+from wanctl.model.variants import FaceShape, SpeechShape, Variant
 
 FACE = FaceShape(channels=(8, 8, 12), style=10, motions=4, width=12, hidden=8, heads=2, every=2)
 PUBLISHED = [name for name, variant in VARIANTS.items() if variant.hub]
@@ -51,6 +51,7 @@ def shrunken(variant: Variant) -> Variant:
         image_tokens=variant.dit.image_tokens and 10,
         vace_layers=(0, 2) if variant.dit.vace_layers else (),
         face=variant.dit.face and FACE,
+        speech=SpeechShape(3, 12, 2, (0, 2)) if variant.dit.speech else None,
     )  # fmt: skip
     decoder = variant.vae.decoder_dim and 4
     return replace(variant, dit=dit, vae=replace(variant.vae, dim=4, decoder_dim=decoder))

@@ -47,7 +47,19 @@ def test_what_a_layout_cannot_hold_is_refused_before_anything_is_written(tmp_pat
     assert_equal(contents(start), contents(tmp_path / "back"))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+SPEECH = "wan2.2-s2v-14b"  # of which diffusers has no class
+
+
+def test_a_model_that_diffusers_has_not_stays_in_the_official_layout(tmp_path):
+    start = write_official(tmp_path / "start", SPEECH)
+    with pytest.raises(WeightsError, match="layout diffusers: has no class of S2V"):
+        convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers"))
+    assert not (tmp_path / "theirs").exists()
+    convert(str(start), tmp_path / "back", ConversionOptions("official"))
+    assert_equal(contents(start), contents(tmp_path / "back"))
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != SPEECH])
 def test_official_to_diffusers_and_back_is_bit_equal(tmp_path, name):
     start = write_official(tmp_path / "start", name)
     convert(str(start), tmp_path / "theirs", ConversionOptions("diffusers", shard_bytes=60_000))

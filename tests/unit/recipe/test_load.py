@@ -230,7 +230,7 @@ FIGURES = ("1e-9", "-1e-9", ".inf", "-.inf", ".nan", "1e400", "1e300", "1" + "0"
 SMALL = re.compile(r"lr|weight_decay|clip_norm|loss|threshold|share|balance|max_|min_|ema|holdout|"
                    r"dropout|gpus|power|momentum|mean|std|shift|scale|boundary|until|cache|probability|"
                    r"per_gb|strength|expand|vertical|known_frames_weight|sparsity|"
-                   r"plateau|train_dit\.vace")  # fmt: skip
+                   r"start_s|plateau|train_dit\.vace")  # fmt: skip
 
 
 def numeric_keys(model, path=()):

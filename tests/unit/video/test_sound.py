@@ -6,9 +6,10 @@ import av
 import numpy as np
 import pytest
 
+from wanctl.model.variants import SPEECH_RATE
 from wanctl.video.encode import write_video
 from wanctl.video.opening import VideoError, open_container
-from wanctl.video.sound import SPEECH_RATE, TRACK_RATE, read_sound
+from wanctl.video.sound.read import TRACK_RATE, read_sound
 
 RATE, SECONDS = 44_100, 1.5
 
@@ -40,7 +41,7 @@ def write_coded(path, codec, container_format):
 
 
 def test_a_wav_is_read_at_both_rates(folder):
-    speech, track = read_sound(folder / "tone.wav")
+    speech, track = read_sound(folder / "tone.wav", SPEECH_RATE)
     assert (speech.shape, speech.dtype) == ((int(SPEECH_RATE * SECONDS),), np.float32)
     assert (track.shape, track.dtype) == ((int(TRACK_RATE * SECONDS), 2), np.int16)
     expected = 12_000 / 32_768 * np.sin(2 * np.pi * 440 * np.arange(len(speech)) / SPEECH_RATE)
@@ -50,10 +51,13 @@ def test_a_wav_is_read_at_both_rates(folder):
 
 
 def test_a_part_is_that_of_the_whole(folder):
-    whole, part = read_sound(folder / "tone.wav"), read_sound(folder / "tone.wav", 0.5, 0.25)
+    whole, part = (
+        read_sound(folder / "tone.wav", SPEECH_RATE),
+        read_sound(folder / "tone.wav", SPEECH_RATE, 0.5, 0.25),
+    )
     assert np.array_equal(part.speech, whole.speech[8000:12_000])
     assert np.array_equal(part.track, whole.track[24_000:36_000])
-    assert len(read_sound(folder / "tone.wav", 1.0, 9.0).speech) == SPEECH_RATE // 2
+    assert len(read_sound(folder / "tone.wav", SPEECH_RATE, 1.0, 9.0).speech) == SPEECH_RATE // 2
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_a_part_is_that_of_the_whole(folder):
 )
 def test_coded_sound_is_read_and_channels_are_mixed(folder, name, codec, kind):
     write_coded(folder / name, codec, kind)
-    speech, track = read_sound(folder / name)
+    speech, track = read_sound(folder / name, SPEECH_RATE)
     assert abs(len(track) / TRACK_RATE - SECONDS) < 0.06
     assert np.abs(speech[2000:20_000]).max() == pytest.approx(12_000 / 32_768 / 2, rel=0.05)
     assert np.abs(track[6000:60_000, 1]).max() < 500
@@ -72,7 +76,7 @@ def test_the_sound_of_a_video_ends_with_its_frames(folder):
     for name in ("talk.mp4", "again.mp4"):
         write_video(folder / name, np.zeros((16, 32, 32, 3), np.uint8), 16.0, sound=track)
     assert (folder / "talk.mp4").read_bytes() == (folder / "again.mp4").read_bytes()
-    read = read_sound(folder / "talk.mp4").track
+    read = read_sound(folder / "talk.mp4", SPEECH_RATE).track
     assert abs(len(read) - TRACK_RATE) < 2048  # a packet of AAC
     assert np.corrcoef(read[5000:40_000, 0], track[5000:40_000, 0])[0, 1] > 0.99
 
@@ -94,11 +98,11 @@ def test_files_without_sound_are_named(folder, tmp_path):
         ("nowhere.wav", "nowhere.wav: cannot be opened"),
     ):
         with pytest.raises(VideoError) as caught:
-            read_sound(tmp_path / name)
+            read_sound(tmp_path / name, SPEECH_RATE)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
     with pytest.raises(VideoError, match=r"lasts 1\.50 s; nothing of it is left after 2 s"):
-        read_sound(folder / "tone.wav", 2.0)
+        read_sound(folder / "tone.wav", SPEECH_RATE, 2.0)
 
 
 def test_footage_is_never_sound_alone(folder):

@@ -15,7 +15,7 @@ class SpeechSection(Section):
     )
     duration_s: float | None = Field(
         default=None,
-        gt=0,
+        ge=0.01,
         le=LONGEST_S,
         description="seconds of the sound that are used at most; null: to its end",
     )

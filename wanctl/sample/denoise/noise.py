@@ -40,6 +40,11 @@ class BatchNoise:
         noise = self._distributed.broadcast_from_main(self._draw_all)
         return noise.to(self._distributed.device)
 
+    def skip(self, draws: int) -> None:
+        """Draw so many times and drop what was drawn."""
+        for _ in range(draws):
+            self.draw()
+
     def _draw_all(self) -> Tensor:
         """Drawn without the batch dimension, as the official code does; on the CPU."""
         if not self._generators:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from wanctl.checkpoint.recognition import model_choice
 from wanctl.checkpoint.recognition.model_choice import ModelKeys, choose_model
 from wanctl.checkpoint.registry.rules import rule_text, warn_of_fixed
-from wanctl.checkpoint.registry.structures import CLIP, SPEECH, TALK, Structure
+from wanctl.checkpoint.registry.structures import CLIP, MUSIC, REFERENCE, TALK, Structure
 from wanctl.checkpoint.registry.table import checkpoints
 from wanctl.errors import ProblemsError
 from wanctl.log import info_once, warn_once
@@ -29,7 +29,8 @@ def folder(tmp_path_factory):
         "causvid-14b",
     ):
         save_file(plain, folder / f"{name}.safetensors")
-    save_file(state_of(Structure(parts=frozenset({SPEECH}))), folder / "speech.safetensors")
+    dance = state_of(Structure(2, 4, 16, frozenset({CLIP, MUSIC, REFERENCE})))
+    save_file(dance, folder / "dance.safetensors")
     talk = state_of(Structure(2, 4, 16, frozenset({CLIP, TALK})))
     save_file(talk, folder / "infinitetalk.safetensors")
     lora = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(2, 128)}
@@ -146,12 +147,12 @@ def test_a_lora_brings_its_schedule_and_leaves_the_rest(choose):
             "model.checkpoint: CausVid LoRA, 14B is a LoRA; name its file under model.loras",
         ),
         (
-            "speech", {}, "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: "
-            "speech to video needs audio features and a loop over clips",
+            "dance", {}, "model.weights: dance.safetensors: is Wan-Dancer-14B (global), which is "
+            "not run: music to dance needs a music injector",
         ),
         (
-            "speech", {"variant": "wan2.1-t2v-14b"},
-            "model.weights: speech.safetensors: is Wan2.2-S2V-14B, which is not run: ",
+            "dance", {"variant": "wan2.1-i2v-14b-480p"},
+            "model.weights: dance.safetensors: is Wan-Dancer-14B (global), which is not run: ",
         ),
         ("infinitetalk", {}, "is not run: its audio attention is not there yet; if it is another "
          "model, name that with model.checkpoint"),

@@ -185,7 +185,10 @@ OTHERS = {
         state_of(Structure(3, 4, 48, frozenset({structures.REFERENCE}))),
         "wan2.2-fun-5b-control", "its image channels beside those of VAE 2.2",
     ),
-    "speech": (of(structures.SPEECH), "wan2.2-s2v-14b", "speech to video needs"),
+    "music": (
+        of(structures.CLIP, structures.MUSIC, structures.REFERENCE, copies=2, mask_channels=4),
+        "wan-dancer-14b", "music to dance needs",
+    ),
     "turbowan int8 without scales": (
         of(structures.LINEAR_ATTENTION, structures.INT8), "turbowan-t2v-1.3b",
         "its int8 matrices have no scales",

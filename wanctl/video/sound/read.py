@@ -16,7 +16,6 @@ from av.audio.resampler import AudioResampler
 from wanctl.redact import public_uri
 from wanctl.video.opening import VideoError, open_container
 
-SPEECH_RATE = 16_000  # samples per second of what an audio encoder hears
 TRACK_RATE, TRACK_CHANNELS = 48_000, 2
 MAX_S = 3600.0  # an hour; 0.7 GB as a track
 
@@ -25,7 +24,7 @@ class SoundSamples(NamedTuple):
     """A part of a sound.
 
     Attributes:
-        speech: (N,) float32 in [-1, 1], one channel at SPEECH_RATE.
+        speech: (N,) float32 in [-1, 1], one channel at the rate that a model hears.
         track: (M, 2) int16, two channels at TRACK_RATE.
     """
 
@@ -34,12 +33,16 @@ class SoundSamples(NamedTuple):
 
 
 def read_sound(
-    source: str | os.PathLike[str], start_s: float = 0.0, duration_s: float | None = None
+    source: str | os.PathLike[str],
+    speech_rate: int,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
 ) -> SoundSamples:
     """Read a part of the first sound track of a file of sound or a video.
 
     Args:
         source: a path, or a URL that fsspec reads.
+        speech_rate: samples per second that a model hears.
         start_s: seconds that are left out.
         duration_s: seconds that are read at most; None: to the end.
 
@@ -52,7 +55,7 @@ def read_sound(
             raise VideoError(f"{public_uri(os.fspath(source))}: has no sound")
         # channels are mixed and doubled below, because FFmpeg would make them louder and quieter
         layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
-        speech, track = _Part("flt", layout, SPEECH_RATE), _Part("s16", layout, TRACK_RATE)
+        speech, track = _Part("flt", layout, speech_rate), _Part("s16", layout, TRACK_RATE)
         try:
             for frame in container.decode(audio=0):
                 for part in (speech, track):

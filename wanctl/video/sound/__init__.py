@@ -1,0 +1,1 @@
+"""Sound of files: read for a model, and written beside frames. Start with `read.py`."""
