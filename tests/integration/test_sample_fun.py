@@ -32,17 +32,28 @@ def changed(one, other):
     return (one[0] - other[0]).abs().max() > 1e-4
 
 
+def sides(name):
+    """Keys of an output of 4 x 6 latents."""
+    return ("sample.height=64", "sample.width=96") if "-5b-" in name else ()
+
+
 @pytest.mark.parametrize(
-    "name", ["wan2.1-fun-1.3b-control", "wan2.1-fun-v1.1-1.3b-control", "wan2.2-fun-a14b-control"]
+    "name",
+    [
+        "wan2.1-fun-1.3b-control",
+        "wan2.1-fun-v1.1-1.3b-control",
+        "wan2.2-fun-a14b-control",
+        pytest.param("wan2.2-fun-5b-control", marks=pytest.mark.slow),
+    ],
 )
 def test_a_control_video_steers_the_output(name, files, tmp_path, monkeypatch):
     def run(*keys):
-        return sample_small(tmp_path, monkeypatch, name, *keys, steps=1)
+        return sample_small(tmp_path, monkeypatch, name, *sides(name), *keys, steps=1)
 
     edges = f"sample.video={files / 'edges.mp4'}"
     plain = run(edges)
     latents, header = plain
-    assert latents.shape == (1, 16, 2, 4, 6)
+    assert latents.shape == (1, 48 if "-5b-" in name else 16, 2, 4, 6)
     assert (header["task"], "video" in header["inputs"]) == ("control", True)
     assert changed(run(f"sample.video={files / 'poses.mp4'}"), plain)
     assert changed(run(edges, f"sample.image={files / 'start.png'}"), plain)
@@ -51,27 +62,34 @@ def test_a_control_video_steers_the_output(name, files, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["wan2.1-fun-v1.1-1.3b-control-camera", "wan2.2-fun-a14b-control-camera"]
+    "name",
+    [
+        "wan2.1-fun-v1.1-1.3b-control-camera",
+        "wan2.2-fun-a14b-control-camera",
+        "wan2.2-fun-5b-control-camera",
+    ],
 )
 def test_a_camera_path_steers_the_output(name, files, tmp_path, monkeypatch):
     def run(path):
         return sample_small(
             tmp_path, monkeypatch, name, f"sample.image={files / 'start.png'}",
-            f"sample.camera={path}", steps=1,
+            f"sample.camera={path}", *sides(name), steps=1,
         )  # fmt: skip
 
     left, right = (run(f"{{moves: [{{move: pan-{side}}}]}}") for side in ("left", "right"))
     latents, header = left
-    assert latents.shape == (1, 16, 2, 4, 6)
+    assert latents.shape == (1, 48 if "-5b-" in name else 16, 2, 4, 6)
     assert header["task"] == "camera"
     assert changed(left, right)
     assert changed(run(f"{{path: {files / 'path.txt'}}}"), left)
 
 
-def test_inp_starts_from_an_image(files, tmp_path, monkeypatch):
-    name = "wan2.1-fun-1.3b-inp"
+@pytest.mark.parametrize("name", ["wan2.1-fun-1.3b-inp", "wan2.2-fun-5b-inp"])
+def test_inp_starts_from_an_image(name, files, tmp_path, monkeypatch):
     start, other = (
-        sample_small(tmp_path, monkeypatch, name, f"sample.image={files / f'{each}.png'}")
+        sample_small(
+            tmp_path, monkeypatch, name, f"sample.image={files / f'{each}.png'}", *sides(name)
+        )
         for each in ("start", "reference")
     )
     assert start[1]["task"] == "i2v"

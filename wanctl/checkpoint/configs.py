@@ -3,6 +3,7 @@
 Sizes of files without a config are derived from the shapes of their tensors.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from wanctl.checkpoint.diffusers_layout.configs import transformer_config
 from wanctl.checkpoint.files.config_values import ConfigValues, compare_sizes
 from wanctl.checkpoint.files.errors import WeightsError
+from wanctl.model.fun_variants import CAMERA_CHANNELS
 from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
 from wanctl.model.variants import DiTShape, FaceShape, SpeechShape
 
@@ -136,7 +138,8 @@ def with_parts(shape: DiTShape, tensors: Shapes) -> DiTShape:
     adapter, reference = tensors.get("control_adapter.conv.weight"), tensors.get("ref_conv.weight")
     shape = replace(
         shape,
-        camera_channels=adapter[1] // SPATIAL_STRIDE**2 if adapter else 0,
+        camera_channels=CAMERA_CHANNELS if adapter else 0,
+        camera_stride=_camera_stride(adapter[1]) if adapter else 0,
         reference_channels=reference[1] if reference else 0,
         pose_numbers=poses[1] if poses else 0,
         driven=any(name.startswith(NESTED) for name in tensors),
@@ -157,6 +160,12 @@ def _sparse_attention(tensors: Shapes) -> Literal["", "vsa", "sla"]:
     if "blocks.0.to_gate_compress.weight" in tensors:
         return "vsa"
     return "sla" if f"blocks.0.{LINEAR_BRANCH}.weight" in tensors else ""
+
+
+def _camera_stride(inputs: int) -> int:
+    """`DiTShape.camera_stride` of an adapter with so many inputs, the rays of a cell of pixels."""
+    stride = math.isqrt(max(inputs, 0) // CAMERA_CHANNELS)
+    return 0 if stride == SPATIAL_STRIDE else stride
 
 
 def _face_shape(tensors: Shapes, layers: int) -> FaceShape | None:
@@ -227,8 +236,10 @@ def dit_config(shape: DiTShape, layout: str) -> dict[str, Any]:
     if shape.camera_channels:
         config["add_control_adapter"] = True
         config["in_dim_control_adapter"] = shape.camera_channels
+        config["downscale_factor_control_adapter"] = shape.ray_stride
     if shape.reference_channels:
         config["add_ref_conv"] = True
+        config["in_dim_ref_conv"] = shape.reference_channels
     if shape.speech:
         config[SPEECH_BLOCKS] = list(shape.speech.blocks)
         config["audio_dim"] = shape.speech.width

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from wanctl.model.shapes import SPATIAL_STRIDE, LatentShape, PixelShape, latent_shape
+from wanctl.model.shapes import LatentShape, PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, FaceShape, SpeechShape, VAEShape, Variant
 from wanctl.runtime.vae_tiles import overlap_factor
 
@@ -138,7 +138,7 @@ def dit_parameters(shape: DiTShape) -> int:
     if shape.vace_layers:
         rest += 4 * d * shape.vace_channels + d + (len(shape.vace_layers) + 1) * (d * d + d)
     if shape.camera_channels:
-        rest += 4 * d * shape.camera_channels * SPATIAL_STRIDE**2 + d + 2 * (9 * d * d + d)
+        rest += 4 * d * shape.camera_channels * shape.ray_stride**2 + d + 2 * (9 * d * d + d)
     if shape.reference_channels:
         rest += 4 * d * shape.reference_channels + d
     if shape.second_timestep:

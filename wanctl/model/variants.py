@@ -9,6 +9,7 @@ from wanctl.model.latent_statistics import (
     WAN22_LATENT_MEAN,
     WAN22_LATENT_STD,
 )
+from wanctl.model.shapes import SPATIAL_STRIDE
 
 RGB_CHANNELS = 3  # of a video in pixels
 SPEECH_RATE = 16_000  # samples per second that audio encoders hear
@@ -49,6 +50,7 @@ LATER_SIZES = (
     "second_timestep",
     "sparse_attention",
     "frame_rates",
+    "camera_stride",
 )
 
 
@@ -109,6 +111,7 @@ class DiTShape:
         vace_channels: channels of the control.
         camera_channels: channels of the rays of a camera path, for models with an adapter for one
             (Fun Camera: 24, six for each of four frames).
+        camera_stride: pixels of the rays per latent row and column where it is not 8 (Fun 5B: 16).
         reference_channels: latent channels of a reference picture, for models that read one as
             tokens before the video (`ref_conv`).
         pose_numbers: of a camera's pose, which every block reads for each latent frame
@@ -150,11 +153,17 @@ class DiTShape:
     second_timestep: bool = False
     sparse_attention: Literal["", "vsa", "sla"] = ""
     frame_rates: int = 0
+    camera_stride: int = 0
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.dim // self.num_heads
+
+    @property
+    def ray_stride(self) -> int:
+        """Pixels of a camera's rays per latent row and column."""
+        return self.camera_stride or SPATIAL_STRIDE
 
     @property
     def sizes(self) -> dict[str, Any]:

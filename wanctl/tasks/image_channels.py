@@ -8,6 +8,7 @@ Shapes: F frames, H/W pixels, C channels, T latent frames, Y/X latent rows/colum
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,13 @@ from torch import Tensor
 
 from wanctl.diffusion.conditions import Conditions
 from wanctl.errors import UserError
-from wanctl.model.shapes import TEMPORAL_STRIDE, PixelShape, floor_frames, valid_frames
+from wanctl.model.shapes import (
+    SPATIAL_STRIDE,
+    TEMPORAL_STRIDE,
+    PixelShape,
+    floor_frames,
+    valid_frames,
+)
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, pad_texts, requested_shape
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
@@ -73,7 +80,8 @@ class KnownFramesTask(Task):
             first, last = known[min(known)], known[max(known)]
             hidden = encode.images([first, last][:seen])
             image = hidden.flatten(0, 1).expand(len(texts), -1, -1)
-        return Conditions(context, channels.expand(len(texts), -1, -1, -1, -1), image)
+        conditions = Conditions(context, channels.expand(len(texts), -1, -1, -1, -1), image)
+        return with_fixed_start(conditions, channels, size)
 
     @abstractmethod
     def source_size(self, inputs: Inputs, frames: int) -> tuple[int, int]:
@@ -279,6 +287,23 @@ def known_frame_channels(known: Mapping[int, Tensor], size: PixelShape, encode: 
     latents = encode.latents(video)
     mask = frame_mask(list(known), size.frames).to(latents)
     return torch.cat((mask[..., None, None].expand(-1, -1, *latents.shape[2:]), latents))
+
+
+def with_fixed_start(conditions: Conditions, start: Tensor, size: PixelShape) -> Conditions:
+    """Conditions whose first latent frame is also fixed, for models with a timestep per frame.
+
+    Those are models with the VAE of Wan 2.2, of 16 pixels per latent side (Fun 5B).
+
+    Args:
+        conditions: with `start` among their channels.
+        start: (4 + C, T, Y, X), mask and latents of a video with known frames.
+        size: of the video.
+    """
+    known = bool(start[:MASK_CHANNELS, 0].all())
+    if not known or size.height // start.shape[-2] == SPATIAL_STRIDE:
+        return conditions
+    fixed = known_latents(conditions.context, start[MASK_CHANNELS:, :1], size)
+    return replace(conditions, known=fixed.known, known_frames=fixed.known_frames)
 
 
 def _size_of(picture: Tensor | None) -> tuple[int, int]:

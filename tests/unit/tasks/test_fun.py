@@ -18,6 +18,7 @@ from tests.unit.tasks.test_image_channels import (
 from wanctl.camera.moves import Move
 from wanctl.camera.options import CameraOptions
 from wanctl.camera.rays import packed_rays, plucker_rays
+from wanctl.diffusion.conditions import predict
 from wanctl.errors import UserError
 from wanctl.model.shapes import PixelShape
 from wanctl.model.variant_table import VARIANTS
@@ -160,6 +161,66 @@ def test_mistakes_in_a_path_are_told_before_any_work(tmp_path):
     both = CameraOptions("path.txt", (Move("left"),))
     with pytest.raises(UserError, match=r"camera\.moves: goes not with camera\.path"):
         CAMERA.size(replace(inputs, camera=both), RequestedSize(), CAMERA_21.defaults, VAE)
+
+
+class SixteenPixels(ThreeChannels):
+    """A VAE of 16 pixels per latent side, as that of Wan 2.2."""
+
+    def __init__(self, variant):
+        super().__init__(variant)
+        copies, mask = divmod(variant.dit.in_channels, 48)
+        self.dit = replace(self.dit, in_channels=3 * copies + mask)
+
+    def latents(self, video):
+        self.videos.append(video)
+        return video[:, ::4, ::16, ::16]
+
+
+LARGE = PixelShape(9, 64, 96)
+START = {"image": picture(0.5, (64, 96))}
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "inputs", "before"),
+    [
+        ("inp", "i2v", START, 0),
+        ("inp", "flf2v", {**START, "last_image": picture(0.1, (64, 96))}, 0),
+        ("control", "control", {**START, "video": footage(size=(64, 96)), "fps": 10.0}, 3),
+        ("control-camera", "camera", {**START, "camera": MOVES}, 0),
+    ],
+)
+def test_models_of_5b_keep_their_first_latent_frame(name, task, inputs, before):
+    encode = SixteenPixels(VARIANTS[f"wan2.2-fun-5b-{name}"])
+    inputs = Inputs(exact=True, **inputs)
+    conditions = TASKS[task].conditions(TEXTS, 6, inputs, LARGE, encode)
+    assert conditions.channels.shape == (2, encode.dit.in_channels - 3, 3, 4, 6)
+    latents = conditions.channels[:, before + 4 :]
+    assert conditions.known_frames.tolist() == [True, False, False]
+    assert torch.equal(conditions.known[:, :, 0], latents[:, :, 0])
+    assert torch.allclose(latents[:, :, 0], torch.tensor(0.5), atol=1e-2)
+    if task == "camera":
+        assert conditions.rays.shape == (2, 24, 3, 64, 96)
+    seen = []
+
+    def model(x, timesteps, context, **more):
+        seen.append((x, timesteps))
+        return x[:, :3]
+
+    predict(model, torch.zeros(2, 3, 3, 4, 6), torch.tensor([700.0]), conditions)
+    [(x, timesteps)] = seen
+    assert timesteps.tolist() == [[0, 700, 700]] * 2
+    assert torch.equal(x[:, :3, 0], latents[:, :, 0])
+
+
+def test_without_a_first_frame_nothing_of_a_5b_model_is_kept():
+    encode = SixteenPixels(VARIANTS["wan2.2-fun-5b-control"])
+    inputs = Inputs(video=footage(size=(64, 96)), fps=10.0, exact=True)
+    assert CONTROL.conditions(TEXTS, 6, inputs, LARGE, encode).known is None
+    encode = SixteenPixels(VARIANTS["wan2.2-fun-5b-inp"])
+    inputs = Inputs(known_frames={8: picture(0.5, (64, 96))}, exact=True)
+    assert TASKS["interpolation"].conditions(TEXTS, 6, inputs, LARGE, encode).known is None
+    kept, _ = control_of(NEW, image=picture(0.5))
+    assert kept.known is None
 
 
 def test_one_frame_is_no_video():

@@ -3,33 +3,17 @@
 from dataclasses import replace
 
 from wanctl.checkpoint.registry import layouts
-from wanctl.checkpoint.registry.licences import APACHE_UNREAD
-from wanctl.checkpoint.registry.structures import CAMERA, REFERENCE
 from wanctl.checkpoint.registry.templates import like
-from wanctl.checkpoint.registry.types import Checkpoint, Layout, Structure
+from wanctl.checkpoint.registry.types import Checkpoint, Layout
 from wanctl.model.variant_table import VARIANTS
 
 _RUN_2_1 = VARIANTS["wan2.1-fun-14b-control"].defaults
 _RUN_A14B = VARIANTS["wan2.2-fun-a14b-control"].defaults
-_RUN_5B = replace(VARIANTS["wan2.2-ti2v-5b"].defaults, steps=40, guide_scale=6.0)
-_VAE_22 = "its image channels beside those of VAE 2.2 are not there yet"
 
 
 def _row(name: str, title: str, layout: Layout, *hub: str) -> Checkpoint:
     """A row with the network and the run rule of the variant of its name."""
     return replace(like(name), name=name, title=title, layout=layout, marks=("fun",), hub=hub)
-
-
-def _5b(kind: str, structure: Structure) -> Checkpoint:
-    return Checkpoint(
-        name=f"wan2.2-fun-5b-{kind.lower()}",
-        title=f"Wan2.2-Fun-5B-{kind}",
-        defaults=_RUN_5B,
-        structure=structure,
-        marks=("fun",),
-        licence=APACHE_UNREAD,
-        unsupported=_VAE_22,
-    )
 
 
 _INP = (
@@ -88,8 +72,16 @@ _OTHER = (
         "wan2.2-fun-a14b-control-camera", "Wan2.2-Fun-A14B-Control-Camera",
         layouts.FUN_A14B_CAMERA,
     ),
-    _5b("InP", Structure(2, 4, 48)),
-    _5b("Control", Structure(3, 4, 48, frozenset({REFERENCE}))),
-    _5b("Control-Camera", Structure(2, 4, 48, frozenset({CAMERA}))),
+    *(
+        _row(
+            f"wan2.2-fun-5b-{kind.lower()}", f"Wan2.2-Fun-5B-{kind}", layout,
+            f"alibaba-pai/Wan2.2-Fun-5B-{kind}",
+        )
+        for kind, layout in (
+            ("InP", layouts.FUN_5B_INP),
+            ("Control", layouts.FUN_5B_CONTROL),
+            ("Control-Camera", layouts.FUN_5B_CAMERA),
+        )
+    ),
 )  # fmt: skip
 ROWS = (*_INP, *_OTHER)

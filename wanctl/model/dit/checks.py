@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from wanctl.model.dit.context import PrecomputedContext
-from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
+from wanctl.model.shapes import PATCH
 from wanctl.model.variants import DiTShape
 
 
@@ -93,7 +93,7 @@ def check_conditions(
     if (control is None) != (not shape.vace_layers):
         has = "needs a control" if shape.vace_layers else "takes no control"
         raise ValueError(f"control: this model {has}")
-    pixels = rows * SPATIAL_STRIDE, columns * SPATIAL_STRIDE
+    pixels = rows * shape.ray_stride, columns * shape.ray_stride
     for name, tensor, taken, expected in (
         ("control", control, bool(shape.vace_layers),
          (batch, shape.vace_channels, frames, rows, columns)),

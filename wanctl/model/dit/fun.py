@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wanctl.model.dit.blocks import run_in_weight_dtype
-from wanctl.model.shapes import PATCH, SPATIAL_STRIDE
+from wanctl.model.shapes import PATCH
 
 
 class ResidualBlock(nn.Module):
@@ -31,18 +31,20 @@ class CameraAdapter(nn.Module):
 
     Args:
         channels: of the rays of a latent frame.
+        stride: pixels per latent row and column.
         dim: width of the transformer.
     """
 
-    def __init__(self, channels: int, dim: int) -> None:
+    def __init__(self, channels: int, stride: int, dim: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels * SPATIAL_STRIDE**2, dim, PATCH[1:], stride=PATCH[1:])
+        self.stride = stride
+        self.conv = nn.Conv2d(channels * stride**2, dim, PATCH[1:], stride=PATCH[1:])
         self.residual_blocks = nn.Sequential(ResidualBlock(dim))
 
     def forward(self, rays_BCTHW: Tensor) -> Tensor:
         """(B, L, D) in the dtype of the weights, from rays at the size of the video's pixels."""
         frames = rays_BCTHW.transpose(1, 2)
-        cells = F.pixel_unshuffle(frames.flatten(0, 1), SPATIAL_STRIDE)
+        cells = F.pixel_unshuffle(frames.flatten(0, 1), self.stride)
         y = self.residual_blocks(run_in_weight_dtype(self.conv, cells))
         return y.unflatten(0, frames.shape[:2]).flatten(3).transpose(2, 3).flatten(1, 2)
 

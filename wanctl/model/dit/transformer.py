@@ -98,7 +98,7 @@ class WanModel(nn.Module):
                 VaceBlock(shape, numerics, first=i == 0) for i in range(len(shape.vace_layers))
             )
         if shape.camera_channels:
-            self.control_adapter = CameraAdapter(shape.camera_channels, dim)
+            self.control_adapter = CameraAdapter(shape.camera_channels, shape.ray_stride, dim)
         if shape.reference_channels:
             self.ref_conv = nn.Conv2d(shape.reference_channels, dim, PATCH[1:], stride=PATCH[1:])
         self._numerics = numerics
@@ -189,6 +189,8 @@ class WanModel(nn.Module):
         """
         grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE)
         check_conditions(self.shape, latents_BCTYX, control_BCTYX, rays_BCTHW, reference_BCYX)
+        if reference_BCYX is not None and timesteps.ndim == 2:
+            timesteps = torch.cat((timesteps[:, -1:], timesteps), dim=1)  # that of the last frame
         e_BGD, e6_BG6D = self._embed_time(timesteps)
         groups = e_BGD.shape[1]
         x_BLD = embed_patches(latents_BCTYX, self.patch_embedding)
@@ -196,8 +198,6 @@ class WanModel(nn.Module):
             x_BLD = x_BLD + self.control_adapter(rays_BCTHW)
         frames = grid[0]
         if reference_BCYX is not None:
-            if groups > 1:
-                raise ValueError("reference: models with a timestep per frame take none")
             x_BLD = torch.cat((reference_tokens(reference_BCYX, self.ref_conv), x_BLD), dim=1)
             grid = (frames + 1, *grid[1:])  # the reference is frame 0
         x_BGMD = self._stream(x_BLD, groups)

@@ -12,6 +12,7 @@ from wanctl.model.shapes import PixelShape, latent_shape
 from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts, requested_shape
 from wanctl.tasks.fun.channels import clip_tokens, start_channels
+from wanctl.tasks.image_channels import with_fixed_start
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
 from wanctl.tasks.sizing import shape_of_area
 
@@ -68,16 +69,17 @@ class Camera(Task):
         assert size is not None
         assert encode is not None
         assert inputs.camera is not None
-        grid = latent_shape(size)
+        grid = latent_shape(size, encode.dit.ray_stride)
         noise = (encode.dit.out_channels, grid.frames, grid.height, grid.width)
         channels = start_channels(inputs.image, noise, size, encode)
         path = inputs.camera.path(size.frames)
         rays = torch.from_numpy(packed_rays(plucker_rays(path, size.height, size.width)))
         hidden = clip_tokens(inputs.image, size, encode)
         batch = len(texts)
-        return Conditions(
+        conditions = Conditions(
             pad_texts(texts, text_len),
             channels.expand(batch, *channels.shape),
             None if hidden is None else hidden.expand(batch, -1, -1),
             rays=rays.expand(batch, *rays.shape),
         )
+        return with_fixed_start(conditions, channels, size)

@@ -15,6 +15,7 @@ from wanctl.model.variants import DiTShape, RunDefaults, VAEShape
 from wanctl.tasks.api import Task, noise_shape, pad_texts, requested_shape
 from wanctl.tasks.footage import frames_held, shown_frames
 from wanctl.tasks.fun.channels import clip_tokens, reads_control, start_channels
+from wanctl.tasks.image_channels import with_fixed_start
 from wanctl.tasks.inputs import NO_INPUTS, Encoders, Inputs, RequestedSize
 from wanctl.tasks.known_frames import place_frames
 from wanctl.tasks.sizing import resize_crop_lanczos, shape_of_area
@@ -88,12 +89,13 @@ class Control(Task):
         seen = inputs.references[0] if inputs.references else inputs.image
         hidden = clip_tokens(seen, size, encode)
         batch = len(texts)
-        return Conditions(
+        conditions = Conditions(
             pad_texts(texts, text_len),
             channels.expand(batch, *channels.shape),
             None if hidden is None else hidden.expand(batch, -1, -1),
             reference=None if reference is None else reference.expand(batch, *reference.shape),
         )
+        return with_fixed_start(conditions, start, size)
 
     def latent_shape(
         self,

@@ -152,6 +152,10 @@ def of(*parts, copies=1, mask_channels=0):
 
 
 RUN = {
+    "fun 5b": (
+        state_of(Structure(3, 4, 48, frozenset({structures.REFERENCE}))),
+        "wan2.2-fun-5b-control",
+    ),
     "fun inp": (of(structures.CLIP, copies=2, mask_channels=4), "wan2.1-fun-"),
     "fun control": (of(structures.CLIP, copies=3), "wan2.1-fun-1.3b-control ("),
     "fun camera": (
@@ -181,10 +185,6 @@ def test_other_networks_are_named(case, tmp_path, capsys):
 
 # Case -> tensors, row, why it is not run
 OTHERS = {
-    "fun 5b": (
-        state_of(Structure(3, 4, 48, frozenset({structures.REFERENCE}))),
-        "wan2.2-fun-5b-control", "its image channels beside those of VAE 2.2",
-    ),
     "music": (
         of(structures.CLIP, structures.MUSIC, structures.REFERENCE, copies=2, mask_channels=4),
         "wan-dancer-14b", "music to dance needs",

@@ -73,8 +73,26 @@ def test_wrong_inputs_are_refused(parts, given, message):
         model(**parts)(X, T, TEXT, **given)
 
 
-def test_a_timestep_per_frame_goes_not_with_a_reference():
-    with pytest.raises(ValueError, match="timestep per frame"):
-        model(reference_channels=8)(
-            X, torch.full((1, 3), 5.0), TEXT, reference_BCYX=torch.zeros(1, 8, 4, 6)
-        )
+@torch.no_grad()
+def test_with_a_timestep_per_frame_a_reference_has_that_of_the_last_frame():
+    net = model(reference_channels=8)
+    net.ref_conv.weight.copy_(net.patch_embedding.weight[:, :, 0])
+    net.ref_conv.bias.copy_(net.patch_embedding.bias)
+    reference, times = torch.randn(1, 8, 4, 6), torch.tensor([[0.0, 400, 500]])
+    longer = torch.cat((reference[:, :, None], X), dim=2)
+    expected = net(longer, torch.tensor([[500.0, 0, 400, 500]]), TEXT)[:, :, 1:]
+    assert torch.allclose(net(X, times, TEXT, reference_BCYX=reference), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_rays_of_larger_cells_are_those_of_more_pixels():
+    net = model(camera_channels=24, camera_stride=16)
+    rays = torch.randn(1, 24, 3, 64, 96)
+    cells = F.pixel_unshuffle(rays[0, :, 2], 16)
+    plain = F.conv2d(cells, net.control_adapter.conv.weight, net.control_adapter.conv.bias, 2)
+    block = net.control_adapter.residual_blocks[0]
+    plain = plain + block.conv2(block.conv1(plain).relu())
+    added = net.control_adapter(rays).reshape(3, 2, 3, 48)
+    assert torch.allclose(added[2], plain.permute(1, 2, 0), atol=1e-5)
+    with pytest.raises(ValueError, match="rays: got"):
+        net(X, T, TEXT, rays_BCTHW=torch.randn(1, 24, 3, 32, 48))
