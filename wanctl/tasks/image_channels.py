@@ -292,17 +292,18 @@ def known_frame_channels(known: Mapping[int, Tensor], size: PixelShape, encode: 
 def with_fixed_start(conditions: Conditions, start: Tensor, size: PixelShape) -> Conditions:
     """Conditions whose first latent frame is also fixed, for models with a timestep per frame.
 
-    Those are models with the VAE of Wan 2.2, of 16 pixels per latent side (Fun 5B).
+    Those are models with the VAE of Wan 2.2, of 16 pixels per latent side (Fun 5B). Where the first
+    frame is not known, none is fixed; these conditions stand in one batch with others all the same.
 
     Args:
         conditions: with `start` among their channels.
         start: (4 + C, T, Y, X), mask and latents of a video with known frames.
         size: of the video.
     """
-    known = bool(start[:MASK_CHANNELS, 0].all())
-    if not known or size.height // start.shape[-2] == SPATIAL_STRIDE:
+    if size.height // start.shape[-2] == SPATIAL_STRIDE:
         return conditions
-    fixed = known_latents(conditions.context, start[MASK_CHANNELS:, :1], size)
+    known = int(start[:MASK_CHANNELS, 0].all())
+    fixed = known_latents(conditions.context, start[MASK_CHANNELS:, :known], size)
     return replace(conditions, known=fixed.known, known_frames=fixed.known_frames)
 
 

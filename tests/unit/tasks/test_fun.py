@@ -24,6 +24,7 @@ from wanctl.model.shapes import PixelShape
 from wanctl.model.variant_table import VARIANTS
 from wanctl.tasks.inputs import Inputs, RequestedSize
 from wanctl.tasks.table import TASKS
+from wanctl.train.dit.tasks.store import pack, unpack
 
 CONTROL, CAMERA = TASKS["control"], TASKS["camera"]
 OLD, V11, NEW = (
@@ -215,10 +216,12 @@ def test_models_of_5b_keep_their_first_latent_frame(name, task, inputs, before):
 def test_without_a_first_frame_nothing_of_a_5b_model_is_kept():
     encode = SixteenPixels(VARIANTS["wan2.2-fun-5b-control"])
     inputs = Inputs(video=footage(size=(64, 96)), fps=10.0, exact=True)
-    assert CONTROL.conditions(TEXTS, 6, inputs, LARGE, encode).known is None
+    assert not CONTROL.conditions(TEXTS, 6, inputs, LARGE, encode).known_frames.any()
     encode = SixteenPixels(VARIANTS["wan2.2-fun-5b-inp"])
     inputs = Inputs(known_frames={8: picture(0.5, (64, 96))}, exact=True)
-    assert TASKS["interpolation"].conditions(TEXTS, 6, inputs, LARGE, encode).known is None
+    conditions = TASKS["interpolation"].conditions(TEXTS, 6, inputs, LARGE, encode)
+    assert not conditions.known_frames.any()
+    assert torch.equal(unpack(pack(conditions), conditions.context).channels, conditions.channels)
     kept, _ = control_of(NEW, image=picture(0.5))
     assert kept.known is None
 
