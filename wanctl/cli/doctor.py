@@ -128,6 +128,7 @@ def _hub_models() -> Iterator[Row]:
             yield name, "no", download_advice(variant.hub)
             continue
         needed = ["vae", "text_encoder", *(["image_encoder"] if variant.dit.image_dim else [])]
+        needed += ["audio_encoder"] if variant.dit.speech else []
         missing = [COMPONENT_NAMES[each] for each in needed if not getattr(cached, each)]
         without = f", without {', '.join(missing)}" if missing else ""
         yield name, "yes", f"{cached.dit[0].parent}{without}"

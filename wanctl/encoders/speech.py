@@ -58,8 +58,9 @@ class AudioEncoder:
             samples = (samples - samples.mean()) / np.sqrt(samples.var() + NORM_EPS)
         sound = torch.from_numpy(samples.astype(np.float32))[None]
         sound = sound.to(next(self._model.parameters()))
-        hidden = self._model(sound, output_hidden_states=True).hidden_states
-        return torch.cat(hidden).float()
+        found = self._model(sound, output_hidden_states=True)
+        # transformers 5 lists the last one before its norm, which the model was trained with
+        return torch.cat((*found.hidden_states[:-1], found.last_hidden_state)).float()
 
 
 def load_audio_encoder(path: Path, device: torch.device | str = "cpu") -> AudioEncoder:

@@ -27,6 +27,8 @@ VAE21_PARAMETERS, VAE22_PARAMETERS = 126_892_531, 704_700_000
 VAE21_PIXEL_BYTES, VAE22_PIXEL_BYTES = 32_000, 36_000
 # Below so many tokens both prompts of guidance go through the model at once (guidance.py).
 BATCHED_TOKENS = 1024
+# Latents of S2V's patches: three sizes for the frames before a clip, and those of poses.
+SPEECH_PATCHES = 4 + 32 + 256 + 4
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,8 @@ def _speech_parameters(shape: DiTShape, speech: SpeechShape) -> int:
     reads = len(speech.blocks) * (6 * d * d + 8 * d)
     sound = speech.layers + quarter * (speech.tokens + 1) * (3 * speech.width + 1)
     sound += half * (3 * quarter + 1) + d * (3 * half + 1) + d * (d + 2)
-    # patches of 4, 32 and 256 latents for the frames before, of 4 for poses; three marks
-    patches = (4 + 32 + 256 + 4) * d * shape.out_channels + 4 * d
-    return reads + sound + patches + 3 * d
+    patches = SPEECH_PATCHES * d * shape.out_channels + 4 * d
+    return reads + sound + patches + 3 * d  # and three marks
 
 
 def dit_bytes(workload: Workload) -> tuple[float, float]:
@@ -184,7 +185,11 @@ def dit_bytes(workload: Workload) -> tuple[float, float]:
     count = shape.num_layers + len(shape.vace_layers)
     blocks = count * (matrices * workload.weight_bytes + vectors * FP32_BYTES)
     rest = dit_parameters(shape) - count * (matrices + vectors)
-    return blocks, rest * FP32_BYTES
+    narrow = 0
+    if shape.speech:  # its attentions and patches have the dtype of the blocks' matrices
+        d = shape.dim
+        narrow = len(shape.speech.blocks) * 6 * d * d + SPEECH_PATCHES * d * shape.out_channels
+    return blocks, (rest - narrow) * FP32_BYTES + narrow * workload.product_bytes
 
 
 def dit_ops(workload: Workload) -> tuple[float, float]:

@@ -25,7 +25,6 @@ from wanctl.tasks.table import get_task
 from wanctl.tasks.vace_options import VaceOptions
 
 KEY_DIGITS = 8
-ENCODED_STREAMS = 2  # of each clip: the footage, and the frames that the clip begins with
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Fields that came later: they count only where they are set, so that names of older outputs stay.
 LATER_SETTINGS = (
@@ -264,7 +263,8 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         num_outputs: how many there are.
     """
     product_bytes, rules = DTYPE_BYTES[request.dtype], request.step_rules
-    clips = _clip_work(request)
+    clips, task = _clip_work(request), get_task(request.task)
+    streams = task.encoded_streams if isinstance(task, ClipTask) else float(bool(request.inputs))
     int8_bytes = 1.0 + FP32_BYTES / variant.dit.dim  # and a scale per output row
     return Workload(
         variant=variant,
@@ -277,7 +277,7 @@ def workload_of(request: SampleRequest, variant: Variant, num_outputs: int) -> W
         streamed=request.placement.stream_blocks,
         vae_tile=request.vae_tile,
         prompts=num_outputs,
-        encodes=ENCODED_STREAMS * float(clips is not None) or float(bool(request.inputs)),
+        encodes=streams,
         text_parameters=UMT5_PARAMETERS if variant.text_encoder == "umt5" else 0,
         passes=request.passes,
         more_frames=request.more_frames,

@@ -79,6 +79,9 @@ def test_clips_follow_each_other_and_the_first_frames_of_the_first_are_dropped()
     assert TASK.clips(PixelShape(12, 64, 64), short) == [list(range(-3, 5)), list(range(5, 13))]
     assert TASK.latent_shape(VARIANT.vae, *size, given()) == (16, 20, 8, 8)
     assert TASK.latent_shape(VARIANT.vae, *size, short) == (16, 2, 8, 8)
+    # 20 latent frames of the clip, the picture, and those before in patches of three sizes
+    read = 20 + 1 + 1 + 1 / 4 + 4 / 16
+    assert read <= TASK.sequence_frames(TASK.clip_options(given())) < read + 1
 
 
 def official_size(height, width, target_area):

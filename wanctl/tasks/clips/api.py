@@ -69,6 +69,8 @@ class ClipTask(Task):
         dropped_frames: first frames of the first decoded clip that are no part of the output.
         seeds_clips: each clip's noise has a seed of its own, the next number; else the noise of
             all clips is drawn in a row.
+        encoded_streams: videos as long as a clip that the VAE encodes for each, about: the footage,
+            and the frames that the clip begins with.
     """
 
     clip_frames: ClassVar[int]
@@ -77,6 +79,7 @@ class ClipTask(Task):
     ends_twice: ClassVar[bool] = False
     dropped_frames: ClassVar[int] = 0
     seeds_clips: ClassVar[bool] = False
+    encoded_streams: ClassVar[float] = 2.0
 
     def clip_options(self, inputs: Inputs) -> ClipOptions:
         """Options with the task's defaults filled in.

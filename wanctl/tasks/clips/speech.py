@@ -45,6 +45,7 @@ class S2V(ClipTask):
     clip_frames = overlap + 80
     dropped_frames = 4  # the picture's, and three more
     seeds_clips = True
+    encoded_streams = 1.0  # the frames before and the poses are half as long each
 
     def refusal(self, dit: DiTShape) -> str | None:
         """Accept only models that read speech."""
