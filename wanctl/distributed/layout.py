@@ -24,6 +24,7 @@ class Layout:
     """Processes along each axis; their product is the number of processes.
 
     Attributes:
+        data: groups of processes with samples of their own (training).
         cfg: 2 or 3 where each pass of guidance has its own processes.
         ring: shards of the tokens that exchange keys and values by ring attention.
         ulysses: shards of the tokens that are exchanged for shards of the heads.
@@ -34,6 +35,7 @@ class Layout:
     ring: int = 1
     ulysses: int = 1
     fsdp: bool = False
+    data: int = 1
 
     @property
     def tokens(self) -> int:
@@ -43,12 +45,13 @@ class Layout:
     @property
     def processes(self) -> int:
         """Number of all processes."""
-        return self.cfg * self.tokens
+        return self.data * self.cfg * self.tokens
 
     def __str__(self) -> str:
         weights = "in parts (fsdp)" if self.fsdp else "whole"
+        first = f"data {self.data}" if self.data > 1 else f"cfg {self.cfg}"
         return (
-            f"{self.processes} processes: cfg {self.cfg} x ring {self.ring} x "
+            f"{self.processes} processes: {first} x ring {self.ring} x "
             f"ulysses {self.ulysses}, weights {weights}"
         )
 
@@ -93,17 +96,7 @@ def choose_layout(
     if ulysses == "auto":
         ulysses = math.gcd(rest, heads) if options.ring == "auto" else rest
         rest //= ulysses
-    if heads % ulysses:
-        allowed = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
-        raise ProblemsError(
-            [
-                (
-                    "parallel.ulysses",
-                    f"got {ulysses}, which does not divide the model's {heads} heads (allowed: "
-                    f"{allowed}); give the rest to parallel.ring, which takes any number",
-                )
-            ]
-        )
+    check_heads("parallel.ulysses", ulysses, heads, "parallel.ring")
     ring = options.ring
     if ring == "auto":
         ring, rest = rest, 1
@@ -111,6 +104,27 @@ def choose_layout(
         raise _layout_error(options, f"their product {processes // rest} is not", processes)
     fsdp = fsdp_by_default if options.fsdp == "auto" else options.fsdp
     return Layout(cfg, ring, ulysses, fsdp and processes > 1)
+
+
+def check_heads(key: str, ulysses: int, heads: int, other: str) -> None:
+    """Check that Ulysses gives each process the same number of heads.
+
+    Args:
+        key: recipe path of the number.
+        ulysses: number of processes.
+        heads: of the transformer.
+        other: recipe path of the ring, which takes any number.
+
+    Raises:
+        ProblemsError: it does not.
+    """
+    if heads % ulysses:
+        allowed = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
+        message = (
+            f"got {ulysses}, which does not divide the model's {heads} heads (allowed: {allowed}); "
+            f"give the rest to {other}, which takes any number"
+        )
+        raise ProblemsError([(key, message)])
 
 
 def _layout_error(options: ParallelOptions, what: str, processes: int) -> ProblemsError:

@@ -51,11 +51,13 @@ def make_mesh(layout: Layout, device_type: str) -> Mesh:
     """Make the groups of processes of a layout; every process has to call this."""
     fine = init_device_mesh(
         device_type,
-        (layout.cfg, layout.ring, layout.ulysses),
-        mesh_dim_names=("cfg", "ring", "ulysses"),
+        (layout.data, layout.cfg, layout.ring, layout.ulysses),
+        mesh_dim_names=("data", "cfg", "ring", "ulysses"),
     )
     coarse = init_device_mesh(
-        device_type, (layout.cfg, layout.tokens), mesh_dim_names=("cfg", "tokens")
+        device_type,
+        (layout.data, layout.cfg, layout.tokens),
+        mesh_dim_names=("data", "cfg", "tokens"),
     )
     row = init_device_mesh(device_type, (layout.processes,), mesh_dim_names=("weights",))
     return Mesh(

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,35 +62,51 @@ class PlatformError(UserError):
 class Processes:
     """This process among those of the run.
 
+    Where several processes compute each sample together, a group of them counts as one.
+
     Attributes:
         device: of this process.
-        index: number of this process, from 0.
-        count: processes of the run.
+        index: number of this process, or of its group, from 0.
+        count: processes of the run, or groups.
         local_count: processes on this machine; they share its processor cores.
+        group: processes of each group.
+        member: number of this process in its group, from 0.
     """
 
     device: torch.device
     index: int = 0
     count: int = 1
     local_count: int = 1
+    group: int = 1
+    member: int = 0
 
     @property
     def is_main(self) -> bool:
         """Whether this process writes what the run writes once."""
-        return self.index == 0
+        return self.index == 0 and self.member == 0
+
+    def in_groups(self, size: int) -> "Processes":
+        """The groups of so many processes each, one after the other."""
+        assert self.group == 1
+        assert self.count % size == 0
+        index, member = divmod(self.index, size)
+        return replace(self, index=index, count=self.count // size, group=size, member=member)
 
     def share(self, items: Iterable[T]) -> list[T]:
         """Every `count`-th of the items; all processes together have each item once."""
         return list(items)[self.index :: self.count]
 
     def gather(self, items: Iterable[T]) -> list[T]:
-        """The items of all processes, in the order of the processes; waits for each of them."""
+        """The items of all processes, in the order of the processes; waits for each of them.
+
+        The processes of a group have the same items, which count once.
+        """
         own = list(items)
-        if self.count == 1:
+        if self.count * self.group == 1:
             return own
-        gathered: list[list[T]] = [[] for _ in range(self.count)]
+        gathered: list[list[T]] = [[] for _ in range(self.count * self.group)]
         torch.distributed.all_gather_object(gathered, own)
-        return [item for several in gathered for item in several]
+        return [item for several in gathered[:: self.group] for item in several]
 
     def deal(self, results: Iterable[T]) -> list[T]:
         """Results for the items of `share`, of all processes, in the order of the items."""

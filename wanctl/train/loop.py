@@ -39,6 +39,7 @@ def train(
     options: LoopOptions,
     *,
     device: torch.device,
+    group: int = 1,
     identity: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
@@ -49,6 +50,7 @@ def train(
         folder: receives metrics.jsonl, checkpoints/, previews/, tracker/ and the model.
         options: steps, precision, intervals.
         device: of this process (`accelerator.start_processes`).
+        group: processes that compute each sample together.
         identity: JSON values; a checkpoint with other values is refused, e.g. of another model.
         settings: JSON values; where a checkpoint has others, a warning names them.
 
@@ -70,7 +72,7 @@ def train(
         log.info("%s: finished before, %s holds the model of step %d; raise `steps` to train on",
                  objective.name, folder, finished)  # fmt: skip
         return TrainingResult(finished)
-    run = _Run(objective, folder, options, device, identity, dict(settings or {}))
+    run = _Run(objective, folder, options, (device, group), identity, dict(settings or {}))
     with StopRequest() as stop, quiet_writers(), out_of_memory(objective):
         return run.run_steps(checkpoint, stop)
 
@@ -83,10 +85,11 @@ class _Run:
         objective: Objective[Any],
         folder: Path,
         options: LoopOptions,
-        device: torch.device,
+        place: tuple[torch.device, int],
         identity: dict[str, Any],
         settings: dict[str, Any],
     ) -> None:
+        device, group = place
         self.objective = objective
         self.folder = folder
         self.options = options
@@ -98,7 +101,7 @@ class _Run:
         self.device = self.accelerator.device
         self.processes = Processes(
             self.device, self.accelerator.process_index, self.accelerator.num_processes
-        )
+        ).in_groups(group)
         networks = trained_networks(
             objective.networks,
             options.optimizer,
@@ -111,6 +114,7 @@ class _Run:
             objective,
             networks,
             self.accelerator,
+            self.processes,
             seed=options.seed,
             accumulate=options.accumulate,
             steps=options.steps,
@@ -167,7 +171,7 @@ class _Run:
             self.options.steps,
             self.options.log_every,
             device=self.device,
-            processes=self.accelerator.num_processes,
+            processes=self.processes,
             peak=peak_rate(self.device),
             path=path,
         )

@@ -97,6 +97,7 @@ def training_clips(
     *,
     buckets: Sequence[TrainingBucket],
     windows_per_clip: int | None,
+    groups: int | None = None,
     only: Mapping[str, object] | None = None,
 ) -> ClipSet:
     """The clips of the data set that serve the section's buckets, exported where they are not yet.
@@ -108,6 +109,7 @@ def training_clips(
         processes: those of the run; each exports its share.
         buckets: training shapes, from `check_buckets`.
         windows_per_clip: see `TrainingDataOptions`.
+        groups: of processes that have a batch of their own; None: each process has one.
         only: ids of the clips that may be used; None: all kept ones.
 
     Raises:
@@ -126,6 +128,7 @@ def training_clips(
         seed=recipe.seed,
         accumulate=section.accumulate,
         windows_per_clip=windows_per_clip,
+        groups=groups,
     )
     memory_bytes = int(decode.memory_gb * 2**30)
     # the processes of one machine export at the same time
@@ -157,7 +160,8 @@ def run_training(
         section: `train_vae` or `train_dit`.
         objective: of the command.
         folder: of the run.
-        processes: those of the run; only the first one warns of settings that have changed.
+        processes: those of the run, or their groups; only the first process warns of settings
+            that have changed.
         identity: see `train`.
         data: fingerprints of what is trained on, by what it is.
     """
@@ -177,6 +181,7 @@ def run_training(
         folder,
         _loop_options(loaded, section),
         device=processes.device,
+        group=processes.group,
         identity=identity,
         settings=settings,
     )

@@ -16,6 +16,7 @@ import torch
 
 from wanctl.log import Bar, console, log
 from wanctl.progress_lines import duration
+from wanctl.train.accelerator import Processes
 from wanctl.train.metrics import MetricsFile
 from wanctl.train.objective import Work
 
@@ -65,7 +66,7 @@ class ThroughputMeter:
         steps: last step of the run.
         window: number of steps whose losses are averaged.
         device: of this process.
-        processes: of the run; each does the same work.
+        processes: of the run, or its groups; each has a batch of its own.
         peak: operations per second that the device reaches at best; None: not known.
         path: of speed.jsonl; None: in processes that write nothing.
     """
@@ -78,7 +79,7 @@ class ThroughputMeter:
         window: int,
         *,
         device: torch.device,
-        processes: int,
+        processes: Processes,
         peak: float | None,
         path: Path | None,
     ) -> None:
@@ -136,8 +137,8 @@ class ThroughputMeter:
         tokens, flops = self._work
         self._speed = Speed(
             steps_per_s=steps / busy_s,
-            tokens_per_s=tokens * self.processes / busy_s if tokens else None,
-            mfu=flops / busy_s / self.peak if flops and self.peak else None,
+            tokens_per_s=tokens * self.processes.count / busy_s if tokens else None,
+            mfu=flops / self.processes.group / busy_s / self.peak if flops and self.peak else None,
             memory_gib=peak_memory_bytes(self.device) / GIB,
             left_s=pace_s * (self.steps - step),
         )

@@ -8,6 +8,7 @@ from wanctl.diffusion.conditions import Conditions
 from wanctl.estimate import hardware
 from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
+from wanctl.train.accelerator import Processes
 from wanctl.train.dit.loss import flow_error, trained_share, training_work
 from wanctl.train.loop import train
 from wanctl.train.objective import Losses, Work
@@ -18,7 +19,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def meter(tmp_path):
-    settings = {"device": CPU, "processes": 2, "peak": 1e12, "path": tmp_path / "speed.jsonl"}
+    settings = {
+        "device": CPU,
+        "processes": Processes(CPU, count=2),
+        "peak": 1e12,
+        "path": tmp_path / "speed.jsonl",
+    }
     return lambda **changes: ThroughputMeter("x", 10, 40, 5, **{**settings, **changes})
 
 

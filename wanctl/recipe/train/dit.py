@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from wanctl.recipe.section import ContradictionError, Count, Steps
 from wanctl.recipe.train.adapter import AdapterSection
 from wanctl.recipe.train.memory import MemorySection
+from wanctl.recipe.train.parallel import TrainParallelSection
 from wanctl.recipe.train.section import Factor, Names, TrainSection
 from wanctl.recipe.train.tasks import ConditionsSection, TaskWeight
 from wanctl.recipe.train.timesteps import TimestepsSection
@@ -73,6 +74,7 @@ class TrainDiTSection(TrainSection):
         "motion score: 0.41.`; a prompt for `sample` then says such scores as well",
     )
     memory: MemorySection = MemorySection()
+    parallel: TrainParallelSection = TrainParallelSection()
     text_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of captions replaced by `text_dropout_to`"
     )

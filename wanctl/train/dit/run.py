@@ -7,6 +7,7 @@ from pathlib import Path
 from wanctl.checkpoint.find import Components
 from wanctl.checkpoint.resolve import WeightsResolver
 from wanctl.checkpoint.tiny_decoder import FOLDER as TINY_DECODER
+from wanctl.data.buckets import bucket_name
 from wanctl.data.dataset import DatasetDir
 from wanctl.errors import ProblemsError
 from wanctl.model.dit.transformer import WanModel
@@ -25,6 +26,7 @@ from wanctl.train.dit.experts.transformers import Transformers, one_transformer
 from wanctl.train.dit.noise.levels import NoiseLevels
 from wanctl.train.dit.objective import DiTObjective
 from wanctl.train.dit.options import DiTOptions
+from wanctl.train.dit.parallel import check_tokens, group_processes, share_tokens
 from wanctl.train.dit.settings import (
     dropped_text,
     latent_shapes,
@@ -119,14 +121,11 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         else vae
     )
     buckets = check_buckets(loaded, "train_dit", section, vae, patch=PATCH[1])
-    noise = noise_options(section, vae, processes.count)
+    groups = _groups(loaded, variant, vae, processes)
+    noise = noise_options(section, vae, groups.count)
     transformers = _start_transformers(loaded, variant, vae, NoiseLevels(noise))
     dit = transformers.main
-    memory = MemoryOptions(**section.memory.model_dump())
-    try:
-        save_memory(transformers.models, memory, processes.device, processes=processes.count)
-    except ProblemsError as error:
-        raise loaded.locate(error) from None
+    _place(loaded, transformers, groups)
     encoder = load_run_text_encoder(weights, dit.shape.text_len, processes.device)
     check_fit(dit, vae, encoder.dim)
     clips = training_clips(
@@ -136,6 +135,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
         processes,
         buckets=buckets,
         windows_per_clip=section.windows_per_clip,
+        groups=groups.count,
         only=captions.texts,
     )
     preview = preview_options(loaded, variant, clips, captions.texts, mixture)
@@ -191,7 +191,7 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
     }
     texts_of = (f"{clip} {text}" for clip, text in captions.pairs())
     data = {**clips_fingerprint(clips), "captions": fingerprint(texts_of)}
-    result = run_training(loaded, section, objective, out / "dit", processes, identity, data)
+    result = run_training(loaded, section, objective, out / "dit", groups, identity, data)
     if processes.is_main and result.trained:
         write_epochs(
             out / "dit",
@@ -201,6 +201,40 @@ def _train_dit(loaded: LoadedRecipe, out: Path, processes: Processes) -> None:
             lambda microbatch, frames: tasks.draw(microbatch, frames)[0].name,
         )
     log_result("train-dit", result, out / "dit", f'wanctl sample "PROMPT" {command_options}')
+
+
+def _groups(loaded: LoadedRecipe, variant: Variant, vae: WanVAE, processes: Processes) -> Processes:
+    """The groups of processes that compute each sample together.
+
+    Raises:
+        RecipeError: they cannot be made of these processes, or share too few tokens or heads.
+    """
+    section, heads = loaded.recipe.train_dit, variant.dit.num_heads
+    shapes = {
+        bucket_name(bucket): (frames, rows // PATCH[1], columns // PATCH[2])
+        for bucket, (frames, rows, columns) in latent_shapes(section, vae)
+    }
+    try:
+        groups = group_processes(processes, section.parallel.ulysses, section.parallel.ring, heads)
+        check_tokens(groups, shapes)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    return groups
+
+
+def _place(loaded: LoadedRecipe, transformers: Transformers, groups: Processes) -> None:
+    """Set the transformers up for the memory and the processes of the run.
+
+    Raises:
+        RecipeError: settings that do not fit what is trained, at their lines.
+    """
+    section, count = loaded.recipe.train_dit, groups.count * groups.group
+    memory = MemoryOptions(**section.memory.model_dump())
+    try:
+        save_memory(transformers.models, memory, groups.device, processes=count)
+    except ProblemsError as error:
+        raise loaded.locate(error) from None
+    share_tokens(transformers.models, groups, section.parallel.ulysses)
 
 
 def _start_transformers(

@@ -53,6 +53,7 @@ class TrainingDataOptions:
         seed: of the batches.
         accumulate: micro-batches per step and process.
         windows_per_clip: train on this many evenly spaced windows of each clip; None: on any.
+        groups: of processes that have batches of their own; None: each process has.
     """
 
     selection: str
@@ -64,6 +65,7 @@ class TrainingDataOptions:
     seed: int
     accumulate: int
     windows_per_clip: int | None
+    groups: int | None = None
 
 
 def collect_clips(
@@ -118,7 +120,7 @@ def collect_clips(
         [held_out[clip.id] for clip in clips],
         options.buckets,
         seed=options.seed,
-        ranks=processes.count,
+        ranks=options.groups or processes.count,
         accumulate=options.accumulate,
         windows_per_clip=options.windows_per_clip,
     )

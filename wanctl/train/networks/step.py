@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from wanctl.device import to_device
-from wanctl.train.accelerator import exchange_gradients
+from wanctl.train.accelerator import Processes, exchange_gradients
 from wanctl.train.metrics import with_denominators
 from wanctl.train.networks.trained import TrainedNetwork, frozen
 from wanctl.train.objective import Objective, Work
@@ -42,6 +42,7 @@ class OptimizerStep:
         objective: turns and losses.
         networks: the objective's networks in training.
         accelerator: of the run.
+        processes: of the run, or the groups that compute each sample together.
         seed: of the run.
         accumulate: micro-batches of one process per step.
         steps: optimizer steps of the run.
@@ -52,6 +53,7 @@ class OptimizerStep:
         objective: Objective[Any],
         networks: Mapping[str, TrainedNetwork],
         accelerator: Accelerator,
+        processes: Processes,
         *,
         seed: int,
         accumulate: int,
@@ -60,6 +62,7 @@ class OptimizerStep:
         self.objective = objective
         self.networks = networks
         self.accelerator = accelerator
+        self.processes = processes
         self.seed = seed
         self.accumulate = accumulate
         self.steps = steps
@@ -165,7 +168,7 @@ class OptimizerStep:
         microbatch: MicrobatchIndex,
     ) -> dict[str, Tensor]:
         """Add this micro-batch's gradients; processes exchange theirs in the last backward pass."""
-        last_micro = microbatch.micro // self.accelerator.num_processes == self.accumulate - 1
+        last_micro = microbatch.micro // self.processes.count == self.accumulate - 1
         figures: dict[str, Tensor] = {}
         complete = False
         losses = self.objective.losses(
@@ -189,8 +192,8 @@ class OptimizerStep:
         return figures
 
     def _microbatch(self, step: int, index: int) -> MicrobatchIndex:
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        return MicrobatchIndex(self.seed, step, index * processes + rank)
+        micro = index * self.processes.count + self.processes.index
+        return MicrobatchIndex(self.seed, step, micro)
 
     def _mean_over_processes(self, values: Sequence[Tensor]) -> Tensor:
         """(figures,) fp32 on the device."""
