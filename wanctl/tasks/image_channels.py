@@ -257,7 +257,8 @@ def has_image_channels(dit: DiTShape) -> bool:
 
 def accepts_known_latents(dit: DiTShape) -> bool:
     """Whether known latents can replace noise: the transformer has no other inputs."""
-    return dit.in_channels == dit.out_channels and not dit.vace_layers and not dit.image_dim
+    plain = dit.in_channels == dit.out_channels and not dit.vace_layers
+    return plain and not dit.image_dim and not dit.speech
 
 
 def num_clip_images(dit: DiTShape) -> int:

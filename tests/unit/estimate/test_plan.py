@@ -205,6 +205,18 @@ def test_memory_of_a_container_is_its_limit_without_its_use(
     assert available_host_memory() > 1e8
 
 
+def test_bytes_of_the_networks_for_speech_are_those_of_the_model():
+    variant = VARIANTS["wan2.2-s2v-14b"]
+    load = workload(variant, (157, 704, 1024), 40, clips=flops.ClipWork(2, 153, 23))
+    load = replace(load, weight_bytes=2.0, product_bytes=2)
+    with torch.device("meta"):
+        model = make_dit(variant.dit).cast(torch.bfloat16)
+    stored = sum(each.numel() * each.element_size() for each in model.parameters())
+    assert sum(flops.dit_bytes(load)) == pytest.approx(stored, rel=0.01)
+    assert load.tokens == 23 * 44 * 64
+    assert load.decoded_frames == 306
+
+
 @pytest.mark.parametrize(
     ("size", "gigabytes"), [((480, 832), 26.8), ((800, 640), 34.4)]
 )  # 2 x 40 blocks x 21 latent frames x tokens x 5120 x 2 bytes

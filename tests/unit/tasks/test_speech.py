@@ -21,6 +21,7 @@ from wanctl.tasks.inputs import (
     SourceVideo,
     SpeechOptions,
 )
+from wanctl.tasks.table import TASKS
 
 TASK, VARIANT = S2V(), VARIANTS["wan2.2-s2v-14b"]
 
@@ -106,6 +107,10 @@ def test_the_size_is_the_officials(picture):
     size = size_of(given(picture=picture))
     assert (size.height, size.width) == official_size(*picture, 704 * 1024)
     assert size.height % 64 == size.width % 64 == 0
+
+
+def test_models_that_read_speech_do_nothing_else():
+    assert [name for name, task in TASKS.items() if not task.refusal(VARIANT.dit)] == ["s2v"]
 
 
 def test_features_are_resampled_and_taken_at_the_frames():
