@@ -20,6 +20,7 @@ from typing import Any
 
 from wanctl.errors import UserError, unknown
 from wanctl.escaping import one_line
+from wanctl.sample.inputs import SINGLE_FILES
 from wanctl.textfiles import TextError, read_text, split_lines
 from wanctl.video.sources import url_of
 
@@ -35,7 +36,7 @@ RUN_KEYS = (
     "preview_every",
 )  # fmt: skip
 # Keys whose relative paths start from the folder of the file of prompts.
-PATH_KEYS = ("image", "last_image", "video", "mask", "references", "known_frames")
+PATH_KEYS = (*SINGLE_FILES, "references", "known_frames", "camera.path")
 
 ParseCell = Callable[[str], tuple[Any, Sequence[str]]]
 """A CSV cell as a value, and what is wrong with it."""

@@ -8,6 +8,7 @@ import torch
 from wanctl.recipe.load import RecipeError, load_recipe
 from wanctl.recipe.schema import SampleSection
 from wanctl.sample import prompts as prompt_files
+from wanctl.sample.inputs import SINGLE_FILES
 from wanctl.sample.prompts import PromptError, slug
 from wanctl.sample.run import parse_cell, recipe_for_line, sample
 
@@ -97,6 +98,17 @@ def test_objects_say_more_than_prompts(tmp_path):
         "vace.control": "grey", "vace.extend": [0, 4], "image": str(tmp_path / "b.png")
     }  # fmt: skip
     assert bear.line == 3
+
+
+def test_every_file_of_a_line_is_looked_for_beside_the_prompts(tmp_path):
+    files = {key: f"{key}.file" for key in SINGLE_FILES}
+    line = {"prompt": "a", **files, "camera": {"path": "poses.txt"}, "speech": {"start_s": 1}}
+    [read] = read_prompts(str(written(tmp_path, "a.jsonl", json.dumps(line))))
+    beside = {key: str(tmp_path / name) for key, name in files.items()}
+    assert read.values == beside | {
+        "camera.path": str(tmp_path / "poses.txt"),
+        "speech.start_s": 1,
+    }
 
 
 def test_addresses_are_left_as_they_are(tmp_path):

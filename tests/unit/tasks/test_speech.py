@@ -113,6 +113,16 @@ def test_models_that_read_speech_do_nothing_else():
     assert [name for name, task in TASKS.items() if not task.refusal(VARIANT.dit)] == ["s2v"]
 
 
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "s2v"])
+def test_other_tasks_take_no_sound(name):
+    task = TASKS[name]
+    needed = {key: () if key == "references" else object() for key in task.required_inputs}
+    needed |= {"references": (object(),)} if "references" in needed else {}
+    needed |= {"known_frames": {0: object()}} if "known_frames" in needed else {}
+    with pytest.raises(UserError, match=f"audio: task {name} takes none"):
+        task.check(Inputs(**needed, audio=sound(1.0)))
+
+
 def test_features_are_resampled_and_taken_at_the_frames():
     states = torch.randn(3, 249, 5)
     features = resampled(states)
