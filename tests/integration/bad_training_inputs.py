@@ -37,7 +37,11 @@ NAMES = _cases(
         ),
         (DIT, "train_dit.trackers=[tensorbord]", "did you mean 'tensorboard'?"),
         (DIT, "model.variant=wan2.1-t2v-1.3", "did you mean 'wan2.1-t2v-1.3b'?"),
-        (SKYREELS, "train_dit.steps=1", "tasks.t2v: skyreels-v2-df-1.3b cannot do it: it reads"),
+        (
+            SKYREELS,
+            "train_dit.tasks={t2v: 1}",
+            "tasks.t2v: skyreels-v2-df-1.3b cannot do it: it reads",
+        ),
         (DIT, "train_dit.tasks.camera=1", "is only sampled, not trained; tasks that are trained:"),
         (DIT, "train_dit.step=3", "train_dit.step: unknown key; did you mean 'steps'?"),
         (DIT, "train_dit.adapter={kind: lorra}", "got 'lorra'; allowed are 'lora'"),

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
-from wanctl.model.dit.transformer import WanModel, embed_patches
-from wanctl.model.dit.vace import call
+from wanctl.model.dit.transformer import WanModel
 from wanctl.model.variants import DiTShape
 
 
@@ -64,16 +63,4 @@ class FrameRateModel(WanModel):
         with torch.autocast(e6_BG6D.device.type, enabled=False):
             added = self.fps_projection(self.fps_embedding(frame_rate_B1).float())
             e6_BG6D = e6_BG6D + added.unflatten(2, (6, -1))
-        groups = e_BGD.shape[1]
-        x_BGMD = self._stream(embed_patches(latents_BCTYX, self.patch_embedding), groups)
-        contexts, _ = self._contexts(context_BSE, image_BIE)
-        rope = self._rope.get(grid, x_BGMD.device)
-        if self.context_parallel is not None:
-            rope = self.context_parallel.shard_rope(rope, groups)
-        run = self.run_block if self.run_block and self.training else call
-        for block, context in zip(self.blocks, contexts, strict=True):
-            x_BGMD = run(block, x_BGMD, e6_BG6D, context, rope)
-        x_BLP = self.head(x_BGMD, e_BGD)
-        if self.context_parallel is not None:
-            x_BLP = self.context_parallel.gather(x_BLP, groups)
-        return self._unpatchify(x_BLP, grid)
+        return self.run(latents_BCTYX, grid, (e_BGD, e6_BG6D), context_BSE, image_BIE)
