@@ -40,10 +40,15 @@ def sides(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "wan2.1-fun-1.3b-control",
         "wan2.1-fun-v1.1-1.3b-control",
-        "wan2.2-fun-a14b-control",
-        pytest.param("wan2.2-fun-5b-control", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "wan2.1-fun-1.3b-control",
+                "wan2.2-fun-a14b-control",
+                "wan2.2-fun-5b-control",
+            )
+        ),
     ],
 )
 def test_a_control_video_steers_the_output(name, files, tmp_path, monkeypatch):
@@ -65,7 +70,7 @@ def test_a_control_video_steers_the_output(name, files, tmp_path, monkeypatch):
     "name",
     [
         "wan2.1-fun-v1.1-1.3b-control-camera",
-        "wan2.2-fun-a14b-control-camera",
+        pytest.param("wan2.2-fun-a14b-control-camera", marks=pytest.mark.slow),
         "wan2.2-fun-5b-control-camera",
     ],
 )

@@ -78,7 +78,7 @@ def test_longer_clips_are_asked_first_and_answers_come_before_new_clips(tmp_path
 
 def test_a_model_with_batches_gets_full_ones_of_one_kind(tmp_path, monkeypatch):
     make_dataset(tmp_path, 64)
-    model = StubModel(parallel=1, batch=8, delay_s=0.002)
+    model = StubModel(parallel=1, batch=8, delay_s=0.03)
     use(monkeypatch, model)
     run(tmp_path)
     assert sum(model.calls) == 3 * 64
