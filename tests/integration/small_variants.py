@@ -17,6 +17,7 @@ from wanctl.model.vae.autoencoder import WanVAE
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import FaceShape, SpeechShape, Variant
 from wanctl.recipe.load import LoadedRecipe, load_recipe
+from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata
 
@@ -111,6 +112,20 @@ def sample_small(
     eyes = [f"model.image_weights={folder / 'image_encoder'}"] * bool(small.dit.image_dim)
     [path] = sample(load_recipe(name, [*plain, *eyes, *keys]), "a red fox", folder)
     return load_file(path.with_suffix(".safetensors"))["latents"], read_metadata(path)
+
+
+def stop_before_clip(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int | str]:
+    """Let the first run stop before this clip is made; returns the list of clips that are."""
+    plain, calls = SamplingPipeline.denoise, []
+
+    def stopping(self, request, conditions, texts, clip, label):
+        if clip == number and len(calls) == number:
+            raise KeyboardInterrupt
+        calls.append(clip)
+        return plain(self, request, conditions, texts, clip, label)
+
+    monkeypatch.setattr(SamplingPipeline, "denoise", stopping)
+    return calls
 
 
 def small_settings(loaded: LoadedRecipe, weights: Path, steps: int) -> list[str]:

@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.integration.small_variants import small_variant, write_small_weights
+from tests.integration.small_variants import small_variant, stop_before_clip, write_small_weights
 from wanctl.model.variant_table import VARIANTS
 from wanctl.recipe.load import load_recipe
-from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video
 
@@ -67,15 +66,7 @@ def test_a_long_video_is_made_of_clips_and_lasts_as_long_as_its_driving_video(ru
 
 def test_a_run_that_was_stopped_takes_up_its_clips(run, tmp_path, monkeypatch):
     whole = run(out=tmp_path / "whole")
-    plain, calls = SamplingPipeline.denoise, []
-
-    def stopping(self, request, conditions, texts, clip, label):
-        if clip == 2 and len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(clip)
-        return plain(self, request, conditions, texts, clip, label)
-
-    monkeypatch.setattr(SamplingPipeline, "denoise", stopping)
+    calls = stop_before_clip(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         run()
     calls.append("again")

@@ -9,12 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.integration.small_variants import small_variant, write_small_weights
+from tests.integration.small_variants import small_variant, stop_before_clip, write_small_weights
 from wanctl.errors import UserError
 from wanctl.model.variant_table import VARIANTS
 from wanctl.model.variants import SPEECH_RATE
 from wanctl.recipe.load import load_recipe
-from wanctl.sample.pipeline import SamplingPipeline
 from wanctl.sample.run import sample
 from wanctl.video.encode import read_metadata, write_video
 from wanctl.video.sound.read import TRACK_RATE, read_sound
@@ -85,15 +84,7 @@ def test_a_person_speaks_as_long_as_the_sound_lasts(run, world, tmp_path):
 @pytest.mark.slow
 def test_a_run_that_was_stopped_takes_up_its_clips(run, tmp_path, monkeypatch):
     whole = run(out=tmp_path / "whole")
-    plain, calls = SamplingPipeline.denoise, []
-
-    def stopping(self, request, conditions, texts, clip, label):
-        if clip == 1 and len(calls) == 1:
-            raise KeyboardInterrupt
-        calls.append(clip)
-        return plain(self, request, conditions, texts, clip, label)
-
-    monkeypatch.setattr(SamplingPipeline, "denoise", stopping)
+    calls = stop_before_clip(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         run()
     calls.append("again")

@@ -96,7 +96,11 @@ class Block(nn.Module):
         return (self._compiled or self._forward)(x_BGMD, e6_BG6D, context, rope, *beside)
 
     def attend_to_itself(
-        self, u_of: Callable[[], Tensor], rope: RopeTable, recompute: bool
+        self,
+        u_of: Callable[[], Tensor],
+        rope: RopeTable,
+        recompute: bool,
+        attend: AttendWith | None = None,
     ) -> Tensor:
         """Self-attention, (B, G, M, D).
 
@@ -104,8 +108,10 @@ class Block(nn.Module):
             u_of: computes the normed tokens.
             rope: rotary tables of the tokens.
             recompute: keep no tokens for the backward pass, which computes them again.
+            attend: takes the place of the kernel.
         """
-        return self.self_attn(u_of(), rope=rope, recompute=u_of if recompute else None)
+        again = u_of if recompute else None
+        return self.self_attn(u_of(), rope=rope, recompute=again, attend=attend)
 
     def _forward(
         self,

@@ -17,18 +17,17 @@ Shapes: B batch, C channels, T latent frames, Y/X latent rows/columns, L tokens,
 latent frame, N heads, K head width, S text tokens, E width of text or image tokens, I image tokens.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wanctl.model.dit.attention import Kernel, attention
-from wanctl.model.dit.blocks import AttendWith, Block
+from wanctl.model.dit.blocks import Block
 from wanctl.model.dit.checks import check_inputs
 from wanctl.model.dit.context import PrecomputedContext
 from wanctl.model.dit.precision import Numerics
-from wanctl.model.dit.rope import RopeTable
 from wanctl.model.dit.transformer import WanModel, embed_patches
 from wanctl.model.variants import DiTShape
 
@@ -94,26 +93,12 @@ class DrivenAttention(NamedTuple):
         return outputs
 
 
-class AttendingBlock(Block):
-    """A transformer block that is passed what its self-attention computes."""
-
-    def attend_to_itself(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        u_of: Callable[[], Tensor],
-        rope: RopeTable,
-        recompute: bool,  # noqa: ARG002
-        attend: AttendWith,
-    ) -> Tensor:
-        """See `Block.attend_to_itself`; `attend` takes the place of the kernel."""
-        return self.self_attn(u_of(), rope=rope, attend=attend)
-
-
 class DrivenBlock(nn.Module):
     """A transformer block below the name that published files give it."""
 
     def __init__(self, shape: DiTShape, numerics: Numerics) -> None:
         super().__init__()
-        self.block = AttendingBlock(shape, numerics)
+        self.block = Block(shape, numerics)
 
     def forward(self, *inputs: object) -> Tensor:
         """See `Block.forward`."""

@@ -72,8 +72,7 @@ class LinearBlock(Block):
     ) -> Tensor:
         """See `Block.attend_to_itself`; `sparsity` is the share of keys' blocks left out."""
         attend = partial(attend_to_blocks, branch=self.branch, sparsity=sparsity)
-        again = u_of if recompute else None
-        return self.self_attn(u_of(), rope=rope, recompute=again, attend=attend)
+        return super().attend_to_itself(u_of, rope, recompute, attend)
 
 
 def attend_to_blocks(

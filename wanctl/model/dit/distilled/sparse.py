@@ -1,5 +1,7 @@
 """A transformer with sparse self-attention."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from wanctl.model.dit.transformer import WanModel
 
 # Share of the blocks of keys that the authors leave out in their own runs.
 SPARSITY = {"vsa": 0.8, "sla": 0.9}
+
+tiles_of = lru_cache(maxsize=4)(Tiles.of)  # of every block in every step
 
 
 class SparseModel(WanModel):
@@ -59,13 +63,6 @@ class SparseModel(WanModel):
         grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE, image_BIE)
         kind = self.shape.sparse_attention
         share = SPARSITY[kind] if sparsity is None else sparsity
-        each = (share, self._tiles(grid, latents_BCTYX.device)) if kind == "vsa" else (share,)
+        each = (share, tiles_of(grid, latents_BCTYX.device)) if kind == "vsa" else (share,)
         times, beside = self._embed_time(timesteps), [each] * len(self.blocks)
         return self.run(latents_BCTYX, grid, times, context_BSE, image_BIE, beside)
-
-    def _tiles(self, grid: tuple[int, int, int], device: torch.device) -> Tiles:
-        """The tiles of a grid, kept between the steps."""
-        kept = getattr(self, "_kept_tiles", None)
-        if kept is None or kept[0] != (grid, device):
-            self._kept_tiles = kept = (grid, device), Tiles.of(grid, device)
-        return kept[1]

@@ -11,14 +11,14 @@ Shapes: B batch, C channels, G groups of M tokens that share a timestep, L token
 the face, N heads, K head width, D width, E text width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wanctl.model.dit.attention import Kernel
-from wanctl.model.dit.blocks import Attention, Block, product_dtype, run_in_weight_dtype
+from wanctl.model.dit.blocks import AttendWith, Attention, Block, product_dtype, run_in_weight_dtype
 from wanctl.model.dit.checks import check_inputs, check_latents
 from wanctl.model.dit.context import Context, KeysValues, PrecomputedContext
 from wanctl.model.dit.precision import Numerics
@@ -94,7 +94,7 @@ class FaceBlock(Block):
         e6_BG6D: Tensor,
         context: Context | KeysValues | list[FaceKeys],
         rope: RopeTable,
-        *beside: FaceKeys,
+        *beside: AttendWith,
     ) -> Tensor:
         """The residual stream after this block: of the video, or of the face.
 
@@ -104,23 +104,11 @@ class FaceBlock(Block):
             context: what the video's cross-attention attends to; for a face, which has none, the
                 list to which the block's keys and values are added.
             rope: rotary tables of the tokens.
-            beside: keys and values of the face, for the video.
+            beside: attention to the face as well, for the video.
         """
         if isinstance(context, list):
             return self._read_face(x_BGMD, e6_BG6D, rope, context)
         return super().forward(x_BGMD, e6_BG6D, context, rope, *beside)
-
-    def attend_to_itself(
-        self,
-        u_of: Callable[[], Tensor],
-        rope: RopeTable,
-        recompute: bool,
-        face: FaceKeys | None = None,
-    ) -> Tensor:
-        """See `Block.attend_to_itself`; `face` is attended to as well."""
-        again = u_of if recompute else None
-        attend = face.attend if face else None
-        return self.self_attn(u_of(), rope=rope, recompute=again, attend=attend)
 
     def _read_face(
         self, x_BGMD: Tensor, e6_BG6D: Tensor, rope: RopeTable, kept: list[FaceKeys]
@@ -203,5 +191,5 @@ class FaceModel(WanModel):
             raise ValueError("face: processes cannot share the tokens of a video with a face")
         grid = check_inputs(self.shape, latents_BCTYX, timesteps, context_BSE)
         times = self._embed_time(timesteps)
-        beside = [(keys,) for keys in face]
+        beside = [(keys.attend,) for keys in face]
         return self.run(latents_BCTYX, grid, times, context_BSE, beside=beside)
